@@ -1,0 +1,32 @@
+//! The API of `interconn.dev/v1alpha1` and the snapshot that the sidecar runs on.
+//!
+//! Types, schema and validation only: no I/O, no clock. The operator, the sidecar and the file a person writes by hand
+//! all read the same types, so that a node means the same thing on Kubernetes and on bare metal.
+
+mod bytesize;
+mod condition;
+mod node;
+mod refs;
+mod registration;
+mod route;
+pub mod snapshot;
+mod span;
+
+pub use bytesize::ByteSize;
+pub use condition::{Condition, ConditionStatus};
+pub use node::*;
+pub use refs::*;
+pub use registration::*;
+pub use route::*;
+pub use span::Span;
+
+/// The API group of every kind.
+pub const GROUP: &str = "interconn.dev";
+/// The only version so far.
+pub const VERSION: &str = "v1alpha1";
+/// The label that every object written for a node carries, with the node's name as its value.
+pub const NODE_LABEL: &str = "interconn.dev/node";
+/// The port of the data plane.
+pub const DATA_PORT: u16 = 7304;
+/// The port of probes, metrics and the command line's calls.
+pub const ADMIN_PORT: u16 = 7305;

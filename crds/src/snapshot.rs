@@ -1,0 +1,140 @@
+//! The configuration snapshot: what the operator writes for a node and what the sidecar runs on.
+//!
+//! A snapshot is a directory of small files that belong together: [`MANIFEST`] names every other file with its sha256,
+//! so that a reader never runs on a mixture of two versions. Keys never stand in a file that has a place in a ConfigMap.
+//!
+//! | file | holds | where Kubernetes keeps it |
+//! |---|---|---|
+//! | `manifest.json` | [`Manifest`] | ConfigMap |
+//! | `node.json` | [`NodeConfig`] | ConfigMap |
+//! | `routes-N.json` | a list of [`RouteConfig`] | as many ConfigMaps as the 1 MiB limit needs |
+//! | `registrations-N.json` | a list of [`RegistrationConfig`] | the same |
+//! | `ca.crt` | the node's own roots, PEM | ConfigMap |
+//! | `tls.crt`, `tls.key` | the node's leaf with its chain, and its key | Secret |
+//! | `client-ROUTE.crt`, `client-ROUTE.key` | a pair that a partner issued for us | Secret |
+//!
+//! Unknown members are ignored by serde; a reader that wants to know of them uses `serde_ignored`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ByteSize, ClientCertificate, Peer, PeerAddress, RegisteredService, RegistrationKind, Registry, Transport};
+
+/// The file that names all others.
+pub const MANIFEST: &str = "manifest.json";
+/// The file with the node itself.
+pub const NODE: &str = "node.json";
+/// The node's own roots.
+pub const CA_CRT: &str = "ca.crt";
+/// The node's leaf and chain.
+pub const TLS_CRT: &str = "tls.crt";
+/// The leaf's key. Never named in the manifest: a sum of a key has no place in a ConfigMap.
+pub const TLS_KEY: &str = "tls.key";
+/// The layout that this version writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// Which files make up the snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The namespace of the MeshNode.
+    pub namespace: String,
+    /// The name of the MeshNode.
+    pub name: String,
+    /// File name to lower-case hex of the sha256 of its bytes.
+    pub files: BTreeMap<String, String>,
+}
+
+/// The node: who it is and how it works.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeConfig {
+    /// The node's id in the network.
+    pub node_id: String,
+    /// The institution's id in the network.
+    pub inst_id: String,
+    /// What people call the node.
+    #[serde(default)]
+    pub display_name: String,
+    /// The `host:port` that partners dial.
+    #[serde(default)]
+    pub address: String,
+    /// The queues of the data plane.
+    #[serde(default)]
+    pub transport: Transport,
+    /// The registry of services.
+    #[serde(default)]
+    pub registry: Registry,
+}
+
+/// A partner, with everything that the MeshRoute referred to filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteConfig {
+    /// The MeshRoute's name: what messages tell people to look at.
+    pub name: String,
+    /// Who the partner is.
+    pub peer: Peer,
+    /// Ordered failover: the first healthy address wins.
+    #[serde(default)]
+    pub addresses: Vec<PeerAddress>,
+    /// The roots, PEM, one certificate in each.
+    #[serde(default)]
+    pub roots: Vec<String>,
+    /// Whether the partner must prove who it is.
+    #[serde(default)]
+    pub client_certificate: ClientCertificate,
+    /// Whether `client-NAME.crt` and `client-NAME.key` are to be shown to it instead of our leaf.
+    #[serde(default)]
+    pub client_pair: bool,
+    /// When the route ends, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// A disabled route is known but carries nothing.
+    #[serde(default)]
+    pub disabled: bool,
+    /// Path prefixes of registered services that the partner may call.
+    #[serde(default)]
+    pub exports: Vec<String>,
+    /// What the partner may have queued here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_queued_bytes: Option<ByteSize>,
+    /// The URL of a proxy to dial through; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub proxy: String,
+}
+
+/// A permanent service, with its address resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistrationConfig {
+    /// The ServiceRegistration's resource name.
+    pub resource: String,
+    /// The instance's id.
+    pub instance_id: String,
+    /// The name that instances of one service share.
+    pub name: String,
+    /// How requests find it.
+    #[serde(default)]
+    pub kind: RegistrationKind,
+    /// `host:port`.
+    pub address: String,
+    /// What it offers.
+    #[serde(default)]
+    pub services: Vec<RegisteredService>,
+}
+
+/// The name of the `n`th file of routes.
+#[must_use]
+pub fn routes_file(n: usize) -> String {
+    format!("routes-{n}.json")
+}
+
+/// The name of the `n`th file of registrations.
+#[must_use]
+pub fn registrations_file(n: usize) -> String {
+    format!("registrations-{n}.json")
+}

@@ -1,0 +1,3 @@
+//! The operator: three controllers, render, and leader election.
+
+fn main() {}

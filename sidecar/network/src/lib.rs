@@ -1,0 +1,1 @@
+//! Partners: routes, mutual TLS, admission, connection pools, failover.

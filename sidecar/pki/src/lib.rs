@@ -1,0 +1,1 @@
+//! Roots, leaves, chains and their rotation.

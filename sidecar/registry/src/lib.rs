@@ -1,0 +1,1 @@
+//! Registrations and the reverse proxy that routes to them.

@@ -1,0 +1,1 @@
+//! PTP channels: sessions, queues, and the HTTP and gRPC fronts.

@@ -3,6 +3,19 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Everything that is ours works. Never depends on a partner being there.
+pub const READY: &str = "Ready";
+/// The operator is still at work on the latest generation.
+pub const RECONCILING: &str = "Reconciling";
+/// Nothing moves until somebody acts: the message names the remedy.
+pub const STALLED: &str = "Stalled";
+/// MeshRoute, ServiceRegistration: the spec is good and is part of the node's configuration.
+pub const ACCEPTED: &str = "Accepted";
+/// MeshRoute: the partner's roots are known and in date.
+pub const TRUSTED: &str = "Trusted";
+/// MeshRoute: at least one of the partner's addresses answers.
+pub const REACHABLE: &str = "Reachable";
+
 /// One aspect of a resource's state, with the reason and, where something is wrong, the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

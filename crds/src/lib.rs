@@ -13,7 +13,7 @@ pub mod snapshot;
 mod span;
 
 pub use bytesize::ByteSize;
-pub use condition::{Condition, ConditionStatus};
+pub use condition::{ACCEPTED, Condition, ConditionStatus, REACHABLE, READY, RECONCILING, STALLED, TRUSTED};
 pub use node::*;
 pub use refs::*;
 pub use registration::*;

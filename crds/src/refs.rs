@@ -29,3 +29,16 @@ pub struct ConfigMapKeyRef {
 fn ca_crt() -> String {
     "ca.crt".into()
 }
+
+/// One key of a Secret of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key within it; empty: the key that the field's description names.
+    #[schemars(length(max = 253))]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
+}

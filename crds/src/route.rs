@@ -16,7 +16,8 @@ pub struct MeshRouteSpec {
     pub node_ref: LocalRef,
     /// Who the partner is.
     pub peer: Peer,
-    /// Where the partner is reached: ordered failover, the first healthy address wins.
+    /// Where the partner is reached: ordered failover, the first healthy address wins. Empty: only the partner calls us.
+    #[serde(default)]
     #[schemars(length(max = 8))]
     pub addresses: Vec<PeerAddress>,
     /// The roots that the partner's certificates must chain to.

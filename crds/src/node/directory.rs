@@ -1,0 +1,136 @@
+//! The Datanet directory of a node (Datanet sections 3 to 6). An empty section turns it on.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Span;
+
+/// The Datanet directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Directory {
+    /// The name of the log in its checkpoints; empty: made from the node's id. Never change it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 255))]
+    pub origin: String,
+    /// Whether the leniencies of Datanet section 3 are refused instead of counted.
+    pub strict: bool,
+    /// Whether the HTTP status mirrors the code of the body.
+    pub http_status: HttpStatus,
+    /// Whether an address may name a class that nobody offers yet (D-4).
+    pub pending_classes: bool,
+    /// Whether a search that finds nothing tries names at distance 1 (leniency 8).
+    pub fuzzy_search: bool,
+    /// The share in percent that one snapshot may withdraw unless it says `force` (D-3); 100: no limit.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_withdrawal: u8,
+    /// Who may read records, entry tiles and bodies.
+    pub readers: DirectoryReaders,
+    /// Whether endpoints that central systems give are probed.
+    pub probe_endpoints: bool,
+    /// How long an accepted entry may take to be covered by a checkpoint.
+    pub max_merge_delay: Span,
+    /// Ed25519 keys, base64, that may replace the lost key of a central system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 44, max = 44)))]
+    pub recovery_keys: Vec<String>,
+    /// Who cosigns our checkpoints; absent: nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witnesses: Option<Witnesses>,
+    /// The logs whose checkpoints we cosign for others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub witness_for: Vec<WitnessedLog>,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self {
+            origin: String::new(),
+            strict: false,
+            http_status: HttpStatus::Mirror,
+            pending_classes: false,
+            fuzzy_search: false,
+            max_withdrawal: 100,
+            readers: DirectoryReaders::Members,
+            probe_endpoints: false,
+            // Datanet section 6: the default that receipts promise.
+            max_merge_delay: Span::seconds(60),
+            recovery_keys: Vec::new(),
+            witnesses: None,
+            witness_for: Vec::new(),
+        }
+    }
+}
+
+/// What the HTTP status of an answer says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HttpStatus {
+    /// What the code in the body says.
+    #[default]
+    Mirror,
+    /// Always 200.
+    AlwaysOk,
+}
+
+/// Who may read the directory's records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DirectoryReaders {
+    /// Holders of a token or certificate of a central system.
+    #[default]
+    Members,
+    /// Everybody.
+    Public,
+}
+
+/// Who cosigns our checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Witnesses {
+    /// How many of the members must have signed before a write is acknowledged: more than half.
+    #[schemars(range(min = 1, max = 15))]
+    pub quorum: u8,
+    /// The witnesses.
+    #[schemars(length(min = 1, max = 15))]
+    pub members: Vec<Witness>,
+}
+
+/// One witness.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Witness {
+    /// Its name in signatures.
+    #[schemars(length(min = 1, max = 255))]
+    pub name: String,
+    /// The URL before `/add-checkpoint`.
+    #[schemars(length(min = 1, max = 512))]
+    pub url: String,
+    /// Its Ed25519 public key, base64.
+    #[schemars(length(min = 44, max = 44))]
+    pub public_key: String,
+    /// What it checks before it signs.
+    #[serde(default)]
+    pub kind: WitnessKind,
+}
+
+/// What a witness checks before it signs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WitnessKind {
+    /// That the log only grew.
+    #[default]
+    Plain,
+    /// Every transition and the state's root as well.
+    Validating,
+}
+
+/// A log whose checkpoints we cosign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WitnessedLog {
+    /// The log's origin.
+    #[schemars(length(min = 1, max = 255))]
+    pub origin: String,
+    /// The log's Ed25519 public key, base64.
+    #[schemars(length(min = 44, max = 44))]
+    pub public_key: String,
+}

@@ -1,0 +1,158 @@
+//! How end users prove who they are, and what waits until they have (G-20, G-22).
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{SecretKeyRef, Span};
+
+/// How end users prove who they are: by a JWT or by a hook.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EndUserAuth {
+    /// A signed token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<Jwt>,
+    /// A question to a server of the user's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpHook>,
+}
+
+/// A signed token, where it stands, and what is taken from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Jwt {
+    /// The keys that sign it.
+    pub jwks: Jwks,
+    /// The algorithms that are taken; `none` is not among them.
+    #[schemars(length(min = 1, max = 11))]
+    pub algorithms: Vec<JwtAlgorithm>,
+    /// The issuer it must name; empty: any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub issuer: String,
+    /// The audience it must name; empty: any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub audience: String,
+    /// The cookie that carries it; empty: none. The header `Authorization` is always looked at first.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub cookie: String,
+    /// The query parameter that carries it; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub query: String,
+    /// Context keys, each with the JSON pointer of the claim that fills it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32), inner(length(max = 255)))]
+    pub claims: BTreeMap<String, String>,
+    /// The JSON pointer of the claim that lists the first channels; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 255))]
+    pub channels: String,
+    /// The message that brings a new token; absent: a session ends with its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
+}
+
+/// The keys that sign tokens: in a Secret, or at a URL.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Jwks {
+    /// A Secret with a JWK set; its key is `jwks.json` unless named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+    /// A URL that serves a JWK set.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub url: String,
+}
+
+/// The algorithms that tokens are signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs, reason = "the names are those of RFC 7518 and RFC 8037")]
+pub enum JwtAlgorithm {
+    HS256,
+    HS384,
+    HS512,
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+/// The message by which a client brings a new token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Refresh {
+    /// The JSON pointer that tells the message apart.
+    #[schemars(length(min = 1, max = 255))]
+    pub pointer: String,
+    /// What stands there.
+    #[schemars(length(min = 1, max = 255))]
+    pub equals: String,
+    /// The JSON pointer of the token.
+    #[schemars(length(min = 1, max = 255))]
+    pub token_pointer: String,
+}
+
+/// A server of the user's that is asked whether a handshake is good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpHook {
+    /// Where the question goes, as POST.
+    #[schemars(length(min = 1, max = 1024))]
+    pub url: String,
+    /// How long the answer may take.
+    #[serde(default = "five_seconds")]
+    pub timeout: Span,
+    /// The headers of the handshake that go along.
+    #[serde(default = "forwarded")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 64)))]
+    pub headers: Vec<String>,
+}
+
+/// Half of the handshake's own write timeout.
+fn five_seconds() -> Span {
+    Span::seconds(5)
+}
+
+/// Where credentials stand in a handshake.
+fn forwarded() -> Vec<String> {
+    vec!["authorization".into(), "cookie".into()]
+}
+
+/// Messages wait until a backend has set a key of the connection's context.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldUntil {
+    /// The key.
+    #[schemars(length(min = 1, max = 255))]
+    pub key: String,
+    /// How long messages wait before the connection is closed, in seconds.
+    #[serde(default = "ten")]
+    #[schemars(range(min = 1, max = 600))]
+    pub timeout_seconds: u16,
+    /// How many messages wait at most.
+    #[serde(default = "sixteen")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub messages: u16,
+}
+
+/// G-20.
+fn ten() -> u16 {
+    10
+}
+
+/// A login and what an eager client sends after it.
+fn sixteen() -> u16 {
+    16
+}

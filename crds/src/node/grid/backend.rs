@@ -1,0 +1,78 @@
+//! The API of the backends on port 6789, and who may call it (G-4, G-7, G-11, G-21).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::HttpStatus;
+use crate::{ByteSize, SecretKeyRef};
+
+/// The API of the backends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BackendApi {
+    /// The largest body of a call (G-11).
+    pub body_bytes: ByteSize,
+    /// What the HTTP status says of a failure that the body tells (G-7).
+    pub http_status: HttpStatus,
+    /// After so many protocol errors in a row the connection is closed (G-4).
+    #[schemars(range(min = 1, max = 1000))]
+    pub protocol_errors: u16,
+    /// The origins whose pages may connect; empty: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub origins: Vec<String>,
+    /// CIDRs that may call in plain text and without credentials, beside loopback.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
+    pub plaintext_from: Vec<String>,
+    /// Callers from elsewhere that have credentials.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub users: Vec<BackendUser>,
+}
+
+impl Default for BackendApi {
+    fn default() -> Self {
+        Self {
+            body_bytes: ByteSize::mib(1),
+            http_status: HttpStatus::AlwaysOk,
+            protocol_errors: 10,
+            origins: Vec::new(),
+            plaintext_from: Vec::new(),
+            users: Vec::new(),
+        }
+    }
+}
+
+/// A caller with credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendUser {
+    /// The name, as in HTTP Basic and in the audit log.
+    #[schemars(length(min = 1, max = 64))]
+    pub name: String,
+    /// A Secret with the password or bearer token; its key is `token` unless named.
+    pub secret_ref: SecretKeyRef,
+    /// What the caller may do.
+    #[serde(default)]
+    pub role: BackendRole,
+    /// The topics it may consume, with `*` for any text; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
+    pub topics: Vec<String>,
+    /// The channels it may publish to, with `*` for any text; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
+    pub channels: Vec<String>,
+}
+
+/// What a backend may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendRole {
+    /// Ping, `info` and metrics.
+    #[default]
+    Read,
+    /// Everything.
+    Write,
+}

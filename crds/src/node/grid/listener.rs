@@ -1,0 +1,118 @@
+//! A place where end users connect: port, path, bounds and pace (Grid sections 5 and 8).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ClientCommands, EndUserAuth, Events, HoldUntil, Overflow, TopicRule};
+use crate::{ByteSize, LocalRef, Span};
+
+/// A place where end users connect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// The listener's name, unique in the grid.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// The port; several listeners may share one with different paths.
+    #[serde(default = "client_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// The path of the handshake.
+    #[serde(default = "root_path")]
+    #[schemars(length(min = 1, max = 255))]
+    pub path: String,
+    /// A Secret with the certificate that end users see: `tls.crt` and `tls.key`; absent: plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_secret_ref: Option<LocalRef>,
+    /// The origins whose pages may connect, such as `https://shop.example`; empty: the listener's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub origins: Vec<String>,
+    /// Whether the text message `ping` is answered by `pong`.
+    #[serde(default = "yes")]
+    pub text_ping: bool,
+    /// Whether permessage-deflate is offered.
+    #[serde(default)]
+    pub compression: bool,
+    /// Whether fragmented messages are put together before they go to a topic.
+    #[serde(default)]
+    pub assemble: bool,
+    /// How end users prove who they are; absent: they need not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<EndUserAuth>,
+    /// Messages wait until a backend has set a key of the connection's context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_until: Option<HoldUntil>,
+    /// The topics that learn of connections that come and go.
+    #[serde(default)]
+    pub events: Events,
+    /// Which message goes to which topic: the first rule that matches. Empty: everything to `default`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub rules: Vec<TopicRule>,
+    /// What end users may subscribe to by themselves; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_commands: Option<ClientCommands>,
+    /// What happens to a message whose topic is full; absent: as the topic says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<Overflow>,
+    /// The bounds of a connection.
+    #[serde(default)]
+    pub limits: ConnectionLimits,
+}
+
+/// The port of the original (Grid section 1).
+fn client_port() -> u16 {
+    6790
+}
+
+fn root_path() -> String {
+    "/".into()
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The bounds of an end user's connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConnectionLimits {
+    /// The largest message, at most 1Mi (G-11).
+    pub message_bytes: ByteSize,
+    /// What may wait for a slow client before it is closed (G-24).
+    pub out_queue_bytes: ByteSize,
+    /// What a connection's context may hold (G-11).
+    pub context_bytes: ByteSize,
+    /// How many channels a connection may subscribe to (G-11).
+    #[schemars(range(min = 1, max = 4096))]
+    pub channels: u16,
+    /// How many connections the listener takes at most.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub connections: u32,
+    /// A client that sends nothing for so long is closed (G-23).
+    pub read_timeout: Span,
+    /// A client that takes nothing for so long is closed (G-23).
+    pub write_timeout: Span,
+    /// How often the server pings (G-23).
+    pub ping_interval: Span,
+    /// How long it waits for the pong (G-23).
+    pub pong_timeout: Span,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            message_bytes: ByteSize(64 << 10),
+            out_queue_bytes: ByteSize::mib(1),
+            context_bytes: ByteSize(16 << 10),
+            channels: 128,
+            // Room for a large node, and a bound on what a flood of handshakes can hold.
+            connections: 100_000,
+            read_timeout: Span::seconds(60),
+            write_timeout: Span::seconds(10),
+            ping_interval: Span::seconds(25),
+            pong_timeout: Span::seconds(8),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Which message goes to which topic, and what clients may subscribe to by themselves (Grid section 5, G-12).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The topics that learn of connections that come and go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Events {
+    /// The topic of handshakes; empty: none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 255))]
+    pub handshake: String,
+    /// The topic of closes; empty: none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 255))]
+    pub close: String,
+}
+
+/// A rule: what matches goes to the topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicRule {
+    /// What the message must be like; absent: every message.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matches: Option<MessageMatch>,
+    /// The topic.
+    #[schemars(length(min = 1, max = 255))]
+    pub topic: String,
+    /// Whether the rule also works while `holdUntil` holds messages back: a login must pass.
+    #[serde(default)]
+    pub before_hold: bool,
+}
+
+/// What a message must be like: everything that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MessageMatch {
+    /// The path of the handshake.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 255))]
+    pub path: String,
+    /// The subprotocol that was agreed on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub subprotocol: String,
+    /// A JSON pointer into the message.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 255))]
+    pub json_pointer: String,
+    /// What stands at the pointer; empty: anything.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 255))]
+    pub equals: String,
+    /// A regular expression that the text must match.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 255))]
+    pub regex: String,
+    /// The types of frame; empty: text and binary.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub frames: Vec<FrameType>,
+}
+
+/// The types of frame that a rule may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names are those of RFC 6455")]
+pub enum FrameType {
+    Text,
+    Binary,
+    Ping,
+    Pong,
+    Close,
+}
+
+/// What end users may subscribe to by themselves, by a field of their own messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCommands {
+    /// The JSON pointer of the command.
+    #[schemars(length(min = 1, max = 255))]
+    pub pointer: String,
+    /// The JSON pointer of the channel, or of a list of channels.
+    #[schemars(length(min = 1, max = 255))]
+    pub channel_pointer: String,
+    /// The commands that subscribe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 64)))]
+    pub subscribe: Vec<String>,
+    /// The commands that unsubscribe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 64)))]
+    pub unsubscribe: Vec<String>,
+    /// The channels that are allowed: `*` stands for any text, `{key}` for a value of the context, taken literally.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 255)))]
+    pub allow: Vec<String>,
+}

@@ -1,0 +1,32 @@
+//! The registry of services.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Span;
+
+/// The registry of services.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Registry {
+    /// How long an entry is kept past its time.
+    pub expiry_grace: Span,
+    /// How an instance is chosen.
+    pub balance: Balance,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { expiry_grace: Span::minutes(5), balance: Balance::RoundRobin }
+    }
+}
+
+/// How an instance is chosen among those that offer a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Balance {
+    /// In turn, by weight.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest calls under way.
+    LeastLoaded,
+}

@@ -1,0 +1,127 @@
+//! The network controller: join tokens, addresses and the tunnel for edge nodes (NC sections 5, 6 and 8).
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{LocalRef, Span};
+
+/// The network controller of a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tunnel {
+    /// The IPv4 address that edge nodes dial. An address, never a name: legacy clients refuse names.
+    #[schemars(length(min = 7, max = 15))]
+    pub advertise: String,
+    /// The server's own address in the tunnel, with the length of the network's prefix, 8 to 29.
+    #[serde(default = "subnet")]
+    #[schemars(length(min = 9, max = 18))]
+    pub subnet: String,
+    /// Whether edge nodes reach each other, or the server only.
+    #[serde(default)]
+    pub interconnection: bool,
+    /// How packets are moved.
+    #[serde(default)]
+    pub mode: TunnelMode,
+    /// The largest packet, in bytes.
+    #[serde(default = "mtu")]
+    #[schemars(range(min = 576, max = 9000))]
+    pub mtu: u16,
+    /// Ports of the server's tunnel address that lead on to a TCP address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub forwards: Vec<Forward>,
+    /// Who may reach whom, by label. Empty: everybody, as `interconnection` allows; else only what a rule allows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub policy: Vec<TunnelRule>,
+    /// Networks that may be reached through an edge node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub routes: Vec<TunnelRoute>,
+    /// Whether an edge node must show its certificate on the tunnel's port; legacy servers do not ask.
+    #[serde(default)]
+    pub client_certificate: TunnelCertificate,
+    /// Whether a node's certificate may query and remove that node only, and mint no tokens.
+    #[serde(default)]
+    pub role_split: bool,
+    /// How long the address of an absent node is kept for it; absent: until it is unregistered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address_lease: Option<Span>,
+    /// A Secret with the CA of the register plane: `tls.crt` and `tls.key`; absent: one is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register_ca_secret_ref: Option<LocalRef>,
+    /// A Secret with the CA of the join plane: `tls.crt` and `tls.key`; absent: one is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_ca_secret_ref: Option<LocalRef>,
+}
+
+/// The network that LiteKube embeds (NC section 6).
+fn subnet() -> String {
+    "10.1.1.1/24".into()
+}
+
+/// What legacy peers use on both ends (NC section 4).
+fn mtu() -> u16 {
+    1400
+}
+
+/// How packets are moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TunnelMode {
+    /// By a packet switch in the process, which needs no privilege.
+    #[default]
+    Userspace,
+    /// Through a TUN device, which needs NET_ADMIN.
+    Tun,
+}
+
+/// Whether an edge node must show its certificate on the tunnel's port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TunnelCertificate {
+    /// It may.
+    #[default]
+    Optional,
+    /// It must, and the certificate must be its own.
+    Required,
+}
+
+/// A port of the server's tunnel address that leads on to a TCP address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Forward {
+    /// The port at the server's tunnel address.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// The `host:port` that it leads to.
+    #[schemars(length(min = 1, max = 512))]
+    pub address: String,
+}
+
+/// One thing that is allowed between edge nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TunnelRule {
+    /// The labels that a sender has; empty: every node.
+    #[schemars(extend("maxProperties" = 8), inner(length(max = 63)))]
+    pub from: BTreeMap<String, String>,
+    /// The labels that a receiver has; empty: every node.
+    #[schemars(extend("maxProperties" = 8), inner(length(max = 63)))]
+    pub to: BTreeMap<String, String>,
+    /// TCP and UDP ports of the receiver; empty: all, and ICMP.
+    #[schemars(length(max = 32), inner(range(min = 1, max = 65535)))]
+    pub ports: Vec<u16>,
+}
+
+/// A network that may be reached through an edge node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TunnelRoute {
+    /// The network, as IPv4 address and prefix length.
+    #[schemars(length(min = 9, max = 18))]
+    pub cidr: String,
+    /// The labels of the nodes that may offer it.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 8), inner(length(max = 63)))]
+    pub through: BTreeMap<String, String>,
+}

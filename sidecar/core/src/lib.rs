@@ -1,1 +1,26 @@
-//! What every room of the sidecar stands on: configuration, identity, codes, drain, telemetry, the embedded store.
+//! What every room of the sidecar stands on.
+//!
+//! Plain types that the rooms share ([`NodeId`], [`Code`], [`CallContext`], [`Caller`], [`Body`]), the configuration
+//! [`Snapshot`] and its holder [`Live`], the table of [`mpi`]s that rooms register in, and [`Drain`].
+//! It knows the API types (`crds`) and certificates (`mesh-pki`), and no room.
+
+mod body;
+mod caller;
+mod code;
+mod context;
+mod drain;
+mod ids;
+mod live;
+pub mod mpi;
+mod refusal;
+mod snapshot;
+
+pub use body::{Body, BoxError};
+pub use caller::Caller;
+pub use code::Code;
+pub use context::{CallContext, HeaderProblem};
+pub use drain::{Drain, Drained};
+pub use ids::{InstId, NodeId, SessionId, Topic};
+pub use live::Live;
+pub use refusal::{Fault, ProtocolError, Refusal, Retry};
+pub use snapshot::{ConfigProblem, Leaf, Network, Node, Origin, Parts, Route, Snapshot, Standing};

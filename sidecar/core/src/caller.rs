@@ -1,0 +1,35 @@
+//! Who is calling, as far as it was proven.
+
+use std::sync::Arc;
+
+use crate::Route;
+
+/// Who sent a request. Decided anew for each request, because a route may have been disabled since the handshake.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// An application of this node, by plain text from the same machine or a trusted address (design section 4).
+    Local,
+    /// A sidecar of this node, by a member certificate.
+    Member,
+    /// A partner, by a certificate that ends in its route's roots (or by a route that asks for none).
+    Partner(Arc<Route>),
+    /// Anybody else.
+    Stranger,
+}
+
+impl Caller {
+    /// The partner's route, if it is one.
+    #[must_use]
+    pub fn partner(&self) -> Option<&Arc<Route>> {
+        match self {
+            Self::Partner(route) => Some(route),
+            Self::Local | Self::Member | Self::Stranger => None,
+        }
+    }
+
+    /// Whether it is an application of this node.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Local)
+    }
+}

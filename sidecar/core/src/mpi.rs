@@ -1,0 +1,137 @@
+//! The table of MPIs: methods that SDKs call by name, `mesh.net.environ` and the like (PTP section 7).
+//!
+//! Rooms register theirs at start; the generic fronts look them up. The table decides who may call what, so that no room
+//! forgets to ask.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use futures::future::BoxFuture;
+use serde_json::{Map, Value};
+
+use crate::{CallContext, Caller, Code, Refusal};
+
+/// Who may call an MPI beside local applications (design section 4, "Who may call what").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Local applications only.
+    Local,
+    /// Members of the node too.
+    Member,
+    /// Partners and members too.
+    Partner,
+    /// Anybody.
+    Anyone,
+}
+
+/// One call of an MPI.
+#[derive(Debug)]
+pub struct Call {
+    /// What the headers say.
+    pub context: CallContext,
+    /// Who calls.
+    pub caller: Caller,
+    /// The named arguments, `attachments` among them.
+    pub arguments: Map<String, Value>,
+}
+
+/// The `content` of the answer, if there is any.
+pub type Answer = Result<Option<Value>, Refusal>;
+
+type Handler = Arc<dyn Fn(Call) -> BoxFuture<'static, Answer> + Send + Sync>;
+
+/// All MPIs of this node.
+#[derive(Clone, Default)]
+pub struct Table {
+    methods: HashMap<&'static str, (Access, Handler)>,
+}
+
+impl Table {
+    /// Registers the MPI `name`; the last to register a name has it.
+    pub fn register<F, Fut>(&mut self, name: &'static str, access: Access, handler: F)
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Answer> + Send + 'static,
+    {
+        self.methods.insert(name, (access, Arc::new(move |call| Box::pin(handler(call)))));
+    }
+
+    /// Calls the MPI `name`.
+    ///
+    /// # Errors
+    /// `E0000000404` for a name that nobody registered, `E0000000403` for a stranger and `E0000000614` for anybody else
+    /// who may not call it; otherwise what the MPI itself refuses.
+    pub async fn call(&self, name: &str, call: Call) -> Answer {
+        let Some((access, handler)) = self.methods.get(name) else {
+            return Err(Refusal::of_caller(Code::NOT_FOUND, format_args!("no MPI is called {name}")));
+        };
+        admit(*access, &call.caller, name)?;
+        handler(call).await
+    }
+}
+
+/// Decides whether `caller` may call an MPI of this `access`.
+fn admit(access: Access, caller: &Caller, name: &str) -> Result<(), Refusal> {
+    let open = match caller {
+        Caller::Local => true,
+        Caller::Member => access != Access::Local,
+        Caller::Partner(_) => matches!(access, Access::Partner | Access::Anyone),
+        Caller::Stranger => access == Access::Anyone,
+    };
+    if open {
+        return Ok(());
+    }
+    Err(match caller {
+        Caller::Stranger => Refusal::of_caller(
+            Code::UNAUTHORISED,
+            format_args!(
+                "{name} is not open to strangers: present a certificate that ends in the roots of a route here"
+            ),
+        ),
+        _ => {
+            Refusal::of_caller(Code::NOT_PERMITTED, format_args!("{name} is open to this node's own applications only"))
+        }
+    })
+}
+
+/// The MPI that a urn names: `environ.net.mesh.<flag>.<node>.trustbe.cn` is `mesh.net.environ` (PTP section 8.1).
+/// A text without the flag and node is taken as the MPI's name itself.
+#[must_use]
+pub fn name_of_urn(urn: &str) -> String {
+    let labels: Vec<&str> = urn.split('.').collect();
+    let is_urn = labels.len() >= 5 && labels.iter().any(|l| l.len() == 37 && l.bytes().all(|b| b.is_ascii_digit()));
+    if !is_urn {
+        return urn.to_owned();
+    }
+    let name: Vec<&str> =
+        labels.iter().take_while(|l| !(l.len() == 37 && l.bytes().all(|b| b.is_ascii_digit()))).copied().collect();
+    name.into_iter().rev().collect::<Vec<_>>().join(".")
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.methods.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_urn_names_its_mpi() {
+        let urn = "environ.net.mesh.0001000000000000000000000000000000000.lx0000000000000.trustbe.cn";
+        assert_eq!(name_of_urn(urn), "mesh.net.environ");
+        assert_eq!(name_of_urn("mesh.net.environ"), "mesh.net.environ");
+    }
+
+    #[tokio::test]
+    async fn strangers_and_unknown_names_are_refused_with_their_codes() {
+        let mut table = Table::default();
+        table.register("mesh.net.environ", Access::Partner, |_| async { Ok(None) });
+        let call = |caller| Call { context: CallContext::default(), caller, arguments: Map::new() };
+        let code = |answer: Answer| answer.err().map(|r| r.code);
+        assert_eq!(code(table.call("mesh.net.environ", call(Caller::Local)).await), None);
+        assert_eq!(code(table.call("mesh.net.environ", call(Caller::Stranger)).await), Some(Code::UNAUTHORISED));
+        assert_eq!(code(table.call("mesh.no.such", call(Caller::Local)).await), Some(Code::NOT_FOUND));
+    }
+}

@@ -1,0 +1,365 @@
+//! The configuration in force: one immutable value, validated whole before it is put in place (design section 2).
+
+use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::SystemTime};
+
+use crds::snapshot::{NodeConfig, RegistrationConfig, RouteConfig};
+use mesh_pki::{CertificateInfo, TrustAnchors};
+
+use crate::{InstId, NodeId};
+
+/// The configuration in force.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts the snapshots of this process; set when the snapshot is put in force.
+    pub generation: u64,
+    /// The sha256 of what it was made from, as metrics, status and the admin port show it.
+    pub hash: String,
+    /// Who decides about it.
+    pub origin: Origin,
+    /// Who this node is.
+    pub node: Node,
+    /// The queues of the data plane.
+    pub transport: crds::Transport,
+    /// The networks that may speak plain text beside loopback; parsed from `transport.plaintextFrom`.
+    pub plaintext_from: Vec<Network>,
+    /// The registry of services.
+    pub registry: crds::Registry,
+    /// The permanent services.
+    pub registrations: Vec<RegistrationConfig>,
+    routes: Vec<Arc<Route>>,
+    by_node: HashMap<NodeId, usize>,
+    by_inst: HashMap<InstId, usize>,
+}
+
+/// Who decides about the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This process: `node/refresh` and `net/refresh` change it, and the embedded store keeps it.
+    Standalone,
+    /// The operator or `render`: the API only confirms what the resource says.
+    Managed {
+        /// The MeshNode, as `namespace/name`.
+        resource: String,
+    },
+}
+
+/// Who this node is, and how it proves that.
+#[derive(Debug)]
+pub struct Node {
+    /// The node's id.
+    pub node_id: NodeId,
+    /// The institution's id.
+    pub inst_id: InstId,
+    /// What people call the node.
+    pub name: String,
+    /// The `host:port` that partners dial; may be empty.
+    pub address: String,
+    /// What the node shows partners.
+    pub leaf: Arc<Leaf>,
+    /// The roots that partners need to trust this node, PEM.
+    pub roots_pem: String,
+    /// The same roots, ready to verify: a chain that ends here is a pair that we issued ourselves.
+    pub roots: TrustAnchors,
+}
+
+/// A certificate chain and its key.
+pub struct Leaf {
+    /// The leaf first, then its issuers without the root; DER.
+    pub chain: Vec<rustls_pki_types::CertificateDer<'static>>,
+    /// The key.
+    pub key: rustls_pki_types::PrivateKeyDer<'static>,
+    /// What the leaf says.
+    pub info: CertificateInfo,
+}
+
+/// A partner.
+pub struct Route {
+    /// What the resource, the file or the API said.
+    pub config: RouteConfig,
+    /// The partner's node id.
+    pub node_id: NodeId,
+    /// The partner's institution id; `None` where none is known.
+    pub inst_id: Option<InstId>,
+    /// The roots that the partner's certificates must chain to.
+    pub anchors: TrustAnchors,
+    /// What is shown to this partner instead of the node's own leaf.
+    pub client_pair: Option<Arc<Leaf>>,
+    /// When the route ends.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// Whether a route carries anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    Open,
+    /// It was disabled: `E0000000606`.
+    Disabled,
+    /// It has expired: `E0000000605`.
+    Expired,
+}
+
+/// A network in CIDR form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// What a snapshot is assembled from.
+pub struct Parts {
+    /// The sha256 of the parts.
+    pub hash: String,
+    /// Who decides.
+    pub origin: Origin,
+    /// The node itself.
+    pub node: NodeConfig,
+    /// The partners.
+    pub routes: Vec<RouteConfig>,
+    /// The permanent services.
+    pub registrations: Vec<RegistrationConfig>,
+    /// The node's roots, PEM.
+    pub roots_pem: String,
+    /// The node's leaf and chain, PEM.
+    pub leaf_pem: String,
+    /// The leaf's key, PEM.
+    pub key_pem: String,
+    /// Pairs that partners issued for us: route name to chain and key, PEM.
+    pub client_pairs: HashMap<String, (String, String)>,
+}
+
+/// Why a configuration cannot be put in force. Names the place and the rule.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigProblem {
+    /// A member is wrong.
+    #[error("{place}: {rule}")]
+    Invalid {
+        /// The file, route or member.
+        place: String,
+        /// What is wrong with it, and what it must be.
+        rule: String,
+    },
+    /// A certificate, key or pair is wrong.
+    #[error("{place}: {source}")]
+    Certificate {
+        /// The file or route.
+        place: String,
+        /// What is wrong with it.
+        source: mesh_pki::PkiError,
+    },
+}
+
+impl ConfigProblem {
+    /// A member that breaks a rule.
+    pub fn invalid(place: impl fmt::Display, rule: impl fmt::Display) -> Self {
+        Self::Invalid { place: place.to_string(), rule: rule.to_string() }
+    }
+
+    fn certificate(place: impl fmt::Display, source: mesh_pki::PkiError) -> Self {
+        Self::Certificate { place: place.to_string(), source }
+    }
+}
+
+impl Snapshot {
+    /// Checks the parts whole and puts them together.
+    ///
+    /// # Errors
+    /// The first part that breaks a rule, by place and rule.
+    pub fn assemble(parts: Parts) -> Result<Self, ConfigProblem> {
+        let Parts { hash, origin, node, routes, registrations, roots_pem, leaf_pem, key_pem, client_pairs } = parts;
+        let roots = TrustAnchors::from_pems(&[&roots_pem]).map_err(|e| ConfigProblem::certificate("ca.crt", e))?;
+        let leaf = Leaf::from_pem(&leaf_pem, &key_pem).map_err(|e| ConfigProblem::certificate("tls.crt", e))?;
+        let plaintext_from = networks(&node.transport.plaintext_from)?;
+        let own = NodeId::new(&node.node_id);
+        let routes = routes
+            .into_iter()
+            .map(|config| Route::assemble(config, &client_pairs).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (by_node, by_inst) = index(&own, &routes)?;
+        Ok(Self {
+            generation: 0,
+            hash,
+            origin,
+            node: Node {
+                node_id: own,
+                inst_id: InstId::new(&node.inst_id),
+                name: node.display_name,
+                address: node.address,
+                leaf: Arc::new(leaf),
+                roots_pem,
+                roots,
+            },
+            transport: node.transport,
+            plaintext_from,
+            registry: node.registry,
+            registrations,
+            routes,
+            by_node,
+            by_inst,
+        })
+    }
+
+    /// All partners, in the order of the configuration.
+    #[must_use]
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// The route to a node.
+    #[must_use]
+    pub fn route_to(&self, node: &NodeId) -> Option<&Arc<Route>> {
+        self.by_node.get(node).map(|i| &self.routes[*i])
+    }
+
+    /// The route to an institution; the first one where an institution has several nodes.
+    #[must_use]
+    pub fn route_to_inst(&self, inst: &InstId) -> Option<&Arc<Route>> {
+        self.by_inst.get(inst).map(|i| &self.routes[*i])
+    }
+}
+
+type Index = (HashMap<NodeId, usize>, HashMap<InstId, usize>);
+
+fn index(own: &NodeId, routes: &[Arc<Route>]) -> Result<Index, ConfigProblem> {
+    let (mut by_node, mut by_inst) = (HashMap::new(), HashMap::new());
+    for (i, route) in routes.iter().enumerate() {
+        if route.node_id == *own {
+            return Err(ConfigProblem::invalid(&route.config.name, "the peer is this node itself"));
+        }
+        if by_node.insert(route.node_id.clone(), i).is_some() {
+            let rule = format!("two routes lead to {}", route.node_id);
+            return Err(ConfigProblem::invalid(&route.config.name, rule));
+        }
+        if let Some(inst) = &route.inst_id {
+            by_inst.entry(inst.clone()).or_insert(i);
+        }
+    }
+    Ok((by_node, by_inst))
+}
+
+fn networks(texts: &[String]) -> Result<Vec<Network>, ConfigProblem> {
+    let parse = |text: &String| {
+        Network::parse(text).ok_or_else(|| {
+            ConfigProblem::invalid("transport.plaintextFrom", format_args!("{text} is no CIDR such as 10.0.0.0/8"))
+        })
+    };
+    texts.iter().map(parse).collect()
+}
+
+impl Leaf {
+    /// Reads a chain and its key, and checks that they belong together.
+    ///
+    /// # Errors
+    /// What `mesh_pki::check_pair` finds.
+    pub fn from_pem(chain: &str, key: &str) -> Result<Self, mesh_pki::PkiError> {
+        let mut infos = mesh_pki::check_pair(chain, key)?;
+        Ok(Self {
+            chain: mesh_pki::parse_certificates(chain)?,
+            key: mesh_pki::parse_key(key)?,
+            info: infos.swap_remove(0),
+        })
+    }
+}
+
+impl fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Leaf({:?})", self.info)
+    }
+}
+
+impl Route {
+    fn assemble(config: RouteConfig, pairs: &HashMap<String, (String, String)>) -> Result<Self, ConfigProblem> {
+        let place = format!("route {}", config.name);
+        let anchors = TrustAnchors::from_pems(&config.roots).map_err(|e| ConfigProblem::certificate(&place, e))?;
+        let client_pair = match (config.client_pair, pairs.get(&config.name)) {
+            (false, _) => None,
+            (true, None) => {
+                let rule = format!("client-{0}.crt and client-{0}.key are missing", config.name);
+                return Err(ConfigProblem::invalid(&place, rule));
+            }
+            (true, Some((chain, key))) => {
+                Some(Arc::new(Leaf::from_pem(chain, key).map_err(|e| ConfigProblem::certificate(&place, e))?))
+            }
+        };
+        let expires_at = config.expires_at.as_deref().map(|text| time(&place, text)).transpose()?;
+        Ok(Self {
+            node_id: NodeId::new(&config.peer.node_id),
+            inst_id: InstId::given(&config.peer.inst_id),
+            anchors,
+            client_pair,
+            expires_at,
+            config,
+        })
+    }
+
+    /// Whether the route carries anything at `now`.
+    #[must_use]
+    pub fn standing(&self, now: SystemTime) -> Standing {
+        if self.config.disabled {
+            Standing::Disabled
+        } else if self.expires_at.is_some_and(|end| end <= now) {
+            Standing::Expired
+        } else {
+            Standing::Open
+        }
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Route({} to {})", self.config.name, self.node_id)
+    }
+}
+
+fn time(place: &str, text: &str) -> Result<SystemTime, ConfigProblem> {
+    let stamp: jiff::Timestamp = text.parse().map_err(|_| {
+        ConfigProblem::invalid(place, format_args!("expiresAt {text} is no RFC 3339 time such as 2030-01-01T00:00:00Z"))
+    })?;
+    Ok(stamp.into())
+}
+
+impl Network {
+    /// Reads `address/prefix`, or one address.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddr = address.parse().ok()?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Some(longest), |p| p.parse().ok().filter(|p| *p <= longest))?;
+        Some(Self { address, prefix })
+    }
+
+    /// Whether `address` lies within; an IPv4 address mapped into IPv6 counts as what it maps.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                same_prefix(net.to_bits().into(), ip.to_bits().into(), 32, self.prefix)
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => same_prefix(net.to_bits(), ip.to_bits(), 128, self.prefix),
+            _ => false,
+        }
+    }
+}
+
+fn same_prefix(a: u128, b: u128, width: u8, prefix: u8) -> bool {
+    prefix == 0 || (a ^ b) >> (width - prefix) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_hold_what_their_prefix_says() {
+        let net = Network::parse("10.1.0.0/16").unwrap();
+        assert!(net.contains("10.1.255.1".parse().unwrap()));
+        assert!(net.contains("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!net.contains("10.2.0.1".parse().unwrap()));
+        assert!(Network::parse("0.0.0.0/0").unwrap().contains("8.8.8.8".parse().unwrap()));
+        assert!(Network::parse("fd00::/8").unwrap().contains("fd12::1".parse().unwrap()));
+        for wrong in ["", "10.0.0.0/33", "10.0.0/8", "a/8", "::1/129", "10.0.0.0/"] {
+            assert_eq!(Network::parse(wrong), None, "{wrong}");
+        }
+    }
+}

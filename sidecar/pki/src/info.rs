@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use ring::digest::{SHA256, digest};
 use rustls_pki_types::CertificateDer;
-use sha2::{Digest as _, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
@@ -67,16 +67,16 @@ impl CertificateInfo {
     pub(crate) fn of(certificate: &X509Certificate<'_>, der: &[u8]) -> Self {
         let (dns_names, ips) = alt_names(certificate);
         Self {
-            subject: display(certificate.subject()),
+            subject: subject(certificate),
             issuer: display(certificate.issuer()),
             not_before: from_unix_seconds(certificate.validity().not_before.timestamp()),
             not_after: from_unix_seconds(certificate.validity().not_after.timestamp()),
             dns_names,
             ips,
             is_ca: certificate.is_ca(),
-            sha256: hex(&Sha256::digest(der)),
+            sha256: sha256(der),
             serial: hex(certificate.raw_serial()),
-            spki_sha256: hex(&Sha256::digest(certificate.public_key().raw)),
+            spki_sha256: sha256(certificate.public_key().raw),
         }
     }
 
@@ -113,6 +113,11 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 4]>::try_from(bytes).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
+/// Whose a certificate is, for people.
+pub(crate) fn subject(certificate: &X509Certificate<'_>) -> String {
+    display(certificate.subject())
+}
+
 fn display(name: &X509Name<'_>) -> String {
     clean(&name.to_string())
 }
@@ -120,6 +125,10 @@ fn display(name: &X509Name<'_>) -> String {
 /// Bounded, and without control characters: the text goes into logs.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(NAME_MAX).collect()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex(digest(&SHA256, bytes).as_ref())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -7,12 +7,12 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `identity.rs` | the names that a node carries in its certificates |
-//! | `root.rs` | a root: generated or brought along; issues leaves, signs its successor |
+//! | `root.rs`, `leaf.rs`, `life.rs` | a root: generated or brought along; what a leaf is asked for; how long they live |
 //! | `body.rs`, `extensions.rs`, `der.rs` | how a certificate is written |
 //! | `key.rs`, `secret.rs` | keys that sign, and their text that must not leak |
 //! | `armor.rs` | PEM in and out |
 //! | `info.rs`, `pair.rs` | what a certificate says; whether key and chain belong together |
-//! | `trust.rs`, `names.rs`, `problem.rs` | whether a peer's chain holds, and what to do when it does not |
+//! | `trust.rs`, `names.rs`, `verdict.rs`, `problem.rs` | whether a peer's chain holds, and what to do when it does not |
 //! | `renewal.rs` | when to renew |
 
 mod armor;
@@ -23,6 +23,8 @@ mod extensions;
 mod identity;
 mod info;
 mod key;
+mod leaf;
+mod life;
 mod names;
 mod pair;
 mod problem;
@@ -30,17 +32,19 @@ mod renewal;
 mod root;
 mod secret;
 mod trust;
+mod verdict;
 
 pub use armor::{parse_certificates, parse_key};
 pub use error::{PkiError, PkiErrorKind};
 pub use identity::{Identity, node_dns_name};
 pub use info::CertificateInfo;
 pub use key::Algorithm;
+pub use leaf::LeafRequest;
 pub use names::require_name;
 pub use pair::check_pair;
 pub use problem::ChainProblem;
 pub use renewal::{renewal_due, renewal_time};
-pub use root::{LeafRequest, Root};
+pub use root::Root;
 pub use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 pub use secret::{Pair, PrivateKeyPem};
 pub use trust::{Role, TrustAnchors};

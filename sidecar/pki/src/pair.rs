@@ -5,7 +5,7 @@ use x509_parser::certificate::X509Certificate;
 
 use crate::armor::parse_certificates;
 use crate::error::PkiError;
-use crate::info::{CertificateInfo, decode};
+use crate::info::{CertificateInfo, decode, subject};
 use crate::key::SigningKey;
 
 /// Reads a chain and a key; the key must be that of the first certificate, and each further certificate must have signed the
@@ -29,7 +29,7 @@ pub(crate) fn decode_all<'a>(ders: &'a [CertificateDer<'_>]) -> Result<Vec<X509C
 pub(crate) fn check_key(chain: &[X509Certificate<'_>], key: &SigningKey) -> Result<(), PkiError> {
     match chain.first() {
         Some(first) if key.belongs_to(first.public_key()) => Ok(()),
-        Some(first) => Err(PkiError::KeyMismatch { subject: CertificateInfo::of(first, &[]).subject }),
+        Some(first) => Err(PkiError::KeyMismatch { subject: subject(first) }),
         None => Err(PkiError::NotPem { what: "certificate", reason: "there is no block" }),
     }
 }
@@ -40,7 +40,7 @@ pub(crate) fn check_order(chain: &[X509Certificate<'_>]) -> Result<(), PkiError>
         if let [lower, upper] = link
             && !signed(lower, upper)
         {
-            return Err(PkiError::ChainOrder { position: at + 2, subject: CertificateInfo::of(upper, &[]).subject });
+            return Err(PkiError::ChainOrder { position: at + 2, subject: subject(upper) });
         }
     }
     Ok(())

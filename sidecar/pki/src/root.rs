@@ -1,6 +1,5 @@
 //! A root: generated here or brought along. It issues leaves and signs its successor (design section "Root roll").
 
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
@@ -9,43 +8,15 @@ use x509_parser::extensions::ParsedExtension;
 
 use crate::armor::{encode_certificate, parse_certificates};
 use crate::body::{Body, Signer, subject};
-use crate::der::{from_unix_seconds, unix_seconds};
 use crate::error::PkiError;
 use crate::extensions::{AltNames, Purpose, key_id};
 use crate::identity::Identity;
 use crate::info::{CertificateInfo, decode};
 use crate::key::{Algorithm, SigningKey};
-use crate::names::check_dns;
+use crate::leaf::LeafRequest;
+use crate::life::{check_in_force, life};
 use crate::pair::{check_key, check_order, decode_all, signed};
 use crate::secret::{Pair, PrivateKeyPem};
-
-/// A partner's clock may lag behind ours: with an earlier start a fresh certificate is not refused as "not yet valid". Five
-/// minutes is what Kerberos allows clocks to differ, and what most authorities use.
-const BACKDATE: Duration = Duration::from_secs(300);
-
-/// Short lives are backdated by this part of them at most, so that a fresh leaf is never already due for renewal.
-const BACKDATE_SHARE: u32 = 20;
-
-/// The life of the reference's roots (PTP section 12.3), and the longest that anybody may ask for.
-const LIFETIME_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
-
-/// A leaf names its node, its Service and a handful of aliases; more would not fit a TLS handshake gracefully.
-const ALT_NAMES_MAX: usize = 100;
-
-/// What a leaf is asked for.
-#[derive(Debug, Clone)]
-pub struct LeafRequest {
-    /// The node it speaks for.
-    pub identity: Identity,
-    /// The kind of key to make.
-    pub algorithm: Algorithm,
-    /// How long it lives from now; never beyond its root.
-    pub lifetime: Duration,
-    /// Names beside the node's own.
-    pub extra_dns: Vec<String>,
-    /// Addresses that it speaks for.
-    pub extra_ips: Vec<IpAddr>,
-}
 
 /// A certificate that signs, with its key.
 #[derive(Debug)]
@@ -146,7 +117,7 @@ impl Root {
     pub fn issue(&self, request: &LeafRequest, now: SystemTime) -> Result<Pair, PkiError> {
         request.identity.check()?;
         check_in_force(&self.info, now)?;
-        let names = leaf_names(request)?;
+        let names = request.alt_names()?;
         let (not_before, not_after) = life(request.lifetime, now)?;
         let (key, key_pem) = SigningKey::generate(request.algorithm)?;
         let public_key_info = key.public_key_info();
@@ -222,36 +193,6 @@ impl Root {
     }
 }
 
-/// Start and end of a life that begins now, in whole seconds as certificates tell them.
-fn life(lifetime: Duration, now: SystemTime) -> Result<(SystemTime, SystemTime), PkiError> {
-    if lifetime < Duration::from_secs(1) || lifetime > LIFETIME_MAX {
-        return Err(PkiError::BadLifetime { seconds: lifetime.as_secs() });
-    }
-    let whole = from_unix_seconds(unix_seconds(now));
-    let backdate = BACKDATE.min(lifetime / BACKDATE_SHARE);
-    let start = from_unix_seconds(unix_seconds(whole.checked_sub(backdate).unwrap_or(whole)));
-    let end = whole.checked_add(lifetime).ok_or(PkiError::BadLifetime { seconds: lifetime.as_secs() })?;
-    Ok((start, from_unix_seconds(unix_seconds(end))))
-}
-
-fn leaf_names(request: &LeafRequest) -> Result<AltNames, PkiError> {
-    let node = request.identity.dns_name();
-    let mut dns = vec![node];
-    for name in &request.extra_dns {
-        check_dns(name)?;
-        if !dns.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            dns.push(name.clone());
-        }
-    }
-    let mut ips = request.extra_ips.clone();
-    ips.sort_unstable();
-    ips.dedup();
-    if dns.len() + ips.len() > ALT_NAMES_MAX {
-        return Err(PkiError::TooLarge { what: "list of names of a leaf", limit: "100 names and addresses" });
-    }
-    Ok(AltNames { dns, mail: vec![request.identity.leaf_mail()], ips })
-}
-
 fn check_may_sign(certificate: &X509Certificate<'_>, info: &CertificateInfo) -> Result<(), PkiError> {
     let refuse = |reason| Err(PkiError::NotARoot { subject: info.subject.clone(), reason });
     if !info.is_ca {
@@ -264,17 +205,6 @@ fn check_may_sign(certificate: &X509Certificate<'_>, info: &CertificateInfo) -> 
         Ok(_) => Ok(()),
         Err(_) => refuse("its key usage cannot be read; make it again"),
     }
-}
-
-fn check_in_force(info: &CertificateInfo, now: SystemTime) -> Result<(), PkiError> {
-    let subject = || info.subject.clone();
-    if now < info.not_before {
-        return Err(PkiError::NotYetValid { subject: subject(), not_before: info.not_before });
-    }
-    if now > info.not_after {
-        return Err(PkiError::Expired { subject: subject(), not_after: info.not_after });
-    }
-    Ok(())
 }
 
 fn subject_key_id(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {

@@ -12,10 +12,11 @@ use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
 
 use crate::armor::parse_certificates;
-use crate::der::{from_unix_seconds, unix_seconds};
+use crate::der::unix_seconds;
 use crate::error::PkiError;
 use crate::info::CertificateInfo;
 use crate::problem::ChainProblem;
+use crate::verdict::translate;
 
 /// A leaf, two or three intermediates, cross certificates of a root roll, and room; every one costs signature checks, which a
 /// stranger can ask for.
@@ -172,37 +173,4 @@ impl Trusted {
         }
         Ok(())
     }
-}
-
-/// webpki's verdict in our words.
-fn translate(
-    error: &webpki::Error,
-    role: Role,
-    leaf: &CertificateDer<'_>,
-    above: &[CertificateDer<'_>],
-) -> ChainProblem {
-    use webpki::Error;
-    match error {
-        Error::CertExpired { not_after, .. } => ChainProblem::Expired { not_after: moment(*not_after) },
-        Error::CertNotValidYet { not_before, .. } => ChainProblem::NotYetValid { not_before: moment(*not_before) },
-        Error::UnknownIssuer => ChainProblem::UnknownIssuer { issuer: last_issuer(leaf, above) },
-        Error::InvalidSignatureForPublicKey => ChainProblem::BadSignature,
-        Error::RequiredEkuNotFoundContext(_) => ChainProblem::WrongPurpose { role },
-        Error::BadDer
-        | Error::BadDerTime
-        | Error::TrailingData(_)
-        | Error::InvalidCertValidity
-        | Error::InvalidSerialNumber
-        | Error::ExtensionValueInvalid
-        | Error::MalformedExtensions => ChainProblem::Malformed { reason: error.to_string() },
-        other => ChainProblem::Unsupported(other.to_string()),
-    }
-}
-
-fn last_issuer(leaf: &CertificateDer<'_>, above: &[CertificateDer<'_>]) -> String {
-    CertificateInfo::from_der(above.last().unwrap_or(leaf)).map_or_else(|_| "the issuer".to_owned(), |info| info.issuer)
-}
-
-fn moment(at: UnixTime) -> SystemTime {
-    from_unix_seconds(i64::try_from(at.as_secs()).unwrap_or(i64::MAX))
 }

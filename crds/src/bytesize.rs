@@ -12,6 +12,14 @@ pub struct ByteSize(pub u64);
 /// The binary units, smallest first.
 const UNITS: [(&str, u64); 4] = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30), ("Ti", 1 << 40)];
 
+/// So many digits of each unit, and of plain bytes, stay below 2^63: quantities of the API server end there.
+const PATTERN: &str = "^([0-9]{1,18}|[0-9]{1,15}Ki|[0-9]{1,12}Mi|[0-9]{1,9}Gi|[0-9]{1,6}Ti)$";
+
+/// The digits that [`PATTERN`] allows before a unit of this size.
+const fn digits_before(unit: u64) -> usize {
+    18 - 3 * (unit.ilog2() / 10) as usize
+}
+
 impl ByteSize {
     /// `n` gibibytes.
     #[must_use]
@@ -49,7 +57,7 @@ impl FromStr for ByteSize {
         let (digits, size) =
             UNITS.iter().find_map(|(name, size)| Some((text.strip_suffix(name)?, *size))).unwrap_or((text, 1));
         let wrong = || format!("{text:?} is no byte size: write a number with Ki, Mi, Gi or Ti, such as 64Mi");
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        if digits.is_empty() || digits.len() > digits_before(size) || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(wrong());
         }
         let number: u64 = digits.parse().map_err(|_| wrong())?;
@@ -79,6 +87,6 @@ impl JsonSchema for ByteSize {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^[0-9]{1,15}(Ki|Mi|Gi|Ti)?$", "maxLength": 17})
+        json_schema!({"type": "string", "pattern": PATTERN, "maxLength": 18})
     }
 }

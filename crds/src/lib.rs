@@ -1,16 +1,26 @@
 //! The API of `interconn.dev/v1alpha1` and the snapshot that the sidecar runs on.
 //!
-//! Types, schema and validation only: no I/O, no clock. The operator, the sidecar and the file a person writes by hand
+//! Types, schema, laws and validation only: no I/O, no clock. The operator, the sidecar and the file a person writes by hand
 //! all read the same types, so that a node means the same thing on Kubernetes and on bare metal.
 
 mod bytesize;
+mod cidr;
 mod condition;
+pub mod definitions;
+mod law;
+mod names;
 mod node;
+mod pattern;
+pub mod read;
 mod refs;
 mod registration;
 mod route;
+mod shape;
 pub mod snapshot;
 mod span;
+pub mod validate;
+mod violation;
+pub mod yaml;
 
 pub use bytesize::ByteSize;
 pub use condition::{ACCEPTED, Condition, ConditionStatus, REACHABLE, READY, RECONCILING, STALLED, TRUSTED};
@@ -19,6 +29,7 @@ pub use refs::*;
 pub use registration::*;
 pub use route::*;
 pub use span::Span;
+pub use violation::Violation;
 
 /// The API group of every kind.
 pub const GROUP: &str = "interconn.dev";
@@ -26,6 +37,10 @@ pub const GROUP: &str = "interconn.dev";
 pub const VERSION: &str = "v1alpha1";
 /// The label that every object written for a node carries, with the node's name as its value.
 pub const NODE_LABEL: &str = "interconn.dev/node";
+/// The id that SDKs send for "no node in particular" (PTP section 8.2).
+pub const PLACEHOLDER_NODE: &str = "LX0000000000000";
+/// The id that SDKs send for "no institution in particular" (PTP section 8.2).
+pub const PLACEHOLDER_INSTITUTION: &str = "JG0000000000000000";
 /// The port of the data plane.
 pub const DATA_PORT: u16 = 7304;
 /// The port of probes, metrics and the command line's calls.

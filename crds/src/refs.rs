@@ -3,12 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pattern;
+
 /// An object of the same namespace, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalRef {
     /// The object's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::OBJECT))]
     pub name: String,
 }
 
@@ -17,10 +19,10 @@ pub struct LocalRef {
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapKeyRef {
     /// The ConfigMap's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::OBJECT))]
     pub name: String,
     /// The key within it.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::KEY))]
     #[serde(default = "ca_crt")]
     pub key: String,
 }
@@ -35,10 +37,10 @@ fn ca_crt() -> String {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// The Secret's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::OBJECT))]
     pub name: String,
     /// The key within it; empty: the key that the field's description names.
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 253), regex(pattern = pattern::KEY_OR_EMPTY))]
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub key: String,
 }

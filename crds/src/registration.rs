@@ -6,34 +6,53 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, LocalRef};
+use crate::{
+    Condition, LocalRef, Violation,
+    law::{self, Law},
+    pattern,
+};
 
 /// One instance and the services that it offers.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(group = "interconn.dev", version = "v1alpha1", kind = "ServiceRegistration", namespaced)]
 #[kube(status = "ServiceRegistrationStatus", shortname = "sreg", category = "interconn", derive = "PartialEq")]
+#[kube(doc = "A permanent service that the node's port 7304 routes to.")]
+#[kube(printcolumn(name = "Node", type_ = "string", json_path = r#".spec.nodeRef.name"#))]
+#[kube(printcolumn(name = "Name", type_ = "string", json_path = r#".spec.name"#))]
+#[kube(printcolumn(name = "Address", type_ = "string", json_path = r#".spec.address"#))]
+#[kube(printcolumn(name = "Service", type_ = "string", json_path = r#".spec.serviceRef.name"#, priority = "1"))]
+#[kube(printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#))]
+#[kube(printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#))]
+#[kube(printcolumn(
+    name = "Message",
+    type_ = "string",
+    json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+    priority = "1"
+))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = r#".metadata.creationTimestamp"#))]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = law::write(LAWS))]
 pub struct ServiceRegistrationSpec {
     /// The MeshNode, of the same namespace, that routes to it.
     pub node_ref: LocalRef,
     /// The instance's id, unique within name and kind.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = pattern::TOPIC))]
     pub instance_id: String,
     /// The name that instances of one service share.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = pattern::TOPIC))]
     pub name: String,
     /// How requests find it.
     #[serde(default)]
     pub kind: RegistrationKind,
     /// `host:port` of the instance; or `serviceRef`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 512))]
+    #[schemars(length(max = 512), regex(pattern = pattern::HOST_PORT_OR_EMPTY))]
     pub address: String,
     /// A Service of the same namespace instead of an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_ref: Option<ServicePortRef>,
     /// What it offers.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), extend("x-kubernetes-list-type" = "atomic"))]
     pub services: Vec<RegisteredService>,
 }
 
@@ -42,7 +61,7 @@ pub struct ServiceRegistrationSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ServicePortRef {
     /// The Service's name.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::LABEL))]
     pub name: String,
     /// The port's number.
     #[schemars(range(min = 1, max = 65535))]
@@ -66,9 +85,10 @@ pub enum RegistrationKind {
 /// One service of an instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = law::write(SERVICE_LAWS))]
 pub struct RegisteredService {
     /// The path prefix, or the urn.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = pattern::URN))]
     pub urn: String,
     /// How it is called.
     #[serde(default)]
@@ -94,7 +114,7 @@ pub struct RegisteredService {
     pub weight: u16,
     /// Further attributes, as the API's callers send them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
     pub attrs: BTreeMap<String, String>,
 }
 
@@ -140,8 +160,56 @@ pub enum ServiceProto {
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceRegistrationStatus {
     /// The conditions, one of each type.
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// The generation of the spec that the status speaks of.
     pub observed_generation: i64,
+}
+
+/// The laws of [`ServiceRegistrationSpec`] as a whole.
+const LAWS: &[Law<ServiceRegistrationSpec>] = &[Law {
+    field: "",
+    cel: "has(self.serviceRef) != (has(self.address) && self.address != '')",
+    message: "give one of address and serviceRef",
+    holds: |r| r.service_ref.is_some() == r.address.is_empty(),
+}];
+
+/// The paths that nobody may claim (PTP section 8.5), without their first slash.
+const RESERVED: [&str; 9] = [
+    "v1/interconn",
+    "org.ppc.ptp.",
+    "mesh-rpc",
+    "mesh/invoke",
+    "datanet",
+    "grpc.health.v1.",
+    "grpc.reflection.",
+    "stats",
+    "*",
+];
+
+/// The laws of [`RegisteredService`].
+const SERVICE_LAWS: &[Law<RegisteredService>] = &[Law {
+    field: ".urn",
+    cel: "!self.urn.matches('^/?(v1/interconn(/.*)?|org[.]ppc[.]ptp[.].*|mesh-rpc(/.*)?|mesh/invoke(/.*)?|datanet(/.*)?|grpc[.]health[.]v1[.].*|grpc[.]reflection[.].*|stats(/.*)?|[*]?)$')",
+    message: "must not claim a path of the data plane: /, /v1/interconn, /org.ppc.ptp., /mesh-rpc, /mesh/invoke, /datanet, /grpc.health.v1., /grpc.reflection., /stats",
+    holds: |s| !claims_reserved(&s.urn),
+}];
+
+/// Whether a path prefix is one of the data plane's own, or lies under one.
+fn claims_reserved(urn: &str) -> bool {
+    let path = urn.strip_prefix('/').unwrap_or(urn);
+    path.is_empty()
+        || RESERVED.iter().any(|reserved| {
+            path.strip_prefix(reserved)
+                .is_some_and(|rest| reserved.ends_with('.') || rest.is_empty() || rest.starts_with('/'))
+        })
+}
+
+impl ServiceRegistrationSpec {
+    pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(LAWS, self, path, broken);
+        for (n, service) in self.services.iter().enumerate() {
+            law::judge(SERVICE_LAWS, service, &format!("{path}.services[{n}]"), broken);
+        }
+    }
 }

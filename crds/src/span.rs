@@ -9,8 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(pub Duration);
 
-/// The units, in milliseconds; `ms` stands before `m` and `s` so that it is recognised whole.
-const UNITS: [(&str, u64); 4] = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+/// The units from long to short: milliseconds, and the digits that [`PATTERN`] allows.
+const UNITS: [(&str, u64, u32); 4] = [("h", 3_600_000, 6), ("m", 60_000, 7), ("s", 1_000, 9), ("ms", 1, 12)];
+
+/// Each unit at most once, long before short; so many digits that the sum stays below the 292 years of Go and CEL.
+const PATTERN: &str = "^(0|([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?)$";
 
 impl Span {
     /// `n` hours.
@@ -44,10 +47,12 @@ impl fmt::Display for Span {
         if rest == 0 {
             return f.write_str("0s");
         }
-        for (name, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
-            if rest >= size {
-                write!(f, "{}{name}", rest / size)?;
-                rest %= size;
+        for (name, size, most) in UNITS {
+            // A length beyond the digits of one unit is carried by the next, so that what is written can be read again.
+            let number = (rest / size).min(10_u64.pow(most) - 1);
+            if number > 0 {
+                write!(f, "{number}{name}")?;
+                rest -= number * size;
             }
         }
         Ok(())
@@ -59,17 +64,26 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is no duration: write it like 720h, 10m, 1h30m or 500ms");
+        if text == "0" {
+            return Ok(Self(Duration::ZERO));
+        }
         let mut total: u64 = 0;
         let mut rest = text;
-        while !rest.is_empty() {
+        for (name, size, most) in UNITS {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
             let (number, tail) = rest.split_at(digits);
-            let (name, size) = UNITS.iter().find(|(name, _)| tail.starts_with(name)).ok_or_else(wrong)?;
+            let unit = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
+            if &tail[..unit] != name {
+                continue;
+            }
+            if digits > most as usize {
+                return Err(wrong());
+            }
             let number: u64 = number.parse().map_err(|_| wrong())?;
-            total = number.checked_mul(*size).and_then(|ms| ms.checked_add(total)).ok_or_else(wrong)?;
-            rest = &tail[name.len()..];
+            total = number.checked_mul(size).and_then(|ms| ms.checked_add(total)).ok_or_else(wrong)?;
+            rest = &tail[unit..];
         }
-        if text.is_empty() { Err(wrong()) } else { Ok(Self(Duration::from_millis(total))) }
+        if text.is_empty() || !rest.is_empty() { Err(wrong()) } else { Ok(Self(Duration::from_millis(total))) }
     }
 }
 
@@ -95,6 +109,6 @@ impl JsonSchema for Span {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^([0-9]{1,9}(h|ms|m|s)){1,4}$", "maxLength": 32})
+        json_schema!({"type": "string", "pattern": PATTERN, "minLength": 1, "maxLength": 38})
     }
 }

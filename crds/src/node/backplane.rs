@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, ConfigMapKeyRef, LocalRef, SecretKeyRef};
+use crate::{
+    ByteSize, ConfigMapKeyRef, LocalRef, SecretKeyRef, Violation,
+    law::{self, Law},
+    pattern,
+};
 
 /// What several gateways of one node share their work over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,9 +20,10 @@ pub struct Backplane {
 /// A NATS with JetStream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = law::write(LAWS))]
 pub struct Nats {
     /// One server or several, with commas between: `nats://a:4222,nats://b:4222`; `tls://` asks for TLS.
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = pattern::NATS))]
     pub url: String,
     /// A Secret with the credentials file under the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,7 +33,7 @@ pub struct Nats {
     pub tls: Option<NatsTls>,
     /// The JetStream domain, where the servers are leaf nodes; empty: none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), regex(pattern = pattern::KEY_OR_EMPTY))]
     pub jetstream_domain: String,
     /// How many servers keep each stream: 1, 3 or 5.
     #[serde(default = "one")]
@@ -58,7 +63,7 @@ pub struct NatsTls {
     pub client_certificate_secret_ref: Option<LocalRef>,
     /// The name asked for in TLS; empty: the URL's host.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 253), regex(pattern = pattern::HOST_OR_EMPTY))]
     pub server_name: String,
 }
 
@@ -70,4 +75,18 @@ pub enum NatsStorage {
     File,
     /// In memory.
     Memory,
+}
+
+/// The laws of [`Nats`].
+const LAWS: &[Law<Nats>] = &[Law {
+    field: ".replicas",
+    cel: "self.replicas in [1, 3, 5]",
+    message: "must be 1, 3 or 5: a stream needs a majority",
+    holds: |n| matches!(n.replicas, 1 | 3 | 5),
+}];
+
+impl Backplane {
+    pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(LAWS, &self.nats, &format!("{path}.nats"), broken);
+    }
 }

@@ -3,11 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{LocalRef, Span};
+use crate::{
+    LocalRef, Span, Violation,
+    law::{self, Law},
+    pattern,
+};
 
 /// Where certificates come from: an issued root unless one of the references is given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = law::write(LAWS))]
 pub struct Certificates {
     /// The kind of key of the root and of its leaves.
     pub algorithm: KeyAlgorithm,
@@ -70,7 +75,7 @@ pub enum DeletionPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct IssuerRef {
     /// The issuer's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::OBJECT))]
     pub name: String,
     /// `Issuer`, `ClusterIssuer`, or the kind of an external issuer.
     #[serde(default = "issuer")]
@@ -78,7 +83,7 @@ pub struct IssuerRef {
     pub kind: String,
     /// The API group of the kind.
     #[serde(default = "cert_manager")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::OBJECT))]
     pub group: String,
 }
 
@@ -88,4 +93,29 @@ fn issuer() -> String {
 
 fn cert_manager() -> String {
     "cert-manager.io".into()
+}
+
+/// The laws of [`Certificates`].
+const LAWS: &[Law<Certificates>] = &[
+    Law {
+        field: "",
+        cel: "[has(self.rootSecretRef), has(self.leafSecretRef), has(self.issuerRef)].filter(given, given).size() <= 1",
+        message: "give at most one of rootSecretRef, leafSecretRef and issuerRef",
+        holds: |c| {
+            let given = [c.root_secret_ref.is_some(), c.leaf_secret_ref.is_some(), c.issuer_ref.is_some()];
+            given.into_iter().filter(|given| *given).count() <= 1
+        },
+    },
+    Law {
+        field: ".leafLifetime",
+        cel: "duration(self.leafLifetime) >= duration('1h') && duration(self.leafLifetime) <= duration('87600h')",
+        message: "must be between 1h and 87600h (ten years)",
+        holds: |c| c.leaf_lifetime >= Span::hours(1) && c.leaf_lifetime <= Span::hours(87_600),
+    },
+];
+
+impl Certificates {
+    pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(LAWS, self, path, broken);
+    }
 }

@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Span;
+use crate::{
+    Span, Violation,
+    law::{self, Law},
+    pattern,
+};
 
 /// The Datanet directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -11,7 +15,7 @@ use crate::Span;
 pub struct Directory {
     /// The name of the log in its checkpoints; empty: made from the node's id. Never change it.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 255))]
+    #[schemars(length(max = 255), regex(pattern = pattern::TOPIC_OR_EMPTY))]
     pub origin: String,
     /// Whether the leniencies of Datanet section 3 are refused instead of counted.
     pub strict: bool,
@@ -32,14 +36,14 @@ pub struct Directory {
     pub max_merge_delay: Span,
     /// Ed25519 keys, base64, that may replace the lost key of a central system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 44, max = 44)))]
+    #[schemars(length(max = 8), inner(length(min = 44, max = 44), regex(pattern = pattern::ED25519)), extend("x-kubernetes-list-type" = "set"))]
     pub recovery_keys: Vec<String>,
     /// Who cosigns our checkpoints; absent: nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub witnesses: Option<Witnesses>,
     /// The logs whose checkpoints we cosign for others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["origin"]))]
     pub witness_for: Vec<WitnessedLog>,
 }
 
@@ -86,12 +90,13 @@ pub enum DirectoryReaders {
 /// Who cosigns our checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = law::write(LAWS))]
 pub struct Witnesses {
     /// How many of the members must have signed before a write is acknowledged: more than half.
     #[schemars(range(min = 1, max = 15))]
     pub quorum: u8,
     /// The witnesses.
-    #[schemars(length(min = 1, max = 15))]
+    #[schemars(length(min = 1, max = 15), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub members: Vec<Witness>,
 }
 
@@ -100,13 +105,13 @@ pub struct Witnesses {
 #[serde(rename_all = "camelCase")]
 pub struct Witness {
     /// Its name in signatures.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = pattern::TOPIC))]
     pub name: String,
     /// The URL before `/add-checkpoint`.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = pattern::URL))]
     pub url: String,
     /// Its Ed25519 public key, base64.
-    #[schemars(length(min = 44, max = 44))]
+    #[schemars(length(min = 44, max = 44), regex(pattern = pattern::ED25519))]
     pub public_key: String,
     /// What it checks before it signs.
     #[serde(default)]
@@ -131,6 +136,30 @@ pub struct WitnessedLog {
     #[schemars(length(min = 1, max = 255))]
     pub origin: String,
     /// The log's Ed25519 public key, base64.
-    #[schemars(length(min = 44, max = 44))]
+    #[schemars(length(min = 44, max = 44), regex(pattern = pattern::ED25519))]
     pub public_key: String,
+}
+
+/// The laws of [`Witnesses`].
+const LAWS: &[Law<Witnesses>] = &[
+    Law {
+        field: ".quorum",
+        cel: "self.quorum <= self.members.size()",
+        message: "must be at most the number of members",
+        holds: |w| usize::from(w.quorum) <= w.members.len(),
+    },
+    Law {
+        field: ".quorum",
+        cel: "self.quorum * 2 > self.members.size()",
+        message: "must be more than half of the members, else two halves could sign two histories",
+        holds: |w| usize::from(w.quorum) * 2 > w.members.len(),
+    },
+];
+
+impl Directory {
+    pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        if let Some(witnesses) = &self.witnesses {
+            law::judge(LAWS, witnesses, &format!("{path}.witnesses"), broken);
+        }
+    }
 }

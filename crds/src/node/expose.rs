@@ -5,6 +5,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    Violation,
+    law::{self, Law},
+    pattern,
+};
+
 /// How the node is reached from outside the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -19,12 +25,13 @@ pub struct Expose {
 /// The node's Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = law::write(LAWS))]
 pub struct ExposedService {
     /// The Service's type.
     pub r#type: ServiceType,
     /// Annotations, as load balancers read them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64), inner(length(max = 2048)))]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 2048}))]
     pub annotations: BTreeMap<String, String>,
     /// The class of load balancer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,10 +70,10 @@ pub enum TrafficPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct TlsRoute {
     /// The Gateways that carry it.
-    #[schemars(length(min = 1, max = 8))]
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub parent_refs: Vec<ParentRef>,
     /// The names that partners ask for in TLS.
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)))]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253), regex(pattern = pattern::HOSTNAME)), extend("x-kubernetes-list-type" = "set"))]
     pub hostnames: Vec<String>,
 }
 
@@ -75,18 +82,40 @@ pub struct TlsRoute {
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
     /// The Gateway's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::OBJECT))]
     pub name: String,
     /// Its namespace; absent: the node's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::LABEL))]
     pub namespace: Option<String>,
     /// The listener's name; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::OBJECT))]
     pub section_name: Option<String>,
     /// The listener's port; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
+}
+
+/// The laws of [`ExposedService`], which are those of the Service that it becomes.
+const LAWS: &[Law<ExposedService>] = &[
+    Law {
+        field: ".loadBalancerClass",
+        cel: "!has(self.loadBalancerClass) || self.type == 'LoadBalancer'",
+        message: "may be given for type LoadBalancer only",
+        holds: |s| s.load_balancer_class.is_none() || s.r#type == ServiceType::LoadBalancer,
+    },
+    Law {
+        field: ".externalTrafficPolicy",
+        cel: "!has(self.externalTrafficPolicy) || self.type != 'ClusterIP'",
+        message: "may be given for type LoadBalancer or NodePort only",
+        holds: |s| s.external_traffic_policy.is_none() || s.r#type != ServiceType::ClusterIp,
+    },
+];
+
+impl Expose {
+    pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(LAWS, &self.service, &format!("{path}.service"), broken);
+    }
 }

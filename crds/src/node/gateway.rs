@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ByteSize;
+use crate::{
+    ByteSize, Violation,
+    law::{self, Law},
+    pattern,
+};
 
 /// The node's gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +31,7 @@ impl Default for Gateway {
 /// Where a gateway keeps its state: queues on disk, live registrations, tunnel, directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = law::write(LAWS))]
 pub struct GatewayStorage {
     /// How much room the state has.
     pub size: ByteSize,
@@ -34,7 +39,7 @@ pub struct GatewayStorage {
     pub mode: StorageMode,
     /// The StorageClass of the claim; absent: the cluster's default.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::OBJECT))]
     pub storage_class_name: Option<String>,
 }
 
@@ -52,4 +57,18 @@ pub enum StorageMode {
     Persistent,
     /// In the pod's own scratch space, gone with the pod.
     Ephemeral,
+}
+
+/// The laws of [`GatewayStorage`].
+const LAWS: &[Law<GatewayStorage>] = &[Law {
+    field: ".size",
+    cel: "quantity(self.size).isGreaterThan(quantity('0'))",
+    message: "must be more than 0",
+    holds: |s| s.size.bytes() > 0,
+}];
+
+impl Gateway {
+    pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(LAWS, &self.storage, &format!("{path}.storage"), broken);
+    }
 }

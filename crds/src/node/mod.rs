@@ -29,17 +29,37 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    PLACEHOLDER_INSTITUTION, PLACEHOLDER_NODE, Violation,
+    law::{self, Amendment, Law},
+    pattern,
+};
+
 /// This institution's node.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(group = "interconn.dev", version = "v1alpha1", kind = "MeshNode", namespaced, status = "MeshNodeStatus")]
 #[kube(shortname = "mn", category = "interconn", derive = "PartialEq")]
+#[kube(doc = "This institution's node: its identity, certificates and features.")]
+#[kube(printcolumn(name = "Node", type_ = "string", json_path = r#".spec.nodeId"#))]
+#[kube(printcolumn(name = "Institution", type_ = "string", json_path = r#".spec.instId"#))]
+#[kube(printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#))]
+#[kube(printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#))]
+#[kube(printcolumn(name = "Sidecars", type_ = "string", json_path = r#".status.sidecars.ready"#, priority = "1"))]
+#[kube(printcolumn(
+    name = "Message",
+    type_ = "string",
+    json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+    priority = "1"
+))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = r#".metadata.creationTimestamp"#))]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = law::write_with(LAWS, &[IMMUTABLE_NODE_ID]))]
 pub struct MeshNodeSpec {
     /// The node's id in the network. Immutable.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::ID))]
     pub node_id: String,
     /// The institution's id in the network.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::ID))]
     pub inst_id: String,
     /// What people call the node.
     #[serde(default)]
@@ -47,7 +67,7 @@ pub struct MeshNodeSpec {
     pub display_name: String,
     /// The `host:port` that partners dial.
     #[serde(default)]
-    #[schemars(length(max = 512))]
+    #[schemars(length(max = 512), regex(pattern = pattern::HOST_PORT_OR_EMPTY))]
     pub address: String,
     /// Where the node's certificates come from, and how long they live.
     #[serde(default)]
@@ -112,4 +132,62 @@ pub enum NetworkPolicyMode {
     Managed,
     /// It leaves policies to the user.
     None,
+}
+
+/// The laws of [`MeshNodeSpec`] as a whole.
+const LAWS: &[Law<MeshNodeSpec>] = &[
+    Law {
+        field: ".nodeId",
+        cel: "self.nodeId.lowerAscii() != 'lx0000000000000'",
+        message: "must not be the placeholder LX0000000000000, which stands for no node",
+        holds: |n| !n.node_id.eq_ignore_ascii_case(PLACEHOLDER_NODE),
+    },
+    Law {
+        field: ".instId",
+        cel: "self.instId.lowerAscii() != 'jg0000000000000000'",
+        message: "must not be the placeholder JG0000000000000000, which stands for no institution",
+        holds: |n| !n.inst_id.eq_ignore_ascii_case(PLACEHOLDER_INSTITUTION),
+    },
+    Law {
+        field: ".gateway",
+        cel: "self.gateway.replicas <= 1 || has(self.backplane)",
+        message: "needs spec.backplane for more than one replica",
+        holds: |n| n.gateway.replicas <= 1 || n.backplane.is_some(),
+    },
+    Law {
+        field: ".gateway",
+        cel: "self.gateway.replicas <= 1 || !(has(self.tunnel) || has(self.directory))",
+        message: "must have one replica while tunnel or directory is on",
+        holds: |n| n.gateway.replicas <= 1 || n.tunnel.is_none() && n.directory.is_none(),
+    },
+];
+
+/// What a change may not touch.
+pub(crate) const IMMUTABLE_NODE_ID: Amendment<MeshNodeSpec> = Amendment {
+    field: ".nodeId",
+    cel: "self.nodeId == oldSelf.nodeId",
+    message: "is immutable: partners pin their trust to it; make another MeshNode",
+    holds: |new, old| new.node_id == old.node_id,
+};
+
+impl MeshNodeSpec {
+    pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(LAWS, self, path, broken);
+        self.certificates.judge(&format!("{path}.certificates"), broken);
+        self.gateway.judge(&format!("{path}.gateway"), broken);
+        self.expose.judge(&format!("{path}.expose"), broken);
+        self.transport.judge(&format!("{path}.transport"), broken);
+        if let Some(grid) = &self.grid {
+            grid.judge(&format!("{path}.grid"), broken);
+        }
+        if let Some(tunnel) = &self.tunnel {
+            tunnel.judge(&format!("{path}.tunnel"), broken);
+        }
+        if let Some(directory) = &self.directory {
+            directory.judge(&format!("{path}.directory"), broken);
+        }
+        if let Some(backplane) = &self.backplane {
+            backplane.judge(&format!("{path}.backplane"), broken);
+        }
+    }
 }

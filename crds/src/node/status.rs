@@ -10,12 +10,12 @@ use crate::Condition;
 #[serde(rename_all = "camelCase", default)]
 pub struct MeshNodeStatus {
     /// The conditions, one of each type.
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// The generation of the spec that the status speaks of.
     pub observed_generation: i64,
     /// The roots that partners need to trust this node.
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "atomic"))]
     pub root_certificates: Vec<RootCertificate>,
     /// The sha256 of the configuration that was last written.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,11 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, Span};
+use crate::{
+    ByteSize, Span, Violation,
+    cidr::is_cidr,
+    law::{self, Law},
+};
 
 /// The queues of the data plane: their store and their bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = law::write(LAWS))]
 pub struct Transport {
     /// Where unread messages are kept.
     pub store: Store,
@@ -29,7 +34,7 @@ pub struct Transport {
     /// Whether `peek` leaves the message there.
     pub peek: Peek,
     /// CIDRs that may speak plain text beside loopback.
-    #[schemars(length(max = 64), inner(length(max = 64)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub plaintext_from: Vec<String>,
 }
 
@@ -68,4 +73,56 @@ pub enum Peek {
     Retain,
     /// It goes, as Kuscia, OSX and the reference really do.
     Consume,
+}
+
+/// The laws of [`Transport`].
+const LAWS: &[Law<Transport>] = &[
+    Law {
+        field: ".maxBodyBytes",
+        cel: "quantity(self.maxBodyBytes).isGreaterThan(quantity('0'))",
+        message: "must be more than 0",
+        holds: |t| t.max_body_bytes.bytes() > 0,
+    },
+    Law {
+        field: ".maxBodyBytes",
+        cel: "quantity(self.maxBodyBytes).compareTo(quantity(self.sessionBytes)) <= 0",
+        message: "must be at most sessionBytes: a larger message could never be queued",
+        holds: |t| t.max_body_bytes <= t.session_bytes,
+    },
+    Law {
+        field: ".sessionBytes",
+        cel: "quantity(self.sessionBytes).compareTo(quantity(self.totalBytes)) <= 0",
+        message: "must be at most totalBytes",
+        holds: |t| t.session_bytes <= t.total_bytes,
+    },
+    Law {
+        field: ".idleTimeout",
+        cel: "duration(self.idleTimeout) >= duration('1s')",
+        message: "must be at least 1s",
+        holds: |t| t.idle_timeout >= Span::seconds(1),
+    },
+    Law {
+        field: ".messageTtl",
+        cel: "!has(self.messageTtl) || duration(self.messageTtl) >= duration('1s')",
+        message: "must be at least 1s",
+        holds: |t| t.message_ttl.is_none_or(|ttl| ttl >= Span::seconds(1)),
+    },
+    Law {
+        field: ".pushTimeout",
+        cel: "duration(self.pushTimeout) > duration('0s')",
+        message: "must be more than 0s",
+        holds: |t| t.push_timeout > Span::seconds(0),
+    },
+    Law {
+        field: ".plaintextFrom",
+        cel: "!has(self.plaintextFrom) || self.plaintextFrom.all(network, isCIDR(network))",
+        message: "must be networks such as 10.0.0.0/8 or fd00::/8",
+        holds: |t| t.plaintext_from.iter().all(|network| is_cidr(network)),
+    },
+];
+
+impl Transport {
+    pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(LAWS, self, path, broken);
+    }
 }

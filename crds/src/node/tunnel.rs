@@ -5,18 +5,23 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{LocalRef, Span};
+use crate::{
+    LocalRef, Span, Violation,
+    law::{self, Law},
+    pattern,
+};
 
 /// The network controller of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = law::write(LAWS))]
 pub struct Tunnel {
     /// The IPv4 address that edge nodes dial. An address, never a name: legacy clients refuse names.
-    #[schemars(length(min = 7, max = 15))]
+    #[schemars(length(min = 7, max = 15), regex(pattern = pattern::IPV4))]
     pub advertise: String,
     /// The server's own address in the tunnel, with the length of the network's prefix, 8 to 29.
     #[serde(default = "subnet")]
-    #[schemars(length(min = 9, max = 18))]
+    #[schemars(length(min = 9, max = 18), regex(pattern = pattern::SUBNET))]
     pub subnet: String,
     /// Whether edge nodes reach each other, or the server only.
     #[serde(default)]
@@ -30,15 +35,15 @@ pub struct Tunnel {
     pub mtu: u16,
     /// Ports of the server's tunnel address that lead on to a TCP address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["port"]))]
     pub forwards: Vec<Forward>,
     /// Who may reach whom, by label. Empty: everybody, as `interconnection` allows; else only what a rule allows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128))]
+    #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "atomic"))]
     pub policy: Vec<TunnelRule>,
     /// Networks that may be reached through an edge node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cidr"]))]
     pub routes: Vec<TunnelRoute>,
     /// Whether an edge node must show its certificate on the tunnel's port; legacy servers do not ask.
     #[serde(default)]
@@ -95,7 +100,7 @@ pub struct Forward {
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
     /// The `host:port` that it leads to.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = pattern::HOST_PORT))]
     pub address: String,
 }
 
@@ -104,13 +109,13 @@ pub struct Forward {
 #[serde(rename_all = "camelCase", default)]
 pub struct TunnelRule {
     /// The labels that a sender has; empty: every node.
-    #[schemars(extend("maxProperties" = 8), inner(length(max = 63)))]
+    #[schemars(extend("maxProperties" = 8, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub from: BTreeMap<String, String>,
     /// The labels that a receiver has; empty: every node.
-    #[schemars(extend("maxProperties" = 8), inner(length(max = 63)))]
+    #[schemars(extend("maxProperties" = 8, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub to: BTreeMap<String, String>,
     /// TCP and UDP ports of the receiver; empty: all, and ICMP.
-    #[schemars(length(max = 32), inner(range(min = 1, max = 65535)))]
+    #[schemars(length(max = 32), inner(range(min = 1, max = 65535)), extend("x-kubernetes-list-type" = "set"))]
     pub ports: Vec<u16>,
 }
 
@@ -119,9 +124,34 @@ pub struct TunnelRule {
 #[serde(rename_all = "camelCase")]
 pub struct TunnelRoute {
     /// The network, as IPv4 address and prefix length.
-    #[schemars(length(min = 9, max = 18))]
+    #[schemars(length(min = 9, max = 18), regex(pattern = pattern::NETWORK))]
     pub cidr: String,
     /// The labels of the nodes that may offer it.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 8), inner(length(max = 63)))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 8, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub through: BTreeMap<String, String>,
+}
+
+/// The port of the register plane, which the server's tunnel address answers itself (NC section 2).
+const REGISTER_PORT: u16 = 6440;
+
+/// The laws of [`Tunnel`].
+const LAWS: &[Law<Tunnel>] = &[
+    Law {
+        field: ".forwards",
+        cel: "!has(self.forwards) || self.forwards.all(forward, forward.port != 6440)",
+        message: "must not claim port 6440, which is the network controller's own",
+        holds: |t| t.forwards.iter().all(|forward| forward.port != REGISTER_PORT),
+    },
+    Law {
+        field: ".addressLease",
+        cel: "!has(self.addressLease) || duration(self.addressLease) >= duration('1m')",
+        message: "must be at least 1m",
+        holds: |t| t.address_lease.is_none_or(|lease| lease >= Span::minutes(1)),
+    },
+];
+
+impl Tunnel {
+    pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(LAWS, self, path, broken);
+    }
 }

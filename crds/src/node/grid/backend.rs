@@ -4,11 +4,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::HttpStatus;
-use crate::{ByteSize, SecretKeyRef};
+use crate::{
+    ByteSize, SecretKeyRef, Violation,
+    cidr::is_cidr,
+    law::{self, Law},
+    pattern,
+};
 
 /// The API of the backends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = law::write(LAWS))]
 pub struct BackendApi {
     /// The largest body of a call (G-11).
     pub body_bytes: ByteSize,
@@ -19,15 +25,15 @@ pub struct BackendApi {
     pub protocol_errors: u16,
     /// The origins whose pages may connect; empty: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253), regex(pattern = pattern::ORIGIN)), extend("x-kubernetes-list-type" = "set"))]
     pub origins: Vec<String>,
     /// CIDRs that may call in plain text and without credentials, beside loopback.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub plaintext_from: Vec<String>,
     /// Callers from elsewhere that have credentials.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub users: Vec<BackendUser>,
 }
 
@@ -49,7 +55,7 @@ impl Default for BackendApi {
 #[serde(rename_all = "camelCase")]
 pub struct BackendUser {
     /// The name, as in HTTP Basic and in the audit log.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = pattern::KEY))]
     pub name: String,
     /// A Secret with the password or bearer token; its key is `token` unless named.
     pub secret_ref: SecretKeyRef,
@@ -58,11 +64,11 @@ pub struct BackendUser {
     pub role: BackendRole,
     /// The topics it may consume, with `*` for any text; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 255), regex(pattern = pattern::TOPIC)), extend("x-kubernetes-list-type" = "set"))]
     pub topics: Vec<String>,
     /// The channels it may publish to, with `*` for any text; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 255), regex(pattern = pattern::TOPIC)), extend("x-kubernetes-list-type" = "set"))]
     pub channels: Vec<String>,
 }
 
@@ -75,4 +81,26 @@ pub enum BackendRole {
     Read,
     /// Everything.
     Write,
+}
+
+/// The laws of [`BackendApi`].
+const LAWS: &[Law<BackendApi>] = &[
+    Law {
+        field: ".bodyBytes",
+        cel: "quantity(self.bodyBytes).isGreaterThan(quantity('0'))",
+        message: "must be more than 0",
+        holds: |b| b.body_bytes.bytes() > 0,
+    },
+    Law {
+        field: ".plaintextFrom",
+        cel: "!has(self.plaintextFrom) || self.plaintextFrom.all(network, isCIDR(network))",
+        message: "must be networks such as 10.0.0.0/8 or fd00::/8",
+        holds: |b| b.plaintext_from.iter().all(|network| is_cidr(network)),
+    },
+];
+
+impl BackendApi {
+    pub(super) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(LAWS, self, path, broken);
+    }
 }

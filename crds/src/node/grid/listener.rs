@@ -4,14 +4,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ClientCommands, EndUserAuth, Events, HoldUntil, Overflow, TopicRule};
-use crate::{ByteSize, LocalRef, Span};
+use crate::{
+    ByteSize, LocalRef, Span, Violation,
+    law::{self, Law},
+    pattern,
+};
 
 /// A place where end users connect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = law::write(LAWS))]
 pub struct Listener {
     /// The listener's name, unique in the grid.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::LABEL))]
     pub name: String,
     /// The port; several listeners may share one with different paths.
     #[serde(default = "client_port")]
@@ -19,14 +24,14 @@ pub struct Listener {
     pub port: u16,
     /// The path of the handshake.
     #[serde(default = "root_path")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = pattern::PATH))]
     pub path: String,
     /// A Secret with the certificate that end users see: `tls.crt` and `tls.key`; absent: plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_secret_ref: Option<LocalRef>,
     /// The origins whose pages may connect, such as `https://shop.example`; empty: the listener's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253), regex(pattern = pattern::ORIGIN)), extend("x-kubernetes-list-type" = "set"))]
     pub origins: Vec<String>,
     /// Whether the text message `ping` is answered by `pong`.
     #[serde(default = "yes")]
@@ -48,7 +53,7 @@ pub struct Listener {
     pub events: Events,
     /// Which message goes to which topic: the first rule that matches. Empty: everything to `default`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub rules: Vec<TopicRule>,
     /// What end users may subscribe to by themselves; absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +82,7 @@ fn yes() -> bool {
 /// The bounds of an end user's connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = law::write(LIMIT_LAWS))]
 pub struct ConnectionLimits {
     /// The largest message, at most 1Mi (G-11).
     pub message_bytes: ByteSize,
@@ -113,6 +119,64 @@ impl Default for ConnectionLimits {
             write_timeout: Span::seconds(10),
             ping_interval: Span::seconds(25),
             pong_timeout: Span::seconds(8),
+        }
+    }
+}
+
+/// The laws of [`Listener`].
+const LAWS: &[Law<Listener>] = &[Law {
+    field: ".port",
+    cel: "!(self.port in [6439, 6440, 6441, 6789, 7304, 7305])",
+    message: "must not be a port of the node's other rooms: 6439, 6440, 6441, 6789, 7304, 7305",
+    holds: |l| ![6439, 6440, 6441, 6789, 7304, 7305].contains(&l.port),
+}];
+
+/// The laws of [`ConnectionLimits`].
+const LIMIT_LAWS: &[Law<ConnectionLimits>] = &[
+    Law {
+        field: ".messageBytes",
+        cel: "quantity(self.messageBytes).isGreaterThan(quantity('0')) && quantity(self.messageBytes).compareTo(quantity('1Mi')) <= 0",
+        message: "must be more than 0 and at most 1Mi",
+        holds: |l| l.message_bytes.bytes() > 0 && l.message_bytes <= ByteSize::mib(1),
+    },
+    Law {
+        field: ".outQueueBytes",
+        cel: "quantity(self.outQueueBytes).compareTo(quantity(self.messageBytes)) >= 0",
+        message: "must be at least messageBytes",
+        holds: |l| l.out_queue_bytes >= l.message_bytes,
+    },
+    Law {
+        field: ".readTimeout",
+        cel: "duration(self.readTimeout) > duration(self.pingInterval)",
+        message: "must be more than pingInterval: the pong is what a quiet client sends",
+        holds: |l| l.read_timeout > l.ping_interval,
+    },
+    Law {
+        field: ".pingInterval",
+        cel: "duration(self.pingInterval) > duration(self.pongTimeout) && duration(self.pongTimeout) > duration('0s')",
+        message: "must be more than pongTimeout, which must be more than 0s",
+        holds: |l| l.ping_interval > l.pong_timeout && l.pong_timeout > Span::seconds(0),
+    },
+    Law {
+        field: ".writeTimeout",
+        cel: "duration(self.writeTimeout) > duration('0s')",
+        message: "must be more than 0s",
+        holds: |l| l.write_timeout > Span::seconds(0),
+    },
+];
+
+impl Listener {
+    pub(super) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(LAWS, self, path, broken);
+        law::judge(LIMIT_LAWS, &self.limits, &format!("{path}.limits"), broken);
+        if let Some(auth) = &self.auth {
+            auth.judge(&format!("{path}.auth"), broken);
+        }
+        for (n, rule) in self.rules.iter().enumerate() {
+            rule.judge(&format!("{path}.rules[{n}]"), broken);
+        }
+        if let Some(commands) = &self.client_commands {
+            commands.judge(&format!("{path}.clientCommands"), broken);
         }
     }
 }

@@ -12,16 +12,24 @@ pub use listener::*;
 pub use rules::*;
 pub use topics::*;
 
+use std::collections::HashSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    Violation,
+    law::{self, Law},
+};
 
 /// WebSocket clients and the backends that talk to them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = law::write(LAWS))]
 pub struct Grid {
     /// Where end users connect; empty: one listener on port 6790, path `/`, everything to the topic `default`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub listeners: Vec<Listener>,
     /// The API of the backends, on port 6789.
     pub backend: BackendApi,
@@ -29,6 +37,27 @@ pub struct Grid {
     pub topics: TopicDefaults,
     /// Topics that differ from them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub topic_overrides: Vec<TopicOverride>,
+}
+
+/// The laws of [`Grid`].
+const LAWS: &[Law<Grid>] = &[Law {
+    field: ".listeners",
+    cel: "!has(self.listeners) || self.listeners.all(a, self.listeners.exists_one(b, b.port == a.port && b.path == a.path))",
+    message: "must not have two listeners with the same port and path",
+    holds: |g| {
+        let mut seen = HashSet::new();
+        g.listeners.iter().all(|listener| seen.insert((listener.port, &listener.path)))
+    },
+}];
+
+impl Grid {
+    pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(LAWS, self, path, broken);
+        self.backend.judge(&format!("{path}.backend"), broken);
+        for (n, listener) in self.listeners.iter().enumerate() {
+            listener.judge(&format!("{path}.listeners[{n}]"), broken);
+        }
+    }
 }

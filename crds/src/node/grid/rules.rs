@@ -3,17 +3,23 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    Violation,
+    law::{self, Law},
+    pattern,
+};
+
 /// The topics that learn of connections that come and go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Events {
     /// The topic of handshakes; empty: none.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 255))]
+    #[schemars(length(max = 255), regex(pattern = pattern::TOPIC_OR_EMPTY))]
     pub handshake: String,
     /// The topic of closes; empty: none.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 255))]
+    #[schemars(length(max = 255), regex(pattern = pattern::TOPIC_OR_EMPTY))]
     pub close: String,
 }
 
@@ -25,7 +31,7 @@ pub struct TopicRule {
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matches: Option<MessageMatch>,
     /// The topic.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = pattern::TOPIC))]
     pub topic: String,
     /// Whether the rule also works while `holdUntil` holds messages back: a login must pass.
     #[serde(default)]
@@ -35,6 +41,7 @@ pub struct TopicRule {
 /// What a message must be like: everything that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = law::write(LAWS))]
 pub struct MessageMatch {
     /// The path of the handshake.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -46,7 +53,7 @@ pub struct MessageMatch {
     pub subprotocol: String,
     /// A JSON pointer into the message.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 255))]
+    #[schemars(length(max = 255), regex(pattern = pattern::POINTER_OR_EMPTY))]
     pub json_pointer: String,
     /// What stands at the pointer; empty: anything.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -58,7 +65,7 @@ pub struct MessageMatch {
     pub regex: String,
     /// The types of frame; empty: text and binary.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 5))]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "set"))]
     pub frames: Vec<FrameType>,
 }
 
@@ -77,22 +84,53 @@ pub enum FrameType {
 /// What end users may subscribe to by themselves, by a field of their own messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = law::write(COMMAND_LAWS))]
 pub struct ClientCommands {
     /// The JSON pointer of the command.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = pattern::POINTER))]
     pub pointer: String,
     /// The JSON pointer of the channel, or of a list of channels.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = pattern::POINTER))]
     pub channel_pointer: String,
     /// The commands that subscribe.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub subscribe: Vec<String>,
     /// The commands that unsubscribe.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub unsubscribe: Vec<String>,
     /// The channels that are allowed: `*` stands for any text, `{key}` for a value of the context, taken literally.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 255)))]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 255), regex(pattern = pattern::TOPIC)), extend("x-kubernetes-list-type" = "set"))]
     pub allow: Vec<String>,
+}
+
+/// The laws of [`MessageMatch`].
+const LAWS: &[Law<MessageMatch>] = &[Law {
+    field: ".equals",
+    cel: "!has(self.equals) || self.equals == '' || (has(self.jsonPointer) && self.jsonPointer != '')",
+    message: "needs jsonPointer: what shall be equal",
+    holds: |m| m.equals.is_empty() || !m.json_pointer.is_empty(),
+}];
+
+/// The laws of [`ClientCommands`].
+const COMMAND_LAWS: &[Law<ClientCommands>] = &[Law {
+    field: ".subscribe",
+    cel: "has(self.subscribe) && self.subscribe.size() > 0",
+    message: "must name at least one command",
+    holds: |c| !c.subscribe.is_empty(),
+}];
+
+impl TopicRule {
+    pub(super) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        if let Some(matches) = &self.matches {
+            law::judge(LAWS, matches, &format!("{path}.match"), broken);
+        }
+    }
+}
+
+impl ClientCommands {
+    pub(super) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(COMMAND_LAWS, self, path, broken);
+    }
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pattern;
+
 /// The bounds that every topic has unless it is overridden.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -31,7 +33,7 @@ impl Default for TopicDefaults {
 #[serde(rename_all = "camelCase")]
 pub struct TopicOverride {
     /// The topic.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = pattern::TOPIC))]
     pub name: String,
     /// How many messages it holds; absent: as all topics.
     #[serde(default, skip_serializing_if = "Option::is_none")]

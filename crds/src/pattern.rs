@@ -1,0 +1,82 @@
+//! The forms that strings of the API have, as regular expressions that Go's RE2 and Rust's `regex` read alike.
+//!
+//! ASCII only, anchored at both ends, no classes by name. A form that may be left out is written with `?` at its end.
+
+/// A node's or an institution's id: a label, since `<node id>.trustbe.cn` is a name in certificates (PTP section 12.3).
+pub(crate) const ID: &str = "^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$";
+
+/// [`ID`], or nothing.
+pub(crate) const ID_OR_EMPTY: &str = "^([A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)?$";
+
+/// `host:port`: a name, an IPv4 address, or an IPv6 address in brackets; a port from 1 to 65535.
+pub(crate) const HOST_PORT: &str = "^(\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$";
+
+/// [`HOST_PORT`], or nothing.
+pub(crate) const HOST_PORT_OR_EMPTY: &str = "^((\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$";
+
+/// A host name, or nothing.
+pub(crate) const HOST_OR_EMPTY: &str = "^([A-Za-z0-9]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?)?$";
+
+/// The name of a Kubernetes object: a DNS subdomain.
+pub(crate) const OBJECT: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
+
+/// The name of a Service, a namespace, or a listener: a DNS label.
+pub(crate) const LABEL: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
+
+/// A key of a Secret or ConfigMap.
+pub(crate) const KEY: &str = "^[A-Za-z0-9._-]+$";
+
+/// A key of a Secret or ConfigMap, or nothing.
+pub(crate) const KEY_OR_EMPTY: &str = "^[A-Za-z0-9._-]*$";
+
+/// A name that partners ask for in TLS; the first label may be a wildcard.
+pub(crate) const HOSTNAME: &str = "^(\\*\\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
+
+/// A moment, RFC 3339, in this millennium: what Go's `date-time` and Rust's parsers read alike.
+pub(crate) const MOMENT: &str = "^2[0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$";
+
+/// The URL of a proxy to dial through, or nothing.
+pub(crate) const PROXY_OR_EMPTY: &str = "^((http|https|socks5)://[^ \"\\\\]+)?$";
+
+/// The URL of an HTTP server.
+pub(crate) const URL: &str = "^https?://[^ \"\\\\]+$";
+
+/// The URL of an HTTP server, or nothing.
+pub(crate) const URL_OR_EMPTY: &str = "^(https?://[^ \"\\\\]+)?$";
+
+/// The servers of NATS, with commas between.
+pub(crate) const NATS: &str = "^(nats|tls|ws|wss)://[^ ,\"\\\\]+(,(nats|tls|ws|wss)://[^ ,\"\\\\]+)*$";
+
+/// The path prefix of a service: a slash and what a path may have, without a query.
+pub(crate) const PATH: &str = "^/[^ ?#\"\\\\]*$";
+
+/// What a service is found by: a path prefix or a urn, without blanks, quotes or a query.
+pub(crate) const URN: &str = "^[^ ?#\"\\\\]+$";
+
+/// A JSON pointer.
+pub(crate) const POINTER: &str = "^/[^\"]*$";
+
+/// A JSON pointer, or nothing.
+pub(crate) const POINTER_OR_EMPTY: &str = "^(/[^\"]*)?$";
+
+/// A web origin.
+pub(crate) const ORIGIN: &str = "^(https?://[^ /\"\\\\]+|null)$";
+
+/// A topic or a channel: no blank (G-11).
+pub(crate) const TOPIC: &str = "^[^ ]+$";
+
+/// A topic, or nothing.
+pub(crate) const TOPIC_OR_EMPTY: &str = "^[^ ]*$";
+
+/// An IPv4 address.
+pub(crate) const IPV4: &str =
+    "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])$";
+
+/// An IPv4 address with a prefix length from 8 to 29 (NC section 5).
+pub(crate) const SUBNET: &str = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])/([89]|1[0-9]|2[0-9])$";
+
+/// An IPv4 network.
+pub(crate) const NETWORK: &str = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])/([0-9]|[12][0-9]|3[0-2])$";
+
+/// A public key of Ed25519, in padded base64.
+pub(crate) const ED25519: &str = "^[A-Za-z0-9+/]{43}=$";

@@ -1,8 +1,8 @@
 //! The CustomResourceDefinitions as they are installed: what kube's derive makes, made tidy.
 //!
 //! Tidy means: no `nullable` (the API server drops a null where nothing is allowed, and so do our readers), no number
-//! formats that Kubernetes does not know (it warns of them at every apply), whole numbers without a fraction, and the law
-//! about names, which stand above the types that the derive sees.
+//! formats that Kubernetes does not know (it warns of them at every apply), whole numbers without a fraction, the columns
+//! of `kubectl get`, and the law about names, which stands above the types that the derive sees.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     MeshNode, MeshRoute, ServiceRegistration,
+    columns::{self, Columns},
     names::{self, Named},
 };
 
@@ -36,12 +37,15 @@ fn trees() -> Result<Vec<Value>, serde_json::Error> {
 }
 
 /// One definition as JSON.
-pub(crate) fn tree<K: CustomResourceExt + Named>() -> Result<Value, serde_json::Error> {
+pub(crate) fn tree<K: CustomResourceExt + Named + Columns>() -> Result<Value, serde_json::Error> {
     let mut tree = serde_json::to_value(K::crd())?;
     if let Some(Value::Array(versions)) = tree.pointer_mut("/spec/versions") {
-        for schema in versions.iter_mut().filter_map(|version| version.pointer_mut("/schema/openAPIV3Schema")) {
-            tidy(schema);
-            schema["properties"]["metadata"] = names::schema::<K>();
+        for version in versions {
+            version["additionalPrinterColumns"] = columns::written::<K>();
+            if let Some(schema) = version.pointer_mut("/schema/openAPIV3Schema") {
+                tidy(schema);
+                schema["properties"]["metadata"] = names::schema::<K>();
+            }
         }
     }
     Ok(tree)

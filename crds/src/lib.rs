@@ -5,6 +5,7 @@
 
 mod bytesize;
 mod cidr;
+mod columns;
 mod condition;
 pub mod definitions;
 mod law;

@@ -17,19 +17,6 @@ use crate::{
 #[kube(group = "interconn.dev", version = "v1alpha1", kind = "ServiceRegistration", namespaced)]
 #[kube(status = "ServiceRegistrationStatus", shortname = "sreg", category = "interconn", derive = "PartialEq")]
 #[kube(doc = "A permanent service that the node's port 7304 routes to.")]
-#[kube(printcolumn(name = "Node", type_ = "string", json_path = r#".spec.nodeRef.name"#))]
-#[kube(printcolumn(name = "Name", type_ = "string", json_path = r#".spec.name"#))]
-#[kube(printcolumn(name = "Address", type_ = "string", json_path = r#".spec.address"#))]
-#[kube(printcolumn(name = "Service", type_ = "string", json_path = r#".spec.serviceRef.name"#, priority = "1"))]
-#[kube(printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#))]
-#[kube(printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#))]
-#[kube(printcolumn(
-    name = "Message",
-    type_ = "string",
-    json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
-    priority = "1"
-))]
-#[kube(printcolumn(name = "Age", type_ = "date", json_path = r#".metadata.creationTimestamp"#))]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = law::write(LAWS))]
 pub struct ServiceRegistrationSpec {

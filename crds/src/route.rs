@@ -17,25 +17,6 @@ use crate::{
 #[kube(group = "interconn.dev", version = "v1alpha1", kind = "MeshRoute", namespaced, status = "MeshRouteStatus")]
 #[kube(shortname = "mr", category = "interconn", derive = "PartialEq")]
 #[kube(doc = "One partner of a node: where it is reached, what it must prove and what it may call.")]
-#[kube(printcolumn(name = "Node", type_ = "string", json_path = r#".spec.nodeRef.name"#))]
-#[kube(printcolumn(name = "Partner", type_ = "string", json_path = r#".spec.peer.nodeId"#))]
-#[kube(printcolumn(name = "Address", type_ = "string", json_path = r#".spec.addresses[0].address"#))]
-#[kube(printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#))]
-#[kube(printcolumn(
-    name = "Reachable",
-    type_ = "string",
-    json_path = r#".status.conditions[?(@.type=="Reachable")].status"#
-))]
-#[kube(printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#))]
-#[kube(printcolumn(name = "Disabled", type_ = "boolean", json_path = r#".spec.disabled"#, priority = "1"))]
-#[kube(printcolumn(name = "Expires", type_ = "string", json_path = r#".spec.expiresAt"#, priority = "1"))]
-#[kube(printcolumn(
-    name = "Message",
-    type_ = "string",
-    json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
-    priority = "1"
-))]
-#[kube(printcolumn(name = "Age", type_ = "date", json_path = r#".metadata.creationTimestamp"#))]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = law::write(LAWS))]
 pub struct MeshRouteSpec {

@@ -40,18 +40,6 @@ use crate::{
 #[kube(group = "interconn.dev", version = "v1alpha1", kind = "MeshNode", namespaced, status = "MeshNodeStatus")]
 #[kube(shortname = "mn", category = "interconn", derive = "PartialEq")]
 #[kube(doc = "This institution's node: its identity, certificates and features.")]
-#[kube(printcolumn(name = "Node", type_ = "string", json_path = r#".spec.nodeId"#))]
-#[kube(printcolumn(name = "Institution", type_ = "string", json_path = r#".spec.instId"#))]
-#[kube(printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#))]
-#[kube(printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#))]
-#[kube(printcolumn(name = "Sidecars", type_ = "string", json_path = r#".status.sidecars.ready"#, priority = "1"))]
-#[kube(printcolumn(
-    name = "Message",
-    type_ = "string",
-    json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
-    priority = "1"
-))]
-#[kube(printcolumn(name = "Age", type_ = "date", json_path = r#".metadata.creationTimestamp"#))]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = law::write_with(LAWS, &[IMMUTABLE_NODE_ID]))]
 pub struct MeshNodeSpec {

@@ -57,7 +57,7 @@ pub enum PkiError {
     },
     /// A chain that is out of order or has a gap.
     #[error(
-        "certificate {position} of the chain ({subject}) did not sign the one before it: put the leaf first, then each issuer"
+        "certificate {position} of the chain ({subject}) signed none of those before it: put the leaf first, then each issuer"
     )]
     ChainOrder {
         /// Counted from 1.

@@ -8,8 +8,12 @@ use crate::error::PkiError;
 use crate::info::{CertificateInfo, decode, subject};
 use crate::key::SigningKey;
 
-/// Reads a chain and a key; the key must be that of the first certificate, and each further certificate must have signed the
-/// one before it (PTP section 12.1). A root at the end is fine.
+/// A leaf, two or three intermediates, cross certificates of a root roll, and room. Peers of our kind read no more, because
+/// every certificate costs signature checks, which a stranger can ask for.
+pub(crate) const CHAIN_MAX: usize = 10;
+
+/// Reads a chain and a key; the key must be that of the first certificate, and each further certificate must have signed one
+/// before it (PTP section 12.1): usually the last one, but two cross certificates stand side by side. A root at the end is fine.
 ///
 /// # Errors
 /// Which of these does not hold.
@@ -34,13 +38,14 @@ pub(crate) fn check_key(chain: &[X509Certificate<'_>], key: &SigningKey) -> Resu
     }
 }
 
-/// Each certificate was signed by the next.
+/// Each certificate signed one before it.
 pub(crate) fn check_order(chain: &[X509Certificate<'_>]) -> Result<(), PkiError> {
-    for (at, link) in chain.windows(2).enumerate() {
-        if let [lower, upper] = link
-            && !signed(lower, upper)
-        {
-            return Err(PkiError::ChainOrder { position: at + 2, subject: subject(upper) });
+    if chain.len() > CHAIN_MAX {
+        return Err(PkiError::TooLarge { what: "chain", limit: "10 certificates" });
+    }
+    for (at, upper) in chain.iter().enumerate().skip(1) {
+        if !chain.iter().take(at).any(|lower| signed(lower, upper)) {
+            return Err(PkiError::ChainOrder { position: at + 1, subject: subject(upper) });
         }
     }
     Ok(())

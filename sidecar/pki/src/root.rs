@@ -30,7 +30,14 @@ pub struct Root {
     /// The identifier that leaves refer to, if the certificate has one.
     key_id: Option<Vec<u8>>,
     /// What a leaf's chain carries after the leaf: nothing for a plain root, cross certificates, or the intermediate itself.
-    above: Vec<CertificateDer<'static>>,
+    above: Vec<Above>,
+}
+
+/// A certificate of the chain above the leaf. It is shown until it ends: an old root's signature is of no use any longer.
+#[derive(Debug, PartialEq)]
+struct Above {
+    der: CertificateDer<'static>,
+    not_after: SystemTime,
 }
 
 impl Root {
@@ -87,8 +94,9 @@ impl Root {
             if !same_name || info.spki_sha256 != self.info.spki_sha256 {
                 return Err(PkiError::NotACrossCertificate { subject: info.subject });
             }
-            if info.sha256 != self.info.sha256 && !self.above.contains(&der) {
-                self.above.push(der);
+            let above = Above { not_after: info.not_after, der };
+            if info.sha256 != self.info.sha256 && !self.above.contains(&above) {
+                self.above.push(above);
             }
         }
         Ok(self)
@@ -132,8 +140,8 @@ impl Root {
             not_after: not_after.min(self.info.not_after),
         };
         let mut chain_pem = encode_certificate(&body.signed_by(&self.signer())?);
-        for der in &self.above {
-            chain_pem.push_str(&encode_certificate(der));
+        for above in self.above.iter().filter(|above| now <= above.not_after) {
+            chain_pem.push_str(&encode_certificate(&above.der));
         }
         Ok(Pair { chain_pem, key: key_pem })
     }
@@ -180,14 +188,17 @@ impl Root {
         let info = CertificateInfo::of(own, der);
         check_may_sign(own, &info)?;
         check_in_force(&info, now)?;
-        let shown = chain.iter().zip(ders).filter(|(certificate, _)| !signed(certificate, certificate));
+        let above = |(certificate, der): (&X509Certificate<'_>, &CertificateDer<'static>)| {
+            let not_after = CertificateInfo::of(certificate, der).not_after;
+            (!signed(certificate, certificate)).then(|| Above { der: der.clone(), not_after })
+        };
         Ok(Self {
             certificate_pem: encode_certificate(der),
             key_pem,
             key,
             subject: own.subject().as_raw().to_vec(),
             key_id: subject_key_id(own),
-            above: shown.map(|(_, der)| der.clone()).collect(),
+            above: chain.iter().zip(ders).filter_map(above).collect(),
             info,
         })
     }

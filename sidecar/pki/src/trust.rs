@@ -15,12 +15,9 @@ use crate::armor::parse_certificates;
 use crate::der::unix_seconds;
 use crate::error::PkiError;
 use crate::info::CertificateInfo;
+use crate::pair::CHAIN_MAX;
 use crate::problem::ChainProblem;
 use crate::verdict::translate;
-
-/// A leaf, two or three intermediates, cross certificates of a root roll, and room; every one costs signature checks, which a
-/// stranger can ask for.
-const CHAIN_MAX: usize = 10;
 
 /// What the peer is on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

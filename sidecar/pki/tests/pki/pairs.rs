@@ -119,7 +119,7 @@ fn a_refusal_says_what_to_do() {
     );
     assert_eq!(
         text(&format!("{SAMPLE_ROOT}{LONE}"), SAMPLE_KEY),
-        "certificate 2 of the chain (CN=lone) did not sign the one before it: put the leaf first, then each issuer"
+        "certificate 2 of the chain (CN=lone) signed none of those before it: put the leaf first, then each issuer"
     );
 }
 

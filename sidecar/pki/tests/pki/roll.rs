@@ -64,6 +64,30 @@ fn a_cross_certificate_ends_with_the_first_of_the_two_roots() {
 }
 
 #[test]
+fn a_leaf_shows_a_cross_certificate_as_long_as_it_lives() {
+    let short = Root::generate(&identity(), Algorithm::EcdsaP256, DAY, now()).unwrap();
+    let new = root(Algorithm::EcdsaP256);
+    let cross = short.cross_sign(&new, now()).unwrap();
+    let new = new.with_cross_certificates(&cross).unwrap();
+    for (days, length) in [(0u32, 2), (1, 2), (2, 1)] {
+        let pair = new.issue(&request(), now() + days * DAY).unwrap();
+        assert_eq!(chain(&pair.chain_pem).len(), length, "after {days} days");
+    }
+}
+
+#[test]
+fn two_cross_certificates_stand_side_by_side() {
+    let new = root(Algorithm::EcdsaP256);
+    let crosses = format!("{}{}", EC_ROOT.cross_sign(&new, now()).unwrap(), RSA_ROOT.cross_sign(&new, now()).unwrap());
+    let pair = new.with_cross_certificates(&crosses).unwrap().issue(&request(), now()).unwrap();
+    assert_eq!(check_pair(&pair.chain_pem, pair.key.expose()).unwrap().len(), 3);
+    for old in [&*EC_ROOT, &*RSA_ROOT] {
+        let anchors = trusting(&[old.certificate_pem()]);
+        assert_eq!(anchors.verify(&chain(&pair.chain_pem), Role::Server, now()), Ok(()));
+    }
+}
+
+#[test]
 fn only_a_cross_certificate_of_the_root_itself_is_carried() {
     let new = root(Algorithm::EcdsaP256);
     let of_another = RSA_ROOT.cross_sign(&EC_ROOT, now()).unwrap();

@@ -37,11 +37,16 @@ impl Identity {
     pub(crate) fn check(&self) -> Result<(), PkiError> {
         let id = self.node_id.as_str();
         let fits = (1..=LABEL_MAX).contains(&id.len())
-            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !id.starts_with(['-', '_'])
+            && !id.ends_with(['-', '_']);
         if fits {
             return Ok(());
         }
-        Err(PkiError::BadName { name: id.to_owned(), reason: "a node id has 1 to 63 letters, digits, - or _" })
+        Err(PkiError::BadName {
+            name: id.to_owned(),
+            reason: "a node id has 1 to 63 letters, digits, - or _, and starts and ends with a letter or digit",
+        })
     }
 }
 

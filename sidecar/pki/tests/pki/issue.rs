@@ -154,7 +154,18 @@ fn names_and_lives_that_cannot_be_certified_are_refused() {
     let node = |id: &str| LeafRequest { identity: Identity { node_id: id.into(), name: "x".into() }, ..request() };
     let dns = |name: &str| LeafRequest { extra_dns: vec![name.into()], ..request() };
     let long = "a".repeat(64);
-    for wrong in [node(""), node("a.b"), node("a b"), node(&long), node("节点"), dns(""), dns("a b"), dns("x\0y")] {
+    for wrong in [
+        node(""),
+        node("a.b"),
+        node("-a"),
+        node("a_"),
+        node("a b"),
+        node(&long),
+        node("节点"),
+        dns(""),
+        dns("a b"),
+        dns("x\0y"),
+    ] {
         let refused = EC_ROOT.issue(&wrong, now()).unwrap_err();
         assert_eq!(refused.kind(), PkiErrorKind::BadRequest, "{refused}");
     }

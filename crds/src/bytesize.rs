@@ -90,3 +90,37 @@ impl JsonSchema for ByteSize {
         json_schema!({"type": "string", "pattern": PATTERN, "maxLength": 18})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{ByteSize, PATTERN};
+
+    #[test]
+    fn a_size_is_written_in_the_largest_unit_that_divides_it() {
+        let written = |bytes| ByteSize(bytes).to_string();
+        assert_eq!([written(0), written(1000), written(1024), written(3 << 20)], ["0", "1000", "1Ki", "3Mi"]);
+        assert_eq!([written(1 << 40), written((1 << 30) + 1)], ["1Ti", "1073741825"]);
+    }
+
+    #[test]
+    fn the_largest_size_of_each_unit_fits() {
+        for most in ["999999999999999999", "999999999999999Ki", "999999999999Mi", "999999999Gi", "999999Ti"] {
+            assert!(most.parse::<ByteSize>().is_ok_and(|size| size.bytes() < 1 << 63), "{most}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_size_is_read_exactly_when_the_schema_takes_it(text in "[0-9]{0,19}(Ki|Mi|Gi|Ti|K|k|i| )?") {
+            let taken = regex::Regex::new(PATTERN).unwrap().is_match(&text);
+            prop_assert_eq!(text.parse::<ByteSize>().is_ok(), taken);
+        }
+
+        #[test]
+        fn what_is_written_reads_the_same(bytes in 0..1_000_000_000_000_000_000_u64) {
+            prop_assert_eq!(ByteSize(bytes).to_string().parse(), Ok(ByteSize(bytes)));
+        }
+    }
+}

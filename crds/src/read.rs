@@ -89,3 +89,45 @@ fn normalise(value: &mut Value) {
         Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{lenient, resource};
+    use crate::{MeshNode, MeshRoute, snapshot::NodeConfig};
+
+    #[test]
+    fn a_document_of_another_kind_or_version_is_refused_by_name() {
+        let document = json!({"apiVersion": "interconn.dev/v2", "kind": "MeshRoute", "metadata": {"name": "x"},
+            "spec": {"nodeId": "a", "instId": "b"}});
+        let found = resource::<MeshNode>(document).unwrap_err();
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["apiVersion: must be interconn.dev/v1alpha1", "kind: must be MeshNode"]);
+    }
+
+    #[test]
+    fn every_fault_of_a_document_is_named_at_once() {
+        let document = json!({"apiVersion": "interconn.dev/v1alpha1", "kind": "MeshRoute", "metadata": {"name": "x"},
+            "spec": {"nodeRef": {"name": "a"}, "peer": {"nodeId": "B 1"}, "trust": {"roots": []}, "disabled": "no"}});
+        let found = resource::<MeshRoute>(document).unwrap_err();
+        let fields: Vec<&str> = found.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["spec.peer.nodeId", "spec.trust.roots", "spec.disabled"]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for document in [json!(null), json!([]), json!("x"), json!(1), json!({})] {
+            assert!(resource::<MeshNode>(document).is_err());
+        }
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_read_and_named() {
+        let written =
+            json!({"nodeId": "a", "instId": "b", "wings": 2, "transport": {"store": "Disk", "colour": "red"}});
+        let (config, unknown) = lenient::<NodeConfig>(written).unwrap();
+        assert_eq!(config.transport.store, crate::Store::Disk);
+        assert_eq!(unknown, ["wings", "transport.colour"]);
+    }
+}

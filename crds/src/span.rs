@@ -112,3 +112,41 @@ impl JsonSchema for Span {
         json_schema!({"type": "string", "pattern": PATTERN, "minLength": 1, "maxLength": 38})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::{PATTERN, Span};
+
+    #[test]
+    fn a_span_is_written_from_long_units_to_short() {
+        let written = |ms| Span(Duration::from_millis(ms)).to_string();
+        assert_eq!([written(0), written(1), written(61_500), written(5_400_000)], ["0s", "1ms", "1m1s500ms", "1h30m"]);
+    }
+
+    #[test]
+    fn units_mean_what_they_mean_to_go() {
+        let read = |text: &str| text.parse::<Span>().map(|span| span.get().as_millis());
+        assert_eq!(read("720h"), Ok(2_592_000_000));
+        assert_eq!(read("1h30m"), Ok(5_400_000));
+        assert_eq!(read("10s500ms"), Ok(10_500));
+        assert_eq!(read("0"), Ok(0));
+    }
+
+    proptest! {
+        #[test]
+        fn a_span_is_read_exactly_when_the_schema_takes_it(text in "0?([0-9]{0,13}(h|ms|m|s|d|M| )?){0,4}") {
+            let taken = !text.is_empty() && regex::Regex::new(PATTERN).unwrap().is_match(&text);
+            prop_assert_eq!(text.parse::<Span>().is_ok(), taken, "{}", text);
+        }
+
+        #[test]
+        fn what_is_read_is_written_so_that_it_reads_the_same(h in 0..=999_999_u64, m in 0..=9_999_999_u64, s in 0..=999_999_999_u64, ms in 0..=999_999_999_999_u64) {
+            let span: Span = format!("{h}h{m}m{s}s{ms}ms").parse().unwrap();
+            prop_assert_eq!(span.to_string().parse(), Ok(span));
+        }
+    }
+}

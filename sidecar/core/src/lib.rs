@@ -7,6 +7,7 @@
 mod body;
 mod caller;
 mod code;
+pub mod config;
 mod context;
 mod drain;
 mod ids;
@@ -14,6 +15,8 @@ mod live;
 pub mod mpi;
 mod refusal;
 mod snapshot;
+pub mod store;
+pub mod telemetry;
 
 pub use body::{Body, BoxError};
 pub use caller::Caller;

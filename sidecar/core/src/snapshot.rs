@@ -169,7 +169,7 @@ impl Snapshot {
         let Parts { hash, origin, node, routes, registrations, roots_pem, leaf_pem, key_pem, client_pairs } = parts;
         let roots = TrustAnchors::from_pems(&[&roots_pem]).map_err(|e| ConfigProblem::certificate("ca.crt", e))?;
         let leaf = Leaf::from_pem(&leaf_pem, &key_pem).map_err(|e| ConfigProblem::certificate("tls.crt", e))?;
-        let plaintext_from = networks(&node.transport.plaintext_from)?;
+        let plaintext_from = networks("transport.plaintextFrom", &node.transport.plaintext_from)?;
         let own = NodeId::new(&node.node_id);
         let routes = routes
             .into_iter()
@@ -237,11 +237,11 @@ fn index(own: &NodeId, routes: &[Arc<Route>]) -> Result<Index, ConfigProblem> {
     Ok((by_node, by_inst))
 }
 
-fn networks(texts: &[String]) -> Result<Vec<Network>, ConfigProblem> {
+/// Reads CIDRs; `place` is named when one is none.
+pub(crate) fn networks(place: &str, texts: &[String]) -> Result<Vec<Network>, ConfigProblem> {
     let parse = |text: &String| {
-        Network::parse(text).ok_or_else(|| {
-            ConfigProblem::invalid("transport.plaintextFrom", format_args!("{text} is no CIDR such as 10.0.0.0/8"))
-        })
+        Network::parse(text)
+            .ok_or_else(|| ConfigProblem::invalid(place, format_args!("{text} is no CIDR such as 10.0.0.0/8")))
     };
     texts.iter().map(parse).collect()
 }

@@ -1,0 +1,210 @@
+//! The directory that the operator or `render` writes: its files are read together and held against the manifest, so
+//! that nobody ever runs on a mixture of two versions. The format is `crds::snapshot`.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use crds::snapshot::{CA_CRT, FORMAT, MANIFEST, Manifest, NODE, TLS_CRT, TLS_KEY};
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::{ConfigProblem, Origin, Parts};
+
+/// The link that Kubernetes (and `render`) swaps when all files changed together.
+pub(super) const DATA_LINK: &str = "..data";
+
+/// How often the files are read again when they are swapped while we read.
+const TRIES: usize = 3;
+
+/// A ConfigMap holds 1 MiB at most, and `render` cuts at the same size; one Secret with many pairs is no larger.
+const LARGEST_FILE: u64 = 4 << 20;
+
+/// What was read.
+pub(super) struct Read {
+    /// The parts of the snapshot.
+    pub(super) parts: Parts,
+    /// How many members this version does not know.
+    pub(super) unknown: usize,
+}
+
+/// Tells one state of the directory from another without reading its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    link: Option<PathBuf>,
+    files: Vec<(String, u64, i64, i64, u64)>,
+}
+
+/// Reads the directory whole.
+///
+/// # Errors
+/// A file that is missing, torn, or breaks a rule.
+pub(super) fn read(directory: &Path) -> Result<Read, ConfigProblem> {
+    let mut tries = 1;
+    loop {
+        let link = fs::read_link(directory.join(DATA_LINK)).ok();
+        let data = link.as_ref().map_or_else(|| directory.to_owned(), |target| directory.join(target));
+        let result = Files { shown: directory, data: &data }.read();
+        let swapped = fs::read_link(directory.join(DATA_LINK)).ok() != link;
+        if !swapped || tries == TRIES {
+            return result;
+        }
+        tries += 1;
+    }
+}
+
+impl Fingerprint {
+    /// Whether the link leads elsewhere now; where there is none, it does not.
+    pub(super) fn link_moved(&self, directory: &Path) -> bool {
+        fs::read_link(directory.join(DATA_LINK)).ok() != self.link
+    }
+
+    /// Of the whole directory.
+    pub(super) fn of(directory: &Path) -> Self {
+        let link = fs::read_link(directory.join(DATA_LINK)).ok();
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries
+            .filter_map(|entry| {
+                let meta = fs::metadata(entry.path()).ok().filter(fs::Metadata::is_file)?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                Some((name, meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
+            })
+            .collect();
+        files.sort();
+        Self { link, files }
+    }
+}
+
+/// The files of one version.
+struct Files<'d> {
+    /// What messages call the directory.
+    shown: &'d Path,
+    /// Where the files of this version lie.
+    data: &'d Path,
+}
+
+impl Files<'_> {
+    fn read(&self) -> Result<Read, ConfigProblem> {
+        let manifest_bytes = self.bytes(MANIFEST)?;
+        let manifest: Manifest = self.json(MANIFEST, &manifest_bytes, &mut 0)?;
+        if manifest.format != FORMAT {
+            let rule = format!(
+                "has format {}; this version reads format {FORMAT}: use a mesh of the operator's version",
+                manifest.format
+            );
+            return Err(self.problem(MANIFEST, rule));
+        }
+        let named = self.named_files(&manifest)?;
+        let mut unknown = 0;
+        let node = self.json(NODE, get(self, &named, NODE)?, &mut unknown)?;
+        let routes = self.list(&named, "routes-", &mut unknown)?;
+        let registrations = self.list(&named, "registrations-", &mut unknown)?;
+        let roots_pem = self.text(CA_CRT, get(self, &named, CA_CRT)?)?;
+        let leaf_pem = self.text(TLS_CRT, get(self, &named, TLS_CRT)?)?;
+        let key_pem = self.text(TLS_KEY, &self.bytes(TLS_KEY)?)?;
+        let client_pairs = self.client_pairs(&routes)?;
+        let origin = Origin::Managed { resource: format!("{}/{}", manifest.namespace, manifest.name) };
+        let hash = hex(&Sha256::digest(&manifest_bytes));
+        let parts = Parts { hash, origin, node, routes, registrations, roots_pem, leaf_pem, key_pem, client_pairs };
+        Ok(Read { parts, unknown })
+    }
+
+    /// Every file that the manifest names, held against its sum.
+    fn named_files(&self, manifest: &Manifest) -> Result<HashMap<String, Vec<u8>>, ConfigProblem> {
+        let mut found = HashMap::new();
+        for (name, sum) in &manifest.files {
+            if name.contains('/') || name.starts_with("..") {
+                return Err(self.problem(MANIFEST, format_args!("names {name}, which is no plain file name")));
+            }
+            let bytes = self.bytes(name)?;
+            if !hex(&Sha256::digest(&bytes)).eq_ignore_ascii_case(sum) {
+                return Err(self.problem(
+                    name,
+                    "is not the file that the manifest names: it belongs to another version, or is still being written",
+                ));
+            }
+            found.insert(name.clone(), bytes);
+        }
+        Ok(found)
+    }
+
+    /// The items of all files of a kind, in the order of their numbers.
+    fn list<T: DeserializeOwned>(
+        &self,
+        named: &HashMap<String, Vec<u8>>,
+        prefix: &str,
+        unknown: &mut usize,
+    ) -> Result<Vec<T>, ConfigProblem> {
+        let number = |name: &str| name.strip_prefix(prefix)?.strip_suffix(".json")?.parse::<usize>().ok();
+        let mut files: Vec<_> = named.iter().filter_map(|(name, bytes)| Some((number(name)?, name, bytes))).collect();
+        files.sort_by_key(|(number, _, _)| *number);
+        let mut items = Vec::new();
+        for (_, name, bytes) in files {
+            items.extend(self.json::<Vec<T>>(name, bytes, unknown)?);
+        }
+        Ok(items)
+    }
+
+    fn client_pairs(
+        &self,
+        routes: &[crds::snapshot::RouteConfig],
+    ) -> Result<HashMap<String, (String, String)>, ConfigProblem> {
+        let with_pair = routes.iter().filter(|route| route.client_pair);
+        with_pair
+            .map(|route| {
+                let (crt, key) = (format!("client-{}.crt", route.name), format!("client-{}.key", route.name));
+                let pair = (self.text(&crt, &self.bytes(&crt)?)?, self.text(&key, &self.bytes(&key)?)?);
+                Ok((route.name.clone(), pair))
+            })
+            .collect()
+    }
+
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, ConfigProblem> {
+        let path = self.data.join(name);
+        let unreadable = |e: io::Error| match e.kind() {
+            io::ErrorKind::NotFound => self.problem(name, "is missing"),
+            _ => self.problem(name, format_args!("cannot be read: {e}")),
+        };
+        let size = fs::metadata(&path).map_err(unreadable)?.len();
+        if size > LARGEST_FILE {
+            return Err(self.problem(name, format_args!("has {size} bytes: at most {LARGEST_FILE} are read")));
+        }
+        fs::read(&path).map_err(unreadable)
+    }
+
+    /// A member that this version does not know is a newer operator's addition: it is counted and left alone.
+    fn json<T: DeserializeOwned>(&self, name: &str, bytes: &[u8], unknown: &mut usize) -> Result<T, ConfigProblem> {
+        let value = serde_json::from_slice(bytes).map_err(|e| self.problem(name, format_args!("is no JSON: {e}")))?;
+        let (value, members) = crds::read::lenient(value).map_err(|e| self.problem(name, e))?;
+        *unknown += members.len();
+        Ok(value)
+    }
+
+    fn text(&self, name: &str, bytes: &[u8]) -> Result<String, ConfigProblem> {
+        String::from_utf8(bytes.to_vec()).map_err(|_| self.problem(name, "is not PEM: it holds bytes that are no text"))
+    }
+
+    fn problem(&self, name: &str, rule: impl std::fmt::Display) -> ConfigProblem {
+        ConfigProblem::invalid(self.shown.join(name).display(), rule)
+    }
+}
+
+fn get<'f>(files: &Files<'_>, named: &'f HashMap<String, Vec<u8>>, name: &str) -> Result<&'f [u8], ConfigProblem> {
+    named.get(name).map(Vec::as_slice).ok_or_else(|| files.problem(MANIFEST, format_args!("does not name {name}")))
+}
+
+/// Lower-case hex, as the manifest writes sums.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        use std::fmt::Write as _;
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

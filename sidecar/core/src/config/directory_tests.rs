@@ -1,0 +1,77 @@
+use super::*;
+use crate::config::testing::write_directory;
+
+fn refusal(directory: &Path) -> String {
+    read(directory).err().map(|e| e.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn a_directory_is_read_whole_and_unknown_members_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    write_directory(directory.path(), "LX1", &["LX2", "LX3"]);
+    let read = read(directory.path()).unwrap();
+    assert_eq!(read.unknown, 1, "the member from the future");
+    assert_eq!(read.parts.routes.len(), 2);
+    assert_eq!(read.parts.origin, Origin::Managed { resource: "privacy/bank-a".into() });
+    crate::Snapshot::assemble(read.parts).unwrap();
+}
+
+#[test]
+fn a_mixture_of_two_versions_is_refused_by_name() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_directory(one.path(), "LX1", &["LX2"]);
+    write_directory(other.path(), "LX1", &[]);
+    fs::copy(other.path().join("routes-0.json"), one.path().join("routes-0.json")).unwrap();
+    assert!(refusal(one.path()).contains("routes-0.json: is not the file that the manifest names"));
+}
+
+#[test]
+fn what_is_missing_torn_or_foreign_is_named() {
+    type Harm = fn(&Path);
+    let table: [(&str, Harm); 6] = [
+        ("manifest.json: is missing", |d| fs::remove_file(d.join(MANIFEST)).unwrap()),
+        ("manifest.json: is no JSON", |d| fs::write(d.join(MANIFEST), "{").unwrap()),
+        ("manifest.json: has format 9", |d| {
+            fs::write(d.join(MANIFEST), r#"{"format":9,"namespace":"n","name":"m","files":{}}"#).unwrap();
+        }),
+        ("manifest.json: names ../up, which is no plain file name", |d| {
+            fs::write(d.join(MANIFEST), r#"{"format":1,"namespace":"n","name":"m","files":{"../up":""}}"#).unwrap();
+        }),
+        ("ca.crt: is missing", |d| fs::remove_file(d.join(CA_CRT)).unwrap()),
+        ("tls.key: is missing", |d| fs::remove_file(d.join(TLS_KEY)).unwrap()),
+    ];
+    for (expected, harm) in table {
+        let directory = tempfile::tempdir().unwrap();
+        write_directory(directory.path(), "LX1", &[]);
+        harm(directory.path());
+        assert!(refusal(directory.path()).contains(expected), "{expected}: {}", refusal(directory.path()));
+    }
+}
+
+#[test]
+fn a_key_of_another_leaf_is_refused_and_not_quoted() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_directory(one.path(), "LX1", &[]);
+    write_directory(other.path(), "LX1", &[]);
+    fs::copy(other.path().join(TLS_KEY), one.path().join(TLS_KEY)).unwrap();
+    let parts = read(one.path()).unwrap().parts;
+    let problem = crate::Snapshot::assemble(parts).unwrap_err().to_string();
+    assert!(problem.contains("tls.crt") && !problem.contains("PRIVATE"), "{problem}");
+}
+
+#[test]
+fn a_swap_of_the_link_is_seen() {
+    let volume = tempfile::tempdir().unwrap();
+    for (version, partners) in [("v1", &["LX2"] as &[&str]), ("v2", &[])] {
+        fs::create_dir(volume.path().join(version)).unwrap();
+        write_directory(&volume.path().join(version), "LX1", partners);
+    }
+    std::os::unix::fs::symlink("v1", volume.path().join(DATA_LINK)).unwrap();
+    let seen = Fingerprint::of(volume.path());
+    assert!(!seen.link_moved(volume.path()));
+    assert_eq!(read(volume.path()).unwrap().parts.routes.len(), 1);
+    std::os::unix::fs::symlink("v2", volume.path().join("..next")).unwrap();
+    fs::rename(volume.path().join("..next"), volume.path().join(DATA_LINK)).unwrap();
+    assert!(seen.link_moved(volume.path()));
+    assert_eq!(read(volume.path()).unwrap().parts.routes.len(), 0);
+}

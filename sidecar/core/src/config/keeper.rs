@@ -1,0 +1,384 @@
+//! The only one who puts a snapshot in force: what the API sets is on disk before anybody sees it, and a bad directory
+//! leaves the old snapshot serving.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwapOption;
+use mesh_pki::{CertificateInfo, PkiError, PkiErrorKind};
+use parking_lot::Mutex;
+
+use super::{
+    file::{self, FileConfig},
+    identity::{ApiRoute, NodeIdentity},
+    managed::{self, Look, Managed},
+    metrics::ConfigMetrics,
+    settings::Settings,
+    standalone::Standalone,
+};
+use crate::{
+    Code, ConfigProblem, Fault, Live, NodeId, Origin, Parts, ProtocolError, Retry, Snapshot,
+    store::{Store, StoreError},
+};
+
+/// The only one who puts a snapshot in force.
+pub struct Keeper {
+    live: Arc<Live>,
+    store: Arc<Store>,
+    overlay: Overlay,
+    rule: Mutex<Rule>,
+    metrics: ConfigMetrics,
+    problem: ArcSwapOption<String>,
+}
+
+/// Who decides about the configuration.
+enum Rule {
+    Standalone(Box<Standalone>),
+    Managed(Managed),
+}
+
+/// What the environment lays over any configuration.
+struct Overlay {
+    plaintext_from: Option<Vec<String>>,
+    registrations: Vec<crds::snapshot::RegistrationConfig>,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It is on disk and in force.
+    Changed,
+    /// It said what was in force already.
+    Unchanged,
+}
+
+/// Why a change was refused, or a configuration could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    /// A resource or a file decides about that.
+    #[error("{resource} decides about this: change it there, this node only follows")]
+    Managed {
+        /// The resource or the place in the file.
+        resource: String,
+    },
+    /// The configuration breaks a rule.
+    #[error(transparent)]
+    Config(#[from] ConfigProblem),
+    /// A certificate or key that cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] PkiError),
+    /// The store did not keep it, so it is not in force.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The process ends.
+    #[error("this node is shutting down: {0}")]
+    Ending(String),
+}
+
+impl Keeper {
+    /// Reads and checks the configuration, whole: the first snapshot is in force when this returns.
+    ///
+    /// `file` is the file written by hand, if there is one.
+    ///
+    /// # Errors
+    /// The first thing that breaks a rule, by place; or the store.
+    pub fn open(
+        settings: &Settings,
+        file: Option<&std::path::Path>,
+        store: Arc<Store>,
+        metrics: ConfigMetrics,
+        now: SystemTime,
+    ) -> Result<Arc<Self>, KeeperError> {
+        let overlay =
+            Overlay { plaintext_from: settings.plaintext_from.clone(), registrations: settings.registrations.clone() };
+        let (rule, parts, unknown) = match (&settings.directory, file) {
+            (Some(_), Some(_)) => {
+                let rule = "is set, and --config names a file: give one of them";
+                return Err(ConfigProblem::invalid("MESH_CONFIG_DIR", rule).into());
+            }
+            (Some(directory), None) => {
+                let (managed, read) = Managed::open(directory.clone())?;
+                (Rule::Managed(managed), read.parts, read.unknown)
+            }
+            (None, file) => {
+                let file = file.map(file::read).transpose()?.unwrap_or_else(FileConfig::default);
+                file.notes.iter().for_each(|note| tracing::warn!("{note}"));
+                let node = Standalone::open(file, &store, now)?;
+                let parts = node.parts()?;
+                (Rule::Standalone(Box::new(node)), parts, 0)
+            }
+        };
+        let first = overlay.assemble(parts)?;
+        metrics.show(&first, unknown);
+        let live = Arc::new(Live::new(first));
+        Ok(Arc::new(Self { live, store, overlay, rule: Mutex::new(rule), metrics, problem: ArcSwapOption::empty() }))
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// What is wrong with the newest configuration, if it is not in force.
+    #[must_use]
+    pub fn problem(&self) -> Option<Arc<String>> {
+        self.problem.load_full()
+    }
+
+    /// The partners that the API set, with what only the API reads back.
+    #[must_use]
+    pub fn api_routes(&self) -> Vec<ApiRoute> {
+        match &*self.rule.lock() {
+            Rule::Standalone(node) => node.api_routes(),
+            Rule::Managed(_) => Vec::new(),
+        }
+    }
+
+    /// The version that `environ` names (PTP section 12.1).
+    #[must_use]
+    pub fn version(&self) -> String {
+        match &*self.rule.lock() {
+            Rule::Standalone(node) => node.version().to_owned(),
+            Rule::Managed(_) => "1.0.0".to_owned(),
+        }
+    }
+
+    /// Sets who this node is (`node/refresh`, PTP section 12.1). On disk and in force when it returns.
+    ///
+    /// # Errors
+    /// A resource decides, certificate and key do not fit, or the disk did not keep it; then nothing changed.
+    pub async fn set_identity(self: &Arc<Self>, identity: NodeIdentity) -> Result<Applied, KeeperError> {
+        self.blocking(move |keeper| keeper.apply_identity(&identity, SystemTime::now())).await
+    }
+
+    /// Adds or replaces the partner of that node id (`net/refresh`, PTP section 11.3).
+    ///
+    /// # Errors
+    /// A resource decides, the route breaks a rule, or the disk did not keep it; then nothing changed.
+    pub async fn put_route(self: &Arc<Self>, route: ApiRoute) -> Result<Applied, KeeperError> {
+        self.blocking(move |keeper| keeper.apply_route(&route)).await
+    }
+
+    /// Removes the partner of that node id.
+    ///
+    /// # Errors
+    /// A resource decides, or the disk did not keep it; then nothing changed.
+    pub async fn remove_route(self: &Arc<Self>, node: NodeId) -> Result<Applied, KeeperError> {
+        self.blocking(move |keeper| keeper.apply_removal(&node)).await
+    }
+
+    /// [`Self::set_identity`], blocking.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_identity(&self, identity: &NodeIdentity, now: SystemTime) -> Result<Applied, KeeperError> {
+        let mut rule = self.rule.lock();
+        let node = match &mut *rule {
+            Rule::Managed(_) => return self.confirm(managed::confirms_identity(&self.live.load(), identity)),
+            Rule::Standalone(node) => node,
+        };
+        let Some(next) = node.with_identity(identity, now)? else { return Ok(Applied::Unchanged) };
+        self.put_in_force(node, next, |next| next.keep_identity(&self.store))
+    }
+
+    /// [`Self::put_route`], blocking.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_route(&self, route: &ApiRoute) -> Result<Applied, KeeperError> {
+        let mut rule = self.rule.lock();
+        let node = match &mut *rule {
+            Rule::Managed(_) => return self.confirm(managed::confirms_route(&self.live.load(), route)),
+            Rule::Standalone(node) => node,
+        };
+        let Some(next) = node.with_route(route)? else { return Ok(Applied::Unchanged) };
+        self.put_in_force(node, next, |next| next.keep_route(&self.store, &route.config.peer.node_id))
+    }
+
+    /// [`Self::remove_route`], blocking.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_removal(&self, node_id: &NodeId) -> Result<Applied, KeeperError> {
+        let mut rule = self.rule.lock();
+        let node = match &mut *rule {
+            Rule::Managed(_) => return self.confirm(self.live.load().route_to(node_id).is_none()),
+            Rule::Standalone(node) => node,
+        };
+        let Some(next) = node.without_route(node_id.as_str())? else { return Ok(Applied::Unchanged) };
+        self.put_in_force(node, next, |next| next.keep_route(&self.store, node_id.as_str()))
+    }
+
+    /// Looks whether the directory changed. A bad one leaves the old snapshot serving, is logged once, counted, and
+    /// shown by [`Self::problem`].
+    pub fn look(&self) {
+        let mut rule = self.rule.lock();
+        let Rule::Managed(directory) = &mut *rule else { return };
+        let (found, unknown) = match directory.look() {
+            Look::Same => return,
+            Look::New(read) => (self.overlay.assemble(read.parts), read.unknown),
+            bad @ Look::Bad(..) => return self.reject(bad),
+        };
+        match found {
+            Ok(next) => {
+                directory.good();
+                self.swap(next, unknown);
+            }
+            Err(problem) => self.reject(directory.bad(problem)),
+        }
+    }
+
+    /// Whether a directory decides, and its link leads elsewhere than it did.
+    pub(super) fn link_moved(&self) -> bool {
+        match &*self.rule.lock() {
+            Rule::Standalone(_) => false,
+            Rule::Managed(directory) => directory.link_moved(),
+        }
+    }
+
+    /// Whether a directory decides.
+    pub(super) fn follows_directory(&self) -> bool {
+        matches!(&*self.rule.lock(), Rule::Managed(_))
+    }
+
+    /// Issues the leaf of a standalone node anew when it is time.
+    ///
+    /// # Errors
+    /// The root has ended, or the disk did not keep the leaf; the old one serves on.
+    pub fn renew(&self, now: SystemTime) -> Result<Applied, KeeperError> {
+        let mut rule = self.rule.lock();
+        let Rule::Standalone(node) = &mut *rule else { return Ok(Applied::Unchanged) };
+        let mut next = (**node).clone();
+        if !next.renew(&self.store, now)? {
+            return Ok(Applied::Unchanged);
+        }
+        self.put_in_force(node, next, |_| Ok(()))
+    }
+
+    /// Checks `next` whole, puts it on disk, and only then in force.
+    fn put_in_force(
+        &self,
+        node: &mut Standalone,
+        next: Standalone,
+        keep: impl FnOnce(&Standalone) -> Result<(), KeeperError>,
+    ) -> Result<Applied, KeeperError> {
+        let snapshot = self.overlay.assemble(next.parts()?)?;
+        keep(&next)?;
+        *node = next;
+        self.swap(snapshot, 0);
+        Ok(Applied::Changed)
+    }
+
+    fn swap(&self, next: Snapshot, unknown: usize) {
+        self.metrics.show(&next, unknown);
+        self.metrics.swapped.inc();
+        self.problem.store(None);
+        tracing::info!(hash = next.hash, routes = next.routes().len(), "a new configuration is in force");
+        self.live.swap(next);
+    }
+
+    fn reject(&self, look: Look) {
+        let Look::Bad(problem, is_news) = look else { return };
+        self.metrics.healthy.set(0);
+        if is_news {
+            self.metrics.rejected.inc();
+            tracing::error!("the new configuration is bad, the one before serves on: {problem}");
+            self.problem.store(Some(Arc::new(problem.to_string())));
+        }
+    }
+
+    /// With a resource in charge the API may only say what the resource says.
+    fn confirm(&self, is_same: bool) -> Result<Applied, KeeperError> {
+        if is_same {
+            return Ok(Applied::Unchanged);
+        }
+        Err(KeeperError::Managed {
+            resource: match &self.live.load().origin {
+                Origin::Managed { resource } => format!("the resources of MeshNode {resource}"),
+                Origin::Standalone => "this node".to_owned(),
+            },
+        })
+    }
+
+    async fn blocking<F>(self: &Arc<Self>, work: F) -> Result<Applied, KeeperError>
+    where
+        F: FnOnce(&Self) -> Result<Applied, KeeperError> + Send + 'static,
+    {
+        let keeper = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&keeper))
+            .await
+            .unwrap_or_else(|e| Err(KeeperError::Ending(io::Error::other(e).to_string())))
+    }
+}
+
+impl Overlay {
+    fn assemble(&self, mut parts: Parts) -> Result<Snapshot, ConfigProblem> {
+        if let Some(networks) = &self.plaintext_from {
+            parts.node.transport.plaintext_from.clone_from(networks);
+        }
+        parts.registrations.extend(self.registrations.iter().cloned());
+        Snapshot::assemble(parts)
+    }
+}
+
+impl ConfigMetrics {
+    fn show(&self, snapshot: &Snapshot, unknown: usize) {
+        self.healthy.set(1);
+        self.unknown_members.set(i64::try_from(unknown).unwrap_or(i64::MAX));
+        self.leaf_not_after.set(seconds(&snapshot.node.leaf.info));
+        let ends = snapshot.node.roots.roots().map(seconds);
+        self.root_not_after.set(ends.fold(f64::INFINITY, f64::min));
+    }
+}
+
+fn seconds(info: &CertificateInfo) -> f64 {
+    info.not_after.duration_since(UNIX_EPOCH).map_or(0.0, |age| age.as_secs_f64())
+}
+
+impl ProtocolError for KeeperError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Managed { .. } => Code::NOT_PERMITTED,
+            Self::Config(ConfigProblem::Invalid { .. }) => Code::BAD_REQUEST,
+            Self::Config(ConfigProblem::Certificate { source, .. }) | Self::Certificate(source) => code_of(source),
+            Self::Store(_) | Self::Ending(_) => Code::INTERNAL,
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Store(_) | Self::Ending(_) => Fault::Ours,
+            Self::Managed { .. } | Self::Config(_) | Self::Certificate(_) => Fault::Caller,
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Store(_) | Self::Ending(_) => Retry::Safe,
+            Self::Managed { .. } | Self::Config(_) | Self::Certificate(_) => Retry::Useless,
+        }
+    }
+}
+
+/// PTP section 12.1: what is not PEM is 400, what does not fit is 603.
+fn code_of(problem: &PkiError) -> Code {
+    match problem.kind() {
+        PkiErrorKind::NotPem | PkiErrorKind::BadRequest => Code::BAD_REQUEST,
+        PkiErrorKind::Unfit => Code::CERTIFICATE,
+        PkiErrorKind::Machine => Code::INTERNAL,
+    }
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keeper({:?})", self.live.load().origin)
+    }
+}
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;

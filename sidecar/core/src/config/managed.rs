@@ -1,0 +1,95 @@
+//! A node that the operator or `render` manages: the directory decides, the API only confirms.
+
+use std::path::PathBuf;
+
+use super::{
+    directory::{self, Fingerprint, Read},
+    identity::{ApiRoute, NodeIdentity},
+};
+use crate::{ConfigProblem, NodeId, Snapshot};
+
+/// A directory and what was last seen of it.
+#[derive(Debug)]
+pub(super) struct Managed {
+    directory: PathBuf,
+    seen: Fingerprint,
+    /// What was wrong with what was last read, and already logged.
+    problem: Option<String>,
+}
+
+/// What a look at the directory found.
+pub(super) enum Look {
+    /// Nothing new.
+    Same,
+    /// A new configuration.
+    New(Box<Read>),
+    /// A bad one; `true` when nobody was told of it yet.
+    Bad(ConfigProblem, bool),
+}
+
+impl Managed {
+    /// Reads the directory for the first time; there is nothing to fall back to.
+    pub(super) fn open(directory: PathBuf) -> Result<(Self, Read), ConfigProblem> {
+        // Taken before the files are read, so that a change in between is seen by the next look.
+        let seen = Fingerprint::of(&directory);
+        let read = directory::read(&directory)?;
+        Ok((Self { directory, seen, problem: None }, read))
+    }
+
+    /// Whether the link leads elsewhere than it did: one system call, cheap enough for twice a second.
+    pub(super) fn link_moved(&self) -> bool {
+        self.seen.link_moved(&self.directory)
+    }
+
+    /// Looks whether the directory changed. A bad one is read again at every look: it may have been torn.
+    pub(super) fn look(&mut self) -> Look {
+        let now = Fingerprint::of(&self.directory);
+        if now == self.seen && self.problem.is_none() {
+            return Look::Same;
+        }
+        self.seen = now;
+        match directory::read(&self.directory) {
+            Ok(read) => Look::New(Box::new(read)),
+            Err(problem) => self.bad(problem),
+        }
+    }
+
+    /// Remembers that what was read is bad.
+    pub(super) fn bad(&mut self, problem: ConfigProblem) -> Look {
+        let text = Some(problem.to_string());
+        let is_news = text != self.problem;
+        self.problem = text;
+        Look::Bad(problem, is_news)
+    }
+
+    /// Remembers that what was read is in force.
+    pub(super) fn good(&mut self) {
+        self.problem = None;
+    }
+}
+
+/// Whether `node/refresh` says what the MeshNode says (design section 3).
+pub(super) fn confirms_identity(snapshot: &Snapshot, new: &NodeIdentity) -> bool {
+    let node = &snapshot.node;
+    let same_root = new.root.as_ref().is_none_or(|root| {
+        let given = mesh_pki::CertificateInfo::from_pem(&root.chain_pem);
+        given.is_ok_and(|given| node.roots.roots().any(|own| own.sha256 == given.sha256))
+    });
+    node.node_id == NodeId::new(&new.node_id)
+        && node.inst_id.as_str().eq_ignore_ascii_case(&new.inst_id)
+        && node.name == new.name
+        && (new.address.is_empty() || new.address == node.address)
+        && same_root
+}
+
+/// Whether the API says of a partner what its MeshRoute says.
+pub(super) fn confirms_route(snapshot: &Snapshot, new: &ApiRoute) -> bool {
+    let known = snapshot.route_to(&NodeId::new(&new.config.peer.node_id));
+    known.is_some_and(|route| {
+        let (old, new) = (&route.config, &new.config);
+        old.peer.inst_id.eq_ignore_ascii_case(&new.peer.inst_id)
+            && old.addresses == new.addresses
+            && old.disabled == new.disabled
+            && (new.roots.is_empty() || old.roots == new.roots)
+    })
+}

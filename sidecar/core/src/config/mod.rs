@@ -1,0 +1,28 @@
+//! Where the configuration comes from, and who may change it.
+//!
+//! [`Settings`] are what the environment says about this process. The node itself comes from a directory that the
+//! operator writes, from a file written by hand, or from what the API was told and the store kept. [`Keeper`] brings
+//! them together: it alone puts a [`Snapshot`](crate::Snapshot) in force.
+
+mod check;
+mod credentials;
+mod directory;
+mod environment;
+mod file;
+mod identity;
+mod keeper;
+mod managed;
+mod metrics;
+mod settings;
+mod standalone;
+#[cfg(test)]
+mod testing;
+mod trick;
+mod watch;
+
+pub use check::{Checked, check};
+pub use environment::Environment;
+pub use identity::{ApiRoute, NodeIdentity};
+pub use keeper::{Applied, Keeper, KeeperError};
+pub use metrics::ConfigMetrics;
+pub use settings::{Listen, LogFormat, Settings};

@@ -1,0 +1,249 @@
+//! What the environment says about this process: where it keeps its state, where it listens, how it ends.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use crds::{ADMIN_PORT, DATA_PORT, Span};
+
+use super::{environment::Environment, trick};
+use crate::{ConfigProblem, snapshot::networks};
+
+/// PTP section 14: permits calls to circulate.
+const MODE_CIRCULATE: u64 = 512;
+
+/// How long a node keeps serving after it said that it is not ready: a load balancer that looks every second or two has
+/// then taken it out.
+const DRAIN_DELAY: Duration = Duration::from_secs(4);
+
+/// How long calls under way may take after that. With the delay it stays below the 30 s that Kubernetes gives a pod.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+
+/// What the environment says about this process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where state is kept: `MESH_HOME`, default `~/mesh`.
+    pub home: PathBuf,
+    /// What the operator mounted: `MESH_CONFIG_DIR`.
+    pub directory: Option<PathBuf>,
+    /// The data plane's listener: `PLUGIN_PROXY_TRANSPORT_Y`.
+    pub listen: Listen,
+    /// The data plane's second listener: `PLUGIN_PROXY_TRANSPORT_X`.
+    pub second_listen: Option<Listen>,
+    /// The admin port: `MESH_ADMIN_LISTEN`.
+    pub admin_listen: SocketAddr,
+    /// `MESH_PLAINTEXT_FROM`; beats what file and directory say.
+    pub plaintext_from: Option<Vec<String>>,
+    /// `PLUGIN_PROXY_INSECURE_SKIP`: switches the check of names off, never that of chains (PTP section 12.4).
+    pub skip_name_check: bool,
+    /// `MESH_MODE` bit 512: permits calls to circulate (PTP section 11.5).
+    pub permit_circulation: bool,
+    /// `MESH_NAME`: what this instance calls itself in logs and in the loop guard.
+    pub name: Option<String>,
+    /// `MESH_RUNTIME`: the `host:port` that this instance tells others.
+    pub runtime: Option<String>,
+    /// `MESH_TRICK`: static registrations.
+    pub registrations: Vec<crds::snapshot::RegistrationConfig>,
+    /// `MESH_LOG`: how much is logged, such as `info` or `info,mesh_network=debug`.
+    pub log: Option<String>,
+    /// `MESH_LOG_FORMAT`: `text` or `json`.
+    pub log_format: LogFormat,
+    /// `MESH_DRAIN_DELAY`: how long it keeps serving after SIGTERM, so that load balancers notice.
+    pub drain_delay: Duration,
+    /// `MESH_DRAIN_LIMIT`: how long calls under way may take after that.
+    pub drain_limit: Duration,
+    /// What is set and has no effect.
+    pub notes: Vec<String>,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On every address, IPv6 and IPv4.
+    Port(u16),
+    /// On one address.
+    Address(SocketAddr),
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Reads and checks the environment.
+    ///
+    /// # Errors
+    /// The first variable that breaks a rule, by name.
+    pub fn read(environment: &Environment) -> Result<Self, ConfigProblem> {
+        let get = |name| environment.get(name);
+        only_the_whole_node(get("MESH_ROLE"))?;
+        let mut notes = environment.without_effect();
+        let mode = parse(environment, "MESH_MODE", "a number", |t| t.parse::<u64>().ok())?.unwrap_or(0);
+        if mode & !MODE_CIRCULATE != 0 {
+            notes.push(format!("of MESH_MODE only bit {MODE_CIRCULATE} has an effect"));
+        }
+        let plaintext_from = get("MESH_PLAINTEXT_FROM").map(list);
+        networks("MESH_PLAINTEXT_FROM", plaintext_from.as_deref().unwrap_or_default())?;
+        let bool_rule = "true or false";
+        Ok(Self {
+            home: home(environment)?,
+            directory: get("MESH_CONFIG_DIR").map(PathBuf::from),
+            listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_Y")?.unwrap_or(Listen::Port(DATA_PORT)),
+            second_listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_X")?,
+            admin_listen: admin_listen(environment)?,
+            plaintext_from,
+            skip_name_check: parse(environment, "PLUGIN_PROXY_INSECURE_SKIP", bool_rule, boolean)?.unwrap_or(false),
+            permit_circulation: mode & MODE_CIRCULATE != 0,
+            name: get("MESH_NAME").map(str::to_owned),
+            runtime: get("MESH_RUNTIME").map(str::to_owned),
+            registrations: get("MESH_TRICK").map(trick::registrations).transpose()?.unwrap_or_default(),
+            log: get("MESH_LOG").map(str::to_owned),
+            log_format: parse(environment, "MESH_LOG_FORMAT", "text or json", LogFormat::parse)?.unwrap_or_default(),
+            drain_delay: span(environment, "MESH_DRAIN_DELAY")?.unwrap_or(DRAIN_DELAY),
+            drain_limit: span(environment, "MESH_DRAIN_LIMIT")?.unwrap_or(DRAIN_LIMIT),
+            notes,
+        })
+    }
+}
+
+impl Listen {
+    /// A port, or `address:port`.
+    fn parse(text: &str) -> Option<Self> {
+        match text.parse::<u16>() {
+            Ok(port) => Some(Self::Port(port)),
+            Err(_) => text.parse().ok().map(Self::Address),
+        }
+    }
+}
+
+impl LogFormat {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+fn parse<T>(
+    environment: &Environment,
+    name: &str,
+    rule: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, ConfigProblem> {
+    let wrong = |text| ConfigProblem::invalid(name, format_args!("{text} is not {rule}"));
+    environment.get(name).map(|text| read(text).ok_or_else(|| wrong(text))).transpose()
+}
+
+fn listen(environment: &Environment, name: &str) -> Result<Option<Listen>, ConfigProblem> {
+    parse(environment, name, "a port such as 17304, or address:port such as 10.0.0.1:7304", Listen::parse)
+}
+
+/// Loopback unless told otherwise: what stands behind the token is nobody else's business.
+fn admin_listen(environment: &Environment) -> Result<SocketAddr, ConfigProblem> {
+    let listen = listen(environment, "MESH_ADMIN_LISTEN")?.unwrap_or(Listen::Port(ADMIN_PORT));
+    Ok(match listen {
+        Listen::Port(port) => (IpAddr::V4(Ipv4Addr::LOCALHOST), port).into(),
+        Listen::Address(address) => address,
+    })
+}
+
+fn span(environment: &Environment, name: &str) -> Result<Option<Duration>, ConfigProblem> {
+    parse(environment, name, "a duration such as 4s", |text| text.parse().ok().map(Span::get))
+}
+
+fn home(environment: &Environment) -> Result<PathBuf, ConfigProblem> {
+    let given = environment.get("MESH_HOME").map(PathBuf::from);
+    given.or_else(|| environment.get("HOME").map(|home| PathBuf::from(home).join("mesh"))).ok_or_else(|| {
+        ConfigProblem::invalid("MESH_HOME", "neither it nor HOME is set: name the directory that keeps the state")
+    })
+}
+
+/// A sidecar beside a gateway passes calls on to it; that comes with the gateway.
+fn only_the_whole_node(role: Option<&str>) -> Result<(), ConfigProblem> {
+    match role {
+        None | Some("gateway") => Ok(()),
+        Some(other) => Err(ConfigProblem::invalid(
+            "MESH_ROLE",
+            format_args!(
+                "{other} is not known to this version, which always is the whole node: leave it out, or set gateway"
+            ),
+        )),
+    }
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "on" | "yes" => Some(true),
+        "false" | "0" | "off" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, ConfigProblem> {
+        let home = [("MESH_HOME", "/var/mesh")];
+        Settings::read(&Environment::new(home.iter().chain(variables).map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))))
+    }
+
+    #[test]
+    fn every_setting_has_a_default() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.listen, Listen::Port(7304));
+        assert_eq!(settings.second_listen, None);
+        assert_eq!(settings.admin_listen.to_string(), "127.0.0.1:7305");
+        assert_eq!((settings.directory, settings.plaintext_from), (None, None));
+        assert!(!settings.skip_name_check && !settings.permit_circulation);
+        assert!(settings.notes.is_empty());
+    }
+
+    #[test]
+    fn the_data_plane_takes_a_port_or_an_address() {
+        let listen = |text| read(&[("PLUGIN_PROXY_TRANSPORT_Y", text)]).unwrap().listen;
+        assert_eq!(listen("17304"), Listen::Port(17304));
+        assert_eq!(listen("10.0.0.1:7304"), Listen::Address("10.0.0.1:7304".parse().unwrap()));
+        assert_eq!(listen("[::1]:7304"), Listen::Address("[::1]:7304".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_variable_that_breaks_its_rule_is_named() {
+        for (name, value) in [
+            ("PLUGIN_PROXY_TRANSPORT_Y", "seven"),
+            ("PLUGIN_PROXY_TRANSPORT_X", "570000"),
+            ("MESH_ADMIN_LISTEN", "localhost:1"),
+            ("MESH_PLAINTEXT_FROM", "10.0.0.0/8,anywhere"),
+            ("MESH_MODE", "fast"),
+            ("MESH_ROLE", "sidecar"),
+            ("MESH_LOG_FORMAT", "xml"),
+            ("MESH_DRAIN_DELAY", "soon"),
+            ("PLUGIN_PROXY_INSECURE_SKIP", "maybe"),
+            ("MESH_TRICK", "nonsense"),
+        ] {
+            let error = read(&[(name, value)]).unwrap_err();
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_mode_of_the_reference_is_read_for_one_bit() {
+        let settings = read(&[("MESH_MODE", "520")]).unwrap();
+        assert!(settings.permit_circulation);
+        assert_eq!(settings.notes, ["of MESH_MODE only bit 512 has an effect"]);
+    }
+}

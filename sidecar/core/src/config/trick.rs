@@ -1,0 +1,93 @@
+//! `MESH_TRICK`: static registrations in one variable (PTP section 10.4),
+//! `name:kind+service=proto://address/pattern,pattern;...`.
+
+use std::collections::BTreeMap;
+
+use crds::{RegisteredService, RegistrationKind, ServiceKind, ServiceProto, snapshot::RegistrationConfig};
+
+use crate::ConfigProblem;
+
+const PLACE: &str = "MESH_TRICK";
+
+/// Reads all registrations of the variable.
+pub(super) fn registrations(text: &str) -> Result<Vec<RegistrationConfig>, ConfigProblem> {
+    let entries = text.split(';').map(str::trim).filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| {
+            registration(entry).ok_or_else(|| {
+                ConfigProblem::invalid(
+                    PLACE,
+                    format_args!("{entry} is not of the form name:kind+service=proto://host:port/pattern,pattern"),
+                )
+            })
+        })
+        .collect()
+}
+
+fn registration(entry: &str) -> Option<RegistrationConfig> {
+    let (head, target) = entry.split_once('=')?;
+    let (name, rest) = head.split_once(':')?;
+    let (kind, _service) = rest.split_once('+').unwrap_or((rest, ""));
+    let (proto, target) = target.split_once("://")?;
+    let (address, patterns) = target.split_once('/')?;
+    let proto = match proto {
+        "http" => ServiceProto::Http,
+        "grpc" => ServiceProto::Grpc,
+        _ => return None,
+    };
+    let is_address =
+        address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    (!name.is_empty() && is_address).then(|| RegistrationConfig {
+        resource: format!("{PLACE} {name}"),
+        instance_id: address.to_owned(),
+        name: name.to_owned(),
+        kind: kind_of(kind),
+        address: address.to_owned(),
+        services: patterns.split(',').map(|pattern| service(pattern, proto)).collect(),
+    })
+}
+
+fn kind_of(text: &str) -> RegistrationKind {
+    match text.to_ascii_lowercase().as_str() {
+        "metadata" => RegistrationKind::Metadata,
+        "server" => RegistrationKind::Server,
+        "proxy" => RegistrationKind::Proxy,
+        _ => RegistrationKind::Complex,
+    }
+}
+
+fn service(pattern: &str, proto: ServiceProto) -> RegisteredService {
+    let path = pattern.trim().trim_start_matches('/');
+    RegisteredService {
+        urn: format!("/{path}"),
+        kind: ServiceKind::Restful,
+        proto,
+        codec: "json".into(),
+        // The default of the samples in seeds 000 and 001.
+        timeout_ms: 10_000,
+        retries: 0,
+        weight: 1,
+        attrs: BTreeMap::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trick_names_services_and_their_paths() {
+        let all = registrations("serving:complex+x=http://10.0.0.5:8000/a/b,c;psi:complex=grpc://h:1/p").unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!((all[0].name.as_str(), all[0].address.as_str()), ("serving", "10.0.0.5:8000"));
+        assert_eq!(all[0].services.iter().map(|s| s.urn.as_str()).collect::<Vec<_>>(), ["/a/b", "/c"]);
+        assert_eq!(all[1].services[0].proto, ServiceProto::Grpc);
+    }
+
+    #[test]
+    fn what_is_no_trick_is_refused() {
+        for text in ["x", "a:b=http://host/p", "a:b=ftp://h:1/p", ":b=http://h:1/p", "a:b=http://h:1"] {
+            assert!(registrations(text).is_err(), "{text}");
+        }
+    }
+}

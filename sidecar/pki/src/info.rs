@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use ring::digest::{SHA256, digest};
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
@@ -42,6 +42,10 @@ pub struct CertificateInfo {
     pub serial: String,
     /// SHA-256 of the public key (SubjectPublicKeyInfo), lower-case hex: the same in every certificate of one key.
     pub spki_sha256: String,
+    /// The subject key identifier, lower-case hex.
+    pub key_id: Option<String>,
+    /// The identifier of the issuer's key, lower-case hex: tells roots of one name apart.
+    pub issuer_key_id: Option<String>,
 }
 
 impl CertificateInfo {
@@ -77,6 +81,8 @@ impl CertificateInfo {
             sha256: sha256(der),
             serial: hex(certificate.raw_serial()),
             spki_sha256: sha256(certificate.public_key().raw),
+            key_id: key_id(certificate),
+            issuer_key_id: issuer_key_id(certificate),
         }
     }
 
@@ -94,6 +100,20 @@ pub(crate) fn decode<'a>(der: &'a [u8], position: usize) -> Result<X509Certifica
         Ok(_) => Err(PkiError::BadCertificate { position, reason: "bytes follow its end".to_owned() }),
         Err(_) => Err(PkiError::BadCertificate { position, reason: "it is not X.509 in DER".to_owned() }),
     }
+}
+
+fn key_id(certificate: &X509Certificate<'_>) -> Option<String> {
+    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(hex(id.0)),
+        _ => None,
+    })
+}
+
+fn issuer_key_id(certificate: &X509Certificate<'_>) -> Option<String> {
+    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| hex(id.0)),
+        _ => None,
+    })
 }
 
 fn alt_names(certificate: &X509Certificate<'_>) -> (Vec<String>, Vec<IpAddr>) {

@@ -1,0 +1,94 @@
+//! The accept loop.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use mesh_core::Drained;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
+
+use super::{Gate, Limits, Serve, drive, metrics::Open};
+
+/// When descriptors have run out, every accept fails at once; the loop then waits for connections to end instead of spinning.
+const PAUSE: Duration = Duration::from_millis(100);
+/// A silent peer is asked after this time, and given up after four more questions.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_RETRIES: u32 = 4;
+/// Unacknowledged bytes for this long mean that the peer is gone. Longer than any usual break of a link.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many connections may be open.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    local: Arc<Semaphore>,
+    remote: Arc<Semaphore>,
+}
+
+/// One connection's place within the bounds.
+#[derive(Debug)]
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    _open: Open,
+}
+
+impl Rooms {
+    pub(super) fn new(limits: Limits) -> Self {
+        let room = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
+        Self { local: room(limits.local_connections), remote: room(limits.remote_connections) }
+    }
+
+    fn take(&self, peer: SocketAddr) -> Option<OwnedSemaphorePermit> {
+        let room = if peer.ip().to_canonical().is_loopback() { &self.local } else { &self.remote };
+        Arc::clone(room).try_acquire_owned().ok()
+    }
+}
+
+pub(super) async fn all<S: Serve>(listener: &TcpListener, service: &Arc<S>, gate: &Arc<Gate>, drained: &Drained) {
+    loop {
+        match listener.accept().await {
+            Ok((tcp, peer)) => welcome(tcp, peer, service, gate, drained),
+            Err(e) if is_of_one_connection(&e) => {}
+            Err(e) => {
+                gate.metrics.accepts_failed.inc();
+                tracing::warn!("accepting connections pauses: {e}; raise the limit of open files if this stays");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn welcome<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>, gate: &Arc<Gate>, drained: &Drained) {
+    let Some(permit) = gate.rooms.take(peer) else {
+        gate.metrics.turned_away.inc();
+        tracing::debug!(%peer, "turned away: as many connections are open as the limits allow");
+        return;
+    };
+    if let Err(e) = options(&tcp) {
+        tracing::debug!(%peer, "socket options: {e}");
+    }
+    let place = Place { _permit: permit, _open: Open::count(&gate.metrics) };
+    drained.spawn(drive::connection(tcp, peer, Arc::clone(service), Arc::clone(gate), drained.clone(), place));
+}
+
+/// The connection was gone before it was taken; the next one is not affected.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+fn options(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let socket = SockRef::from(tcp);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
+    #[cfg(target_os = "linux")]
+    let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(())
+}

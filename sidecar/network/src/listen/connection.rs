@@ -1,0 +1,139 @@
+//! One connection as the rest of the house sees it: who is at its ends, and whom its requests come from.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use http::Request;
+use mesh_core::{CallContext, Caller, NodeId, Snapshot};
+use mesh_pki::CertificateDer;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::roster::Roster;
+use crate::admission::{self, Denied, Proven, local::Shown};
+
+/// One accepted connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+    /// Plain text, or TLS with what the client showed.
+    pub security: Security,
+    known: Mutex<Known>,
+    requests: AtomicU64,
+    end: CancellationToken,
+    roster: Arc<Roster>,
+}
+
+/// What was found out about the other end so far.
+#[derive(Debug, Default)]
+struct Known {
+    /// What the chain proves, and the snapshot's generation that says so.
+    judged: Option<(u64, Proven)>,
+    /// The partners for which the roster has the connection: one, or a few where routes ask for no certificate.
+    noted: Vec<NodeId>,
+}
+
+/// What protects a connection.
+#[derive(Debug)]
+pub enum Security {
+    /// Nothing.
+    Plain,
+    /// TLS. The client proved that it has the key of the first certificate; may be empty.
+    Tls(Vec<CertificateDer<'static>>),
+}
+
+impl Connection {
+    pub(super) fn new(peer: SocketAddr, local: SocketAddr, security: Security, roster: Arc<Roster>) -> Self {
+        let (known, requests) = (Mutex::default(), AtomicU64::new(0));
+        Self { peer, local, security, known, requests, end: CancellationToken::new(), roster }
+    }
+
+    /// Whom a request on this connection comes from, now.
+    ///
+    /// # Errors
+    /// Why it comes from nobody; a front that serves strangers too asks [`caller`](Self::caller).
+    pub fn admit<B>(self: &Arc<Self>, snapshot: &Snapshot, request: &Request<B>) -> Result<Caller, Denied> {
+        let shown = Shown { version: request.version(), uri: request.uri(), headers: request.headers() };
+        self.admit_at(snapshot, shown, SystemTime::now())
+    }
+
+    /// As [`admit`](Self::admit), where nobody is a stranger.
+    #[must_use]
+    pub fn caller<B>(self: &Arc<Self>, snapshot: &Snapshot, request: &Request<B>) -> Caller {
+        self.admit(snapshot, request).unwrap_or(Caller::Stranger)
+    }
+
+    /// How many requests it has brought. A later request on an HTTP/1.1 connection proves that its client has read the
+    /// answer before.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Acquire)
+    }
+
+    /// Resolves when the connection is over, in whatever way.
+    pub async fn ended(&self) {
+        self.end.cancelled().await;
+    }
+
+    pub(super) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Release);
+    }
+
+    /// Ends the connection at once, with everything that waits on it.
+    pub(super) fn end(&self) {
+        self.end.cancel();
+    }
+
+    fn admit_at(self: &Arc<Self>, snapshot: &Snapshot, shown: Shown<'_>, now: SystemTime) -> Result<Caller, Denied> {
+        let Security::Tls(chain) = &self.security else {
+            return admission::local::plain_text(snapshot, self.peer, self.local, shown);
+        };
+        let caller = match self.proven(snapshot, chain, now) {
+            Proven::Nothing(denied) => {
+                let claimed = CallContext::from_headers(shown.headers).ok().and_then(|context| context.source_node);
+                admission::unproven(snapshot, claimed.as_ref(), now).unwrap_or(Err(denied))?
+            }
+            proven @ Proven::Partner { .. } => proven.now(now)?,
+        };
+        if let Caller::Partner(route) = &caller {
+            self.note(&route.node_id);
+        }
+        Ok(caller)
+    }
+
+    /// What the chain proves, decided once per snapshot.
+    fn proven(&self, snapshot: &Snapshot, chain: &[CertificateDer<'_>], now: SystemTime) -> Proven {
+        let mut known = self.known.lock();
+        if let Some((_, proven)) = known.judged.as_ref().filter(|(generation, _)| *generation == snapshot.generation) {
+            return proven.clone();
+        }
+        let proven = self.roster.index(snapshot).judge(snapshot, chain, now);
+        known.judged = Some((snapshot.generation, proven.clone()));
+        proven
+    }
+
+    fn note(self: &Arc<Self>, node: &NodeId) {
+        let mut known = self.known.lock();
+        if !known.noted.contains(node) {
+            known.noted.push(node.clone());
+            self.roster.note(node, self);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        for node in std::mem::take(&mut self.known.get_mut().noted) {
+            self.roster.forget(&node, self);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! One connection from accept to end.
+
+use std::{convert::Infallible, net::SocketAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+
+use futures::FutureExt;
+use http::{Request, Response, StatusCode};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::Service,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mesh_core::{Body, Drained};
+use tokio::net::TcpStream;
+
+use super::{
+    Connection, Gate, Limits, Serve,
+    accept::Place,
+    handshake::{Ready, first_bytes},
+    metrics::Metrics,
+    pace::HeaderClock,
+};
+
+/// What a peer may send on one stream before we have read it: fills 1 Gbit/s at 60 ms with one 64 MiB packet.
+const STREAM_WINDOW: u32 = 8 * 1024 * 1024;
+/// The same for all streams of a connection; also the memory that one peer can claim here.
+const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
+/// Fewer, larger frames for large bodies.
+const FRAME: u32 = 256 * 1024;
+/// Answers wait here per stream when the peer reads slowly.
+const SEND_BUFFER: usize = 1024 * 1024;
+
+pub(super) async fn connection<S: Serve>(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    service: Arc<S>,
+    gate: Arc<Gate>,
+    drained: Drained,
+    _place: Place,
+) {
+    let ready = tokio::select! {
+        ready = first_bytes(tcp, peer, &gate) => ready,
+        // Nothing was asked yet, so nothing is lost.
+        () = drained.asked() => return,
+    };
+    let ready = match ready {
+        Ok(ready) => ready,
+        Err(e) => {
+            gate.metrics.handshakes_failed.inc();
+            tracing::debug!(%peer, "no request came: {e}");
+            return;
+        }
+    };
+    let connection = Arc::clone(&ready.connection);
+    let finished = if ready.is_h2 {
+        // In a box: HTTP/2 state is larger, and connections that have it are few.
+        Box::pin(h2(ready, service, &gate, &drained)).await
+    } else {
+        h1(ready, service, &gate, &drained).await
+    };
+    connection.end();
+    if let Err(e) = finished {
+        tracing::debug!(%peer, "connection ended: {e}");
+    }
+}
+
+/// Runs `$conn` until it is over, asks it to finish when the node drains, and drops it when the roster ends it.
+macro_rules! until_end {
+    ($conn:ident, $connection:ident, $drained:ident) => {{
+        tokio::select! {
+            done = $conn.as_mut() => return done,
+            () = $connection.ended() => return Ok(()),
+            () = $drained.asked() => $conn.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            done = $conn.as_mut() => done,
+            () = $connection.ended() => Ok(()),
+        }
+    }};
+}
+
+async fn h1<S: Serve>(ready: Ready, service: Arc<S>, gate: &Gate, drained: &Drained) -> hyper::Result<()> {
+    let Ready { stream, connection, pace, .. } = ready;
+    let handler = Handler { service, connection: Arc::clone(&connection), metrics: gate.metrics.clone() };
+    let conn = h1_builder(gate.limits, HeaderClock { pace, limit: gate.limits.headers })
+        .serve_connection(TokioIo::new(stream), handler)
+        .with_upgrades();
+    let mut conn = std::pin::pin!(conn);
+    until_end!(conn, connection, drained)
+}
+
+async fn h2<S: Serve>(ready: Ready, service: Arc<S>, gate: &Gate, drained: &Drained) -> hyper::Result<()> {
+    let Ready { stream, connection, .. } = ready;
+    let handler = Handler { service, connection: Arc::clone(&connection), metrics: gate.metrics.clone() };
+    let conn = h2_builder(gate.limits).serve_connection(TokioIo::new(stream), handler);
+    let mut conn = std::pin::pin!(conn);
+    until_end!(conn, connection, drained)
+}
+
+fn h1_builder(limits: Limits, clock: HeaderClock) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(clock)
+        .header_read_timeout(limits.headers)
+        .max_header_size(limits.header_bytes)
+        // A client that half-closes after its request still wants the answer.
+        .half_close(true);
+    builder
+}
+
+fn h2_builder(limits: Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(limits.ping)
+        .keep_alive_timeout(limits.ping);
+    builder
+}
+
+struct Handler<S> {
+    service: Arc<S>,
+    connection: Arc<Connection>,
+    metrics: Metrics,
+}
+
+impl<S: Serve> Service<Request<Incoming>> for Handler<S> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    /// In a box: the largest handler must not make every idle connection as large.
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.connection.count_request();
+        let (service, connection) = (Arc::clone(&self.service), Arc::clone(&self.connection));
+        let metrics = self.metrics.clone();
+        Box::pin(async move {
+            let answer = AssertUnwindSafe(service.serve(request.map(Body::Incoming), connection)).catch_unwind().await;
+            Ok(answer.unwrap_or_else(|_| {
+                metrics.panics.inc();
+                panicked()
+            }))
+        })
+    }
+}
+
+/// PTP section 13.2: a panic is HTTP 500 with a text. The panic hook has logged it.
+fn panicked() -> Response<Body> {
+    let mut answer = Response::new(Body::from("internal error"));
+    *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    answer
+}

@@ -1,0 +1,115 @@
+//! Port 7304 and its like: HTTP/1.1, HTTP/2 and TLS on one socket, told apart by the first bytes.
+//!
+//! ```text
+//! accept.rs      the loop: bounds, socket options, pause when descriptors run out
+//! handshake.rs   first byte, TLS, which HTTP          -> wire.rs
+//! drive.rs       one connection through hyper until it ends, is drained, or is ended by the roster
+//! ```
+//! What a request means is not known here: it goes to [`Serve`] with the [`Connection`] it came on.
+
+mod accept;
+mod bind;
+mod connection;
+mod drive;
+mod handshake;
+mod limits;
+mod linger;
+mod metrics;
+mod pace;
+mod roster;
+mod wire;
+
+use std::{future::Future, io, sync::Arc};
+
+use http::{Request, Response};
+use mesh_core::{Body, Drained, Live};
+use parking_lot::RwLock;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+pub use bind::bind;
+pub use connection::{Connection, Security};
+pub use limits::Limits;
+
+use accept::Rooms;
+use metrics::Metrics;
+use roster::Roster;
+
+use crate::tls;
+
+/// What answers requests.
+pub trait Serve: Send + Sync + 'static {
+    /// Answers one request. When its connection ends early, the future is dropped.
+    fn serve(
+        &self,
+        request: Request<Body>,
+        connection: Arc<Connection>,
+    ) -> impl Future<Output = Response<Body>> + Send + '_;
+}
+
+/// What all listeners of a node share: TLS, bounds, and who is connected.
+pub struct Gate {
+    live: Arc<Live>,
+    limits: Limits,
+    tls: TlsAcceptor,
+    roster: Arc<Roster>,
+    rooms: Rooms,
+    metrics: Metrics,
+    addresses: OwnAddresses,
+}
+
+/// Where this process listens. Grows as listeners start; dialling looks at it so that nobody makes the node call itself.
+#[derive(Clone, Debug, Default)]
+pub struct OwnAddresses(Arc<RwLock<Vec<std::net::SocketAddr>>>);
+
+impl OwnAddresses {
+    /// Notes a listener's address.
+    pub fn add(&self, address: std::net::SocketAddr) {
+        self.0.write().push(address);
+    }
+
+    /// All that are known by now.
+    #[must_use]
+    pub fn all(&self) -> Vec<std::net::SocketAddr> {
+        self.0.read().clone()
+    }
+}
+
+impl Gate {
+    /// Prepares what listeners share; metrics are registered as `mesh_network_...`.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up: the machine has no randomness.
+    pub fn new(live: Arc<Live>, limits: Limits, registry: &mut Registry) -> io::Result<Arc<Self>> {
+        let tls = tls::server_config(Arc::clone(&live)).map_err(io::Error::other)?;
+        Ok(Arc::new(Self {
+            live,
+            limits,
+            tls: TlsAcceptor::from(tls),
+            roster: Arc::default(),
+            rooms: Rooms::new(limits),
+            metrics: Metrics::register(registry),
+            addresses: OwnAddresses::default(),
+        }))
+    }
+
+    /// Where this node listens, for those who dial.
+    #[must_use]
+    pub fn addresses(&self) -> OwnAddresses {
+        self.addresses.clone()
+    }
+}
+
+/// Accepts connections and has `service` answer their requests, until `drained` is asked; connections then finish what they
+/// have begun, and the drain waits for them.
+pub async fn serve<S: Serve>(listener: TcpListener, service: Arc<S>, gate: Arc<Gate>, drained: Drained) {
+    if let Ok(address) = listener.local_addr() {
+        gate.addresses.add(address);
+    }
+    tokio::select! {
+        () = accept::all(&listener, &service, &gate, &drained) => {}
+        () = gate.roster.watch(&gate.live) => {}
+        () = drained.asked() => {}
+    }
+}

@@ -1,0 +1,80 @@
+//! Which connections belong to which partner, so that disabling a route ends them within a second (design section 4).
+//!
+//! Also keeps the index that chains are judged by, one per snapshot.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwapOption;
+use mesh_core::{Live, NodeId, Snapshot, Standing};
+use parking_lot::Mutex;
+use tokio::time::sleep;
+
+use super::Connection;
+use crate::admission::Index;
+
+/// A route that expires by time is noticed by looking: often enough for "within a second".
+const LOOK: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    /// With the generation it was made from.
+    index: ArcSwapOption<(u64, Arc<Index>)>,
+    /// By partner, then by the connection's address in memory.
+    partners: Mutex<HashMap<NodeId, HashMap<usize, Weak<Connection>>>>,
+}
+
+impl Roster {
+    /// The index of `snapshot`; made by the first who asks.
+    pub(super) fn index(&self, snapshot: &Snapshot) -> Arc<Index> {
+        if let Some((_, known)) = self.index.load().as_deref().filter(|(of, _)| *of == snapshot.generation) {
+            return Arc::clone(known);
+        }
+        let made = Arc::new(Index::of(snapshot));
+        self.index.store(Some(Arc::new((snapshot.generation, Arc::clone(&made)))));
+        made
+    }
+
+    /// Notes that `connection` speaks for `node`.
+    pub(super) fn note(&self, node: &NodeId, connection: &Arc<Connection>) {
+        let weak = Arc::downgrade(connection);
+        self.partners.lock().entry(node.clone()).or_default().insert(key(connection), weak);
+    }
+
+    pub(super) fn forget(&self, node: &NodeId, connection: &Connection) {
+        let mut partners = self.partners.lock();
+        let Some(known) = partners.get_mut(node) else { return };
+        known.remove(&key(connection));
+        if known.is_empty() {
+            partners.remove(node);
+        }
+    }
+
+    /// Ends the connections of partners whose routes are no longer open, for as long as the process runs.
+    pub(super) async fn watch(&self, live: &Live) {
+        loop {
+            self.sweep(&live.snapshot(), SystemTime::now());
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Ends what is not open at `now`. A route that is gone counts as disabled.
+    fn sweep(&self, snapshot: &Snapshot, now: SystemTime) {
+        let shut = |node: &NodeId| snapshot.route_to(node).is_none_or(|route| route.standing(now) != Standing::Open);
+        let ended: Vec<_> = {
+            let mut partners = self.partners.lock();
+            let nodes: Vec<NodeId> = partners.keys().filter(|node| shut(node)).cloned().collect();
+            nodes.iter().filter_map(|node| partners.remove(node)).flat_map(HashMap::into_values).collect()
+        };
+        for connection in ended.iter().filter_map(Weak::upgrade) {
+            connection.end();
+        }
+    }
+}
+
+fn key(connection: &Connection) -> usize {
+    std::ptr::from_ref(connection).addr()
+}

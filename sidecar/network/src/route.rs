@@ -1,0 +1,92 @@
+//! Where a call goes: to this node, or to which partner (PTP section 8.3).
+//!
+//! A pure function of the snapshot, the call's headers and the time.
+
+use std::{sync::Arc, time::SystemTime};
+
+use mesh_core::{CallContext, InstId, NodeId, Route, Snapshot, Standing};
+
+use crate::RouteError;
+
+/// Where a call goes.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// It ends here.
+    Local,
+    /// To a partner whose route is open.
+    Remote(Arc<Route>),
+}
+
+/// Where a call with these headers goes now.
+///
+/// # Errors
+/// `E0000000618` for nobody known, `E0000000606` and `E0000000605` for a route that is disabled or has expired.
+pub fn target(snapshot: &Snapshot, context: &CallContext) -> Result<Target, RouteError> {
+    target_at(snapshot, context, SystemTime::now())
+}
+
+/// As [`target`], at a given time.
+///
+/// # Errors
+/// As [`target`].
+pub fn target_at(snapshot: &Snapshot, context: &CallContext, now: SystemTime) -> Result<Target, RouteError> {
+    // A node id decides alone: an institution may have several nodes, and delivery to the wrong one is worse than an error
+    // (PTP decision D2). Placeholders have become `None` when the headers were read.
+    if let Some(node) = &context.target_node {
+        return node_target(snapshot, node, now)?.ok_or_else(|| RouteError::UnknownNode { node: node.clone() });
+    }
+    if let Some(inst) = &context.target_inst {
+        return inst_target(snapshot, inst, now)?.ok_or_else(|| RouteError::UnknownInst { inst: inst.clone() });
+    }
+    let Some(label) = context.urn.as_deref().and_then(node_label) else { return Ok(Target::Local) };
+    label_target(snapshot, label, now)
+}
+
+/// The label of a urn that names a node or an institution (PTP section 8.1): the one behind the flag of 37 digits.
+#[must_use]
+pub fn node_label(urn: &str) -> Option<&str> {
+    let mut labels = urn.split('.');
+    labels.by_ref().find(|label| label.len() == FLAG_DIGITS && label.bytes().all(|b| b.is_ascii_digit()))?;
+    labels.next().filter(|label| !label.is_empty())
+}
+
+/// The length of a urn's flag (PTP section 8.1).
+const FLAG_DIGITS: usize = 37;
+
+fn label_target(snapshot: &Snapshot, label: &str, now: SystemTime) -> Result<Target, RouteError> {
+    let (Some(node), Some(inst)) = (NodeId::given(label), InstId::given(label)) else { return Ok(Target::Local) };
+    if let Some(found) = node_target(snapshot, &node, now)? {
+        return Ok(found);
+    }
+    inst_target(snapshot, &inst, now)?.ok_or_else(|| RouteError::UnknownLabel { label: label.to_owned() })
+}
+
+fn node_target(snapshot: &Snapshot, node: &NodeId, now: SystemTime) -> Result<Option<Target>, RouteError> {
+    if *node == snapshot.node.node_id {
+        return Ok(Some(Target::Local));
+    }
+    snapshot.route_to(node).map(|route| open(route, now)).transpose()
+}
+
+fn inst_target(snapshot: &Snapshot, inst: &InstId, now: SystemTime) -> Result<Option<Target>, RouteError> {
+    if *inst == snapshot.node.inst_id {
+        return Ok(Some(Target::Local));
+    }
+    snapshot.route_to_inst(inst).map(|route| open(route, now)).transpose()
+}
+
+fn open(route: &Arc<Route>, now: SystemTime) -> Result<Target, RouteError> {
+    require_open(route, now).map(|()| Target::Remote(Arc::clone(route)))
+}
+
+/// Refuses a route that carries nothing.
+pub(crate) fn require_open(route: &Route, now: SystemTime) -> Result<(), RouteError> {
+    match route.standing(now) {
+        Standing::Open => Ok(()),
+        Standing::Disabled => Err(RouteError::Disabled { node: route.node_id.clone() }),
+        Standing::Expired => Err(RouteError::Expired { node: route.node_id.clone() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! TLS as client: the partner's roots and no other, its name or its node identity, our leaf or the pair it gave us
+//! (PTP section 12.4).
+
+use std::{sync::Arc, time::SystemTime};
+
+use mesh_core::{Leaf, Route};
+use mesh_pki::{ChainProblem, Role, require_name};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
+    client::{
+        Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
+    sign::SingleCertAndKey,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::{alpn, provider, server_certificate::certified, system_time};
+
+/// Sessions kept for one partner: it has at most 8 addresses, TLS 1.3 gives two tickets a handshake.
+const SESSIONS: usize = 32;
+
+/// Whether a partner's certificate must carry its name (`PLUGIN_PROXY_INSECURE_SKIP`). The chain is checked in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NameCheck {
+    /// The dialled host or the partner's node identity.
+    #[default]
+    Required,
+    /// Any name will do.
+    Skipped,
+}
+
+/// Whom we expect at the other end.
+#[derive(Clone, Debug)]
+pub(crate) struct Trust {
+    pub(crate) route: Arc<Route>,
+    pub(crate) names: NameCheck,
+}
+
+impl Trust {
+    /// Whether `chain`, leaf first, is the partner's; `host` is what was dialled.
+    pub(crate) fn check(
+        &self,
+        chain: &[CertificateDer<'_>],
+        host: Option<&str>,
+        now: SystemTime,
+    ) -> Result<(), ChainProblem> {
+        self.route.anchors.verify(chain, Role::Server, now)?;
+        match (self.names, chain.first()) {
+            (NameCheck::Required, Some(leaf)) => require_name(leaf, self.route.node_id.as_str(), host),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The configuration of all connections to one partner that show `leaf`.
+///
+/// # Errors
+/// When ring cannot use the leaf's key.
+pub(crate) fn client_config(trust: Trust, leaf: &Leaf) -> Result<Arc<ClientConfig>, Error> {
+    let provider = provider();
+    let verifier = PinnedPartner { trust, algorithms: provider.signature_verification_algorithms };
+    let pair = SingleCertAndKey::from(Arc::unwrap_or_clone(certified(leaf)?));
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(pair));
+    config.alpn_protocols = alpn();
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Ok(Arc::new(config))
+}
+
+/// The problem with the partner's chain that a failed handshake carries, if that is why it failed.
+pub(crate) fn problem_in(error: &std::io::Error) -> Option<ChainProblem> {
+    match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => other.downcast_ref().cloned(),
+        Error::InvalidCertificate(other) => Some(ChainProblem::Unsupported(other.to_string())),
+        _ => None,
+    }
+}
+
+#[derive(Debug)]
+struct PinnedPartner {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for PinnedPartner {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let mut chain = vec![leaf.clone()];
+        chain.extend(above.iter().cloned());
+        match self.trust.check(&chain, Some(&name.to_str()), system_time(now)) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            Err(problem) => Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(problem))))),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

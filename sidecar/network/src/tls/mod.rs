@@ -1,0 +1,48 @@
+//! rustls with ring, passed explicitly: no process-wide default decides who is trusted.
+
+mod client;
+mod client_certificate;
+mod server;
+mod server_certificate;
+
+use std::{sync::Arc, time::SystemTime};
+
+use rustls::crypto::CryptoProvider;
+use rustls_pki_types::UnixTime;
+
+pub(crate) use client::{NameCheck, Trust, client_config, problem_in};
+pub(crate) use server::server_config;
+
+/// HTTP/2 first: one connection then carries all calls between two nodes.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The protocol that was agreed upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Agreed {
+    H2,
+    H1,
+    /// Nothing was said: the first bytes decide.
+    Unsaid,
+}
+
+impl Agreed {
+    pub(crate) fn of(alpn: Option<&[u8]>) -> Self {
+        match alpn {
+            Some(b"h2") => Self::H2,
+            Some(_) => Self::H1,
+            None => Self::Unsaid,
+        }
+    }
+}
+
+fn alpn() -> Vec<Vec<u8>> {
+    ALPN.iter().map(|p| p.to_vec()).collect()
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn system_time(now: UnixTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(now.as_secs())
+}

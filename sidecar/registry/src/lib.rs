@@ -1,1 +1,41 @@
-//! Registrations and the reverse proxy that routes to them.
+//! Registrations and the reverse proxy that routes to them (PTP sections 8.5, 10 and 13.2).
+//!
+//! A registration comes in by HTTP, by an MPI or with the configuration ([`Registry`]); what it offers is compiled into a
+//! routing table; [`Proxy`] finds a call's instance there and streams it through. This room knows nothing of queues, and
+//! leaves to the listener who the caller is, and to `mesh-network` how a partner is reached.
+
+mod address;
+mod balance;
+mod catalogue;
+mod decode;
+mod dial;
+mod error;
+mod front;
+mod guard;
+mod instance;
+mod kept;
+mod lenient;
+mod metrics;
+mod offer;
+mod path;
+mod permanent;
+mod permit;
+mod proxy;
+mod registration;
+mod registry;
+mod routes;
+mod table;
+mod watch;
+
+pub use address::Address;
+pub use balance::{Group, Member};
+pub use catalogue::WallTime;
+pub use error::RegistryError;
+pub use instance::{Instance, InstanceState, Load};
+pub use metrics::Metrics;
+pub use path::is_reserved;
+pub use permit::Registrant;
+pub use proxy::Proxy;
+pub use registration::{Content, Key, Kind, Reference, Registration, Service};
+pub use registry::{InstanceStatus, Registry};
+pub use table::{Leaf, Table};

@@ -1,0 +1,200 @@
+//! Which registrations there are: live ones that the API made and renews, and permanent ones of the configuration.
+//!
+//! Pure: the time comes in, what changed goes out. `registry.rs` stores it and rebuilds the routes.
+//! Keeps PTP section 10.3. A permanent entry wins over a live one of the same key.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Key, Kind, Registration, RegistryError};
+
+/// Below this a timestamp is a duration, otherwise an absolute time (PTP section 10.3).
+const FIRST_ABSOLUTE: u64 = 1_800_000;
+/// An institution runs thousands of instances at most; this is ten times what the tests route.
+pub(crate) const MOST_ENTRIES: usize = 100_000;
+/// What all live entries may weigh together, so that a hundred thousand large ones cannot take the node's memory.
+pub(crate) const MOST_BYTES: usize = 256 << 20;
+
+/// A time of the wall clock, in milliseconds since 1970: registrations carry absolute times and survive restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WallTime(pub u64);
+
+impl WallTime {
+    /// The time now.
+    #[must_use]
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// A live entry; what the store keeps of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// What was registered.
+    pub registration: Registration,
+    /// Its time; it goes when the grace after it has passed.
+    pub until: WallTime,
+}
+
+impl Entry {
+    /// An entry that came in at `now`.
+    #[must_use]
+    pub(crate) fn new(registration: Registration, now: WallTime) -> Self {
+        let given = u64::try_from(registration.timestamp).unwrap_or(0);
+        let until = if given < FIRST_ABSOLUTE { WallTime(now.0.saturating_add(given)) } else { WallTime(given) };
+        Self { registration, until }
+    }
+
+    /// What it weighs against [`MOST_BYTES`]: about what it takes in memory.
+    fn bytes(&self) -> usize {
+        let Registration { content, attachments, .. } = &self.registration;
+        let services = content.services.iter().map(|s| texts(s.texts()) + attrs(&s.attrs) + RECORD);
+        let references = content.references.iter().map(|r| texts(r.texts()) + attrs(&r.attrs) + RECORD);
+        services.sum::<usize>() + references.sum::<usize>() + attrs(attachments) + RECORD
+    }
+}
+
+/// What a record takes beside its texts.
+const RECORD: usize = 512;
+
+fn texts<'a>(texts: impl Iterator<Item = (&'static str, &'a str)>) -> usize {
+    texts.map(|(_, text)| text.len()).sum()
+}
+
+fn attrs(map: &BTreeMap<String, String>) -> usize {
+    // Each text has its own allocation of some 32 bytes.
+    map.iter().map(|(key, value)| key.len() + value.len() + 64).sum()
+}
+
+/// What a change means for the routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Nothing: a renewal, or an entry behind a permanent one.
+    None,
+    /// The routes of this key are others now.
+    Routes,
+}
+
+impl Change {
+    /// Both changes together.
+    #[must_use]
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self == Self::None { other } else { self }
+    }
+}
+
+/// All registrations.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    live: HashMap<Key, Entry>,
+    permanent: HashMap<Key, Registration>,
+    ends: BTreeSet<(WallTime, Key)>,
+    bytes: usize,
+}
+
+impl Catalogue {
+    /// Whether `entry` fits in.
+    ///
+    /// # Errors
+    /// [`RegistryError::Full`] with the bound that it would break.
+    pub(crate) fn admits(&self, entry: &Entry) -> Result<(), RegistryError> {
+        let old = self.live.get(&entry.registration.key());
+        if old.is_none() && self.live.len() >= MOST_ENTRIES {
+            return Err(RegistryError::Full(format!("{MOST_ENTRIES} live registrations")));
+        }
+        let bytes = self.bytes - old.map_or(0, Entry::bytes) + entry.bytes();
+        if bytes > MOST_BYTES {
+            return Err(RegistryError::Full(format!("{MOST_BYTES} bytes of live registrations")));
+        }
+        Ok(())
+    }
+
+    /// Takes an entry in; the same key overwrites. The caller has asked [`Self::admits`].
+    pub(crate) fn put(&mut self, entry: Entry) -> Change {
+        let key = entry.registration.key();
+        self.bytes += entry.bytes();
+        self.ends.insert((entry.until, key.clone()));
+        let shadowed = self.permanent.contains_key(&key);
+        let renewed = match self.live.get(&key) {
+            Some(old) => {
+                if old.until != entry.until {
+                    self.ends.remove(&(old.until, key.clone()));
+                }
+                self.bytes -= old.bytes();
+                old.registration.is_renewed_by(&entry.registration)
+            }
+            None => false,
+        };
+        self.live.insert(key, entry);
+        if shadowed || renewed { Change::None } else { Change::Routes }
+    }
+
+    /// Takes a live entry out; one that is not there is no error.
+    pub(crate) fn remove(&mut self, key: &Key) -> Change {
+        let Some(old) = self.live.remove(key) else { return Change::None };
+        self.bytes -= old.bytes();
+        self.ends.remove(&(old.until, key.clone()));
+        if self.permanent.contains_key(key) { Change::None } else { Change::Routes }
+    }
+
+    /// The live entries whose time and grace have passed at `now`; they stay until they are removed.
+    #[must_use]
+    pub(crate) fn expired(&self, now: WallTime, grace: Duration) -> Vec<Key> {
+        self.ends.iter().take_while(|(until, _)| until.plus(grace) <= now).map(|(_, key)| key.clone()).collect()
+    }
+
+    /// Replaces all permanent entries. Answers the keys whose routes are others now.
+    pub(crate) fn set_permanent(&mut self, registrations: Vec<Registration>) -> Vec<Key> {
+        let next: HashMap<Key, Registration> = registrations.into_iter().map(|r| (r.key(), r)).collect();
+        let old = std::mem::replace(&mut self.permanent, next);
+        let keys: HashSet<&Key> = old.keys().chain(self.permanent.keys()).collect();
+        keys.into_iter().filter(|key| old.get(*key) != self.permanent.get(*key)).cloned().collect()
+    }
+
+    /// What is in force for a key.
+    #[must_use]
+    pub(crate) fn get(&self, key: &Key) -> Option<&Registration> {
+        self.permanent.get(key).or_else(|| self.live.get(key).map(|entry| &entry.registration))
+    }
+
+    /// The live entry of a key, also when a permanent one is in force.
+    #[must_use]
+    pub(crate) fn live(&self, key: &Key) -> Option<&Registration> {
+        self.live.get(key).map(|entry| &entry.registration)
+    }
+
+    /// Whether a permanent entry is in force for a key.
+    #[must_use]
+    pub(crate) fn is_permanent(&self, key: &Key) -> bool {
+        self.permanent.contains_key(key)
+    }
+
+    /// Everything in force of a kind (all kinds for `None`), in the order of the keys.
+    #[must_use]
+    pub(crate) fn export(&self, kind: Option<Kind>) -> Vec<&Registration> {
+        let mut keys: Vec<&Key> = self.permanent.keys().collect();
+        keys.extend(self.live.keys().filter(|key| !self.permanent.contains_key(*key)));
+        keys.retain(|key| kind.is_none_or(|kind| key.kind == kind));
+        keys.sort();
+        keys.into_iter().filter_map(|key| self.get(key)).collect()
+    }
+
+    /// How many live and how many permanent entries there are.
+    #[must_use]
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.live.len(), self.permanent.len())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! The registry's control calls: `POST /v1/interconn/registry/register` and the MPIs `mesh.registry.*`.
+//!
+//! Decodes, calls once, encodes. Keeps PTP sections 3.1 and 10.2.
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use mesh_core::{
+    Body, Caller, Code, Refusal,
+    mpi::{Access, Answer, Call, Table},
+};
+use serde_json::Value;
+
+use crate::{Kind, Registry, RegistryError, decode, permit::Registrant, proxy};
+
+impl Registry {
+    /// Answers `POST /v1/interconn/registry/register`: always HTTP 200 with a code (PTP section 13.2).
+    pub async fn register(&self, request: Request<Body>, caller: &Caller, peer: IpAddr) -> Response<Body> {
+        let refusal = match self.registered(request, caller, peer).await {
+            Ok(()) => Refusal::of_caller(Code::SUCCESS, Code::SUCCESS.text()),
+            Err(refusal) => refusal,
+        };
+        proxy::json(StatusCode::OK, &refusal)
+    }
+
+    async fn registered(&self, request: Request<Body>, caller: &Caller, peer: IpAddr) -> Result<(), Refusal> {
+        let registrant = Registrant { caller, peer: Some(peer) };
+        registrant.may_control()?;
+        let bytes = read(request.into_body()).await?;
+        self.put(decode::document(&bytes)?, &registrant).await?;
+        Ok(())
+    }
+
+    /// Registers the MPIs of the registry.
+    pub fn add_mpis(self: &Arc<Self>, table: &mut Table) {
+        let registry = self.clone();
+        table.register("mesh.registry.put", Access::Member, move |call| registry.clone().mpi_put(call));
+        let registry = self.clone();
+        table.register("mesh.registry.puts", Access::Member, move |call| registry.clone().mpi_puts(call));
+        let registry = self.clone();
+        table.register("mesh.registry.remove", Access::Member, move |call| registry.clone().mpi_remove(call));
+        let registry = self.clone();
+        table.register("mesh.registry.export", Access::Member, move |call| {
+            let answer = registry.mpi_export(&call);
+            async move { answer }
+        });
+    }
+
+    async fn mpi_put(self: Arc<Self>, mut call: Call) -> Answer {
+        let registration = decode::argument(argument(&mut call, "registration")?)?;
+        self.put(registration, &registrant(&call)).await?;
+        Ok(None)
+    }
+
+    /// All are read before the first is taken in; the first that is refused then ends the call.
+    async fn mpi_puts(self: Arc<Self>, mut call: Call) -> Answer {
+        for registration in decode::arguments(argument(&mut call, "registrations")?)? {
+            self.put(registration, &registrant(&call)).await?;
+        }
+        Ok(None)
+    }
+
+    async fn mpi_remove(self: Arc<Self>, mut call: Call) -> Answer {
+        let key = decode::key(argument(&mut call, "registration")?)?;
+        self.remove(&key, &registrant(&call)).await?;
+        Ok(None)
+    }
+
+    fn mpi_export(&self, call: &Call) -> Answer {
+        let kind =
+            match call.arguments.get("kind").and_then(Value::as_str) {
+                None | Some("") => None,
+                Some(text) => Some(Kind::parse(text).ok_or_else(|| {
+                    RegistryError::invalid("kind", "must be one of complex, metadata, server and proxy")
+                })?),
+            };
+        let exported = serde_json::to_value(self.export(kind));
+        Ok(Some(exported.map_err(|e| RegistryError::Unreadable(e.to_string()))?))
+    }
+}
+
+fn registrant(call: &Call) -> Registrant<'_> {
+    Registrant { caller: &call.caller, peer: None }
+}
+
+fn argument(call: &mut Call, name: &'static str) -> Result<Value, RegistryError> {
+    call.arguments.remove(name).filter(|value| !value.is_null()).ok_or(RegistryError::Missing(name))
+}
+
+async fn read(body: Body) -> Result<bytes::Bytes, Refusal> {
+    match Limited::new(body, decode::LONGEST_DOCUMENT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let text = format!("a registration is at most {} bytes", decode::LONGEST_DOCUMENT);
+            Err(Refusal::of_caller(Code::TOO_LARGE, text))
+        }
+        Err(error) => Err(RegistryError::Unreadable(error.to_string()).into()),
+    }
+}

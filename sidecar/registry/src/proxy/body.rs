@@ -1,0 +1,137 @@
+//! The bodies of a forwarded call, frame by frame: nothing is collected, nothing is copied.
+//!
+//! The request's body says how far it is, so that a timeout counts from the last progress; the answer's body holds the
+//! connection and the instance's load until its end.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use mesh_core::{Body, BoxError};
+use tokio::time::Instant;
+
+use super::pool::Return;
+use crate::instance::Load;
+
+/// The value that says the next byte has to come from the caller, for which no service is to blame.
+const CALLERS_TURN: u64 = u64::MAX;
+
+/// When the request last moved towards the service.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress {
+    start: Instant,
+    millis: Arc<AtomicU64>,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now(), millis: Arc::default() }
+    }
+
+    /// The last time that the service had all it could take; `None` while the caller owes the next byte.
+    pub(crate) fn last(&self) -> Option<Instant> {
+        match self.millis.load(Relaxed) {
+            CALLERS_TURN => None,
+            millis => Some(self.start + Duration::from_millis(millis)),
+        }
+    }
+
+    fn moved(&self) {
+        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(CALLERS_TURN - 1);
+        self.millis.store(millis, Relaxed);
+    }
+
+    fn waits_for_the_caller(&self) {
+        self.millis.store(CALLERS_TURN, Relaxed);
+    }
+}
+
+/// The body on its way to the service.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    inner: Body,
+    progress: Progress,
+}
+
+impl Outgoing {
+    pub(crate) fn new(inner: Body, progress: Progress) -> Self {
+        Self { inner, progress }
+    }
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if polled.is_pending() {
+            self.progress.waits_for_the_caller();
+        } else {
+            self.progress.moved();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The service's answer on its way to the caller.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    inner: Incoming,
+    connection: Option<Return>,
+    ended: bool,
+    _load: Load,
+}
+
+impl Answered {
+    pub(crate) fn new(inner: Incoming, connection: Option<Return>, load: Load) -> Self {
+        Self { inner, connection, ended: false, _load: load }
+    }
+}
+
+impl HttpBody for Answered {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        self.ended |= matches!(polled, Poll::Ready(None));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for Answered {
+    /// Only a connection whose answer was read to its end carries nothing that belongs to this call.
+    fn drop(&mut self) {
+        if (self.ended || self.inner.is_end_stream())
+            && let Some(connection) = self.connection.take()
+        {
+            connection.give();
+        }
+    }
+}

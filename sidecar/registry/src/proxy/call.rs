@@ -1,0 +1,212 @@
+//! One call to one of a group's instances: choose, connect, send, wait for the head of the answer.
+//!
+//! Goes to another instance only while not one byte has left (PTP section 10.4, point 3).
+
+use std::{future::Future, time::Duration};
+
+use crds::{Balance, ServiceProto};
+use http::{Request, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use mesh_core::{Body, Drained};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{
+    body::{Answered, Outgoing, Progress},
+    headers,
+    pool::{Return, Sent},
+    upgrade,
+};
+use crate::{
+    RegistryError,
+    balance::{Group, Member},
+    instance::{Instance, Load},
+};
+
+/// The first pause of a retry when no instance is ready; it doubles. Shorter than a restart, longer than a lost SYN on
+/// the same machine.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The pause does not grow beyond this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// More instances in a row that refuse than this are an outage, not bad luck.
+const MOST_TRIES: usize = 16;
+
+/// How a call is made.
+#[derive(Debug)]
+pub(crate) struct How<'c> {
+    pub(crate) proto: ServiceProto,
+    pub(crate) balance: Balance,
+    pub(crate) subset: Option<&'c str>,
+    pub(crate) websocket: bool,
+    pub(crate) drained: &'c Drained,
+}
+
+enum Attempt {
+    Answered(Response<Body>),
+    /// Nothing has left; the request may go elsewhere.
+    Back(Box<Request<Outgoing>>, String),
+    Failed(RegistryError),
+}
+
+/// Makes the call; the answer is the service's own.
+///
+/// # Errors
+/// No instance, no answer in time, or a call that broke off before the head of the answer.
+pub(crate) async fn make(
+    group: &Group,
+    request: Request<Body>,
+    how: &How<'_>,
+) -> Result<Response<Body>, RegistryError> {
+    let progress = Progress::new();
+    let mut request = Box::new(request.map(|body| Outgoing::new(body, progress.clone())));
+    let mut upgrade = how.websocket.then(|| hyper::upgrade::on(&mut *request));
+    let mut reason = None;
+    let mut retries = 0;
+    for _ in 0..MOST_TRIES {
+        let (member, load) = match ready(group, how) {
+            Some(found) => found,
+            None => unready(group, how, &mut retries, reason.take()).await?,
+        };
+        match attempt(group, member, load, request, &mut upgrade, &progress, how).await {
+            Attempt::Answered(answer) => return Ok(answer),
+            Attempt::Failed(error) => return Err(error),
+            Attempt::Back(back, why) => {
+                request = back;
+                reason = Some(why);
+            }
+        }
+    }
+    Err(no_instance(group, reason.unwrap_or_else(|| "all that were tried refused".into())))
+}
+
+fn ready<'g>(group: &'g Group, how: &How<'_>) -> Option<(&'g Member, Load)> {
+    let member = group.pick(how.balance, how.subset)?;
+    Some((member, member.instance.enter()?))
+}
+
+/// No instance is ready: after a pause any one is tried again, as often as the service allows.
+async fn unready<'g>(
+    group: &'g Group,
+    how: &How<'_>,
+    retries: &mut u8,
+    reason: Option<String>,
+) -> Result<(&'g Member, Load), RegistryError> {
+    let found = group.pick_any(how.subset);
+    let reason = || reason.unwrap_or_else(|| found.map_or_else(|| unmatched(group, how), |m| m.instance.complaint()));
+    let Some(member) = found.filter(|member| *retries < member.retries) else {
+        return Err(no_instance(group, reason()));
+    };
+    sleep((FIRST_PAUSE * (1 << (*retries).min(8))).min(LONGEST_PAUSE)).await;
+    *retries += 1;
+    let load = member.instance.enter().ok_or_else(|| no_instance(group, member.instance.complaint()))?;
+    Ok((member, load))
+}
+
+fn unmatched(group: &Group, how: &How<'_>) -> String {
+    match how.subset {
+        Some(_) => format!("none of its {} instances is of the caller's mesh-subset", group.members.len()),
+        None => format!("all of its {} instances are drained: their weight is 0", group.members.len()),
+    }
+}
+
+fn no_instance(group: &Group, reason: String) -> RegistryError {
+    RegistryError::NoInstance { service: group.name.to_string(), reason }
+}
+
+async fn attempt(
+    group: &Group,
+    member: &Member,
+    load: Load,
+    mut request: Box<Request<Outgoing>>,
+    upgrade: &mut Option<OnUpgrade>,
+    progress: &Progress,
+    how: &How<'_>,
+) -> Attempt {
+    let instance = &member.instance;
+    if let Err(error) = addressed(&mut request, instance, how) {
+        return Attempt::Failed(error);
+    }
+    let connection = match instance.pool.take(how.proto).await {
+        Ok(connection) => connection,
+        Err(problem) => {
+            let reason = problem.to_string();
+            if instance.mark_not_ready(reason.clone()) {
+                tracing::warn!(service = %group.name, instance = %instance.address(), %reason, "an instance is not ready");
+            }
+            return Attempt::Back(request, reason);
+        }
+    };
+    match in_time(instance.pool.send(connection, *request), progress, member.timeout).await {
+        None => Attempt::Failed(RegistryError::Timeout {
+            service: group.name.to_string(),
+            address: instance.address().to_string(),
+            millis: member.timeout.as_millis(),
+        }),
+        // Only a connection that closed while it waited gives a request back; the next one is fresh.
+        Some(Sent::Back(back)) => Attempt::Back(back, format!("{} closed the connection", instance.address())),
+        Some(Sent::Lost(error)) => Attempt::Failed(broken(group, instance, &error)),
+        Some(Sent::Answered(answer, connection)) => answered(group, answer, connection, load, upgrade.take(), how),
+    }
+}
+
+fn addressed(request: &mut Request<Outgoing>, instance: &Instance, how: &How<'_>) -> Result<(), RegistryError> {
+    match how.proto {
+        ServiceProto::Http => {
+            headers::for_http1(request, instance.address())?;
+            if how.websocket {
+                upgrade::mark(request.headers_mut());
+            }
+            Ok(())
+        }
+        ServiceProto::Grpc => headers::for_http2(request, instance.address()),
+    }
+}
+
+fn broken(group: &Group, instance: &Instance, error: &hyper::Error) -> RegistryError {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    RegistryError::Broken {
+        service: group.name.to_string(),
+        address: instance.address().to_string(),
+        reason: format!("{error}{cause}"),
+    }
+}
+
+fn answered(
+    group: &Group,
+    mut answer: Response<hyper::body::Incoming>,
+    connection: Option<Return>,
+    load: Load,
+    caller: Option<OnUpgrade>,
+    how: &How<'_>,
+) -> Attempt {
+    headers::strip_hop_by_hop(answer.headers_mut());
+    // The listener's connection decides how the answer is written.
+    *answer.version_mut() = http::Version::HTTP_11;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Attempt::Answered(answer.map(|body| Body::boxed(Answered::new(body, connection, load))));
+    }
+    let Some(caller) = caller else {
+        let address = load.instance().address().to_string();
+        let reason = "it switched protocols without being asked".into();
+        return Attempt::Failed(RegistryError::Broken { service: group.name.to_string(), address, reason });
+    };
+    upgrade::mark(answer.headers_mut());
+    upgrade::join(caller, hyper::upgrade::on(&mut answer), load, how.drained);
+    Attempt::Answered(answer.map(|_| Body::Empty))
+}
+
+/// Waits for the head of the answer, `limit` from the last byte of the request that went up. While the caller owes the
+/// next byte nobody's time runs out.
+async fn in_time<F: Future>(future: F, progress: &Progress, limit: Duration) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut last = Instant::now();
+    loop {
+        if let Ok(output) = timeout_at(last + limit, &mut future).await {
+            return Some(output);
+        }
+        match progress.last() {
+            None => last = Instant::now(),
+            Some(moved) if moved > last => last = moved,
+            Some(_) => return None,
+        }
+    }
+}

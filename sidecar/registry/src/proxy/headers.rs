@@ -1,0 +1,190 @@
+//! What a proxy takes off and puts on: hop-by-hop headers, the target's name, and who the caller was proven to be.
+//!
+//! Keeps RFC 9110 section 7.6.1 and PTP sections 4.1 and 4.3.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Uri, Version,
+    header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use mesh_core::Caller;
+
+use crate::{Address, RegistryError};
+
+/// The headers that speak of one connection only (RFC 9110 section 7.6.1), beside those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 6] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+const SOURCE_NODE: HeaderName = HeaderName::from_static("x-ptp-source-node-id");
+const SOURCE_INST: HeaderName = HeaderName::from_static("x-ptp-source-inst-id");
+
+/// Takes the hop-by-hop headers off a request or an answer.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            // A caller must not be able to take away what frames or addresses the message.
+            .filter(|name| *name != HOST && *name != http::header::CONTENT_LENGTH)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Whether the request asks to go on as a WebSocket. Nothing else is passed through: an upgrade to h2c would lead past
+/// the checks of every later request.
+pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let names = |name: HeaderName, wanted: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        let tokens: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+        tokens.iter().any(|token| token.eq_ignore_ascii_case(wanted))
+    };
+    headers.contains_key(UPGRADE) && names(UPGRADE, "websocket") && names(CONNECTION, "upgrade")
+}
+
+/// Writes down who the caller was proven to be. A partner's claim is replaced, in all four spellings; what a local
+/// application or a member claims is kept (design section 4).
+pub(crate) fn set_identity(headers: &mut HeaderMap, caller: &Caller) -> Result<(), RegistryError> {
+    let Some(route) = caller.partner() else { return Ok(()) };
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_source_claim(name)).cloned().collect();
+    for name in claims {
+        headers.remove(name);
+    }
+    let value =
+        |id: &str| HeaderValue::from_str(id).map_err(|_| RegistryError::Request("the partner's id is no header"));
+    headers.insert(SOURCE_NODE, value(route.node_id.as_str())?);
+    if let Some(inst) = &route.inst_id {
+        headers.insert(SOURCE_INST, value(inst.as_str())?);
+    }
+    Ok(())
+}
+
+fn is_source_claim(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    let Some(rest) = name.strip_prefix("x-ptp-").or_else(|| name.strip_prefix("mesh-")) else { return false };
+    matches!(rest, "source-node-id" | "source-inst-id" | "from-node-id" | "from-inst-id")
+}
+
+/// The host that the caller named, wherever its protocol puts it.
+fn named_host<B>(request: &Request<B>) -> Option<Authority> {
+    let header = || request.headers().get(HOST).and_then(|host| host.to_str().ok()?.parse().ok());
+    request.uri().authority().cloned().or_else(header)
+}
+
+/// Gives the request the form of HTTP/1.1: the target as a path, the host as a header.
+///
+/// The caller's `Host` is kept: the path is not rewritten either, so the absolute links, redirects and cookies that the
+/// service makes from both hold for the caller. Without one the instance's address stands in.
+pub(crate) fn for_http1<B>(request: &mut Request<B>, address: &Address) -> Result<(), RegistryError> {
+    let host = named_host(request).map_or_else(|| address.to_string(), |host| host.as_str().to_owned());
+    let host = HeaderValue::try_from(host).map_err(|_| RegistryError::Request("its Host is no header value"))?;
+    request.headers_mut().insert(HOST, host);
+    let target = path_and_query(request.uri());
+    *request.uri_mut() = Uri::from(target);
+    *request.version_mut() = Version::HTTP_11;
+    Ok(())
+}
+
+/// Gives the request the form of HTTP/2: everything in the target, and `te: trailers`, which gRPC servers insist on.
+pub(crate) fn for_http2<B>(request: &mut Request<B>, address: &Address) -> Result<(), RegistryError> {
+    let wrong = |_| RegistryError::Request("its target is no URI");
+    let named = named_host(request);
+    let authority = named.map_or_else(|| address.to_string().parse(), Ok);
+    let authority = authority.map_err(|_| RegistryError::Request("its authority is no host"))?;
+    let target = path_and_query(request.uri());
+    let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(target).build().map_err(wrong)?;
+    request.headers_mut().remove(HOST);
+    request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_2;
+    Ok(())
+}
+
+fn path_and_query(uri: &Uri) -> PathAndQuery {
+    uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn hop_by_hop_headers_go_and_with_them_what_connection_names() {
+        let mut map = headers(&[
+            ("connection", "keep-alive, X-Secret"),
+            ("connection", "close,host,content-length"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("x-secret", "1"),
+            ("x-kept", "2"),
+            ("host", "a"),
+            ("content-length", "3"),
+        ]);
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("x-kept", "2"), ("host", "a"), ("content-length", "3")]));
+    }
+
+    #[test]
+    fn only_a_websocket_is_an_upgrade_that_passes() {
+        assert!(asks_for_websocket(&headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")])));
+        assert!(!asks_for_websocket(&headers(&[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c")])));
+        assert!(!asks_for_websocket(&headers(&[("upgrade", "websocket")])));
+        assert!(!asks_for_websocket(&headers(&[("connection", "upgrade")])));
+    }
+
+    #[test]
+    fn the_callers_host_is_kept_in_either_protocol() {
+        let address = Address::parse("10.0.0.5:8000").unwrap();
+        let mut request = Request::get("http://named/a?b=c").body(()).unwrap();
+        for_http1(&mut request, &address).unwrap();
+        assert_eq!(request.uri().to_string(), "/a?b=c");
+        assert_eq!(request.headers()[HOST], "named");
+        for_http2(&mut request, &address).unwrap();
+        assert_eq!(
+            (request.uri().to_string().as_str(), request.headers().contains_key(HOST)),
+            ("http://named/a?b=c", false)
+        );
+        let mut bare = Request::get("/a").body(()).unwrap();
+        for_http1(&mut bare, &address).unwrap();
+        assert_eq!(bare.headers()[HOST], "10.0.0.5:8000");
+    }
+
+    #[test]
+    fn every_spelling_of_a_source_is_a_claim() {
+        for name in [
+            "x-ptp-source-node-id",
+            "x-ptp-from-inst-id",
+            "mesh-from-node-id",
+            "mesh_source_inst_id",
+            "x_ptp_from_node_id",
+        ] {
+            assert!(is_source_claim(&HeaderName::try_from(name).unwrap()), "{name}");
+        }
+        assert!(!is_source_claim(&HeaderName::from_static("x-ptp-target-node-id")));
+    }
+}

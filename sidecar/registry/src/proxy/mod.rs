@@ -1,0 +1,112 @@
+//! The reverse proxy: registered paths of this node, and those of partners by the target in the headers.
+//!
+//! Keeps PTP sections 10.4, 8.3, 8.4 and 13.2. Streams both ways; the path is not rewritten.
+
+mod answer;
+mod body;
+mod call;
+mod headers;
+pub(crate) mod pool;
+mod upgrade;
+
+use std::sync::Arc;
+
+use crds::ServiceProto;
+use http::{Method, Request, Response};
+use mesh_core::{Body, CallContext, Caller, Drained, Live, Refusal, Route};
+use mesh_network::route::{self, Target};
+
+pub(crate) use self::answer::json;
+use crate::{Metrics, Registry, RegistryError, metrics::Outcome, path};
+
+/// The reverse proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    registry: Arc<Registry>,
+    live: Arc<Live>,
+    drained: Drained,
+    metrics: Metrics,
+}
+
+impl Proxy {
+    /// Routes by `registry` to what is registered here.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, live: Arc<Live>, drained: Drained) -> Self {
+        let metrics = registry.metrics().clone();
+        Self { registry, live, drained, metrics }
+    }
+
+    /// Forwards a call to a registered path; `None` if nothing is registered there.
+    pub async fn forward(
+        &self,
+        request: Request<Body>,
+        context: &CallContext,
+        caller: &Caller,
+    ) -> Option<Response<Body>> {
+        let to_grpc = answer::is_grpc(request.headers());
+        if matches!(caller, Caller::Stranger) {
+            self.metrics.count(Outcome::Refused);
+            return Some(answer::stranger(to_grpc));
+        }
+        let refused = |refusal: &Refusal| answer::refused(refusal, to_grpc);
+        let snapshot = self.live.snapshot();
+        // A target in the headers decides before any local path: two institutions that register the same service under
+        // the same urn must be able to call each other's (PTP decision D2).
+        let answer = match route::target(&snapshot, context) {
+            Err(error) => Err(error.into()),
+            Ok(Target::Remote(_)) => return None,
+            Ok(Target::Local) => match self.local(request, context, caller, to_grpc).await {
+                Ok(answer) => Ok(answer?),
+                Err(error) => Err(error.into()),
+            },
+        };
+        Some(answer.unwrap_or_else(|refusal: Refusal| {
+            self.metrics.count(Outcome::of(refusal.code));
+            refused(&refusal)
+        }))
+    }
+
+    async fn local(
+        &self,
+        mut request: Request<Body>,
+        context: &CallContext,
+        caller: &Caller,
+        to_grpc: bool,
+    ) -> Result<Option<Response<Body>>, RegistryError> {
+        if let Caller::Partner(route) = caller {
+            admit(route, request.uri().path())?;
+        }
+        let Some(leaf) = self.registry.table().find(request.uri().path()).cloned() else { return Ok(None) };
+        if request.method() == Method::CONNECT {
+            return Err(RegistryError::Request("CONNECT opens a tunnel, which a registered service does not"));
+        }
+        let wanted = if to_grpc { ServiceProto::Grpc } else { ServiceProto::Http };
+        let Some((group, proto)) = leaf.group(wanted) else { return Ok(None) };
+        let websocket = proto == ServiceProto::Http && headers::asks_for_websocket(request.headers());
+        headers::strip_hop_by_hop(request.headers_mut());
+        headers::set_identity(request.headers_mut(), caller)?;
+        let how = call::How {
+            proto,
+            balance: self.live.load().registry.balance,
+            subset: context.subset.as_deref(),
+            websocket,
+            drained: &self.drained,
+        };
+        let answer = call::make(group, request, &how).await?;
+        self.metrics.count(Outcome::Forwarded);
+        Ok(Some(answer))
+    }
+}
+
+/// What a partner may call: an unambiguous path under one of its route's exports (PTP section 10.4, point 7).
+fn admit(route: &Route, path: &str) -> Result<(), RegistryError> {
+    path::screen(path)?;
+    if path::is_exported(&route.config.exports, path) {
+        return Ok(());
+    }
+    Err(RegistryError::NotExported {
+        path: path::shown(path),
+        node: route.node_id.to_string(),
+        route: route.config.name.clone(),
+    })
+}

@@ -1,0 +1,98 @@
+//! Who may call what, and as whom (PTP sections 4.3, 10.4 point 7, 13.2).
+
+use http::StatusCode;
+use mesh_core::Caller;
+use serde_json::json;
+
+use super::house::{echo, get, node, raw};
+
+#[tokio::test]
+async fn a_partner_is_known_by_its_certificate_and_not_by_its_claim() {
+    let node = node();
+    node.register("1", &echo().await.to_string(), json!({})).await;
+    let front = node.listen(node.partner()).await;
+    let claims = [
+        ("x-ptp-source-node-id", "LX0000019999999"),
+        ("x-ptp-source-inst-id", "JG0100009999000000"),
+        ("x-ptp-from-node-id", "LX0000019999999"),
+        ("mesh-source-node-id", "LX0000019999999"),
+        ("mesh_from_inst_id", "JG0100009999000000"),
+    ];
+    let (status, text) = get(front, "/serving/x", &claims).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    assert!(text.contains("x-ptp-source-node-id: LX0000010000270\n"), "{text}");
+    assert!(text.contains("x-ptp-source-inst-id: JG0100002700000000\n"), "{text}");
+    assert!(!text.contains("9999"), "{text}");
+}
+
+#[tokio::test]
+async fn a_local_applications_claim_is_kept() {
+    let node = node();
+    node.register("1", &echo().await.to_string(), json!({})).await;
+    let front = node.listen(Caller::Local).await;
+    let (_, text) = get(front, "/serving", &[("x-ptp-source-node-id", "LX0000010000280")]).await;
+    assert!(text.contains("x-ptp-source-node-id: LX0000010000280\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_partner_reaches_only_what_is_exported_to_it() {
+    let node = node();
+    let service = echo().await.to_string();
+    node.register("1", &service, json!({"urn": "/serving"})).await;
+    node.register("2", &service, json!({"urn": "/private"})).await;
+    let front = node.listen(node.partner()).await;
+    assert_eq!(get(front, "/serving", &[]).await.0, StatusCode::OK);
+    // What is not exported looks the same whether it is registered or not.
+    for path in ["/private", "/servings", "/unknown", "/"] {
+        let (status, text) = get(front, path, &[]).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+        assert!(text.contains("E0000000614") && text.contains("MeshRoute to-b"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn no_path_leads_a_partner_out_of_what_is_exported() {
+    let node = node();
+    node.register("1", &echo().await.to_string(), json!({})).await;
+    let front = node.listen(node.partner()).await;
+    for path in [
+        "/serving/../private",
+        "/serving/%2e%2e/private",
+        "/serving/.%2E/private",
+        "/serving%2f..%2fprivate",
+        "/serving/%2Fprivate",
+        "/serving/..%5cprivate",
+        "/serving//private",
+        "//serving",
+        "/serving/./x",
+        "/serving/..;/private",
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let answer = raw(front, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("E0000000614"), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_learns_nothing() {
+    let node = node();
+    node.register("1", &echo().await.to_string(), json!({})).await;
+    let front = node.listen(Caller::Stranger).await;
+    for path in ["/serving", "/unknown"] {
+        let (status, text) = get(front, path, &[]).await;
+        assert_eq!((status, text.as_str()), (StatusCode::FORBIDDEN, "对方节点已禁用网络"));
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_nobody_knows_is_not_woven() {
+    let node = node();
+    node.register("1", &echo().await.to_string(), json!({})).await;
+    let front = node.listen(Caller::Local).await;
+    let (_, text) = get(front, "/serving", &[("x-ptp-target-node-id", "LX0000019999999")]).await;
+    assert!(text.contains("E0000000618"), "{text}");
+    // Its own id is this node, and a placeholder is none at all.
+    for own in ["lx0000010000280", "LX0000000000000"] {
+        assert_eq!(get(front, "/serving", &[("x-ptp-target-node-id", own)]).await.0, StatusCode::OK, "{own}");
+    }
+}

@@ -1,0 +1,92 @@
+//! gRPC over h2c: frames and trailers pass, and refusals come in gRPC's own form.
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use mesh_core::{Body, Caller};
+use serde_json::json;
+
+use super::house::{connect, echo, get, nobody, node, serve};
+
+/// A service that echoes a message and ends with trailers, as gRPC does.
+async fn grpc_service() -> std::net::SocketAddr {
+    serve(|request: Request<hyper::body::Incoming>| async move {
+        let version = format!("{:?} {}", request.version(), request.headers().contains_key("te"));
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        let frames: Vec<Result<Frame<Bytes>, std::io::Error>> =
+            vec![Ok(Frame::data(body)), Ok(Frame::trailers(trailers))];
+        let mut answer = Response::new(Body::boxed(StreamBody::new(futures::stream::iter(frames))));
+        answer.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        answer.headers_mut().insert("x-seen", version.parse().unwrap());
+        answer
+    })
+    .await
+}
+
+async fn call(front: std::net::SocketAddr, path: &str) -> Response<hyper::body::Incoming> {
+    let stream = TokioIo::new(connect(front).await);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(async move { connection.await.ok() });
+    let request = Request::post(format!("http://{front}{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::new(Bytes::from_static(b"\0\0\0\0\x02hi")))
+        .unwrap();
+    sender.send_request(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_unary_call_passes_with_its_trailers() {
+    let node = node();
+    let both = json!({"urn": "/pkg.Service", "proto": "grpc"});
+    node.register("1", &grpc_service().await.to_string(), both).await;
+    let front = node.listen(Caller::Local).await;
+    let answer = call(front, "/pkg.Service/Method").await;
+    assert_eq!(answer.headers()["x-seen"], "HTTP/2.0 true");
+    let body = answer.into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(&body.to_bytes()[..], b"\0\0\0\0\x02hi");
+}
+
+#[tokio::test]
+async fn grpc_and_http_under_one_urn_go_to_their_own_services() {
+    let node = node();
+    node.register("grpc", &grpc_service().await.to_string(), json!({"proto": "grpc"})).await;
+    node.register("http", &echo().await.to_string(), json!({"proto": "http"})).await;
+    let front = node.listen(Caller::Local).await;
+    assert_eq!(call(front, "/serving").await.headers()["x-seen"], "HTTP/2.0 true");
+    assert!(get(front, "/serving", &[]).await.1.starts_with("GET /serving\n"));
+}
+
+#[tokio::test]
+async fn many_calls_share_one_connection() {
+    let node = node();
+    let service = grpc_service().await;
+    node.register("1", &service.to_string(), json!({"proto": "grpc"})).await;
+    let front = node.listen(Caller::Local).await;
+    let calls = (0..50).map(|_| async move {
+        let answer = call(front, "/serving").await;
+        answer.into_body().collect().await.unwrap().trailers().unwrap()["grpc-status"].clone()
+    });
+    assert!(futures::future::join_all(calls).await.iter().all(|status| status == "0"));
+}
+
+#[tokio::test]
+async fn refusals_are_grpc_statuses() {
+    let node = node();
+    node.register("1", &nobody().await.to_string(), json!({"proto": "grpc"})).await;
+    for (caller, path, status, code) in [
+        (Caller::Local, "/serving", "14", "E0000000602"),
+        (node.partner(), "/private", "7", "E0000000614"),
+        (Caller::Stranger, "/serving", "7", "E0000000403"),
+    ] {
+        let answer = call(node.listen(caller).await, path).await;
+        assert_eq!((answer.status().as_u16(), answer.headers()["grpc-status"].to_str().unwrap()), (200, status));
+        let message = answer.headers()["grpc-message"].to_str().unwrap();
+        assert!(message.starts_with(code), "{message}");
+    }
+}

@@ -1,0 +1,252 @@
+//! A node with a registry and a listener in front of its proxy, and services to put behind it.
+
+use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use mesh_core::{Body, CallContext, Caller, Drain, Live, Parts, Snapshot, store::Store};
+use mesh_pki::{Algorithm, Identity, LeafRequest, Root};
+use mesh_registry::{Proxy, Registrant, Registration, Registry};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
+};
+
+/// No test here needs longer; one that does hangs.
+const LIMIT: Duration = Duration::from_secs(20);
+
+pub(crate) struct Node {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) drain: Drain,
+    pub(crate) home: tempfile::TempDir,
+}
+
+/// Parts of a node: one partner `LX0000010000270` behind route `to-b`, with these exports.
+pub(crate) fn parts(exports: &[&str], node: &Value) -> Parts {
+    let (root_pem, leaf_pem, key_pem) = certificates();
+    let mut config = json!({"nodeId": "LX0000010000280", "instId": "JG0100002800000000"});
+    config.as_object_mut().unwrap().extend(node.as_object().unwrap().clone());
+    let route = json!({"name": "to-b", "peer": {"nodeId": "LX0000010000270", "instId": "JG0100002700000000"},
+        "roots": [root_pem], "exports": exports});
+    Parts {
+        hash: String::new(),
+        origin: mesh_core::Origin::Standalone,
+        node: serde_json::from_value(config).unwrap(),
+        routes: vec![serde_json::from_value(route).unwrap()],
+        registrations: Vec::new(),
+        roots_pem: root_pem,
+        leaf_pem,
+        key_pem,
+        client_pairs: Default::default(),
+    }
+}
+
+/// A root, a leaf and its key; any will do, no test here makes a handshake.
+fn certificates() -> (String, String, String) {
+    let identity = Identity { node_id: "LX0000010000280".into(), name: "X".into() };
+    let (now, day) = (std::time::SystemTime::now(), Duration::from_secs(86_400));
+    let root = Root::generate(&identity, Algorithm::EcdsaP256, day, now).unwrap();
+    let request = LeafRequest {
+        identity,
+        algorithm: Algorithm::EcdsaP256,
+        lifetime: day,
+        extra_dns: Vec::new(),
+        extra_ips: Vec::new(),
+    };
+    let pair = root.issue(&request, now).unwrap();
+    (root.certificate_pem().to_owned(), pair.chain_pem, pair.key.expose().to_owned())
+}
+
+pub(crate) fn node() -> Node {
+    node_of(parts(&["/serving"], &json!({})), tempfile::tempdir().unwrap())
+}
+
+pub(crate) fn node_of(parts: Parts, home: tempfile::TempDir) -> Node {
+    let live = Arc::new(Live::new(Snapshot::assemble(parts).unwrap()));
+    let store = Arc::new(Store::open(home.path()).unwrap());
+    let mut metered = Default::default();
+    let registry = Registry::new(live.clone(), store, Vec::new(), &mut metered).unwrap();
+    let drain = Drain::new();
+    let proxy = Arc::new(Proxy::new(registry.clone(), live.clone(), drain.handle()));
+    Node { registry, proxy, live, drain, home }
+}
+
+impl Node {
+    /// Registers one instance of service `serving` at `address`.
+    pub(crate) async fn register(&self, instance: &str, address: &str, service: Value) {
+        let registrant = Registrant { caller: &Caller::Local, peer: None };
+        self.registry.put(registration(instance, address, service), &registrant).await.unwrap();
+    }
+
+    /// The partner of [`parts`], as admission would find it.
+    pub(crate) fn partner(&self) -> Caller {
+        Caller::Partner(self.live.snapshot().routes()[0].clone())
+    }
+
+    /// A listener whose connections all belong to `caller`.
+    pub(crate) async fn listen(&self, caller: Caller) -> SocketAddr {
+        let proxy = self.proxy.clone();
+        serve(move |request: Request<Incoming>| {
+            let (proxy, caller) = (proxy.clone(), caller.clone());
+            async move {
+                let context = CallContext::from_headers(request.headers()).unwrap();
+                let answer = proxy.forward(request.map(Body::from), &context, &caller).await;
+                answer.unwrap_or_else(|| {
+                    let mut answer = Response::new(Body::from("nothing is registered there"));
+                    *answer.status_mut() = StatusCode::NOT_FOUND;
+                    answer
+                })
+            }
+        })
+        .await
+    }
+}
+
+/// `service` gets urn `/serving`, unless it says otherwise.
+pub(crate) fn registration(instance: &str, address: &str, service: Value) -> Registration {
+    let mut offered = json!({"urn": "/serving", "proto": "http"});
+    let Value::Object(given) = service else { panic!("a service is an object") };
+    offered.as_object_mut().unwrap().extend(given);
+    serde_json::from_value(json!({
+        "instance_id": instance, "name": "tensorserving", "kind": "complex", "address": address,
+        "timestamp": 300_000, "attachments": {}, "content": {"services": [offered]},
+    }))
+    .unwrap()
+}
+
+/// Serves HTTP/1.1 and h2c, upgrades included.
+pub(crate) async fn serve<S, F>(service: S) -> SocketAddr
+where
+    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    raw_service(move |stream| {
+        let service = service.clone();
+        async move {
+            let service = service_fn(move |request| {
+                let answer = service(request);
+                async move { Ok::<_, Infallible>(answer.await) }
+            });
+            auto::Builder::new(TokioExecutor::new())
+                .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                .await
+                .ok();
+        }
+    })
+    .await
+}
+
+/// A service that does what `script` does with each connection.
+pub(crate) async fn raw_service<S, F>(script: S) -> SocketAddr
+where
+    S: Fn(TcpStream) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(script(stream));
+        }
+    });
+    address
+}
+
+/// A service that reads a head and answers these bytes, then closes.
+pub(crate) async fn canned(answer: &'static [u8]) -> SocketAddr {
+    raw_service(move |mut stream| async move {
+        read_head(&mut stream).await;
+        stream.write_all(answer).await.ok();
+        stream.shutdown().await.ok();
+    })
+    .await
+}
+
+/// A service that answers what it was sent: method, target, headers, body.
+pub(crate) async fn echo() -> SocketAddr {
+    serve(|request: Request<Incoming>| async move {
+        let mut text = format!("{} {}\n", request.method(), request.uri());
+        for (name, value) in request.headers() {
+            text += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
+        }
+        let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        text += &format!("\n{}", String::from_utf8_lossy(&body));
+        Response::new(Body::from(text))
+    })
+    .await
+}
+
+/// An address where nobody listens.
+pub(crate) async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> TcpStream {
+    TcpSocket::new_v4().unwrap().connect(address).await.unwrap()
+}
+
+/// Reads up to the empty line that ends a head.
+pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte).await {
+            Ok(1) => head.push(byte[0]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+/// Writes `bytes`, and reads until the other side closes.
+pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = connect(address).await;
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset after the answer is an end too.
+    timeout(LIMIT, stream.read_to_end(&mut answer)).await.expect("the connection was not closed").ok();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// One HTTP/1.1 request on a connection of its own.
+pub(crate) async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> (StatusCode, String) {
+    let mut request = Request::get(path).header("host", "127.0.0.1");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = send(address, request.body(Full::default()).unwrap()).await;
+    let status = answer.status();
+    (status, String::from_utf8_lossy(&answer.into_body().collect().await.unwrap().to_bytes()).into_owned())
+}
+
+/// One HTTP/1.1 request with any body.
+pub(crate) async fn send<B>(address: SocketAddr, request: Request<B>) -> Response<Incoming>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    try_send(address, request).await.unwrap()
+}
+
+/// As [`send`], where the connection may break off before the head of the answer.
+pub(crate) async fn try_send<B>(address: SocketAddr, request: Request<B>) -> hyper::Result<Response<Incoming>>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = TokioIo::new(connect(address).await);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    tokio::spawn(async move { connection.with_upgrades().await.ok() });
+    let request = request.map(|body| Box::pin(body));
+    timeout(LIMIT, sender.send_request(request)).await.expect("no answer")
+}

@@ -1,0 +1,173 @@
+//! A registration's life: in by each front, out by time or by hand, and over the end of the process.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use mesh_core::{
+    Body, CallContext, Caller, Code, Origin, Snapshot,
+    mpi::{Call, Table},
+};
+use mesh_registry::{Kind, Registrant, WallTime};
+use serde_json::{Value, json};
+
+use super::house::{Node, node, node_of, parts, registration};
+
+/// The request of seed 001, section 3.1, verbatim.
+const SEED_001: &str = include_str!("../fixtures/seed-001-register.json");
+
+async fn register(node: &Node, body: impl Into<Bytes>, caller: &Caller) -> (u16, Value) {
+    let request = Request::post("/v1/interconn/registry/register").body(Body::from(body.into())).unwrap();
+    let peer = [127, 0, 0, 1].into();
+    let answer: Response<Body> = node.registry.register(request, caller, peer).await;
+    let status = answer.status().as_u16();
+    (status, serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap())
+}
+
+fn known(node: &Node) -> Vec<String> {
+    node.registry.export(None).iter().map(|r| format!("{} {}", r.name, r.instance_id)).collect()
+}
+
+#[tokio::test]
+async fn the_manuals_request_registers_once_its_placeholder_is_an_address() {
+    let node = node();
+    let (status, answer) = register(&node, SEED_001, &Caller::Local).await;
+    assert_eq!((status, &answer["code"]), (200, &json!("E0000000619")), "{answer}");
+    let (status, answer) = register(&node, SEED_001.replace("IP:PORT", "127.0.0.1:8000"), &Caller::Local).await;
+    assert_eq!((status, answer), (200, json!({"code": "E0000000000", "message": "请求成功"})));
+    assert!(node.registry.table().find("/a/b/c/d").is_some());
+}
+
+#[tokio::test]
+async fn refusals_are_http_200_with_a_code() {
+    let node = node();
+    let sample = SEED_001.replace("IP:PORT", "127.0.0.1:8000");
+    for (body, caller, code) in [
+        ("{".to_owned(), Caller::Local, "E0000000400"),
+        (sample.replace("instance_id", "other"), Caller::Local, "E0000000400"),
+        (sample.replace("/a/b/c", "/v1/interconn/chan/push"), Caller::Local, "E0000000400"),
+        ("x".repeat(2 << 20), Caller::Local, "E0000000413"),
+        (sample.clone(), Caller::Stranger, "E0000000614"),
+        (sample.clone(), node.partner(), "E0000000614"),
+        (sample, Caller::Member, "E0000000000"),
+    ] {
+        let (status, answer) = register(&node, body, &caller).await;
+        assert_eq!((status, answer["code"].as_str()), (200, Some(code)), "{answer}");
+        assert!(!answer["message"].as_str().unwrap().contains(['"', '\\', '\'']), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_live_registration_survives_the_end_of_the_process() {
+    let first = node();
+    first.register("1", "127.0.0.1:8000", json!({})).await;
+    first.register("2", "127.0.0.1:8001", json!({})).await;
+    let registrant = Registrant { caller: &Caller::Local, peer: None };
+    first.registry.remove(&registration("1", "", json!({})).key(), &registrant).await.unwrap();
+    // Nothing is written at the end: the home is opened as the end of the process left it.
+    let Node { registry, proxy, home, .. } = first;
+    drop((registry, proxy));
+    let second = node_of(parts(&[], &json!({})), home);
+    assert_eq!(known(&second), ["tensorserving 2"]);
+    assert!(second.registry.table().find("/serving").is_some());
+}
+
+#[tokio::test]
+async fn an_entry_goes_after_its_time_and_grace_and_its_route_with_it() {
+    let node = node();
+    node.register("1", "127.0.0.1:8000", json!({})).await;
+    let now = WallTime::now();
+    // 300 s of its own and 300 s of grace, less the moment that has passed.
+    assert_eq!(node.registry.sweep(WallTime(now.0 + 590_000)).await, Ok(0));
+    assert_eq!(node.registry.sweep(WallTime(now.0 + 600_000)).await, Ok(1));
+    assert_eq!(known(&node), [""; 0]);
+    assert!(node.registry.table().find("/serving").is_none());
+    assert_eq!(node.registry.status(), []);
+}
+
+#[tokio::test]
+async fn the_grace_is_a_setting() {
+    let node = node_of(parts(&[], &json!({"registry": {"expiryGrace": "0s"}})), tempfile::tempdir().unwrap());
+    node.register("1", "127.0.0.1:8000", json!({})).await;
+    assert_eq!(node.registry.sweep(WallTime(WallTime::now().0 + 300_000)).await, Ok(1));
+}
+
+#[tokio::test]
+async fn permanent_services_come_and_go_with_the_configuration() {
+    let node = node();
+    node.register("1", "127.0.0.1:8000", json!({})).await;
+    let mut next = parts(&[], &json!({}));
+    next.registrations = vec![
+        serde_json::from_value(json!({"resource": "s", "instanceId": "1", "name": "tensorserving",
+            "address": "127.0.0.1:9000", "services": [{"urn": "/permanent"}]}))
+        .unwrap(),
+        serde_json::from_value(json!({"resource": "bad", "instanceId": "1", "name": "bad",
+            "address": "127.0.0.1:9000", "services": [{"urn": "/v1/interconn"}]}))
+        .unwrap(),
+    ];
+    node.live.swap(Snapshot::assemble(next).unwrap());
+    node.registry.follow_configuration();
+    let routed = |path| node.registry.table().find(path).is_some();
+    assert!(routed("/permanent") && !routed("/serving") && !routed("/v1/interconn"));
+    assert_eq!(known(&node), ["tensorserving 1"]);
+    node.live.swap(Snapshot::assemble(parts(&[], &json!({}))).unwrap());
+    node.registry.follow_configuration();
+    assert!(!routed("/permanent") && routed("/serving"));
+}
+
+async fn mpi(node: &Node, name: &str, arguments: Value, caller: Caller) -> Result<Option<Value>, Code> {
+    let mut table = Table::default();
+    node.registry.add_mpis(&mut table);
+    let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
+    table.call(name, Call { context: CallContext::default(), caller, arguments }).await.map_err(|r| r.code)
+}
+
+#[tokio::test]
+async fn the_mpis_put_export_and_remove() {
+    let node = node();
+    let one = json!({"instance_id": "127.0.0.1:8000", "name": "mesh", "kind": "metadata", "address": "",
+        "timestamp": 30000, "content": {"services": [{"urn": "push.chan.mesh", "proto": "grpc"}]}});
+    let two = json!({"instance_id": "127.0.0.1:8001", "name": "app", "kind": "complex", "address": "",
+        "timestamp": 30000, "content": {"services": [{"urn": "/app"}]}});
+    assert_eq!(mpi(&node, "mesh.registry.put", json!({"registration": one}), Caller::Local).await, Ok(None));
+    let all = json!({"registrations": [one, two]});
+    assert_eq!(mpi(&node, "mesh.registry.puts", all, Caller::Member).await, Ok(None));
+    let exported =
+        mpi(&node, "mesh.registry.export", json!({"kind": "complex"}), Caller::Local).await.unwrap().unwrap();
+    assert_eq!((exported[0]["name"].as_str(), exported[0]["address"].as_str()), (Some("app"), Some("127.0.0.1:8001")));
+    let gone = json!({"registration": {"instance_id": "127.0.0.1:8001", "name": "app", "kind": "complex",
+        "content": {"services": [], "references": []}}});
+    for _ in 0..2 {
+        assert_eq!(mpi(&node, "mesh.registry.remove", gone.clone(), Caller::Local).await, Ok(None));
+    }
+    assert_eq!(known(&node), ["mesh 127.0.0.1:8000"]);
+    assert_eq!(node.registry.export(Some(Kind::Complex)).len(), 0);
+}
+
+#[tokio::test]
+async fn the_mpis_are_refused_to_others_and_name_what_is_missing() {
+    let node = node();
+    for (arguments, caller, code) in [
+        (json!({}), Caller::Local, Code::BAD_REQUEST),
+        (json!({"registration": null}), Caller::Local, Code::BAD_REQUEST),
+        (json!({"registration": []}), Caller::Local, Code::BAD_REQUEST),
+        (json!({"registration": {}}), node.partner(), Code::NOT_PERMITTED),
+        (json!({"registration": {}}), Caller::Stranger, Code::UNAUTHORISED),
+    ] {
+        assert_eq!(mpi(&node, "mesh.registry.put", arguments, caller).await, Err(code));
+    }
+}
+
+#[tokio::test]
+async fn in_a_managed_node_the_api_registers_and_removes_only_the_callers_own() {
+    let mut managed = parts(&[], &json!({}));
+    managed.origin = Origin::Managed { resource: "privacy/bank-a".into() };
+    let node = node_of(managed, tempfile::tempdir().unwrap());
+    let sample = |address: &str| SEED_001.replace("IP:PORT", address);
+    let code = |answer: (u16, Value)| answer.1["code"].as_str().map(str::to_owned);
+    assert_eq!(code(register(&node, sample("203.0.113.9:80"), &Caller::Local).await).as_deref(), Some("E0000000614"));
+    assert_eq!(code(register(&node, sample("127.0.0.1:80"), &Caller::Local).await).as_deref(), Some("E0000000000"));
+    let other = Registrant { caller: &Caller::Local, peer: Some([203, 0, 113, 9].into()) };
+    let key = node.registry.export(None)[0].key();
+    assert!(node.registry.remove(&key, &other).await.is_err());
+    assert_eq!(node.registry.export(None).len(), 1);
+}

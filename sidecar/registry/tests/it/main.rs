@@ -1,0 +1,13 @@
+//! The registry and its proxy over loopback: real listeners in front, real services behind.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must fail")]
+
+mod admission;
+mod bad_services;
+mod framing;
+mod grpc;
+mod house;
+mod instances;
+mod life;
+mod streaming;
+mod websocket;

@@ -36,37 +36,38 @@ pub(crate) const HOSTNAME: &str = "^(\\*\\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a
 pub(crate) const MOMENT: &str = "^2[0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$";
 
 /// The URL of a proxy to dial through, or nothing.
-pub(crate) const PROXY_OR_EMPTY: &str = "^((http|https|socks5)://[^ \"\\\\]+)?$";
+pub(crate) const PROXY_OR_EMPTY: &str = "^((http|https|socks5)://[^\\x00-\\x20\"\\\\\\x7f]+)?$";
 
 /// The URL of an HTTP server.
-pub(crate) const URL: &str = "^https?://[^ \"\\\\]+$";
+pub(crate) const URL: &str = "^https?://[^\\x00-\\x20\"\\\\\\x7f]+$";
 
 /// The URL of an HTTP server, or nothing.
-pub(crate) const URL_OR_EMPTY: &str = "^(https?://[^ \"\\\\]+)?$";
+pub(crate) const URL_OR_EMPTY: &str = "^(https?://[^\\x00-\\x20\"\\\\\\x7f]+)?$";
 
 /// The servers of NATS, with commas between.
-pub(crate) const NATS: &str = "^(nats|tls|ws|wss)://[^ ,\"\\\\]+(,(nats|tls|ws|wss)://[^ ,\"\\\\]+)*$";
+pub(crate) const NATS: &str =
+    "^(nats|tls|ws|wss)://[^\\x00-\\x20,\"\\\\\\x7f]+(,(nats|tls|ws|wss)://[^\\x00-\\x20,\"\\\\\\x7f]+)*$";
 
-/// The path prefix of a service: a slash and what a path may have, without a query.
-pub(crate) const PATH: &str = "^/[^ ?#\"\\\\]*$";
+/// A plain path: no query, no empty and no dot segment, and a `*` only as the whole last one.
+pub(crate) const PATH: &str = "^(/|(/([!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.[!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.\\.[!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]+))+(/\\*?)?)$";
 
-/// What a service is found by: a path prefix or a urn, without blanks, quotes or a query.
-pub(crate) const URN: &str = "^[^ ?#\"\\\\]+$";
+/// What a service is found by: a plain path or a urn, of which the first slash may be left out (PTP section 10.4).
+pub(crate) const URN: &str = "^/?([!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.[!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.\\.[!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]+)(/([!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.[!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.\\.[!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]+))*(/\\*?)?$";
 
 /// A JSON pointer.
-pub(crate) const POINTER: &str = "^/[^\"]*$";
+pub(crate) const POINTER: &str = "^/[^\\x00-\\x1f\"\\x7f]*$";
 
 /// A JSON pointer, or nothing.
-pub(crate) const POINTER_OR_EMPTY: &str = "^(/[^\"]*)?$";
+pub(crate) const POINTER_OR_EMPTY: &str = "^(/[^\\x00-\\x1f\"\\x7f]*)?$";
 
 /// A web origin.
-pub(crate) const ORIGIN: &str = "^(https?://[^ /\"\\\\]+|null)$";
+pub(crate) const ORIGIN: &str = "^(https?://[^\\x00-\\x20/\"\\\\\\x7f]+|null)$";
 
-/// A topic or a channel: no blank (G-11).
-pub(crate) const TOPIC: &str = "^[^ ]+$";
+/// A topic or a channel: neither blanks nor control characters (G-11).
+pub(crate) const TOPIC: &str = "^[^\\x00-\\x20\\x7f]+$";
 
 /// A topic, or nothing.
-pub(crate) const TOPIC_OR_EMPTY: &str = "^[^ ]*$";
+pub(crate) const TOPIC_OR_EMPTY: &str = "^[^\\x00-\\x20\\x7f]*$";
 
 /// An IPv4 address.
 pub(crate) const IPV4: &str =
@@ -80,3 +81,6 @@ pub(crate) const NETWORK: &str = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\
 
 /// A public key of Ed25519, in padded base64.
 pub(crate) const ED25519: &str = "^[A-Za-z0-9+/]{43}=$";
+
+/// What people call something: any text on one line.
+pub(crate) const TEXT: &str = "^[^\\x00-\\x1f\\x7f]*$";

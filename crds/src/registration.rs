@@ -161,8 +161,9 @@ const LAWS: &[Law<ServiceRegistrationSpec>] = &[Law {
     holds: |r| r.service_ref.is_some() == r.address.is_empty(),
 }];
 
-/// The paths that nobody may claim (PTP section 8.5), without their first slash.
-const RESERVED: [&str; 9] = [
+/// The paths that the node serves itself (PTP section 8.5), without their first slash. One that ends in a dot stands for
+/// everything that starts with it, any other for itself and everything below it.
+const RESERVED: [&str; 8] = [
     "v1/interconn",
     "org.ppc.ptp.",
     "mesh-rpc",
@@ -171,25 +172,29 @@ const RESERVED: [&str; 9] = [
     "grpc.health.v1.",
     "grpc.reflection.",
     "stats",
-    "*",
 ];
 
 /// The laws of [`RegisteredService`].
 const SERVICE_LAWS: &[Law<RegisteredService>] = &[Law {
     field: ".urn",
-    cel: "!self.urn.matches('^/?(v1/interconn(/.*)?|org[.]ppc[.]ptp[.].*|mesh-rpc(/.*)?|mesh/invoke(/.*)?|datanet(/.*)?|grpc[.]health[.]v1[.].*|grpc[.]reflection[.].*|stats(/.*)?|[*]?)$')",
-    message: "must not claim a path of the data plane: /, /v1/interconn, /org.ppc.ptp., /mesh-rpc, /mesh/invoke, /datanet, /grpc.health.v1., /grpc.reflection., /stats",
-    holds: |s| !claims_reserved(&s.urn),
+    cel: "!self.urn.matches('^/?((v1|mesh)(/[*]?)?|(v1/interconn|mesh-rpc|mesh/invoke|datanet|stats)(/.*)?|(org[.]ppc[.]ptp|grpc[.]health[.]v1|grpc[.]reflection)[.].*)$')",
+    message: "must not lie over or under what the node serves itself: /v1/interconn, /org.ppc.ptp., /mesh-rpc, /mesh/invoke, /datanet, /grpc.health.v1., /grpc.reflection., /stats",
+    holds: |s| !overlaps_reserved(&s.urn),
 }];
 
-/// Whether a path prefix is one of the data plane's own, or lies under one.
-fn claims_reserved(urn: &str) -> bool {
+/// Whether a path prefix lies over or under a path that the node serves itself.
+fn overlaps_reserved(urn: &str) -> bool {
     let path = urn.strip_prefix('/').unwrap_or(urn);
-    path.is_empty()
-        || RESERVED.iter().any(|reserved| {
-            path.strip_prefix(reserved)
-                .is_some_and(|rest| reserved.ends_with('.') || rest.is_empty() || rest.starts_with('/'))
-        })
+    let path = path.strip_suffix("/*").or_else(|| path.strip_suffix('/')).unwrap_or(path);
+    RESERVED.iter().any(|reserved| match reserved.ends_with('.') {
+        true => path.starts_with(reserved),
+        false => covers(reserved, path) || covers(path, reserved),
+    })
+}
+
+/// Whether `prefix` matches `path` at the end of a segment.
+fn covers(prefix: &str, path: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl ServiceRegistrationSpec {

@@ -70,7 +70,7 @@ pub struct Peer {
     pub inst_id: String,
     /// What people call the partner.
     #[serde(default)]
-    #[schemars(length(max = 128))]
+    #[schemars(length(max = 128), regex(pattern = pattern::TEXT))]
     pub display_name: String,
 }
 

@@ -51,7 +51,7 @@ pub struct MeshNodeSpec {
     pub inst_id: String,
     /// What people call the node.
     #[serde(default)]
-    #[schemars(length(max = 128))]
+    #[schemars(length(max = 128), regex(pattern = pattern::TEXT))]
     pub display_name: String,
     /// The `host:port` that partners dial.
     #[serde(default)]

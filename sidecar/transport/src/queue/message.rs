@@ -1,0 +1,160 @@
+//! A message, who pushed it, and who may read it (PTP section 2, last paragraph, and section 5.3).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use mesh_core::NodeId;
+use tokio::time::Instant;
+
+use super::Permit;
+
+/// The metadata that a push brought along.
+pub type Metadata = BTreeMap<String, String>;
+
+/// What a message is charged at least: an empty one takes memory too, so that a byte budget bounds their number.
+const LEAST_CHARGE: u64 = 256;
+
+/// A message as it is pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// The payload, by reference.
+    pub payload: Bytes,
+    /// Kept with the message and given out with it; `None` where there is none.
+    pub metadata: Option<Arc<Metadata>>,
+    /// The source node id that the push claimed: what Kuscia's filter looks at.
+    pub source: Option<NodeId>,
+    /// Who really pushed it.
+    pub origin: Origin,
+}
+
+/// Who pushed a message, as far as it was proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An application (or a sidecar) of this node.
+    Application,
+    /// A partner, by its verified node id.
+    Partner(NodeId),
+}
+
+/// Who asks for a message, and which ones it wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// Who asks, as far as it was proven.
+    pub who: Origin,
+    /// Only messages whose push claimed this source (PTP section 5.3).
+    pub source: Option<NodeId>,
+}
+
+impl Reader {
+    /// An application of this node that takes whatever is oldest.
+    #[must_use]
+    pub fn application() -> Self {
+        Self { who: Origin::Application, source: None }
+    }
+
+    /// A partner that takes whatever it may see.
+    #[must_use]
+    pub fn partner(node: NodeId) -> Self {
+        Self { who: Origin::Partner(node), source: None }
+    }
+
+    /// Whether `message` is for this reader, in a session that involves `involved`.
+    pub(crate) fn takes(&self, message: &Message, involved: &[NodeId]) -> bool {
+        self.who.sees(&message.draft.origin, involved)
+            && self.source.as_ref().is_none_or(|wanted| message.draft.source.as_ref() == Some(wanted))
+    }
+}
+
+impl Origin {
+    /// Whether a message from `pusher` is visible: to an application always, to a partner only its own, and what an
+    /// application pushed in a session that involves it.
+    pub(crate) fn sees(&self, pusher: &Self, involved: &[NodeId]) -> bool {
+        match (self, pusher) {
+            (Self::Application, _) => true,
+            (Self::Partner(me), Self::Partner(them)) => me == them,
+            (Self::Partner(me), Self::Application) => involved.contains(me),
+        }
+    }
+}
+
+/// A message in a queue.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// Its place: ascending within a session.
+    pub(crate) seq: u64,
+    /// When it came.
+    pub(crate) since: Instant,
+    /// Whether it was given out before.
+    pub(crate) redelivered: bool,
+    pub(crate) draft: Draft,
+    /// Its bytes in the budgets; given back when the message goes.
+    pub(crate) charge: Charge,
+}
+
+/// The bytes that a message holds in the budgets.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    /// The number of bytes, which the session counts itself.
+    pub(crate) bytes: u64,
+    /// Those of the node; held, never read.
+    pub(crate) _node: Permit,
+    /// Those of the partner's route, if it has a bound; held, never read.
+    pub(crate) _route: Option<Permit>,
+}
+
+/// A message on its way to whoever asked: the queue keeps it until its lease ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) seq: u64,
+    pub(crate) payload: Bytes,
+    pub(crate) metadata: Option<Arc<Metadata>>,
+    pub(crate) source: Option<NodeId>,
+    pub(crate) redelivered: bool,
+}
+
+impl Draft {
+    /// What the message is charged in the budgets.
+    pub(crate) fn cost(&self) -> u64 {
+        let metadata: usize =
+            self.metadata.iter().flat_map(|map| map.iter()).map(|(name, value)| name.len() + value.len()).sum();
+        ((self.payload.len() + metadata) as u64).max(LEAST_CHARGE)
+    }
+}
+
+impl Message {
+    /// What is given out of it.
+    pub(crate) fn served(&self) -> Served {
+        Served {
+            seq: self.seq,
+            payload: self.draft.payload.clone(),
+            metadata: self.draft.metadata.clone(),
+            source: self.draft.source.clone(),
+            redelivered: self.redelivered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partner_sees_its_own_and_what_applications_push_in_a_session_that_involves_it() {
+        let (a, b) = (NodeId::new("LX-A"), NodeId::new("LX-B"));
+        let partner = |id: &NodeId| Origin::Partner(id.clone());
+        let table = [
+            // who asks, who pushed, whom the session involves, seen
+            (Origin::Application, Origin::Application, vec![], true),
+            (Origin::Application, partner(&a), vec![], true),
+            (partner(&a), partner(&a), vec![], true),
+            (partner(&a), partner(&NodeId::new("lx-a")), vec![], true),
+            (partner(&a), partner(&b), vec![a.clone(), b.clone()], false),
+            (partner(&a), Origin::Application, vec![], false),
+            (partner(&a), Origin::Application, vec![b.clone()], false),
+            (partner(&a), Origin::Application, vec![b.clone(), a.clone()], true),
+        ];
+        for (who, pusher, involved, seen) in table {
+            assert_eq!(who.sees(&pusher, &involved), seen, "{who:?} {pusher:?} {involved:?}");
+        }
+    }
+}

@@ -1,1 +1,13 @@
 //! PTP channels: sessions, queues, and the HTTP and gRPC fronts.
+//!
+//! `queue/` is the pure core, `channels/` the service around it, `front/` what speaks HTTP and gRPC. Routes, certificates
+//! and connections are the network room's; who may call what beyond the channels is decided by the program's table.
+
+mod channels;
+mod error;
+mod queue;
+mod sync;
+
+pub use channels::{Channels, Delivery, Key, Lease, Levels};
+pub use error::TransportError;
+pub use queue::{Draft, Metadata, Origin, Reader};

@@ -11,11 +11,8 @@ mod room;
 mod session;
 mod tombstones;
 
-#[cfg(all(test, not(feature = "shuttle")))]
-mod model;
-
 pub(crate) use budget::{Budget, Permit, Turn};
-pub(crate) use message::{Charge, Served};
+pub(crate) use message::Served;
 pub use message::{Draft, Metadata, Origin, Reader};
 pub(crate) use room::Coming;
 pub(crate) use session::{Bounds, Effects, Outcome, Popped, Pushed, Session, Setting, Short, Ticket};

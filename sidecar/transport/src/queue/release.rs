@@ -6,6 +6,7 @@
 use mesh_core::{NodeId, Topic};
 
 use super::{
+    budget::Turn,
     message::{Message, Origin},
     queues::{Queue, Waiter},
     session::{Effects, Outcome, Session, Setting},
@@ -26,8 +27,11 @@ impl Session {
             messages.into_iter().for_each(|message| self.discard(message, fx));
             waiters.into_iter().for_each(|waiter| self.decide(waiter, Outcome::Released, fx));
         }
-        self.release_pushes(|waiting, origin| reaches(topic, waiting) && (*who == Origin::Application || who == origin), fx);
-        self.settle(setting, None, fx);
+        self.release_pushes(
+            |waiting, origin| reaches(topic, waiting) && (*who == Origin::Application || who == origin),
+            fx,
+        );
+        self.settle(setting, Turn::Behind, fx);
     }
 
     /// Ends the session: everything goes, everybody is woken, and whoever comes later looks for its successor.

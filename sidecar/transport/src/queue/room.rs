@@ -39,16 +39,16 @@ enum Lack {
 }
 
 impl Session {
-    /// Lets in, in order, the waiting pushes for which there is room now. `front` is the budget at whose line's front
-    /// this session stands.
-    pub(crate) fn settle(&mut self, setting: &Setting<'_>, front: Option<&Arc<Budget>>, fx: &mut Effects) {
+    /// Lets in, in order, the waiting pushes for which there is room now. `turn`: whether this session stands at the
+    /// front of a line for room.
+    pub(crate) fn settle(&mut self, setting: &Setting<'_>, turn: Turn, fx: &mut Effects) {
         let (mut i, mut stopped) = (0, Stopped::default());
         while let Some(push) = self.room.get(i) {
             if stopped.holds(&push.coming) {
                 i += 1;
                 continue;
             }
-            match self.take_room(&push.coming, setting, front) {
+            match self.take_room(&push.coming, setting, turn) {
                 Ok(charge) => {
                     if let Some(push) = self.room.remove(i) {
                         self.outcomes.insert(push.ticket, Outcome::Entered);
@@ -72,15 +72,14 @@ impl Session {
 
     /// Whether there is room at once, with nobody waiting before.
     pub(super) fn room_at_once(&self, coming: &Coming, setting: &Setting<'_>) -> Option<Charge> {
-        if self.room.is_empty() { self.take_room(coming, setting, None).ok() } else { None }
+        if self.room.is_empty() { self.take_room(coming, setting, Turn::Behind).ok() } else { None }
     }
 
-    fn take_room(&self, coming: &Coming, setting: &Setting<'_>, front: Option<&Arc<Budget>>) -> Result<Charge, Lack> {
+    fn take_room(&self, coming: &Coming, setting: &Setting<'_>, turn: Turn) -> Result<Charge, Lack> {
         let bytes = coming.draft.cost();
-        let turn = |budget| if front.is_some_and(|f| Arc::ptr_eq(f, budget)) { Turn::Front } else { Turn::Behind };
         let route = match (&coming.route, &coming.draft.origin) {
             (Some(route), Origin::Partner(partner)) => {
-                Some(route.take(bytes, turn(route)).ok_or_else(|| Lack::Route(partner.clone()))?)
+                Some(route.take(bytes, turn).ok_or_else(|| Lack::Route(partner.clone()))?)
             }
             _ => None,
         };
@@ -88,7 +87,7 @@ impl Session {
         if self.bytes + bytes > bounds.session_bytes || self.messages >= bounds.session_messages {
             return Err(Lack::Session);
         }
-        let node = setting.node.take(bytes, turn(setting.node)).ok_or(Lack::Node)?;
+        let node = setting.node.take(bytes, turn).ok_or(Lack::Node)?;
         Ok(Charge { bytes, _node: node, _route: route })
     }
 }

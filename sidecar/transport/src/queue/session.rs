@@ -15,7 +15,7 @@ use mesh_core::{NodeId, Topic};
 use tokio::time::Instant;
 
 use super::{
-    budget::Budget,
+    budget::{Budget, Turn},
     message::{Charge, Draft, Message, Origin, Reader, Served},
     queues::{Queue, Waiter},
     room::{Coming, WaitingPush},
@@ -128,7 +128,7 @@ impl Session {
         let ticket = self.number();
         self.room.push_back(WaitingPush { ticket, coming, waker: waker.clone() });
         self.expire(setting, fx);
-        self.settle(setting, None, fx);
+        self.settle(setting, Turn::Behind, fx);
         if self.outcomes.remove(&ticket).is_some() { Pushed::Entered } else { Pushed::Waiting(ticket) }
     }
 
@@ -201,7 +201,7 @@ impl Session {
         }
         if let Ok(at) = self.room.binary_search_by_key(&ticket, |push| push.ticket) {
             self.room.remove(at);
-            self.settle(setting, None, fx);
+            self.settle(setting, Turn::Behind, fx);
         } else if let Some(queue) = self.queues.get_mut(topic)
             && let Some(at) = queue.waiter(ticket)
         {
@@ -219,7 +219,7 @@ impl Session {
         self.forget_if_empty(topic);
         // Permits must be back before the waiting pushes are looked at.
         fx.gone.clear();
-        self.settle(setting, None, fx);
+        self.settle(setting, Turn::Behind, fx);
         true
     }
 
@@ -263,7 +263,7 @@ impl Session {
         }
         self.queues.retain(|_, queue| !queue.is_empty());
         fx.gone.clear();
-        self.settle(setting, None, fx);
+        self.settle(setting, Turn::Behind, fx);
     }
 
     /// Whether nobody has used it for `idle`: no call, no lease, no waiter.

@@ -1,0 +1,323 @@
+//! The channels of the node: push, pop, peek and release on plain types (PTP section 9, design section 6).
+//!
+//! The shell around the pure core in `queue/`: it finds the session, locks it for one step, and afterwards, with no lock
+//! held, wakes whom the step decided and serves those who wait for room. Deadlines are the caller's: `until` is the time
+//! at which the answer must leave.
+
+mod cell;
+mod delivery;
+mod line;
+mod lines;
+mod metrics;
+mod shards;
+mod sweep;
+mod waiting;
+
+use std::sync::Arc;
+
+use crds::Peek;
+use mesh_core::{Code, Live, NodeId, Route, SessionId, Topic};
+use tokio::time::{Instant, timeout_at};
+
+pub use self::delivery::{Delivery, Lease};
+use self::{
+    cell::Cell,
+    lines::Lines,
+    metrics::{Gauges, Metrics},
+    shards::Shards,
+    waiting::{Entering, Popping},
+};
+use crate::{
+    TransportError,
+    queue::{Bounds, Coming, Draft, Effects, Origin, Outcome, Reader, Session, Setting, Ticket},
+};
+
+/// Messages that one session may hold. Each is charged 256 bytes at least, so the default sessionBytes of 1 GiB ends at
+/// four millions; this keeps the time of a release short where the bytes are set higher.
+const SESSION_MESSAGES: usize = 1 << 22;
+
+/// The channels of the node.
+#[derive(Debug)]
+pub struct Channels {
+    live: Arc<Live>,
+    shards: Shards,
+    lines: Lines,
+    pub(crate) metrics: Metrics,
+}
+
+/// The name of a queue. A pair, never a joined text (PTP section 9.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Key {
+    /// The session; empty for clients that name none.
+    pub session: SessionId,
+    /// The topic; may be empty.
+    pub topic: Topic,
+}
+
+/// How much there is at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// Messages that are queued or leased.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Sessions that are kept.
+    pub sessions: u64,
+    /// Released sessions that are still refused.
+    pub tombstones: u64,
+}
+
+impl Channels {
+    /// Opens the channels, registers their metrics, and keeps them swept for as long as they live. Needs a runtime.
+    #[must_use]
+    pub fn new(live: Arc<Live>, registry: &mut prometheus_client::registry::Registry) -> Arc<Self> {
+        let channels = Self::unswept(live);
+        channels.metrics.register(registry);
+        registry.register_collector(Box::new(Gauges(Arc::downgrade(&channels))));
+        sweep::keep(&channels);
+        channels
+    }
+
+    /// The channels without the task that sweeps them.
+    pub(crate) fn unswept(live: Arc<Live>) -> Arc<Self> {
+        let total = live.load().transport.total_bytes.bytes();
+        Arc::new(Self { live, shards: Shards::new(), lines: Lines::new(total), metrics: Metrics::default() })
+    }
+
+    /// Puts a message into a queue; waits for room until `until`. Dropped while it waits, the message never enters.
+    ///
+    /// # Errors
+    /// `E0000000413` for a message that never fits, `E0000000700` for no room in time, `E0000000608` for a released
+    /// session.
+    pub async fn push(
+        self: &Arc<Self>,
+        key: &Key,
+        draft: Draft,
+        route: Option<&Route>,
+        until: Instant,
+    ) -> Result<(), TransportError> {
+        let bytes = draft.payload.len();
+        self.require_session(&key.session, &draft.origin)?;
+        self.require_fit(bytes, route)?;
+        let coming = Coming { topic: key.topic.clone(), draft, route: route.and_then(|route| self.lines.of(route)) };
+        let mut entering = Entering::new(self, &key.session, &key.topic, coming);
+        let entered = match timeout_at(until, &mut entering).await {
+            Ok(entered) => entered,
+            Err(_) => {
+                let full = || Err(TransportError::Full { session: key.session.clone(), bytes });
+                entering.end().unwrap_or_else(full)
+            }
+        };
+        entered.inspect(|()| {
+            self.metrics.pushes.inc();
+        })
+    }
+
+    /// Takes the oldest message that `reader` may have; waits for one until `until`. `None`: there was none in time.
+    ///
+    /// # Errors
+    /// `E0000000608` for a released topic or session, `E0000000700` for too many sessions.
+    pub async fn pop(
+        self: &Arc<Self>,
+        key: &Key,
+        reader: &Reader,
+        until: Instant,
+    ) -> Result<Option<Delivery>, TransportError> {
+        self.require_session(&key.session, &reader.who)?;
+        let mut popping = Popping::new(self, key, reader, until);
+        let got = match timeout_at(until, &mut popping).await {
+            Ok(got) => got,
+            Err(_) => match popping.end() {
+                Some(got) => got,
+                None => {
+                    self.metrics.empty_pops.inc();
+                    return Ok(None);
+                }
+            },
+        };
+        let (cell, served) = got?;
+        self.metrics.pops.inc();
+        let lease = Lease::new(self, cell, key.topic.clone(), served.seq);
+        Ok(Some(Delivery::of(served, Some(lease))))
+    }
+
+    /// Shows the oldest message that `reader` may have, without waiting; whether it stays is `transport.peek` (PTP
+    /// decision D1).
+    ///
+    /// # Errors
+    /// `E0000000608` for a released session.
+    pub fn peek(self: &Arc<Self>, key: &Key, reader: &Reader) -> Result<Option<Delivery>, TransportError> {
+        self.require_session(&key.session, &reader.who)?;
+        let Some(cell) = self.shards.find(&key.session, Instant::now())? else { return Ok(None) };
+        let peek = self.live.load().transport.peek;
+        let served = self.step(&cell, |session, setting, fx| match peek {
+            Peek::Retain => session.look(&key.topic, reader, setting, fx),
+            Peek::Consume => session.lease(&key.topic, reader, setting, fx),
+        });
+        let Some(served) = served.flatten() else { return Ok(None) };
+        self.metrics.peeks.inc();
+        let lease = (peek == Peek::Consume).then(|| Lease::new(self, cell, key.topic.clone(), served.seq));
+        Ok(Some(Delivery::of(served, lease)))
+    }
+
+    /// Frees a topic with its split packets, or, where the topic is empty, the session, whose id is then refused for a
+    /// while. A partner frees only what it may see.
+    ///
+    /// # Errors
+    /// `E0000000614` for a partner without a session.
+    pub fn release(&self, key: &Key, who: &Origin) -> Result<(), TransportError> {
+        self.require_session(&key.session, who)?;
+        self.metrics.releases.inc();
+        let now = Instant::now();
+        if key.topic.is_empty() && *who == Origin::Application {
+            let fx = self.shards.release(&key.session, now + self.live.load().transport.tombstone.get());
+            self.metrics.dropped_messages.inc_by(fx.gone.len() as u64);
+            self.after(None, fx);
+            return Ok(());
+        }
+        // What is not there, or is released already, is released with success.
+        if let Ok(Some(cell)) = self.shards.find(&key.session, now) {
+            self.step(&cell, |session, setting, fx| {
+                session.release(&key.topic, who, setting, fx);
+                self.metrics.dropped_messages.inc_by(fx.gone.len() as u64);
+            });
+        }
+        Ok(())
+    }
+
+    /// From now on `partner` may read what applications push in `session`: one of them pushed to it under that id.
+    ///
+    /// # Errors
+    /// `E0000000608` for a released session, `E0000000700` for too many sessions.
+    pub fn involve(&self, session: &SessionId, partner: &NodeId) -> Result<(), TransportError> {
+        if session.is_empty() {
+            return Ok(());
+        }
+        self.enter(session, |session, setting, fx| session.involve(partner, setting.now, fx)).map(|_| ())
+    }
+
+    /// Counts a refusal, wherever it was spoken.
+    pub fn refused(&self, code: Code) {
+        self.metrics.refused(code);
+    }
+
+    /// How much there is at the moment.
+    #[must_use]
+    pub fn levels(&self) -> Levels {
+        Levels {
+            messages: self.lines.node().held() as u64,
+            bytes: self.lines.node().used(),
+            sessions: self.shards.sessions() as u64,
+            tombstones: self.shards.tombstones() as u64,
+        }
+    }
+}
+
+/// The steps, and what follows them.
+impl Channels {
+    /// One step within the session `id`, which is made if it is not there.
+    fn enter<R>(
+        &self,
+        id: &SessionId,
+        mut step: impl FnMut(&mut Session, &Setting<'_>, &mut Effects) -> R,
+    ) -> Result<(Arc<Cell>, R), TransportError> {
+        loop {
+            let cell = self.shards.open(id, Instant::now())?;
+            // A session that was closed in between is no longer found, so this ends.
+            if let Some(result) = self.step(&cell, &mut step) {
+                return Ok((cell, result));
+            }
+        }
+    }
+
+    /// One step within a session; `None` where it is closed.
+    fn step<R>(&self, cell: &Arc<Cell>, step: impl FnOnce(&mut Session, &Setting<'_>, &mut Effects) -> R) -> Option<R> {
+        let bounds = self.bounds();
+        let setting = Setting { now: Instant::now(), bounds: &bounds, node: self.lines.node() };
+        let mut fx = Effects::default();
+        let result = {
+            let mut session = cell.session.lock();
+            if session.is_closed() { None } else { Some(step(&mut session, &setting, &mut fx)) }
+        };
+        self.after(Some(cell), fx);
+        result
+    }
+
+    fn commit(&self, cell: &Arc<Cell>, topic: &Topic, seq: u64) {
+        if self.step(cell, |session, setting, fx| session.commit(topic, seq, setting, fx)) == Some(true) {
+            self.metrics.commits.inc();
+        }
+    }
+
+    fn hand_back(&self, cell: &Arc<Cell>, topic: &Topic, seq: u64) {
+        if self.step(cell, |session, setting, fx| session.hand_back(topic, seq, setting, fx)) == Some(true) {
+            self.metrics.hand_backs.inc();
+        }
+    }
+
+    /// Ends a call's waiting. A closed session is asked too: it keeps what its waiters are to hear.
+    fn give_up(&self, cell: &Arc<Cell>, topic: &Topic, ticket: Ticket) -> Option<Outcome> {
+        let bounds = self.bounds();
+        let setting = Setting { now: Instant::now(), bounds: &bounds, node: self.lines.node() };
+        let mut fx = Effects::default();
+        let outcome = cell.session.lock().give_up(topic, ticket, &setting, &mut fx);
+        self.after(Some(cell), fx);
+        outcome
+    }
+
+    /// What follows a step, with no lock held: messages and their permits go, the session joins the lines in which it
+    /// must stand, whoever is decided is woken, and what came free is given to those who wait for it.
+    fn after(&self, cell: Option<&Arc<Cell>>, fx: Effects) {
+        let Effects { wakers, short, gone, expired } = fx;
+        drop(gone);
+        if expired > 0 {
+            self.metrics.expired_messages.inc_by(expired as u64);
+        }
+        if let Some(cell) = cell {
+            short.iter().for_each(|short| self.lines.join(short, cell));
+        }
+        for waker in wakers {
+            waker.wake();
+        }
+        self.serve_lines();
+    }
+
+    fn serve_lines(&self) {
+        if self.lines.nobody_waits() {
+            return;
+        }
+        let bounds = self.bounds();
+        let setting = Setting { now: Instant::now(), bounds: &bounds, node: self.lines.node() };
+        for (cell, fx) in self.lines.serve(&setting) {
+            self.after(Some(&cell), fx);
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        let live = self.live.load();
+        Bounds {
+            session_bytes: live.transport.session_bytes.bytes(),
+            session_messages: SESSION_MESSAGES,
+            message_ttl: live.transport.message_ttl.map(crds::Span::get),
+        }
+    }
+
+    /// The empty session is everybody's: a partner there would read and free what is not its own (PTP section 2).
+    fn require_session(&self, session: &SessionId, who: &Origin) -> Result<(), TransportError> {
+        if session.is_empty() && *who != Origin::Application { Err(TransportError::NoSession) } else { Ok(()) }
+    }
+
+    /// What could never fit is refused at once (PTP decision D9).
+    fn require_fit(&self, bytes: usize, route: Option<&Route>) -> Result<(), TransportError> {
+        let live = self.live.load();
+        let total = live.transport.total_bytes.bytes();
+        self.lines.set_limit(total);
+        let limits = [
+            ("sessionBytes", Some(live.transport.session_bytes.bytes())),
+            ("totalBytes", Some(total)),
+            ("maxQueuedBytes", route.and_then(|route| route.config.max_queued_bytes).map(crds::ByteSize::bytes)),
+        ];
+        let exceeded = limits.into_iter().find_map(|(name, limit)| Some((name, limit.filter(|l| bytes as u64 > *l)?)));
+        exceeded.map_or(Ok(()), |(name, limit)| Err(TransportError::TooLarge { bytes, name, limit }))
+    }
+}

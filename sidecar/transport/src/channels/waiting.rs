@@ -1,0 +1,189 @@
+//! Calls that may have to wait, as futures. The first poll takes the step at once and waits only if it must; a dropped
+//! one gives up its place, and whatever it was served goes back.
+//!
+//! No clock here: the caller decides how long it polls, and ends the waiting with [`Popping::end`] or [`Entering::end`],
+//! which still answer what had arrived at the last moment.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use mesh_core::{SessionId, Topic};
+use tokio::time::Instant;
+
+use super::{Channels, Key, cell::Cell};
+use crate::{
+    TransportError,
+    queue::{Coming, Outcome, Popped, Pushed, Reader, Served, Ticket},
+};
+
+/// Where a call stands.
+#[derive(Debug)]
+enum State {
+    Fresh,
+    Waiting(Arc<Cell>, Ticket),
+    Done,
+}
+
+/// A pop that may have to wait.
+#[derive(Debug)]
+pub(crate) struct Popping<'a> {
+    pub(super) channels: &'a Arc<Channels>,
+    pub(super) key: &'a Key,
+    pub(super) reader: &'a Reader,
+    pub(super) until: Instant,
+    state: State,
+}
+
+/// A push that may have to wait.
+#[derive(Debug)]
+pub(crate) struct Entering<'a> {
+    channels: &'a Arc<Channels>,
+    session: &'a SessionId,
+    topic: &'a Topic,
+    coming: Option<Coming>,
+    state: State,
+}
+
+type Got = Result<(Arc<Cell>, Served), TransportError>;
+
+impl<'a> Popping<'a> {
+    pub(super) fn new(channels: &'a Arc<Channels>, key: &'a Key, reader: &'a Reader, until: Instant) -> Self {
+        Self { channels, key, reader, until, state: State::Fresh }
+    }
+
+    /// Ends the waiting; a message that came at the last moment is still given out.
+    pub(super) fn end(&mut self) -> Option<Got> {
+        let State::Waiting(cell, ticket) = std::mem::replace(&mut self.state, State::Done) else { return None };
+        self.channels.metrics.waiting_pops.dec();
+        let outcome = self.channels.give_up(&cell, &self.key.topic, ticket)?;
+        Some(self.got(cell, outcome))
+    }
+
+    fn got(&self, cell: Arc<Cell>, outcome: Outcome) -> Got {
+        match outcome {
+            Outcome::Served(served) => Ok((cell, served)),
+            Outcome::Released | Outcome::Entered => Err(TransportError::Released { session: self.key.session.clone() }),
+        }
+    }
+
+    fn start(&mut self, cx: &Context<'_>) -> Poll<Got> {
+        let (topic, until) = (&self.key.topic, self.until);
+        let step = self.channels.enter(&self.key.session, |session, setting, fx| {
+            session.pop(topic, self.reader, until, cx.waker(), setting, fx)
+        });
+        match step {
+            Err(e) => Poll::Ready(Err(e)),
+            Ok((cell, Popped::Served(served))) => Poll::Ready(Ok((cell, served))),
+            Ok((cell, Popped::Waiting(ticket))) => {
+                self.channels.metrics.waiting_pops.inc();
+                self.state = State::Waiting(cell, ticket);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Future for Popping<'_> {
+    type Output = Got;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Got> {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Fresh => self.start(cx),
+            State::Waiting(cell, ticket) => match cell_outcome(&cell, &self.key.topic, ticket, cx) {
+                Some(outcome) => {
+                    self.channels.metrics.waiting_pops.dec();
+                    Poll::Ready(self.got(cell, outcome))
+                }
+                None => {
+                    self.state = State::Waiting(cell, ticket);
+                    Poll::Pending
+                }
+            },
+            State::Done => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Popping<'_> {
+    fn drop(&mut self) {
+        if let State::Waiting(cell, ticket) = std::mem::replace(&mut self.state, State::Done) {
+            self.channels.metrics.waiting_pops.dec();
+            if let Some(Outcome::Served(served)) = self.channels.give_up(&cell, &self.key.topic, ticket) {
+                self.channels.hand_back(&cell, &self.key.topic, served.seq);
+            }
+        }
+    }
+}
+
+impl<'a> Entering<'a> {
+    pub(super) fn new(channels: &'a Arc<Channels>, session: &'a SessionId, topic: &'a Topic, coming: Coming) -> Self {
+        Self { channels, session, topic, coming: Some(coming), state: State::Fresh }
+    }
+
+    /// Ends the waiting. `None`: it did not enter, and never will.
+    pub(super) fn end(&mut self) -> Option<Result<(), TransportError>> {
+        let State::Waiting(cell, ticket) = std::mem::replace(&mut self.state, State::Done) else { return None };
+        self.channels.metrics.waiting_pushes.dec();
+        let outcome = self.channels.give_up(&cell, self.topic, ticket)?;
+        Some(self.result(&outcome))
+    }
+
+    fn result(&self, outcome: &Outcome) -> Result<(), TransportError> {
+        match outcome {
+            Outcome::Entered => Ok(()),
+            Outcome::Released | Outcome::Served(_) => Err(TransportError::Released { session: self.session.clone() }),
+        }
+    }
+
+    fn start(&mut self, cx: &Context<'_>) -> Poll<Result<(), TransportError>> {
+        let coming = &mut self.coming;
+        let step = self.channels.enter(self.session, |session, setting, fx| {
+            coming.take().map(|coming| session.push(coming, cx.waker(), setting, fx))
+        });
+        match step {
+            Err(e) => Poll::Ready(Err(e)),
+            Ok((_, Some(Pushed::Entered) | None)) => Poll::Ready(Ok(())),
+            Ok((cell, Some(Pushed::Waiting(ticket)))) => {
+                self.channels.metrics.waiting_pushes.inc();
+                self.channels.metrics.room_waits.inc();
+                self.state = State::Waiting(cell, ticket);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Future for Entering<'_> {
+    type Output = Result<(), TransportError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Fresh => self.start(cx),
+            State::Waiting(cell, ticket) => match cell_outcome(&cell, self.topic, ticket, cx) {
+                Some(outcome) => {
+                    self.channels.metrics.waiting_pushes.dec();
+                    Poll::Ready(self.result(&outcome))
+                }
+                None => {
+                    self.state = State::Waiting(cell, ticket);
+                    Poll::Pending
+                }
+            },
+            State::Done => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Not a step: nothing changes but who is to be woken, so there is nothing to do afterwards.
+fn cell_outcome(cell: &Cell, topic: &Topic, ticket: Ticket, cx: &Context<'_>) -> Option<Outcome> {
+    cell.session.lock().outcome(topic, ticket, cx.waker())
+}

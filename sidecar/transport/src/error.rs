@@ -1,0 +1,154 @@
+//! Why a channel call fails. Knows its code (PTP section 13.1), whose fault it is, and whether trying again may help.
+
+use mesh_core::{Code, Fault, ProtocolError, Retry, SessionId};
+
+/// Why a channel call fails.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// The topic or session was released while the call waited, or the session's id is still refused.
+    #[error("session {session} was released: use a new session id")]
+    Released {
+        /// The session.
+        session: SessionId,
+    },
+    /// No room within the timeout.
+    #[error(
+        "no room for {bytes} bytes in session {session} in time: pop or release, or raise sessionBytes or totalBytes"
+    )]
+    Full {
+        /// The session.
+        session: SessionId,
+        /// The size of the message.
+        bytes: usize,
+    },
+    /// A message that never fits.
+    #[error("a message of {bytes} bytes is larger than {name} of {limit} bytes: split it, or raise {name}")]
+    TooLarge {
+        /// The size of the message.
+        bytes: usize,
+        /// The setting that it exceeds.
+        name: &'static str,
+        /// The setting's value.
+        limit: u64,
+    },
+    /// A body above the limit.
+    #[error("the body is larger than maxBodyBytes of {limit} bytes: split it, or raise maxBodyBytes")]
+    BodyTooLarge {
+        /// The setting's value.
+        limit: u64,
+    },
+    /// More sessions than are kept.
+    #[error("{limit} sessions are open: release sessions that are done, or shorten idleTimeout")]
+    TooManySessions {
+        /// The bound.
+        limit: usize,
+    },
+    /// A partner without a session id.
+    #[error("a partner must name a session: send x-ptp-session-id")]
+    NoSession,
+    /// A partner that calls what is not open to it.
+    #[error("{what} is not open to partners: use chan/invoke")]
+    NotOpen {
+        /// What was called.
+        what: &'static str,
+    },
+    /// A caller whom no route names.
+    #[error("the caller is no partner of this node: a certificate that ends in the roots of a route is needed")]
+    Stranger,
+    /// A partner that claims to be somebody else.
+    #[error("the source id {claimed} is not that of {partner}, to whom the certificate belongs")]
+    ForeignSource {
+        /// What the request says.
+        claimed: String,
+        /// What the certificate says.
+        partner: String,
+    },
+    /// A request that cannot be understood.
+    #[error("{0}")]
+    Malformed(String),
+    /// An inner body of invoke that cannot be understood.
+    #[error("the inner body of {what} cannot be decoded: {reason}")]
+    Inner {
+        /// The inner operation.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An inner operation that does not exist.
+    #[error("x-ptp-uri names {path}, which does not exist: chan/push, chan/pop, chan/peek and chan/release do")]
+    NoSuchUri {
+        /// The path.
+        path: String,
+    },
+    /// A compressed body that cannot be opened.
+    #[error("the compressed body cannot be opened: {reason}")]
+    Codec {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The partner answered with a status of HTTP that says no more.
+    #[error("{partner} answered with HTTP {status}: ask the partner")]
+    PeerStatus {
+        /// The partner.
+        partner: String,
+        /// The status.
+        status: u16,
+    },
+    /// The partner refused us.
+    #[error("{partner} refused this node: ask the partner whether its route to us is open and trusts our root")]
+    PeerRefused {
+        /// The partner.
+        partner: String,
+    },
+    /// The partner's answer cannot be read.
+    #[error("the answer of {partner} cannot be decoded: {reason}")]
+    PeerAnswer {
+        /// The partner.
+        partner: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The partner's answer carries no code.
+    #[error("the answer of {partner} has no readable code: {code}")]
+    PeerCode {
+        /// The partner.
+        partner: String,
+        /// What stood there.
+        code: String,
+    },
+}
+
+impl ProtocolError for TransportError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Released { .. } => Code::SESSION_RELEASED,
+            Self::Full { .. } | Self::TooManySessions { .. } => Code::BUFFER_FULL,
+            Self::TooLarge { .. } | Self::BodyTooLarge { .. } => Code::TOO_LARGE,
+            Self::NoSession | Self::NotOpen { .. } => Code::NOT_PERMITTED,
+            Self::Stranger | Self::ForeignSource { .. } | Self::PeerRefused { .. } => Code::UNAUTHORISED,
+            Self::Malformed(_) => Code::BAD_REQUEST,
+            Self::Inner { .. } | Self::PeerAnswer { .. } => Code::SERIALISATION,
+            Self::NoSuchUri { .. } => Code::NOT_FOUND,
+            Self::Codec { .. } => Code::CODEC,
+            Self::PeerStatus { .. } | Self::PeerCode { .. } => Code::UNKNOWN,
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Full { .. } | Self::TooManySessions { .. } => Fault::Ours,
+            Self::PeerStatus { .. } | Self::PeerRefused { .. } | Self::PeerAnswer { .. } | Self::PeerCode { .. } => {
+                Fault::Peer
+            }
+            _ => Fault::Caller,
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Full { .. } | Self::TooManySessions { .. } => Retry::Safe,
+            Self::PeerStatus { .. } | Self::PeerAnswer { .. } | Self::PeerCode { .. } => Retry::Unknown,
+            _ => Retry::Useless,
+        }
+    }
+}

@@ -1,18 +1,49 @@
 //! The forms that strings of the API have, as regular expressions that Go's RE2 and Rust's `regex` read alike.
 //!
-//! ASCII only, anchored at both ends, no classes by name. A form that may be left out is written with `?` at its end.
+//! Anchored at both ends, no classes by name, since those differ between the two.
+
+/// Letters and digits, with `-` and `_` inside.
+macro_rules! id {
+    () => {
+        "[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+    };
+}
+
+/// A name, an IPv4 address, or an IPv6 address in brackets; a port from 1 to 65535.
+macro_rules! host_port {
+    () => {
+        concat!(
+            "(\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?):",
+            "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+        )
+    };
+}
+
+/// Four numbers from 0 to 255.
+macro_rules! ipv4 {
+    () => {
+        "((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+    };
+}
+
+/// What stands between two slashes: neither nothing nor `.` nor `..`; no `*`, `?`, `#`, `"` or `\`.
+macro_rules! segment {
+    () => {
+        "([!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.[!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.\\.[!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]+)"
+    };
+}
 
 /// A node's or an institution's id: a label, since `<node id>.trustbe.cn` is a name in certificates (PTP section 12.3).
-pub(crate) const ID: &str = "^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$";
+pub(crate) const ID: &str = concat!("^", id!(), "$");
 
 /// [`ID`], or nothing.
-pub(crate) const ID_OR_EMPTY: &str = "^([A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)?$";
+pub(crate) const ID_OR_EMPTY: &str = concat!("^(", id!(), ")?$");
 
 /// `host:port`: a name, an IPv4 address, or an IPv6 address in brackets; a port from 1 to 65535.
-pub(crate) const HOST_PORT: &str = "^(\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$";
+pub(crate) const HOST_PORT: &str = concat!("^", host_port!(), "$");
 
 /// [`HOST_PORT`], or nothing.
-pub(crate) const HOST_PORT_OR_EMPTY: &str = "^((\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$";
+pub(crate) const HOST_PORT_OR_EMPTY: &str = concat!("^(", host_port!(), ")?$");
 
 /// A host name, or nothing.
 pub(crate) const HOST_OR_EMPTY: &str = "^([A-Za-z0-9]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?)?$";
@@ -49,10 +80,10 @@ pub(crate) const NATS: &str =
     "^(nats|tls|ws|wss)://[^\\x00-\\x20,\"\\\\\\x7f]+(,(nats|tls|ws|wss)://[^\\x00-\\x20,\"\\\\\\x7f]+)*$";
 
 /// A plain path: no query, no empty and no dot segment, and a `*` only as the whole last one.
-pub(crate) const PATH: &str = "^(/|(/([!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.[!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.\\.[!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]+))+(/\\*?)?)$";
+pub(crate) const PATH: &str = concat!("^(/|(/", segment!(), ")+(/\\*?)?)$");
 
 /// What a service is found by: a plain path or a urn, of which the first slash may be left out (PTP section 10.4).
-pub(crate) const URN: &str = "^/?([!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.[!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.\\.[!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]+)(/([!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.[!$%&'()+,0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-][!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]*|\\.\\.[!$%&'()+,.0-9:;<=>@A-Z\\[\\]^_`a-z{|}~-]+))*(/\\*?)?$";
+pub(crate) const URN: &str = concat!("^/?", segment!(), "(/", segment!(), ")*(/\\*?)?$");
 
 /// A JSON pointer.
 pub(crate) const POINTER: &str = "^/[^\\x00-\\x1f\"\\x7f]*$";
@@ -70,14 +101,13 @@ pub(crate) const TOPIC: &str = "^[^\\x00-\\x20\\x7f]+$";
 pub(crate) const TOPIC_OR_EMPTY: &str = "^[^\\x00-\\x20\\x7f]*$";
 
 /// An IPv4 address.
-pub(crate) const IPV4: &str =
-    "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])$";
+pub(crate) const IPV4: &str = concat!("^", ipv4!(), "$");
 
 /// An IPv4 address with a prefix length from 8 to 29 (NC section 5).
-pub(crate) const SUBNET: &str = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])/([89]|1[0-9]|2[0-9])$";
+pub(crate) const SUBNET: &str = concat!("^", ipv4!(), "/([89]|1[0-9]|2[0-9])$");
 
 /// An IPv4 network.
-pub(crate) const NETWORK: &str = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])/([0-9]|[12][0-9]|3[0-2])$";
+pub(crate) const NETWORK: &str = concat!("^", ipv4!(), "/([0-9]|[12][0-9]|3[0-2])$");
 
 /// A public key of Ed25519, in padded base64.
 pub(crate) const ED25519: &str = "^[A-Za-z0-9+/]{43}=$";

@@ -3,16 +3,22 @@
 //! - [`listen`]: sockets, TLS as server, HTTP; every request comes with its [`listen::Connection`], which knows whom it is from.
 //! - [`admission`]: the rules behind that (design section 4), pure.
 //! - [`route`]: where a call goes (PTP section 8.3), pure.
+//! - [`Partners`]: calls to partners, over [`dial`].
 //! - [`LoopGuard`]: calls that go round in circles (PTP section 11.5).
 //!
 //! What a call does is the business of the rooms above.
 
 pub mod admission;
+pub mod dial;
 mod error;
+mod http2_sizes;
 pub mod listen;
 mod loop_guard;
+mod partners;
 pub mod route;
 mod tls;
 
 pub use error::{RouteError, Sent};
 pub use loop_guard::{Circulation, LoopGuard, MDC};
+pub use partners::{Partners, Settings};
+pub use tls::NameCheck;

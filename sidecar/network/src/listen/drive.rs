@@ -20,15 +20,7 @@ use super::{
     metrics::Metrics,
     pace::HeaderClock,
 };
-
-/// What a peer may send on one stream before we have read it: fills 1 Gbit/s at 60 ms with one 64 MiB packet.
-const STREAM_WINDOW: u32 = 8 * 1024 * 1024;
-/// The same for all streams of a connection; also the memory that one peer can claim here.
-const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
-/// Fewer, larger frames for large bodies.
-const FRAME: u32 = 256 * 1024;
-/// Answers wait here per stream when the peer reads slowly.
-const SEND_BUFFER: usize = 1024 * 1024;
+use crate::http2_sizes as sizes;
 
 pub(super) async fn connection<S: Serve>(
     tcp: TcpStream,
@@ -112,10 +104,10 @@ fn h2_builder(limits: Limits) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME)
-        .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(sizes::STREAM_WINDOW)
+        .initial_connection_window_size(sizes::CONNECTION_WINDOW)
+        .max_frame_size(sizes::FRAME)
+        .max_send_buf_size(sizes::SEND_BUFFER)
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(limits.ping)

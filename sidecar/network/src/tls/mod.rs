@@ -10,7 +10,8 @@ use std::{sync::Arc, time::SystemTime};
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::UnixTime;
 
-pub(crate) use client::{NameCheck, Trust, client_config, problem_in};
+pub use client::NameCheck;
+pub(crate) use client::{Trust, client_config, problem_in};
 pub(crate) use server::server_config;
 
 /// HTTP/2 first: one connection then carries all calls between two nodes.

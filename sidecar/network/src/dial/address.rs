@@ -1,0 +1,144 @@
+//! An address of a partner: `[scheme://]host:port[?tags]`, or a comma list of them (PTP section 11.4).
+
+use std::{fmt, net::Ipv6Addr};
+
+use crate::RouteError;
+
+/// The longest address that is read; the resources' schema has the same bound.
+const LONGEST: usize = 512;
+
+/// A host and its port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// A name, or an IP address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Address {
+    /// Reads one address.
+    ///
+    /// # Errors
+    /// `E0000000619`.
+    pub fn parse(text: &str) -> Result<Self, RouteError> {
+        Self::with_port_of(text, None)
+    }
+
+    /// Reads a comma list, in order. A member without a port takes the port of the last one.
+    ///
+    /// # Errors
+    /// `E0000000619` for the first member that cannot be read.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, RouteError> {
+        let members: Vec<&str> = text.split(',').map(str::trim).filter(|member| !member.is_empty()).collect();
+        let Some((last, _)) = members.split_last() else { return Err(wrong(text, "it is empty")) };
+        let port = Self::parse(last)?.port;
+        members.iter().map(|member| Self::with_port_of(member, Some(port))).collect()
+    }
+
+    fn with_port_of(text: &str, port: Option<u16>) -> Result<Self, RouteError> {
+        let bare = bare(text.trim())?;
+        let (host, given) = split(bare).ok_or_else(|| wrong(text, "write it as host:port"))?;
+        let port = match (given, port) {
+            (Some(given), _) => given.parse().ok().filter(|port| *port != 0),
+            (None, port) => port,
+        };
+        let port = port.ok_or_else(|| wrong(text, "a port from 1 to 65535 is needed, as in host:7304"))?;
+        if !is_host(host) {
+            return Err(wrong(text, "the host is neither a name nor an IP address"));
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+/// The address without scheme, path and tags.
+fn bare(text: &str) -> Result<&str, RouteError> {
+    if text.len() > LONGEST {
+        return Err(wrong(text.get(..40).unwrap_or_default(), "it is longer than 512 bytes"));
+    }
+    let bare = match text.split_once("://") {
+        Some(("https" | "grpcs", rest)) => rest,
+        Some(_) => return Err(wrong(text, "between nodes only TLS is spoken: https:// or nothing")),
+        None => text,
+    };
+    let end = bare.find(['/', '?', '#']).unwrap_or(bare.len());
+    Ok(bare.get(..end).unwrap_or(bare))
+}
+
+/// Host and port; an IPv6 address stands in brackets, or alone without a port.
+fn split(text: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        host.parse::<Ipv6Addr>().ok()?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Some((host, Some(port))),
+            None => rest.is_empty().then_some((host, None)),
+        };
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Some((text, None));
+    }
+    match text.split_once(':') {
+        Some((host, port)) => Some((host, Some(port))),
+        None => Some((text, None)),
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    let is_name = (1..=253).contains(&host.len())
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && !host.starts_with(['-', '.'])
+        && !host.contains("..");
+    is_name || host.parse::<Ipv6Addr>().is_ok()
+}
+
+fn wrong(text: &str, rule: &'static str) -> RouteError {
+    RouteError::BadAddress { address: text.chars().filter(|c| !c.is_control()).take(100).collect(), rule }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_people_write_them() {
+        let table = [
+            ("mesh.b.example:7304", "mesh.b.example", 7304),
+            ("https://10.0.0.1:27304", "10.0.0.1", 27304),
+            ("[2001:db8::1]:7304", "2001:db8::1", 7304),
+            ("https://b.example:7304/path?d=x&s=blue", "b.example", 7304),
+            (" b:1 ", "b", 1),
+        ];
+        for (text, host, port) in table {
+            assert_eq!(Address::parse(text), Ok(Address { host: host.into(), port }), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_an_address_is_refused() {
+        let long = format!("{}:1", "a".repeat(600));
+        let wrong =
+            ["", "b", "b:", "b:0", "b:65536", "b:x", ":7304", "http://b:1", "[::1", "a b:1", "a..b:1", "[b]:1", &long];
+        for text in wrong {
+            assert!(matches!(Address::parse(text), Err(RouteError::BadAddress { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn members_of_a_list_without_a_port_take_the_last_ones() {
+        let hosts = Address::parse_list("a,b:1, c:7304").unwrap();
+        assert_eq!(hosts.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:7304", "b:1", "c:7304"]);
+        assert!(Address::parse_list(",").is_err());
+        assert!(Address::parse_list("a:1,b").is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! One connection to one address.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use mesh_pki::ChainProblem;
+use rustls::{ClientConfig, HandshakeKind};
+use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{Address, Given, Resolver, guard};
+use crate::{
+    listen::OwnAddresses,
+    tls::{Agreed, Trust, problem_in},
+};
+
+/// Name servers answer in milliseconds or not at all.
+const RESOLVE: Duration = Duration::from_secs(5);
+/// Leaves room for one lost SYN (sent again after 1 s) on a slow link; where another address waits, failing over matters more
+/// than patience.
+const CONNECT: Duration = Duration::from_millis(2500);
+/// Two round trips and the partner's signature.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Keeps middle boxes from forgetting an idle connection (they do after 60 s and more), without HTTP/2 pings, which gRPC
+/// servers punish.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// Unacknowledged for so long means gone.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A name with more addresses than that is tried in part.
+const MOST_IPS: usize = 4;
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Nothing accepts it, or nothing speaks TLS there.
+    Unreachable(String),
+    /// Where it leads is forbidden.
+    Forbidden(&'static str),
+    /// The partner's chain does not hold.
+    Untrusted(ChainProblem),
+    /// The partner refused us.
+    Refused(String),
+}
+
+/// A connection that is ready for HTTP.
+pub(crate) struct Link {
+    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) agreed: Agreed,
+}
+
+/// Makes connections.
+#[derive(Clone)]
+pub(crate) struct Dialler {
+    pub(crate) resolver: Resolver,
+    pub(crate) own: OwnAddresses,
+}
+
+impl Dialler {
+    /// Connects to `address` and proves who is there. `server_name` is asked for in TLS instead of the host.
+    pub(crate) async fn dial(
+        &self,
+        address: &Address,
+        server_name: &str,
+        given: Given,
+        tls: &Arc<ClientConfig>,
+        trust: &Trust,
+    ) -> Result<Link, Failure> {
+        let tcp = self.tcp(address, given).await?;
+        let host = if server_name.is_empty() { &address.host } else { server_name };
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Failure::Unreachable(format!("{host} cannot be asked for in TLS")))?;
+        let connecting = TlsConnector::from(Arc::clone(tls)).connect(name, tcp);
+        let stream = match timeout(HANDSHAKE, connecting).await {
+            Ok(done) => done.map_err(|e| failed(&e))?,
+            Err(_) => return Err(Failure::Unreachable("no answer to the TLS handshake".to_owned())),
+        };
+        let (_, session) = stream.get_ref();
+        if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+            // rustls does not look at the chain again; a certificate may have ended since.
+            let chain = session.peer_certificates().unwrap_or_default();
+            trust.check(chain, Some(host), SystemTime::now()).map_err(Failure::Untrusted)?;
+        }
+        let agreed = Agreed::of(session.alpn_protocol());
+        Ok(Link { stream, agreed })
+    }
+
+    /// A TCP connection to the first address that accepts one.
+    async fn tcp(&self, address: &Address, given: Given) -> Result<TcpStream, Failure> {
+        let found = timeout(RESOLVE, self.resolver.resolve(&address.host)).await;
+        let ips = found.unwrap_or_else(|_| Err("its name servers do not answer".to_owned()));
+        let ips = ips.map_err(Failure::Unreachable)?;
+        let own = self.own.all();
+        let mut last = Failure::Unreachable("its name has no address".to_owned());
+        for ip in ips.into_iter().take(MOST_IPS) {
+            match connect(SocketAddr::new(ip, address.port), &own, given).await {
+                Ok(tcp) => return Ok(tcp),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+}
+
+async fn connect(to: SocketAddr, own: &[SocketAddr], given: Given) -> Result<TcpStream, Failure> {
+    let forbidden = |from: Option<IpAddr>| guard::refusal(to, from, own, given).map(Failure::Forbidden);
+    if let Some(failure) = forbidden(None) {
+        return Err(failure);
+    }
+    let tcp = match timeout(CONNECT, open(to)).await {
+        Ok(Ok(tcp)) => tcp,
+        Ok(Err(e)) => return Err(Failure::Unreachable(e.to_string())),
+        Err(_) => return Err(Failure::Unreachable(format!("no answer within {} ms", CONNECT.as_millis()))),
+    };
+    // Only now is it known whether the address is one of this machine.
+    match forbidden(tcp.local_addr().ok().map(|local| local.ip())) {
+        Some(failure) => Err(failure),
+        None => Ok(tcp),
+    }
+}
+
+async fn open(to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    let options = SockRef::from(&socket);
+    options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    #[cfg(target_os = "linux")]
+    options.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.connect(to).await
+}
+
+fn failed(error: &io::Error) -> Failure {
+    if let Some(problem) = problem_in(error) {
+        return Failure::Untrusted(problem);
+    }
+    match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(alert)) => Failure::Refused(format!("{alert:?}")),
+        Some(other) => Failure::Unreachable(format!("no TLS there: {other}")),
+        None => Failure::Unreachable(format!("TLS handshake: {error}")),
+    }
+}

@@ -1,0 +1,13 @@
+//! Sockets to partners: an address read, resolved, guarded, connected, and wrapped in TLS.
+//!
+//! The only place of the house that connects to what came from outside (design section 4, "Addresses that come from outside").
+
+mod address;
+mod connect;
+mod guard;
+mod resolve;
+
+pub use address::Address;
+pub(crate) use connect::{Dialler, Failure, Link};
+pub use guard::{Given, refusal};
+pub use resolve::Resolver;

@@ -1,0 +1,193 @@
+//! One request on one connection, and what its failure means.
+
+use std::{error::Error, sync::Arc};
+
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header, uri};
+use hyper::{body::Incoming, client::conn::TrySendError};
+use mesh_core::Body;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Progress,
+    held::{Held, Hold},
+    member::{Freshness, Member, Ticket},
+    pool::Pool,
+};
+use crate::{RouteError, Sent};
+
+/// Used connections that may turn out to be dead before a new one is made.
+const MOST_STALE: usize = 3;
+
+/// A call that failed; the request is there when nothing of it left.
+pub(super) struct Undone {
+    pub(super) error: RouteError,
+    pub(super) request: Option<Request<Body>>,
+}
+
+/// An answer and what it occupies.
+pub(super) struct Answer {
+    response: Response<Incoming>,
+    hold: Hold,
+}
+
+impl Answer {
+    /// The answer as the rooms above take it.
+    pub(super) fn with(self, permit: OwnedSemaphorePermit) -> Response<Body> {
+        self.response.map(|body| Body::boxed(Held::new(body, self.hold, permit)))
+    }
+}
+
+impl Member {
+    /// Sends one request here. A used connection that died in the meantime is replaced, as long as nothing left.
+    pub(super) async fn exchange(
+        self: &Arc<Self>,
+        pool: &Arc<Pool>,
+        mut request: Request<Body>,
+        progress: &Progress,
+    ) -> Result<Answer, Undone> {
+        let mut stale = 0;
+        loop {
+            let (ticket, freshness) = match self.checkout(pool).await {
+                Ok(found) => found,
+                Err(error) => return Err(Undone { error, request: Some(request) }),
+            };
+            let again = Again::of(&request);
+            progress.leaves();
+            let mut undone = match self.send(ticket, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(e) => self.undone(e, again, pool),
+            };
+            if undone.request.is_some() {
+                progress.came_back();
+            }
+            match undone.request.take() {
+                Some(back) if freshness == Freshness::Used && stale < MOST_STALE => {
+                    (request, stale) = (back, stale + 1);
+                }
+                back => return Err(Undone { error: undone.error, request: back }),
+            }
+        }
+    }
+
+    async fn send(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        request: Request<Body>,
+    ) -> Result<Answer, TrySendError<Request<Body>>> {
+        match ticket {
+            Ticket::H2(mut sender, counted) => {
+                let response = sender.try_send_request(self.addressed_h2(request)).await?;
+                self.answered();
+                Ok(Answer { response, hold: Hold::Place { _counted: counted } })
+            }
+            Ticket::H1(mut single) => {
+                let response = single.sender.try_send_request(self.addressed_h1(request)).await?;
+                self.answered();
+                let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                let hold = if upgraded { Hold::Gone } else { Hold::Single(single, Arc::clone(self)) };
+                Ok(Answer { response, hold })
+            }
+        }
+    }
+
+    /// HTTP/2 names scheme and authority in the target.
+    fn addressed_h2(&self, mut request: Request<Body>) -> Request<Body> {
+        request.headers_mut().remove(header::HOST);
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(uri::Scheme::HTTPS);
+        parts.authority = self.authority().parse().ok();
+        parts.path_and_query.get_or_insert(uri::PathAndQuery::from_static("/"));
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        *request.version_mut() = http::Version::HTTP_2;
+        request
+    }
+
+    /// HTTP/1.1 names the authority in `Host`.
+    fn addressed_h1(&self, mut request: Request<Body>) -> Request<Body> {
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+        if let Ok(host) = HeaderValue::from_str(self.authority()) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        *request.version_mut() = http::Version::HTTP_11;
+        request
+    }
+
+    fn undone(&self, mut failed: TrySendError<Request<Body>>, again: Option<Again>, pool: &Pool) -> Undone {
+        let back = failed.take_message();
+        let error = failed.into_error();
+        let refused = was_not_processed(&error);
+        let request = back.or_else(|| again.filter(|_| refused).map(Again::request));
+        let sent = if request.is_some() || refused { Sent::Nothing } else { Sent::Perhaps };
+        let (node, reason) = (pool.node.clone(), chain_of(&error));
+        let error = match alert_in(&error) {
+            Some(alert) => RouteError::Refused { node, address: self.label().to_owned(), reason: alert },
+            None if error.is_parse() => RouteError::NotHttp { node, reason },
+            None => RouteError::Broken { node, reason, sent },
+        };
+        Undone { error, request }
+    }
+}
+
+/// What is needed to send a request a second time, where its body can be.
+struct Again {
+    method: http::Method,
+    uri: Uri,
+    headers: http::HeaderMap,
+    body: bytes::Bytes,
+}
+
+impl Again {
+    fn of(request: &Request<Body>) -> Option<Self> {
+        let body = match request.body() {
+            Body::Empty => bytes::Bytes::new(),
+            Body::Full(bytes) => bytes.clone(),
+            Body::Incoming(_) | Body::Boxed(_) => return None,
+        };
+        let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
+        Some(Self { method, uri, headers, body })
+    }
+
+    fn request(self) -> Request<Body> {
+        let mut request = Request::new(Body::from(self.body));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+/// Whether the partner said that it did not begin with the request: a stream refused, or above the last one that a partner
+/// who is going away will still answer (RFC 9113 section 6.8).
+fn was_not_processed(error: &hyper::Error) -> bool {
+    sources(error).filter_map(|e| e.downcast_ref::<h2::Error>()).any(|e| {
+        let refused = e.reason() == Some(h2::Reason::REFUSED_STREAM);
+        let gone = e.is_go_away() && e.is_remote() && e.reason() == Some(h2::Reason::NO_ERROR);
+        refused || gone
+    })
+}
+
+/// In TLS 1.3 a partner that does not like our certificate says so only after the handshake.
+fn alert_in(error: &hyper::Error) -> Option<String> {
+    sources(error).find_map(|e| {
+        let io = e.downcast_ref::<std::io::Error>()?;
+        match io.get_ref()?.downcast_ref::<rustls::Error>()? {
+            rustls::Error::AlertReceived(alert) => Some(format!("{alert:?}")),
+            _ => None,
+        }
+    })
+}
+
+fn sources<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let this = next?;
+        next = this.source();
+        Some(this)
+    })
+}
+
+/// An error with its causes; hyper's own text often says less than they do.
+fn chain_of(error: &hyper::Error) -> String {
+    sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

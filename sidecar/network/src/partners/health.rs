@@ -1,0 +1,80 @@
+//! Which addresses of a partner rest after a failure, and in which order the others are asked (PTP section 11.4).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The rest after a first failure: long enough that a burst of calls does not all wait for a dead address.
+const FIRST_REST: Duration = Duration::from_secs(1);
+/// The longest rest: the interval of health checks (PTP section 11.4).
+const LONGEST_REST: Duration = Duration::from_secs(12);
+
+/// What is known of one address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Health {
+    failures: u32,
+    rests_until: Option<Instant>,
+}
+
+impl Health {
+    pub(super) fn failed(&mut self, now: Instant) {
+        let rest = FIRST_REST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(LONGEST_REST);
+        self.failures = self.failures.saturating_add(1);
+        self.rests_until = Some(now + rest);
+    }
+
+    pub(super) fn answered(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether the last try failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.rests_until.is_some()
+    }
+
+    /// Whether it failed and has rested.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.rests_until.is_some_and(|until| until <= now)
+    }
+}
+
+/// The order in which addresses are asked: those that work first, each group as the route has it. A failing one is asked by
+/// calls only when no other is left; in between it is tried on the side.
+pub(super) fn order(all: &[Health]) -> Vec<usize> {
+    let (failing, working): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(|(_, health)| health.is_failing());
+    working.into_iter().chain(failing).map(|(i, _)| i).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_address_that_works_is_asked_first_and_takes_over_again() {
+        let now = Instant::now();
+        let mut all = [Health::default(); 3];
+        assert_eq!(order(&all), [0, 1, 2]);
+        all[0].failed(now);
+        assert_eq!(order(&all), [1, 2, 0]);
+        all[1].failed(now);
+        assert_eq!(order(&all), [2, 0, 1]);
+        all[0].answered();
+        assert_eq!(order(&all), [0, 2, 1]);
+    }
+
+    #[test]
+    fn the_rest_grows_to_the_interval_of_health_checks() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        let mut rests = Vec::new();
+        for _ in 0..40 {
+            health.failed(now);
+            rests.push(health.rests_until.unwrap() - now);
+        }
+        let seconds: Vec<u64> = rests.iter().map(Duration::as_secs).collect();
+        assert_eq!(seconds[..6], [1, 2, 4, 8, 12, 12]);
+        assert_eq!(seconds[39], 12);
+        assert!(!health.is_due(now + Duration::from_secs(11)));
+        assert!(health.is_due(now + Duration::from_secs(12)));
+    }
+}

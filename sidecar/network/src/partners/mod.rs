@@ -1,0 +1,171 @@
+//! Calls to partners: one pool of connections for each partner and TLS identity, its addresses in order.
+//!
+//! ```text
+//! mod.rs       which pool, whether the route is open, the deadline
+//! pool.rs      one partner: addresses in order of preference, failover
+//! member.rs    one address: connections, one dial at a time, idle ones
+//! exchange.rs  one request on one connection, and what its failure means
+//! health.rs    which addresses rest (pure)
+//! tend.rs      closes what is disabled, tries resting addresses again
+//! ```
+
+mod exchange;
+mod health;
+mod held;
+mod member;
+mod metrics;
+mod pool;
+mod tend;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use http::{Request, Response};
+use mesh_core::{Body, Drained, Live, NodeId, Origin, Route, Snapshot};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    Circulation, LoopGuard, NameCheck, RouteError, Sent,
+    dial::{Dialler, Given, Resolver},
+    listen::OwnAddresses,
+    route::require_open,
+};
+use metrics::Metrics;
+use pool::{Identity, Pool};
+
+/// How calls to partners are made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This running instance's own id, for the loop guard: not the same in any two processes.
+    pub instance: String,
+    /// Whether calls may go round in circles.
+    pub circulation: Circulation,
+    /// Whether certificates must carry the partner's name.
+    pub names: NameCheck,
+    /// Where this process listens.
+    pub own: OwnAddresses,
+}
+
+/// The way to all partners.
+pub struct Partners {
+    live: Arc<Live>,
+    guard: LoopGuard,
+    names: NameCheck,
+    dialler: Dialler,
+    pools: Mutex<HashMap<NodeId, Arc<Pool>>>,
+    metrics: Metrics,
+}
+
+/// How far a call has come, for the error that a deadline makes of it.
+#[derive(Debug, Default)]
+struct Progress {
+    left: AtomicBool,
+}
+
+impl Partners {
+    /// Starts without connections; they are made by the first calls. A task that `drained` knows closes those of routes that
+    /// are no longer open.
+    #[must_use]
+    pub fn new(live: Arc<Live>, settings: Settings, registry: &mut Registry, drained: &Drained) -> Arc<Self> {
+        let Settings { instance, circulation, names, own } = settings;
+        let partners = Arc::new(Self {
+            live,
+            guard: LoopGuard::new(&instance, circulation),
+            names,
+            dialler: Dialler { resolver: Resolver::default(), own },
+            pools: Mutex::default(),
+            metrics: Metrics::register(registry),
+        });
+        drained.spawn(tend::all(Arc::downgrade(&partners), drained.clone()));
+        partners
+    }
+
+    /// The loop guard, for calls that leave this node on other ways.
+    #[must_use]
+    pub fn loop_guard(&self) -> &LoopGuard {
+        &self.guard
+    }
+
+    /// Sends `request` to the partner of `route` and waits for the head of the answer until `deadline`. Of the request's uri
+    /// only path and query count. It must carry the `mesh-mdc` values of the call that it passes on.
+    ///
+    /// Addresses are tried in order, as long as nothing of the request can have arrived. The answer's body comes as it
+    /// arrives; it breaks off when the route is disabled or expires.
+    ///
+    /// # Errors
+    /// What is in the way, with its code; whether the request may have arrived is its `retry`.
+    pub async fn send(
+        &self,
+        route: &Arc<Route>,
+        mut request: Request<Body>,
+        deadline: Instant,
+    ) -> Result<Response<Body>, RouteError> {
+        let snapshot = self.live.snapshot();
+        let pool = self.pool(&snapshot, &route.node_id)?;
+        self.guard.pass(request.headers_mut())?;
+        self.metrics.requests.inc();
+        let progress = Progress::default();
+        let answer = tokio::select! {
+            answer = timeout_at(deadline, pool.send(request, &progress)) => answer,
+            () = pool.closed() => return Err(self.closed(&route.node_id, &progress)),
+        };
+        let answer = answer.unwrap_or_else(|_| Err(pool.too_late(&progress)));
+        if answer.is_err() {
+            self.metrics.failures.inc();
+        }
+        answer
+    }
+
+    /// The pool of a partner whose route is open, for the certificate and addresses of this snapshot.
+    fn pool(&self, snapshot: &Snapshot, node: &NodeId) -> Result<Arc<Pool>, RouteError> {
+        // A route that was removed since the caller looked is as good as disabled.
+        let route = snapshot.route_to(node).ok_or_else(|| RouteError::Disabled { node: node.clone() })?;
+        require_open(route, SystemTime::now())?;
+        let mut pools = self.pools.lock();
+        if let Some(pool) = pools.get(node).filter(|pool| pool.is_of(snapshot, route)) {
+            return Ok(Arc::clone(pool));
+        }
+        let identity = Identity::of(snapshot, route);
+        let given = if snapshot.origin == Origin::Standalone { Given::ByApi } else { Given::ByOperator };
+        let pool = Pool::new(identity, self.names, given, self.dialler.clone(), self.metrics.clone())?;
+        // The old pool's calls under way finish on its connections; new ones show the new certificate.
+        pools.insert(node.clone(), Arc::clone(&pool));
+        Ok(pool)
+    }
+
+    /// Why a pool was closed under a call.
+    fn closed(&self, node: &NodeId, progress: &Progress) -> RouteError {
+        self.metrics.failures.inc();
+        let snapshot = self.live.load();
+        match snapshot.route_to(node).map(|route| require_open(route, SystemTime::now())) {
+            Some(Err(standing)) => standing,
+            Some(Ok(())) => {
+                let reason = "the route was disabled for a moment".to_owned();
+                RouteError::Broken { node: node.clone(), reason, sent: progress.sent() }
+            }
+            None => RouteError::Disabled { node: node.clone() },
+        }
+    }
+}
+
+impl Progress {
+    fn leaves(&self) {
+        self.left.store(true, Ordering::Release);
+    }
+
+    fn came_back(&self) {
+        self.left.store(false, Ordering::Release);
+    }
+
+    fn sent(&self) -> Sent {
+        if self.left.load(Ordering::Acquire) { Sent::Perhaps } else { Sent::Nothing }
+    }
+}

@@ -1,0 +1,153 @@
+//! The connections to one partner under one TLS identity.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use http::{Request, Response};
+use mesh_core::{Body, Leaf, NodeId, Route, Snapshot};
+use rustls::ClientConfig;
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Progress, exchange::Undone, health, member::Member, metrics::Metrics};
+use crate::{
+    NameCheck, RouteError, Sent,
+    dial::{Dialler, Given},
+    tls::{Trust, client_config},
+};
+
+/// Calls to one partner at the same time. Beyond it the partner is too slow for what is asked of it, and more waiting calls
+/// would only fill memory.
+const MOST_CALLS: usize = 4096;
+
+/// What a pool was made for. Another certificate, root or address makes another pool.
+pub(super) struct Identity {
+    pub(super) route: Arc<Route>,
+    pub(super) leaf: Arc<Leaf>,
+    generation: u64,
+}
+
+/// The connections to one partner.
+pub(super) struct Pool {
+    pub(super) node: NodeId,
+    pub(super) members: Vec<Arc<Member>>,
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) trust: Trust,
+    pub(super) given: Given,
+    pub(super) dialler: Dialler,
+    pub(super) metrics: Metrics,
+    pub(super) calls: Arc<Semaphore>,
+    /// Ends every connection and every waiting call.
+    pub(super) close: CancellationToken,
+    identity: Identity,
+    /// The last snapshot that was compared with.
+    seen: AtomicU64,
+}
+
+impl Identity {
+    pub(super) fn of(snapshot: &Snapshot, route: &Arc<Route>) -> Self {
+        let leaf = route.client_pair.as_ref().unwrap_or(&snapshot.node.leaf);
+        Self { route: Arc::clone(route), leaf: Arc::clone(leaf), generation: snapshot.generation }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.route.config == other.route.config && self.leaf.info.sha256 == other.leaf.info.sha256
+    }
+}
+
+impl Pool {
+    pub(super) fn new(
+        identity: Identity,
+        names: NameCheck,
+        given: Given,
+        dialler: Dialler,
+        metrics: Metrics,
+    ) -> Result<Arc<Self>, RouteError> {
+        let route = &identity.route;
+        let node = route.node_id.clone();
+        let trust = Trust { route: Arc::clone(route), names };
+        let tls = client_config(trust.clone(), &identity.leaf)
+            .map_err(|e| RouteError::OwnPair { node: node.clone(), reason: e.to_string() })?;
+        let members = route.config.addresses.iter().map(|given| Arc::new(Member::new(given))).collect();
+        let seen = AtomicU64::new(identity.generation);
+        let (calls, close) = (Arc::new(Semaphore::new(MOST_CALLS)), CancellationToken::new());
+        Ok(Arc::new(Self { node, members, tls, trust, given, dialler, metrics, calls, close, identity, seen }))
+    }
+
+    /// Whether it is the pool for `route` of this snapshot.
+    pub(super) fn is_of(&self, snapshot: &Snapshot, route: &Arc<Route>) -> bool {
+        if self.seen.load(Ordering::Acquire) == snapshot.generation {
+            return true;
+        }
+        let same = self.identity.is_same(&Identity::of(snapshot, route));
+        if same {
+            self.seen.store(snapshot.generation, Ordering::Release);
+        }
+        same
+    }
+
+    /// The proxy that the route wants to be dialled through.
+    pub(super) fn proxy(&self) -> Option<&str> {
+        Some(self.identity.route.config.proxy.as_str()).filter(|proxy| !proxy.is_empty())
+    }
+
+    pub(super) async fn closed(&self) {
+        self.close.cancelled().await;
+    }
+
+    /// Tries the addresses in order until one answers or the request may have arrived.
+    pub(super) async fn send(
+        self: &Arc<Self>,
+        mut request: Request<Body>,
+        progress: &Progress,
+    ) -> Result<Response<Body>, RouteError> {
+        let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() else {
+            return Err(RouteError::Crowded { node: self.node.clone(), limit: MOST_CALLS });
+        };
+        let mut last = RouteError::NoAddress { node: self.node.clone() };
+        for i in self.order() {
+            let Some(member) = self.members.get(i) else { continue };
+            match member.exchange(self, request, progress).await {
+                Ok(answer) => return Ok(answer.with(permit)),
+                Err(Undone { error, request: Some(back) }) if error.is_of_address() => (last, request) = (error, back),
+                Err(undone) => return Err(undone.error),
+            }
+        }
+        Err(last)
+    }
+
+    fn order(&self) -> Vec<usize> {
+        let all: Vec<_> = self.members.iter().map(|member| member.health()).collect();
+        health::order(&all)
+    }
+
+    /// What a deadline that passed means.
+    pub(super) fn too_late(&self, progress: &Progress) -> RouteError {
+        let node = self.node.clone();
+        match progress.sent() {
+            Sent::Perhaps => RouteError::Timeout { node, sent: Sent::Perhaps },
+            Sent::Nothing => {
+                let address = self.members.first().map_or_else(String::new, |member| member.label().to_owned());
+                let reason = "no connection before the call's deadline".to_owned();
+                RouteError::Unreachable { node, address, reason }
+            }
+        }
+    }
+
+    /// Tries the addresses that have rested; those that accept a connection are used again.
+    pub(super) async fn try_rested(self: &Arc<Self>) {
+        let now = Instant::now();
+        for member in self.members.iter().filter(|member| member.health().is_due(now)) {
+            member.probe(self).await;
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // Connections under way hold the pool's members; what is left is idle.
+        self.members.iter().for_each(|member| member.forget());
+    }
+}

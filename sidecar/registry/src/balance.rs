@@ -124,7 +124,7 @@ mod tests {
         let member = |(n, weight): (usize, &Weight)| Member {
             instance: Arc::new(Instance::new(
                 Address::parse(&format!("10.0.0.1:{}", n + 1)).unwrap(),
-                Dialer::new(Vec::new()),
+                Dialer::new(Default::default()),
                 10,
             )),
             weight: *weight,

@@ -2,10 +2,10 @@
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
-    sync::Arc,
     time::Duration,
 };
 
+use mesh_network::listen::OwnAddresses;
 use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
     time::timeout,
@@ -22,7 +22,7 @@ const MOST_ADDRESSES: usize = 8;
 /// Connects to instances, and to nothing that is forbidden.
 #[derive(Clone, Debug)]
 pub struct Dialer {
-    own: Arc<[SocketAddr]>,
+    own: OwnAddresses,
 }
 
 /// Why an instance could not be connected to. Nothing has arrived there.
@@ -48,8 +48,8 @@ pub enum DialProblem {
 impl Dialer {
     /// Refuses to dial the listeners in `own`.
     #[must_use]
-    pub fn new(own: Vec<SocketAddr>) -> Self {
-        Self { own: own.into() }
+    pub fn new(own: OwnAddresses) -> Self {
+        Self { own }
     }
 
     /// Connects; the first of the name's addresses that accepts has it.
@@ -72,7 +72,7 @@ impl Dialer {
     }
 
     async fn one(&self, target: SocketAddr) -> Result<TcpStream, DialProblem> {
-        if let Some(why) = guard::forbids(target, &self.own, is_ours) {
+        if let Some(why) = guard::forbids(target, &self.own.all(), is_ours) {
             return Err(DialProblem::Forbidden(target, why));
         }
         let refused = |e: std::io::Error| DialProblem::Refused(target, e.to_string());
@@ -105,21 +105,23 @@ mod tests {
     async fn our_own_listener_is_not_dialled_under_any_of_its_names() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let own = Dialer::new(vec![format!("0.0.0.0:{port}").parse().unwrap()]);
+        let addresses = OwnAddresses::default();
+        addresses.add(format!("0.0.0.0:{port}").parse().unwrap());
+        let own = Dialer::new(addresses);
         for host in ["127.0.0.1", "localhost", "127.0.0.7"] {
             let address = Address::parse(&format!("{host}:{port}")).unwrap();
             let problem = own.connect(&address).await.unwrap_err();
             // `localhost` may also resolve to ::1, where nobody listens.
             assert!(matches!(problem, DialProblem::Forbidden(..) | DialProblem::Refused(..)), "{host}: {problem}");
         }
-        let free = Dialer::new(Vec::new());
+        let free = Dialer::new(OwnAddresses::default());
         assert!(free.connect(&Address::parse(&format!("127.0.0.1:{port}")).unwrap()).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_metadata_address_is_not_dialled() {
         let address = Address::parse("169.254.169.254:80").unwrap();
-        let problem = Dialer::new(Vec::new()).connect(&address).await.unwrap_err();
+        let problem = Dialer::new(OwnAddresses::default()).connect(&address).await.unwrap_err();
         assert!(matches!(problem, DialProblem::Forbidden(..)), "{problem}");
     }
 }

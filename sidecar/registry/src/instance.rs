@@ -11,6 +11,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use serde::Serialize;
 
 use crate::{Address, dial::Dialer, proxy::pool::Pool};
 
@@ -32,7 +33,8 @@ pub struct Instance {
 }
 
 /// What is known of an instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "state", content = "reason")]
 pub enum InstanceState {
     /// Registered and not yet checked; it gets calls.
     Unknown,
@@ -160,7 +162,7 @@ mod tests {
 
     #[test]
     fn calls_are_counted_and_bounded() {
-        let instance = Arc::new(Instance::new(Address::parse("a:1").unwrap(), Dialer::new(Vec::new()), 2));
+        let instance = Arc::new(Instance::new(Address::parse("a:1").unwrap(), Dialer::new(Default::default()), 2));
         let first = instance.enter().unwrap();
         let second = instance.enter().unwrap();
         assert!(instance.enter().is_none() && !instance.can_take());
@@ -173,7 +175,7 @@ mod tests {
 
     #[test]
     fn an_instance_is_ready_until_it_is_found_not_to_be() {
-        let instance = Instance::new(Address::parse("a:1").unwrap(), Dialer::new(Vec::new()), 2);
+        let instance = Instance::new(Address::parse("a:1").unwrap(), Dialer::new(Default::default()), 2);
         assert!(instance.is_ready());
         assert!(instance.mark_not_ready("refused".into()));
         assert!(!instance.mark_not_ready("refused again".into()));

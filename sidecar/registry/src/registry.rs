@@ -3,11 +3,13 @@
 //! Readers (the proxy) load the table without a lock. A change is durable before it is in force, and in force before it
 //! is answered.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use mesh_core::{Live, store::Store};
+use mesh_network::listen::OwnAddresses;
 use parking_lot::Mutex;
+use serde::Serialize;
 
 use crate::{
     Key, Kind, Metrics, Registration, RegistryError,
@@ -42,11 +44,15 @@ struct State {
 }
 
 /// What people see of an instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
     /// Where it is.
     pub address: String,
+    /// The path prefixes that it takes calls for.
+    pub prefixes: Vec<Arc<str>>,
     /// Whether it gets calls, and why not.
+    #[serde(flatten)]
     pub state: InstanceState,
     /// The calls under way.
     pub under_way: usize,
@@ -61,7 +67,7 @@ impl Registry {
     pub fn new(
         live: Arc<Live>,
         store: Arc<Store>,
-        own: Vec<SocketAddr>,
+        own: OwnAddresses,
         metered: &mut prometheus_client::registry::Registry,
     ) -> Result<Arc<Self>, RegistryError> {
         let kept = Kept::new(store);
@@ -128,7 +134,9 @@ impl Registry {
     /// The instances, as people see them, in the order of their addresses.
     #[must_use]
     pub fn status(&self) -> Vec<InstanceStatus> {
-        let mut status: Vec<_> = self.instances().iter().map(|instance| InstanceStatus::of(instance)).collect();
+        let placed = self.state.lock().routes.placed();
+        let mut status: Vec<_> =
+            placed.into_iter().map(|(instance, prefixes)| InstanceStatus::of(&instance, prefixes)).collect();
         status.sort_by(|a, b| a.address.cmp(&b.address));
         status
     }
@@ -227,7 +235,12 @@ impl State {
 }
 
 impl InstanceStatus {
-    fn of(instance: &Instance) -> Self {
-        Self { address: instance.address().to_string(), state: instance.state(), under_way: instance.under_way() }
+    fn of(instance: &Instance, prefixes: Vec<Arc<str>>) -> Self {
+        Self {
+            address: instance.address().to_string(),
+            prefixes,
+            state: instance.state(),
+            under_way: instance.under_way(),
+        }
     }
 }

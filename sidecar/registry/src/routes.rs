@@ -74,6 +74,17 @@ impl Routes {
         self.instances.values().map(|(instance, _)| instance.clone()).collect()
     }
 
+    /// The instances, each with the prefixes that it takes calls for.
+    #[must_use]
+    pub(crate) fn placed(&self) -> Vec<(Arc<Instance>, Vec<Arc<str>>)> {
+        let mut prefixes: HashMap<&Address, BTreeSet<Arc<str>>> = HashMap::new();
+        for placed in self.by_prefix.values().flatten() {
+            prefixes.entry(&placed.offer.address).or_default().insert(placed.offer.prefix.clone());
+        }
+        let of = |address| prefixes.get(address).into_iter().flatten().cloned().collect();
+        self.instances.iter().map(|(address, (instance, _))| (instance.clone(), of(address))).collect()
+    }
+
     /// Replaces what `key` offers; no offers take it out.
     pub(crate) fn set(&mut self, key: &Key, source: Source, offers: Vec<Offer>) {
         let (mut touched, left) = self.take_out(key);
@@ -151,3 +162,6 @@ fn member(placed: &Placed) -> Member {
         retries: offer.retries,
     }
 }
+
+#[cfg(test)]
+mod tests;

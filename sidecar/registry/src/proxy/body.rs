@@ -37,6 +37,11 @@ impl Progress {
         Self { start: Instant::now(), millis: Arc::default() }
     }
 
+    /// How long ago the call came in.
+    pub(crate) fn age(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// The last time that the service had all it could take; `None` while the caller owes the next byte.
     pub(crate) fn last(&self) -> Option<Instant> {
         match self.millis.load(Relaxed) {

@@ -5,7 +5,7 @@
 use std::{future::Future, time::Duration};
 
 use crds::{Balance, ServiceProto};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, uri::Authority};
 use hyper::upgrade::OnUpgrade;
 use mesh_core::{Body, Drained};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -58,6 +58,7 @@ pub(crate) async fn make(
 ) -> Result<Response<Body>, RegistryError> {
     let progress = Progress::new();
     let mut request = Box::new(request.map(|body| Outgoing::new(body, progress.clone())));
+    let named = headers::named_host(&request);
     let mut upgrade = how.websocket.then(|| hyper::upgrade::on(&mut *request));
     let mut reason = None;
     let mut retries = 0;
@@ -66,6 +67,10 @@ pub(crate) async fn make(
             Some(found) => found,
             None => unready(group, how, &mut retries, reason.take()).await?,
         };
+        if progress.age() > member.timeout {
+            break;
+        }
+        addressed(&mut request, named.as_ref(), &member.instance, how)?;
         match attempt(group, member, load, request, &mut upgrade, &progress, how).await {
             Attempt::Answered(answer) => return Ok(answer),
             Attempt::Failed(error) => return Err(error),
@@ -116,15 +121,12 @@ async fn attempt(
     group: &Group,
     member: &Member,
     load: Load,
-    mut request: Box<Request<Outgoing>>,
+    request: Box<Request<Outgoing>>,
     upgrade: &mut Option<OnUpgrade>,
     progress: &Progress,
     how: &How<'_>,
 ) -> Attempt {
     let instance = &member.instance;
-    if let Err(error) = addressed(&mut request, instance, how) {
-        return Attempt::Failed(error);
-    }
     let connection = match instance.pool.take(how.proto).await {
         Ok(connection) => connection,
         Err(problem) => {
@@ -148,16 +150,21 @@ async fn attempt(
     }
 }
 
-fn addressed(request: &mut Request<Outgoing>, instance: &Instance, how: &How<'_>) -> Result<(), RegistryError> {
+fn addressed(
+    request: &mut Request<Outgoing>,
+    named: Option<&Authority>,
+    instance: &Instance,
+    how: &How<'_>,
+) -> Result<(), RegistryError> {
     match how.proto {
         ServiceProto::Http => {
-            headers::for_http1(request, instance.address())?;
+            headers::for_http1(request, named, instance.address())?;
             if how.websocket {
                 upgrade::mark(request.headers_mut());
             }
             Ok(())
         }
-        ServiceProto::Grpc => headers::for_http2(request, instance.address()),
+        ServiceProto::Grpc => headers::for_http2(request, named, instance.address()),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Uri, Version,
-    header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use mesh_core::Caller;
@@ -80,7 +80,7 @@ fn is_source_claim(name: &HeaderName) -> bool {
 }
 
 /// The host that the caller named, wherever its protocol puts it.
-fn named_host<B>(request: &Request<B>) -> Option<Authority> {
+pub(crate) fn named_host<B>(request: &Request<B>) -> Option<Authority> {
     let header = || request.headers().get(HOST).and_then(|host| host.to_str().ok()?.parse().ok());
     request.uri().authority().cloned().or_else(header)
 }
@@ -89,21 +89,40 @@ fn named_host<B>(request: &Request<B>) -> Option<Authority> {
 ///
 /// The caller's `Host` is kept: the path is not rewritten either, so the absolute links, redirects and cookies that the
 /// service makes from both hold for the caller. Without one the instance's address stands in.
-pub(crate) fn for_http1<B>(request: &mut Request<B>, address: &Address) -> Result<(), RegistryError> {
-    let host = named_host(request).map_or_else(|| address.to_string(), |host| host.as_str().to_owned());
+pub(crate) fn for_http1<B>(
+    request: &mut Request<B>,
+    named: Option<&Authority>,
+    address: &Address,
+) -> Result<(), RegistryError> {
+    let host = named.map_or_else(|| address.to_string(), |host| host.as_str().to_owned());
     let host = HeaderValue::try_from(host).map_err(|_| RegistryError::Request("its Host is no header value"))?;
     request.headers_mut().insert(HOST, host);
+    join_cookies(request.headers_mut())?;
     let target = path_and_query(request.uri());
     *request.uri_mut() = Uri::from(target);
     *request.version_mut() = Version::HTTP_11;
     Ok(())
 }
 
+/// HTTP/2 cuts cookies into several headers; HTTP/1.1 knows one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), RegistryError> {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let whole = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
+    headers.insert(COOKIE, whole.map_err(|_| RegistryError::Request("its cookies are no header value"))?);
+    Ok(())
+}
+
 /// Gives the request the form of HTTP/2: everything in the target, and `te: trailers`, which gRPC servers insist on.
-pub(crate) fn for_http2<B>(request: &mut Request<B>, address: &Address) -> Result<(), RegistryError> {
+pub(crate) fn for_http2<B>(
+    request: &mut Request<B>,
+    named: Option<&Authority>,
+    address: &Address,
+) -> Result<(), RegistryError> {
     let wrong = |_| RegistryError::Request("its target is no URI");
-    let named = named_host(request);
-    let authority = named.map_or_else(|| address.to_string().parse(), Ok);
+    let authority = named.map_or_else(|| address.to_string().parse(), |named| Ok(named.clone()));
     let authority = authority.map_err(|_| RegistryError::Request("its authority is no host"))?;
     let target = path_and_query(request.uri());
     let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(target).build().map_err(wrong)?;
@@ -161,17 +180,30 @@ mod tests {
     fn the_callers_host_is_kept_in_either_protocol() {
         let address = Address::parse("10.0.0.5:8000").unwrap();
         let mut request = Request::get("http://named/a?b=c").body(()).unwrap();
-        for_http1(&mut request, &address).unwrap();
+        let named = named_host(&request);
+        for_http1(&mut request, named.as_ref(), &address).unwrap();
         assert_eq!(request.uri().to_string(), "/a?b=c");
         assert_eq!(request.headers()[HOST], "named");
-        for_http2(&mut request, &address).unwrap();
-        assert_eq!(
-            (request.uri().to_string().as_str(), request.headers().contains_key(HOST)),
-            ("http://named/a?b=c", false)
-        );
-        let mut bare = Request::get("/a").body(()).unwrap();
-        for_http1(&mut bare, &address).unwrap();
-        assert_eq!(bare.headers()[HOST], "10.0.0.5:8000");
+        for_http2(&mut request, named.as_ref(), &address).unwrap();
+        let has_host = request.headers().contains_key(HOST);
+        assert_eq!((request.uri().to_string().as_str(), has_host), ("http://named/a?b=c", false));
+    }
+
+    #[test]
+    fn without_a_host_each_instance_is_called_by_its_own_address() {
+        let mut request = Request::get("/a").body(()).unwrap();
+        let named = named_host(&request);
+        for address in ["10.0.0.5:8000", "10.0.0.6:8000"] {
+            for_http1(&mut request, named.as_ref(), &Address::parse(address).unwrap()).unwrap();
+            assert_eq!(request.headers()[HOST], address);
+        }
+    }
+
+    #[test]
+    fn crumbs_of_cookies_become_one_header() {
+        let mut map = headers(&[("cookie", "a=1"), ("cookie", "b=2"), ("x", "y")]);
+        join_cookies(&mut map).unwrap();
+        assert_eq!(map, headers(&[("cookie", "a=1; b=2"), ("x", "y")]));
     }
 
     #[test]

@@ -14,7 +14,10 @@ use std::sync::Arc;
 use crds::ServiceProto;
 use http::{Method, Request, Response};
 use mesh_core::{Body, CallContext, Caller, Drained, Live, Refusal, Route};
-use mesh_network::route::{self, Target};
+use mesh_network::{
+    LoopGuard,
+    route::{self, Target},
+};
 
 pub(crate) use self::answer::json;
 use crate::{Metrics, Registry, RegistryError, metrics::Outcome, path};
@@ -23,6 +26,7 @@ use crate::{Metrics, Registry, RegistryError, metrics::Outcome, path};
 #[derive(Debug)]
 pub struct Proxy {
     registry: Arc<Registry>,
+    guard: LoopGuard,
     live: Arc<Live>,
     drained: Drained,
     metrics: Metrics,
@@ -31,9 +35,9 @@ pub struct Proxy {
 impl Proxy {
     /// Routes by `registry` to what is registered here.
     #[must_use]
-    pub fn new(registry: Arc<Registry>, live: Arc<Live>, drained: Drained) -> Self {
+    pub fn new(registry: Arc<Registry>, guard: LoopGuard, live: Arc<Live>, drained: Drained) -> Self {
         let metrics = registry.metrics().clone();
-        Self { registry, live, drained, metrics }
+        Self { registry, guard, live, drained, metrics }
     }
 
     /// Forwards a call to a registered path; `None` if nothing is registered there.
@@ -57,7 +61,7 @@ impl Proxy {
             Ok(Target::Remote(_)) => return None,
             Ok(Target::Local) => match self.local(request, context, caller, to_grpc).await {
                 Ok(answer) => Ok(answer?),
-                Err(error) => Err(error.into()),
+                Err(refusal) => Err(refusal),
             },
         };
         Some(answer.unwrap_or_else(|refusal: Refusal| {
@@ -72,19 +76,21 @@ impl Proxy {
         context: &CallContext,
         caller: &Caller,
         to_grpc: bool,
-    ) -> Result<Option<Response<Body>>, RegistryError> {
+    ) -> Result<Option<Response<Body>>, Refusal> {
         if let Caller::Partner(route) = caller {
             admit(route, request.uri().path())?;
         }
         let Some(leaf) = self.registry.table().find(request.uri().path()).cloned() else { return Ok(None) };
         if request.method() == Method::CONNECT {
-            return Err(RegistryError::Request("CONNECT opens a tunnel, which a registered service does not"));
+            return Err(RegistryError::Request("CONNECT opens a tunnel, which a registered service does not").into());
         }
         let wanted = if to_grpc { ServiceProto::Grpc } else { ServiceProto::Http };
         let Some((group, proto)) = leaf.group(wanted) else { return Ok(None) };
         let websocket = proto == ServiceProto::Http && headers::asks_for_websocket(request.headers());
         headers::strip_hop_by_hop(request.headers_mut());
         headers::set_identity(request.headers_mut(), caller)?;
+        // A service may be another node's port 7304, and lead back here.
+        self.guard.pass(request.headers_mut())?;
         let how = call::How {
             proto,
             balance: self.live.load().registry.balance,

@@ -96,3 +96,13 @@ async fn a_target_that_nobody_knows_is_not_woven() {
         assert_eq!(get(front, "/serving", &[("x-ptp-target-node-id", own)]).await.0, StatusCode::OK, "{own}");
     }
 }
+
+#[tokio::test]
+async fn a_service_that_leads_back_here_ends_after_a_few_rounds() {
+    let node = node();
+    let front = node.listen(Caller::Local).await;
+    node.register("1", &front.to_string(), json!({})).await;
+    let (status, text) = get(front, "/serving", &[]).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{text}");
+    assert!(text.contains("E0000000503"), "{text}");
+}

@@ -27,10 +27,15 @@ async fn grpc_service() -> std::net::SocketAddr {
     .await
 }
 
-async fn call(front: std::net::SocketAddr, path: &str) -> Response<hyper::body::Incoming> {
+async fn http2(front: std::net::SocketAddr) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
     let stream = TokioIo::new(connect(front).await);
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(async move { connection.await.ok() });
+    sender
+}
+
+async fn call(front: std::net::SocketAddr, path: &str) -> Response<hyper::body::Incoming> {
+    let mut sender = http2(front).await;
     let request = Request::post(format!("http://{front}{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -60,6 +65,31 @@ async fn grpc_and_http_under_one_urn_go_to_their_own_services() {
     let front = node.listen(Caller::Local).await;
     assert_eq!(call(front, "/serving").await.headers()["x-seen"], "HTTP/2.0 true");
     assert!(get(front, "/serving", &[]).await.1.starts_with("GET /serving\n"));
+}
+
+#[tokio::test]
+async fn a_call_over_http2_reaches_a_service_that_speaks_http1() {
+    let node = node();
+    node.register("1", &echo().await.to_string(), json!({})).await;
+    let front = node.listen(Caller::Local).await;
+    let mut sender = http2(front).await;
+    let request = Request::get(format!("http://named.example{}", "/serving/x?y"))
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    let text = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    assert!(text.starts_with("GET /serving/x?y\n") && text.contains("host: named.example\n"), "{text}");
+    assert!(text.contains("cookie: a=1; b=2\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_call_over_http1_reaches_a_service_that_speaks_http2() {
+    let node = node();
+    node.register("1", &echo().await.to_string(), json!({"proto": "grpc"})).await;
+    let (_, text) = get(node.listen(Caller::Local).await, "/serving/x?y", &[]).await;
+    assert!(text.starts_with("GET http://127.0.0.1/serving/x?y\n"), "{text}");
 }
 
 #[tokio::test]

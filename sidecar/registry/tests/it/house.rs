@@ -11,6 +11,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use mesh_core::{Body, CallContext, Caller, Drain, Live, Parts, Snapshot, store::Store};
+use mesh_network::{Circulation, LoopGuard};
 use mesh_pki::{Algorithm, Identity, LeafRequest, Root};
 use mesh_registry::{Proxy, Registrant, Registration, Registry};
 use serde_json::{Value, json};
@@ -75,9 +76,14 @@ pub(crate) fn node_of(parts: Parts, home: tempfile::TempDir) -> Node {
     let live = Arc::new(Live::new(Snapshot::assemble(parts).unwrap()));
     let store = Arc::new(Store::open(home.path()).unwrap());
     let mut metered = Default::default();
-    let registry = Registry::new(live.clone(), store, Vec::new(), &mut metered).unwrap();
+    let registry = Registry::new(live.clone(), store, Default::default(), &mut metered).unwrap();
     let drain = Drain::new();
-    let proxy = Arc::new(Proxy::new(registry.clone(), live.clone(), drain.handle()));
+    let proxy = Arc::new(Proxy::new(
+        registry.clone(),
+        LoopGuard::new("i-1", Circulation::Stopped),
+        live.clone(),
+        drain.handle(),
+    ));
     Node { registry, proxy, live, drain, home }
 }
 

@@ -165,3 +165,45 @@ async fn head_and_empty_answers_end_without_a_body() {
         "{answer}"
     );
 }
+
+#[tokio::test]
+async fn trailers_of_a_chunked_answer_do_no_harm_announced_or_not() {
+    for announced in [&b""[..], b"trailer: x-sum\r\n"] {
+        let node = node();
+        let answer = [
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n".as_slice(),
+            announced,
+            b"\r\n2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n",
+        ];
+        let service = canned(answer.concat().leak()).await;
+        node.register("1", &service.to_string(), json!({})).await;
+        let front = node.listen(Caller::Local).await;
+        assert_eq!(get(front, "/serving", &[("te", "trailers")]).await, (StatusCode::OK, "ok".into()));
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_ends_its_call_at_the_service() {
+    let node = node();
+    let (left, mut gone) = mpsc::channel(1);
+    let service = raw_service(move |mut stream| {
+        let mut left = left.clone();
+        async move {
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n").await.unwrap();
+            // Reads nothing more until the other side is gone.
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0]).await.ok();
+            left.send(()).await.unwrap();
+        }
+    })
+    .await;
+    node.register("1", &service.to_string(), json!({})).await;
+    let front = node.listen(Caller::Local).await;
+    let mut stream = connect(front).await;
+    stream.write_all(b"GET /serving HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    read_head(&mut stream).await;
+    assert_eq!(node.registry.status()[0].under_way, 1);
+    drop(stream);
+    tokio::time::timeout(Duration::from_secs(5), gone.next()).await.expect("the service still waits").unwrap();
+    assert_eq!(node.registry.status()[0].under_way, 0);
+}

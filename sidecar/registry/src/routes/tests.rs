@@ -1,0 +1,91 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{Registration, offer};
+
+/// An instance `id` of `name` at `address`, with these services.
+fn registration(name: &str, id: &str, address: &str, services: &Value) -> Registration {
+    serde_json::from_value(
+        json!({"instance_id": id, "name": name, "kind": "complex", "address": address, "timestamp": 0,
+        "attachments": {}, "content": {"services": services}}),
+    )
+    .unwrap()
+}
+
+fn routes() -> Routes {
+    Routes::new(Dialer::new(Default::default()), 8)
+}
+
+fn put(routes: &mut Routes, source: Source, registration: &Registration) {
+    routes.set(&registration.key(), source, offer::of(registration));
+}
+
+/// The name and the instances that an HTTP call to `path` may go to.
+fn found(routes: &Routes, path: &str) -> (String, Vec<String>) {
+    let leaf = routes.table().find(path).unwrap();
+    let group = leaf.http.as_ref().unwrap();
+    (group.name.to_string(), group.members.iter().map(|m| m.instance.address().to_string()).collect())
+}
+
+#[test]
+fn instances_of_one_name_share_the_urns_that_they_offer() {
+    let mut routes = routes();
+    put(&mut routes, Source::Live, &registration("s", "1", "a:1", &json!([{"urn": "/x"}, {"urn": "/y"}])));
+    put(
+        &mut routes,
+        Source::Live,
+        &registration("s", "2", "b:1", &json!([{"urn": "/x/*"}, {"urn": "x", "address": "c:1"}])),
+    );
+    assert_eq!(found(&routes, "/x"), ("s".into(), vec!["a:1".into(), "b:1".into(), "c:1".into()]));
+    assert_eq!(found(&routes, "/y/z"), ("s".into(), vec!["a:1".into()]));
+}
+
+#[test]
+fn one_name_wins_a_urn_by_priority_then_source_then_name() {
+    let ordinary = json!([{"urn": "/x"}]);
+    let high = json!([{"urn": "/x", "attrs": {"priority": "high"}}]);
+    let mut routes = routes();
+    let mut winner = |name, source, services: &Value| {
+        put(&mut routes, source, &registration(name, "1", "a:1", services));
+        found(&routes, "/x").0
+    };
+    assert_eq!(winner("m", Source::Live, &ordinary), "m");
+    assert_eq!(winner("a", Source::Live, &ordinary), "a");
+    assert_eq!(winner("z", Source::Live, &ordinary), "a");
+    assert_eq!(winner("z", Source::Permanent, &ordinary), "z");
+    assert_eq!(winner("q", Source::Live, &high), "q");
+}
+
+#[test]
+fn the_state_of_an_instance_outlives_a_change_of_its_routes() {
+    let mut routes = routes();
+    put(&mut routes, Source::Live, &registration("s", "1", "a:1", &json!([{"urn": "/x"}])));
+    routes.instances()[0].mark_not_ready("refused".into());
+    put(&mut routes, Source::Live, &registration("s", "1", "a:1", &json!([{"urn": "/y"}])));
+    assert!(routes.table().find("/x").is_none());
+    assert!(!routes.instances()[0].is_ready());
+}
+
+#[test]
+fn an_instance_goes_with_the_last_registration_that_names_it() {
+    let mut routes = routes();
+    let one = registration("s", "1", "a:1", &json!([{"urn": "/x"}]));
+    let two = registration("t", "1", "a:1", &json!([{"urn": "/y"}, {"urn": "/y", "proto": "grpc"}]));
+    put(&mut routes, Source::Live, &one);
+    put(&mut routes, Source::Live, &two);
+    assert_eq!(routes.instances().len(), 1);
+    routes.set(&two.key(), Source::Live, Vec::new());
+    assert_eq!(routes.instances().len(), 1);
+    routes.set(&one.key(), Source::Live, Vec::new());
+    assert_eq!((routes.instances().len(), routes.by_prefix.len(), routes.by_key.len()), (0, 0, 0));
+    assert!(routes.table().find("/x").is_none());
+}
+
+#[test]
+fn other_kinds_offer_no_path() {
+    for kind in ["metadata", "server", "proxy"] {
+        let mut other = registration("s", "1", "a:1", &json!([{"urn": "/x"}]));
+        other.kind = crate::Kind::parse(kind).unwrap();
+        assert_eq!(offer::of(&other), [], "{kind}");
+    }
+}

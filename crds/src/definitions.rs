@@ -64,7 +64,7 @@ fn tidy_object(schema: &mut Map<String, Value>) {
     if schema.get("nullable") == Some(&Value::Bool(true)) {
         schema.remove("nullable");
     }
-    if schema.get("format").is_some_and(|format| format.is_string() && format != "date-time") {
+    if schema.get("format").is_some_and(Value::is_string) {
         schema.remove("format");
     }
     for bound in ["minimum", "maximum"] {

@@ -72,7 +72,8 @@ fn frame_breaks<K: Kind>(document: &Value) -> Vec<Violation> {
     found
 }
 
-/// What the API server does before it looks: a null member is dropped, a whole number loses its fraction.
+/// What happens to a document on its way through kubectl and the API server before it is judged: a whole number loses
+/// its fraction, a null member is dropped.
 fn normalise(value: &mut Value) {
     match value {
         Value::Object(members) => {

@@ -38,7 +38,7 @@ pub struct MeshRouteSpec {
     pub client_certificate_secret_ref: Option<LocalRef>,
     /// When the route ends, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64), regex(pattern = pattern::MOMENT), extend("format" = "date-time"))]
+    #[schemars(length(max = 64), regex(pattern = pattern::MOMENT), transform = law::write(EXPIRY_LAWS))]
     pub expires_at: Option<String>,
     /// A disabled route is known but carries nothing, in either direction.
     #[serde(default)]
@@ -160,6 +160,15 @@ const TRUST_LAWS: &[Law<Trust>] = &[
     },
 ];
 
+/// The laws of an expiry, beyond its pattern. The format `date-time` is not asked for: with it the API server takes a
+/// list where a string belongs.
+const EXPIRY_LAWS: &[Law<String>] = &[Law {
+    field: "",
+    cel: "timestamp(self) > timestamp('2000-01-01T00:00:00Z')",
+    message: "must be on a day that exists",
+    holds: |text| text.parse::<jiff::Timestamp>().is_ok(),
+}];
+
 /// The laws of [`Peer`].
 const PEER_LAWS: &[Law<Peer>] = &[Law {
     field: ".nodeId",
@@ -190,6 +199,9 @@ const LAWS: &[Law<MeshRouteSpec>] = &[
 impl MeshRouteSpec {
     pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
         law::judge(LAWS, self, path, broken);
+        if let Some(expiry) = &self.expires_at {
+            law::judge(EXPIRY_LAWS, expiry, &format!("{path}.expiresAt"), broken);
+        }
         law::judge(PEER_LAWS, &self.peer, &format!("{path}.peer"), broken);
         law::judge(TRUST_LAWS, &self.trust, &format!("{path}.trust"), broken);
     }

@@ -17,8 +17,8 @@ fn like(schema: &Value) -> BoxedStrategy<Value> {
         }
         Some("array") => prop::collection::vec(like(&schema["items"]), 0..3).prop_map(Value::Array).boxed(),
         Some("integer") => prop_oneof![
-            Just(schema["minimum"].clone()),
-            Just(schema["maximum"].clone()),
+            Just(whole(&schema["minimum"])),
+            Just(whole(&schema["maximum"])),
             any::<i64>().prop_map(Value::from),
             (0..100_000_i64).prop_map(Value::from)
         ]
@@ -27,6 +27,12 @@ fn like(schema: &Value) -> BoxedStrategy<Value> {
         _ => text(schema),
     };
     prop_oneof![20 => right, 1 => wrong()].boxed()
+}
+
+/// A bound as it is written in a file.
+fn whole(bound: &Value) -> Value {
+    #[allow(clippy::cast_possible_truncation, reason = "bounds of ours are whole and far below 2^53")]
+    bound.as_f64().map_or(Value::Null, |bound| Value::from(bound as i64))
 }
 
 fn object(schema: &Value) -> BoxedStrategy<Value> {

@@ -1,13 +1,13 @@
 //! Holds a value against its shape and says what does not fit, with the path as Kubernetes writes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::{Bounds, Form, Kind, Shape, Unique};
+use super::{Bounds, Kind, Shape, Unique};
 use crate::{Violation, violation::broken};
 
-/// A list longer than its bound is not looked into: it is refused anyway, and its length is the caller's choice.
+/// A length as a number that bounds are compared with.
 const fn countable(length: usize) -> i64 {
     if length > i64::MAX as usize { i64::MAX } else { length as i64 }
 }
@@ -31,12 +31,13 @@ impl Shape {
             return found.push(broken(path, format!("must be one of {}", choices.join(", "))));
         }
         match (&self.kind, value) {
-            (Kind::Text { length, pattern, form }, Value::String(text)) => {
-                found.extend(text_breaks(*length, pattern.as_ref(), *form, text).map(|rule| broken(path, rule)));
+            (Kind::Text { length, pattern }, Value::String(text)) => {
+                found.extend(text_breaks(*length, pattern.as_ref(), text).map(|rule| broken(path, rule)));
             }
             (Kind::Integer { value: bounds }, Value::Number(number)) => {
                 found.extend(integer_breaks(*bounds, number).map(|rule| broken(path, rule)));
             }
+            // What is longer than its bound is not looked into: it is refused anyway, and its length is the caller's choice.
             (Kind::List { length, items, unique }, Value::Array(list)) => {
                 match length.broken_by(countable(list.len()), " items long") {
                     Some(rule) => found.push(broken(path, rule)),
@@ -70,17 +71,12 @@ impl Kind {
     }
 }
 
-fn text_breaks(length: Bounds, pattern: Option<&regex::Regex>, form: Form, text: &str) -> Option<String> {
-    let too = length.broken_by(countable(text.chars().count()), " characters long");
+fn text_breaks(length: Bounds, pattern: Option<&regex::Regex>, text: &str) -> Option<String> {
     let unlike = || {
         let pattern = pattern.filter(|pattern| !pattern.is_match(text))?;
         Some(format!("must match {pattern}"))
     };
-    let moment = || match form {
-        Form::Moment if text.parse::<jiff::Timestamp>().is_err() => Some("must be a moment as in RFC 3339".to_owned()),
-        Form::Moment | Form::Any => None,
-    };
-    too.or_else(unlike).or_else(moment)
+    length.broken_by(countable(text.chars().count()), " characters long").or_else(unlike)
 }
 
 fn integer_breaks(bounds: Bounds, number: &serde_json::Number) -> Option<String> {
@@ -100,7 +96,7 @@ fn fit_list(items: &Shape, unique: &Unique, list: &[Value], path: &str, found: &
         Unique::Items => Some(item.to_string()),
         Unique::Keys(keys) => Some(keys.iter().map(|key| format!("{:?}", items.given(item, key))).collect()),
     };
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     for (n, item) in list.iter().enumerate() {
         if identity(item).is_some_and(|identity| !seen.insert(identity)) {
             found.push(broken(&format!("{path}[{n}]"), "must not stand there twice".to_owned()));

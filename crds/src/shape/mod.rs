@@ -27,7 +27,6 @@ enum Kind {
     Text {
         length: Bounds,
         pattern: Option<Regex>,
-        form: Form,
     },
     Integer {
         value: Bounds,
@@ -48,14 +47,6 @@ enum Kind {
     },
     /// An object that is not ours to judge: `metadata`.
     Foreign,
-}
-
-/// The forms of text that a pattern alone does not settle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    Any,
-    /// A moment, RFC 3339.
-    Moment,
 }
 
 /// What may not stand twice in a list.

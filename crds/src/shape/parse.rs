@@ -6,15 +6,14 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::{Bounds, Form, Kind, Shape, Unique};
+use super::{Bounds, Kind, Shape, Unique};
 
 /// The keywords that this module reads, and those that say nothing about a single value.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 19] = [
     "additionalProperties",
     "default",
     "description",
     "enum",
-    "format",
     "items",
     "maxItems",
     "maxLength",
@@ -62,15 +61,9 @@ fn kind(schema: &Map<String, Value>, path: &str) -> Result<Kind, String> {
 
 fn text(schema: &Map<String, Value>, path: &str) -> Result<Kind, String> {
     let pattern = schema.get("pattern").and_then(Value::as_str).map(Regex::new).transpose();
-    let form = match schema.get("format").and_then(Value::as_str) {
-        None => Form::Any,
-        Some("date-time") => Form::Moment,
-        Some(other) => return Err(format!("{path}: the format {other} is not applied to files")),
-    };
     Ok(Kind::Text {
         length: bounds(schema, "minLength", "maxLength"),
         pattern: pattern.map_err(|e| format!("{path}: {e}"))?,
-        form,
     })
 }
 

@@ -118,13 +118,16 @@ fn scaled(fraction: u64, total: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mesh_network::dial::Given;
+
     use crate::{Address, dial::Dialer};
 
     fn group(weights: &[Weight]) -> Group {
         let member = |(n, weight): (usize, &Weight)| Member {
             instance: Arc::new(Instance::new(
                 Address::parse(&format!("10.0.0.1:{}", n + 1)).unwrap(),
-                Dialer::new(Default::default()),
+                Given::ByApi,
+                Dialer::default(),
                 10,
             )),
             weight: *weight,

@@ -1,17 +1,20 @@
-//! Connects to an instance: resolves its name, asks `guard.rs` about each address, and connects within a bound.
+//! Connects to an instance: resolves its name, asks the network's guard about each address, and connects within a bound.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
-use mesh_network::listen::OwnAddresses;
+use mesh_network::{
+    dial::{Given, Resolver, refusal},
+    listen::OwnAddresses,
+};
 use tokio::{
-    net::{TcpSocket, TcpStream, lookup_host},
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
-use crate::{Address, guard};
+use crate::Address;
 
 /// An instance stands in the same cluster or on the same machine; one that needs longer has lost its packets. The
 /// reference waits 1 s, which one lost SYN (retransmitted after 1 s) would already exceed.
@@ -20,8 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const MOST_ADDRESSES: usize = 8;
 
 /// Connects to instances, and to nothing that is forbidden.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default)]
 pub struct Dialer {
+    resolver: Resolver,
     own: OwnAddresses,
 }
 
@@ -49,21 +53,24 @@ impl Dialer {
     /// Refuses to dial the listeners in `own`.
     #[must_use]
     pub fn new(own: OwnAddresses) -> Self {
-        Self { own }
+        Self { resolver: Resolver::default(), own }
     }
 
     /// Connects; the first of the name's addresses that accepts has it.
     ///
     /// # Errors
     /// What was wrong with the last address that was tried.
-    pub async fn connect(&self, address: &Address) -> Result<TcpStream, DialProblem> {
-        timeout(CONNECT_TIMEOUT, self.any(address)).await.unwrap_or_else(|_| Err(DialProblem::Silent(address.clone())))
+    pub async fn connect(&self, address: &Address, given: Given) -> Result<TcpStream, DialProblem> {
+        let any = timeout(CONNECT_TIMEOUT, self.any(address, given));
+        any.await.unwrap_or_else(|_| Err(DialProblem::Silent(address.clone())))
     }
 
-    async fn any(&self, address: &Address) -> Result<TcpStream, DialProblem> {
+    async fn any(&self, address: &Address, given: Given) -> Result<TcpStream, DialProblem> {
+        let found = self.resolver.resolve(address.host()).await;
+        let found = found.map_err(|reason| DialProblem::Name(address.clone(), reason))?;
         let mut problem = DialProblem::Name(address.clone(), "it has no address".into());
-        for target in resolve(address).await? {
-            match self.one(target).await {
+        for ip in found.into_iter().take(MOST_ADDRESSES) {
+            match self.one(SocketAddr::new(ip, address.port()), given).await {
                 Ok(stream) => return Ok(stream),
                 Err(next) => problem = next,
             }
@@ -71,25 +78,29 @@ impl Dialer {
         Err(problem)
     }
 
-    async fn one(&self, target: SocketAddr) -> Result<TcpStream, DialProblem> {
-        if let Some(why) = guard::forbids(target, &self.own.all(), is_ours) {
-            return Err(DialProblem::Forbidden(target, why));
-        }
+    async fn one(&self, target: SocketAddr, given: Given) -> Result<TcpStream, DialProblem> {
+        self.permit(target, None, given)?;
         let refused = |e: std::io::Error| DialProblem::Refused(target, e.to_string());
         let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(refused)?;
         let stream = socket.connect(target).await.map_err(refused)?;
+        // Only now is it known whether the address is one of this machine.
+        self.permit(target, stream.local_addr().ok().map(|local| local.ip()), given)?;
         stream.set_nodelay(true).map_err(refused)?;
         Ok(stream)
     }
+
+    fn permit(&self, target: SocketAddr, from: Option<IpAddr>, given: Given) -> Result<(), DialProblem> {
+        match refusal(target, from, &self.own.all(), given) {
+            Some(why) => Err(DialProblem::Forbidden(target, why)),
+            None => Ok(()),
+        }
+    }
 }
 
-async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, DialProblem> {
-    if let Some(ip) = address.ip() {
-        return Ok(vec![SocketAddr::new(ip, address.port())]);
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Dialer(not to {:?})", self.own)
     }
-    let found = lookup_host((address.host(), address.port())).await;
-    let found = found.map_err(|e| DialProblem::Name(address.clone(), e.to_string()))?;
-    Ok(found.take(MOST_ADDRESSES).collect())
 }
 
 /// Whether an address is one of this machine: only such a one can be bound to.
@@ -101,27 +112,35 @@ pub(crate) fn is_ours(ip: IpAddr) -> bool {
 mod tests {
     use super::*;
 
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
     #[tokio::test]
     async fn our_own_listener_is_not_dialled_under_any_of_its_names() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let addresses = OwnAddresses::default();
-        addresses.add(format!("0.0.0.0:{port}").parse().unwrap());
-        let own = Dialer::new(addresses);
+        let own = OwnAddresses::default();
+        own.add(format!("0.0.0.0:{port}").parse().unwrap());
         for host in ["127.0.0.1", "localhost", "127.0.0.7"] {
-            let address = Address::parse(&format!("{host}:{port}")).unwrap();
-            let problem = own.connect(&address).await.unwrap_err();
-            // `localhost` may also resolve to ::1, where nobody listens.
-            assert!(matches!(problem, DialProblem::Forbidden(..) | DialProblem::Refused(..)), "{host}: {problem}");
+            for given in [Given::ByApi, Given::ByOperator] {
+                let problem = Dialer::new(own.clone()).connect(&address(&format!("{host}:{port}")), given).await;
+                assert!(matches!(problem, Err(DialProblem::Forbidden(..))), "{host}: {problem:?}");
+            }
         }
-        let free = Dialer::new(OwnAddresses::default());
-        assert!(free.connect(&Address::parse(&format!("127.0.0.1:{port}")).unwrap()).await.is_ok());
+        let free = Dialer::default().connect(&address(&format!("127.0.0.1:{port}")), Given::ByApi).await;
+        assert!(free.is_ok(), "{free:?}");
     }
 
     #[tokio::test]
-    async fn a_metadata_address_is_not_dialled() {
-        let address = Address::parse("169.254.169.254:80").unwrap();
-        let problem = Dialer::new(OwnAddresses::default()).connect(&address).await.unwrap_err();
-        assert!(matches!(problem, DialProblem::Forbidden(..)), "{problem}");
+    async fn a_registration_by_api_leads_to_no_metadata_address() {
+        let problem = Dialer::default().connect(&address("169.254.169.254:80"), Given::ByApi).await;
+        assert!(matches!(problem, Err(DialProblem::Forbidden(..))), "{problem:?}");
+    }
+
+    #[test]
+    fn the_machines_own_addresses_are_known_by_binding_to_them() {
+        assert!(is_ours([127, 0, 0, 1].into()));
+        assert!(!is_ours([203, 0, 113, 9].into()));
     }
 }

@@ -10,6 +10,7 @@ use std::{
     time::Instant,
 };
 
+use mesh_network::dial::Given;
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -45,11 +46,11 @@ pub enum InstanceState {
 }
 
 impl Instance {
-    /// An instance that was not yet checked.
+    /// An instance that was not yet checked. `given` says who named its address.
     #[must_use]
-    pub fn new(address: Address, dialer: Dialer, most: usize) -> Self {
+    pub fn new(address: Address, given: Given, dialer: Dialer, most: usize) -> Self {
         Self {
-            pool: Pool::new(address.clone(), dialer),
+            pool: Pool::new(address.clone(), given, dialer),
             address,
             down: AtomicBool::new(false),
             standing: Mutex::new(InstanceState::Unknown),
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn calls_are_counted_and_bounded() {
-        let instance = Arc::new(Instance::new(Address::parse("a:1").unwrap(), Dialer::new(Default::default()), 2));
+        let instance = Arc::new(Instance::new(Address::parse("a:1").unwrap(), Given::ByApi, Dialer::default(), 2));
         let first = instance.enter().unwrap();
         let second = instance.enter().unwrap();
         assert!(instance.enter().is_none() && !instance.can_take());
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_instance_is_ready_until_it_is_found_not_to_be() {
-        let instance = Instance::new(Address::parse("a:1").unwrap(), Dialer::new(Default::default()), 2);
+        let instance = Instance::new(Address::parse("a:1").unwrap(), Given::ByApi, Dialer::default(), 2);
         assert!(instance.is_ready());
         assert!(instance.mark_not_ready("refused".into()));
         assert!(!instance.mark_not_ready("refused again".into()));

@@ -11,7 +11,6 @@ mod decode;
 mod dial;
 mod error;
 mod front;
-mod guard;
 mod instance;
 mod kept;
 mod lenient;

@@ -13,6 +13,8 @@ use prometheus_client::{
 pub(crate) enum Outcome {
     /// A service of this node answered.
     Forwarded,
+    /// It went to a partner's node, which answered.
+    Relayed,
     /// The caller may not call it, or the request is wrong.
     Refused,
     /// No instance is ready.
@@ -25,7 +27,8 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// All of them, in the order of their numbers.
-    const ALL: [Self; 5] = [Self::Forwarded, Self::Refused, Self::NoInstance, Self::Timeout, Self::Broken];
+    const ALL: [Self; 6] =
+        [Self::Forwarded, Self::Relayed, Self::Refused, Self::NoInstance, Self::Timeout, Self::Broken];
 
     /// The outcome that a refusal's code stands for.
     #[must_use]

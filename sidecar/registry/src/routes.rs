@@ -10,6 +10,7 @@ use std::{
 };
 
 use crds::ServiceProto;
+use mesh_network::dial::Given;
 
 use crate::{
     Address, Key,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// Whether an offer comes from the configuration or from the API; the later variant wins a urn that both have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Source {
     /// From the API.
     Live,
@@ -37,8 +38,11 @@ pub(crate) struct Routes {
     table: Table,
     by_prefix: HashMap<Arc<str>, Vec<Placed>>,
     by_key: HashMap<Key, BTreeSet<Arc<str>>>,
-    instances: HashMap<Address, (Arc<Instance>, usize)>,
+    instances: HashMap<Named, (Arc<Instance>, usize)>,
 }
+
+/// An address, and who named it: what the configuration may dial the API may not.
+type Named = (Address, Source);
 
 #[derive(Debug)]
 struct Placed {
@@ -77,12 +81,12 @@ impl Routes {
     /// The instances, each with the prefixes that it takes calls for.
     #[must_use]
     pub(crate) fn placed(&self) -> Vec<(Arc<Instance>, Vec<Arc<str>>)> {
-        let mut prefixes: HashMap<&Address, BTreeSet<Arc<str>>> = HashMap::new();
+        let mut prefixes: HashMap<Named, BTreeSet<Arc<str>>> = HashMap::new();
         for placed in self.by_prefix.values().flatten() {
-            prefixes.entry(&placed.offer.address).or_default().insert(placed.offer.prefix.clone());
+            prefixes.entry(placed.named()).or_default().insert(placed.offer.prefix.clone());
         }
-        let of = |address| prefixes.get(address).into_iter().flatten().cloned().collect();
-        self.instances.iter().map(|(address, (instance, _))| (instance.clone(), of(address))).collect()
+        let of = |named| prefixes.get(named).into_iter().flatten().cloned().collect();
+        self.instances.iter().map(|(named, (instance, _))| (instance.clone(), of(named))).collect()
     }
 
     /// Replaces what `key` offers; no offers take it out.
@@ -91,13 +95,13 @@ impl Routes {
         for offer in offers {
             touched.insert(offer.prefix.clone());
             self.by_key.entry(key.clone()).or_default().insert(offer.prefix.clone());
-            let instance = self.instance(&offer.address);
+            let instance = self.instance(&offer.address, source);
             let placed = Placed { key: key.clone(), source, instance, offer };
             self.by_prefix.entry(placed.offer.prefix.clone()).or_default().push(placed);
         }
-        for address in left {
-            if self.instances.get(&address).is_some_and(|(_, users)| *users == 0) {
-                self.instances.remove(&address);
+        for named in left {
+            if self.instances.get(&named).is_some_and(|(_, users)| *users == 0) {
+                self.instances.remove(&named);
             }
         }
         for prefix in touched {
@@ -106,25 +110,29 @@ impl Routes {
     }
 
     /// The prefixes and the addresses that the key had.
-    fn take_out(&mut self, key: &Key) -> (BTreeSet<Arc<str>>, Vec<Address>) {
+    fn take_out(&mut self, key: &Key) -> (BTreeSet<Arc<str>>, Vec<Named>) {
         let mut left = Vec::new();
         let prefixes = self.by_key.remove(key).unwrap_or_default();
         for prefix in &prefixes {
             let Some(placed) = self.by_prefix.get_mut(prefix) else { continue };
             for gone in placed.extract_if(.., |p| p.key == *key) {
-                if let Some((_, users)) = self.instances.get_mut(&gone.offer.address) {
+                if let Some((_, users)) = self.instances.get_mut(&gone.named()) {
                     *users -= 1;
                 }
-                left.push(gone.offer.address);
+                left.push(gone.named());
             }
         }
         (prefixes, left)
     }
 
-    fn instance(&mut self, address: &Address) -> Arc<Instance> {
+    fn instance(&mut self, address: &Address, source: Source) -> Arc<Instance> {
         let (dialer, most) = (&self.dialer, self.most_calls);
-        let new = || (Arc::new(Instance::new(address.clone(), dialer.clone(), most)), 0);
-        let (instance, users) = self.instances.entry(address.clone()).or_insert_with(new);
+        let given = match source {
+            Source::Live => Given::ByApi,
+            Source::Permanent => Given::ByOperator,
+        };
+        let new = || (Arc::new(Instance::new(address.clone(), given, dialer.clone(), most)), 0);
+        let (instance, users) = self.instances.entry((address.clone(), source)).or_insert_with(new);
         *users += 1;
         instance.clone()
     }
@@ -136,6 +144,12 @@ impl Routes {
             self.by_prefix.remove(prefix);
         }
         self.table.set(prefix, leaf);
+    }
+}
+
+impl Placed {
+    fn named(&self) -> Named {
+        (self.offer.address.clone(), self.source)
     }
 }
 

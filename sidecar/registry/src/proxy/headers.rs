@@ -45,6 +45,12 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether the caller reads trailers: the one thing that `TE` says and a gRPC service must know.
+pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case("trailers"))
+}
+
 /// Whether the request asks to go on as a WebSocket. Nothing else is passed through: an upgrade to h2c would lead past
 /// the checks of every later request.
 pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
@@ -204,6 +210,12 @@ mod tests {
         let mut map = headers(&[("cookie", "a=1"), ("cookie", "b=2"), ("x", "y")]);
         join_cookies(&mut map).unwrap();
         assert_eq!(map, headers(&[("cookie", "a=1; b=2"), ("x", "y")]));
+    }
+
+    #[test]
+    fn trailers_are_known_to_be_taken() {
+        assert!(takes_trailers(&headers(&[("te", "gzip, Trailers")])));
+        assert!(!takes_trailers(&headers(&[("te", "gzip")])));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod body;
 mod call;
 mod headers;
 pub(crate) mod pool;
+mod relay;
 mod upgrade;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crds::ServiceProto;
 use http::{Method, Request, Response};
 use mesh_core::{Body, CallContext, Caller, Drained, Live, Refusal, Route};
 use mesh_network::{
-    LoopGuard,
+    Partners,
     route::{self, Target},
 };
 
@@ -23,21 +24,20 @@ pub(crate) use self::answer::json;
 use crate::{Metrics, Registry, RegistryError, metrics::Outcome, path};
 
 /// The reverse proxy.
-#[derive(Debug)]
 pub struct Proxy {
     registry: Arc<Registry>,
-    guard: LoopGuard,
+    partners: Arc<Partners>,
     live: Arc<Live>,
     drained: Drained,
     metrics: Metrics,
 }
 
 impl Proxy {
-    /// Routes by `registry` to what is registered here.
+    /// Routes by `registry` to what is registered here, and over `partners` to what is registered there.
     #[must_use]
-    pub fn new(registry: Arc<Registry>, guard: LoopGuard, live: Arc<Live>, drained: Drained) -> Self {
+    pub fn new(registry: Arc<Registry>, partners: Arc<Partners>, live: Arc<Live>, drained: Drained) -> Self {
         let metrics = registry.metrics().clone();
-        Self { registry, guard, live, drained, metrics }
+        Self { registry, partners, live, drained, metrics }
     }
 
     /// Forwards a call to a registered path; `None` if nothing is registered there.
@@ -58,7 +58,7 @@ impl Proxy {
         // the same urn must be able to call each other's (PTP decision D2).
         let answer = match route::target(&snapshot, context) {
             Err(error) => Err(error.into()),
-            Ok(Target::Remote(_)) => return None,
+            Ok(Target::Remote(route)) => self.relay(request, context, caller, &route).await,
             Ok(Target::Local) => match self.local(request, context, caller, to_grpc).await {
                 Ok(answer) => Ok(answer?),
                 Err(refusal) => Err(refusal),
@@ -68,6 +68,26 @@ impl Proxy {
             self.metrics.count(Outcome::of(refusal.code));
             refused(&refusal)
         }))
+    }
+
+    async fn relay(
+        &self,
+        request: Request<Body>,
+        context: &CallContext,
+        caller: &Caller,
+        route: &Arc<Route>,
+    ) -> Result<Response<Body>, Refusal> {
+        if let Some(from) = caller.partner() {
+            let text = format!("{} may call services of this node, and none of {}", from.node_id, route.node_id);
+            return Err(RegistryError::NotPermitted(text).into());
+        }
+        if headers::asks_for_websocket(request.headers()) {
+            let text = "a WebSocket does not pass between nodes: call the service by HTTP or gRPC";
+            return Err(RegistryError::Request(text).into());
+        }
+        let answer = relay::send(&self.partners, route, request, context).await?;
+        self.metrics.count(Outcome::Relayed);
+        Ok(answer)
     }
 
     async fn local(
@@ -90,7 +110,7 @@ impl Proxy {
         headers::strip_hop_by_hop(request.headers_mut());
         headers::set_identity(request.headers_mut(), caller)?;
         // A service may be another node's port 7304, and lead back here.
-        self.guard.pass(request.headers_mut())?;
+        self.partners.loop_guard().pass(request.headers_mut())?;
         let how = call::How {
             proto,
             balance: self.live.load().registry.balance,
@@ -115,4 +135,10 @@ fn admit(route: &Route, path: &str) -> Result<(), RegistryError> {
         node: route.node_id.to_string(),
         route: route.config.name.clone(),
     })
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy").field("registry", &self.registry).finish_non_exhaustive()
+    }
 }

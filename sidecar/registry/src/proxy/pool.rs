@@ -15,6 +15,7 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mesh_network::dial::Given;
 use parking_lot::Mutex;
 
 use super::body::Outgoing;
@@ -42,6 +43,7 @@ const PING: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Pool {
     address: Address,
+    given: Given,
     dialer: Dialer,
     idle: Arc<Idle>,
     shared: tokio::sync::Mutex<Option<http2::SendRequest<Outgoing>>>,
@@ -77,8 +79,8 @@ pub(crate) enum Sent {
 }
 
 impl Pool {
-    pub(crate) fn new(address: Address, dialer: Dialer) -> Self {
-        Self { address, dialer, idle: Arc::default(), shared: tokio::sync::Mutex::new(None) }
+    pub(crate) fn new(address: Address, given: Given, dialer: Dialer) -> Self {
+        Self { address, given, dialer, idle: Arc::default(), shared: tokio::sync::Mutex::new(None) }
     }
 
     /// A connection for one call: a waiting one, or a new one.
@@ -114,7 +116,7 @@ impl Pool {
     /// # Errors
     /// Why it does not.
     pub(crate) async fn check(&self) -> Result<(), DialProblem> {
-        self.dialer.connect(&self.address).await.map(drop)
+        self.dialer.connect(&self.address, self.given).await.map(drop)
     }
 
     /// Closes what has waited for too long.
@@ -123,7 +125,7 @@ impl Pool {
     }
 
     async fn connect_http1(&self) -> Result<http1::SendRequest<Outgoing>, DialProblem> {
-        let stream = self.dialer.connect(&self.address).await?;
+        let stream = self.dialer.connect(&self.address, self.given).await?;
         let handshake = http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(TokioIo::new(stream)).await;
         let (sender, connection) =
             handshake.map_err(|e| DialProblem::Handshake(self.address.clone(), e.to_string()))?;
@@ -138,7 +140,7 @@ impl Pool {
         if let Some(open) = shared.as_ref().filter(|open| !open.is_closed()) {
             return Ok(open.clone());
         }
-        let stream = self.dialer.connect(&self.address).await?;
+        let stream = self.dialer.connect(&self.address, self.given).await?;
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)

@@ -13,7 +13,7 @@ fn registration(name: &str, id: &str, address: &str, services: &Value) -> Regist
 }
 
 fn routes() -> Routes {
-    Routes::new(Dialer::new(Default::default()), 8)
+    Routes::new(Dialer::default(), 8)
 }
 
 fn put(routes: &mut Routes, source: Source, registration: &Registration) {

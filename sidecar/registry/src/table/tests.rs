@@ -1,12 +1,13 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use mesh_network::dial::Given;
 use proptest::prelude::*;
 
 use super::*;
 use crate::{Address, balance::Member, dial::Dialer, instance::Instance};
 
 fn group(name: &str) -> Group {
-    let instance = Instance::new(Address::parse("10.0.0.1:80").unwrap(), Dialer::new(Default::default()), 8);
+    let instance = Instance::new(Address::parse("10.0.0.1:80").unwrap(), Given::ByApi, Dialer::default(), 8);
     let member = Member {
         instance: Arc::new(instance),
         weight: 1000,

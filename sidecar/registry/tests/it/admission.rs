@@ -106,3 +106,13 @@ async fn a_service_that_leads_back_here_ends_after_a_few_rounds() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{text}");
     assert!(text.contains("E0000000503"), "{text}");
 }
+
+#[tokio::test]
+async fn a_partners_call_is_not_passed_on_to_a_third_node() {
+    let node = node();
+    node.register("1", &echo().await.to_string(), json!({})).await;
+    let front = node.listen(node.partner()).await;
+    let (status, text) = get(front, "/serving", &[("x-ptp-target-node-id", "LX0000010000270")]).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
+    assert!(text.contains("E0000000614"), "{text}");
+}

@@ -11,7 +11,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use mesh_core::{Body, CallContext, Caller, Drain, Live, Parts, Snapshot, store::Store};
-use mesh_network::{Circulation, LoopGuard};
+use mesh_network::{Circulation, NameCheck, Partners, Settings};
 use mesh_pki::{Algorithm, Identity, LeafRequest, Root};
 use mesh_registry::{Proxy, Registrant, Registration, Registry};
 use serde_json::{Value, json};
@@ -32,44 +32,68 @@ pub(crate) struct Node {
     pub(crate) home: tempfile::TempDir,
 }
 
-/// Parts of a node: one partner `LX0000010000270` behind route `to-b`, with these exports.
-pub(crate) fn parts(exports: &[&str], node: &Value) -> Parts {
-    let (root_pem, leaf_pem, key_pem) = certificates();
-    let mut config = json!({"nodeId": "LX0000010000280", "instId": "JG0100002800000000"});
-    config.as_object_mut().unwrap().extend(node.as_object().unwrap().clone());
-    let route = json!({"name": "to-b", "peer": {"nodeId": "LX0000010000270", "instId": "JG0100002700000000"},
-        "roots": [root_pem], "exports": exports});
-    Parts {
-        hash: String::new(),
-        origin: mesh_core::Origin::Standalone,
-        node: serde_json::from_value(config).unwrap(),
-        routes: vec![serde_json::from_value(route).unwrap()],
-        registrations: Vec::new(),
-        roots_pem: root_pem,
-        leaf_pem,
-        key_pem,
-        client_pairs: Default::default(),
+/// A node's id, its institution's, and its certificates.
+pub(crate) struct Institution {
+    pub(crate) node: &'static str,
+    inst: &'static str,
+    root: String,
+    leaf: String,
+    key: String,
+}
+
+impl Institution {
+    pub(crate) fn new(node: &'static str, inst: &'static str) -> Self {
+        let identity = Identity { node_id: node.into(), name: "X".into() };
+        let (now, day) = (std::time::SystemTime::now(), Duration::from_secs(86_400));
+        let root = Root::generate(&identity, Algorithm::EcdsaP256, day, now).unwrap();
+        let request = LeafRequest {
+            identity,
+            algorithm: Algorithm::EcdsaP256,
+            lifetime: day,
+            extra_dns: Vec::new(),
+            extra_ips: Vec::new(),
+        };
+        let pair = root.issue(&request, now).unwrap();
+        let root = root.certificate_pem().to_owned();
+        Self { node, inst, root, leaf: pair.chain_pem, key: pair.key.expose().to_owned() }
+    }
+
+    /// Its node with one partner, reached at `addresses`, that may call `exports`.
+    pub(crate) fn with_partner(&self, partner: &Self, addresses: &[String], exports: &[&str]) -> Parts {
+        let addresses: Vec<Value> = addresses.iter().map(|address| json!({"address": address})).collect();
+        let route = json!({"name": "to-b", "peer": {"nodeId": partner.node, "instId": partner.inst},
+            "roots": [partner.root], "exports": exports, "addresses": addresses});
+        Parts {
+            hash: String::new(),
+            origin: mesh_core::Origin::Standalone,
+            node: serde_json::from_value(json!({"nodeId": self.node, "instId": self.inst})).unwrap(),
+            routes: vec![serde_json::from_value(route).unwrap()],
+            registrations: Vec::new(),
+            roots_pem: self.root.clone(),
+            leaf_pem: self.leaf.clone(),
+            key_pem: self.key.clone(),
+            client_pairs: Default::default(),
+        }
     }
 }
 
-/// A root, a leaf and its key; any will do, no test here makes a handshake.
-fn certificates() -> (String, String, String) {
-    let identity = Identity { node_id: "LX0000010000280".into(), name: "X".into() };
-    let (now, day) = (std::time::SystemTime::now(), Duration::from_secs(86_400));
-    let root = Root::generate(&identity, Algorithm::EcdsaP256, day, now).unwrap();
-    let request = LeafRequest {
-        identity,
-        algorithm: Algorithm::EcdsaP256,
-        lifetime: day,
-        extra_dns: Vec::new(),
-        extra_ips: Vec::new(),
-    };
-    let pair = root.issue(&request, now).unwrap();
-    (root.certificate_pem().to_owned(), pair.chain_pem, pair.key.expose().to_owned())
+/// Institution A, whose node most tests are about.
+pub(crate) fn bank_a() -> Institution {
+    Institution::new("LX0000010000280", "JG0100002800000000")
+}
+
+/// Its partner.
+pub(crate) fn bank_b() -> Institution {
+    Institution::new("LX0000010000270", "JG0100002700000000")
+}
+
+/// Parts of A's node: partner B, which has no address, behind route `to-b` with these exports.
+pub(crate) fn parts(exports: &[&str]) -> Parts {
+    bank_a().with_partner(&bank_b(), &[], exports)
 }
 
 pub(crate) fn node() -> Node {
-    node_of(parts(&["/serving"], &json!({})), tempfile::tempdir().unwrap())
+    node_of(parts(&["/serving"]), tempfile::tempdir().unwrap())
 }
 
 pub(crate) fn node_of(parts: Parts, home: tempfile::TempDir) -> Node {
@@ -78,12 +102,14 @@ pub(crate) fn node_of(parts: Parts, home: tempfile::TempDir) -> Node {
     let mut metered = Default::default();
     let registry = Registry::new(live.clone(), store, Default::default(), &mut metered).unwrap();
     let drain = Drain::new();
-    let proxy = Arc::new(Proxy::new(
-        registry.clone(),
-        LoopGuard::new("i-1", Circulation::Stopped),
-        live.clone(),
-        drain.handle(),
-    ));
+    let settings = Settings {
+        instance: live.load().node.node_id.to_string(),
+        circulation: Circulation::Stopped,
+        names: NameCheck::Required,
+        own: Default::default(),
+    };
+    let partners = Partners::new(live.clone(), settings, &mut metered, &drain.handle());
+    let proxy = Arc::new(Proxy::new(registry.clone(), partners, live.clone(), drain.handle()));
     Node { registry, proxy, live, drain, home }
 }
 

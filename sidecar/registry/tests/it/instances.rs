@@ -96,7 +96,9 @@ async fn retries_wait_for_an_instance_that_is_starting() {
 
 #[tokio::test]
 async fn least_loaded_passes_over_the_busy_one() {
-    let node = node_of(parts(&[], &json!({"registry": {"balance": "LeastLoaded"}})), tempfile::tempdir().unwrap());
+    let mut least = parts(&[]);
+    least.node.registry.balance = crds::Balance::LeastLoaded;
+    let node = node_of(least, tempfile::tempdir().unwrap());
     let gate = Arc::new(tokio::sync::Notify::new());
     let held = gate.clone();
     let slow = serve(move |_| {

@@ -66,7 +66,7 @@ async fn a_live_registration_survives_the_end_of_the_process() {
     // Nothing is written at the end: the home is opened as the end of the process left it.
     let Node { registry, proxy, home, .. } = first;
     drop((registry, proxy));
-    let second = node_of(parts(&[], &json!({})), home);
+    let second = node_of(parts(&[]), home);
     assert_eq!(known(&second), ["tensorserving 2"]);
     assert!(second.registry.table().find("/serving").is_some());
 }
@@ -86,7 +86,9 @@ async fn an_entry_goes_after_its_time_and_grace_and_its_route_with_it() {
 
 #[tokio::test]
 async fn the_grace_is_a_setting() {
-    let node = node_of(parts(&[], &json!({"registry": {"expiryGrace": "0s"}})), tempfile::tempdir().unwrap());
+    let mut strict = parts(&[]);
+    strict.node.registry.expiry_grace = crds::Span::seconds(0);
+    let node = node_of(strict, tempfile::tempdir().unwrap());
     node.register("1", "127.0.0.1:8000", json!({})).await;
     assert_eq!(node.registry.sweep(WallTime(WallTime::now().0 + 300_000)).await, Ok(1));
 }
@@ -95,7 +97,7 @@ async fn the_grace_is_a_setting() {
 async fn permanent_services_come_and_go_with_the_configuration() {
     let node = node();
     node.register("1", "127.0.0.1:8000", json!({})).await;
-    let mut next = parts(&[], &json!({}));
+    let mut next = parts(&[]);
     next.registrations = vec![
         serde_json::from_value(json!({"resource": "s", "instanceId": "1", "name": "tensorserving",
             "address": "127.0.0.1:9000", "services": [{"urn": "/permanent"}]}))
@@ -109,7 +111,7 @@ async fn permanent_services_come_and_go_with_the_configuration() {
     let routed = |path| node.registry.table().find(path).is_some();
     assert!(routed("/permanent") && !routed("/serving") && !routed("/v1/interconn"));
     assert_eq!(known(&node), ["tensorserving 1"]);
-    node.live.swap(Snapshot::assemble(parts(&[], &json!({}))).unwrap());
+    node.live.swap(Snapshot::assemble(parts(&[])).unwrap());
     node.registry.follow_configuration();
     assert!(!routed("/permanent") && routed("/serving"));
 }
@@ -159,7 +161,7 @@ async fn the_mpis_are_refused_to_others_and_name_what_is_missing() {
 
 #[tokio::test]
 async fn in_a_managed_node_the_api_registers_and_removes_only_the_callers_own() {
-    let mut managed = parts(&[], &json!({}));
+    let mut managed = parts(&[]);
     managed.origin = Origin::Managed { resource: "privacy/bank-a".into() };
     let node = node_of(managed, tempfile::tempdir().unwrap());
     let sample = |address: &str| SEED_001.replace("IP:PORT", address);

@@ -10,4 +10,5 @@ mod house;
 mod instances;
 mod life;
 mod streaming;
+mod two_nodes;
 mod websocket;

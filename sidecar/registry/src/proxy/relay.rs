@@ -1,0 +1,76 @@
+//! A call to a service that is registered at a partner: forwarded as it is, the partner matches its own registry and
+//! what it exports to us (PTP section 8.4).
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Request, Response, header::TE};
+use mesh_core::{Body, CallContext, Refusal, Route};
+use mesh_network::Partners;
+use tokio::time::Instant;
+
+use super::headers;
+
+/// The partner keeps its service's timeout and answers when it has passed; this only ends a call to a partner that went
+/// silent. An hour is beyond any timeout seen in an SDK.
+const SILENCE: Duration = Duration::from_secs(3600);
+
+/// Sends the request over the route.
+///
+/// # Errors
+/// What `Partners::send` refuses.
+pub(crate) async fn send(
+    partners: &Partners,
+    route: &Arc<Route>,
+    mut request: Request<Body>,
+    context: &CallContext,
+) -> Result<Response<Body>, Refusal> {
+    let deadline = Instant::now() + context.timeout.or_else(|| grpc_timeout(request.headers())).unwrap_or(SILENCE);
+    let trailers = headers::takes_trailers(request.headers());
+    headers::strip_hop_by_hop(request.headers_mut());
+    if trailers {
+        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+    }
+    let mut answer = partners.send(route, request, deadline).await?;
+    headers::strip_hop_by_hop(answer.headers_mut());
+    Ok(answer)
+}
+
+/// `grpc-timeout`: at most eight digits and a unit.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = (digits.len() <= 8).then(|| digits.parse().ok())??;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grpc_timeout_is_read_in_each_unit() {
+        for (text, read) in [
+            ("1H", Some(Duration::from_secs(3600))),
+            ("10S", Some(Duration::from_secs(10))),
+            ("250m", Some(Duration::from_millis(250))),
+            ("99999999n", Some(Duration::from_nanos(99_999_999))),
+            ("100000000S", None),
+            ("S", None),
+            ("", None),
+            ("5", None),
+            ("-1S", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_str(text).unwrap());
+            assert_eq!(grpc_timeout(&headers), read, "{text}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A service that is registered at B, called from A's side over mutual TLS (PTP sections 8.4 and 10.4).
+
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode};
+use mesh_core::{Body, CallContext, Caller, Parts, Snapshot};
+use mesh_network::listen::{Connection, Gate, Limits, Serve, bind, serve};
+use serde_json::json;
+
+use super::house::{Node, bank_a, bank_b, echo, get, node_of};
+
+/// Port 7304 of a node, as far as registered paths go.
+struct Front {
+    proxy: Arc<mesh_registry::Proxy>,
+    live: Arc<mesh_core::Live>,
+}
+
+impl Serve for Front {
+    async fn serve(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
+        let context = CallContext::from_headers(request.headers()).unwrap();
+        let caller = connection.caller(&self.live.load(), &request);
+        self.proxy.forward(request, &context, &caller).await.unwrap_or_else(|| {
+            let mut answer = Response::new(Body::from("nothing is registered there"));
+            *answer.status_mut() = StatusCode::NOT_FOUND;
+            answer
+        })
+    }
+}
+
+fn start(parts: Parts) -> Node {
+    node_of(parts, tempfile::tempdir().unwrap())
+}
+
+/// Opens the node's port; partners come by TLS, applications by plain text.
+fn open(node: &Node) -> std::net::SocketAddr {
+    let gate = Gate::new(node.live.clone(), Limits::default(), &mut Default::default()).unwrap();
+    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let front = Arc::new(Front { proxy: node.proxy.clone(), live: node.live.clone() });
+    tokio::spawn(serve(listener, front, gate, node.drain.handle()));
+    address
+}
+
+/// A, whose applications call, and B, which exports `/serving` to A; with the address of A's port.
+async fn two() -> (Node, Node, std::net::SocketAddr) {
+    let (a, b) = (bank_a(), bank_b());
+    let there = start(b.with_partner(&a, &[], &["/serving"]));
+    let address = open(&there).to_string();
+    let here = start(a.with_partner(&b, &[address], &[]));
+    let port = open(&here);
+    (here, there, port)
+}
+
+const TO_B: (&str, &str) = ("x-ptp-target-node-id", "LX0000010000270");
+
+#[tokio::test]
+async fn a_service_at_the_partner_is_called_by_its_path_and_the_partners_id() {
+    let (_here, there, port) = two().await;
+    there.register("1", &echo().await.to_string(), json!({})).await;
+    let (status, text) = get(port, "/serving/models?x=1", &[TO_B, ("x-mine", "kept")]).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    assert!(text.starts_with("GET /serving/models?x=1\n") && text.contains("x-mine: kept\n"), "{text}");
+    // Who calls is what B's handshake proved.
+    assert!(text.contains("x-ptp-source-node-id: LX0000010000280\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_target_wins_over_the_same_urn_registered_here() {
+    let (here, there, port) = two().await;
+    let named = |name: &'static str| super::house::serve(move |_| async move { Response::new(Body::from(name)) });
+    here.register("1", &named("here").await.to_string(), json!({})).await;
+    there.register("1", &named("there").await.to_string(), json!({})).await;
+    assert_eq!(get(port, "/serving", &[TO_B]).await, (StatusCode::OK, "there".into()));
+    assert_eq!(get(port, "/serving", &[]).await, (StatusCode::OK, "here".into()));
+    assert_eq!(get(port, "/serving", &[("x-ptp-target-inst-id", "JG0100002700000000")]).await.1, "there");
+}
+
+#[tokio::test]
+async fn what_the_partner_does_not_export_is_refused_there() {
+    let (_here, there, port) = two().await;
+    there.register("1", &echo().await.to_string(), json!({"urn": "/private"})).await;
+    let (status, text) = get(port, "/private", &[TO_B]).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
+    assert!(text.contains("E0000000614"), "{text}");
+    assert_eq!(get(port, "/serving", &[TO_B]).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn ten_megabytes_pass_between_the_nodes_in_both_directions() {
+    let (_here, there, port) = two().await;
+    let mirror = super::house::serve(|request: Request<hyper::body::Incoming>| async move {
+        Response::new(Body::from(request.into_body()))
+    });
+    there.register("1", &mirror.await.to_string(), json!({})).await;
+    let sent: bytes::Bytes = vec![7; 10_000_000].into();
+    let request = Request::post("/serving").header("host", "127.0.0.1").header(TO_B.0, TO_B.1);
+    let answer = super::house::send(port, request.body(http_body_util::Full::new(sent.clone())).unwrap()).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let back = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    assert!(back == sent);
+}
+
+#[tokio::test]
+async fn a_disabled_route_is_refused_on_either_side() {
+    let (a, b) = (bank_a(), bank_b());
+    let there = start(b.with_partner(&a, &[], &["/serving"]));
+    let address = open(&there).to_string();
+    let here = start(a.with_partner(&b, std::slice::from_ref(&address), &[]));
+    let port = open(&here);
+    there.register("1", &echo().await.to_string(), json!({})).await;
+    assert_eq!(get(port, "/serving", &[TO_B]).await.0, StatusCode::OK);
+    let mut closed = b.with_partner(&a, &[], &["/serving"]);
+    closed.routes[0].disabled = true;
+    there.live.swap(Snapshot::assemble(closed).unwrap());
+    let (status, text) = get(port, "/serving", &[TO_B]).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
+    let mut closed = a.with_partner(&b, &[address], &[]);
+    closed.routes[0].disabled = true;
+    here.live.swap(Snapshot::assemble(closed).unwrap());
+    let (status, text) = get(port, "/serving", &[TO_B]).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
+    assert!(text.contains("E0000000606"), "{text}");
+}
+
+#[tokio::test]
+async fn an_upgrade_to_a_partners_service_is_refused_and_not_half_done() {
+    let (here, there, _) = two().await;
+    there.register("1", &echo().await.to_string(), json!({})).await;
+    let front = here.listen(Caller::Local).await;
+    let upgrade = [TO_B, ("connection", "upgrade"), ("upgrade", "websocket")];
+    let (status, text) = get(front, "/serving", &upgrade).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
+    assert!(text.contains("WebSocket"), "{text}");
+}

@@ -4,11 +4,13 @@
 //! - [`admission`]: the rules behind that (design section 4), pure.
 //! - [`route`]: where a call goes (PTP section 8.3), pure.
 //! - [`Partners`]: calls to partners, over [`dial`].
+//! - [`control`]: node/refresh, net/refresh and the MPIs `mesh.net.*` (PTP sections 11 and 12).
 //! - [`LoopGuard`]: calls that go round in circles (PTP section 11.5).
 //!
 //! What a call does is the business of the rooms above.
 
 pub mod admission;
+pub mod control;
 pub mod dial;
 mod error;
 mod http2_sizes;

@@ -1,0 +1,189 @@
+//! The document of net/refresh: one Route, laid over what is known of the partner (PTP sections 11.1 and 11.3).
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crds::{Peer, PeerAddress, snapshot::RouteConfig};
+use mesh_core::config::ApiRoute;
+use mesh_pki::{Pair, parse_certificates};
+use serde_json::{Map, Value};
+
+use super::{ControlError, document::Document, identity::pair};
+use crate::dial::Address;
+
+/// The bits of `status` that mean something to this version (PTP section 11.1).
+pub(super) mod status {
+    /// The partner answered.
+    pub(in crate::control) const CONNECTED: i64 = 1;
+    /// Both sides agreed.
+    pub(in crate::control) const WOVEN: i64 = 2;
+    /// The route carries nothing.
+    pub(in crate::control) const DISABLED: i64 = 32;
+    /// The route is to go.
+    pub(in crate::control) const REMOVED: i64 = 64;
+}
+
+/// A route without an end ends after this (PTP section 11.3).
+const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// The members that are kept only to be read back. No key and no certificate is among them.
+const RECORDED: [&str; 12] = [
+    "describe",
+    "auth_code",
+    "extra",
+    "create_at",
+    "update_at",
+    "create_by",
+    "update_by",
+    "group",
+    "upstream",
+    "downstream",
+    "static_ip",
+    "concurrency",
+];
+
+/// What a document asks for.
+#[derive(Debug)]
+pub(super) enum Refresh {
+    /// The route goes.
+    Remove,
+    /// The route is new or differs.
+    Put(Box<ApiRoute>),
+    /// It says what is known already.
+    Unchanged(Box<ApiRoute>),
+}
+
+pub(super) fn node_id(document: &Document) -> Result<&str, ControlError> {
+    document.required("node_id")
+}
+
+/// Reads a route. Empty members keep the value of `before`.
+pub(super) fn read(document: &Document, before: Option<&ApiRoute>, now: SystemTime) -> Result<Refresh, ControlError> {
+    let node_id = node_id(document)?.to_owned();
+    let inst_id = document.required("inst_id")?.to_owned();
+    let addresses = addresses(document.required("address")?, before)?;
+    let bits = bits(document, before)?;
+    let client_pair = client_pair(document, before)?;
+    let old = before.map(|before| &before.config);
+    let config = RouteConfig {
+        name: old.map_or_else(|| node_id.to_ascii_lowercase(), |old| old.name.clone()),
+        peer: Peer { node_id, inst_id, display_name: display_name(document, old)? },
+        addresses,
+        roots: roots(document, old)?,
+        client_certificate: old.map(|old| old.client_certificate).unwrap_or_default(),
+        client_pair: client_pair.is_some() || old.is_some_and(|old| old.client_pair),
+        expires_at: Some(expiry(document, old, now)?),
+        disabled: bits & status::DISABLED != 0,
+        exports: old.map(|old| old.exports.clone()).unwrap_or_default(),
+        max_queued_bytes: old.and_then(|old| old.max_queued_bytes),
+        proxy: or_before(document.text("proxy")?, old.map(|old| old.proxy.as_str())),
+    };
+    if bits & status::REMOVED != 0 {
+        return Ok(Refresh::Remove);
+    }
+    let record = record(document, before, bits);
+    let mut new = ApiRoute { config, client_pair, record };
+    if before.is_some_and(|before| is_same(before, &new)) {
+        return Ok(Refresh::Unchanged(Box::new(new)));
+    }
+    new.record.insert("version".into(), (version(&new.record) + 1).into());
+    Ok(Refresh::Put(Box::new(new)))
+}
+
+fn is_same(before: &ApiRoute, new: &ApiRoute) -> bool {
+    let key = |route: &ApiRoute| route.client_pair.as_ref().map(|pair| pair.key.expose().to_owned());
+    let chain = |route: &ApiRoute| route.client_pair.as_ref().map(|pair| pair.chain_pem.clone());
+    before.config == new.config && before.record == new.record && chain(before) == chain(new) && key(before) == key(new)
+}
+
+pub(super) fn version(record: &Map<String, Value>) -> i64 {
+    record.get("version").and_then(Value::as_i64).unwrap_or(0)
+}
+
+fn or_before(new: Option<&str>, before: Option<&str>) -> String {
+    new.or(before).unwrap_or_default().to_owned()
+}
+
+fn display_name(document: &Document, old: Option<&RouteConfig>) -> Result<String, ControlError> {
+    let given = document.text("name")?.or(document.text("inst_name")?);
+    Ok(or_before(given, old.map(|old| old.peer.display_name.as_str())))
+}
+
+fn addresses(list: &str, before: Option<&ApiRoute>) -> Result<Vec<PeerAddress>, ControlError> {
+    let old = before.map_or(&[][..], |before| before.config.addresses.as_slice());
+    let known = |address: &String| old.iter().find(|old| old.address == *address);
+    let named = |address: Address| {
+        let address = address.to_string();
+        let server_name = known(&address).map(|old| old.server_name.clone()).unwrap_or_default();
+        PeerAddress { address, server_name }
+    };
+    Ok(Address::parse_list(list)?.into_iter().map(named).collect())
+}
+
+/// The partner's CA, and the one that its server presents if it has another.
+fn roots(document: &Document, old: Option<&RouteConfig>) -> Result<Vec<String>, ControlError> {
+    let mut roots = Vec::new();
+    for member in ["guest_root", "host_root"] {
+        let Some(pem) = document.text(member)? else { continue };
+        parse_certificates(pem).map_err(|problem| ControlError::Certificate { member, problem })?;
+        if !roots.iter().any(|known| known == pem) {
+            roots.push(pem.to_owned());
+        }
+    }
+    if roots.is_empty() {
+        roots = old.map(|old| old.roots.clone()).unwrap_or_default();
+    }
+    Ok(roots)
+}
+
+/// What is shown to the partner instead of our leaf. `host_crt` and `host_key` are checked and not kept: as a server this
+/// node shows its own leaf.
+fn client_pair(document: &Document, before: Option<&ApiRoute>) -> Result<Option<Pair>, ControlError> {
+    pair(("host_crt", document.text("host_crt")?), ("host_key", document.text("host_key")?))?;
+    let old = before.and_then(|before| before.client_pair.as_ref());
+    let (certificate, key) = (document.text("guest_crt")?, document.text("guest_key")?);
+    if certificate.is_none() && key.is_none() {
+        return Ok(old.cloned());
+    }
+    let certificate = certificate.or(old.map(|old| old.chain_pem.as_str()));
+    let key = key.or(old.map(|old| old.key.expose()));
+    pair(("guest_crt", certificate), ("guest_key", key))
+}
+
+/// The end in RFC 3339. What is not given stays; a route that never had one ends in ten years.
+fn expiry(document: &Document, old: Option<&RouteConfig>, now: SystemTime) -> Result<String, ControlError> {
+    let wrong = ControlError::Kind { member: "expire_at", expected: "a time in milliseconds since 1970" };
+    let given = document.integer("expire_at")?.filter(|at| *at >= 1);
+    if given.is_none()
+        && let Some(known) = old.and_then(|old| old.expires_at.clone())
+    {
+        return Ok(known);
+    }
+    let since = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let at = given.map_or_else(|| i64::try_from(since(now + TEN_YEARS)).map_err(|_| wrong.clone()), Ok)?;
+    jiff::Timestamp::from_millisecond(at).map(|at| at.to_string()).map_err(|_| wrong)
+}
+
+/// What `status` says now: as given, but a connection or a consent that is known stays known.
+fn bits(document: &Document, before: Option<&ApiRoute>) -> Result<i64, ControlError> {
+    let old = before.map_or(0, |before| {
+        let disabled = if before.config.disabled { status::DISABLED } else { 0 };
+        before.record.get("status").and_then(Value::as_i64).unwrap_or(0) & !status::DISABLED | disabled
+    });
+    let given = document.integer("status")?;
+    Ok(given.map_or(old, |given| given | old & (status::CONNECTED | status::WOVEN)))
+}
+
+fn record(document: &Document, before: Option<&ApiRoute>, bits: i64) -> Map<String, Value> {
+    let mut record = before.map(|before| before.record.clone()).unwrap_or_default();
+    for member in RECORDED {
+        match document.0.get(member) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) if text.is_empty() => {}
+            Some(value) => {
+                record.insert(member.to_owned(), value.clone());
+            }
+        }
+    }
+    record.insert("status".into(), bits.into());
+    record
+}

@@ -81,3 +81,52 @@ impl Shape {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Shape;
+
+    fn broken(schema: &Value, value: &Value) -> Vec<String> {
+        let mut found = Vec::new();
+        Shape::parse(schema, "spec").unwrap().fit(value, "spec", &mut found);
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_keyword_that_would_not_be_applied_is_an_error() {
+        for schema in
+            [json!({"type": "string", "not": {}}), json!({"type": "number"}), json!({"anyOf": []}), json!(true)]
+        {
+            assert!(Shape::parse(&schema, "spec").is_err(), "{schema}");
+        }
+        let inner = json!({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string", "multipleOf": 2}}}});
+        assert_eq!(
+            Shape::parse(&inner, "spec").unwrap_err(),
+            "spec.a[]: the keyword multipleOf is not applied to files"
+        );
+    }
+
+    #[test]
+    fn bounds_are_inclusive_and_texts_are_counted_in_characters() {
+        let text = json!({"type": "string", "minLength": 1, "maxLength": 2});
+        assert_eq!(broken(&text, &json!("节点")), [""; 0]);
+        assert_eq!(broken(&text, &json!("")), ["spec: must be at least 1 characters long"]);
+        assert_eq!(broken(&text, &json!("abc")), ["spec: must be at most 2 characters long"]);
+        let number = json!({"type": "integer", "minimum": 1, "maximum": 3});
+        assert_eq!(broken(&number, &json!(3)), [""; 0]);
+        assert_eq!(broken(&number, &json!(0)), ["spec: must be at least 1"]);
+        assert_eq!(broken(&number, &json!(u64::MAX)), ["spec: must be at most 3"]);
+        assert_eq!(broken(&number, &json!(1.5)), ["spec: must be an integer"]);
+    }
+
+    #[test]
+    fn items_are_told_apart_by_their_keys_with_defaults_filled_in() {
+        let item = json!({"type": "object", "properties": {"name": {"type": "string"}, "port": {"type": "integer", "default": 1}}});
+        let list = json!({"type": "array", "items": item, "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name", "port"]});
+        let value = json!([{"name": "a"}, {"name": "a", "port": 2}, {"name": "a", "port": 1}]);
+        assert_eq!(broken(&list, &value), ["spec[2]: must not stand there twice"]);
+    }
+}

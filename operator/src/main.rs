@@ -1,3 +1,9 @@
 //! The operator: three controllers, render, and leader election.
+#![allow(dead_code)]
+
+mod admin;
+mod cluster;
+mod lease;
+mod metrics;
 
 fn main() {}

@@ -1,0 +1,7 @@
+//! What all controllers do with the cluster: write objects, follow references, word conditions.
+
+pub(crate) mod conditions;
+pub(crate) mod difference;
+pub(crate) mod follow;
+pub(crate) mod nudge;
+pub(crate) mod objects;

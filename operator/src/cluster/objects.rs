@@ -1,0 +1,129 @@
+//! Writing objects: server-side apply, never over what is not ours, and only what differs.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    core::NamespaceResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::difference::is_there;
+
+/// Who writes specs and data; status has a manager of its own, so that neither drops the other's fields.
+pub(crate) const MANAGER: &str = "interconn-operator";
+
+/// Why an object was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// An object of that name is somebody else's.
+    #[error("{kind} {name} exists and is not ours: rename or delete it, or give this resource another name")]
+    NameConflict {
+        /// The object's kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// The API server refused.
+    #[error("{kind} {name}: {source}")]
+    Api {
+        /// The object's kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What it said.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Whether an object of our name is ours.
+#[derive(Clone, Debug)]
+pub(crate) enum Ours {
+    /// It has this owner.
+    Owner(OwnerReference),
+    /// It has this label: for what must outlive its owner.
+    Label(&'static str, String),
+}
+
+impl Ours {
+    fn is(&self, object: &impl ResourceExt) -> bool {
+        match self {
+            Self::Owner(owner) => object.owner_references().iter().any(|o| o.uid == owner.uid),
+            Self::Label(name, value) => object.labels().get(*name) == Some(value),
+        }
+    }
+}
+
+/// Whether anything was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It was there already.
+    Nothing,
+    /// It was written.
+    Object,
+}
+
+/// Makes `wanted` so in the cluster.
+///
+/// # Errors
+/// An object of that name that is not ours, and what the API server refuses.
+pub(crate) async fn apply<K>(client: &Client, wanted: &K, ours: &Ours) -> Result<Written, WriteError>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + Serialize
+        + DeserializeOwned,
+{
+    let name = wanted.name_any();
+    let api: Api<K> = Api::namespaced(client.clone(), &wanted.namespace().unwrap_or_default());
+    let existing = api.get_opt(&name).await.map_err(|e| failed::<K>(&name, e))?;
+    if let Some(existing) = &existing {
+        if !ours.is(existing) {
+            return Err(WriteError::NameConflict { kind: kind::<K>(), name });
+        }
+        if same(wanted, existing) {
+            return Ok(Written::Nothing);
+        }
+    }
+    // Forced, because the object is ours: a user's edit of our fields is taken back.
+    let params = PatchParams::apply(MANAGER).force();
+    api.patch(&name, &params, &Patch::Apply(wanted)).await.map_err(|e| failed::<K>(&name, e))?;
+    Ok(Written::Object)
+}
+
+/// Deletes an object of ours; one that is gone, or not ours, stays as it is.
+///
+/// # Errors
+/// What the API server refuses.
+pub(crate) async fn remove<K>(client: &Client, namespace: &str, name: &str, ours: &Ours) -> Result<Written, WriteError>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let existing = api.get_metadata_opt(name).await.map_err(|e| failed::<K>(name, e))?;
+    if !existing.is_some_and(|object| ours.is(&object)) {
+        return Ok(Written::Nothing);
+    }
+    match api.delete(name, &kube::api::DeleteParams::default()).await {
+        Ok(_) => Ok(Written::Object),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::Nothing),
+        Err(e) => Err(failed::<K>(name, e)),
+    }
+}
+
+fn same(wanted: &impl Serialize, existing: &impl Serialize) -> bool {
+    match (serde_json::to_value(wanted), serde_json::to_value(existing)) {
+        (Ok(wanted), Ok(existing)) => is_there(&wanted, &existing),
+        // What cannot be compared is written.
+        _ => false,
+    }
+}
+
+fn kind<K: Resource<DynamicType = ()>>() -> String {
+    K::kind(&()).into_owned()
+}
+
+fn failed<K: Resource<DynamicType = ()>>(name: &str, source: kube::Error) -> WriteError {
+    WriteError::Api { kind: kind::<K>(), name: name.into(), source: Box::new(source) }
+}

@@ -9,6 +9,7 @@ use mesh_network::{
     dial::{Given, Resolver, refusal},
     listen::OwnAddresses,
 };
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
@@ -19,6 +20,11 @@ use crate::Address;
 /// An instance stands in the same cluster or on the same machine; one that needs longer has lost its packets. The
 /// reference waits 1 s, which one lost SYN (retransmitted after 1 s) would already exceed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// An instance whose machine vanished in the middle of an answer is noticed by this.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// Unacknowledged for so long means gone.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A name with more addresses than this is a balancer of its own.
 const MOST_ADDRESSES: usize = 8;
 
@@ -81,11 +87,9 @@ impl Dialer {
     async fn one(&self, target: SocketAddr, given: Given) -> Result<TcpStream, DialProblem> {
         self.permit(target, None, given)?;
         let refused = |e: std::io::Error| DialProblem::Refused(target, e.to_string());
-        let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(refused)?;
-        let stream = socket.connect(target).await.map_err(refused)?;
+        let stream = open(target).await.map_err(refused)?;
         // Only now is it known whether the address is one of this machine.
         self.permit(target, stream.local_addr().ok().map(|local| local.ip()), given)?;
-        stream.set_nodelay(true).map_err(refused)?;
         Ok(stream)
     }
 
@@ -101,6 +105,16 @@ impl std::fmt::Debug for Dialer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Dialer(not to {:?})", self.own)
     }
+}
+
+async fn open(target: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    let options = SockRef::from(&socket);
+    options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    #[cfg(target_os = "linux")]
+    options.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.connect(target).await
 }
 
 /// Whether an address is one of this machine: only such a one can be bound to.

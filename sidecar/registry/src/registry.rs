@@ -23,6 +23,9 @@ use crate::{
     table::Table,
 };
 
+/// Each entry is a write to disk of some milliseconds, and whoever registers waits for the lot.
+const SWEPT_AT_ONCE: usize = 32;
+
 /// The registry of this node.
 #[derive(Debug)]
 pub struct Registry {
@@ -141,20 +144,25 @@ impl Registry {
         status
     }
 
-    /// Takes out what has run out at `now`.
+    /// Takes out what has run out at `now`. Answers how many entries that were.
     ///
     /// # Errors
     /// The disk fails; then the entries stay, and the next sweep tries again.
     pub async fn sweep(&self, now: WallTime) -> Result<usize, RegistryError> {
-        let _order = self.writing.lock().await;
         let grace = self.live.load().registry.expiry_grace.get();
-        let expired = self.state.lock().catalogue.expired(now, grace);
-        let count = expired.len();
-        if count > 0 {
+        let mut count = 0;
+        loop {
+            let _order = self.writing.lock().await;
+            let mut expired = self.state.lock().catalogue.expired(now, grace);
+            expired.truncate(SWEPT_AT_ONCE);
+            if expired.is_empty() {
+                return Ok(count);
+            }
+            let gone = expired.len();
             self.forget(expired).await?;
-            self.metrics.expired.inc_by(count as u64);
+            self.metrics.expired.inc_by(gone as u64);
+            count += gone;
         }
-        Ok(count)
     }
 
     /// Takes over the permanent services of the configuration in force.

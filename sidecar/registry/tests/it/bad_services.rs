@@ -132,3 +132,44 @@ async fn a_call_that_may_have_arrived_is_not_sent_again() {
     assert_eq!(get(front, "/serving", &[]).await.0, StatusCode::BAD_GATEWAY);
     assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
+
+#[tokio::test]
+async fn a_service_that_never_reads_is_answered_for_in_time() {
+    let deaf = raw_service(|stream| async move {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drop(stream);
+    });
+    let (_node, front) = behind(deaf.await, json!({"timeout": 300})).await;
+    let body = Full::new(bytes::Bytes::from(vec![0; 50_000_000]));
+    let request = Request::post("/serving").header("host", "a").body(body).unwrap();
+    let start = Instant::now();
+    let answer = try_send(front, request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn an_instance_at_its_limit_fails_at_once_and_recovers() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let held = gate.clone();
+    let slow = super::house::serve(move |_| {
+        let held = held.clone();
+        async move {
+            held.acquire().await.unwrap().forget();
+            http::Response::new(mesh_core::Body::from("done"))
+        }
+    });
+    let (node, front) = behind(slow.await, json!({})).await;
+    let calls: Vec<_> = (0..1024).map(|_| tokio::spawn(async move { get(front, "/serving", &[]).await.0 })).collect();
+    while node.registry.status()[0].under_way < 1024 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (status, text) = get(front, "/serving", &[]).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(text.contains("E0000000602") && text.contains("1024 calls under way"), "{text}");
+    gate.add_permits(1025);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), StatusCode::OK);
+    }
+    assert_eq!(get(front, "/serving", &[]).await.0, StatusCode::OK);
+}

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::house::{connect, echo, get, nobody, node, serve};
 
 /// A service that echoes a message and ends with trailers, as gRPC does.
-async fn grpc_service() -> std::net::SocketAddr {
+pub(crate) async fn grpc_service() -> std::net::SocketAddr {
     serve(|request: Request<hyper::body::Incoming>| async move {
         let version = format!("{:?} {}", request.version(), request.headers().contains_key("te"));
         let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -35,13 +35,23 @@ async fn http2(front: std::net::SocketAddr) -> hyper::client::conn::http2::SendR
 }
 
 async fn call(front: std::net::SocketAddr, path: &str) -> Response<hyper::body::Incoming> {
+    call_with(front, path, &[]).await
+}
+
+pub(crate) async fn call_with(
+    front: std::net::SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Response<hyper::body::Incoming> {
     let mut sender = http2(front).await;
-    let request = Request::post(format!("http://{front}{path}"))
+    let mut request = Request::post(format!("http://{front}{path}"))
         .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(Full::new(Bytes::from_static(b"\0\0\0\0\x02hi")))
-        .unwrap();
-    sender.send_request(request).await.unwrap()
+        .header("te", "trailers");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let message = Full::new(Bytes::from_static(b"\0\0\0\0\x02hi"));
+    sender.send_request(request.body(message).unwrap()).await.unwrap()
 }
 
 #[tokio::test]

@@ -85,6 +85,16 @@ async fn an_entry_goes_after_its_time_and_grace_and_its_route_with_it() {
 }
 
 #[tokio::test]
+async fn a_sweep_takes_out_all_that_has_run_out() {
+    let node = node();
+    for n in 0..70 {
+        node.register(&n.to_string(), "127.0.0.1:8000", json!({})).await;
+    }
+    assert_eq!(node.registry.sweep(WallTime(WallTime::now().0 + 600_000)).await, Ok(70));
+    assert_eq!(known(&node), [""; 0]);
+}
+
+#[tokio::test]
 async fn the_grace_is_a_setting() {
     let mut strict = parts(&[]);
     strict.node.registry.expiry_grace = crds::Span::seconds(0);

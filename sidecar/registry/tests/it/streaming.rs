@@ -207,3 +207,14 @@ async fn a_caller_that_leaves_ends_its_call_at_the_service() {
     tokio::time::timeout(Duration::from_secs(5), gone.next()).await.expect("the service still waits").unwrap();
     assert_eq!(node.registry.status()[0].under_way, 0);
 }
+
+#[tokio::test]
+async fn sixty_kilobytes_of_headers_pass() {
+    let node = node();
+    node.register("1", &echo().await.to_string(), json!({})).await;
+    let front = node.listen(Caller::Local).await;
+    let large = "v".repeat(60_000);
+    let (status, text) = get(front, "/serving", &[("x-large", &large)]).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(text.contains(&large));
+}

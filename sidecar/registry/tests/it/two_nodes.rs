@@ -44,7 +44,7 @@ fn open(node: &Node) -> std::net::SocketAddr {
 /// A, whose applications call, and B, which exports `/serving` to A; with the address of A's port.
 async fn two() -> (Node, Node, std::net::SocketAddr) {
     let (a, b) = (bank_a(), bank_b());
-    let there = start(b.with_partner(&a, &[], &["/serving"]));
+    let there = start(b.with_partner(&a, &[], &["/serving", "/serving.Service"]));
     let address = open(&there).to_string();
     let here = start(a.with_partner(&b, &[address], &[]));
     let port = open(&here);
@@ -98,6 +98,17 @@ async fn ten_megabytes_pass_between_the_nodes_in_both_directions() {
     assert_eq!(answer.status(), StatusCode::OK);
     let back = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
     assert!(back == sent);
+}
+
+#[tokio::test]
+async fn grpc_passes_between_the_nodes_with_its_trailers() {
+    let (_here, there, port) = two().await;
+    let urn = json!({"urn": "/serving.Service", "proto": "grpc"});
+    there.register("1", &super::grpc::grpc_service().await.to_string(), urn).await;
+    let answer = super::grpc::call_with(port, "/serving.Service/Method", &[TO_B]).await;
+    assert_eq!(answer.headers()["x-seen"], "HTTP/2.0 true");
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap();
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
 }
 
 #[tokio::test]

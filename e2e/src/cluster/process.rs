@@ -1,0 +1,108 @@
+//! Processes by number: who is alive, who descends from whom, and ending exactly those.
+//!
+//! A number alone is no name, since the kernel gives it out again; with the start time it is one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+/// A process, by its number and when the kernel started it (in clock ticks since boot).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// The number.
+    pub pid: u32,
+    started: u64,
+}
+
+/// What `/proc/PID/stat` tells of a process.
+struct Stat {
+    state: char,
+    parent: u32,
+    started: u64,
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may hold blanks and brackets; the fields begin after the last one.
+    let fields: Vec<&str> = line.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+impl Process {
+    /// The living process of this number.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        stat(pid).map(|s| Self { pid, started: s.started })
+    }
+
+    /// Whether it still runs; one that waits only to be reaped does not.
+    #[must_use]
+    pub fn alive(self) -> bool {
+        stat(self.pid).is_some_and(|s| s.started == self.started && s.state != 'Z')
+    }
+
+    /// Ends it at once. Nothing happens when it is gone already, whoever has its number now.
+    pub fn kill(self) {
+        if self.alive() {
+            let _ = Command::new("kill").args(["-KILL", &self.pid.to_string()]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// As a line for a file.
+    #[must_use]
+    pub fn line(self) -> String {
+        format!("{} {}", self.pid, self.started)
+    }
+
+    /// From a line of [`Process::line`].
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
+        let (pid, started) = line.trim().split_once(' ')?;
+        Some(Self { pid: pid.parse().ok()?, started: started.parse().ok()? })
+    }
+}
+
+fn all() -> Result<Vec<u32>> {
+    let entries = fs::read_dir("/proc").context("cannot list /proc: the test cluster needs Linux")?;
+    Ok(entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// The processes whose command line contains `text`.
+///
+/// # Errors
+/// Where there is no `/proc`.
+pub fn called_with(text: &str) -> Result<Vec<Process>> {
+    let matches = |pid: &u32| {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+            let words = String::from_utf8_lossy(&line).replace('\0', " ");
+            words.contains(text)
+        })
+    };
+    Ok(all()?.into_iter().filter(matches).filter_map(Process::of).collect())
+}
+
+/// All that descend from `roots`, the roots included, children first.
+///
+/// # Errors
+/// Where there is no `/proc`.
+pub fn descendants(roots: &[Process]) -> Result<Vec<Process>> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for pid in all()? {
+        if let Some(s) = stat(pid) {
+            children.entry(s.parent).or_default().push(pid);
+        }
+    }
+    let mut found: Vec<u32> = roots.iter().map(|p| p.pid).collect();
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        found.extend(children.get(&pid).into_iter().flatten());
+        next += 1;
+    }
+    Ok(found.into_iter().rev().filter_map(Process::of).collect())
+}

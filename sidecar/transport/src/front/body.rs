@@ -1,0 +1,73 @@
+//! The body of an answer: its pieces, gRPC's trailers, and the lease of the message within.
+//!
+//! The lease commits when the connection took the last piece and then let go of the body; a body that is dropped before
+//! its end, because the connection broke or the call was reset, hands the message back (design section 6: where nobody
+//! can tell what was acknowledged, the completely written answer commits).
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use mesh_core::{Body, BoxError};
+
+use super::chunks::Chunks;
+use crate::Lease;
+
+/// The body of an answer.
+pub(crate) struct AnswerBody {
+    chunks: Chunks,
+    left: usize,
+    trailers: Option<HeaderMap>,
+    lease: Option<Lease>,
+}
+
+impl AnswerBody {
+    /// The lightest body for the answer.
+    pub(crate) fn of(chunks: Chunks, trailers: Option<HeaderMap>, lease: Option<Lease>) -> Body {
+        if trailers.is_none()
+            && lease.is_none()
+            && let Some(whole) = chunks.single()
+        {
+            return Body::Full(whole.clone());
+        }
+        Body::Boxed(Box::pin(Self { left: chunks.len(), chunks, trailers, lease }))
+    }
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(piece) = self.chunks.take() {
+            self.left -= piece.len();
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0 && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take()
+            && self.is_end_stream()
+        {
+            lease.commit();
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A call and its answer in plain types: what all dialects are decoded to and encoded from.
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+use http::StatusCode;
+use mesh_core::{Code, Refusal, Topic};
+use tokio::time::{Duration, Instant};
+
+use super::op::Op;
+use crate::{Delivery, Metadata};
+
+/// A decoded operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) topic: Topic,
+    /// The timeout that the caller named.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) operation: Operation,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Push { payload: Bytes, metadata: Option<Arc<Metadata>> },
+    Pop,
+    Peek,
+    Release,
+}
+
+impl Operation {
+    pub(crate) fn op(&self) -> Op {
+        match self {
+            Self::Push { .. } => Op::Push,
+            Self::Pop => Op::Pop,
+            Self::Peek => Op::Peek,
+            Self::Release => Op::Release,
+        }
+    }
+}
+
+/// When a call came, and how long its caller waits, as far as the protocol under it says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) since: Instant,
+    /// `grpc-timeout`.
+    pub(crate) limit: Option<Duration>,
+}
+
+/// The answer to a call.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: Code,
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) delivery: Option<Delivery>,
+}
+
+/// What a call comes to.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Answer(Answer),
+    /// An HTTP answer of the partner that is no answer of the protocol, passed on as it came (PTP section 8.4).
+    PassedOn { status: StatusCode, text: Bytes },
+}
+
+impl Answer {
+    /// Success, with a message where there is one.
+    pub(crate) fn success(delivery: Option<Delivery>) -> Self {
+        Self { code: Code::SUCCESS, message: Code::SUCCESS.text().into(), delivery }
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self { code: refusal.code, message: refusal.message.into(), delivery: None }
+    }
+}

@@ -1,0 +1,151 @@
+//! From an [`Answer`] to bytes, written by hand: the payload goes into the output once, or not at all where it is large
+//! and the dialect takes raw bytes (PTP sections 3.4, 5 and 6.1).
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::HeaderValue;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+
+use super::{
+    call::Answer,
+    chunks::{Chunks, SMALL},
+};
+use crate::Metadata;
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// The published JSON.
+    Json,
+    /// JSON with what FATE OSX reads beside it: `msg`, and a code of its own for an empty pop (PTP section 5.2).
+    Osx,
+    /// `TransportOutbound` and `Outbound`, which are the same.
+    Protobuf,
+    /// `TransportOutbound` as a gRPC message.
+    Grpc,
+}
+
+/// The tags of `TransportOutbound` (PTP section 6.1).
+const METADATA: u32 = 1;
+const PAYLOAD: u32 = 2;
+const CODE: u32 = 3;
+const MESSAGE: u32 = 4;
+
+/// What stands before each message of gRPC: a flag and a length.
+pub(crate) const GRPC_PREFIX: usize = 5;
+
+impl Encoding {
+    /// The content type of the answer.
+    pub(crate) fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Json | Self::Osx => "application/json",
+            Self::Protobuf => "application/x-protobuf",
+            Self::Grpc => "application/grpc",
+        })
+    }
+
+    /// The answer in this encoding.
+    pub(crate) fn write(self, answer: &Answer) -> Chunks {
+        match self {
+            Self::Json => json(answer, ""),
+            Self::Osx => json(answer, &format!(",\"msg\":\"{}\"", answer.message)),
+            Self::Protobuf => protobuf(answer, 0),
+            Self::Grpc => protobuf(answer, GRPC_PREFIX),
+        }
+    }
+}
+
+fn json(answer: &Answer, extra: &str) -> Chunks {
+    let tail = format!("\"code\":\"{}\",\"message\":\"{}\"{extra}}}", answer.code, answer.message);
+    let Some(delivery) = &answer.delivery else { return format!("{{{tail}").into_bytes().into() };
+    let mut text = String::with_capacity(64 + tail.len() + 3 * delivery.payload.len().min(SMALL));
+    text.push('{');
+    if let Some(metadata) = delivery.metadata.as_deref().and_then(|map| serde_json::to_string(map).ok()) {
+        text.push_str("\"metadata\":");
+        text.push_str(&metadata);
+        text.push(',');
+    }
+    text.push_str("\"payload\":\"");
+    if delivery.payload.len() > SMALL {
+        // Encoded once, written twice.
+        let payload = Bytes::from(STANDARD.encode(&delivery.payload));
+        let between = Bytes::from_static(b"\",\"content\":\"");
+        return [text.into(), payload.clone(), between, payload, format!("\",{tail}").into()].into();
+    }
+    let start = text.len();
+    STANDARD.encode_string(&delivery.payload, &mut text);
+    let end = text.len();
+    text.push_str("\",\"content\":\"");
+    text.extend_from_within(start..end);
+    text.push_str("\",");
+    text.push_str(&tail);
+    text.into_bytes().into()
+}
+
+fn protobuf(answer: &Answer, prefix: usize) -> Chunks {
+    let (payload, metadata) = match &answer.delivery {
+        Some(delivery) => (delivery.payload.clone(), delivery.metadata.as_deref()),
+        None => (Bytes::new(), None),
+    };
+    let inline = if payload.len() <= SMALL { payload.len() } else { 0 };
+    let mut head = Vec::with_capacity(prefix + inline + answer.message.len() + 64);
+    head.resize(prefix, 0);
+    metadata.into_iter().flatten().for_each(|(name, value)| put_entry(name, value, &mut head));
+    if !payload.is_empty() {
+        put_length(PAYLOAD, payload.len(), &mut head);
+    }
+    if payload.len() <= SMALL {
+        head.extend_from_slice(&payload);
+        put_text(CODE, &answer.code.as_str(), &mut head);
+        put_text(MESSAGE, &answer.message, &mut head);
+        let length = head.len();
+        write_prefix(&mut head, prefix, length);
+        return head.into();
+    }
+    let mut tail = Vec::with_capacity(answer.message.len() + 24);
+    put_text(CODE, &answer.code.as_str(), &mut tail);
+    put_text(MESSAGE, &answer.message, &mut tail);
+    let length = head.len() + payload.len() + tail.len();
+    write_prefix(&mut head, prefix, length);
+    [head.into(), payload, tail.into()].into()
+}
+
+fn write_prefix(head: &mut [u8], prefix: usize, length: usize) {
+    if prefix == GRPC_PREFIX {
+        // Messages end at 4 GiB in gRPC; the largest body that is taken is far below.
+        let length = u32::try_from(length - prefix).unwrap_or(u32::MAX);
+        head[1..GRPC_PREFIX].copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+pub(super) fn put_length(tag: u32, length: usize, buffer: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, buffer);
+    encode_varint(length as u64, buffer);
+}
+
+pub(super) fn put_text(tag: u32, text: &str, buffer: &mut Vec<u8>) {
+    if !text.is_empty() {
+        put_length(tag, text.len(), buffer);
+        buffer.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// An entry of the map that is `metadata` in every message but `PushInbound`.
+fn put_entry(name: &str, value: &str, buffer: &mut Vec<u8>) {
+    put_entry_at(METADATA, name, value, buffer);
+}
+
+fn put_entry_at(tag: u32, name: &str, value: &str, buffer: &mut Vec<u8>) {
+    let field = |text: &str| if text.is_empty() { 0 } else { 1 + encoded_len_varint(text.len() as u64) + text.len() };
+    put_length(tag, field(name) + field(value), buffer);
+    put_text(1, name, buffer);
+    put_text(2, value, buffer);
+}
+
+/// All entries of a metadata map under `tag`.
+pub(super) fn put_map(tag: u32, map: &Metadata, buffer: &mut Vec<u8>) {
+    map.iter().for_each(|(name, value)| put_entry_at(tag, name, value, buffer));
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,11 @@
 
 mod channels;
 mod error;
+mod front;
 mod queue;
 mod sync;
 
 pub use channels::{Channels, Delivery, Key, Lease, Levels};
 pub use error::TransportError;
+pub use front::{Front, Op, Peers};
 pub use queue::{Draft, Metadata, Origin, Reader};

@@ -1,6 +1,6 @@
 //! Locks and atomics of the channels, so that shuttle can stand in for them and try out schedules.
 //!
-//! `cargo test -p mesh-transport --features shuttle --test wakeups` uses the stand-ins; everything else the real ones.
+//! `cargo test -p mesh-transport --features shuttle --lib wakeups` uses the stand-ins; everything else the real ones.
 
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use parking_lot::Mutex;

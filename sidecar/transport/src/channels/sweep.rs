@@ -8,6 +8,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::Channels;
+use crate::queue::Session;
 
 /// The longest time between two sweeps: what is over goes at most so much late.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -51,7 +52,7 @@ impl Channels {
         self.after(None, swept.fx);
         if ttl.is_some() {
             self.shards.each(|cell| {
-                self.step(cell, |session, setting, fx| session.expire(setting, fx));
+                self.step(cell, Session::expire);
             });
         }
         self.lines.sweep();

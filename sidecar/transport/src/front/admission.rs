@@ -7,12 +7,7 @@ use crate::{Origin, TransportError};
 
 /// Admits the caller to `op`, and completes the source ids: a partner's are the verified ones, and a claim to be somebody
 /// else is refused; for everybody else a missing one is this node's own.
-pub(crate) fn admit(
-    op: Op,
-    caller: &Caller,
-    node: &Node,
-    context: &mut CallContext,
-) -> Result<Origin, TransportError> {
+pub(crate) fn admit(op: Op, caller: &Caller, node: &Node, context: &mut CallContext) -> Result<Origin, TransportError> {
     match caller {
         Caller::Stranger => Err(TransportError::Stranger),
         Caller::Local | Caller::Member => {

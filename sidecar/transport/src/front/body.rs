@@ -42,10 +42,7 @@ impl HttpBody for AnswerBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(piece) = self.chunks.take() {
             self.left -= piece.len();
             return Poll::Ready(Some(Ok(Frame::data(piece))));

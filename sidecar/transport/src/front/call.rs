@@ -60,13 +60,28 @@ pub(crate) struct Answer {
 pub(crate) enum Reply {
     Answer(Answer),
     /// An HTTP answer of the partner that is no answer of the protocol, passed on as it came (PTP section 8.4).
-    PassedOn { status: StatusCode, text: Bytes },
+    PassedOn {
+        status: StatusCode,
+        text: Bytes,
+    },
+}
+
+impl Reply {
+    /// Whether it is a success without a message.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Answer(answer) if answer.code.is_success() && answer.delivery.is_none())
+    }
 }
 
 impl Answer {
     /// Success, with a message where there is one.
     pub(crate) fn success(delivery: Option<Delivery>) -> Self {
         Self { code: Code::SUCCESS, message: Code::SUCCESS.text().into(), delivery }
+    }
+
+    /// An empty pop, as FATE OSX names it (PTP section 5.2).
+    pub(crate) fn timed_out() -> Self {
+        Self { code: Code::TIMEOUT, message: Code::TIMEOUT.text().into(), delivery: None }
     }
 }
 

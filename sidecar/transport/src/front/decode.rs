@@ -151,7 +151,8 @@ fn assemble(op: Op, body: Arguments<'_>, query: Arguments<'_>, context: &CallCon
     };
     let operation = match op {
         Op::Push => {
-            let payload = body.payload.or(query.payload).ok_or("payload is missing; an empty text is an empty message")?;
+            let payload =
+                body.payload.or(query.payload).ok_or("payload is missing; an empty text is an empty message")?;
             Operation::Push { payload, metadata: (!body.metadata.is_empty()).then(|| Arc::new(body.metadata)) }
         }
         Op::Pop => Operation::Pop,
@@ -180,7 +181,7 @@ mod tests {
         let none = CallContext::default();
         let table = [(&header, &body, "h", 1), (&none, &body, "b", 2), (&none, &Bytes::from_static(b"{}"), "q", 3)];
         for (context, body, topic, timeout) in table {
-            let (call, _) = super::call(Op::Pop, Dialect::Json, context, &query, body).unwrap();
+            let (call, _) = call(Op::Pop, Dialect::Json, context, &query, body).unwrap();
             let expected = Call {
                 topic: Topic::new(topic),
                 timeout: Some(Duration::from_millis(timeout)),

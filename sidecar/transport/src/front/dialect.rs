@@ -83,11 +83,7 @@ impl Signs<'_> {
     }
 
     fn is_kuscia_release(&self) -> bool {
-        self.op == Op::Release
-            && self.post
-            && self.body.is_empty()
-            && self.context.has_session
-            && self.query.is_empty()
+        self.op == Op::Release && self.post && self.body.is_empty() && self.context.has_session && self.query.is_empty()
     }
 
     fn starts_as_object(&self) -> bool {

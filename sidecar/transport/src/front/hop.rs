@@ -1,12 +1,16 @@
 //! The hop to a partner over HTTP (PTP section 8.4): the inner body in the caller's encoding, wrapped in an `Inbound`,
 //! and the answer taken apart again. The hop speaks the published dialect always.
 
-use std::{borrow::Cow, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use mesh_core::{Body, CallContext, Code, Node, NodeId, Refusal, Route, Snapshot};
+use mesh_network::{
+    MDC,
+    route::{self, Target},
+};
 use prost::Message;
 use proto::ptp;
 use tokio::time::{Instant, timeout_at};
@@ -36,4 +40,194 @@ pub(crate) struct Errand<'a> {
     pub(crate) wire: Wire,
     pub(crate) context: &'a CallContext,
     pub(crate) message_id: Option<&'a str>,
+}
+
+/// The partner that a call names; `None`: it ends here.
+pub(crate) fn target(snapshot: &Snapshot, context: &CallContext) -> Result<Option<Arc<Route>>, Refusal> {
+    Ok(match route::target(snapshot, context)? {
+        Target::Local => None,
+        Target::Remote(route) => Some(route),
+    })
+}
+
+impl Errand<'_> {
+    /// The request, as it goes out now; `until` is when its answer must be here.
+    pub(crate) fn request(&self, node: &Node, until: Instant) -> Result<Request<Body>, TransportError> {
+        let context = self.headers(node, until);
+        let body = self.inbound(&context, until);
+        let mut request = Request::new(AnswerBody::of(body, None, None));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = http::Uri::from_static(INVOKE);
+        let headers = request.headers_mut();
+        for (name, value) in context {
+            // A topic that only a body can carry stands there alone.
+            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+        let media = match self.wire {
+            Wire::Json => "application/json",
+            Wire::Protobuf => "application/x-protobuf",
+        };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        for passed in &self.context.mdc {
+            let value =
+                HeaderValue::from_str(passed).map_err(|_| TransportError::Malformed(format!("{MDC} is no text")))?;
+            headers.append(MDC, value);
+        }
+        Ok(request)
+    }
+
+    /// The context of the call. The source is this node itself, whoever the application says it is: the partner holds it
+    /// against our certificate.
+    fn headers(&self, node: &Node, until: Instant) -> Vec<(&'static str, Cow<'_, str>)> {
+        let context = self.context;
+        let given = |name, value: Option<&'_ str>| value.map(|value| (name, Cow::Owned(value.to_owned())));
+        let timeout = less_margin(until.saturating_duration_since(Instant::now())).as_millis().max(1);
+        let waits = matches!(self.call.operation, Operation::Push { .. } | Operation::Pop);
+        let all = [
+            Some(("x-ptp-uri", format!("https://ptp.cn/v1/interconn/chan/{}", self.call.operation.op().name()).into())),
+            Some(("x-ptp-version", context.version.clone().unwrap_or_else(|| "1.0.0".into()).into())),
+            Some(("x-ptp-source-node-id", node.node_id.to_string().into())),
+            Some(("x-ptp-source-inst-id", node.inst_id.to_string().into())),
+            given("x-ptp-target-node-id", context.target_node.as_ref().map(NodeId::as_str)),
+            given("x-ptp-target-inst-id", context.target_inst.as_ref().map(mesh_core::InstId::as_str)),
+            given("x-ptp-session-id", context.has_session.then(|| context.session.as_str())),
+            given("x-ptp-topic", Some(self.call.topic.as_str()).filter(|topic| !topic.is_empty())),
+            waits.then(|| ("x-ptp-timeout", timeout.to_string().into())),
+            given("x-ptp-tech-provider-code", context.provider.as_deref()),
+            given("x-ptp-trace-id", context.trace_id.as_deref()),
+            given("x-ptp-token", context.token.as_deref()),
+            given("x-ptp-message-id", self.message_id),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    fn inbound(&self, context: &[(&'static str, Cow<'_, str>)], until: Instant) -> Chunks {
+        let metadata: Metadata = context.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
+        let timeout = less_margin(until.saturating_duration_since(Instant::now())).as_millis();
+        match self.wire {
+            Wire::Json => self.json(&metadata, timeout),
+            Wire::Protobuf => self.protobuf(&metadata, timeout),
+        }
+    }
+
+    fn json(&self, metadata: &Metadata, timeout: u128) -> Chunks {
+        let mut inner = serde_json::json!({ "topic": self.call.topic.as_str() });
+        match &self.call.operation {
+            Operation::Push { payload, metadata } => {
+                inner["payload"] = STANDARD.encode(payload).into();
+                if let Some(metadata) = metadata {
+                    inner["metadata"] = serde_json::json!(**metadata);
+                }
+            }
+            Operation::Pop => inner["timeout"] = (timeout as u64).into(),
+            Operation::Peek | Operation::Release => {}
+        }
+        let inner = STANDARD.encode(inner.to_string());
+        let metadata = serde_json::json!(metadata);
+        [format!("{{\"metadata\":{metadata},\"payload\":\"").into(), inner.into(), Bytes::from_static(b"\"}")].into()
+    }
+
+    /// The payload of a push stays where it is; only what stands around it is written.
+    fn protobuf(&self, metadata: &Metadata, timeout: u128) -> Chunks {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        put_text(1, self.call.topic.as_str(), &mut before);
+        let mut payload = Bytes::new();
+        match &self.call.operation {
+            Operation::Push { payload: pushed, metadata } => {
+                payload = pushed.clone();
+                put_length(2, payload.len(), &mut before);
+                metadata.iter().for_each(|metadata| put_map(3, metadata, &mut after));
+            }
+            Operation::Pop => {
+                let timeout = i32::try_from(timeout).unwrap_or(i32::MAX);
+                before = ptp::PopInbound { topic: self.call.topic.to_string(), timeout }.encode_to_vec();
+            }
+            Operation::Peek | Operation::Release => {}
+        }
+        let mut head = Vec::new();
+        put_map(1, metadata, &mut head);
+        put_length(2, before.len() + payload.len() + after.len(), &mut head);
+        head.append(&mut before);
+        [head.into(), payload, after.into()].into()
+    }
+}
+
+/// Takes the partner's answer apart.
+pub(crate) async fn reply(
+    response: Response<Body>,
+    wire: Wire,
+    partner: &NodeId,
+    limit: u64,
+    until: Instant,
+) -> Result<Reply, TransportError> {
+    let partner = || partner.to_string();
+    let (head, body) = response.into_parts();
+    if head.status == StatusCode::FORBIDDEN {
+        return Err(TransportError::PeerRefused { partner: partner() });
+    }
+    // JSON carries a payload twice, each a third longer.
+    let limit = if wire == Wire::Json { limit.saturating_mul(3) } else { limit }.saturating_add(FRAME);
+    let reason = match timeout_at(until, intake::read(body, limit)).await {
+        Ok(Ok(body)) if head.status == StatusCode::OK => return answer(&head.headers, &body, wire, &partner()),
+        Ok(Ok(text)) => return Ok(Reply::PassedOn { status: head.status, text }),
+        Ok(Err(Unread::TooLarge)) => format!("it is larger than {limit} bytes"),
+        Ok(Err(Unread::Broken(reason))) => reason,
+        Err(_) => "it did not arrive in time".into(),
+    };
+    Err(TransportError::PeerAnswer { partner: partner(), reason })
+}
+
+fn answer(headers: &HeaderMap, body: &Bytes, wire: Wire, partner: &str) -> Result<Reply, TransportError> {
+    let wire = match media_type(headers) {
+        "application/json" => Wire::Json,
+        "application/x-protobuf" => Wire::Protobuf,
+        _ => wire,
+    };
+    let unreadable = |reason: String| TransportError::PeerAnswer { partner: partner.to_owned(), reason };
+    let outbound = match wire {
+        Wire::Json => of_json(body).map_err(|e| unreadable(e.to_string()))?,
+        Wire::Protobuf => ptp::Outbound::decode(body.clone()).map_err(|e| unreadable(e.to_string()))?.into(),
+    };
+    let Some(code) = Code::parse(&outbound.code) else {
+        return Err(TransportError::PeerCode { partner: partner.to_owned(), code: outbound.code });
+    };
+    // Cleaned in the one place where all texts are.
+    let message = Refusal::of_caller(code, outbound.message).message;
+    let redelivered = headers.contains_key(super::REDELIVERED);
+    let delivery = outbound.payload.filter(|_| code.is_success()).map(|payload| Delivery {
+        payload,
+        metadata: (!outbound.metadata.is_empty()).then(|| Arc::new(outbound.metadata)),
+        source: None,
+        redelivered,
+        lease: None,
+    });
+    Ok(Reply::Answer(Answer { code, message: message.into(), delivery }))
+}
+
+/// An answer in either encoding.
+struct Outbound {
+    code: String,
+    message: String,
+    metadata: Metadata,
+    payload: Option<Bytes>,
+}
+
+impl From<ptp::Outbound> for Outbound {
+    /// Protobuf cannot tell an empty message from none.
+    fn from(outbound: ptp::Outbound) -> Self {
+        let ptp::Outbound { metadata, payload, code, message } = outbound;
+        Self { code, message, metadata, payload: (!payload.is_empty()).then_some(payload) }
+    }
+}
+
+fn of_json(body: &[u8]) -> Result<Outbound, serde_json::Error> {
+    let outbound: json::Outbound<'_> = serde_json::from_slice(body)?;
+    Ok(Outbound {
+        code: outbound.code.unwrap_or_default().into_owned(),
+        message: outbound.message.or(outbound.msg).unwrap_or_default().into_owned(),
+        metadata: outbound.metadata.unwrap_or_default(),
+        payload: outbound.payload.or(outbound.content).map(|payload| payload.0),
+    })
 }

@@ -171,7 +171,9 @@ mod tests {
     #[test]
     fn timeouts_are_numbers_or_numeric_strings() {
         let timeout = |text: &str| members(&format!(r#"{{"timeout":{text}}}"#)).map(|m| m.timeout.and_then(|t| t.0));
-        for (text, expected) in [("700", Some(700)), ("\"700\"", Some(700)), ("7e2", Some(700)), ("0", None), ("-1", None)] {
+        for (text, expected) in
+            [("700", Some(700)), ("\"700\"", Some(700)), ("7e2", Some(700)), ("0", None), ("-1", None)]
+        {
             assert_eq!(timeout(text).unwrap(), expected.map(Duration::from_millis), "{text}");
         }
         assert!(timeout("\"soon\"").is_err() && timeout("[]").is_err());

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_push_waits_as_long_as_it_says_else_as_its_deadline_allows_else_as_is_set() {
-        let table = [(None, None, 10_000), (Some(50), None, 50), (None, Some(1_000), 950), (Some(9_000), Some(1_000), 950)];
+        let table =
+            [(None, None, 10_000), (Some(50), None, 50), (None, Some(1_000), 950), (Some(9_000), Some(1_000), 950)];
         for (named, limit, expected) in table {
             let patience = Patience::from_now(limit.map(ms));
             assert_eq!(patience.push(named.map(ms), ms(10_000)), patience.since + ms(expected), "{named:?} {limit:?}");

@@ -16,3 +16,14 @@ pub trait Peers: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Response<Body>, Refusal>> + Send;
 }
+
+impl Peers for mesh_network::Partners {
+    async fn send(
+        &self,
+        route: &Arc<Route>,
+        request: Request<Body>,
+        deadline: Instant,
+    ) -> Result<Response<Body>, Refusal> {
+        Ok(Self::send(self, route, request, deadline).await?)
+    }
+}

@@ -32,10 +32,7 @@ fn bytes(mut chunks: Chunks) -> Vec<u8> {
 fn json_tells_an_empty_message_from_none() {
     let text = |answer| String::from_utf8(bytes(Encoding::Json.write(&answer))).unwrap();
     assert_eq!(text(answer(None, &[])), r#"{"code":"E0000000000","message":"OK"}"#);
-    assert_eq!(
-        text(answer(Some(vec![]), &[])),
-        r#"{"payload":"","content":"","code":"E0000000000","message":"OK"}"#
-    );
+    assert_eq!(text(answer(Some(vec![]), &[])), r#"{"payload":"","content":"","code":"E0000000000","message":"OK"}"#);
     assert_eq!(
         text(answer(Some(b"hello".to_vec()), &[("k", "\"v")])),
         r#"{"metadata":{"k":"\"v"},"payload":"aGVsbG8=","content":"aGVsbG8=","code":"E0000000000","message":"OK"}"#
@@ -45,8 +42,7 @@ fn json_tells_an_empty_message_from_none() {
 #[test]
 fn osx_answers_carry_both_names_of_the_text() {
     let value: Value = serde_json::from_slice(&bytes(Encoding::Osx.write(&answer(Some(vec![1]), &[])))).unwrap();
-    let expected =
-        json!({"payload": "AQ==", "content": "AQ==", "code": "E0000000000", "message": "OK", "msg": "OK"});
+    let expected = json!({"payload": "AQ==", "content": "AQ==", "code": "E0000000000", "message": "OK", "msg": "OK"});
     assert_eq!(value, expected);
 }
 

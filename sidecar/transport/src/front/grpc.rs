@@ -1,0 +1,192 @@
+//! The gRPC front (PTP section 6): `PrivateTransferTransport` and `PrivateTransferProtocol`.
+//!
+//! Served on plain HTTP/2 messages and not through tonic's server, for two reasons: payloads go out from where they lie,
+//! and a message above our limit is answered with `E0000000413` in the code field (section 6.4) where a library would
+//! answer a bare status. Errors stand in `code`, with gRPC status 0.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use mesh_core::{Body, CallContext, Caller, Refusal};
+
+use super::{
+    Front, REDELIVERED,
+    body::AnswerBody,
+    call::{Answer, Patience, Reply},
+    decode::{self, Wire},
+    dialect::Dialect,
+    encode::Encoding,
+    exchange::Party,
+    frames::{Compression, FrameProblem, Frames},
+    op::Op,
+    peers::Peers,
+    query::Query,
+    stream,
+};
+use crate::TransportError;
+
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const STATUS_TEXT: HeaderName = HeaderName::from_static("grpc-message");
+
+/// Statuses of gRPC itself, for what is no call of ours at all.
+#[derive(Clone, Copy, Debug)]
+enum Status {
+    Unimplemented,
+    Internal,
+}
+
+impl<P: Peers> Front<P> {
+    /// Serves `/org.ppc.ptp.*` over gRPC.
+    pub async fn grpc(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        context: CallContext,
+        caller: Caller,
+    ) -> Response<Body> {
+        let patience = Patience::from_now(timeout(request.headers()));
+        let Some(op) = Op::of_grpc_path(request.uri().path()) else {
+            return only_status(Status::Unimplemented, "no such method");
+        };
+        let compression = match request.headers().get("grpc-encoding").map(HeaderValue::as_bytes) {
+            None | Some(b"identity") => Compression::None,
+            Some(b"gzip") => Compression::Gzip,
+            Some(_) => return only_status(Status::Unimplemented, "only gzip is decompressed here"),
+        };
+        let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
+        let frames = Frames::new(request.into_body(), compression, limit);
+        match self.exchange.admit(op, context, caller) {
+            Err(e) => self.answered(Refusal::from(e).into()),
+            Ok(party) if op == Op::Transport => stream::response(Arc::clone(self), frames, party, patience),
+            Ok(party) => self.unary(op, frames, party, patience).await,
+        }
+    }
+
+    async fn unary(&self, op: Op, mut frames: Frames, party: Party, patience: Patience) -> Response<Body> {
+        let message = match frames.next().await {
+            Ok(Some(message)) => message,
+            Ok(None) => return only_status(Status::Internal, "a call needs a message"),
+            Err(FrameProblem::Unannounced) => {
+                return only_status(Status::Internal, "a compressed message without grpc-encoding");
+            }
+            Err(problem) => return self.answered(self.refusal(&problem).into()),
+        };
+        let reply = if op == Op::Invoke {
+            self.unwrapped(&message, Wire::Protobuf, party, patience).await
+        } else {
+            match decode::call(op, Dialect::Protobuf, &party.context, &Query::default(), &message) {
+                Ok((call, _)) => self.exchange.run(call, Wire::Protobuf, &party, patience).await,
+                Err(text) => Err(TransportError::Malformed(text).into()),
+            }
+        };
+        self.answered(settled(reply))
+    }
+
+    pub(super) fn refusal(&self, problem: &FrameProblem) -> Refusal {
+        match problem {
+            FrameProblem::TooLarge => {
+                let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
+                TransportError::BodyTooLarge { limit }.into()
+            }
+            FrameProblem::Broken(reason) => TransportError::Malformed(reason.clone()).into(),
+            FrameProblem::Unannounced => TransportError::Codec { reason: "grpc-encoding is missing".into() }.into(),
+            FrameProblem::Codec(reason) => TransportError::Codec { reason: reason.clone() }.into(),
+        }
+    }
+
+    fn answered(&self, answer: Answer) -> Response<Body> {
+        self.count(&answer);
+        let chunks = Encoding::Grpc.write(&answer);
+        let redelivered = answer.delivery.as_ref().is_some_and(|delivery| delivery.redelivered);
+        let lease = answer.delivery.and_then(|delivery| delivery.lease);
+        let mut response = head(AnswerBody::of(chunks, Some(success()), lease));
+        if redelivered {
+            response.headers_mut().insert(REDELIVERED, HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
+
+/// The answer of a call, whatever it came to: over gRPC an HTTP status of the partner is a code.
+pub(super) fn settled(reply: Result<Reply, Refusal>) -> Answer {
+    match reply {
+        Ok(Reply::Answer(answer)) => answer,
+        Ok(Reply::PassedOn { status, .. }) => {
+            let e = TransportError::PeerStatus { partner: "the partner".into(), status: status.as_u16() };
+            Refusal::from(e).into()
+        }
+        Err(refusal) => refusal.into(),
+    }
+}
+
+/// The head of a gRPC answer.
+pub(super) fn head(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, Encoding::Grpc.content_type());
+    response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static("gzip,identity"));
+    response
+}
+
+/// The trailers of a call that went well as far as gRPC is concerned.
+pub(super) fn success() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(STATUS, HeaderValue::from_static("0"));
+    trailers
+}
+
+fn only_status(status: Status, text: &'static str) -> Response<Body> {
+    let number = match status {
+        Status::Unimplemented => "12",
+        Status::Internal => "13",
+    };
+    let mut response = head(Body::Empty);
+    response.headers_mut().insert(STATUS, HeaderValue::from_static(number));
+    response.headers_mut().insert(STATUS_TEXT, HeaderValue::from_static(text));
+    response
+}
+
+/// Reads `grpc-timeout`: up to eight digits and a unit. One that cannot be read counts as absent.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_read_in_all_units() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_str(text).unwrap());
+            timeout(&headers).map(|limit| limit.as_nanos())
+        };
+        let table = [
+            ("1H", Some(3_600_000_000_000)),
+            ("2M", Some(120_000_000_000)),
+            ("10S", Some(10_000_000_000)),
+            ("700m", Some(700_000_000)),
+            ("5u", Some(5_000)),
+            ("9n", Some(9)),
+            ("99999999H", Some(99_999_999 * 3_600_000_000_000)),
+            ("999999999S", None),
+            ("S", None),
+            ("", None),
+            ("10", None),
+            ("-1S", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+}

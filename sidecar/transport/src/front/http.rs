@@ -1,0 +1,214 @@
+//! The HTTP front (PTP sections 3 and 13.2): read, one call, write.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use mesh_core::{Body, CallContext, Caller, Refusal, Topic};
+
+use super::{
+    Front, REDELIVERED,
+    body::AnswerBody,
+    call::{Answer, Patience, Reply},
+    decode::{self, Wire},
+    dialect::{Dialect, Signs, media_type},
+    encode::Encoding,
+    exchange::Party,
+    intake::{self, Unread},
+    op::Op,
+    peers::Peers,
+    query::Query,
+};
+use crate::{Metadata, TransportError};
+
+/// What is not served, and in which way it is answered.
+enum Failure {
+    /// In the protocol's own form.
+    Refused(Refusal, Encoding),
+    /// A body that cannot be told or bound at all: HTTP 400 (PTP section 13.2).
+    Unbindable(&'static str),
+    /// A body above the limit: refused without reading what is left of it.
+    TooLarge(Refusal, Encoding),
+}
+
+/// A request with its body.
+struct Arrived {
+    op: Op,
+    post: bool,
+    headers: http::HeaderMap,
+    query: Query,
+    body: Bytes,
+}
+
+impl<P: Peers> Front<P> {
+    /// Serves `chan/*` over HTTP.
+    pub async fn http(&self, op: Op, request: Request<Body>, context: CallContext, caller: Caller) -> Response<Body> {
+        let patience = Patience::from_now(None);
+        if !matches!(*request.method(), Method::GET | Method::POST) {
+            return method_not_allowed();
+        }
+        match self.serve(op, request, context, caller, patience).await {
+            Ok((reply, encoding)) => self.write(reply, encoding),
+            Err(Failure::Refused(refusal, encoding)) => self.write(Reply::Answer(refusal.into()), encoding),
+            Err(Failure::Unbindable(text)) => plain(StatusCode::BAD_REQUEST, text),
+            Err(Failure::TooLarge(refusal, encoding)) => {
+                let mut response = self.write(Reply::Answer(refusal.into()), encoding);
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                response
+            }
+        }
+    }
+
+    async fn serve(
+        &self,
+        op: Op,
+        request: Request<Body>,
+        context: CallContext,
+        caller: Caller,
+        patience: Patience,
+    ) -> Result<(Reply, Encoding), Failure> {
+        let (head, body) = request.into_parts();
+        let guess =
+            if media_type(&head.headers) == "application/x-protobuf" { Encoding::Protobuf } else { Encoding::Json };
+        let refused = |e: TransportError| Failure::Refused(e.into(), guess);
+        let party = self.exchange.admit(op, context, caller).map_err(refused)?;
+        let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
+        let body = intake::read(body, limit).await.map_err(|unread| match unread {
+            Unread::TooLarge => Failure::TooLarge(TransportError::BodyTooLarge { limit }.into(), guess),
+            Unread::Broken(reason) => refused(TransportError::Malformed(format!("the body broke off: {reason}"))),
+        })?;
+        let query = Query::read(head.uri.query().unwrap_or_default().as_bytes());
+        let arrived = Arrived { op, post: head.method == Method::POST, headers: head.headers, query, body };
+        match arrived.dialect(&party.context) {
+            Dialect::Unknown => Err(Failure::Unbindable(
+                "the body is of no dialect that is spoken here: send application/json or application/x-protobuf",
+            )),
+            Dialect::Kuscia => Err(Failure::Unbindable(
+                "this is the Kuscia dialect, which this version does not serve: send application/json or application/x-protobuf",
+            )),
+            dialect if op.is_wrapper() => self.wrapped(&arrived, dialect, party, patience).await,
+            dialect => self.plain(&arrived, dialect, &party, patience).await,
+        }
+    }
+
+    async fn plain(
+        &self,
+        arrived: &Arrived,
+        dialect: Dialect,
+        party: &Party,
+        patience: Patience,
+    ) -> Result<(Reply, Encoding), Failure> {
+        let (call, encoding) = decode::call(arrived.op, dialect, &party.context, &arrived.query, &arrived.body)
+            .map_err(|text| Failure::Refused(TransportError::Malformed(text).into(), dialect.encoding()))?;
+        let reply = self.exchange.run(call, dialect.wire(), party, patience).await;
+        let reply = reply.map_err(|refusal| Failure::Refused(refusal, encoding))?;
+        let timed_out = encoding == Encoding::Osx && arrived.op == Op::Pop && reply.is_empty();
+        Ok((if timed_out { Reply::Answer(Answer::timed_out()) } else { reply }, encoding))
+    }
+
+    async fn wrapped(
+        &self,
+        arrived: &Arrived,
+        dialect: Dialect,
+        party: Party,
+        patience: Patience,
+    ) -> Result<(Reply, Encoding), Failure> {
+        let encoding = dialect.encoding();
+        let reply = self.unwrapped(&arrived.body, dialect.wire(), party, patience).await;
+        Ok((reply.map_err(|refusal| Failure::Refused(refusal, encoding))?, encoding))
+    }
+
+    /// Takes an `Inbound` apart and serves the operation within (PTP sections 3.1 and 6.1).
+    pub(super) async fn unwrapped(
+        &self,
+        body: &Bytes,
+        wire: Wire,
+        mut party: Party,
+        patience: Patience,
+    ) -> Result<Reply, Refusal> {
+        let wrapped = decode::wrapped(wire, body).map_err(TransportError::Malformed)?;
+        take_over(&wrapped.metadata, &mut party.context);
+        let uri = party.context.uri.as_deref().unwrap_or_default();
+        let op =
+            Op::of_uri(uri).ok_or_else(|| TransportError::NoSuchUri { path: super::op::path_of(uri).to_owned() })?;
+        let call = decode::inner(op, wire, &party.context, &wrapped.inner)
+            .map_err(|reason| TransportError::Inner { what: op.name(), reason })?;
+        self.exchange.run(call, wire, &party, patience).await
+    }
+
+    /// Writes an answer, and counts a refusal.
+    fn write(&self, reply: Reply, encoding: Encoding) -> Response<Body> {
+        let answer = match reply {
+            Reply::Answer(answer) => answer,
+            Reply::PassedOn { status, text } => {
+                let mut response = Response::new(Body::from(text));
+                *response.status_mut() = status;
+                return response;
+            }
+        };
+        self.count(&answer);
+        let chunks = encoding.write(&answer);
+        let redelivered = answer.delivery.as_ref().is_some_and(|delivery| delivery.redelivered);
+        let lease = answer.delivery.and_then(|delivery| delivery.lease);
+        let mut response = Response::new(AnswerBody::of(chunks, None, lease));
+        response.headers_mut().insert(header::CONTENT_TYPE, encoding.content_type());
+        if redelivered {
+            response.headers_mut().insert(REDELIVERED, HeaderValue::from_static("true"));
+        }
+        response
+    }
+
+    pub(super) fn count(&self, answer: &Answer) {
+        if !answer.code.is_success() {
+            self.exchange.channels.refused(answer.code);
+        }
+    }
+}
+
+/// A message of a wrapped call may name its uri, session, topic and timeout itself; that wins over the call's (PTP section
+/// 6.1). Who calls is not for it to say.
+fn take_over(metadata: &Metadata, context: &mut CallContext) {
+    let value = |name: &str| metadata.get(name).filter(|value| !value.is_empty());
+    if let Some(uri) = value("x-ptp-uri") {
+        context.uri = Some(uri.clone());
+    }
+    if let Some(session) = value("x-ptp-session-id") {
+        context.session = mesh_core::SessionId::new(session);
+        context.has_session = true;
+    }
+    if let Some(topic) = value("x-ptp-topic") {
+        context.topic = Some(Topic::new(topic));
+    }
+}
+
+impl Arrived {
+    fn dialect(&self, context: &CallContext) -> Dialect {
+        let Self { op, post, headers, query, body } = self;
+        Signs { op: *op, post: *post, headers, context, query, body }.dialect()
+    }
+}
+
+impl Dialect {
+    fn wire(self) -> Wire {
+        if self == Self::Protobuf { Wire::Protobuf } else { Wire::Json }
+    }
+
+    fn encoding(self) -> Encoding {
+        match self {
+            Self::Protobuf => Encoding::Protobuf,
+            Self::Osx => Encoding::Osx,
+            Self::Json | Self::Bare | Self::Form | Self::Kuscia | Self::Unknown => Encoding::Json,
+        }
+    }
+}
+
+fn method_not_allowed() -> Response<Body> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "GET and POST are served here");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+    response
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

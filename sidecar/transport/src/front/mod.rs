@@ -1,0 +1,50 @@
+//! The fronts of the channels: HTTP in its dialects, and gRPC. They decode, make one call, and encode.
+//!
+//! `dialect` tells what a request speaks, `decode` and `encode` are its two ends, `exchange` is the service in between
+//! that serves a call here or passes it on by `hop`.
+
+mod admission;
+mod body;
+mod call;
+mod chunks;
+mod decode;
+mod dialect;
+mod encode;
+mod exchange;
+mod frames;
+mod grpc;
+mod hop;
+mod http;
+mod intake;
+mod json;
+mod message_id;
+mod op;
+mod patience;
+mod peers;
+mod query;
+mod stream;
+
+use std::sync::Arc;
+
+use mesh_core::Live;
+
+use self::exchange::Exchange;
+pub use self::{op::Op, peers::Peers};
+use crate::Channels;
+
+/// Says that a message was given out before (PTP section 8.4). Lower case, as header names are kept.
+const REDELIVERED: &str = "x-ptp-redelivered";
+
+/// The fronts of the channels. `P` carries calls to partners.
+#[derive(Debug)]
+pub struct Front<P> {
+    exchange: Exchange<P>,
+}
+
+impl<P: Peers> Front<P> {
+    /// The fronts of `channels`.
+    #[must_use]
+    pub fn new(channels: Arc<Channels>, peers: Arc<P>, live: Arc<Live>) -> Arc<Self> {
+        Arc::new(Self { exchange: Exchange::new(channels, live, peers) })
+    }
+}

@@ -1,0 +1,7 @@
+//! The channels from outside: requests to status, headers and body, over the fronts as the program calls them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+#![cfg(not(feature = "shuttle"))]
+
+mod contract;
+mod node;

@@ -7,7 +7,7 @@ use http::{
     header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
-use mesh_core::Caller;
+use mesh_core::{Caller, InstId, NodeId};
 
 use crate::{Address, RegistryError};
 
@@ -62,18 +62,25 @@ pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE) && names(UPGRADE, "websocket") && names(CONNECTION, "upgrade")
 }
 
-/// Writes down who the caller was proven to be. A partner's claim is replaced, in all four spellings; what a local
-/// application or a member claims is kept (design section 4).
+/// Writes down who the caller was proven to be. A partner's claim is replaced; what a local application or a member
+/// claims is kept (design section 4).
 pub(crate) fn set_identity(headers: &mut HeaderMap, caller: &Caller) -> Result<(), RegistryError> {
-    let Some(route) = caller.partner() else { return Ok(()) };
+    match caller.partner() {
+        Some(route) => set_source(headers, &route.node_id, route.inst_id.as_ref()),
+        None => Ok(()),
+    }
+}
+
+/// Replaces the source ids, in all four spellings.
+pub(crate) fn set_source(headers: &mut HeaderMap, node: &NodeId, inst: Option<&InstId>) -> Result<(), RegistryError> {
     let claims: Vec<HeaderName> = headers.keys().filter(|name| is_source_claim(name)).cloned().collect();
     for name in claims {
         headers.remove(name);
     }
     let value =
-        |id: &str| HeaderValue::from_str(id).map_err(|_| RegistryError::Request("the partner's id is no header"));
-    headers.insert(SOURCE_NODE, value(route.node_id.as_str())?);
-    if let Some(inst) = &route.inst_id {
+        |id: &str| HeaderValue::from_str(id).map_err(|_| RegistryError::Request("a node's id is no header value"));
+    headers.insert(SOURCE_NODE, value(node.as_str())?);
+    if let Some(inst) = inst {
         headers.insert(SOURCE_INST, value(inst.as_str())?);
     }
     Ok(())

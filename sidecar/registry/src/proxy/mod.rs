@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crds::ServiceProto;
 use http::{Method, Request, Response};
-use mesh_core::{Body, CallContext, Caller, Drained, Live, Refusal, Route};
+use mesh_core::{Body, CallContext, Caller, Drained, Live, Node, Refusal, Route};
 use mesh_network::{
     Partners,
     route::{self, Target},
@@ -58,7 +58,7 @@ impl Proxy {
         // the same urn must be able to call each other's (PTP decision D2).
         let answer = match route::target(&snapshot, context) {
             Err(error) => Err(error.into()),
-            Ok(Target::Remote(route)) => self.relay(request, context, caller, &route).await,
+            Ok(Target::Remote(route)) => self.relay(request, context, caller, &route, &snapshot.node).await,
             Ok(Target::Local) => match self.local(request, context, caller, to_grpc).await {
                 Ok(answer) => Ok(answer?),
                 Err(refusal) => Err(refusal),
@@ -76,6 +76,7 @@ impl Proxy {
         context: &CallContext,
         caller: &Caller,
         route: &Arc<Route>,
+        own: &Node,
     ) -> Result<Response<Body>, Refusal> {
         if let Some(from) = caller.partner() {
             let text = format!("{} may call services of this node, and none of {}", from.node_id, route.node_id);
@@ -85,7 +86,7 @@ impl Proxy {
             let text = "a WebSocket does not pass between nodes: call the service by HTTP or gRPC";
             return Err(RegistryError::Request(text).into());
         }
-        let answer = relay::send(&self.partners, route, request, context).await?;
+        let answer = relay::send(&self.partners, route, request, context, own).await?;
         self.metrics.count(Outcome::Relayed);
         Ok(answer)
     }

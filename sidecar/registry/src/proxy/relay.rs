@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response, header::TE};
-use mesh_core::{Body, CallContext, Refusal, Route};
+use mesh_core::{Body, CallContext, Node, Refusal, Route};
 use mesh_network::Partners;
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ use super::headers;
 /// silent. An hour is beyond any timeout seen in an SDK.
 const SILENCE: Duration = Duration::from_secs(3600);
 
-/// Sends the request over the route.
+/// Sends the request over the route, in the name of our node `own`.
 ///
 /// # Errors
 /// What `Partners::send` refuses.
@@ -23,6 +23,7 @@ pub(crate) async fn send(
     route: &Arc<Route>,
     mut request: Request<Body>,
     context: &CallContext,
+    own: &Node,
 ) -> Result<Response<Body>, Refusal> {
     let deadline = Instant::now() + context.timeout.or_else(|| grpc_timeout(request.headers())).unwrap_or(SILENCE);
     let trailers = headers::takes_trailers(request.headers());
@@ -30,6 +31,8 @@ pub(crate) async fn send(
     if trailers {
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
     }
+    // The partner refuses any source but the one that our certificate proves.
+    headers::set_source(request.headers_mut(), &own.node_id, Some(&own.inst_id))?;
     let mut answer = partners.send(route, request, deadline).await?;
     headers::strip_hop_by_hop(answer.headers_mut());
     Ok(answer)

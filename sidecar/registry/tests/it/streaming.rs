@@ -218,3 +218,20 @@ async fn sixty_kilobytes_of_headers_pass() {
     assert_eq!(status, StatusCode::OK);
     assert!(text.contains(&large));
 }
+
+#[tokio::test]
+async fn a_service_that_closes_after_each_answer_without_saying_so_loses_no_call() {
+    let node = node();
+    let service = raw_service(|mut stream| async move {
+        read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    })
+    .await;
+    node.register("1", &service.to_string(), json!({})).await;
+    let front = node.listen(Caller::Local).await;
+    for _ in 0..50 {
+        assert_eq!(get(front, "/serving", &[]).await, (StatusCode::OK, "ok".into()));
+        // Time for the close to arrive; one that crosses a request on its way cannot be told from a lost call.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

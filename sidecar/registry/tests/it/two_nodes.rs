@@ -57,11 +57,12 @@ const TO_B: (&str, &str) = ("x-ptp-target-node-id", "LX0000010000270");
 async fn a_service_at_the_partner_is_called_by_its_path_and_the_partners_id() {
     let (_here, there, port) = two().await;
     there.register("1", &echo().await.to_string(), json!({})).await;
-    let (status, text) = get(port, "/serving/models?x=1", &[TO_B, ("x-mine", "kept")]).await;
+    let claim = ("mesh-from-node-id", "LX0000019999999");
+    let (status, text) = get(port, "/serving/models?x=1", &[TO_B, claim, ("x-mine", "kept")]).await;
     assert_eq!(status, StatusCode::OK, "{text}");
     assert!(text.starts_with("GET /serving/models?x=1\n") && text.contains("x-mine: kept\n"), "{text}");
-    // Who calls is what B's handshake proved.
-    assert!(text.contains("x-ptp-source-node-id: LX0000010000280\n"), "{text}");
+    // Who calls is what B's handshake proved, whatever the application said of itself.
+    assert!(text.contains("x-ptp-source-node-id: LX0000010000280\n") && !text.contains("9999"), "{text}");
 }
 
 #[tokio::test]

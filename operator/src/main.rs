@@ -6,4 +6,6 @@ mod cluster;
 mod lease;
 mod metrics;
 
+mod node;
+
 fn main() {}

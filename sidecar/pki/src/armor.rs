@@ -80,7 +80,7 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> String {
 }
 
 /// Writes one certificate.
-pub(crate) fn encode_certificate(der: &[u8]) -> String {
+pub fn encode_certificate(der: &[u8]) -> String {
     encode("CERTIFICATE", der)
 }
 

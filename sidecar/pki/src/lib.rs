@@ -34,7 +34,7 @@ mod secret;
 mod trust;
 mod verdict;
 
-pub use armor::{parse_certificates, parse_key};
+pub use armor::{encode_certificate, parse_certificates, parse_key};
 pub use error::{PkiError, PkiErrorKind};
 pub use identity::{Identity, node_dns_name};
 pub use info::CertificateInfo;

@@ -1,0 +1,179 @@
+//! The files of a node's snapshot (`crds::snapshot`), from what was judged good.
+//!
+//! The same input gives the same bytes: certificates are made only where the old ones no longer do, and then they are
+//! handed back to be kept.
+
+mod files;
+mod leaf;
+mod parts;
+
+use std::time::{Duration, SystemTime};
+
+use crds::snapshot::{CA_CRT, NODE, NodeConfig, TLS_CRT, TLS_KEY, registrations_file, routes_file};
+use kube::ResourceExt;
+use mesh_pki::{Algorithm, Identity, Pair, Root};
+
+pub(crate) use files::{Files, Place, hex};
+pub(crate) use leaf::Leaf;
+
+use super::{
+    Problem,
+    validate::{Credentials, Judged, Judgement, ValidNode, ValidRoute},
+};
+
+/// The life of an issued root: the reference's 100 years (PTP section 12.3). Partners take it over by hand, and nothing
+/// rolls it for them.
+const ROOT_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Client pairs share one Secret with the node's own: what the limit of 1 MiB leaves them.
+const PAIRS_MAX: usize = 900 * 1024;
+
+/// A node, ready to be written.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The snapshot.
+    pub(crate) files: Files,
+    /// Its sha256, as the sidecar shows it: that of the manifest.
+    pub(crate) hash: String,
+    /// A root that was made now. It must be kept before anything else is written.
+    pub(crate) new_root: Option<Pair>,
+    /// What partners are to trust: the content of ConfigMap `<name>-root`.
+    pub(crate) roots_pem: String,
+    /// The node's leaf.
+    pub(crate) leaf: Leaf,
+    /// Routes and registrations for which there was no room, by name.
+    pub(crate) left_out: Vec<(String, Problem)>,
+    /// When to build again, because of time alone.
+    pub(crate) due: Option<SystemTime>,
+}
+
+/// Builds the node at `now`; `None` when it was refused.
+///
+/// # Errors
+/// Certificates that cannot be made.
+pub(crate) fn node(judgement: &Judgement, now: SystemTime) -> Result<Option<Built>, Problem> {
+    let Ok(valid) = &judgement.node else { return Ok(None) };
+    let (new_root, leaf, roots_pem) = certificates(valid, now)?;
+    let mut left_out = Vec::new();
+    let mut files = Files::default();
+    add_routes(&mut files, &judgement.routes, &mut left_out)?;
+    add_registrations(&mut files, judgement, &mut left_out)?;
+    files.add_text(NODE, &json(&node_config(valid))?);
+    files.add_text(CA_CRT, &roots_pem);
+    files.add_text(TLS_CRT, &leaf.pair.chain_pem);
+    files.add_text(TLS_KEY, leaf.pair.key.expose());
+    let namespace = valid.node.namespace().unwrap_or_else(|| "default".into());
+    let hash = files.seal(namespace, valid.node.name_any()).map_err(|e| unwritable(&e))?;
+    let due = [leaf.due, judgement.turns].into_iter().flatten().min();
+    Ok(Some(Built { files, hash, new_root, roots_pem, leaf, left_out, due }))
+}
+
+/// Makes the root of a node that has none. `render` calls it for all nodes before it builds any.
+///
+/// # Errors
+/// Names that cannot stand in a certificate, or a machine without randomness.
+pub(crate) fn new_root(spec: &crds::MeshNodeSpec, now: SystemTime) -> Result<Root, Problem> {
+    Root::generate(&identity(spec), algorithm(spec), ROOT_LIFETIME, now).map_err(Problem::NotIssued)
+}
+
+fn certificates(valid: &ValidNode, now: SystemTime) -> Result<(Option<Pair>, Leaf, String), Problem> {
+    let spec = &valid.node.spec;
+    let issue = |root: &Root| leaf::settle(spec, root, valid.leaf.as_ref(), now).map_err(Problem::NotIssued);
+    Ok(match &valid.credentials {
+        Credentials::Issued(Some(root)) => (None, issue(root)?, root.certificate_pem().to_owned()),
+        Credentials::Issued(None) => {
+            let root = new_root(spec, now)?;
+            (Some(pair_of(&root)), issue(&root)?, root.certificate_pem().to_owned())
+        }
+        Credentials::Root { root, roots_pem } => (None, issue(root)?, roots_pem.clone()),
+        Credentials::Leaf { pair, roots_pem } => (None, Leaf::brought(pair.clone()), roots_pem.clone()),
+    })
+}
+
+/// A root as it is kept.
+pub(crate) fn pair_of(root: &Root) -> Pair {
+    Pair { chain_pem: root.certificate_pem().to_owned(), key: root.key().clone() }
+}
+
+fn add_routes(
+    files: &mut Files,
+    routes: &[Judged<ValidRoute>],
+    left_out: &mut Vec<(String, Problem)>,
+) -> Result<(), Problem> {
+    let (mut items, mut pairs) = (Vec::new(), 0);
+    for route in routes.iter().filter_map(|route| route.accepted.as_ref()) {
+        let name = &route.config.name;
+        if let Some(pair) = &route.client_pair {
+            pairs += pair.chain_pem.len() + pair.key.expose().len();
+            if pairs > PAIRS_MAX {
+                let problem = Problem::TooMany { what: "the client certificate", limit: "900 KiB of them" };
+                left_out.push((name.clone(), problem));
+                continue;
+            }
+            files.add_text(&format!("client-{name}.crt"), &pair.chain_pem);
+            files.add_text(&format!("client-{name}.key"), pair.key.expose());
+        }
+        items.push((name.clone(), json(&route.config)?));
+    }
+    add_parts(files, items, "the route", routes_file, left_out);
+    Ok(())
+}
+
+fn add_registrations(
+    files: &mut Files,
+    judgement: &Judgement,
+    left_out: &mut Vec<(String, Problem)>,
+) -> Result<(), Problem> {
+    let accepted = judgement.registrations.iter().filter_map(|registration| registration.accepted.as_ref());
+    let items = accepted.map(|config| Ok((config.resource.clone(), json(config)?))).collect::<Result<_, _>>()?;
+    add_parts(files, items, "the registration", registrations_file, left_out);
+    Ok(())
+}
+
+fn add_parts(
+    files: &mut Files,
+    items: Vec<(String, String)>,
+    what: &'static str,
+    file: fn(usize) -> String,
+    left_out: &mut Vec<(String, Problem)>,
+) {
+    let split = parts::split(items);
+    for (n, text) in split.parts {
+        files.add_text(&file(n), &text);
+    }
+    let problem = Problem::TooMany { what, limit: parts::LIMIT };
+    left_out.extend(split.left_out.into_iter().map(|name| (name, problem.clone())));
+}
+
+fn node_config(valid: &ValidNode) -> NodeConfig {
+    let spec = &valid.node.spec;
+    NodeConfig {
+        node_id: spec.node_id.clone(),
+        inst_id: spec.inst_id.clone(),
+        display_name: spec.display_name.clone(),
+        address: spec.address.clone(),
+        transport: spec.transport.clone(),
+        registry: spec.registry.clone(),
+    }
+}
+
+fn identity(spec: &crds::MeshNodeSpec) -> Identity {
+    let name = if spec.display_name.is_empty() { &spec.inst_id } else { &spec.display_name };
+    Identity { node_id: spec.node_id.clone(), name: name.clone() }
+}
+
+fn algorithm(spec: &crds::MeshNodeSpec) -> Algorithm {
+    match spec.certificates.algorithm {
+        crds::KeyAlgorithm::EcdsaP256 => Algorithm::EcdsaP256,
+        crds::KeyAlgorithm::Rsa2048 => Algorithm::Rsa2048,
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Problem> {
+    serde_json::to_string(value).map_err(|e| unwritable(&e))
+}
+
+/// Our own types always have a form in JSON; should one not, it is said and not hidden.
+fn unwritable(error: &serde_json::Error) -> Problem {
+    Problem::Unwritable(error.to_string())
+}

@@ -1,0 +1,92 @@
+//! What dereference brings: a node's resources and everything that they refer to by name.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+use crds::{MeshNode, MeshRoute, MeshRouteSpec, ServiceRegistration};
+use mesh_pki::Pair;
+
+/// Everything that decides about a node's configuration. All of one namespace, but for the issued root.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// The node.
+    pub(crate) node: Arc<MeshNode>,
+    /// The routes whose `nodeRef` is this node, in any order.
+    pub(crate) routes: Vec<Arc<MeshRoute>>,
+    /// The registrations whose `nodeRef` is this node, in any order.
+    pub(crate) registrations: Vec<Arc<ServiceRegistration>>,
+    /// The Secrets that exist of those that [`references`] names.
+    pub(crate) secrets: BTreeMap<String, Keys>,
+    /// The ConfigMaps that exist of those that [`references`] names.
+    pub(crate) config_maps: BTreeMap<String, BTreeMap<String, String>>,
+    /// The root that was issued for this node before.
+    pub(crate) root: Option<Pair>,
+    /// The leaf that was written last.
+    pub(crate) leaf: Option<Pair>,
+}
+
+/// The content of a Secret. `Debug` names the keys and shows no value.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Keys(pub(crate) BTreeMap<String, Vec<u8>>);
+
+impl Keys {
+    /// The value of a key as text; `None` when it is absent, empty or no text.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|bytes| std::str::from_utf8(bytes).ok()).filter(|text| !text.trim().is_empty())
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// The objects that resources refer to, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct References {
+    /// Names of Secrets.
+    pub(crate) secrets: BTreeSet<String>,
+    /// Names of ConfigMaps.
+    pub(crate) config_maps: BTreeSet<String>,
+}
+
+/// What to fetch for a node and its routes.
+pub(crate) fn references<'r>(node: &MeshNode, routes: impl IntoIterator<Item = &'r MeshRouteSpec>) -> References {
+    let certificates = &node.spec.certificates;
+    let own = [&certificates.root_secret_ref, &certificates.leaf_secret_ref];
+    let mut found = References::default();
+    found.secrets.extend(own.into_iter().flatten().map(|secret| secret.name.clone()));
+    for route in routes {
+        found.secrets.extend(route.client_certificate_secret_ref.iter().map(|secret| secret.name.clone()));
+        found.config_maps.extend(route.trust.config_map_ref.iter().map(|map| map.name.clone()));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::sample;
+
+    #[test]
+    fn every_secret_and_config_map_is_named_once() {
+        let mut node = sample::node("bank-a", "LX1");
+        node.spec.certificates.root_secret_ref = Some(crds::LocalRef { name: "root".into() });
+        let mut route = sample::route("b", "bank-a", "LX2", &[]);
+        route.spec.trust.config_map_ref = Some(crds::ConfigMapKeyRef { name: "b-root".into(), key: "ca.crt".into() });
+        route.spec.client_certificate_secret_ref = Some(crds::LocalRef { name: "root".into() });
+        let found = references(&node, [&route.spec, &route.spec]);
+        assert_eq!(found.secrets.into_iter().collect::<Vec<_>>(), ["root"]);
+        assert_eq!(found.config_maps.into_iter().collect::<Vec<_>>(), ["b-root"]);
+    }
+
+    #[test]
+    fn a_secret_is_shown_without_its_values() {
+        let keys = Keys(BTreeMap::from([("tls.key".to_owned(), b"hidden".to_vec())]));
+        assert_eq!(format!("{keys:?}"), r#"{"tls.key"}"#);
+    }
+}

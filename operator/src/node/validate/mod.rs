@@ -1,0 +1,118 @@
+//! Which of what was found is good: the node and its credentials, each route, each registration.
+//!
+//! A bad resource harms no other: it is left out with its problems, and the rest goes on.
+
+mod credentials;
+mod peers;
+mod registrations;
+mod roots;
+mod routes;
+
+use std::{sync::Arc, time::SystemTime};
+
+use crds::{MeshNode, snapshot::RegistrationConfig};
+use kube::ResourceExt;
+
+pub(crate) use credentials::{Credentials, credentials, published_roots};
+pub(crate) use routes::ValidRoute;
+
+use super::{Found, Problem};
+
+/// The verdict about all of a node's resources.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    /// The node itself; nothing is built when it is refused.
+    pub(crate) node: Result<ValidNode, Vec<Problem>>,
+    /// What does not keep the node from running.
+    pub(crate) remarks: Vec<Problem>,
+    /// The routes, by name.
+    pub(crate) routes: Vec<Judged<ValidRoute>>,
+    /// The registrations, by name.
+    pub(crate) registrations: Vec<Judged<RegistrationConfig>>,
+    /// When time alone changes the verdict next: a root or route that begins or ends.
+    pub(crate) turns: Option<SystemTime>,
+}
+
+/// A node that can be built.
+#[derive(Debug)]
+pub(crate) struct ValidNode {
+    /// The resource.
+    pub(crate) node: Arc<MeshNode>,
+    /// What it proves itself with.
+    pub(crate) credentials: Credentials,
+    /// The leaf that was written last, to be kept while it is good.
+    pub(crate) leaf: Option<mesh_pki::Pair>,
+}
+
+/// The verdict about one resource.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged<T> {
+    /// The resource's name.
+    pub(crate) name: String,
+    /// What goes into the configuration; `None` when the resource is refused.
+    pub(crate) accepted: Option<T>,
+    /// Why it is refused; or, when it is accepted, what people should know.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Judges everything at `now`.
+pub(crate) fn all(found: &Found, now: SystemTime) -> Judgement {
+    let mut turns = Turns { now, next: None };
+    let (node, remarks) = node(found, &mut turns);
+    let routes = routes::all(found, &mut turns);
+    let registrations = registrations::all(found);
+    Judgement { node, remarks, routes, registrations, turns: turns.next }
+}
+
+fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, Vec<Problem>) {
+    let mut remarks = not_yet(&found.node);
+    if let Err(violations) = crds::validate::node(&found.node.spec) {
+        return (Err(vec![Problem::Invalid(violations)]), remarks);
+    }
+    let credentials = credentials(&found.node.spec, &found.secrets, found.root.as_ref(), turns, &mut remarks);
+    let node = credentials.map_err(|problem| vec![problem]).map(|credentials| ValidNode {
+        node: Arc::clone(&found.node),
+        credentials,
+        leaf: found.leaf.clone(),
+    });
+    (node, remarks)
+}
+
+/// The sections that are accepted and not acted on (they come with the rooms that they configure).
+fn not_yet(node: &MeshNode) -> Vec<Problem> {
+    let spec = &node.spec;
+    let sections = [
+        ("spec.grid", spec.grid.is_some()),
+        ("spec.tunnel", spec.tunnel.is_some()),
+        ("spec.directory", spec.directory.is_some()),
+        ("spec.backplane", spec.backplane.is_some()),
+    ];
+    let given = sections.into_iter().filter(|(_, given)| *given);
+    given.map(|(field, _)| Problem::NotYet { field, remedy: "leave it, and update later" }).collect()
+}
+
+/// Collects the next moment at which time alone changes something.
+pub(crate) struct Turns {
+    pub(crate) now: SystemTime,
+    pub(crate) next: Option<SystemTime>,
+}
+
+impl Turns {
+    /// Something changes at `at`, if that lies ahead.
+    pub(crate) fn at(&mut self, at: SystemTime) {
+        if at > self.now {
+            self.next = Some(self.next.map_or(at, |next| next.min(at)));
+        }
+    }
+}
+
+/// Older first, then by name: who came first holds what only one can have.
+fn oldest_first<R: ResourceExt>(resources: &[Arc<R>]) -> Vec<&Arc<R>> {
+    let mut sorted: Vec<_> = resources.iter().collect();
+    sorted.sort_by_cached_key(|resource| {
+        let created = resource.creation_timestamp().map(|time| time.0);
+        // What has no time yet was never at an API server: it comes after what was.
+        (created.is_none(), created, resource.name_any())
+    });
+    sorted
+}

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crds::Peek;
 use mesh_core::{Code, Live, NodeId, Route, SessionId, Topic};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 pub use self::delivery::{Delivery, Lease};
 use self::{
@@ -43,6 +44,7 @@ pub struct Channels {
     shards: Shards,
     lines: Lines,
     pub(crate) metrics: Metrics,
+    ending: CancellationToken,
 }
 
 /// The name of a queue. A pair, never a joined text (PTP section 9.1).
@@ -81,7 +83,13 @@ impl Channels {
     /// The channels without the task that sweeps them.
     pub(crate) fn unswept(live: Arc<Live>) -> Arc<Self> {
         let total = live.load().transport.total_bytes.bytes();
-        Arc::new(Self { live, shards: Shards::new(), lines: Lines::new(total), metrics: Metrics::default() })
+        Arc::new(Self {
+            live,
+            shards: Shards::new(),
+            lines: Lines::new(total),
+            metrics: Metrics::default(),
+            ending: CancellationToken::new(),
+        })
     }
 
     /// Puts a message into a queue; waits for room until `until`. Dropped while it waits, the message never enters.
@@ -101,9 +109,9 @@ impl Channels {
         self.require_fit(bytes, route)?;
         let coming = Coming { topic: key.topic.clone(), draft, route: route.and_then(|route| self.lines.of(route)) };
         let mut entering = Entering::new(self, &key.session, &key.topic, coming);
-        let entered = match timeout_at(until, &mut entering).await {
-            Ok(entered) => entered,
-            Err(_) => {
+        let entered = match self.unless_over(until, &mut entering).await {
+            Some(entered) => entered,
+            None => {
                 let full = || Err(TransportError::Full { session: key.session.clone(), bytes });
                 entering.end().unwrap_or_else(full)
             }
@@ -125,9 +133,9 @@ impl Channels {
     ) -> Result<Option<Delivery>, TransportError> {
         self.require_session(&key.session, &reader.who)?;
         let mut popping = Popping::new(self, key, reader, until);
-        let got = match timeout_at(until, &mut popping).await {
-            Ok(got) => got,
-            Err(_) => match popping.end() {
+        let got = match self.unless_over(until, &mut popping).await {
+            Some(got) => got,
+            None => match popping.end() {
                 Some(got) => got,
                 None => {
                     self.metrics.empty_pops.inc();
@@ -194,6 +202,20 @@ impl Channels {
             return Ok(());
         }
         self.enter(session, |session, setting, fx| session.involve(partner, setting.now, fx)).map(|_| ())
+    }
+
+    /// Answers everybody who waits as if the time were up, now and from now on: the node ends (design section 6).
+    pub fn end_waiting(&self) {
+        self.ending.cancel();
+    }
+
+    /// Waits for `call` until `until`, or until the node ends; `None` when it was not done by then.
+    async fn unless_over<T>(&self, until: Instant, call: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = timeout_at(until, call) => done.ok(),
+            () = self.ending.cancelled() => None,
+        }
     }
 
     /// Counts a refusal, wherever it was spoken.

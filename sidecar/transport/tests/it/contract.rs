@@ -38,7 +38,9 @@ fn cases() -> Vec<(&'static str, Vec<Ask>, u16, Value)> {
     let peek = || Ask::json("peek", &json!({"topic": "t1"}));
     let release = |topic: &str| Ask::json("release", &json!({"topic": topic}));
     let form = |body: &'static str| {
-        Ask::raw("push", body).header("content-type", "application/x-www-form-urlencoded").header("x-ptp-session-id", "s1")
+        Ask::raw("push", body)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("x-ptp-session-id", "s1")
     };
     vec![
         ("push", vec![push_hello()], 200, ok()),
@@ -52,15 +54,30 @@ fn cases() -> Vec<(&'static str, Vec<Ask>, u16, Value)> {
         ),
         ("a popped message is gone", vec![push_hello(), pop(50), pop(50)], 200, ok()),
         ("a peeked one stays", vec![push_hello(), peek(), peek(), pop(50)], 200, hello()),
-        ("bytes as numbers", vec![push(&json!({"topic": "t1", "payload": [104, 101, 108, 108, 111]})), pop(50)], 200, hello()),
-        ("a timeout as text", vec![push_hello(), Ask::json("pop", &json!({"topic": "t1", "timeout": "50"}))], 200, hello()),
+        (
+            "bytes as numbers",
+            vec![push(&json!({"topic": "t1", "payload": [104, 101, 108, 108, 111]})), pop(50)],
+            200,
+            hello(),
+        ),
+        (
+            "a timeout as text",
+            vec![push_hello(), Ask::json("pop", &json!({"topic": "t1", "timeout": "50"}))],
+            200,
+            hello(),
+        ),
         (
             "metadata comes back",
             vec![push(&json!({"topic": "t1", "payload": "", "metadata": {"k": "v"}})), pop(50)],
             200,
             json!({"metadata": {"k": "v"}, "payload": "", "content": "", "code": "E0000000000", "message": "请求成功"}),
         ),
-        ("unknown members are ignored", vec![push(&json!({"topic": "t1", "payload": "aGVsbG8=", "x": [{}]})), pop(50)], 200, hello()),
+        (
+            "unknown members are ignored",
+            vec![push(&json!({"topic": "t1", "payload": "aGVsbG8=", "x": [{}]})), pop(50)],
+            200,
+            hello(),
+        ),
         ("GET with a lower-case query", vec![push_hello(), Ask::get("pop?topic=t1&timeout=50")], 200, hello()),
         ("GET with an upper-initial query", vec![push_hello(), Ask::get("peek?Topic=t1")], 200, hello()),
         ("a GET push", vec![Ask::get("push?topic=t1&payload=aGVsbG8%3D"), pop(50)], 200, hello()),
@@ -86,8 +103,18 @@ fn cases() -> Vec<(&'static str, Vec<Ask>, u16, Value)> {
         ),
         ("the empty session is one of its own", vec![push_hello().header("x-ptp-session-id", ""), pop(50)], 200, ok()),
         ("own ids are local", vec![push_hello().to(A), pop(50).to(&A.to_lowercase())], 200, hello()),
-        ("FATE is told by its header", vec![pop(50).header("x-ptp-tech-provider-code", "fate")], 200, code("E0000000601")),
-        ("FATE is told by its members", vec![Ask::json("pop", &json!({"topic": "t1", "timeout": 50, "msgFlag": 1}))], 200, code("E0000000601")),
+        (
+            "FATE is told by its header",
+            vec![pop(50).header("x-ptp-tech-provider-code", "fate")],
+            200,
+            code("E0000000601"),
+        ),
+        (
+            "FATE is told by its members",
+            vec![Ask::json("pop", &json!({"topic": "t1", "timeout": 50, "msgFlag": 1}))],
+            200,
+            code("E0000000601"),
+        ),
         ("a session released", vec![push_hello(), release(""), pop(50)], 200, code("E0000000608")),
         ("a topic released", vec![push_hello(), release("t1"), pop(50)], 200, ok()),
         ("a release again", vec![release(""), release("")], 200, ok()),
@@ -102,12 +129,20 @@ fn cases() -> Vec<(&'static str, Vec<Ask>, u16, Value)> {
         ("bad base64", vec![push(&json!({"topic": "t1", "payload": "aGVsbG8"}))], 200, code("E0000000400")),
         ("no JSON", vec![Ask::raw("push", "{").header("content-type", "application/json")], 200, code("E0000000400")),
         ("an unknown target", vec![push_hello().to("LX9999999999999")], 200, code("E0000000618")),
-        ("a node id decides alone", vec![push_hello().to("LX9999999999999").header("x-ptp-target-inst-id", &crate::node::inst(A))], 200, code("E0000000618")),
+        (
+            "a node id decides alone",
+            vec![push_hello().to("LX9999999999999").header("x-ptp-target-inst-id", &crate::node::inst(A))],
+            200,
+            code("E0000000618"),
+        ),
         ("a disabled route", vec![push_hello().to(B)], 200, code("E0000000606")),
         ("invoke without a uri", vec![Ask::json("invoke", &json!({"payload": "e30="}))], 200, code("E0000000404")),
         (
             "invoke of what does not exist",
-            vec![Ask::json("invoke", &json!({"payload": "e30="})).header("x-ptp-uri", "https://ptp.cn/v1/interconn/chan/browse")],
+            vec![
+                Ask::json("invoke", &json!({"payload": "e30="}))
+                    .header("x-ptp-uri", "https://ptp.cn/v1/interconn/chan/browse"),
+            ],
             200,
             code("E0000000404"),
         ),
@@ -125,7 +160,12 @@ fn cases() -> Vec<(&'static str, Vec<Ask>, u16, Value)> {
         ),
         (
             "transport is the same as invoke",
-            vec![push_hello(), Ask::json("transport", &json!({"payload": "eyJ0b3BpYyI6InQxIn0="})).header("x-ptp-uri", "/v1/interconn/chan/pop").header("x-ptp-timeout", "50")],
+            vec![
+                push_hello(),
+                Ask::json("transport", &json!({"payload": "eyJ0b3BpYyI6InQxIn0="}))
+                    .header("x-ptp-uri", "/v1/interconn/chan/pop")
+                    .header("x-ptp-timeout", "50"),
+            ],
             200,
             hello(),
         ),
@@ -141,7 +181,11 @@ async fn requests_are_answered_as_the_contract_says() {
             heard = Some(node.ask(ask).await);
         }
         let heard = heard.unwrap();
-        assert_eq!((heard.status, &heard.headers["content-type"]), (status, &"application/json".parse().unwrap()), "{name}");
+        assert_eq!(
+            (heard.status, &heard.headers["content-type"]),
+            (status, &"application/json".parse().unwrap()),
+            "{name}"
+        );
         let mut body = heard.json();
         if expected.get("message").is_none() {
             body = code(body["code"].as_str().unwrap());
@@ -154,7 +198,9 @@ async fn requests_are_answered_as_the_contract_says() {
 async fn protobuf_is_answered_with_protobuf() {
     let node = Node::new(A, &[], &json!({}));
     let ask = |op: &str, body: Vec<u8>| {
-        Ask::raw(op, body).header("content-type", "application/x-protobuf; charset=utf-8").header("x-ptp-session-id", "s1")
+        Ask::raw(op, body)
+            .header("content-type", "application/x-protobuf; charset=utf-8")
+            .header("x-ptp-session-id", "s1")
     };
     let message = PushInbound { topic: "t".into(), payload: vec![7; 100_000].into(), ..Default::default() };
     let pushed = node.ask(ask("push", message.encode_to_vec())).await;
@@ -205,7 +251,8 @@ async fn who_may_call_what() {
     for op in ["push", "pop", "peek", "release"] {
         assert_eq!(node.ask_as(partner(), Ask::json(op, &json!({}))).await.code(), "E0000000614", "{op}");
     }
-    let invoke = Ask::json("invoke", &json!({"payload": "eyJ0b3BpYyI6InQxIn0="})).header("x-ptp-uri", "/v1/interconn/chan/peek");
+    let invoke =
+        Ask::json("invoke", &json!({"payload": "eyJ0b3BpYyI6InQxIn0="})).header("x-ptp-uri", "/v1/interconn/chan/peek");
     assert_eq!(node.ask_as(partner(), invoke.clone()).await.code(), "E0000000000");
     let foreign = invoke.clone().header("x-ptp-source-node-id", A);
     assert_eq!(node.ask_as(partner(), foreign).await.code(), "E0000000403");

@@ -1,3 +1,42 @@
 //! The sidecar, the gateway, and the command line: a thin main over the rooms.
+//!
+//! `start` brings the rooms up and down, `front` decides which room a request is for, `admin` is the port of probes and
+//! metrics, `cli` are the commands for people.
 
-fn main() {}
+mod admin;
+mod args;
+mod cli;
+mod exit;
+mod front;
+mod random;
+mod start;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::Parser as _;
+
+use crate::{
+    args::{Args, Command},
+    exit::Exit,
+};
+
+fn main() -> ExitCode {
+    let Args { command } = Args::parse();
+    let done = match command {
+        Command::Start(start) => start::run(&start),
+        Command::Status(status) => cli::status(&status),
+        Command::Push(push) => cli::push(&push),
+        Command::Pop(pop) => cli::pop(&pop),
+        Command::Peek(peek) => cli::peek(&peek),
+        Command::Release(release) => cli::release(&release),
+        Command::Config(config) => cli::config(&config),
+    };
+    done.map_or_else(report, |()| ExitCode::SUCCESS)
+}
+
+/// Says what went wrong, and ends with the code that stands for its kind.
+fn report(exit: Exit) -> ExitCode {
+    // With standard error closed there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "mesh: {exit}");
+    exit.into()
+}

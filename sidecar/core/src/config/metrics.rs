@@ -19,11 +19,11 @@ pub struct ConfigMetrics {
 }
 
 impl ConfigMetrics {
-    /// Registers them under `mesh_core_config_`.
+    /// Registers them under `mesh_config_`.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let registry = registry.sub_registry_with_prefix("mesh_core_config");
+        let registry = registry.sub_registry_with_prefix("mesh_config");
         registry.register(
             "rejected",
             "Configurations that were found bad and not put in force",

@@ -1,0 +1,88 @@
+//! What the admin port answers.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header::CONTENT_TYPE};
+use serde_json::Value;
+
+use super::{Admin, server::Peer, shown};
+
+/// A log level is a line.
+const LONGEST_BODY: usize = 4096;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All paths of the admin port.
+pub(super) fn routes(admin: Arc<Admin>) -> Router {
+    let guarded = Router::new()
+        .route("/config", get(config))
+        .route("/status", get(status))
+        .route("/queues", get(queues))
+        .route("/log", get(level).put(set_level))
+        .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard));
+    Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .merge(guarded)
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .with_state(admin)
+}
+
+/// From loopback, and with the token; both, because containers of a pod share the loopback address.
+async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    let is_loopback = request.extensions().get::<Peer>().is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
+    if is_loopback && admin.token.admits(request.headers()) {
+        return next.run(request).await;
+    }
+    let text = "only from this machine, and with the token of MESH_HOME/admin.token in the authorization header\n";
+    (StatusCode::FORBIDDEN, text).into_response()
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let status = if admin.phase.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, format!("{}\n", admin.phase.name())).into_response()
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &admin.metrics) {
+        Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded\n").into_response(),
+    }
+}
+
+async fn config(State(admin): State<Arc<Admin>>) -> Json<Value> {
+    Json(shown::config(&admin))
+}
+
+async fn status(State(admin): State<Arc<Admin>>) -> Json<Value> {
+    Json(shown::status(&admin))
+}
+
+async fn queues(State(admin): State<Arc<Admin>>) -> Json<Value> {
+    Json(admin.rooms.queues())
+}
+
+async fn level(State(admin): State<Arc<Admin>>) -> String {
+    admin.level.get()
+}
+
+async fn set_level(State(admin): State<Arc<Admin>>, body: Bytes) -> Response {
+    let text = String::from_utf8_lossy(&body);
+    match admin.level.set(text.trim()) {
+        Ok(()) => {
+            tracing::info!(level = text.trim(), "the log level was changed");
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(problem) => (StatusCode::BAD_REQUEST, format!("{problem}\n")).into_response(),
+    }
+}

@@ -1,0 +1,73 @@
+//! The admin port: probes and metrics for everyone; configuration, log level, queues and status only from loopback with
+//! the admin token (design section 4).
+//!
+//! It has a runtime of its own, so that a busy data plane still answers its probes.
+
+mod answers;
+mod server;
+mod shown;
+mod token;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use mesh_core::{config::Keeper, telemetry::LevelHandle};
+use prometheus_client::registry::Registry;
+use serde_json::Value;
+
+pub(crate) use server::serve;
+pub(crate) use token::Token;
+
+/// What the admin port shows.
+pub(crate) struct Admin {
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) level: LevelHandle,
+    pub(crate) metrics: Registry,
+    pub(crate) token: Token,
+    pub(crate) phase: Arc<Phase>,
+    pub(crate) rooms: Box<dyn Rooms>,
+}
+
+/// What the rooms show of themselves.
+pub(crate) trait Rooms: Send + Sync {
+    /// The queues: how much is waiting, of how many sessions.
+    fn queues(&self) -> Value;
+    /// The instances of registered services, with their state.
+    fn instances(&self) -> Value;
+    /// What is known of the addresses of the partner `node_id`.
+    fn addresses(&self, node_id: &mesh_core::NodeId) -> Value;
+}
+
+/// How far the process is: what readiness says.
+#[derive(Debug, Default)]
+pub(crate) struct Phase(AtomicU8);
+
+impl Phase {
+    const SERVING: u8 = 1;
+    const DRAINING: u8 = 2;
+
+    /// Every listener is bound.
+    pub(crate) fn serving(&self) {
+        self.0.store(Self::SERVING, Ordering::Release);
+    }
+
+    /// The end was asked for.
+    pub(crate) fn draining(&self) {
+        self.0.store(Self::DRAINING, Ordering::Release);
+    }
+
+    /// Whether new calls should come here.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::SERVING
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self.0.load(Ordering::Acquire) {
+            Self::SERVING => "serving",
+            Self::DRAINING => "draining",
+            _ => "starting",
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The listener of the admin port, on a thread and a runtime of its own.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use mesh_core::Drained;
+use tokio::{net::TcpStream, sync::Semaphore};
+use tower_service::Service as _;
+
+use super::{Admin, answers};
+
+/// Probes, a scraper or two and a person: more at once is a mistake or an attack, and waits in the backlog.
+const CONNECTIONS: usize = 64;
+
+/// A client that does not even send its headers is let go.
+const HEADERS: Duration = Duration::from_secs(10);
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// Serves on a thread of its own until `ended`; the probes answer for as long as the drain takes.
+pub(crate) fn serve(listener: TcpListener, admin: Admin, ended: Drained) -> io::Result<std::thread::JoinHandle<()>> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let routes = answers::routes(Arc::new(admin));
+    std::thread::Builder::new().name("admin".into()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = ended.asked() => {}
+                result = accept(listener, routes) => {
+                    if let Err(error) = result {
+                        tracing::error!("the admin port ended: {error}");
+                    }
+                }
+            }
+        });
+        runtime.shutdown_background();
+    })
+}
+
+async fn accept(listener: TcpListener, routes: Router) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let routes = routes.clone();
+                tokio::spawn(async move {
+                    serve_connection(stream, peer, routes).await;
+                    drop(slot);
+                });
+            }
+            // Out of descriptors, or a client that left before it was greeted: neither ends the port.
+            Err(error) => {
+                tracing::warn!("a connection to the admin port was not accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, peer: SocketAddr, routes: Router) {
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        routes.clone().call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%peer, "an admin connection broke: {error}");
+    }
+}

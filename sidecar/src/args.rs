@@ -1,0 +1,174 @@
+//! The command line, as `mesh --help` shows it.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Said at the end of the help: scripts branch on it.
+const CODES: &str = "\
+Exit codes:
+  0  done
+  1  refused: by the node, with its code; or a configuration that breaks a rule
+  2  wrong usage
+  3  no node answered
+  4  nothing there: pop or peek ended without a message
+  5  this machine failed: a file, a port, a limit";
+
+/// The Interconn mesh: a node, and the commands to talk to one.
+#[derive(Debug, Parser)]
+#[command(name = "mesh", version, after_help = CODES, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node.
+    Start(Start),
+    /// Show what the node on this machine is doing.
+    Status(Status),
+    /// Put a message into a queue.
+    Push(Push),
+    /// Take the oldest message out of a queue, waiting for one.
+    Pop(Pop),
+    /// Show the oldest message of a queue.
+    Peek(Peek),
+    /// Free a topic, or a whole session.
+    Release(Release),
+    /// Look at configurations.
+    Config(Config),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Start {
+    /// Run as a server; there is no other way to run.
+    #[arg(long, required = true)]
+    pub(crate) server: bool,
+    /// A file with the keys of MeshNode.spec, and `routes:` and `registrations:` beside them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Push {
+    /// The topic.
+    pub(crate) topic: String,
+    /// The file to send; `-` or nothing is standard input.
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) call: Call,
+    /// How long to wait for room.
+    #[arg(long, value_parser = span, default_value = "60s")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pop {
+    /// The topic.
+    pub(crate) topic: String,
+    /// Where the message goes; standard output if not given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) call: Call,
+    /// How long to wait for a message.
+    #[arg(long, value_parser = span, default_value = "120s")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Peek {
+    /// The topic.
+    pub(crate) topic: String,
+    /// Where the message goes; standard output if not given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) call: Call,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Release {
+    /// The topic; the whole session if not given.
+    pub(crate) topic: Option<String>,
+    #[command(flatten)]
+    pub(crate) call: Call,
+}
+
+/// What all calls of the data plane name.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Call {
+    /// The session.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) session: String,
+    /// The node that the call is for; this node if not given.
+    #[arg(long, value_name = "ID")]
+    pub(crate) target_node: Option<String>,
+    /// The nodes to call, with commas between: the first that answers is used.
+    #[arg(long, env = "MESH_ADDRESS", default_value = "127.0.0.1:7304")]
+    pub(crate) address: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Output {
+    /// The form of the answer.
+    #[arg(short = 'o', long = "output", value_enum, default_value_t = Form::Text)]
+    pub(crate) form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Read and check a configuration as `start` would, and put nothing in force.
+    Check {
+        /// A rendered directory, or a file written by hand.
+        path: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    text.parse::<crds::Span>().map(crds::Span::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_reference_manuals_command_starts_a_server() {
+        let args = Args::try_parse_from(["mesh", "start", "--server"]).unwrap();
+        assert!(matches!(args.command, Command::Start(Start { server: true, config: None })));
+        assert!(Args::try_parse_from(["mesh", "start"]).is_err());
+    }
+}

@@ -1,0 +1,29 @@
+//! The commands for people: each is one call of a node, and says what came of it.
+
+mod channel;
+mod check;
+mod client;
+mod message;
+mod outbound;
+mod status;
+
+use std::future::Future;
+
+pub(crate) use channel::{peek, pop, push, release};
+pub(crate) use check::config;
+pub(crate) use status::status;
+
+use crate::exit::Exit;
+
+/// Runs one call on this thread.
+fn block_on(call: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| Exit::local("no runtime", e))?.block_on(call)
+}
+
+/// Prints a value for programs.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Exit> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Exit::local("the answer cannot be shown", e))?;
+    println!("{text}");
+    Ok(())
+}

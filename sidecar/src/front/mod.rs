@@ -1,0 +1,116 @@
+//! Every request of the data plane comes here, and is handed to the room that its path belongs to (PTP section 8.5).
+//!
+//! Decides who is calling, once, and nothing else; what a call means is the room's business.
+
+mod answers;
+mod body;
+mod mpi;
+mod onward;
+mod paths;
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response};
+use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal};
+use mesh_network::{
+    control::Control,
+    listen::{Connection, Serve},
+};
+use mesh_registry::{Proxy, Registry};
+
+pub(crate) use mpi::Mpis;
+use paths::Room;
+
+/// Control documents carry a few certificates at most.
+const LONGEST_DOCUMENT: u64 = 1 << 20;
+
+/// All rooms behind the data plane.
+pub(crate) struct Front {
+    pub(crate) live: Arc<Live>,
+    pub(crate) channels: crate::start::ChannelFront,
+    pub(crate) control: Arc<Control>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) proxy: Proxy,
+    pub(crate) mpis: Mpis,
+}
+
+impl Serve for Front {
+    async fn serve(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
+        let room = paths::room_of(request.uri().path());
+        if room == Room::Stats {
+            return answers::stats(request.method());
+        }
+        if takes_get_and_post(room) && !matches!(*request.method(), Method::GET | Method::POST) {
+            return answers::wrong_method("GET, POST");
+        }
+        let admitted = connection.admit(&self.live.load(), &request);
+        let caller = match admitted {
+            Ok(caller) => caller,
+            Err(denied) if denied.is_plain_text() => return answers::forbidden(&denied),
+            Err(denied) => return self.denied(room, request, denied.into()).await,
+        };
+        match CallContext::from_headers(request.headers()) {
+            Ok(context) => self.hand_over(room, request, context, caller, &connection).await,
+            Err(problem) => {
+                let refusal = Refusal::of_caller(Code::BAD_REQUEST, problem);
+                self.denied(room, request, refusal).await
+            }
+        }
+    }
+}
+
+impl Front {
+    async fn hand_over(
+        &self,
+        room: Room,
+        request: Request<Body>,
+        context: CallContext,
+        caller: Caller,
+        connection: &Connection,
+    ) -> Response<Body> {
+        match room {
+            Room::Stats => answers::stats(request.method()),
+            Room::Channel(op) => self.channels.http(op, request, context, caller).await,
+            Room::ChannelGrpc => self.channels.grpc(request, context, caller).await,
+            Room::Control(call) => self.control(call, request, &caller).await,
+            Room::Register => self.registry.register(request, &caller, connection.peer.ip()).await,
+            Room::Mpi => self.mpis.invoke(request, context, caller).await,
+            Room::Unknown => answers::not_found(request.uri().path(), request.headers()),
+            Room::Registered => self.registered(request, &context, &caller).await,
+        }
+    }
+
+    async fn control(&self, call: paths::Control, request: Request<Body>, caller: &Caller) -> Response<Body> {
+        let result = match body::whole(request.into_body(), LONGEST_DOCUMENT).await {
+            Err(refusal) => Err(refusal),
+            Ok(document) => match call {
+                paths::Control::NodeRefresh => self.control.node_refresh(caller, &document).await,
+                paths::Control::NetRefresh => self.control.net_refresh(caller, &document).await,
+            },
+        };
+        answers::outcome(result.map(|()| None))
+    }
+
+    async fn registered(&self, request: Request<Body>, context: &CallContext, caller: &Caller) -> Response<Body> {
+        let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
+        let answer = self.proxy.forward(request, context, caller).await;
+        answer.unwrap_or_else(|| answers::not_found(&path, &headers))
+    }
+
+    /// A caller that is nobody, or headers that cannot be read: the room's own words where it has some.
+    async fn denied(&self, room: Room, request: Request<Body>, refusal: Refusal) -> Response<Body> {
+        match room {
+            Room::Registered => {
+                let context = CallContext::default();
+                let answer = self.proxy.forward(request, &context, &Caller::Stranger).await;
+                answer.unwrap_or_else(|| answers::refused(&refusal, &http::HeaderMap::new()))
+            }
+            _ => answers::refused(&refusal, request.headers()),
+        }
+    }
+}
+
+/// PTP section 3.2: GET and POST for every path under `/v1/interconn/`, and `/mesh/invoke`.
+fn takes_get_and_post(room: Room) -> bool {
+    matches!(room, Room::Channel(_) | Room::Control(_) | Room::Register | Room::Mpi)
+}

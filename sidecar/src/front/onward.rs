@@ -1,0 +1,69 @@
+//! Calls that go on to a partner as they are (PTP sections 8.4 and 8.5): who may send them, and under whose name.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use mesh_core::{Caller, Code, Node, Refusal, Route};
+
+/// Headers that speak of one connection only (RFC 9110 section 7.6.1); those that `Connection` names go too.
+const OF_THE_CONNECTION: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Only this node's own: a partner that wants a third party has a route to it, or has none for a reason.
+pub(super) fn permit(caller: &Caller, route: &Route) -> Result<(), Refusal> {
+    match caller {
+        Caller::Local | Caller::Member => Ok(()),
+        Caller::Partner(_) | Caller::Stranger => Err(Refusal::of_caller(
+            Code::NOT_PERMITTED,
+            format_args!("calls to {} are passed on for this node's own applications only", route.node_id),
+        )),
+    }
+}
+
+/// Takes out what speaks of the caller's connection, and says the source that our certificate proves: the partner
+/// refuses any other.
+pub(super) fn in_our_name(headers: &mut HeaderMap, node: &Node) {
+    let named: Vec<HeaderName> = headers
+        .get_all("connection")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    named.iter().for_each(|name| drop(headers.remove(name)));
+    OF_THE_CONNECTION.iter().for_each(|name| drop(headers.remove(*name)));
+    let sources: Vec<HeaderName> = headers.keys().filter(|name| is_source(name.as_str())).cloned().collect();
+    sources.iter().for_each(|name| drop(headers.remove(name)));
+    for (name, id) in [("x-ptp-source-node-id", node.node_id.as_str()), ("x-ptp-source-inst-id", node.inst_id.as_str())]
+    {
+        if let Ok(value) = HeaderValue::from_str(id) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// Any spelling of the source ids (PTP section 4.1).
+fn is_source(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    let rest = name.strip_prefix("x-ptp-").or_else(|| name.strip_prefix("mesh-"));
+    matches!(rest, Some("source-node-id" | "source-inst-id" | "from-node-id" | "from-inst-id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_source_is_known() {
+        for name in ["x-ptp-source-node-id", "mesh-from-inst-id", "x_ptp_source_inst_id", "mesh-source-node-id"] {
+            assert!(is_source(name), "{name}");
+        }
+        assert!(!is_source("x-ptp-target-node-id") && !is_source("source-node-id"));
+    }
+}

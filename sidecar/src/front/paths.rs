@@ -1,0 +1,77 @@
+//! Which room a path belongs to (PTP sections 3.1 and 8.5). A registration cannot claim a path of ours, so that the
+//! order of this table is the precedence.
+
+use mesh_transport::Op;
+
+/// Whom a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// `/stats`.
+    Stats,
+    /// A channel operation over HTTP.
+    Channel(Op),
+    /// A channel operation over gRPC.
+    ChannelGrpc,
+    /// Who this node is, or who a partner is.
+    Control(Control),
+    /// A registration.
+    Register,
+    /// An MPI by HTTP.
+    Mpi,
+    /// A path of ours that this version does not serve.
+    Unknown,
+    /// Anybody's: registered here, or at the partner that the headers name.
+    Registered,
+}
+
+/// The control calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    NodeRefresh,
+    NetRefresh,
+}
+
+/// Whom a path is for.
+pub(crate) fn room_of(path: &str) -> Room {
+    match path {
+        "/stats" => Room::Stats,
+        "/v1/interconn/node/refresh" => Room::Control(Control::NodeRefresh),
+        "/v1/interconn/net/refresh" => Room::Control(Control::NetRefresh),
+        "/v1/interconn/registry/register" => Room::Register,
+        "/mesh/invoke" => Room::Mpi,
+        _ if path.starts_with("/org.ppc.ptp.") => Room::ChannelGrpc,
+        _ => Op::of_path(path).map_or_else(|| others(path), Room::Channel),
+    }
+}
+
+fn others(path: &str) -> Room {
+    if mesh_registry::is_reserved(path) { Room::Unknown } else { Room::Registered }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_has_its_room() {
+        for (path, room) in [
+            ("/stats", Room::Stats),
+            ("/v1/interconn/chan/push", Room::Channel(Op::Push)),
+            ("/v1/interconn/chan/transport", Room::Channel(Op::Transport)),
+            ("/v1/interconn/chan/browse", Room::Unknown),
+            ("/v1/interconn/node/refresh", Room::Control(Control::NodeRefresh)),
+            ("/v1/interconn/net/refresh", Room::Control(Control::NetRefresh)),
+            ("/v1/interconn/node/query", Room::Unknown),
+            ("/v1/interconn/registry/register", Room::Register),
+            ("/org.ppc.ptp.PrivateTransferTransport/push", Room::ChannelGrpc),
+            ("/mesh/invoke", Room::Mpi),
+            ("/mesh-rpc/v1", Room::Unknown),
+            ("/datanet/v1/x", Room::Unknown),
+            ("/serving/predict", Room::Registered),
+            ("/", Room::Registered),
+            ("*", Room::Registered),
+        ] {
+            assert_eq!(room_of(path), room, "{path}");
+        }
+    }
+}

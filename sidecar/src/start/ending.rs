@@ -1,0 +1,66 @@
+//! The orderly end (design section 6): readiness fails, the node keeps serving while load balancers notice, then
+//! connections are told to go and calls under way may finish. A second signal ends it at once.
+
+use std::{future::Future, io};
+
+use mesh_core::{Drain, config::Settings};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::rooms::Rooms;
+use crate::{admin::Phase, exit::Exit};
+
+/// The signals that ask for the end.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Starts to listen; from here on the process does not end by itself.
+    pub(crate) fn listen() -> Result<Self, Exit> {
+        let listen = || -> io::Result<Self> {
+            Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        };
+        listen().map_err(|e| Exit::local("no signals", e))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Runs `step` to its end, or to the next signal. Says whether it reached its end.
+    async fn unless_again(&mut self, step: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            () = step => true,
+            () = self.next() => false,
+        }
+    }
+}
+
+/// Waits for a signal, then brings the node to its end.
+pub(crate) async fn wait(signals: &mut Signals, drain: &Drain, phase: &Phase, settings: &Settings, rooms: &Rooms) {
+    signals.next().await;
+    phase.draining();
+    tracing::info!(delay = ?settings.drain_delay, limit = ?settings.drain_limit, "asked to end: not ready any more, still serving");
+    let orderly = signals
+        .unless_again(async {
+            tokio::time::sleep(settings.drain_delay).await;
+            rooms.answer_waiting();
+            match drain.run(settings.drain_limit).await {
+                0 => tracing::info!("every connection has ended"),
+                busy => tracing::warn!(busy, "the time is up, what is still under way is cut"),
+            }
+        })
+        .await;
+    if !orderly {
+        tracing::warn!("asked to end again: ending at once");
+    }
+    let unread = rooms.unread();
+    if unread.messages > 0 {
+        // There is nowhere to keep them yet: Memory means memory.
+        tracing::warn!(messages = unread.messages, bytes = unread.bytes, "unread messages are lost with this process");
+    }
+}

@@ -1,0 +1,157 @@
+//! The rooms of a node, put together: who gets what of whom, said once.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+use http::{Request, Response};
+use mesh_core::{
+    Body, Drained, NodeId, Refusal, Route,
+    config::{Keeper, Settings},
+    mpi::Table,
+    store::Store,
+};
+use mesh_network::{
+    Circulation, NameCheck, Partners,
+    control::Control,
+    listen::{self, Gate, Limits},
+};
+use mesh_registry::{Proxy, Registry};
+use mesh_transport::{Channels, Levels, Peers};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    admin,
+    exit::Exit,
+    front::{Front, Mpis},
+    random,
+};
+
+/// The fronts of the channels, with the network room's pools behind them.
+pub(crate) type ChannelFront = Arc<mesh_transport::Front<Carriers>>;
+
+/// The rooms of a node.
+pub(crate) struct Rooms {
+    channels: Arc<Channels>,
+    registry: Arc<Registry>,
+    front: Arc<Front>,
+    gate: Arc<Gate>,
+}
+
+/// The network room's pools, as the transport room asks for them.
+pub(crate) struct Carriers(Arc<Partners>);
+
+impl Peers for Carriers {
+    async fn send(
+        &self,
+        route: &Arc<Route>,
+        request: Request<Body>,
+        deadline: Instant,
+    ) -> Result<Response<Body>, Refusal> {
+        self.0.send(route, request, deadline).await.map_err(Refusal::from)
+    }
+}
+
+impl Rooms {
+    /// Builds all rooms; nothing is accepted yet.
+    pub(crate) fn build(
+        keeper: &Arc<Keeper>,
+        store: &Arc<Store>,
+        settings: &Settings,
+        own: &[SocketAddr],
+        metrics: &mut prometheus_client::registry::Registry,
+        drained: &Drained,
+    ) -> Result<Self, Exit> {
+        let live = keeper.live();
+        let gate = Gate::new(Arc::clone(live), Limits::default(), metrics).map_err(|e| Exit::local("TLS", e))?;
+        own.iter().for_each(|address| gate.addresses().add(*address));
+        let network = mesh_network::Settings {
+            instance: instance(settings)?,
+            circulation: if settings.permit_circulation { Circulation::Permitted } else { Circulation::Stopped },
+            names: if settings.skip_name_check { NameCheck::Skipped } else { NameCheck::Required },
+            own: gate.addresses(),
+        };
+        let partners = Partners::new(Arc::clone(live), network, metrics, drained);
+        let channels = Channels::new(Arc::clone(live), metrics);
+        let registry = Registry::new(Arc::clone(live), Arc::clone(store), gate.addresses(), metrics)
+            .map_err(|e| Exit::Local(e.to_string()))?;
+        drained.spawn(Arc::clone(&registry).run(drained.clone()));
+        let control = Control::new(Arc::clone(keeper), Arc::clone(&partners));
+        let mut table = Table::default();
+        control.register(&mut table);
+        registry.add_mpis(&mut table);
+        let front = Front {
+            live: Arc::clone(live),
+            channels: mesh_transport::Front::new(
+                Arc::clone(&channels),
+                Arc::new(Carriers(Arc::clone(&partners))),
+                Arc::clone(live),
+            ),
+            control,
+            registry: Arc::clone(&registry),
+            proxy: Proxy::new(Arc::clone(&registry), Arc::clone(&partners), Arc::clone(live), drained.clone()),
+            mpis: Mpis { table, live: Arc::clone(live), partners },
+        };
+        Ok(Self { channels, registry, front: Arc::new(front), gate })
+    }
+
+    /// Accepts on `listeners` until `drained` is asked.
+    pub(crate) fn serve(&self, listeners: Vec<TcpListener>, drained: &Drained) -> Result<(), Exit> {
+        for listener in listeners {
+            let listener =
+                tokio::net::TcpListener::from_std(listener).map_err(|e| Exit::local("the data plane's listener", e))?;
+            let (front, gate) = (Arc::clone(&self.front), Arc::clone(&self.gate));
+            drained.spawn(listen::serve(listener, front, gate, drained.clone()));
+        }
+        Ok(())
+    }
+
+    /// What the admin port shows of the rooms.
+    pub(crate) fn view(&self) -> View {
+        View { channels: Arc::clone(&self.channels), registry: Arc::clone(&self.registry) }
+    }
+
+    /// Answers every call that waits for a message or for room: the node ends.
+    pub(crate) fn answer_waiting(&self) {
+        self.channels.end_waiting();
+    }
+
+    /// What nobody has read.
+    pub(crate) fn unread(&self) -> Levels {
+        self.channels.levels()
+    }
+}
+
+/// What the admin port shows of the rooms.
+pub(crate) struct View {
+    channels: Arc<Channels>,
+    registry: Arc<Registry>,
+}
+
+impl admin::Rooms for View {
+    fn queues(&self) -> Value {
+        let levels = self.channels.levels();
+        json!({
+            "messages": levels.messages,
+            "bytes": levels.bytes,
+            "sessions": levels.sessions,
+            "tombstones": levels.tombstones,
+        })
+    }
+
+    fn instances(&self) -> Value {
+        json!(self.registry.status())
+    }
+
+    fn addresses(&self, _node_id: &NodeId) -> Value {
+        Value::Null
+    }
+}
+
+/// The id of this running instance for the loop guard: never the same in two processes, also of one name.
+fn instance(settings: &Settings) -> Result<String, Exit> {
+    let name = settings.name.as_deref().unwrap_or("mesh");
+    Ok(format!("{name}-{}", random::hex::<8>()?))
+}

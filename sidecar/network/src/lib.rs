@@ -18,6 +18,8 @@ pub mod listen;
 mod loop_guard;
 mod partners;
 pub mod route;
+#[cfg(test)]
+mod testing;
 mod tls;
 
 pub use error::{RouteError, Sent};

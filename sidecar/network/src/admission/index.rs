@@ -76,7 +76,7 @@ impl Index {
     }
 
     /// The routes that one of the chain's issuers may be a root of, each once, in the order of the configuration.
-    fn candidates(&self, infos: &[CertificateInfo]) -> Vec<usize> {
+    pub(super) fn candidates(&self, infos: &[CertificateInfo]) -> Vec<usize> {
         let mut found = HashSet::new();
         for info in infos {
             // A partner with one self-signed certificate shows its root itself.

@@ -48,6 +48,13 @@ impl Rooms {
     }
 }
 
+#[cfg(test)]
+impl Place {
+    pub(super) fn for_test(gate: &Gate, peer: SocketAddr) -> Self {
+        Self { _permit: gate.rooms.take(peer).unwrap(), _open: Open::count(&gate.metrics) }
+    }
+}
+
 pub(super) async fn all<S: Serve>(listener: &TcpListener, service: &Arc<S>, gate: &Arc<Gate>, drained: &Drained) {
     loop {
         match listener.accept().await {

@@ -95,8 +95,9 @@ fn h1_builder(limits: Limits, clock: HeaderClock) -> http1::Builder {
         .timer(clock)
         .header_read_timeout(limits.headers)
         .max_header_size(limits.header_bytes)
-        // A client that half-closes after its request still wants the answer.
-        .half_close(true);
+        // The end of a client's bytes is the end of the client: one that was killed looks the same as one that half-closed,
+        // and a pop must not go on waiting for it.
+        .half_close(false);
     builder
 }
 

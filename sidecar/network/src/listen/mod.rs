@@ -113,3 +113,6 @@ pub async fn serve<S: Serve>(listener: TcpListener, service: Arc<S>, gate: Arc<G
         () = drained.asked() => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

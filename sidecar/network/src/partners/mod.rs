@@ -169,3 +169,6 @@ impl Progress {
         if self.left.load(Ordering::Acquire) { Sent::Perhaps } else { Sent::Nothing }
     }
 }
+
+#[cfg(test)]
+mod tests;

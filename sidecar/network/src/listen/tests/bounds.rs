@@ -1,0 +1,111 @@
+//! Time limits and connection bounds.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    NameCheck,
+    listen::Limits,
+    testing::{A, Plain, Running, institution, json_of, plain_from, until},
+};
+
+fn node(limits: Limits) -> Running {
+    Running::start_with(institution(A).parts(Vec::new()), limits, NameCheck::Required)
+}
+
+const SOON: Duration = Duration::from_millis(200);
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed_after_the_limit() {
+    let node = node(Limits { handshake: SOON, ..Limits::default() });
+    for first in ["", "P", "PR", "\x16", "\x16\x03\x01"] {
+        let start = Instant::now();
+        let mut plain = Plain::to(node.address).await;
+        plain.write(first).await;
+        assert_eq!(plain.read_to_end().await, "", "{first:?}");
+        assert!((SOON..Duration::from_secs(5)).contains(&start.elapsed()), "{first:?} after {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn slow_headers_are_cut_and_idle_connections_are_not() {
+    let node = node(Limits { headers: SOON, ..Limits::default() });
+    let mut slow = Plain::to(node.address).await;
+    slow.write("GET /seen HTTP/1.1\r\nhost: loc").await;
+    let start = Instant::now();
+    slow.read_to_end().await;
+    assert!(start.elapsed() < Duration::from_secs(5));
+
+    let mut idle = Plain::to(node.address).await;
+    idle.get("host: localhost\r\n").await;
+    tokio::time::sleep(3 * SOON).await;
+    assert_eq!(idle.get("host: localhost\r\n").await["requests"], 2, "the same connection, long after");
+    // A body before must not start the clock of the next headers.
+    idle.write("POST /seen HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\n").await;
+    idle.write("abc").await;
+    assert_eq!(json_of(&idle.answer().await)["bytes"], 3);
+    tokio::time::sleep(3 * SOON).await;
+    assert_eq!(idle.get("host: localhost\r\n").await["requests"], 4);
+    // And slow headers on a used connection are cut too.
+    idle.write("GET /seen HTTP/1.1\r\nhost: loc").await;
+    let start = Instant::now();
+    idle.read_to_end().await;
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn beyond_the_bound_connections_are_turned_away_and_come_again_later() {
+    let node = node(Limits { local_connections: 2, ..Limits::default() });
+    let mut first = Plain::to(node.address).await;
+    let mut second = Plain::to(node.address).await;
+    first.get("host: localhost\r\n").await;
+    second.get("host: localhost\r\n").await;
+    let mut third = Plain::to(node.address).await;
+    assert_eq!(third.read_to_end().await, "");
+    drop(second);
+    // The place is free once the node has seen the end.
+    for attempt in 0.. {
+        let mut again = Plain::to(node.address).await;
+        again.write("GET /seen HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        if !again.answer().await.is_empty() {
+            break;
+        }
+        assert!(attempt < 100, "the place never became free");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_too_much_still_reads_the_answer() {
+    let node = node(Limits::default());
+    let mut plain = plain_from([127, 0, 0, 1].into(), node.address).await;
+    plain.write("POST /unread HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50000000\r\n\r\n").await;
+    // The node answers without reading; the client sends on for a while, as clients do.
+    let chunk = vec![0; 64 * 1024];
+    for _ in 0..64 {
+        if tokio::io::AsyncWriteExt::write_all(&mut plain.tcp, &chunk).await.is_err() {
+            break;
+        }
+    }
+    assert!(plain.answer().await.starts_with("HTTP/1.1 200"), "the answer was destroyed by a reset");
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_answers_500_and_the_connection_goes_on() {
+    let node = node(Limits::default());
+    let mut plain = Plain::to(node.address).await;
+    plain.write("GET /panic HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(plain.answer().await.starts_with("HTTP/1.1 500"));
+    assert_eq!(plain.get("host: localhost\r\n").await["requests"], 2);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_its_wait() {
+    let node = node(Limits::default());
+    let mut plain = Plain::to(node.address).await;
+    plain.write("GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    until(|| node.waiting() == 1).await;
+    tokio::task::yield_now().await;
+    socket2::SockRef::from(&plain.tcp).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(plain);
+    until(|| node.waiting() == 0).await;
+}

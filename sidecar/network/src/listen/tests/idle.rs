@@ -1,0 +1,62 @@
+//! Ten thousand idle connections are cheap.
+
+use futures::{StreamExt, stream};
+
+use crate::testing::{A, Plain, Running, institution};
+
+/// The size of the process in memory, from the kernel.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Both ends are in this process: two descriptors for each connection.
+fn as_many_as_descriptors_allow() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let soft: usize = line.split_whitespace().nth(3).unwrap().parse().unwrap_or(usize::MAX);
+    10_000.min((soft - 1000) / 2)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_idle_connections_are_cheap_and_hurt_nobody() {
+    let node = Running::start(institution(A).parts(Vec::new()));
+    let wanted = as_many_as_descriptors_allow();
+    println!("{wanted} connections");
+    let before = resident_kib();
+    let address = node.address;
+    let idle: Vec<Plain> = stream::iter(0..wanted)
+        .map(|_| async move {
+            let mut plain = Plain::to(address).await;
+            plain.get("host: localhost\r\n").await;
+            plain
+        })
+        .buffer_unordered(64)
+        .collect()
+        .await;
+    let each = (resident_kib() - before) * 1024 / wanted as u64;
+    println!("{each} bytes for both ends of an idle connection");
+    assert!(each < 24 * 1024, "{each} bytes each, client's end and hyper's read buffer included");
+    assert_eq!(Plain::to(node.address).await.get("host: localhost\r\n").await["who"], "local");
+    drop(idle);
+}
+
+#[tokio::test]
+async fn the_task_of_a_connection_is_small() {
+    let node = Running::start(institution(A).parts(Vec::new()));
+    let plain = Plain::to(node.address).await;
+    let place = crate::listen::accept::Place::for_test(&node.gate, node.address);
+    let task = crate::listen::drive::connection(
+        plain.tcp,
+        node.address,
+        std::sync::Arc::clone(&node.seen),
+        std::sync::Arc::clone(&node.gate),
+        node.drain.handle(),
+        place,
+    );
+    let size = size_of_val(&task);
+    println!("{size} bytes");
+    // hyper's HTTP/1.1 connection is most of it; TLS, HTTP/2 and the handlers are in boxes.
+    assert!(size <= 2048, "{size} bytes");
+}

@@ -1,0 +1,5 @@
+mod bounds;
+mod ends;
+mod idle;
+mod protocols;
+mod strangers;

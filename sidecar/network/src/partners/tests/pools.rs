@@ -1,0 +1,133 @@
+//! Connections are shared, replaced, and closed with their route.
+
+use std::time::{Duration, Instant};
+
+use crds::snapshot::RouteConfig;
+use futures::future::join_all;
+use mesh_core::{Body, Code, ProtocolError};
+
+use crate::testing::{A, B, Running, in_seconds, institution, until};
+
+#[tokio::test]
+async fn many_calls_share_one_http_2_connection() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(a.parts(vec![b.route()]));
+    let client = Running::start(b.parts(vec![a.route_at(&[server.address])]));
+    let calls = join_all((0..100).map(|_| client.call(A, "/seen"))).await;
+    for said in &calls {
+        let said = said.as_ref().unwrap();
+        assert_eq!((&said["who"], &said["version"]), (&B.into(), &"HTTP/2.0".into()));
+    }
+    let most = calls.iter().map(|said| said.as_ref().unwrap()["requests"].as_u64().unwrap()).max();
+    assert_eq!(most, Some(100), "one connection counted them all");
+    assert_eq!(client.call(A, "/x").await.unwrap()["host"], server.address.to_string());
+}
+
+#[tokio::test]
+async fn large_bodies_pass_both_ways() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(a.parts(vec![b.route()]));
+    let client = Running::start(b.parts(vec![a.route_at(&[server.address])]));
+    let said = client.call_within(A, "/seen", Body::from(vec![1; 64 << 20]), Duration::from_secs(60)).await.unwrap();
+    assert_eq!(said["bytes"], 64 << 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_swapped_under_load_without_losing_a_request() {
+    let (a, b) = (institution(A), institution(B));
+    let routes = |to: std::net::SocketAddr| vec![a.route_at(&[to])];
+    let server = Running::start(a.parts(vec![b.route()]));
+    let client = std::sync::Arc::new(Running::start(b.parts(routes(server.address))));
+    let end = Instant::now() + Duration::from_secs(3);
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let client = std::sync::Arc::clone(&client);
+            tokio::spawn(async move {
+                let mut calls = 0;
+                while Instant::now() < end {
+                    let said = client.call(A, if calls % 10 == 0 { "/slow" } else { "/seen" }).await.unwrap();
+                    assert_eq!(said["who"], B);
+                    calls += 1;
+                }
+                calls
+            })
+        })
+        .collect();
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        // Each `parts` issues a new leaf.
+        server.swap(a.parts(vec![b.route()]));
+        client.swap(b.parts(routes(server.address)));
+    }
+    let mut calls = 0;
+    for caller in callers {
+        calls += caller.await.unwrap();
+    }
+    assert!(calls > 100, "{calls} calls");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_changes_nothing_for_a_partner_keeps_its_connection() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(a.parts(vec![b.route()]));
+    let same = b.leaf();
+    let parts = || {
+        let mut parts = b.parts(vec![a.route_at(&[server.address])]);
+        (parts.leaf_pem, parts.key_pem) = (same.chain_pem.clone(), same.key.expose().to_owned());
+        parts
+    };
+    let client = Running::start(parts());
+    assert_eq!(client.call(A, "/seen").await.unwrap()["requests"], 1);
+    client.swap(parts());
+    assert_eq!(client.call(A, "/seen").await.unwrap()["requests"], 2, "the same connection");
+    client.swap(b.parts(vec![a.route_at(&[server.address])]));
+    assert_eq!(client.call(A, "/seen").await.unwrap()["requests"], 1, "a new leaf, a new connection");
+}
+
+#[tokio::test]
+async fn disabling_the_own_route_ends_calls_under_way_within_a_second() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(a.parts(vec![b.route()]));
+    let route = a.route_at(&[server.address]);
+    let client = std::sync::Arc::new(Running::start(b.parts(vec![route.clone()])));
+    let caller = std::sync::Arc::clone(&client);
+    let waits = tokio::spawn(async move { caller.call(A, "/wait").await });
+    until(|| server.waiting() == 1).await;
+    let start = Instant::now();
+    client.swap(b.parts(vec![RouteConfig { disabled: true, ..route.clone() }]));
+    assert_eq!(waits.await.unwrap().unwrap_err().code(), Code::ROUTE_DISABLED);
+    assert!(start.elapsed() < Duration::from_secs(1));
+    until(|| server.waiting() == 0).await;
+    assert_eq!(client.call(A, "/seen").await.unwrap_err().code(), Code::ROUTE_DISABLED);
+    client.swap(b.parts(vec![RouteConfig { expires_at: Some(in_seconds(-1)), ..route.clone() }]));
+    assert_eq!(client.call(A, "/seen").await.unwrap_err().code(), Code::ROUTE_EXPIRED);
+    client.swap(b.parts(vec![route]));
+    assert_eq!(client.call(A, "/seen").await.unwrap()["who"], B);
+}
+
+#[tokio::test]
+async fn a_partner_that_restarts_is_called_again_without_a_failure() {
+    let (a, b) = (institution(A), institution(B));
+    let first = Running::start(a.parts(vec![b.route()]));
+    let second = Running::start(a.parts(vec![b.route()]));
+    let client = Running::start(b.parts(vec![a.route_at(&[first.address, second.address])]));
+    let said = client.call(A, "/seen").await.unwrap();
+    assert_eq!(said["host"], first.address.to_string());
+    first.drain.run(Duration::from_secs(5)).await;
+    let said = client.call(A, "/seen").await.unwrap();
+    assert_eq!(said["host"], second.address.to_string());
+}
+
+#[tokio::test]
+async fn a_call_in_a_circle_ends() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(a.parts(vec![b.route()]));
+    let client = Running::start(b.parts(vec![a.route_at(&[server.address])]));
+    let mut request = http::Request::get("/seen").body(Body::Empty).unwrap();
+    for _ in 0..6 {
+        client.partners.loop_guard().pass(request.headers_mut()).unwrap();
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    let failed = client.partners.send(&client.live.snapshot().routes()[0], request, deadline).await.unwrap_err();
+    assert_eq!(failed.code(), Code::LOOP);
+}

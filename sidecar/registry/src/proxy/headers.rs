@@ -4,7 +4,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Uri, Version,
-    header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use mesh_core::{Caller, InstId, NodeId};
@@ -43,6 +43,17 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
+}
+
+/// Notes that the message came through here (RFC 9110 section 7.6.3). It also keeps another node's plain-text port from
+/// taking a partner's call for one of its own applications: a local call comes through nobody.
+pub(crate) fn add_via<B>(request: &mut Request<B>) {
+    let via = match request.version() {
+        Version::HTTP_2 => "2 mesh",
+        Version::HTTP_10 => "1.0 mesh",
+        _ => "1.1 mesh",
+    };
+    request.headers_mut().append(VIA, HeaderValue::from_static(via));
 }
 
 /// Whether the caller reads trailers: the one thing that `TE` says and a gRPC service must know.

@@ -109,6 +109,7 @@ impl Proxy {
         let Some((group, proto)) = leaf.group(wanted) else { return Ok(None) };
         let websocket = proto == ServiceProto::Http && headers::asks_for_websocket(request.headers());
         headers::strip_hop_by_hop(request.headers_mut());
+        headers::add_via(&mut request);
         headers::set_identity(request.headers_mut(), caller)?;
         // A service may be another node's port 7304, and lead back here.
         self.partners.loop_guard().pass(request.headers_mut())?;

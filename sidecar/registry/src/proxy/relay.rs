@@ -31,6 +31,7 @@ pub(crate) async fn send(
     if trailers {
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
     }
+    headers::add_via(&mut request);
     // The partner refuses any source but the one that our certificate proves.
     headers::set_source(request.headers_mut(), &own.node_id, Some(&own.inst_id))?;
     let mut answer = partners.send(route, request, deadline).await?;

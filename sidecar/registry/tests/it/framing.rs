@@ -43,6 +43,7 @@ async fn hop_by_hop_headers_stay_on_their_own_connection() {
         assert!(!answer.contains(gone), "{gone} in {answer}");
     }
     assert!(answer.contains("x-kept: 2\n") && answer.contains("host: named.example\n"), "{answer}");
+    assert!(answer.contains("via: 1.1 mesh\n"), "{answer}");
 }
 
 #[tokio::test]

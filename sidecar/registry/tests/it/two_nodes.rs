@@ -66,6 +66,16 @@ async fn a_service_at_the_partner_is_called_by_its_path_and_the_partners_id() {
 }
 
 #[tokio::test]
+async fn a_call_that_came_through_a_node_is_nobodys_local_call() {
+    let (here, there, port) = two().await;
+    // B registers A's plain-text port as a service, and A calls it: A must not take its own call back as local.
+    there.register("1", &port.to_string(), json!({})).await;
+    here.register("1", &echo().await.to_string(), json!({})).await;
+    let (status, text) = get(port, "/serving", &[TO_B]).await;
+    assert_eq!((status, text.as_str()), (StatusCode::FORBIDDEN, "对方节点已禁用网络"));
+}
+
+#[tokio::test]
 async fn a_target_wins_over_the_same_urn_registered_here() {
     let (here, there, port) = two().await;
     let named = |name: &'static str| super::house::serve(move |_| async move { Response::new(Body::from(name)) });

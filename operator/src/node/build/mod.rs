@@ -41,10 +41,19 @@ pub(crate) struct Built {
     pub(crate) roots_pem: String,
     /// The node's leaf.
     pub(crate) leaf: Leaf,
-    /// Routes and registrations for which there was no room, by name.
-    pub(crate) left_out: Vec<(String, Problem)>,
+    /// What was accepted and found no room.
+    pub(crate) left_out: LeftOut,
     /// When to build again, because of time alone.
     pub(crate) due: Option<SystemTime>,
+}
+
+/// What was accepted and found no room, by the resource's name.
+#[derive(Debug, Default)]
+pub(crate) struct LeftOut {
+    /// Routes.
+    pub(crate) routes: Vec<(String, Problem)>,
+    /// Registrations.
+    pub(crate) registrations: Vec<(String, Problem)>,
 }
 
 /// Builds the node at `now`; `None` when it was refused.
@@ -54,10 +63,10 @@ pub(crate) struct Built {
 pub(crate) fn node(judgement: &Judgement, now: SystemTime) -> Result<Option<Built>, Problem> {
     let Ok(valid) = &judgement.node else { return Ok(None) };
     let (new_root, leaf, roots_pem) = certificates(valid, now)?;
-    let mut left_out = Vec::new();
+    let mut left_out = LeftOut::default();
     let mut files = Files::default();
-    add_routes(&mut files, &judgement.routes, &mut left_out)?;
-    add_registrations(&mut files, judgement, &mut left_out)?;
+    add_routes(&mut files, &judgement.routes, &mut left_out.routes)?;
+    add_registrations(&mut files, judgement, &mut left_out.registrations)?;
     files.add_text(NODE, &json(&node_config(valid))?);
     files.add_text(CA_CRT, &roots_pem);
     files.add_text(TLS_CRT, &leaf.pair.chain_pem);

@@ -1,0 +1,122 @@
+//! Where a run keeps what the next one needs: `OUT/.roots/<namespace>/<name>/` and the leaves in the nodes' directories.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use mesh_pki::{Pair, PrivateKeyPem};
+
+use super::resources::Key;
+
+const CRT: &str = "tls.crt";
+const KEY: &str = "tls.key";
+
+/// Keys are for their owner alone; what is public may be read by whoever may enter the directory.
+const MODE_KEY: u32 = 0o600;
+const MODE_FILE: u32 = 0o644;
+const MODE_DIRECTORY: u32 = 0o700;
+
+/// What could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {what}", .path.display())]
+pub(super) struct StoreError {
+    path: PathBuf,
+    what: String,
+}
+
+impl StoreError {
+    pub(super) fn new(path: &Path, what: impl ToString) -> Self {
+        Self { path: path.to_owned(), what: what.to_string() }
+    }
+}
+
+/// The directory of a node's root.
+pub(super) fn root_directory(out: &Path, (namespace, name): &Key) -> PathBuf {
+    out.join(".roots").join(namespace).join(name)
+}
+
+/// The pair in a directory; `None` when neither of its files is there.
+pub(super) fn read_pair(directory: &Path) -> Result<Option<Pair>, StoreError> {
+    let (crt, key) = (read(&directory.join(CRT))?, read(&directory.join(KEY))?);
+    match (crt, key) {
+        (None, None) => Ok(None),
+        (Some(chain_pem), Some(key)) => Ok(Some(Pair { chain_pem, key: PrivateKeyPem::new(key) })),
+        (Some(_), None) => Err(lost(directory, KEY)),
+        (None, Some(_)) => Err(lost(directory, CRT)),
+    }
+}
+
+fn lost(directory: &Path, file: &str) -> StoreError {
+    StoreError::new(&directory.join(file), "is missing beside its other half: restore it, or remove the directory")
+}
+
+fn read(file: &Path) -> Result<Option<String>, StoreError> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StoreError::new(file, format_args!("cannot be read: {e}"))),
+    }
+}
+
+/// Keeps a root that was made: both files appear at once, or none.
+pub(super) fn keep_root(directory: &Path, root: &Pair) -> Result<(), StoreError> {
+    let parent = directory.parent().unwrap_or(directory);
+    make_directory(parent)?;
+    let mut staged = directory.as_os_str().to_owned();
+    staged.push(".new");
+    let staged = PathBuf::from(staged);
+    remove(&staged)?;
+    make_directory(&staged)?;
+    write(&staged.join(CRT), root.chain_pem.as_bytes())?;
+    write(&staged.join(KEY), root.key.expose().as_bytes())?;
+    sync(&staged)?;
+    fs::rename(&staged, directory).map_err(|e| unwritable(directory, &e))?;
+    sync(parent)
+}
+
+/// Makes a directory that only its owner enters, and those above it.
+pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
+    fs::DirBuilder::new().recursive(true).mode(MODE_DIRECTORY).create(path).map_err(|e| unwritable(path, &e))
+}
+
+/// Writes a new file through to the disk, with the permissions that its content asks for from the start.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let failed = |e: io::Error| unwritable(path, &e);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode(path)).open(path).map_err(failed)?;
+    io::Write::write_all(&mut file, bytes).map_err(failed)?;
+    // The umask may have taken away what readers need.
+    file.set_permissions(fs::Permissions::from_mode(mode(path))).map_err(failed)?;
+    file.sync_all().map_err(failed)
+}
+
+/// Takes back what somebody else may do with a key.
+pub(super) fn protect(path: &Path) -> Result<(), StoreError> {
+    let meta = fs::metadata(path).map_err(|e| unwritable(path, &e))?;
+    if mode(path) == MODE_KEY && meta.permissions().mode() & 0o777 != MODE_KEY {
+        return fs::set_permissions(path, fs::Permissions::from_mode(MODE_KEY)).map_err(|e| unwritable(path, &e));
+    }
+    Ok(())
+}
+
+fn mode(path: &Path) -> u32 {
+    if path.extension().is_some_and(|extension| extension == "key") { MODE_KEY } else { MODE_FILE }
+}
+
+/// Makes names in a directory survive a crash.
+pub(super) fn sync(directory: &Path) -> Result<(), StoreError> {
+    fs::File::open(directory).and_then(|file| file.sync_all()).map_err(|e| unwritable(directory, &e))
+}
+
+/// Removes a directory tree, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unwritable(path, &e)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn unwritable(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::new(path, format_args!("cannot be written: {error}"))
+}

@@ -3,6 +3,11 @@
 //! A registration comes in by HTTP, by an MPI or with the configuration ([`Registry`]); what it offers is compiled into a
 //! routing table; [`Proxy`] finds a call's instance there and streams it through. This room knows nothing of queues, and
 //! leaves to the listener who the caller is, and to `mesh-network` how a partner is reached.
+//!
+//! Who wires it: make a [`Registry`] with the store and the listeners' addresses, add its MPIs with
+//! [`Registry::add_mpis`], hand `POST /v1/interconn/registry/register` to [`Registry::register`], spawn [`Registry::run`]
+//! on the drain, and give every other path that is not [`is_reserved`] to [`Proxy::forward`], which also passes calls on
+//! to partners; what it answers `None` to is nobody's.
 
 mod address;
 mod balance;

@@ -1,5 +1,7 @@
 //! A registration's life: in by each front, out by time or by hand, and over the end of the process.
 
+use std::io::BufRead;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -69,6 +71,37 @@ async fn a_live_registration_survives_the_end_of_the_process() {
     let second = node_of(parts(&[]), home);
     assert_eq!(known(&second), ["tensorserving 2"]);
     assert!(second.registry.table().find("/serving").is_some());
+}
+
+/// The home of the child that [`a_live_registration_survives_kill_9`] starts.
+const CHILDS_HOME: &str = "REGISTRY_TEST_CHILDS_HOME";
+
+#[tokio::test]
+async fn a_live_registration_survives_kill_9() {
+    if let Some(home) = std::env::var_os(CHILDS_HOME) {
+        let home = tempfile::Builder::new().disable_cleanup(true).tempdir_in(home).unwrap();
+        let node = node_of(parts(&[]), home);
+        node.register("1", "127.0.0.1:8000", json!({})).await;
+        println!("\nregistered in {}", node.home.path().display());
+        std::future::pending::<()>().await;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "life::a_live_registration_survives_kill_9", "--nocapture"])
+        .env(CHILDS_HOME, home.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let place = lines.map_while(Result::ok).find_map(|line| Some(line.strip_prefix("registered in ")?.to_owned()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let place = place.expect("the child ended before it had registered");
+    let live = std::sync::Arc::new(mesh_core::Live::new(Snapshot::assemble(parts(&[])).unwrap()));
+    let store = std::sync::Arc::new(mesh_core::store::Store::open(std::path::Path::new(&place)).unwrap());
+    let again = mesh_registry::Registry::new(live, store, Default::default(), &mut Default::default()).unwrap();
+    assert_eq!(again.export(None).len(), 1);
+    assert!(again.table().find("/serving").is_some());
 }
 
 #[tokio::test]

@@ -1,0 +1,77 @@
+//! A configuration directory: swapped in while it serves, and left alone when it is bad.
+
+use std::{fs, time::Duration};
+
+use serde_json::json;
+
+use crate::harness::{A, B, Bank, Node, Partner, until};
+
+const SOON: Duration = Duration::from_secs(8);
+
+fn partner(bank: &Bank) -> Partner<'_> {
+    Partner { bank, address: None, more: json!({}) }
+}
+
+async fn routes(node: &Node) -> usize {
+    node.private("/config").await.json()["routes"].as_array().unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swapped_directory_is_in_force_within_seconds_and_a_bad_one_keeps_the_old() {
+    let (bank, other, volume) = (Bank::new(A), Bank::new(B), tempfile::tempdir().unwrap());
+    bank.publish(volume.path(), &[]);
+    let node = Node::with(&[("MESH_CONFIG_DIR", volume.path().to_str().unwrap())]).await;
+    assert_eq!(routes(&node).await, 0);
+
+    bank.publish(volume.path(), &[partner(&other)]);
+    until("the new configuration", SOON, async || routes(&node).await == 1).await;
+
+    let itself = Bank::new(A);
+    bank.publish(volume.path(), &[partner(&other), partner(&itself)]);
+    let problem = || async { node.private("/config").await.json()["config"]["problem"].clone() };
+    until("the problem to be shown", SOON, async || !problem().await.is_null()).await;
+    assert!(problem().await.as_str().unwrap().contains("the peer is this node itself"), "{}", problem().await);
+    assert_eq!(routes(&node).await, 1, "the old one serves on");
+    assert_eq!(node.push(None, "t", "still served").await, "E0000000000");
+    let metrics = node.admin("/metrics").await.text();
+    assert!(
+        metrics.contains("mesh_config_rejected_total 1\n") && metrics.contains("mesh_config_healthy 0\n"),
+        "{metrics}"
+    );
+    assert_eq!(node.admin("/readyz").await.status, 200, "a bad configuration takes nothing out of service");
+
+    bank.publish(volume.path(), &[]);
+    until("the good one", SOON, async || routes(&node).await == 0 && problem().await.is_null()).await;
+    assert_eq!(node.log().matches("the one before serves on").count(), 1, "logged once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_directory_rules_the_api_only_confirms() {
+    let (bank, volume) = (Bank::new(A), tempfile::tempdir().unwrap());
+    bank.publish(volume.path(), &[]);
+    let node = Node::with(&[("MESH_CONFIG_DIR", volume.path().to_str().unwrap())]).await;
+    let same = json!({"node_id": A, "inst_id": "JG1", "inst_name": "bank"});
+    assert_eq!(node.post("/v1/interconn/node/refresh", &[], &same).await.code(), "E0000000000");
+    let other = json!({"node_id": B, "inst_id": "JG1", "inst_name": "bank"});
+    let refused = node.post("/v1/interconn/node/refresh", &[], &other).await;
+    assert_eq!(refused.code(), "E0000000614");
+    assert!(refused.text().contains("test/bank"), "the resource is named: {}", refused.text());
+}
+
+#[test]
+fn a_configuration_that_breaks_a_rule_is_refused_before_any_port_is_bound() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("mesh.yaml");
+    fs::write(&file, "nodeId: LX1\ninstId: JG1\ntransport: {maxBodyByte: 1Gi}\n").unwrap();
+    let mesh = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mesh"));
+        command.args(args).env("MESH_HOME", home.path().join("mesh")).output().unwrap()
+    };
+    let path = file.to_str().unwrap();
+    for args in [&["config", "check", path][..], &["start", "--server", "--config", path]] {
+        let output = mesh(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("mesh.yaml") && said.contains("transport.maxBodyByte"), "{args:?}: {said}");
+    }
+}

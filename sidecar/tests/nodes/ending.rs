@@ -1,0 +1,68 @@
+//! SIGTERM: not ready at once, served for a while, waiting calls answered, nothing cut (design section 6).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::harness::{Node, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_ends_under_load_answers_every_call_it_took() {
+    let mut node = Node::with(&[("MESH_DRAIN_DELAY", "1s")]).await;
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let data = node.data;
+    let waiting = {
+        let body = json!({"topic": "never", "timeout": 60_000}).to_string();
+        let request = crate::harness::post("/v1/interconn/chan/pop", &[("x-ptp-session-id", "w")], body);
+        tokio::spawn(crate::harness::from([127, 0, 0, 1].into(), data, request))
+    };
+    let load: Vec<_> = (0..4)
+        .map(|i| {
+            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let body = json!({"topic": format!("t{i}"), "payload": "eA=="}).to_string();
+                    let answer = crate::harness::from(
+                        [127, 0, 0, 1].into(),
+                        data,
+                        crate::harness::post("/v1/interconn/chan/push", &[], body),
+                    )
+                    .await;
+                    assert_eq!(answer.code(), "E0000000000");
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    until("some load", Duration::from_secs(10), async || done.load(Ordering::Relaxed) > 20).await;
+    node.signal("TERM");
+    until("not ready", Duration::from_secs(1), async || node.admin("/readyz").await.status == 503).await;
+    // Load balancers have seen it by now and send nothing new; until then everything is served.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop.store(true, Ordering::Relaxed);
+    for task in load {
+        task.await.unwrap();
+    }
+    let answer = waiting.await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (200, "E0000000000"));
+    assert!(answer.json().get("payload").is_none(), "an empty answer, not a message");
+    assert!(node.ended(Duration::from_secs(10)).await.success());
+    assert!(node.log().contains("unread messages are lost with this process"), "{}", node.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    let mut node = Node::with(&[("MESH_DRAIN_DELAY", "60s")]).await;
+    node.signal("TERM");
+    until("not ready", Duration::from_secs(2), async || node.admin("/readyz").await.status == 503).await;
+    let start = Instant::now();
+    node.signal("INT");
+    node.ended(Duration::from_secs(5)).await;
+    assert!(start.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,97 @@
+//! An institution: its root, its leaf, and its configuration as the operator writes it.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::symlink,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use crds::snapshot;
+use mesh_pki::{Algorithm, Identity, LeafRequest, Pair, Root};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// Long enough for a test, short enough to be no mistake.
+const LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// An institution.
+pub(crate) struct Bank {
+    pub(crate) node_id: &'static str,
+    pub(crate) root: Root,
+    pub(crate) leaf: Pair,
+}
+
+/// What a bank's configuration says of a partner.
+pub(crate) struct Partner<'b> {
+    pub(crate) bank: &'b Bank,
+    pub(crate) address: Option<SocketAddr>,
+    /// Members of the route beside these.
+    pub(crate) more: Value,
+}
+
+impl Bank {
+    pub(crate) fn new(node_id: &'static str) -> Self {
+        let identity = Identity { node_id: node_id.into(), name: "bank".into() };
+        let root = Root::generate(&identity, Algorithm::EcdsaP256, LIFE, SystemTime::now()).unwrap();
+        let leaf = leaf(&root, node_id);
+        Self { node_id, root, leaf }
+    }
+
+    /// Writes the configuration as a new version in `volume`, and swaps `..data` to it as the kubelet does.
+    pub(crate) fn publish(&self, volume: &Path, partners: &[Partner<'_>]) {
+        let version = format!("..v{}", fs::read_dir(volume).unwrap().count());
+        fs::create_dir(volume.join(&version)).unwrap();
+        self.write(&volume.join(&version), partners);
+        symlink(&version, volume.join("..next")).unwrap();
+        fs::rename(volume.join("..next"), volume.join("..data")).unwrap();
+    }
+
+    fn write(&self, directory: &Path, partners: &[Partner<'_>]) {
+        let node = json!({"nodeId": self.node_id, "instId": "JG1", "displayName": "bank"});
+        let routes: Vec<Value> = partners.iter().map(Partner::route).collect();
+        let files = [
+            (snapshot::NODE.to_owned(), node.to_string()),
+            (snapshot::routes_file(0), Value::from(routes).to_string()),
+            (snapshot::CA_CRT.to_owned(), self.root.certificate_pem().to_owned()),
+            (snapshot::TLS_CRT.to_owned(), self.leaf.chain_pem.clone()),
+        ];
+        let mut sums = Map::new();
+        for (name, text) in &files {
+            fs::write(directory.join(name), text).unwrap();
+            let sum: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+            sums.insert(name.clone(), sum.into());
+        }
+        fs::write(directory.join(snapshot::TLS_KEY), self.leaf.key.expose()).unwrap();
+        let manifest = json!({"format": snapshot::FORMAT, "namespace": "test", "name": "bank", "files": sums});
+        fs::write(directory.join(snapshot::MANIFEST), manifest.to_string()).unwrap();
+    }
+}
+
+impl Partner<'_> {
+    fn route(&self) -> Value {
+        let addresses: Vec<Value> = self.address.iter().map(|a| json!({"address": a.to_string()})).collect();
+        let mut route = json!({
+            "name": self.bank.node_id.to_lowercase(),
+            "peer": {"nodeId": self.bank.node_id},
+            "addresses": addresses,
+            "roots": [self.bank.root.certificate_pem()],
+        });
+        let members = route.as_object_mut().unwrap();
+        members.extend(self.more.as_object().cloned().unwrap_or_default());
+        route
+    }
+}
+
+/// A leaf for `node_id` under `root`.
+pub(crate) fn leaf(root: &Root, node_id: &str) -> Pair {
+    let request = LeafRequest {
+        identity: Identity { node_id: node_id.into(), name: "bank".into() },
+        algorithm: Algorithm::EcdsaP256,
+        lifetime: LIFE / 2,
+        extra_dns: Vec::new(),
+        extra_ips: Vec::new(),
+    };
+    root.issue(&request, SystemTime::now()).unwrap()
+}

@@ -1,0 +1,17 @@
+//! Real `mesh` processes over loopback, each with a home and ports of its own.
+//!
+//! `harness` starts and ends them; every other module is one behaviour.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod admin;
+mod configuration;
+mod disk;
+mod ending;
+mod exchange;
+mod harness;
+mod idle;
+mod input;
+mod persistence;
+mod refusals;
+mod secrets;

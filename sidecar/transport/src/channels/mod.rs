@@ -13,6 +13,10 @@ mod shards;
 mod sweep;
 mod waiting;
 
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
+mod wakeups;
+
 use std::sync::Arc;
 
 use crds::Peek;
@@ -287,8 +291,8 @@ impl Channels {
         outcome
     }
 
-    /// What follows a step, with no lock held: messages and their permits go, the session joins the lines in which it
-    /// must stand, whoever is decided is woken, and what came free is given to those who wait for it.
+    /// What follows a step, with no lock held: payloads go, the session joins the lines in which it must stand, whoever is
+    /// decided is woken, and room that came free is given to those who wait for it.
     fn after(&self, cell: Option<&Arc<Cell>>, fx: Effects) {
         let Effects { wakers, short, gone, expired } = fx;
         drop(gone);

@@ -11,6 +11,10 @@ mod room;
 mod session;
 mod tombstones;
 
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod model;
+
 pub(crate) use budget::{Budget, Permit, Turn};
 pub(crate) use message::Served;
 pub use message::{Draft, Metadata, Origin, Reader};

@@ -65,8 +65,8 @@ pub(crate) struct Effects {
     pub(crate) wakers: Vec<Waker>,
     /// Budgets for which a push of this session waits.
     pub(crate) short: Vec<Short>,
-    /// Messages to be dropped, and their permits with them.
-    pub(crate) gone: Vec<Message>,
+    /// What was in messages that are gone: large ones take a while to free. Their room is free already.
+    pub(crate) gone: Vec<Draft>,
     /// How many of them were too old.
     pub(crate) expired: usize,
 }
@@ -217,8 +217,6 @@ impl Session {
         let Some(message) = self.queues.get_mut(topic).and_then(|queue| queue.end_lease(seq)) else { return false };
         self.discard(message, fx);
         self.forget_if_empty(topic);
-        // Permits must be back before the waiting pushes are looked at.
-        fx.gone.clear();
         self.settle(setting, Turn::Behind, fx);
         true
     }
@@ -262,7 +260,6 @@ impl Session {
             self.discard(message, fx);
         }
         self.queues.retain(|_, queue| !queue.is_empty());
-        fx.gone.clear();
         self.settle(setting, Turn::Behind, fx);
     }
 
@@ -296,7 +293,7 @@ impl Session {
     pub(super) fn discard(&mut self, message: Message, fx: &mut Effects) {
         self.bytes -= message.charge.bytes;
         self.messages -= 1;
-        fx.gone.push(message);
+        fx.gone.push(message.draft);
     }
 
     pub(super) fn decide(&mut self, waiter: Waiter, outcome: Outcome, fx: &mut Effects) {

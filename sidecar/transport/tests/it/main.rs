@@ -4,4 +4,9 @@
 #![cfg(not(feature = "shuttle"))]
 
 mod contract;
+mod grpc;
+mod leases;
+mod life;
 mod node;
+mod partners;
+mod room;

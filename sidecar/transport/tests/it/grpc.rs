@@ -1,0 +1,160 @@
+//! PTP section 6 over real HTTP/2, with tonic's client.
+
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use mesh_core::{Body, CallContext, Caller};
+use prost::Message;
+use proto::ptp::{
+    Inbound, PeekInbound, PopInbound, PushInbound, ReleaseInbound,
+    private_transfer_protocol_client::PrivateTransferProtocolClient,
+    private_transfer_transport_client::PrivateTransferTransportClient,
+};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tonic::{codec::CompressionEncoding, transport::Channel};
+
+use crate::node::{A, Node};
+
+/// Serves the node's gRPC front on a loopback port, and answers a channel to it.
+async fn channel(node: &Node) -> Channel {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let front = Arc::clone(&node.front);
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let front = Arc::clone(&front);
+            let service = service_fn(move |request: Request<Incoming>| {
+                let front = Arc::clone(&front);
+                async move {
+                    let context = CallContext::from_headers(request.headers()).unwrap();
+                    Ok::<_, Infallible>(front.grpc(request.map(Body::from), context, Caller::Local).await)
+                }
+            });
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(connection.serve_connection(TokioIo::new(socket), service));
+        }
+    });
+    Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
+/// A client that names session `s1` and compresses, as the Python SDK does.
+async fn client(node: &Node) -> PrivateTransferTransportClient<Channel> {
+    PrivateTransferTransportClient::new(channel(node).await)
+        .send_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(usize::MAX)
+}
+
+fn call<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("x-ptp-session-id", "s1".parse().unwrap());
+    request
+}
+
+fn push(payload: impl Into<Bytes>) -> tonic::Request<PushInbound> {
+    call(PushInbound { topic: "t".into(), payload: payload.into(), ..Default::default() })
+}
+
+fn pop(timeout: i32) -> tonic::Request<PopInbound> {
+    call(PopInbound { topic: "t".into(), timeout })
+}
+
+#[tokio::test]
+async fn the_four_operations_work_with_gzip_and_large_packets() {
+    let node = Node::new(A, &[], &json!({}));
+    let mut client = client(&node).await;
+    for payload in [Bytes::new(), Bytes::from_static(b"hello-\x00\xff"), Bytes::from(vec![7; 5 << 20])] {
+        assert_eq!(client.push(push(payload.clone())).await.unwrap().into_inner().code, "E0000000000");
+        let peeked = client.peek(call(PeekInbound { topic: "t".into() })).await.unwrap().into_inner();
+        let popped = client.pop(pop(500)).await.unwrap().into_inner();
+        assert_eq!((&peeked.payload, &popped.payload), (&payload, &payload));
+        assert_eq!((popped.code.as_str(), popped.message.as_str()), ("E0000000000", "请求成功"));
+    }
+    let released = client.release(call(ReleaseInbound::default())).await.unwrap().into_inner();
+    assert_eq!(released.code, "E0000000000");
+    assert_eq!(client.pop(pop(50)).await.unwrap().into_inner().code, "E0000000608");
+}
+
+#[tokio::test]
+async fn a_push_over_grpc_is_popped_over_http_with_its_metadata() {
+    let node = Node::new(A, &[], &json!({}));
+    let metadata = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
+    let message = PushInbound { topic: "t".into(), payload: Bytes::from_static(b"hello"), metadata };
+    client(&node).await.push(call(message)).await.unwrap();
+    let popped = node.ask(crate::node::Ask::json("pop", &json!({"topic": "t"}))).await.json();
+    assert_eq!((&popped["payload"], &popped["metadata"]), (&json!("aGVsbG8="), &json!({"k": "v"})));
+}
+
+#[tokio::test]
+async fn an_empty_pop_answers_before_the_clients_deadline() {
+    let node = Node::new(A, &[], &json!({}));
+    let mut client = client(&node).await;
+    let mut request = pop(0);
+    request.set_timeout(Duration::from_millis(700));
+    let popped = client.pop(request).await.expect("a deadline that is met").into_inner();
+    assert_eq!((popped.code.as_str(), popped.payload.len()), ("E0000000000", 0));
+}
+
+#[tokio::test]
+async fn our_limit_answers_in_the_code_field() {
+    let node = Node::new(A, &[], &json!({"maxBodyBytes": "1Ki"}));
+    let mut client = client(&node).await;
+    // Compressed it is small: the limit holds for what comes out too.
+    let pushed = client.push(push(vec![0; 2000])).await.unwrap().into_inner();
+    assert_eq!(pushed.code, "E0000000413");
+}
+
+#[tokio::test]
+async fn a_call_given_up_while_it_waits_takes_no_message() {
+    let node = Node::new(A, &[], &json!({}));
+    let mut first = client(&node).await;
+    let given_up = tokio::time::timeout(Duration::from_millis(100), first.pop(pop(60_000))).await;
+    assert!(given_up.is_err());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut second = client(&node).await;
+    second.push(push("kept")).await.unwrap();
+    assert_eq!(second.pop(pop(500)).await.unwrap().into_inner().payload, "kept");
+}
+
+#[tokio::test]
+async fn invoke_and_the_stream_of_transport_serve_what_their_uri_names() {
+    let node = Node::new(A, &[], &json!({}));
+    let mut client = PrivateTransferProtocolClient::new(channel(&node).await);
+    let uri = |op: &str| format!("grpcs://ptp.cn/org.ppc.ptp.PrivateTransferTransport/{op}");
+    let inner = PushInbound { topic: "t".into(), payload: Bytes::from_static(b"one"), ..Default::default() };
+    let mut invoke = call(Inbound { payload: inner.encode_to_vec().into(), ..Default::default() });
+    invoke.metadata_mut().insert("x-ptp-uri", uri("push").parse().unwrap());
+    assert_eq!(client.invoke(invoke).await.unwrap().into_inner().code, "E0000000000");
+
+    let inbound = |op: &str, payload: Vec<u8>| Inbound {
+        metadata: BTreeMap::from([("x-ptp-uri".to_owned(), uri(op))]),
+        payload: payload.into(),
+    };
+    let pop = || PopInbound { topic: "t".into(), timeout: 50 }.encode_to_vec();
+    let push = PushInbound { topic: "t".into(), payload: Bytes::from_static(b"two"), ..Default::default() };
+    let messages = vec![
+        inbound("pop", pop()),
+        inbound("push", push.encode_to_vec()),
+        inbound("pop", pop()),
+        inbound("browse", vec![]),
+    ];
+    let mut answers = client.transport(call(futures::stream::iter(messages))).await.unwrap().into_inner();
+    let mut heard = Vec::new();
+    while let Some(answer) = answers.message().await.unwrap() {
+        heard.push((answer.code, answer.payload));
+    }
+    let expected = [("E0000000000", "one"), ("E0000000000", ""), ("E0000000000", "two"), ("E0000000404", "")];
+    assert_eq!(heard, expected.map(|(code, payload)| (code.to_owned(), Bytes::from_static(payload.as_bytes()))));
+    assert_eq!(node.channels.levels().messages, 0);
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_unimplemented() {
+    let node = Node::new(A, &[], &json!({}));
+    let request = Request::post("/org.ppc.ptp.PrivateTransferTransport/browse").body(Body::Empty).unwrap();
+    let response = node.front.grpc(request, CallContext::default(), Caller::Local).await;
+    assert_eq!((response.status().as_u16(), response.headers()["grpc-status"].to_str().unwrap()), (200, "12"));
+}

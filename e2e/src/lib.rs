@@ -8,6 +8,8 @@
 pub mod api;
 pub mod cluster;
 pub mod definitions;
+pub mod image;
+pub mod ledger;
 pub mod wait;
 
 /// Tells people something. Never fails: whoever listened may be gone, and a cluster has to be taken down all the same.

@@ -1,0 +1,58 @@
+//! What an application in a pod has seen: the numbers that the tests of the node tier compare.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+/// So many failures are told apart; beyond them only their number grows.
+const FAILURES: usize = 200;
+
+/// A call that did not end in success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The number of the message, or of the call.
+    pub number: u64,
+    /// Milliseconds since 1970.
+    pub at: u64,
+    /// The protocol's code, or what went wrong before there was one.
+    pub said: String,
+}
+
+/// The book of one application.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Calls that ended in success.
+    pub done: u64,
+    /// Calls that did not, by what was said.
+    pub failed: BTreeMap<String, u64>,
+    /// The first of them.
+    pub failures: Vec<Failure>,
+    /// Messages that came once or more, by number.
+    pub seen: BTreeSet<u64>,
+    /// Messages that came again.
+    pub again: u64,
+}
+
+impl Ledger {
+    /// A call succeeded, and brought or took the message of this number.
+    pub fn success(&mut self, message: Option<u64>) {
+        self.done += 1;
+        if message.is_some_and(|number| !self.seen.insert(number)) {
+            self.again += 1;
+        }
+    }
+
+    /// A call failed.
+    pub fn failure(&mut self, number: u64, at: u64, said: &str) {
+        *self.failed.entry(said.to_owned()).or_default() += 1;
+        if self.failures.len() < FAILURES {
+            self.failures.push(Failure { number, at, said: said.to_owned() });
+        }
+    }
+
+    /// How many calls failed.
+    #[must_use]
+    pub fn failed_total(&self) -> u64 {
+        self.failed.values().sum()
+    }
+}

@@ -69,6 +69,8 @@ fn header(kind: EntryType, size: u64, mode: u32) -> Header {
     header.set_size(size);
     header.set_mode(mode);
     header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
     header
 }
 

@@ -1,0 +1,46 @@
+# What the tiers need on a machine, installed or built when it is not there. Sourced by test.sh.
+#
+# Built things live outside the checkout, by version or recipe: the second run, and the next checkout, start at once.
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/interconn
+deny_version=0.20.2
+# The node's container runtime and what its network is made with. `kubectl` comes with the cluster's programs.
+node_packages=(containerd runc containernetworking-plugins iptables conntrack iproute2 util-linux)
+
+step() { echo "== $*"; }
+fail() { echo "test.sh: $*" >&2; exit 1; }
+
+need_command() { # COMMAND WHERE-FROM
+  command -v "$1" >/dev/null || fail "$1 is not there: $2"
+}
+
+need_go() {
+  need_command go "install Go 1.26 or later (https://go.dev/dl), or leave out what needs a cluster: TIERS=lint,unit"
+}
+
+need_root() {
+  [ "$(uname -s)" = Linux ] || fail "the node tier needs Linux; leave it out with TIERS=lint,unit,api, or use E2E_CLUSTER=kind"
+  [ "$(id -u)" = 0 ] || fail "the node tier needs root; leave it out with TIERS=lint,unit,api, or use E2E_CLUSTER=kind"
+}
+
+need_packages() {
+  local missing=() package
+  need_command dpkg "the node tier installs its container runtime with apt; elsewhere use E2E_CLUSTER=kind"
+  for package in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  step "installing ${missing[*]} (10 seconds)"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+cargo_deny() { # prints the program's path
+  local root=$cache/cargo-deny-$deny_version
+  if [ ! -x "$root/bin/cargo-deny" ]; then
+    step "building cargo-deny $deny_version into $root (3 minutes, once)" >&2
+    CARGO_TARGET_DIR=$root/build cargo install --quiet --locked --version "$deny_version" --root "$root" cargo-deny >&2
+    rm -rf "$root/build"
+  fi
+  echo "$root/bin/cargo-deny"
+}

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// So many failures are told apart; beyond them only their number grows.
-const FAILURES: usize = 200;
+/// Twenty calls a second fail for a quarter of an hour before the book is full; beyond that only the number grows.
+const FAILURES: usize = 20_000;
 
 /// A call that did not end in success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Ledger {
     pub done: u64,
     /// Calls that did not, by what was said.
     pub failed: BTreeMap<String, u64>,
-    /// The first of them.
+    /// Each of them, as long as the book has room.
     pub failures: Vec<Failure>,
     /// Messages that came once or more, by number.
     pub seen: BTreeSet<u64>,

@@ -9,6 +9,8 @@ pub mod api;
 pub mod cluster;
 pub mod definitions;
 pub mod image;
+pub mod institution;
+pub mod kubectl;
 pub mod ledger;
 pub mod wait;
 

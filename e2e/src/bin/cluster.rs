@@ -90,7 +90,9 @@ async fn run(tier: &Tier, state: State, netns: Option<&str>) -> Result<ExitCode>
         return Ok(ExitCode::SUCCESS);
     };
     let mut command = tokio::process::Command::from(launcher.command(program));
-    let status = command.args(args).env("KUBECONFIG", &kubeconfig).kill_on_drop(true).status().await;
+    // The kubectl that was built with the servers comes before the machine's.
+    let path = format!("{}:{}", launcher.state.text("bin"), env::var("PATH").unwrap_or_default());
+    let status = command.args(args).env("KUBECONFIG", &kubeconfig).env("PATH", path).kill_on_drop(true).status().await;
     let status = status.with_context(|| format!("cannot run {program}"))?;
     inventory(&launcher)?;
     Ok(status.code().and_then(|c| u8::try_from(c).ok()).map_or(ExitCode::FAILURE, ExitCode::from))

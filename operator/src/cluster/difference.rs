@@ -1,26 +1,44 @@
 //! Whether an object in the cluster is already as we want it, so that nothing needs to be written.
 //!
-//! The API server adds members of its own (defaults, times, other managers' fields), so what we want must be *contained* in
-//! what is there. Under `data` it must be all that is there: a key that we no longer write has to go.
+//! The API server and other managers add members of their own, so what we want must be *contained* in what is there. A
+//! key under `data` that we wrote once and no longer want has to go; a key that somebody else added is theirs, and no apply
+//! of ours could remove it: rewriting because of it would never end.
 
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
 
-/// Members in which nothing of others may stand.
-const EXACT: [&str; 2] = ["data", "selector"];
-
-/// Whether `wanted` is already there in `existing`.
+/// Whether every member of `wanted` is there in `existing`.
 #[must_use]
-pub(crate) fn is_there(wanted: &Value, existing: &Value) -> bool {
+pub(crate) fn is_contained(wanted: &Value, existing: &Value) -> bool {
     match (wanted, existing) {
         (Value::Object(wanted), Value::Object(existing)) => wanted.iter().all(|(key, want)| {
-            let Some(have) = existing.get(key) else { return is_empty(want) };
-            if EXACT.contains(&key.as_str()) { want == have } else { is_there(want, have) }
+            existing.get(key).map_or_else(|| is_empty(want), |have| is_contained(want, have))
         }),
+        // Lists of ours are keyed ones (owners, ports): others may add entries.
         (Value::Array(wanted), Value::Array(existing)) => {
-            wanted.len() == existing.len() && wanted.iter().zip(existing).all(|(want, have)| is_there(want, have))
+            wanted.iter().all(|want| existing.iter().any(|have| is_contained(want, have)))
         }
         _ => wanted == existing,
     }
+}
+
+/// Whether `manager` once applied keys under `data` that are not wanted any more.
+#[must_use]
+pub(crate) fn has_stale_data(wanted: &Value, managed: &[ManagedFieldsEntry], manager: &str) -> bool {
+    let wanted: BTreeSet<&str> = keys(wanted.get("data"));
+    let of_manager = |entry: &&ManagedFieldsEntry| {
+        entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
+    };
+    managed.iter().filter(of_manager).filter_map(|entry| entry.fields_v1.as_ref()).any(|fields| {
+        let owned = keys(fields.0.get("f:data"));
+        owned.iter().filter_map(|key| key.strip_prefix("f:")).any(|key| !wanted.contains(key))
+    })
+}
+
+fn keys(object: Option<&Value>) -> BTreeSet<&str> {
+    object.and_then(Value::as_object).map(|map| map.keys().map(String::as_str).collect()).unwrap_or_default()
 }
 
 /// The API server leaves empty members out.
@@ -29,38 +47,51 @@ fn is_empty(value: &Value) -> bool {
         Value::Null => true,
         Value::Object(map) => map.is_empty(),
         Value::Array(list) => list.is_empty(),
-        _ => false,
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
     use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn members_that_the_server_adds_make_no_difference() {
-        let wanted = json!({"metadata": {"name": "a", "labels": {"l": "1"}}, "data": {"k": "v"}});
+    fn members_that_others_add_make_no_difference() {
+        let wanted = json!({"metadata": {"labels": {"l": "1"}, "ownerReferences": [{"uid": "u"}]}, "data": {"k": "v"}});
         let existing = json!({
-            "metadata": {"name": "a", "uid": "u", "labels": {"l": "1", "other": "2"}},
-            "data": {"k": "v"}, "type": "Opaque",
+            "metadata": {"uid": "x", "labels": {"l": "1", "other": "2"}, "ownerReferences": [{"uid": "o"}, {"uid": "u"}]},
+            "data": {"k": "v", "theirs": "x"}, "type": "Opaque",
         });
-        assert!(is_there(&wanted, &existing));
+        assert!(is_contained(&wanted, &existing));
     }
 
     #[test]
-    fn a_changed_a_missing_and_a_stale_key_are_differences() {
-        let wanted = json!({"data": {"k": "v"}});
-        for data in [json!({"k": "w"}), json!({}), json!({"k": "v", "old": "x"})] {
-            assert!(!is_there(&wanted, &json!({"data": data})), "{data}");
+    fn a_changed_and_a_missing_member_are_differences() {
+        let wanted = json!({"data": {"k": "v"}, "ports": [{"port": 7304}]});
+        for existing in [
+            json!({"data": {"k": "w"}, "ports": [{"port": 7304}]}),
+            json!({"data": {}, "ports": [{"port": 7304}]}),
+            json!({"data": {"k": "v"}, "ports": [{"port": 7305}]}),
+            json!({"data": {"k": "v"}}),
+        ] {
+            assert!(!is_contained(&wanted, &existing), "{existing}");
         }
     }
 
     #[test]
-    fn defaults_within_a_list_make_no_difference_but_its_length_does() {
-        let wanted = json!({"ports": [{"port": 7304, "name": "ptp"}]});
-        assert!(is_there(&wanted, &json!({"ports": [{"port": 7304, "name": "ptp", "protocol": "TCP"}]})));
-        assert!(!is_there(&wanted, &json!({"ports": []})));
+    fn a_key_is_stale_only_if_we_wrote_it() {
+        let entry = |manager: &str| ManagedFieldsEntry {
+            manager: Some(manager.into()),
+            operation: Some("Apply".into()),
+            fields_v1: Some(FieldsV1(json!({"f:data": {".": {}, "f:k": {}, "f:old": {}}}))),
+            ..ManagedFieldsEntry::default()
+        };
+        let wanted = json!({"data": {"k": "v"}});
+        assert!(has_stale_data(&wanted, &[entry("us")], "us"));
+        assert!(!has_stale_data(&wanted, &[entry("them")], "us"));
+        assert!(!has_stale_data(&json!({"data": {"k": "v", "old": "x"}}), &[entry("us")], "us"));
     }
 }

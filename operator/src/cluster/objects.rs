@@ -8,7 +8,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::difference::is_there;
+use super::difference::{has_stale_data, is_contained};
 
 /// Who writes specs and data; status has a manager of its own, so that neither drops the other's fields.
 pub(crate) const MANAGER: &str = "interconn-operator";
@@ -86,9 +86,12 @@ where
             return Ok(Written::Nothing);
         }
     }
+    let mut wanted = wanted.clone();
+    // What was read is what is replaced: an operator that led a moment ago must not overwrite a newer certificate.
+    wanted.meta_mut().resource_version = existing.and_then(|object| object.resource_version());
     // Forced, because the object is ours: a user's edit of our fields is taken back.
     let params = PatchParams::apply(MANAGER).force();
-    api.patch(&name, &params, &Patch::Apply(wanted)).await.map_err(|e| failed::<K>(&name, e))?;
+    api.patch(&name, &params, &Patch::Apply(&wanted)).await.map_err(|e| failed::<K>(&name, e))?;
     Ok(Written::Object)
 }
 
@@ -112,9 +115,10 @@ where
     }
 }
 
-fn same(wanted: &impl Serialize, existing: &impl Serialize) -> bool {
+fn same<K: ResourceExt + Serialize>(wanted: &K, existing: &K) -> bool {
+    let managed = existing.managed_fields();
     match (serde_json::to_value(wanted), serde_json::to_value(existing)) {
-        (Ok(wanted), Ok(existing)) => is_there(&wanted, &existing),
+        (Ok(wanted), Ok(existing)) => is_contained(&wanted, &existing) && !has_stale_data(&wanted, managed, MANAGER),
         // What cannot be compared is written.
         _ => false,
     }

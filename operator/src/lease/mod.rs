@@ -68,8 +68,8 @@ impl Candidate {
         let mut seen = None;
         loop {
             match self.step(&mut seen).await {
-                Ok(true) => return,
-                Ok(false) => {}
+                Ok(Step::Ours) => return,
+                Ok(Step::Others | Step::LookAgain) => {}
                 Err(error) => tracing::warn!(lease = self.name, %error, "cannot look at the lease; trying again"),
             }
             sleep(PERIOD).await;
@@ -85,8 +85,9 @@ impl Candidate {
             sleep(PERIOD).await;
             let left = PATIENCE.saturating_sub(renewed.elapsed());
             match timeout(left, self.step(&mut seen)).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => {
+                Ok(Ok(Step::Ours)) => renewed = Instant::now(),
+                Ok(Ok(Step::LookAgain)) => last = "somebody else wrote the Lease".into(),
+                Ok(Ok(Step::Others)) => {
                     let holder = seen.map(|s| s.record.holder).unwrap_or_default();
                     return Lost::Taken { lease: self.name.clone(), holder };
                 }
@@ -117,13 +118,13 @@ impl Candidate {
         }
     }
 
-    /// One look and, where it is right, one write. Answers whether this candidate holds the lease now.
-    async fn step(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
+    /// One look and, where it is right, one write.
+    async fn step(&self, seen: &mut Option<Seen>) -> Result<Step, kube::Error> {
         let lease = self.api.get_opt(&self.name).await?;
         let now = Instant::now();
         *seen = lease.as_ref().map(|lease| Seen::update(seen.take(), record(lease), now));
         if decide(seen.as_ref(), &self.me, now) == Decision::Wait {
-            return Ok(false);
+            return Ok(Step::Others);
         }
         let is_new = lease.is_none();
         let wanted = self.renewed(lease, &self.me);
@@ -133,9 +134,9 @@ impl Candidate {
             self.api.replace(&self.name, &PostParams::default(), &wanted).await
         };
         match written {
-            Ok(_) => Ok(true),
-            // Another candidate was faster; the next look tells who.
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Ok(_) => Ok(Step::Ours),
+            // Another candidate, or a person with kubectl, was faster; the next look tells.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Step::LookAgain),
             Err(error) => Err(error),
         }
     }
@@ -154,11 +155,22 @@ impl Candidate {
             acquire_time: if is_same { old.acquire_time } else { Some(now.clone()) },
             renew_time: Some(now),
             lease_duration_seconds: i32::try_from(LASTS.as_secs()).ok(),
-            lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!is_same)),
+            // A lease that was given back has changed hands once, not twice.
+            lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!is_same && !holder.is_empty())),
             ..LeaseSpec::default()
         });
         lease
     }
+}
+
+/// What one look came to.
+enum Step {
+    /// This candidate holds the lease.
+    Ours,
+    /// Somebody else does.
+    Others,
+    /// The write met another one.
+    LookAgain,
 }
 
 fn record(lease: &Lease) -> Record {

@@ -1,0 +1,80 @@
+//! Step one: everything that decides about a node, from the stores and from the API server. Nothing later may fetch.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crds::{
+    MeshNode,
+    snapshot::{TLS_CRT, TLS_KEY},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, ResourceExt};
+use mesh_pki::{Pair, PrivateKeyPem};
+
+use super::{Step, World, objects::leaf_name, root_name};
+use crate::{
+    cluster::follow::{Kind, Target},
+    controllers::{watch, world::Ref},
+    node::{Found, Keys, references},
+};
+
+/// Objects fetched at a time.
+const FETCHES: usize = 16;
+
+/// Fetches everything, and follows it from now on.
+pub(super) async fn all(world: &World, node: &Arc<MeshNode>) -> Step<Found> {
+    let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
+    let routes = watch::select(&world.routes.store, &namespace, |r| r.spec.node_ref.name == name);
+    let registrations = watch::select(&world.registrations.store, &namespace, |r| r.spec.node_ref.name == name);
+    let wanted = references(node, routes.iter().map(|route| &route.spec));
+    let target = |kind, name: &String| Target { kind, namespace: namespace.clone(), name: name.clone() };
+    let mut targets: Vec<Target> = wanted.secrets.iter().map(|name| target(Kind::Secret, name)).collect();
+    targets.extend(wanted.config_maps.iter().map(|name| target(Kind::ConfigMap, name)));
+    // Our own leaf too: an edit by hand is taken back.
+    targets.push(target(Kind::Secret, &leaf_name(&name)));
+    world.follower.want(&Ref::new(&name).within(&namespace), &targets);
+
+    let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &namespace);
+    let config_maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &namespace);
+    let roots: Api<Secret> = Api::namespaced(world.client.clone(), &world.own_namespace);
+    let found = async {
+        Ok::<_, kube::Error>(Found {
+            secrets: fetch(&secrets, wanted.secrets, |s: Secret| Keys(content(s))).await?,
+            config_maps: fetch(&config_maps, wanted.config_maps, |m: ConfigMap| m.data.unwrap_or_default()).await?,
+            root: roots.get_opt(&root_name(node)).await?.and_then(pair),
+            leaf: secrets.get_opt(&leaf_name(&name)).await?.and_then(pair),
+            node: Arc::clone(node),
+            routes,
+            registrations,
+        })
+    };
+    found.await.map_err(|error| ("FetchFailed", format!("what the node refers to cannot be fetched: {error}")))
+}
+
+/// Those of `names` that exist.
+async fn fetch<K, T>(
+    api: &Api<K>,
+    names: impl IntoIterator<Item = String>,
+    content: impl Fn(K) -> T + Copy,
+) -> Result<BTreeMap<String, T>, kube::Error>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    stream::iter(names)
+        .map(|name| async move { Ok(api.get_opt(&name).await?.map(|object| (name, content(object)))) })
+        .buffer_unordered(FETCHES)
+        .try_filter_map(|found| async { Ok(found) })
+        .try_collect()
+        .await
+}
+
+fn content(secret: Secret) -> BTreeMap<String, Vec<u8>> {
+    secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()
+}
+
+/// A certificate and its key; `None` where one is missing or no text.
+fn pair(secret: Secret) -> Option<Pair> {
+    let keys = Keys(content(secret));
+    let (chain, key) = (keys.text(TLS_CRT)?, keys.text(TLS_KEY)?);
+    Some(Pair { chain_pem: chain.to_owned(), key: PrivateKeyPem::new(key.to_owned()) })
+}

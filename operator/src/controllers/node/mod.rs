@@ -1,0 +1,78 @@
+//! `MeshNode`: dereference, validate, build, apply, status.
+
+mod apply;
+mod dereference;
+mod objects;
+mod root;
+mod status;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crds::MeshNode;
+use kube::{Resource, ResourceExt, runtime::controller::Action};
+
+use super::world::{Failure, Ref, World};
+use crate::node::{build, validate};
+
+/// A look without a cause, in case an event was missed (linkerd2#15109: one missed event let an issuer expire).
+const POLL: Duration = Duration::from_secs(3600);
+
+/// Brings one node to what its resources say.
+///
+/// # Errors
+/// What must be tried again; the status tells of it where it can be written.
+pub(crate) async fn reconcile(world: Arc<World>, node: Arc<MeshNode>) -> Result<Action, Failure> {
+    let subject = Ref::from_obj(&*node).erase_guard();
+    let done = steps(&world, &node).await;
+    match done {
+        Ok(again) => {
+            world.nodes.backoff.worked(&subject);
+            Ok(Action::requeue(again))
+        }
+        Err((reason, message)) => Err(Failure { reason, message, again: world.nodes.backoff.failed(subject) }),
+    }
+}
+
+type Step<T> = Result<T, (&'static str, String)>;
+
+/// The five steps. Answers when to look again.
+async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
+    if !root::settle_deletion(world, node).await? {
+        return Ok(POLL);
+    }
+    let now = SystemTime::now();
+    let found = dereference::all(world, node).await?;
+    let judgement = validate::all(&found, now);
+    if node.spec.gateway.enabled {
+        return status::without_gateway(world, node, &judgement).await.map(|()| POLL);
+    }
+    let built = match build::node(&judgement, now) {
+        Ok(built) => built,
+        Err(problem) => return status::not_built(world, node, &judgement, &problem).await.map(|()| POLL),
+    };
+    let Some(built) = built else {
+        return status::refused(world, node, &judgement).await.map(|()| POLL);
+    };
+    let applied = match objects::prepare(node, &world.own_namespace, &built) {
+        Ok(prepared) => apply::all(world, prepared).await,
+        Err(error) => Err(error),
+    };
+    match applied {
+        Ok(applied) => status::written(world, node, &judgement, &built, &applied).await?,
+        Err(error) => return Err(status::not_written(world, node, &judgement, error).await),
+    }
+    Ok(built.due.map_or(POLL, |due| due.duration_since(now).unwrap_or_default().clamp(Duration::from_secs(1), POLL)))
+}
+
+/// The owner that every object of the node carries.
+fn owner(node: &MeshNode) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+    node.controller_owner_ref(&()).unwrap_or_default()
+}
+
+/// Where the issued root of a node is kept: no two nodes share a name, because neither part can hold a dot.
+fn root_name(node: &MeshNode) -> String {
+    format!("mesh-root.{}.{}", node.namespace().unwrap_or_default(), node.name_any())
+}

@@ -1,0 +1,95 @@
+//! Telling people: conditions into the status, and Events where one of them changed.
+
+use crds::{Condition, ConditionStatus, STALLED};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    core::NamespaceResourceScope,
+    runtime::events::{Event, EventType, Recorder},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::cluster::{conditions::news, objects::Written};
+
+/// Who writes status; another manager than that of specs and data, so that neither drops the other's fields.
+const STATUS_MANAGER: &str = "interconn-operator-status";
+
+/// Events carry at most so many bytes of text.
+const NOTE_MAX: usize = 1000;
+
+/// Writes `status` when it differs from `old`.
+///
+/// # Errors
+/// What the API server refuses; an object that is gone is no error.
+pub(crate) async fn status<K, S>(client: &Client, object: &K, old: Option<&S>, status: &S) -> Result<Written, kube::Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    S: Serialize + PartialEq,
+{
+    if old == Some(status) {
+        return Ok(Written::Nothing);
+    }
+    let api: Api<K> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": object.name_any(), "uid": object.uid()},
+        "status": status,
+    });
+    let params = PatchParams::apply(STATUS_MANAGER).force();
+    match api.patch_status(&object.name_any(), &params, &Patch::Apply(patch)).await {
+        Ok(_) => Ok(Written::Object),
+        // Deleted meanwhile, or deleted and made anew: there is nobody left to tell.
+        Err(kube::Error::Api(refusal)) if refusal.code == 404 || refusal.code == 409 => Ok(Written::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+/// Publishes an Event for each condition that changed. What cannot be published is only logged: the status says the same.
+pub(crate) async fn events<K>(recorder: &Recorder, object: &K, old: &[Condition], new: &[Condition])
+where
+    K: Resource<DynamicType = ()>,
+{
+    for condition in news(old, new).into_iter().filter(|c| is_worth_telling(c, old)) {
+        let is_bad = (condition.status == ConditionStatus::True) == (condition.r#type == STALLED);
+        let event = Event {
+            type_: if is_bad { EventType::Warning } else { EventType::Normal },
+            reason: condition.reason.clone(),
+            note: Some(cut(&format!("{}: {}", condition.r#type, condition.message))),
+            action: "Reconcile".into(),
+            secondary: None,
+        };
+        if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
+            tracing::warn!(%error, "an Event could not be published");
+        }
+    }
+}
+
+/// A new resource need not hear that it is not stalled, and nobody needs to hear what is not known.
+fn is_worth_telling(condition: &Condition, old: &[Condition]) -> bool {
+    match condition.status {
+        ConditionStatus::Unknown => false,
+        ConditionStatus::False if condition.r#type == STALLED || condition.r#type == crds::RECONCILING => false,
+        ConditionStatus::True if condition.r#type == crds::RECONCILING => false,
+        ConditionStatus::True if condition.r#type == STALLED => false,
+        ConditionStatus::True => !old.is_empty() || condition.r#type == crds::READY,
+        ConditionStatus::False => true,
+    }
+}
+
+fn cut(text: &str) -> String {
+    let end = (0..=NOTE_MAX.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_cut_between_characters() {
+        assert_eq!(cut("short"), "short");
+        assert!(cut(&"证".repeat(1000)).len() <= NOTE_MAX);
+    }
+}

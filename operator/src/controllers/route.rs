@@ -1,0 +1,175 @@
+//! `MeshRoute`: turns the node's verdict about it into its own status and Events.
+
+use std::sync::Arc;
+
+use crds::{ACCEPTED, MeshRoute, MeshRouteStatus, REACHABLE, READY, RECONCILING, STALLED, TRUSTED};
+use kube::{Resource, ResourceExt, runtime::controller::Action};
+
+use super::{
+    report,
+    verdicts::Verdict,
+    watch,
+    world::{Failure, Ref, World},
+};
+use crate::{
+    cluster::{
+        conditions::{Aspect, merge},
+        objects::Written,
+    },
+    metrics::KindLabel,
+    node::Problem,
+};
+
+/// Writes the status of one route.
+///
+/// # Errors
+/// A status that the API server does not take.
+pub(crate) async fn reconcile(world: Arc<World>, route: Arc<MeshRoute>) -> Result<Action, Failure> {
+    let (namespace, node) = (route.namespace().unwrap_or_default(), &route.spec.node_ref.name);
+    let verdict = world.route_verdicts.get(&namespace, node, &route.name_any()).filter(|v| v.is_of(&*route));
+    let aspects = match verdict {
+        Some(verdict) => judged(&route, &verdict),
+        None if watch::get(&world.nodes.store, &namespace, node).is_none() => without_node(node),
+        // The node is being judged at this moment, and pokes when it is done.
+        None => return Ok(Action::await_change()),
+    };
+    let subject = Ref::from_obj(&*route).erase_guard();
+    match write(&world, &route, &aspects).await {
+        Ok(()) => {
+            world.routes.backoff.worked(&subject);
+            Ok(Action::await_change())
+        }
+        Err(error) => Err(Failure {
+            reason: "StatusNotWritten",
+            message: error.to_string(),
+            again: world.routes.backoff.failed(subject),
+        }),
+    }
+}
+
+fn without_node(node: &str) -> Vec<Aspect> {
+    let message = format!("spec.nodeRef: MeshNode {node} does not exist in this namespace: create it, or correct the name");
+    vec![
+        Aspect::no(ACCEPTED, "NodeNotFound", &message),
+        Aspect::unknown(TRUSTED, "NodeNotFound", &message),
+        Aspect::unknown(REACHABLE, "NodeNotFound", &message),
+        Aspect::no(READY, "NodeNotFound", &message),
+        Aspect::no(RECONCILING, "Waiting", "waiting for a change"),
+        Aspect::yes(STALLED, "NodeNotFound", message),
+    ]
+}
+
+fn judged(route: &MeshRoute, verdict: &Verdict) -> Vec<Aspect> {
+    let (reason, text) = (verdict.reason(), verdict.text());
+    let accepted = if verdict.is_accepted {
+        let message = if text.is_empty() { "part of the node's configuration".into() } else { text.clone() };
+        Aspect::yes(ACCEPTED, "Accepted", message)
+    } else {
+        Aspect::no(ACCEPTED, reason, text.clone())
+    };
+    let ready = ready(route, verdict);
+    let stalled = if verdict.is_accepted {
+        Aspect::no(STALLED, "Progressing", "nothing is in the way")
+    } else {
+        Aspect::yes(STALLED, reason, text)
+    };
+    vec![
+        accepted,
+        trusted(verdict),
+        reachable(route),
+        ready,
+        Aspect::no(RECONCILING, "Reconciled", "nothing is left to do"),
+        stalled,
+    ]
+}
+
+fn trusted(verdict: &Verdict) -> Aspect {
+    let about_roots = |problem: &&Problem| {
+        matches!(problem, Problem::BadRoot { .. } | Problem::MissingReference { object: crate::node::Object::ConfigMap, .. })
+    };
+    match verdict.problems.iter().find(about_roots) {
+        Some(problem) => Aspect::no(TRUSTED, problem.reason(), problem.to_string()),
+        None if verdict.is_accepted => Aspect::yes(TRUSTED, "RootsKnown", "the partner's roots are known and in date"),
+        None => Aspect::unknown(TRUSTED, "NotAccepted", "the route is not accepted"),
+    }
+}
+
+/// Sidecars do not report to the operator yet.
+fn reachable(route: &MeshRoute) -> Aspect {
+    if route.spec.addresses.is_empty() {
+        return Aspect::unknown(REACHABLE, "NoAddress", "spec.addresses is empty: the partner calls us, and we do not call it");
+    }
+    Aspect::unknown(REACHABLE, "NotReported", "sidecars do not report to the operator in this version: see their /metrics")
+}
+
+/// Ready never depends on the partner being there.
+fn ready(route: &MeshRoute, verdict: &Verdict) -> Aspect {
+    let expired = verdict.problems.iter().find(|p| matches!(p, Problem::Expired { .. }));
+    if !verdict.is_accepted {
+        Aspect::no(READY, verdict.reason(), verdict.text())
+    } else if route.spec.disabled {
+        Aspect::no(READY, "Disabled", "spec.disabled: the route carries nothing until it is false")
+    } else if let Some(problem) = expired {
+        Aspect::no(READY, problem.reason(), problem.to_string())
+    } else if !verdict.is_written {
+        Aspect::no(READY, "NodeNotReady", "the node's configuration is not written: see the MeshNode's conditions")
+    } else {
+        Aspect::yes(READY, "Ready", "part of the node's configuration")
+    }
+}
+
+async fn write(world: &World, route: &MeshRoute, aspects: &[Aspect]) -> Result<(), kube::Error> {
+    let old = route.status.clone().unwrap_or_default();
+    let generation = route.meta().generation.unwrap_or_default();
+    let conditions = merge(&old.conditions, aspects, generation, &jiff::Timestamp::now().to_string());
+    let status = MeshRouteStatus { conditions, observed_generation: generation, addresses: old.addresses };
+    report::events(&world.recorder, route, &old.conditions, &status.conditions).await;
+    if report::status(&world.client, route, route.status.as_ref(), &status).await? == Written::Object {
+        world.metrics.writes.get_or_create(&KindLabel { kind: "MeshRoute" }).inc();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::ConditionStatus;
+
+    use super::*;
+    use crate::node::sample;
+
+    fn verdict(problems: Vec<Problem>, is_accepted: bool) -> Verdict {
+        Verdict { uid: "u".into(), generation: 1, is_accepted, problems, is_written: true }
+    }
+
+    fn status(aspects: &[Aspect], kind: &str) -> (ConditionStatus, String) {
+        let found = aspects.iter().find(|a| a.kind == kind).unwrap();
+        (found.status, found.reason.clone())
+    }
+
+    #[test]
+    fn every_aspect_has_a_reason_and_a_message() {
+        let route = sample::route("b", "bank-a", "LX2", &[]);
+        let refused = Problem::SelfRoute { node_id: "LX2".into() };
+        for aspects in [judged(&route, &verdict(vec![], true)), judged(&route, &verdict(vec![refused], false)), without_node("n")] {
+            assert!(aspects.iter().all(|a| !a.reason.is_empty() && !a.message.is_empty()), "{aspects:?}");
+        }
+    }
+
+    #[test]
+    fn a_disabled_route_is_accepted_and_not_ready() {
+        let mut route = sample::route("b", "bank-a", "LX2", &[]);
+        route.spec.disabled = true;
+        let aspects = judged(&route, &verdict(vec![], true));
+        assert_eq!(status(&aspects, ACCEPTED).0, ConditionStatus::True);
+        assert_eq!(status(&aspects, READY), (ConditionStatus::False, "Disabled".into()));
+    }
+
+    #[test]
+    fn a_refused_route_says_why_in_every_place_that_people_look_at() {
+        let route = sample::route("b", "bank-a", "LX2", &[]);
+        let aspects = judged(&route, &verdict(vec![Problem::SelfRoute { node_id: "LX2".into() }], false));
+        assert_eq!(status(&aspects, ACCEPTED), (ConditionStatus::False, "SelfRoute".into()));
+        assert_eq!(status(&aspects, READY), (ConditionStatus::False, "SelfRoute".into()));
+        assert_eq!(status(&aspects, STALLED), (ConditionStatus::True, "SelfRoute".into()));
+    }
+}

@@ -1,0 +1,90 @@
+//! One watch per kind: it fills a store, and tells controllers what to look at again.
+
+use std::{fmt::Debug, hash::Hash, sync::Arc};
+
+use futures::{StreamExt, pin_mut};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{DeserializeGuard, NamespaceResourceScope},
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+
+use crate::admin::Pending;
+
+/// An object as it comes from the API server. One that cannot be read must not stop the others.
+pub(crate) type Guarded<K> = DeserializeGuard<K>;
+
+/// What a watch is about.
+pub(crate) trait Watched:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+/// What happened to an object. The store already knows.
+pub(crate) enum Change<'k, K> {
+    /// It is there.
+    Here(&'k K),
+    /// It is gone.
+    Gone(&'k K),
+}
+
+/// The API for a scope: one namespace, or all.
+pub(crate) fn api<K: Watched>(client: &Client, scope: Option<&str>) -> Api<K> {
+    match scope {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Watches for ever. `tell` is called after the store has taken a change in; `listed` is done after the first full list.
+pub(crate) async fn keep<K>(
+    api: Api<Guarded<K>>,
+    writer: Writer<Guarded<K>>,
+    listed: Pending,
+    tell: impl Fn(Change<'_, Guarded<K>>),
+) where
+    K: Watched,
+    K::DynamicType: Hash + Eq + Clone + Default,
+{
+    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let events = reflector::reflector(writer, events);
+    pin_mut!(events);
+    // A relist stores its objects only when it is complete, so they are told of then.
+    let mut relisted = Vec::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Init) => relisted.clear(),
+            Ok(watcher::Event::InitApply(object)) => relisted.push(object),
+            Ok(watcher::Event::InitDone) => {
+                relisted.drain(..).for_each(|object| tell(Change::Here(&object)));
+                listed.done();
+            }
+            Ok(watcher::Event::Apply(object)) => tell(Change::Here(&object)),
+            Ok(watcher::Event::Delete(object)) => tell(Change::Gone(&object)),
+            Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "watch; trying again"),
+        }
+    }
+}
+
+/// All readable objects of a namespace for which `wanted` holds.
+pub(crate) fn select<K: Watched>(store: &Store<Guarded<K>>, namespace: &str, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+    let of_namespace = |object: &Arc<Guarded<K>>| object.namespace().as_deref() == Some(namespace);
+    let readable = |object: Arc<Guarded<K>>| object.0.as_ref().ok().filter(|k| wanted(k)).cloned().map(Arc::new);
+    store.state().into_iter().filter(of_namespace).filter_map(readable).collect()
+}
+
+/// A readable object by name.
+pub(crate) fn get<K: Watched>(store: &Store<Guarded<K>>, namespace: &str, name: &str) -> Option<Arc<K>> {
+    let object = store.get(&ObjectRef::new(name).within(namespace))?;
+    object.0.as_ref().ok().cloned().map(Arc::new)
+}

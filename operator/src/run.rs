@@ -1,0 +1,87 @@
+//! `mesh-operator run`: waits to lead, runs the controllers, ends in order.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::{Context, Result, bail};
+use kube::Client;
+use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    admin::{self, Readiness},
+    controllers,
+    lease::Candidate,
+    metrics::Metrics,
+};
+
+/// How the operator runs in a cluster.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The namespace of the operator itself: its Lease and the issued roots live there.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "interconn-system")]
+    pub(crate) namespace: String,
+    /// What this process calls itself in the Lease; in a pod its name.
+    #[arg(long, env = "POD_NAME", default_value_t = own_name())]
+    pub(crate) identity: String,
+    /// The Lease that the leader holds.
+    #[arg(long, default_value = "interconn-operator")]
+    pub(crate) lease_name: String,
+    /// Namespaces to look after, separated by commas; none: all.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
+    pub(crate) watch_namespaces: Vec<String>,
+    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    #[arg(long, env = "ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
+    pub(crate) admin_listen: SocketAddr,
+}
+
+/// The process id tells two operators on one machine apart; pods have names of their own.
+fn own_name() -> String {
+    format!("mesh-operator-{}", std::process::id())
+}
+
+/// Runs until it is asked to end or stops leading.
+///
+/// # Errors
+/// No API server in reach, a port that is taken, a lost lease, or a controller that ended by itself.
+pub(crate) async fn run(args: RunArgs) -> Result<()> {
+    let client = Client::try_default().await.context("no API server: neither in a cluster nor a kubeconfig")?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let readiness = Readiness::default();
+    let candidate = Candidate::new(client.clone(), &args.namespace, &args.lease_name, &args.identity);
+    let ended = tokio::select! {
+        ended = admin::serve(args.admin_listen, readiness.clone(), Arc::new(registry)) => ended,
+        ended = lead(&candidate, client, &args, readiness, metrics) => ended,
+        ended = asked_to_end() => ended,
+    };
+    candidate.release().await;
+    ended
+}
+
+/// Stands by, leads, and fails when it leads no more.
+async fn lead(
+    candidate: &Candidate,
+    client: Client,
+    args: &RunArgs,
+    readiness: Readiness,
+    metrics: Metrics,
+) -> Result<()> {
+    tracing::info!(lease = args.lease_name, identity = args.identity, "standing by");
+    candidate.lead().await;
+    tracing::info!(lease = args.lease_name, identity = args.identity, "leading");
+    metrics.leader.set(1);
+    tokio::select! {
+        lost = candidate.keep() => bail!(lost),
+        ended = controllers::run(client, args, &readiness, metrics) => ended.context("the controllers ended"),
+    }
+}
+
+async fn asked_to_end() -> Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    tracing::info!("ending");
+    Ok(())
+}

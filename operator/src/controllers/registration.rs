@@ -9,7 +9,7 @@ use super::{
     report,
     verdicts::Verdict,
     watch,
-    world::{Failure, Ref, World},
+    world::{Failure, World, subject},
 };
 use crate::{
     cluster::{
@@ -34,16 +34,16 @@ pub(crate) async fn reconcile(world: Arc<World>, registration: Arc<ServiceRegist
         // The node is being judged at this moment, and pokes when it is done.
         None => return Ok(Action::await_change()),
     };
-    let subject = Ref::from_obj(&*registration).erase_guard();
+    let who = subject(&*registration);
     match write(&world, &registration, &aspects).await {
         Ok(()) => {
-            world.registrations.backoff.worked(&subject);
+            world.registrations.backoff.worked(&who);
             Ok(Action::await_change())
         }
         Err(error) => Err(Failure {
             reason: "StatusNotWritten",
             message: error.to_string(),
-            again: world.registrations.backoff.failed(subject),
+            again: world.registrations.backoff.failed(who),
         }),
     }
 }

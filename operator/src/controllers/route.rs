@@ -9,7 +9,7 @@ use super::{
     report,
     verdicts::Verdict,
     watch,
-    world::{Failure, Ref, World},
+    world::{Failure, World, subject},
 };
 use crate::{
     cluster::{
@@ -33,16 +33,16 @@ pub(crate) async fn reconcile(world: Arc<World>, route: Arc<MeshRoute>) -> Resul
         // The node is being judged at this moment, and pokes when it is done.
         None => return Ok(Action::await_change()),
     };
-    let subject = Ref::from_obj(&*route).erase_guard();
+    let who = subject(&*route);
     match write(&world, &route, &aspects).await {
         Ok(()) => {
-            world.routes.backoff.worked(&subject);
+            world.routes.backoff.worked(&who);
             Ok(Action::await_change())
         }
         Err(error) => Err(Failure {
             reason: "StatusNotWritten",
             message: error.to_string(),
-            again: world.routes.backoff.failed(subject),
+            again: world.routes.backoff.failed(who),
         }),
     }
 }

@@ -47,6 +47,11 @@ pub(crate) struct Kind<K: Watched> {
     pub(crate) backoff: Backoff<Ref<K>>,
 }
 
+/// The reference to a readable object.
+pub(crate) fn subject<K: Watched>(object: &K) -> Ref<K> {
+    ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default())
+}
+
 type Start<K> = (Writer<Guarded<K>>, mpsc::UnboundedReceiver<Ref<K>>);
 
 impl<K: Watched> Kind<K> {

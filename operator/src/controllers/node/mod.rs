@@ -14,7 +14,7 @@ use std::{
 use crds::MeshNode;
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
-use super::world::{Failure, Ref, World};
+use super::world::{Failure, World, subject};
 use crate::node::{build, validate};
 
 /// A look without a cause, in case an event was missed (linkerd2#15109: one missed event let an issuer expire).
@@ -25,14 +25,14 @@ const POLL: Duration = Duration::from_secs(3600);
 /// # Errors
 /// What must be tried again; the status tells of it where it can be written.
 pub(crate) async fn reconcile(world: Arc<World>, node: Arc<MeshNode>) -> Result<Action, Failure> {
-    let subject = Ref::from_obj(&*node).erase_guard();
+    let who = subject(&*node);
     let done = steps(&world, &node).await;
     match done {
         Ok(again) => {
-            world.nodes.backoff.worked(&subject);
+            world.nodes.backoff.worked(&who);
             Ok(Action::requeue(again))
         }
-        Err((reason, message)) => Err(Failure { reason, message, again: world.nodes.backoff.failed(subject) }),
+        Err((reason, message)) => Err(Failure { reason, message, again: world.nodes.backoff.failed(who) }),
     }
 }
 

@@ -13,9 +13,9 @@ use serde_json::Value;
 #[must_use]
 pub(crate) fn is_contained(wanted: &Value, existing: &Value) -> bool {
     match (wanted, existing) {
-        (Value::Object(wanted), Value::Object(existing)) => wanted.iter().all(|(key, want)| {
-            existing.get(key).map_or_else(|| is_empty(want), |have| is_contained(want, have))
-        }),
+        (Value::Object(wanted), Value::Object(existing)) => wanted
+            .iter()
+            .all(|(key, want)| existing.get(key).map_or_else(|| is_empty(want), |have| is_contained(want, have))),
         // Lists of ours are keyed ones (owners, ports): others may add entries.
         (Value::Array(wanted), Value::Array(existing)) => {
             wanted.iter().all(|want| existing.iter().any(|have| is_contained(want, have)))

@@ -36,9 +36,9 @@ pub(crate) async fn run(client: Client, args: &RunArgs, readiness: &Readiness, m
     } else {
         args.watch_namespaces.iter().map(|namespace| Some(namespace.as_str())).collect()
     };
-    let all = scopes.into_iter().map(|scope| {
-        Box::pin(World::run(client.clone(), args.namespace.clone(), scope, readiness, metrics.clone()))
-    });
+    let all = scopes
+        .into_iter()
+        .map(|scope| Box::pin(World::run(client.clone(), args.namespace.clone(), scope, readiness, metrics.clone())));
     let (name, _, _) = select_all(all).await;
     bail!("the watch of {name} ended")
 }

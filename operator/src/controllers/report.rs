@@ -22,7 +22,12 @@ const NOTE_MAX: usize = 1000;
 ///
 /// # Errors
 /// What the API server refuses; an object that is gone is no error.
-pub(crate) async fn status<K, S>(client: &Client, object: &K, old: Option<&S>, status: &S) -> Result<Written, kube::Error>
+pub(crate) async fn status<K, S>(
+    client: &Client,
+    object: &K,
+    old: Option<&S>,
+    status: &S,
+) -> Result<Written, kube::Error>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     S: Serialize + PartialEq,

@@ -48,7 +48,8 @@ pub(crate) async fn reconcile(world: Arc<World>, route: Arc<MeshRoute>) -> Resul
 }
 
 fn without_node(node: &str) -> Vec<Aspect> {
-    let message = format!("spec.nodeRef: MeshNode {node} does not exist in this namespace: create it, or correct the name");
+    let message =
+        format!("spec.nodeRef: MeshNode {node} does not exist in this namespace: create it, or correct the name");
     vec![
         Aspect::no(ACCEPTED, "NodeNotFound", &message),
         Aspect::unknown(TRUSTED, "NodeNotFound", &message),
@@ -85,7 +86,10 @@ fn judged(route: &MeshRoute, verdict: &Verdict) -> Vec<Aspect> {
 
 fn trusted(verdict: &Verdict) -> Aspect {
     let about_roots = |problem: &&Problem| {
-        matches!(problem, Problem::BadRoot { .. } | Problem::MissingReference { object: crate::node::Object::ConfigMap, .. })
+        matches!(
+            problem,
+            Problem::BadRoot { .. } | Problem::MissingReference { object: crate::node::Object::ConfigMap, .. }
+        )
     };
     match verdict.problems.iter().find(about_roots) {
         Some(problem) => Aspect::no(TRUSTED, problem.reason(), problem.to_string()),
@@ -97,9 +101,17 @@ fn trusted(verdict: &Verdict) -> Aspect {
 /// Sidecars do not report to the operator yet.
 fn reachable(route: &MeshRoute) -> Aspect {
     if route.spec.addresses.is_empty() {
-        return Aspect::unknown(REACHABLE, "NoAddress", "spec.addresses is empty: the partner calls us, and we do not call it");
+        return Aspect::unknown(
+            REACHABLE,
+            "NoAddress",
+            "spec.addresses is empty: the partner calls us, and we do not call it",
+        );
     }
-    Aspect::unknown(REACHABLE, "NotReported", "sidecars do not report to the operator in this version: see their /metrics")
+    Aspect::unknown(
+        REACHABLE,
+        "NotReported",
+        "sidecars do not report to the operator in this version: see their /metrics",
+    )
 }
 
 /// Ready never depends on the partner being there.
@@ -150,7 +162,9 @@ mod tests {
     fn every_aspect_has_a_reason_and_a_message() {
         let route = sample::route("b", "bank-a", "LX2", &[]);
         let refused = Problem::SelfRoute { node_id: "LX2".into() };
-        for aspects in [judged(&route, &verdict(vec![], true)), judged(&route, &verdict(vec![refused], false)), without_node("n")] {
+        for aspects in
+            [judged(&route, &verdict(vec![], true)), judged(&route, &verdict(vec![refused], false)), without_node("n")]
+        {
             assert!(aspects.iter().all(|a| !a.reason.is_empty() && !a.message.is_empty()), "{aspects:?}");
         }
     }

@@ -26,7 +26,13 @@ pub(crate) trait Watched:
 }
 
 impl<K> Watched for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
 {
 }
 
@@ -77,7 +83,11 @@ pub(crate) async fn keep<K>(
 }
 
 /// All readable objects of a namespace for which `wanted` holds.
-pub(crate) fn select<K: Watched>(store: &Store<Guarded<K>>, namespace: &str, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+pub(crate) fn select<K: Watched>(
+    store: &Store<Guarded<K>>,
+    namespace: &str,
+    wanted: impl Fn(&K) -> bool,
+) -> Vec<Arc<K>> {
     let of_namespace = |object: &Arc<Guarded<K>>| object.namespace().as_deref() == Some(namespace);
     let readable = |object: Arc<Guarded<K>>| object.0.as_ref().ok().filter(|k| wanted(k)).cloned().map(Arc::new);
     store.state().into_iter().filter(of_namespace).filter_map(readable).collect()

@@ -154,8 +154,9 @@ impl World {
         if !complete {
             return;
         }
-        let queue = stream::select(receive(queue), followed.map_or_else(|| stream::empty().boxed(), |f| receive(f).boxed()))
-            .map(Ok::<_, std::convert::Infallible>);
+        let queue =
+            stream::select(receive(queue), followed.map_or_else(|| stream::empty().boxed(), |f| receive(f).boxed()))
+                .map(Ok::<_, std::convert::Infallible>);
         let name = kind_name::<K>();
         let one = move |object: Arc<Guarded<K>>, world: Arc<Self>| {
             let reconcile = reconcile.clone();
@@ -233,7 +234,11 @@ impl World {
         let services = watcher(watch::api::<PartialObjectMeta<Service>>(client, scope), config);
         let owners = stream::select(
             maps.default_backoff().touched_objects().filter_map(|o| async { o.ok().and_then(|o| owner(&o)) }).boxed(),
-            services.default_backoff().touched_objects().filter_map(|o| async { o.ok().and_then(|o| owner(&o)) }).boxed(),
+            services
+                .default_backoff()
+                .touched_objects()
+                .filter_map(|o| async { o.ok().and_then(|o| owner(&o)) })
+                .boxed(),
         );
         owners.for_each(|(namespace, name)| async move { self.nodes.poke(&namespace, &name) }).await;
     }

@@ -56,7 +56,8 @@ async fn remove_orphans(
     let failed = |e| WriteError::Api { kind: "ConfigMap".into(), name: format!("{prefix}*"), source: Box::new(e) };
     for there in api.list_metadata(&labelled).await.map_err(failed)? {
         let there = there.name_any();
-        let is_part = there.strip_prefix(&prefix).is_some_and(|p| p.starts_with("routes-") || p.starts_with("registrations-"));
+        let is_part =
+            there.strip_prefix(&prefix).is_some_and(|p| p.starts_with("routes-") || p.starts_with("registrations-"));
         if is_part && !parts.iter().any(|part| part.name_any() == there) {
             count(world, "ConfigMap", remove::<ConfigMap>(&world.client, namespace, &there, ours).await?);
         }

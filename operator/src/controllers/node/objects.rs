@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
-use crds::{DATA_PORT, MeshNode, NODE_LABEL, snapshot::{CA_CRT, TLS_CRT, TLS_KEY}};
+use crds::{
+    DATA_PORT, MeshNode, NODE_LABEL,
+    snapshot::{CA_CRT, TLS_CRT, TLS_KEY},
+};
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Secret, Service, ServicePort, ServiceSpec},
@@ -84,10 +87,7 @@ fn metadata(node: &MeshNode, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: node.namespace(),
-        labels: Some(BTreeMap::from([
-            (NODE_LABEL.into(), node.name_any()),
-            (MANAGED_BY.into(), US.into()),
-        ])),
+        labels: Some(BTreeMap::from([(NODE_LABEL.into(), node.name_any()), (MANAGED_BY.into(), US.into())])),
         owner_references: Some(vec![owner(node)]),
         ..ObjectMeta::default()
     }
@@ -95,11 +95,7 @@ fn metadata(node: &MeshNode, name: String) -> ObjectMeta {
 
 fn config_map(node: &MeshNode, name: String, files: &BTreeMap<&str, &[u8]>) -> ConfigMap {
     let text = |(file, bytes): (&&str, &&[u8])| ((*file).to_owned(), String::from_utf8_lossy(bytes).into_owned());
-    ConfigMap {
-        metadata: metadata(node, name),
-        data: Some(files.iter().map(text).collect()),
-        ..ConfigMap::default()
-    }
+    ConfigMap { metadata: metadata(node, name), data: Some(files.iter().map(text).collect()), ..ConfigMap::default() }
 }
 
 fn secret(metadata: ObjectMeta, files: impl Iterator<Item = (String, Vec<u8>)>) -> Secret {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::SystemTime};
 
 use crds::{MeshNode, MeshNodeStatus, READY, RECONCILING, RootCertificate, STALLED};
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use mesh_pki::{CertificateInfo, encode_certificate, parse_certificates};
 
 use super::{
@@ -117,7 +117,11 @@ fn roots(pem: &str) -> Result<Vec<RootCertificate>, mesh_pki::PkiError> {
         .iter()
         .map(|der| {
             let info = CertificateInfo::from_der(der)?;
-            Ok(RootCertificate { pem: encode_certificate(der), sha256: info.sha256, not_after: rfc3339(info.not_after) })
+            Ok(RootCertificate {
+                pem: encode_certificate(der),
+                sha256: info.sha256,
+                not_after: rfc3339(info.not_after),
+            })
         })
         .collect()
 }
@@ -156,13 +160,14 @@ async fn write(
 /// Keeps the verdicts, and has those looked at for whom something changed.
 fn tell_verdicts(world: &World, node: &MeshNode, judgement: &Judgement, built: Option<&Built>) {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
-    let routes = verdicts(&judgement.routes, built, |route| {
+    let routes = verdicts(&judgement.routes, built.map(|b| &*b.left_out.routes), built.is_some(), |route| {
         watch::get(&world.routes.store, &namespace, route).map(|r| identity(&*r))
     });
     for route in world.route_verdicts.put(&namespace, &name, routes) {
         world.routes.poke(&namespace, &route);
     }
-    let registrations = verdicts(&judgement.registrations, built, |registration| {
+    let no_room = built.map(|b| &*b.left_out.registrations);
+    let registrations = verdicts(&judgement.registrations, no_room, built.is_some(), |registration| {
         watch::get(&world.registrations.store, &namespace, registration).map(|r| identity(&*r))
     });
     for registration in world.registration_verdicts.put(&namespace, &name, registrations) {
@@ -172,15 +177,17 @@ fn tell_verdicts(world: &World, node: &MeshNode, judgement: &Judgement, built: O
 
 fn verdicts<T>(
     judged: &[Judged<T>],
-    built: Option<&Built>,
+    left_out: Option<&[(String, Problem)]>,
+    is_written: bool,
     identity: impl Fn(&str) -> Option<(String, i64)>,
 ) -> HashMap<String, Verdict> {
     let verdict = |one: &Judged<T>| {
         let (uid, generation) = identity(&one.name)?;
-        let no_room = built.and_then(|b| b.left_out.iter().find(|(name, _)| *name == one.name)).map(|(_, problem)| problem);
+        let no_room =
+            left_out.unwrap_or_default().iter().find(|(name, _)| *name == one.name).map(|(_, problem)| problem);
         let problems = one.problems.iter().chain(no_room).cloned().collect();
         let is_accepted = one.accepted.is_some() && no_room.is_none();
-        Some((one.name.clone(), Verdict { uid, generation, is_accepted, problems, is_written: built.is_some() }))
+        Some((one.name.clone(), Verdict { uid, generation, is_accepted, problems, is_written }))
     };
     judged.iter().filter_map(verdict).collect()
 }

@@ -20,7 +20,8 @@ const FLAG: &str = "0001000000000000000000000000000000000";
 
 impl Control {
     pub(super) async fn greet(&self, node: &NodeId, mut route: ApiRoute) {
-        if route.config.disabled {
+        // Without roots nobody could prove to be the partner.
+        if route.config.disabled || route.config.roots.is_empty() {
             return;
         }
         let found = self.environ_of(node).await;

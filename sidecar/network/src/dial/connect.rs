@@ -33,9 +33,10 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Keeps middle boxes from forgetting an idle connection (they do after 60 s and more), without HTTP/2 pings, which gRPC
 /// servers punish.
 const KEEPALIVE: Duration = Duration::from_secs(20);
-/// Unacknowledged for so long means gone.
+/// Bytes that are not acknowledged or not read for so long mean that the partner is gone; a slow disk behind an HTTP/1.1 proxy
+/// is not.
 #[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// A name with more addresses than that is tried in part.
 const MOST_IPS: usize = 4;
 

@@ -18,9 +18,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_RETRIES: u32 = 4;
-/// Unacknowledged bytes for this long mean that the peer is gone. Longer than any usual break of a link.
+/// Bytes that a remote peer does not acknowledge or does not read for this long mean that it is gone. Longer than any usual
+/// break of a link. An application on this machine may take its time.
 #[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(60);
+const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How many connections may be open.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ fn welcome<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>, gate: &
         tracing::debug!(%peer, "turned away: as many connections are open as the limits allow");
         return;
     };
-    if let Err(e) = options(&tcp) {
+    if let Err(e) = options(&tcp, peer) {
         tracing::debug!(%peer, "socket options: {e}");
     }
     let place = Place { _permit: permit, _open: Open::count(&gate.metrics) };
@@ -88,7 +89,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-fn options(tcp: &TcpStream) -> io::Result<()> {
+fn options(tcp: &TcpStream, peer: SocketAddr) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = SockRef::from(tcp);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
@@ -96,6 +97,8 @@ fn options(tcp: &TcpStream) -> io::Result<()> {
     let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    if !peer.ip().to_canonical().is_loopback() {
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::SystemTime,
 };
@@ -13,6 +13,7 @@ use http::Request;
 use mesh_core::{CallContext, Caller, NodeId, Snapshot};
 use mesh_pki::CertificateDer;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::roster::Roster;
@@ -29,6 +30,9 @@ pub struct Connection {
     pub security: Security,
     known: Mutex<Known>,
     requests: AtomicU64,
+    /// Wakes those who wait for the next request.
+    next: Notify,
+    is_broken: Arc<AtomicBool>,
     end: CancellationToken,
     roster: Arc<Roster>,
 }
@@ -52,9 +56,23 @@ pub enum Security {
 }
 
 impl Connection {
-    pub(super) fn new(peer: SocketAddr, local: SocketAddr, security: Security, roster: Arc<Roster>) -> Self {
-        let (known, requests) = (Mutex::default(), AtomicU64::new(0));
-        Self { peer, local, security, known, requests, end: CancellationToken::new(), roster }
+    pub(super) fn new(
+        (peer, local): (SocketAddr, SocketAddr),
+        security: Security,
+        is_broken: Arc<AtomicBool>,
+        roster: Arc<Roster>,
+    ) -> Self {
+        Self {
+            peer,
+            local,
+            security,
+            known: Mutex::default(),
+            requests: AtomicU64::new(0),
+            next: Notify::new(),
+            is_broken,
+            end: CancellationToken::new(),
+            roster,
+        }
     }
 
     /// Whom a request on this connection comes from, now.
@@ -79,17 +97,44 @@ impl Connection {
         self.requests.load(Ordering::Acquire)
     }
 
-    /// Resolves when the connection is over, in whatever way.
+    /// Resolves when the connection is over, in whatever way; also when its partner's route was closed. Whoever took it
+    /// over by an upgrade lets go of it then.
     pub async fn ended(&self) {
         self.end.cancelled().await;
     }
 
-    pub(super) fn count_request(&self) {
-        self.requests.fetch_add(1, Ordering::Release);
+    /// Whether it was lost: a reset, a broken link, bytes that nobody could read.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Acquire)
     }
 
-    /// Ends the connection at once, with everything that waits on it.
+    /// Resolves when it has brought more than `ordinal` requests.
+    pub(super) async fn request_after(&self, ordinal: u64) {
+        loop {
+            let next = self.next.notified();
+            if self.requests() > ordinal {
+                return;
+            }
+            next.await;
+        }
+    }
+
+    /// Counts a request; answers how many there are with it.
+    pub(super) fn count_request(&self) -> u64 {
+        let ordinal = self.requests.fetch_add(1, Ordering::AcqRel) + 1;
+        self.next.notify_waiters();
+        ordinal
+    }
+
+    /// Its socket is gone.
     pub(super) fn end(&self) {
+        self.end.cancel();
+    }
+
+    /// Cuts the connection, with everything that waits on it. What was on its way to the other side may be lost.
+    pub(super) fn cut(&self) {
+        self.is_broken.store(true, Ordering::Release);
         self.end.cancel();
     }
 

@@ -14,11 +14,13 @@ use mesh_core::{Body, Drained};
 use tokio::net::TcpStream;
 
 use super::{
-    Connection, Gate, Limits, Serve,
+    Connection, Exchange, Gate, Limits, Serve,
     accept::Place,
+    exchange::Sharing,
     handshake::{Ready, first_bytes},
     metrics::Metrics,
     pace::HeaderClock,
+    wire::Alive,
 };
 use crate::http2_sizes as sizes;
 
@@ -28,14 +30,14 @@ pub(super) async fn connection<S: Serve>(
     service: Arc<S>,
     gate: Arc<Gate>,
     drained: Drained,
-    _place: Place,
+    place: Place,
 ) {
     let ready = tokio::select! {
         ready = first_bytes(tcp, peer, &gate) => ready,
         // Nothing was asked yet, so nothing is lost.
         () = drained.asked() => return,
     };
-    let ready = match ready {
+    let mut ready = match ready {
         Ok(ready) => ready,
         Err(e) => {
             gate.metrics.handshakes_failed.inc();
@@ -44,13 +46,13 @@ pub(super) async fn connection<S: Serve>(
         }
     };
     let connection = Arc::clone(&ready.connection);
+    ready.stream.keep(Alive { connection: Arc::clone(&connection), _place: place });
     let finished = if ready.is_h2 {
         // In a box: HTTP/2 state is larger, and connections that have it are few.
         Box::pin(h2(ready, service, &gate, &drained)).await
     } else {
         h1(ready, service, &gate, &drained).await
     };
-    connection.end();
     if let Err(e) = finished {
         tracing::debug!(%peer, "connection ended: {e}");
     }
@@ -59,21 +61,28 @@ pub(super) async fn connection<S: Serve>(
 /// Runs `$conn` until it is over, asks it to finish when the node drains, and drops it when the roster ends it.
 macro_rules! until_end {
     ($conn:ident, $connection:ident, $drained:ident) => {{
-        tokio::select! {
-            done = $conn.as_mut() => return done,
-            () = $connection.ended() => return Ok(()),
-            () = $drained.asked() => $conn.as_mut().graceful_shutdown(),
-        }
-        tokio::select! {
-            done = $conn.as_mut() => done,
-            () = $connection.ended() => Ok(()),
+        let first = tokio::select! {
+            done = $conn.as_mut() => Some(done),
+            () = $connection.ended() => Some(Ok(())),
+            () = $drained.asked() => None,
+        };
+        match first {
+            Some(done) => done,
+            None => {
+                $conn.as_mut().graceful_shutdown();
+                tokio::select! {
+                    done = $conn.as_mut() => done,
+                    () = $connection.ended() => Ok(()),
+                }
+            }
         }
     }};
 }
 
 async fn h1<S: Serve>(ready: Ready, service: Arc<S>, gate: &Gate, drained: &Drained) -> hyper::Result<()> {
     let Ready { stream, connection, pace, .. } = ready;
-    let handler = Handler { service, connection: Arc::clone(&connection), metrics: gate.metrics.clone() };
+    let sharing = Sharing::One;
+    let handler = Handler { service, connection: Arc::clone(&connection), sharing, metrics: gate.metrics.clone() };
     let conn = h1_builder(gate.limits, HeaderClock { pace, limit: gate.limits.headers })
         .serve_connection(TokioIo::new(stream), handler)
         .with_upgrades();
@@ -83,7 +92,8 @@ async fn h1<S: Serve>(ready: Ready, service: Arc<S>, gate: &Gate, drained: &Drai
 
 async fn h2<S: Serve>(ready: Ready, service: Arc<S>, gate: &Gate, drained: &Drained) -> hyper::Result<()> {
     let Ready { stream, connection, .. } = ready;
-    let handler = Handler { service, connection: Arc::clone(&connection), metrics: gate.metrics.clone() };
+    let sharing = Sharing::Many;
+    let handler = Handler { service, connection: Arc::clone(&connection), sharing, metrics: gate.metrics.clone() };
     let conn = h2_builder(gate.limits).serve_connection(TokioIo::new(stream), handler);
     let mut conn = std::pin::pin!(conn);
     until_end!(conn, connection, drained)
@@ -110,6 +120,8 @@ fn h2_builder(limits: Limits) -> http2::Builder<TokioExecutor> {
         .max_frame_size(sizes::FRAME)
         .max_send_buf_size(sizes::SEND_BUFFER)
         .max_concurrent_streams(limits.streams)
+        // A client that gives up all its calls at once is no attacker.
+        .max_pending_accept_reset_streams(usize::try_from(limits.streams).unwrap_or(usize::MAX))
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(limits.ping)
         .keep_alive_timeout(limits.ping);
@@ -119,6 +131,7 @@ fn h2_builder(limits: Limits) -> http2::Builder<TokioExecutor> {
 struct Handler<S> {
     service: Arc<S>,
     connection: Arc<Connection>,
+    sharing: Sharing,
     metrics: Metrics,
 }
 
@@ -128,8 +141,9 @@ impl<S: Serve> Service<Request<Incoming>> for Handler<S> {
     /// In a box: the largest handler must not make every idle connection as large.
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.connection.count_request();
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let ordinal = self.connection.count_request();
+        request.extensions_mut().insert(Exchange::new(Arc::clone(&self.connection), ordinal, self.sharing));
         let (service, connection) = (Arc::clone(&self.service), Arc::clone(&self.connection));
         let metrics = self.metrics.clone();
         Box::pin(async move {

@@ -1,6 +1,10 @@
 //! From an accepted socket to bytes of a known protocol. Whoever takes too long is gone.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use tokio::{net::TcpStream, time::timeout};
 
@@ -30,7 +34,9 @@ pub(super) struct Ready {
 /// The peer went away, took too long, or failed at TLS.
 pub(super) async fn first_bytes(tcp: TcpStream, peer: SocketAddr, gate: &Gate) -> io::Result<Ready> {
     let local = tcp.local_addr()?;
-    let (wire, security, agreed) = timeout(gate.limits.handshake, protect(tcp, gate)).await??;
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let protecting = protect(tcp, gate, Arc::clone(&is_broken));
+    let (wire, security, agreed) = timeout(gate.limits.handshake, protecting).await??;
     let pace = Arc::new(Pace::default());
     let mut stream = Stream::new(wire, Arc::clone(&pace));
     let agreed = match agreed {
@@ -38,16 +44,16 @@ pub(super) async fn first_bytes(tcp: TcpStream, peer: SocketAddr, gate: &Gate) -
         Agreed::H1 | Agreed::H2 => agreed,
         Agreed::Unsaid => timeout(gate.limits.handshake, stream.sniff()).await??,
     };
-    let connection = Arc::new(Connection::new(peer, local, security, Arc::clone(&gate.roster)));
+    let connection = Arc::new(Connection::new((peer, local), security, is_broken, Arc::clone(&gate.roster)));
     Ok(Ready { stream, connection, pace, is_h2: agreed == Agreed::H2 })
 }
 
-async fn protect(tcp: TcpStream, gate: &Gate) -> io::Result<(Wire, Security, Agreed)> {
+async fn protect(tcp: TcpStream, gate: &Gate, is_broken: Arc<AtomicBool>) -> io::Result<(Wire, Security, Agreed)> {
     let mut first = [0];
     if tcp.peek(&mut first).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let socket = Lingering::new(tcp, gate.limits.linger);
+    let socket = Lingering::new(tcp, gate.limits.linger, is_broken);
     if first != [TLS_HANDSHAKE] {
         return Ok((Wire::Plain(socket), Security::Plain, Agreed::Unsaid));
     }

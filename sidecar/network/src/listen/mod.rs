@@ -11,6 +11,7 @@ mod accept;
 mod bind;
 mod connection;
 mod drive;
+mod exchange;
 mod handshake;
 mod limits;
 mod linger;
@@ -30,6 +31,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub use bind::bind;
 pub use connection::{Connection, Security};
+pub use exchange::{Exchange, Fate};
 pub use limits::Limits;
 
 use accept::Rooms;

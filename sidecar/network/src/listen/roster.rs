@@ -70,7 +70,7 @@ impl Roster {
             nodes.iter().filter_map(|node| partners.remove(node)).flat_map(HashMap::into_values).collect()
         };
         for connection in ended.iter().filter_map(Weak::upgrade) {
-            connection.end();
+            connection.cut();
         }
     }
 }

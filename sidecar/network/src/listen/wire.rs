@@ -10,7 +10,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use super::{linger::Lingering, pace::Pace};
+use super::{Connection, accept::Place, linger::Lingering, pace::Pace};
 use crate::tls::Agreed;
 
 /// How an HTTP/2 client begins. No method of HTTP/1.1 does.
@@ -33,11 +33,30 @@ pub(super) struct Stream {
     filled: u8,
     given: u8,
     pace: Arc<Pace>,
+    alive: Option<Alive>,
+}
+
+/// What lives as long as the socket, also after an upgrade: its place within the bounds, and its connection.
+#[derive(Debug)]
+pub(super) struct Alive {
+    pub(super) connection: Arc<Connection>,
+    pub(super) _place: Place,
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.connection.end();
+    }
 }
 
 impl Stream {
     pub(super) fn new(wire: Wire, pace: Arc<Pace>) -> Self {
-        Self { wire, early: [0; PREFACE.len()], filled: 0, given: 0, pace }
+        Self { wire, early: [0; PREFACE.len()], filled: 0, given: 0, pace, alive: None }
+    }
+
+    /// Keeps `alive` for as long as the socket is open.
+    pub(super) fn keep(&mut self, alive: Alive) {
+        self.alive = Some(alive);
     }
 
     /// Which HTTP the client speaks, by its first bytes.

@@ -1,5 +1,6 @@
 mod bounds;
 mod ends;
+mod fates;
 mod idle;
 mod protocols;
 mod strangers;

@@ -42,7 +42,7 @@ pub(super) fn build(
     let config_maps = with_roots(resources, &roots, now, faults);
     let mut ready = Vec::new();
     for (key, node) in &resources.nodes {
-        let leaf = match store::read_pair(&out.join(&key.0).join(&key.1)) {
+        let leaf = match store::read_leaf(&out.join(&key.0).join(&key.1)) {
             Ok(leaf) => leaf,
             Err(e) => {
                 faults.push(Fault::at(&node.place, e));
@@ -80,7 +80,7 @@ fn roots(resources: &Resources, out: &Path, now: SystemTime, faults: &mut Vec<Fa
         if given.root_secret_ref.is_some() || given.leaf_secret_ref.is_some() || given.issuer_ref.is_some() {
             continue;
         }
-        let kept = match store::read_pair(&store::root_directory(out, key)) {
+        let kept = match store::read_root(&store::root_directory(out, key)) {
             Ok(Some(pair)) => Ok(Kept { pair, is_new: false }),
             Ok(None) => build::new_root(&node.resource.spec, now)
                 .map(|root| Kept { pair: build::pair_of(&root), is_new: true })

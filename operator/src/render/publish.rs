@@ -7,11 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::store::{self, StoreError, unwritable};
+use super::store::{self, DATA, StoreError, unwritable};
 use crate::node::build::Files;
 
-/// The link that is swapped, and what it is made as.
-const DATA: &str = "..data";
+/// What the link is made as before it takes its place.
 const DATA_NEXT: &str = "..data_next";
 
 /// Whether anything changed.

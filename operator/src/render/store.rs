@@ -1,7 +1,7 @@
 //! Where a run keeps what the next one needs: `OUT/.roots/<namespace>/<name>/` and the leaves in the nodes' directories.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -12,6 +12,9 @@ use super::resources::Key;
 
 const CRT: &str = "tls.crt";
 const KEY: &str = "tls.key";
+
+/// The link to the version in force, which is swapped.
+pub(super) const DATA: &str = "..data";
 
 /// Keys are for their owner alone; what is public may be read by whoever may enter the directory.
 const MODE_KEY: u32 = 0o600;
@@ -27,7 +30,7 @@ pub(super) struct StoreError {
 }
 
 impl StoreError {
-    pub(super) fn new(path: &Path, what: impl ToString) -> Self {
+    pub(super) fn new(path: &Path, what: impl fmt::Display) -> Self {
         Self { path: path.to_owned(), what: what.to_string() }
     }
 }
@@ -37,8 +40,15 @@ pub(super) fn root_directory(out: &Path, (namespace, name): &Key) -> PathBuf {
     out.join(".roots").join(namespace).join(name)
 }
 
-/// The pair in a directory; `None` when neither of its files is there.
-pub(super) fn read_pair(directory: &Path) -> Result<Option<Pair>, StoreError> {
+/// The leaf in a node's directory; `None` when there is none, or half of one: it is issued anew at no cost.
+pub(super) fn read_leaf(directory: &Path) -> Result<Option<Pair>, StoreError> {
+    let data = directory.join(DATA);
+    let (crt, key) = (read(&data.join(CRT))?, read(&data.join(KEY))?);
+    Ok(crt.zip(key).map(|(chain_pem, key)| Pair { chain_pem, key: PrivateKeyPem::new(key) }))
+}
+
+/// The root in a directory; `None` when neither of its files is there. Half of one stops the run: partners trust it.
+pub(super) fn read_root(directory: &Path) -> Result<Option<Pair>, StoreError> {
     let (crt, key) = (read(&directory.join(CRT))?, read(&directory.join(KEY))?);
     match (crt, key) {
         (None, None) => Ok(None),
@@ -49,7 +59,10 @@ pub(super) fn read_pair(directory: &Path) -> Result<Option<Pair>, StoreError> {
 }
 
 fn lost(directory: &Path, file: &str) -> StoreError {
-    StoreError::new(&directory.join(file), "is missing beside its other half: restore it, or remove the directory")
+    StoreError::new(
+        &directory.join(file),
+        "is missing beside its other half: restore it from a copy; only where no partner trusts this root, remove the directory to have a new one made",
+    )
 }
 
 fn read(file: &Path) -> Result<Option<String>, StoreError> {

@@ -186,3 +186,6 @@ fn json(value: &impl serde::Serialize) -> Result<String, Problem> {
 fn unwritable(error: &serde_json::Error) -> Problem {
     Problem::Unwritable(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,3 +116,6 @@ fn oldest_first<R: ResourceExt>(resources: &[Arc<R>]) -> Vec<&Arc<R>> {
     });
     sorted
 }
+
+#[cfg(test)]
+mod tests;

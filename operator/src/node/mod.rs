@@ -14,7 +14,7 @@ mod found;
 mod problem;
 pub(crate) mod validate;
 
-pub(crate) use found::{Found, Keys, References, references};
+pub(crate) use found::{Found, Keys, references};
 pub(crate) use problem::{Object, Problem};
 
 #[cfg(test)]

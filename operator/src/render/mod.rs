@@ -35,6 +35,8 @@ use nodes::Ready;
 use publish::Outcome;
 use store::StoreError;
 
+use crate::node::build::Origin;
+
 /// What `render` is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -127,9 +129,13 @@ fn write_node(node: &Ready, out: &Path) -> Result<String, StoreError> {
         Outcome::Written => "written",
         Outcome::Unchanged => "unchanged",
     };
+    let leaf = match node.built.leaf.origin {
+        Origin::Issued => ", with a new leaf",
+        Origin::Kept | Origin::Brought => "",
+    };
     let due = node.built.due.and_then(|due| jiff::Timestamp::try_from(due).ok());
     let due = due.map_or_else(String::new, |due| format!("; render again by {due:.0}"));
-    Ok(format!("{}: {what}{due}", directory.display()))
+    Ok(format!("{}: {what}{leaf}{due}", directory.display()))
 }
 
 fn directory(out: &Path, node: &Ready) -> PathBuf {

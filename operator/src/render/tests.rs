@@ -93,7 +93,8 @@ fn walk(path: &Path, found: &mut BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)>) {
 #[test]
 fn two_nodes_of_a_run_trust_each_other_and_the_manifest_holds() {
     let run = Run::of(&format!("{NODE}{OTHER}{ROUTE}"));
-    assert_eq!(run.good(), ["out/demo/bank-a: written", "out/demo/bank-b: written"]);
+    let with_leaf = |node: &str| format!("out/demo/{node}: written, with a new leaf");
+    assert_eq!(run.good(), [with_leaf("bank-a"), with_leaf("bank-b")]);
     let routes: serde_json::Value = serde_json::from_str(&run.read("demo/bank-a/routes-0.json")).unwrap();
     assert_eq!(routes[0]["roots"][0], run.read("demo/bank-b/ca.crt"));
     let manifest: Manifest = serde_json::from_str(&run.read("demo/bank-a/manifest.json")).unwrap();
@@ -180,7 +181,7 @@ fn a_leaf_is_renewed_when_it_is_due_and_the_root_stays() {
     run.good();
     let (root, leaf) = (run.read("demo/bank-a/ca.crt"), run.read("demo/bank-a/tls.crt"));
     assert_eq!(run.at(now() + days(20)).unwrap().0, ["out/demo/bank-a: unchanged"]);
-    assert_eq!(run.at(now() + days(21)).unwrap().0, ["out/demo/bank-a: written"]);
+    assert_eq!(run.at(now() + days(21)).unwrap().0, ["out/demo/bank-a: written, with a new leaf"]);
     assert_eq!(run.read("demo/bank-a/ca.crt"), root);
     assert_ne!(run.read("demo/bank-a/tls.crt"), leaf);
     let info = CertificateInfo::from_pem(&run.read("demo/bank-a/tls.crt")).unwrap();

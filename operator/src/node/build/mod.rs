@@ -13,8 +13,8 @@ use crds::snapshot::{CA_CRT, NODE, NodeConfig, TLS_CRT, TLS_KEY, registrations_f
 use kube::ResourceExt;
 use mesh_pki::{Algorithm, Identity, Pair, Root};
 
-pub(crate) use files::{Files, Place, hex};
-pub(crate) use leaf::Leaf;
+pub(crate) use files::{Files, Place};
+pub(crate) use leaf::{Leaf, Origin};
 
 use super::{
     Problem,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crds::{KeyAlgorithm, Span, snapshot::Manifest};
 use mesh_pki::{CertificateInfo, Pair, Root, check_pair};
 
-use super::{Built, Place, leaf::Origin, node, pair_of};
+use super::{Built, Origin, Place, node, pair_of};
 use crate::node::{
     Found,
     sample::{self, days, found, named, now, root, root_pem, route, secret},

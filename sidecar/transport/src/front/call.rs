@@ -79,6 +79,11 @@ impl Answer {
         Self { code: Code::SUCCESS, message: Code::SUCCESS.text().into(), delivery }
     }
 
+    /// Whether it is nothing but [`Answer::success`] without a message.
+    pub(crate) fn is_plain_success(&self) -> bool {
+        self.code.is_success() && self.delivery.is_none() && self.message == Code::SUCCESS.text()
+    }
+
     /// An empty pop, as FATE OSX names it (PTP section 5.2).
     pub(crate) fn timed_out() -> Self {
         Self { code: Code::TIMEOUT, message: Code::TIMEOUT.text().into(), delivery: None }

@@ -112,3 +112,6 @@ pub(crate) fn media_type(headers: &HeaderMap) -> &str {
 fn bare(media: &str) -> &str {
     media.trim().split([';', ' ']).next().unwrap_or("")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! From an [`Answer`] to bytes, written by hand: the payload goes into the output once, or not at all where it is large
 //! and the dialect takes raw bytes (PTP sections 3.4, 5 and 6.1).
 
+use std::sync::LazyLock;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::HeaderValue;
@@ -25,6 +27,11 @@ pub(crate) enum Encoding {
     Grpc,
 }
 
+/// What every push that went well is answered with, written once; in the order of [`Encoding`].
+static PLAIN_SUCCESS: LazyLock<[Chunks; 4]> = LazyLock::new(|| {
+    [Encoding::Json, Encoding::Osx, Encoding::Protobuf, Encoding::Grpc].map(|e| e.write_anew(&Answer::success(None)))
+});
+
 /// The tags of `TransportOutbound` (PTP section 6.1).
 const METADATA: u32 = 1;
 const PAYLOAD: u32 = 2;
@@ -46,6 +53,10 @@ impl Encoding {
 
     /// The answer in this encoding.
     pub(crate) fn write(self, answer: &Answer) -> Chunks {
+        if answer.is_plain_success() { PLAIN_SUCCESS[self as usize].clone() } else { self.write_anew(answer) }
+    }
+
+    fn write_anew(self, answer: &Answer) -> Chunks {
         match self {
             Self::Json => json(answer, ""),
             Self::Osx => json(answer, &format!(",\"msg\":\"{}\"", answer.message)),

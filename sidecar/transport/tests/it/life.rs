@@ -125,3 +125,18 @@ async fn a_push_wakes_the_waiter_of_its_topic_and_no_other() {
         assert!(futures::poll!(waiter).is_pending());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_node_answers_those_who_wait_and_keeps_what_is_queued() {
+    let node = Node::new(A, &[], &json!({"sessionBytes": "256"}));
+    node.ask(push("s2", "t")).await;
+    let mut pops = Box::pin(node.ask(pop("s1", "t", 60_000)));
+    let mut pushes = Box::pin(node.ask(push("s2", "t").header("x-ptp-timeout", "60000")));
+    assert!(futures::poll!(&mut pops).is_pending() && futures::poll!(&mut pushes).is_pending());
+    let started = Instant::now();
+    node.channels.end_waiting();
+    assert_eq!((pops.await.code(), pushes.await.code()), ("E0000000000".into(), "E0000000700".into()));
+    assert_eq!(node.ask(pop("s1", "t", 60_000)).await.code(), "E0000000000", "nobody waits any longer");
+    assert_eq!(node.ask(pop("s2", "t", 60_000)).await.json()["payload"], "AA==");
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}

@@ -5,6 +5,7 @@
 
 mod contract;
 mod grpc;
+mod http1;
 mod leases;
 mod life;
 mod node;

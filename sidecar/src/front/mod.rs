@@ -13,6 +13,7 @@ use std::sync::Arc;
 use http::{Method, Request, Response};
 use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal};
 use mesh_network::{
+    admission,
     control::Control,
     listen::{Connection, Serve},
 };
@@ -50,7 +51,10 @@ impl Serve for Front {
             Err(denied) => return self.denied(room, request, denied.into()).await,
         };
         match CallContext::from_headers(request.headers()) {
-            Ok(context) => self.hand_over(room, request, context, caller, &connection).await,
+            Ok(context) => match admission::check_source(&caller, &context) {
+                Ok(()) => self.hand_over(room, request, context, caller, &connection).await,
+                Err(denied) => self.denied(room, request, denied.into()).await,
+            },
             Err(problem) => {
                 let refusal = Refusal::of_caller(Code::BAD_REQUEST, problem);
                 self.denied(room, request, refusal).await

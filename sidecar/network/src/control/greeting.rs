@@ -39,6 +39,7 @@ impl Control {
             }
         };
         route.record.insert("status".into(), new.into());
+        // The keeper sees by itself when that is what it has.
         if let Err(e) = self.keeper.put_route(route).await {
             tracing::warn!(%node, "what the new partner said could not be kept: {e}");
         }

@@ -64,10 +64,10 @@ impl Control {
         let before = self.known(&node);
         match route::read(document, before.as_ref(), SystemTime::now())? {
             Refresh::Remove => self.keeper.remove_route(node).await?,
-            Refresh::Unchanged(same) => self.keeper.put_route(*same).await?,
-            Refresh::Put(new) => {
-                let applied = self.keeper.put_route((*new).clone()).await?;
-                self.greet(&node, *new).await;
+            // Also for a route that says nothing new: the partner may answer by now.
+            Refresh::Put(route) => {
+                let applied = self.keeper.put_route((*route).clone()).await?;
+                self.greet(&node, *route).await;
                 applied
             }
         };

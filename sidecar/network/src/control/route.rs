@@ -46,10 +46,8 @@ const RECORDED: [&str; 12] = [
 pub(super) enum Refresh {
     /// The route goes.
     Remove,
-    /// The route is new or differs.
+    /// The route is to be like this.
     Put(Box<ApiRoute>),
-    /// It says what is known already.
-    Unchanged(Box<ApiRoute>),
 }
 
 pub(super) fn node_id(document: &Document) -> Result<&str, ControlError> {
@@ -82,10 +80,10 @@ pub(super) fn read(document: &Document, before: Option<&ApiRoute>, now: SystemTi
     }
     let record = record(document, before, bits);
     let mut new = ApiRoute { config, client_pair, record };
-    if before.is_some_and(|before| is_same(before, &new)) {
-        return Ok(Refresh::Unchanged(Box::new(new)));
+    // A document that says nothing new is no new version.
+    if !before.is_some_and(|before| is_same(before, &new)) {
+        new.record.insert("version".into(), (version(&new.record) + 1).into());
     }
-    new.record.insert("version".into(), (version(&new.record) + 1).into());
     Ok(Refresh::Put(Box::new(new)))
 }
 
@@ -95,7 +93,7 @@ fn is_same(before: &ApiRoute, new: &ApiRoute) -> bool {
     before.config == new.config && before.record == new.record && chain(before) == chain(new) && key(before) == key(new)
 }
 
-pub(super) fn version(record: &Map<String, Value>) -> i64 {
+fn version(record: &Map<String, Value>) -> i64 {
     record.get("version").and_then(Value::as_i64).unwrap_or(0)
 }
 

@@ -323,3 +323,43 @@ fn the_manuals_trailing_comma_is_forgiven() {
     let read = document::parse(SEED_001_ACK).unwrap();
     assert_eq!(route::node_id(&read).unwrap(), A);
 }
+
+/// Answers every call as the partner's `mesh.net.environ` would.
+struct Environ(&'static str);
+
+impl crate::listen::Serve for Environ {
+    async fn serve(
+        &self,
+        request: http::Request<mesh_core::Body>,
+        _: Arc<crate::listen::Connection>,
+    ) -> http::Response<mesh_core::Body> {
+        assert_eq!(request.uri().path(), "/mesh/invoke");
+        let content = json!({"version": "1.0.0", "node_id": self.0, "inst_id": "JG1", "inst_name": "银行B"});
+        let said = json!({"code": "E0000000000", "message": "请求成功", "content": content});
+        http::Response::new(mesh_core::Body::from(said.to_string()))
+    }
+}
+
+#[tokio::test]
+async fn a_partner_that_says_who_it_is_counts_as_connected_and_another_does_not() {
+    let home = tempfile::tempdir().unwrap();
+    let node = open(home.path());
+    for (says, status, name) in [(B, 1, "银行B"), ("LX7777777777777", 0, "")] {
+        let b = institution(B);
+        let live = Arc::new(mesh_core::Live::new(b.snapshot(Vec::new())));
+        let gate = crate::listen::Gate::new(live, crate::listen::Limits::default(), &mut Registry::default()).unwrap();
+        let listener = crate::testing::listener("127.0.0.1:0".parse().unwrap());
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(crate::listen::serve(listener, Arc::new(Environ(says)), gate, node._drain.handle()));
+        let document = json!({"node_id": B, "inst_id": b.inst_id, "address": address.to_string(),
+                              "guest_root": b.root.certificate_pem()});
+        for _ in 0..2 {
+            assert_eq!(node.net(document.to_string()).await, Code::SUCCESS);
+            let shown = node.mpi(Caller::Local, "mesh.net.edge", json!({"node_id": B})).await.unwrap();
+            assert_eq!((&shown["status"], &shown["inst_name"]), (&status.into(), &name.into()));
+            assert_eq!(shown["version"], 1);
+        }
+        let gone = with(document.to_string().as_bytes(), &json!({"status": 64}));
+        assert_eq!(node.net(gone).await, Code::SUCCESS);
+    }
+}

@@ -8,7 +8,6 @@
 //! What a request means is not known here: it goes to [`Serve`] with the [`Connection`] it came on.
 
 mod accept;
-mod bind;
 mod connection;
 mod drive;
 mod exchange;
@@ -29,7 +28,6 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-pub use bind::bind;
 pub use connection::{Connection, Security};
 pub use exchange::{Exchange, Fate};
 pub use limits::Limits;

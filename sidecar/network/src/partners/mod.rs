@@ -108,8 +108,7 @@ impl Partners {
         mut request: Request<Body>,
         deadline: Instant,
     ) -> Result<Response<Body>, RouteError> {
-        let snapshot = self.live.snapshot();
-        let pool = self.pool(&snapshot, &route.node_id)?;
+        let pool = self.pool(&self.live.snapshot(), &route.node_id)?;
         self.guard.pass(request.headers_mut())?;
         self.metrics.requests.inc();
         let progress = Progress::default();
@@ -135,8 +134,9 @@ impl Partners {
         }
         let identity = Identity::of(snapshot, route);
         let given = if snapshot.origin == Origin::Standalone { Given::ByApi } else { Given::ByOperator };
-        let pool = Pool::new(identity, self.names, given, self.dialler.clone(), self.metrics.clone())?;
-        // The old pool's calls under way finish on its connections; new ones show the new certificate.
+        // The old pool's calls under way finish on its connections, and end with the route; new ones show the new certificate.
+        let close = pools.get(node).map(|old| old.close.clone()).unwrap_or_default();
+        let pool = Pool::new(identity, self.names, given, self.dialler.clone(), self.metrics.clone(), close)?;
         pools.insert(node.clone(), Arc::clone(&pool));
         Ok(pool)
     }

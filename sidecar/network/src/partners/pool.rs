@@ -64,6 +64,7 @@ impl Pool {
         given: Given,
         dialler: Dialler,
         metrics: Metrics,
+        close: CancellationToken,
     ) -> Result<Arc<Self>, RouteError> {
         let route = &identity.route;
         let node = route.node_id.clone();
@@ -72,7 +73,7 @@ impl Pool {
             .map_err(|e| RouteError::OwnPair { node: node.clone(), reason: e.to_string() })?;
         let members = route.config.addresses.iter().map(|given| Arc::new(Member::new(given))).collect();
         let seen = AtomicU64::new(identity.generation);
-        let (calls, close) = (Arc::new(Semaphore::new(MOST_CALLS)), CancellationToken::new());
+        let calls = Arc::new(Semaphore::new(MOST_CALLS));
         Ok(Arc::new(Self { node, members, tls, trust, given, dialler, metrics, calls, close, identity, seen }))
     }
 

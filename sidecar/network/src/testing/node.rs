@@ -14,11 +14,14 @@ use http_body_util::BodyExt as _;
 use mesh_core::{Body, Caller, Drain, Live, NodeId, Parts, ProtocolError, Snapshot};
 use prometheus_client::registry::Registry;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::Instant,
+};
 
 use crate::{
     Circulation, NameCheck, Partners, RouteError, Settings,
-    listen::{Connection, Gate, Limits, Serve, bind, serve},
+    listen::{Connection, Gate, Limits, Serve, serve},
 };
 
 pub(crate) struct Running {
@@ -89,6 +92,14 @@ impl Drop for Waits {
     }
 }
 
+/// A socket that listens, for both families where the address is `[::]`.
+pub(crate) fn listener(address: SocketAddr) -> TcpListener {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    socket.listen(4096).unwrap()
+}
+
 impl Running {
     pub(crate) fn start(parts: Parts) -> Self {
         Self::start_with(parts, Limits::default(), NameCheck::Required)
@@ -98,7 +109,7 @@ impl Running {
         let live = Arc::new(Live::new(Snapshot::assemble(parts).unwrap()));
         let (drain, mut registry) = (Drain::new(), Registry::default());
         let gate = Gate::new(Arc::clone(&live), limits, &mut registry).unwrap();
-        let listener = bind("[::]:0".parse().unwrap()).unwrap();
+        let listener = listener("[::]:0".parse().unwrap());
         let port = listener.local_addr().unwrap().port();
         let settings = Settings {
             instance: format!("test-{port}"),

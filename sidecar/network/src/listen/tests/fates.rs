@@ -12,8 +12,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    listen::{Connection, Exchange, Fate, Gate, Limits, Serve, bind, serve},
-    testing::{A, Plain, institution},
+    listen::{Connection, Exchange, Fate, Gate, Limits, Serve, serve},
+    testing::{A, Plain, institution, listener},
 };
 
 /// Answers 1 MiB at once, and reports each answer's fate.
@@ -34,7 +34,7 @@ impl Serve for Tells {
 fn start() -> (std::net::SocketAddr, UnboundedReceiver<Fate>, Drain) {
     let live = Arc::new(Live::new(institution(A).snapshot(Vec::new())));
     let gate = Gate::new(live, Limits::default(), &mut Registry::default()).unwrap();
-    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = listener("127.0.0.1:0".parse().unwrap());
     let address = listener.local_addr().unwrap();
     let (drain, (fates, seen)) = (Drain::new(), unbounded_channel());
     let service = Arc::new(Tells { fates, drain: Mutex::new(drain.clone()) });

@@ -149,7 +149,7 @@ async fn the_first_address_takes_over_again_when_it_is_back() {
     let client = Running::start(b.parts(vec![a.route_at(&[first, good.address])]));
     assert_eq!(client.call(A, "/seen").await.unwrap()["host"], good.address.to_string());
     let back = a.leaf();
-    let listener = crate::listen::bind(first).unwrap();
+    let listener = crate::testing::listener(first);
     let gate = crate::listen::Gate::new(
         Arc::new(mesh_core::Live::new(
             mesh_core::Snapshot::assemble(mesh_core::Parts {

@@ -106,6 +106,36 @@ async fn disabling_the_own_route_ends_calls_under_way_within_a_second() {
 }
 
 #[tokio::test]
+async fn disabling_ends_calls_on_connections_from_before_a_rotation_too() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(a.parts(vec![b.route()]));
+    let route = a.route_at(&[server.address]);
+    let client = std::sync::Arc::new(Running::start(b.parts(vec![route.clone()])));
+    let caller = std::sync::Arc::clone(&client);
+    let waits = tokio::spawn(async move { caller.call(A, "/wait").await });
+    until(|| server.waiting() == 1).await;
+    client.swap(b.parts(vec![route.clone()]));
+    assert_eq!(client.call(A, "/seen").await.unwrap()["requests"], 1, "on a new connection");
+    let start = Instant::now();
+    client.swap(b.parts(vec![RouteConfig { disabled: true, ..route }]));
+    assert_eq!(waits.await.unwrap().unwrap_err().code(), Code::ROUTE_DISABLED);
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_cancels_its_call_at_the_partner() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(a.parts(vec![b.route()]));
+    let client = std::sync::Arc::new(Running::start(b.parts(vec![a.route_at(&[server.address])])));
+    let caller = std::sync::Arc::clone(&client);
+    let waits = tokio::spawn(async move { caller.call(A, "/wait").await });
+    until(|| server.waiting() == 1).await;
+    waits.abort();
+    until(|| server.waiting() == 0).await;
+    assert_eq!(client.call(A, "/seen").await.unwrap()["requests"], 2, "the connection is as good as before");
+}
+
+#[tokio::test]
 async fn a_partner_that_restarts_is_called_again_without_a_failure() {
     let (a, b) = (institution(A), institution(B));
     let first = Running::start(a.parts(vec![b.route()]));

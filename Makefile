@@ -7,12 +7,16 @@ STATIC := $(TARGET)/$(HOST)/release
 IMAGES := $(TARGET)/images
 TAG ?= dev
 
-.PHONY: help build test e2e lint crds image clean-cluster
+.PHONY: help build demo test e2e lint crds image bench clean-cluster
 help: ## Show the verbs
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 build: ## Build everything
 	$(CARGO) build --workspace --bins
+
+demo: ## Two banks on this machine: a file and a call over mutual TLS
+	@$(CARGO) build --quiet --locked -p mesh -p mesh-operator -p demo
+	@$(CARGO) run --quiet --locked -p demo
 
 test: ## Run every test, in tiers: lint, unit, api, node (TIERS=unit,api; E2E_CLUSTER=local|kind|current)
 	e2e/test.sh
@@ -36,6 +40,9 @@ image: ## Write image archives for this machine's processor to TARGET/images, wi
 	$(STATIC)/image localhost/mesh-operator:$(TAG) $(IMAGES)/mesh-operator.tar $(STATIC)/mesh-operator
 	$(STATIC)/image localhost/pause:e2e $(IMAGES)/pause.tar $(STATIC)/pause
 	$(STATIC)/image localhost/bank:e2e $(IMAGES)/bank.tar $(STATIC)/bank
+
+bench: ## Figures as ratios against named peers of the same run; needs nginx
+	$(CARGO) bench -p mesh --bench bench
 
 clean-cluster: ## Take down what a killed test run left
 	$(CARGO) run --quiet -p e2e --bin cluster clear

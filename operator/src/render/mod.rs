@@ -31,7 +31,7 @@ use std::{
 };
 
 use fault::Fault;
-use nodes::Ready;
+use nodes::{Read, Ready, Told};
 use publish::Outcome;
 use store::StoreError;
 
@@ -84,21 +84,22 @@ fn render(paths: &[PathBuf], out: &Path, now: SystemTime) -> Result<Report, Vec<
     if resources.nodes.is_empty() && faults.is_empty() {
         faults.push(Fault("there is no MeshNode among the files: nothing to render".into()));
     }
-    // A resource that could not be read leaves references open that are none: the faults so far come first.
-    none_or(&mut faults)?;
-    let lock = lock(out).map_err(|e| vec![Fault(e.to_string())])?;
-    let ready = nodes::build(&resources, out, now, &mut faults, &mut notes);
+    let read = if faults.is_empty() { Read::Whole } else { Read::InPart };
+    // Nothing is written when something could not be read, so nothing needs to be locked.
+    let lock = match read {
+        Read::Whole => Some(lock(out).map_err(|e| vec![Fault(e.to_string())])?),
+        Read::InPart => None,
+    };
+    let ready = nodes::build(&resources, read, out, now, &mut Told { faults: &mut faults, notes: &mut notes });
     for node in &ready {
         faults.extend(publish::check(&directory(out, node)).err().map(|e| Fault(e.to_string())));
     }
-    none_or(&mut faults)?;
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     let nodes = write(&ready, out).map_err(|e| vec![Fault(e.to_string())])?;
     drop(lock);
     Ok(Report { nodes, notes })
-}
-
-fn none_or(faults: &mut Vec<Fault>) -> Result<(), Vec<Fault>> {
-    if faults.is_empty() { Ok(()) } else { Err(std::mem::take(faults)) }
 }
 
 /// One run at a time: two would make two roots for one node.

@@ -29,15 +29,29 @@ pub(super) struct Ready {
     pub(super) built: build::Built,
 }
 
-/// Builds all nodes; whatever is wrong goes to `faults`, what people should know to `notes`.
-pub(super) fn build(
-    resources: &Resources,
-    out: &Path,
-    now: SystemTime,
-    faults: &mut Vec<Fault>,
-    notes: &mut Vec<Fault>,
-) -> Vec<Ready> {
-    references_to_nodes(resources, faults);
+/// Whether all documents were read. Where one was not, nobody can say of an object that it is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// All.
+    Whole,
+    /// Some could not be read.
+    InPart,
+}
+
+/// What people are told.
+pub(super) struct Told<'t> {
+    /// Whatever is wrong.
+    pub(super) faults: &'t mut Vec<Fault>,
+    /// What is worth knowing.
+    pub(super) notes: &'t mut Vec<Fault>,
+}
+
+/// Builds all nodes.
+pub(super) fn build(resources: &Resources, read: Read, out: &Path, now: SystemTime, told: &mut Told<'_>) -> Vec<Ready> {
+    if read == Read::Whole {
+        references_to_nodes(resources, told.faults);
+    }
+    let faults = &mut *told.faults;
     let roots = roots(resources, out, now, faults);
     let config_maps = with_roots(resources, &roots, now, faults);
     let mut ready = Vec::new();
@@ -52,7 +66,7 @@ pub(super) fn build(
         let root = roots.get(key);
         let found = found(resources, &config_maps, key, node, root.map(|root| root.pair.clone()), leaf);
         let judgement = validate::all(&found, now);
-        report(resources, &node.place, key, &judgement, faults, notes);
+        report(resources, read, &node.place, key, &judgement, faults, told.notes);
         match build::node(&judgement, now) {
             Ok(Some(built)) => {
                 left_out(resources, key, &built, faults);
@@ -171,13 +185,15 @@ fn secrets(resources: &Resources, namespace: &str) -> BTreeMap<String, Keys> {
 /// What the judgement says: a refused resource is an error, the rest is worth a note.
 fn report(
     resources: &Resources,
+    read: Read,
     node: &Place,
     key: &Key,
     judgement: &Judgement,
     faults: &mut Vec<Fault>,
     notes: &mut Vec<Fault>,
 ) {
-    let refused = judgement.node.as_ref().err().into_iter().flatten();
+    let is_sure = |problem: &&Problem| read == Read::Whole || !matches!(problem, Problem::MissingReference { .. });
+    let refused = judgement.node.as_ref().err().into_iter().flatten().filter(is_sure);
     faults.extend(refused.flat_map(|problem| Fault::problem(node, problem)));
     notes.extend(judgement.remarks.iter().flat_map(|problem| Fault::problem(node, problem)));
     let routes = judgement.routes.iter().map(|route| {
@@ -190,7 +206,8 @@ fn report(
         (place, registration.accepted.is_some(), &registration.problems)
     });
     for (place, is_accepted, problems) in routes.chain(registrations) {
-        let lines = problems.iter().flat_map(|problem| Fault::problem(place.unwrap_or(node), problem));
+        let lines = problems.iter().filter(is_sure);
+        let lines = lines.flat_map(|problem| Fault::problem(place.unwrap_or(node), problem));
         if is_accepted { notes.extend(lines) } else { faults.extend(lines) }
     }
 }

@@ -196,6 +196,7 @@ fn every_error_names_file_document_field_and_rule_and_all_come_at_once() {
         "c.yaml",
         "kind: MeshNode\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {tls.key: '?'}\n",
     );
+    run.write("d.yaml", &format!("{OTHER}{}", ROUTE.replace("to-b", "to-self").replace("bank-a", "bank-b")));
     run.write("ignored.txt", "a: [\n");
     let errors = run.errors();
     let expected = [
@@ -206,6 +207,7 @@ fn every_error_names_file_document_field_and_rule_and_all_come_at_once() {
         "in/b.yml: is no YAML: ",
         "in/c.yaml: document 1: apiVersion and kind: must both be given",
         "in/c.yaml: document 2 (Secret default/s): data.tls.key: is no base64: encode it, or put it under stringData",
+        "in/d.yaml: document 2 (MeshRoute demo/to-self): spec.peer.nodeId: LX2 is this node's own id",
     ];
     for line in expected {
         assert!(errors.iter().any(|error| error.starts_with(line)), "{line}\n{errors:#?}");
@@ -242,14 +244,12 @@ fn what_stands_twice_or_in_the_place_of_our_own_is_an_error() {
     let run = Run::of(&format!("{NODE}---\n{NODE}{map}"));
     assert_eq!(
         run.errors(),
-        ["in/a.yaml: document 2 (MeshNode demo/bank-a): metadata.name: stands already in in/a.yaml: document 1 \
-          (MeshNode demo/bank-a): leave one of the two out"]
-    );
-    run.write("a.yaml", &format!("{NODE}{map}"));
-    assert_eq!(
-        run.errors(),
-        ["in/a.yaml: document 2 (ConfigMap demo/bank-a-root): metadata.name: this ConfigMap is written for MeshNode \
-          bank-a: leave it out"]
+        [
+            "in/a.yaml: document 2 (MeshNode demo/bank-a): metadata.name: stands already in in/a.yaml: document 1 \
+             (MeshNode demo/bank-a): leave one of the two out",
+            "in/a.yaml: document 3 (ConfigMap demo/bank-a-root): metadata.name: this ConfigMap is written for MeshNode \
+             bank-a: leave it out",
+        ]
     );
 }
 

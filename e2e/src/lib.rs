@@ -12,6 +12,8 @@ pub mod image;
 pub mod institution;
 pub mod kubectl;
 pub mod ledger;
+pub mod objects;
+pub mod operator;
 pub mod wait;
 
 /// Tells people something. Never fails: whoever listened may be gone, and a cluster has to be taken down all the same.

@@ -80,7 +80,10 @@ async fn run(tier: &Tier, state: State, netns: Option<&str>) -> Result<ExitCode>
             command
         }
         Tier::Api { .. } | Tier::Clear => {
-            control_plane::start(&mut launcher, control_plane::Place::loopback()?).await?;
+            let place = control_plane::Place::loopback()?;
+            let authority = control_plane::start(&mut launcher, place).await?;
+            // The operator's own user: tests see that its rights suffice, and find its writes in the audit log.
+            authority.client(&place.server(), "operator", Some("system:serviceaccounts"), e2e::operator::USER)?;
             &Vec::new()
         }
     };

@@ -39,7 +39,7 @@ impl Place {
 
 /// Ports that nobody listens on, below those that the kernel gives to outgoing connections, so that none of these takes
 /// one between our look and the server's bind. Starts at a place of our own, for clusters that start at one time.
-fn free_ports() -> impl Iterator<Item = u16> {
+pub fn free_ports() -> impl Iterator<Item = u16> {
     let start = (std::process::id() % 1000) * 12;
     let ports = (0..12_000).filter_map(move |n| u16::try_from(20_000 + (start + n) % 12_000).ok());
     ports.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())

@@ -1,0 +1,211 @@
+//! The operator on a real API server: what it says of bad input, what it repairs, and what it leaves alone.
+//!
+//! Every test has a namespace, an operator and a lease of its own, so that they run beside each other.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use e2e::api::ApiServer;
+use e2e::objects::{SOON, apply, condition, endpoint, ours};
+use e2e::operator::{self, Operator};
+use e2e::{definitions, wait};
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
+use serde_json::{Value, json};
+
+/// Another bank's root, as its operator would publish it.
+fn partner_root() -> Result<(String, String)> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = time::OffsetDateTime::now_utc() - time::Duration::DAY;
+    params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(3650);
+    Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
+}
+
+struct Room {
+    server: &'static ApiServer,
+    client: Client,
+    name: &'static str,
+}
+
+impl Room {
+    async fn open(name: &'static str) -> Result<Self> {
+        let server = ApiServer::of_this_process(env!("CARGO_BIN_EXE_cluster"), "api_operator")?;
+        let client = server.client().await?;
+        definitions::install(&client).await?;
+        operator::install(&client).await?;
+        apply(&client, &format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}"), |_| true).await?;
+        Ok(Self { server, client, name })
+    }
+
+    fn operator(&self, identity: &str) -> Result<Operator> {
+        let program: PathBuf = Path::new(env!("CARGO_BIN_EXE_cluster")).with_file_name("mesh-operator");
+        Operator::start(self.server, &program, &format!("{}-{identity}", self.name), self.name, self.name)
+    }
+
+    async fn put(&self, kind: &str, name: &str, spec: Value) -> Result<()> {
+        let object = json!({"apiVersion": "interconn.dev/v1alpha1", "kind": kind,
+            "metadata": {"name": name, "namespace": self.name}, "spec": spec});
+        ours(&self.client, kind, self.name).patch(name, &force(), &Patch::Apply(&object)).await?;
+        Ok(())
+    }
+
+    async fn node(&self, name: &str, more: Value) -> Result<()> {
+        let mut spec = json!({"nodeId": format!("node-{name}"), "instId": format!("inst-{name}"),
+            "address": "127.0.0.1:7304", "gateway": {"enabled": false}});
+        for (member, value) in more.as_object().into_iter().flatten() {
+            spec[member.as_str()] = value.clone();
+        }
+        self.put("MeshNode", name, spec).await
+    }
+
+    async fn route(&self, name: &str, trust: Value) -> Result<()> {
+        let spec = json!({"nodeRef": {"name": "a"}, "peer": {"nodeId": format!("peer-{name}")},
+            "addresses": [{"address": "127.0.0.1:7305"}], "trust": trust});
+        self.put("MeshRoute", name, spec).await
+    }
+
+    fn api(&self, kind: &str) -> Api<DynamicObject> {
+        endpoint(&self.client, "v1", kind, self.name)
+    }
+
+    async fn condition(&self, kind: &str, name: &str, what: &str, status: &str, reason: &str) -> Result<()> {
+        condition(&ours(&self.client, kind, self.name), name, what, status, reason).await
+    }
+
+    async fn ready(&self, kind: &str, name: &str) -> Result<()> {
+        self.condition(kind, name, "Ready", "True", "").await
+    }
+}
+
+fn force() -> PatchParams {
+    PatchParams::apply("e2e").force()
+}
+
+#[tokio::test]
+async fn of_two_operators_one_leads_and_the_standby_takes_over() -> Result<()> {
+    let room = Room::open("leader").await?;
+    let mut first = room.operator("first")?;
+    first.ready().await?;
+    let second = room.operator("second")?;
+    wait::until("the standby to answer", SOON, || second.leads()).await?;
+    room.node("a", json!({})).await?;
+    room.ready("MeshNode", "a").await?;
+    ensure!(first.leads().await? && !second.leads().await?, "there are two leaders, or another one");
+    first.kill()?;
+    second.ready().await?;
+    room.node("b", json!({})).await?;
+    room.ready("MeshNode", "b").await
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_said_and_heals_when_it_appears() -> Result<()> {
+    let room = Room::open("missing").await?;
+    let _operator = room.operator("one")?;
+    room.node("a", json!({"certificates": {"rootSecretRef": {"name": "our-root"}}})).await?;
+    room.condition("MeshNode", "a", "Ready", "False", "MissingReference").await?;
+    room.condition("MeshNode", "a", "Stalled", "True", "MissingReference").await?;
+    let (root, key) = partner_root()?;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "our-root"},
+        "stringData": {"tls.crt": root, "tls.key": key}});
+    room.api("Secret").patch("our-root", &force(), &Patch::Apply(&secret)).await?;
+    room.ready("MeshNode", "a").await
+}
+
+#[tokio::test]
+async fn an_object_of_our_name_that_is_not_ours_is_left_alone() -> Result<()> {
+    let room = Room::open("conflict").await?;
+    let _operator = room.operator("one")?;
+    let theirs =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mesh-a"}, "data": {"mine": "yes"}});
+    room.api("ConfigMap").patch("mesh-a", &force(), &Patch::Apply(&theirs)).await?;
+    room.node("a", json!({})).await?;
+    room.condition("MeshNode", "a", "Ready", "False", "NameConflict").await?;
+    let kept = room.api("ConfigMap").get("mesh-a").await?;
+    ensure!(kept.data["data"] == theirs["data"], "it was changed: {}", kept.data);
+    room.api("ConfigMap").delete("mesh-a", &Default::default()).await?;
+    room.ready("MeshNode", "a").await
+}
+
+#[tokio::test]
+async fn a_bad_resource_harms_no_other() -> Result<()> {
+    let room = Room::open("harm").await?;
+    let _operator = room.operator("one")?;
+    room.node("a", json!({})).await?;
+    room.node("gateway", json!({"gateway": {"enabled": true}})).await?;
+    room.route("garbage", json!({"rootPEMs": ["-----BEGIN CERTIFICATE-----\nno base64\n-----END CERTIFICATE-----"]}))
+        .await?;
+    room.route("absent", json!({"configMapRef": {"name": "nowhere"}})).await?;
+    room.put(
+        "MeshRoute",
+        "lost",
+        json!({"nodeRef": {"name": "nobody"}, "peer": {"nodeId": "x"},
+        "trust": {"configMapRef": {"name": "nowhere"}}}),
+    )
+    .await?;
+    room.route("good", json!({"rootPEMs": [partner_root()?.0]})).await?;
+    room.ready("MeshNode", "a").await?;
+    room.ready("MeshRoute", "good").await?;
+    for (route, reason) in [("garbage", "BadRoot"), ("absent", "MissingReference"), ("lost", "NodeNotFound")] {
+        room.condition("MeshRoute", route, "Accepted", "False", reason).await?;
+    }
+    room.condition("MeshNode", "gateway", "Stalled", "True", "GatewayNotSupported").await
+}
+
+#[tokio::test]
+async fn a_users_edit_of_our_objects_is_taken_back() -> Result<()> {
+    let room = Room::open("edit").await?;
+    let _operator = room.operator("one")?;
+    room.node("a", json!({})).await?;
+    room.ready("MeshNode", "a").await?;
+    for (kind, name, edit) in [
+        ("Secret", "mesh-a-leaf", json!({"data": {"tls.crt": "bm9uZQ=="}})),
+        ("ConfigMap", "mesh-a", json!({"data": {"node.json": "{}"}})),
+        ("ConfigMap", "a-root", json!({"data": {"ca.crt": ""}})),
+        ("Service", "mesh-a", json!({"spec": {"selector": {"interconn.dev/node": "other"}}})),
+    ] {
+        let edited = room.api(kind).patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await?;
+        let taken_back = || async {
+            let now = room.api(kind).get(name).await?;
+            ensure!(now.data != edited.data, "{} stands", now.data);
+            Ok(())
+        };
+        wait::until(&format!("the edit of {kind} {name} to be taken back"), SOON, taken_back).await?;
+    }
+    room.api("ConfigMap").delete("mesh-a", &Default::default()).await?;
+    wait::until("a deleted ConfigMap to come back", SOON, || async { Ok(room.api("ConfigMap").get("mesh-a").await?) })
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn all_that_is_written_for_a_node_goes_with_it_but_its_root() -> Result<()> {
+    let room = Room::open("owned").await?;
+    let _operator = room.operator("one")?;
+    room.node("a", json!({})).await?;
+    room.route("r", json!({"rootPEMs": [partner_root()?.0]})).await?;
+    room.ready("MeshNode", "a").await?;
+    let uid = ours(&room.client, "MeshNode", room.name).get("a").await?.metadata.uid;
+    let mut found = 0;
+    for kind in ["Secret", "ConfigMap", "Service"] {
+        let all = room.api(kind).list(&ListParams::default().labels("interconn.dev/node=a")).await?;
+        for object in all {
+            found += 1;
+            let owners = object.metadata.owner_references.unwrap_or_default();
+            // What has an owner is collected by Kubernetes when the owner goes.
+            ensure!(
+                owners.iter().any(|o| Some(&o.uid) == uid.as_ref()),
+                "{kind} {:?} has no owner",
+                object.metadata.name
+            );
+        }
+    }
+    ensure!(found >= 4, "only {found} objects carry the label");
+    let roots = endpoint(&room.client, "v1", "Secret", operator::NAMESPACE);
+    let root = roots.get("mesh-root.owned.a").await.context("no root is kept")?;
+    ensure!(root.metadata.owner_references.is_none(), "the root would go with the node");
+    Ok(())
+}

@@ -13,7 +13,7 @@ use kube::Client;
 use serde_json::Value;
 
 use crate::api::ApiServer;
-use crate::cluster::control_plane::free_ports;
+use crate::cluster::control_plane::free_port;
 use crate::{objects, wait};
 
 /// Who the operator is to the API server: the service account of its manifest.
@@ -46,10 +46,10 @@ impl Operator {
     /// Starts `program` as `identity`, a candidate for the Lease `lease`, for the namespace `watched`.
     ///
     /// # Errors
-    /// When it cannot be started.
-    pub fn start(server: &ApiServer, program: &Path, identity: &str, lease: &str, watched: &str) -> Result<Self> {
+    /// When it does not answer in time.
+    pub async fn start(server: &ApiServer, program: &Path, identity: &str, lease: &str, watched: &str) -> Result<Self> {
         ensure!(program.exists(), "{} is not built: run the tests by `make test`", program.display());
-        let port = free_ports().next().context("no free port for the operator")?;
+        let port = free_port()?;
         let log = server.folder().join(format!("log/{identity}.log"));
         let file = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         // A test that is killed takes its operators along.
@@ -64,7 +64,14 @@ impl Operator {
             .stderr(file)
             .spawn()
             .context("cannot start setpriv (util-linux)")?;
-        Ok(Self { process, port, log })
+        let operator = Self { process, port, log };
+        operator.answers().await?;
+        Ok(operator)
+    }
+
+    async fn answers(&self) -> Result<()> {
+        let what = format!("the operator to answer (log: {})", self.log.display());
+        wait::until(&what, STARTED, || async { self.get("/livez").await.map(drop) }).await
     }
 
     /// What its admin port answers, with the status.

@@ -41,9 +41,9 @@ impl Room {
         Ok(Self { server, client, name })
     }
 
-    fn operator(&self, identity: &str) -> Result<Operator> {
+    async fn operator(&self, identity: &str) -> Result<Operator> {
         let program: PathBuf = Path::new(env!("CARGO_BIN_EXE_cluster")).with_file_name("mesh-operator");
-        Operator::start(self.server, &program, &format!("{}-{identity}", self.name), self.name, self.name)
+        Operator::start(self.server, &program, &format!("{}-{identity}", self.name), self.name, self.name).await
     }
 
     async fn put(&self, kind: &str, name: &str, spec: Value) -> Result<()> {
@@ -88,10 +88,9 @@ fn force() -> PatchParams {
 #[tokio::test]
 async fn of_two_operators_one_leads_and_the_standby_takes_over() -> Result<()> {
     let room = Room::open("leader").await?;
-    let mut first = room.operator("first")?;
+    let mut first = room.operator("first").await?;
     first.ready().await?;
-    let second = room.operator("second")?;
-    wait::until("the standby to answer", SOON, || second.leads()).await?;
+    let second = room.operator("second").await?;
     room.node("a", json!({})).await?;
     room.ready("MeshNode", "a").await?;
     ensure!(first.leads().await? && !second.leads().await?, "there are two leaders, or another one");
@@ -104,7 +103,7 @@ async fn of_two_operators_one_leads_and_the_standby_takes_over() -> Result<()> {
 #[tokio::test]
 async fn a_missing_secret_is_said_and_heals_when_it_appears() -> Result<()> {
     let room = Room::open("missing").await?;
-    let _operator = room.operator("one")?;
+    let _operator = room.operator("one").await?;
     room.node("a", json!({"certificates": {"rootSecretRef": {"name": "our-root"}}})).await?;
     room.condition("MeshNode", "a", "Ready", "False", "MissingReference").await?;
     room.condition("MeshNode", "a", "Stalled", "True", "MissingReference").await?;
@@ -118,7 +117,7 @@ async fn a_missing_secret_is_said_and_heals_when_it_appears() -> Result<()> {
 #[tokio::test]
 async fn an_object_of_our_name_that_is_not_ours_is_left_alone() -> Result<()> {
     let room = Room::open("conflict").await?;
-    let _operator = room.operator("one")?;
+    let _operator = room.operator("one").await?;
     let theirs =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mesh-a"}, "data": {"mine": "yes"}});
     room.api("ConfigMap").patch("mesh-a", &force(), &Patch::Apply(&theirs)).await?;
@@ -133,7 +132,7 @@ async fn an_object_of_our_name_that_is_not_ours_is_left_alone() -> Result<()> {
 #[tokio::test]
 async fn a_bad_resource_harms_no_other() -> Result<()> {
     let room = Room::open("harm").await?;
-    let _operator = room.operator("one")?;
+    let _operator = room.operator("one").await?;
     room.node("a", json!({})).await?;
     room.node("gateway", json!({"gateway": {"enabled": true}})).await?;
     room.route("garbage", json!({"rootPEMs": ["-----BEGIN CERTIFICATE-----\nno base64\n-----END CERTIFICATE-----"]}))
@@ -158,7 +157,7 @@ async fn a_bad_resource_harms_no_other() -> Result<()> {
 #[tokio::test]
 async fn a_users_edit_of_our_objects_is_taken_back() -> Result<()> {
     let room = Room::open("edit").await?;
-    let _operator = room.operator("one")?;
+    let _operator = room.operator("one").await?;
     room.node("a", json!({})).await?;
     room.ready("MeshNode", "a").await?;
     for (kind, name, edit) in [
@@ -184,7 +183,7 @@ async fn a_users_edit_of_our_objects_is_taken_back() -> Result<()> {
 #[tokio::test]
 async fn all_that_is_written_for_a_node_goes_with_it_but_its_root() -> Result<()> {
     let room = Room::open("owned").await?;
-    let _operator = room.operator("one")?;
+    let _operator = room.operator("one").await?;
     room.node("a", json!({})).await?;
     room.route("r", json!({"rootPEMs": [partner_root()?.0]})).await?;
     room.ready("MeshNode", "a").await?;

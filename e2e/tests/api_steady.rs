@@ -30,9 +30,9 @@ async fn namespace(name: &str) -> Result<(&'static ApiServer, Client)> {
     Ok((server, client))
 }
 
-fn start(server: &ApiServer, name: &str, identity: &str) -> Result<Operator> {
+async fn start(server: &ApiServer, name: &str, identity: &str) -> Result<Operator> {
     let program = Path::new(env!("CARGO_BIN_EXE_cluster")).with_file_name("mesh-operator");
-    Operator::start(server, &program, identity, name, name)
+    Operator::start(server, &program, identity, name, name).await
 }
 
 async fn put(client: &Client, namespace: &str, kind: &str, name: &str, spec: Value) -> Result<()> {
@@ -70,7 +70,7 @@ async fn ready(client: &Client, namespace: &str) -> Result<usize> {
 #[tokio::test]
 async fn a_steady_state_writes_nothing_nor_does_an_operator_that_comes_new_to_it() -> Result<()> {
     let (server, client) = namespace("steady").await?;
-    let mut first = start(server, "steady", "steady-first")?;
+    let mut first = start(server, "steady", "steady-first").await?;
     node(&client, "steady").await?;
     for number in 0..3 {
         route(&client, "steady", number).await?;
@@ -92,7 +92,7 @@ async fn a_steady_state_writes_nothing_nor_does_an_operator_that_comes_new_to_it
 
     tokio::time::sleep(WATCHED).await;
     first.kill()?;
-    let second = start(server, "steady", "steady-second")?;
+    let second = start(server, "steady", "steady-second").await?;
     second.ready().await?;
     // What makes it look again without changing anything.
     let note = json!({"metadata": {"annotations": {"example.org/note": "looked at"}}});
@@ -121,7 +121,7 @@ async fn settled(server: &ApiServer, namespace: &str) -> Result<usize> {
 #[tokio::test]
 async fn a_thousand_routes_are_ready_soon_and_one_more_costs_little() -> Result<()> {
     let (server, client) = namespace("thousand").await?;
-    let operator = start(server, "thousand", "thousand-one")?;
+    let operator = start(server, "thousand", "thousand-one").await?;
     node(&client, "thousand").await?;
     operator.ready().await?;
     let begin = Instant::now();

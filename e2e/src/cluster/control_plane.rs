@@ -1,8 +1,9 @@
 //! etcd and the API server: what the API tier runs on, and the first half of the node tier. Needs no root.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::files;
 use super::launch::Launcher;
@@ -25,9 +26,7 @@ impl Place {
     /// # Errors
     /// When there are none.
     pub fn loopback() -> Result<Self> {
-        let mut free = free_ports();
-        let mut next = || free.next().context("no free port between 20000 and 32000 on 127.0.0.1");
-        Ok(Self { address: Ipv4Addr::LOCALHOST, port: next()?, etcd: (next()?, next()?) })
+        Ok(Self { address: Ipv4Addr::LOCALHOST, port: free_port()?, etcd: (free_port()?, free_port()?) })
     }
 
     /// The URL of the API server.
@@ -37,12 +36,22 @@ impl Place {
     }
 }
 
-/// Ports that nobody listens on, below those that the kernel gives to outgoing connections, so that none of these takes
-/// one between our look and the server's bind. Starts at a place of our own, for clusters that start at one time.
-pub fn free_ports() -> impl Iterator<Item = u16> {
+/// A port that nobody listens on, below those that the kernel gives to outgoing connections, so that none of these takes
+/// it between our look and the server's bind. Starts at a place of our own, for processes that look at one time, and
+/// never gives a port twice.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16> {
+    static LOOKED: AtomicU32 = AtomicU32::new(0);
     let start = (std::process::id() % 1000) * 12;
-    let ports = (0..12_000).filter_map(move |n| u16::try_from(20_000 + (start + n) % 12_000).ok());
-    ports.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+    for _ in 0..12_000 {
+        let port = u16::try_from(20_000 + (start + LOOKED.fetch_add(1, Ordering::Relaxed)) % 12_000)?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port between 20000 and 32000 on 127.0.0.1")
 }
 
 /// Starts both and waits until the API server is ready; gives back the authority for further clients.

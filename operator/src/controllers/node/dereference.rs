@@ -41,7 +41,7 @@ pub(super) async fn all(world: &World, node: &Arc<MeshNode>) -> Step<Found> {
         Ok::<_, kube::Error>(Found {
             secrets: fetch(&secrets, wanted.secrets, |s: Secret| Keys(content(s))).await?,
             config_maps: fetch(&config_maps, wanted.config_maps, |m: ConfigMap| m.data.unwrap_or_default()).await?,
-            root: roots.get_opt(&root_name(node)).await?.and_then(pair),
+            root: roots.get_opt(&root_name(node)).await?.map(root),
             leaf: secrets.get_opt(&leaf_name(&name)).await?.and_then(pair),
             node: Arc::clone(node),
             routes,
@@ -70,6 +70,14 @@ where
 
 fn content(secret: Secret) -> BTreeMap<String, Vec<u8>> {
     secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()
+}
+
+/// The issued root. One that lost a half is still one: validation refuses it, where a new root in its place would cut off
+/// every partner that trusts the old one.
+fn root(secret: Secret) -> Pair {
+    let keys = Keys(content(secret));
+    let text = |key| keys.text(key).unwrap_or_default().to_owned();
+    Pair { chain_pem: text(TLS_CRT), key: PrivateKeyPem::new(text(TLS_KEY)) }
 }
 
 /// A certificate and its key; `None` where one is missing or no text.

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crds::snapshot::{CA_CRT, NODE, NodeConfig, TLS_CRT, TLS_KEY, registrations_file, routes_file};
 use kube::ResourceExt;
-use mesh_pki::{Algorithm, Identity, Pair, Root};
+use mesh_pki::{Algorithm, Identity, Pair, Role, Root, TrustAnchors, parse_certificates};
 
 pub(crate) use files::{Files, Place};
 pub(crate) use leaf::{Leaf, Origin};
@@ -94,9 +94,22 @@ fn certificates(valid: &ValidNode, now: SystemTime) -> Result<(Option<Pair>, Lea
             let root = new_root(spec, now)?;
             (Some(pair_of(&root)), issue(&root)?, root.certificate_pem().to_owned())
         }
-        Credentials::Root { root, roots_pem } => (None, issue(root)?, roots_pem.clone()),
+        Credentials::Root { root, roots_pem } => {
+            let leaf = issue(root)?;
+            leads_to(roots_pem, &leaf.pair, now)?;
+            (None, leaf, roots_pem.clone())
+        }
         Credentials::Leaf { pair, roots_pem } => (None, Leaf::brought(pair.clone()), roots_pem.clone()),
     })
+}
+
+/// Partners trust what is published, so what is issued must lead there.
+fn leads_to(roots_pem: &str, leaf: &Pair, now: SystemTime) -> Result<(), Problem> {
+    let bad = |why: String| Problem::BadPair { field: "spec.certificates.rootSecretRef".into(), why };
+    let anchors = TrustAnchors::from_pems(&[roots_pem]).map_err(|e| bad(e.to_string()))?;
+    let chain = parse_certificates(&leaf.chain_pem).map_err(|e| bad(e.to_string()))?;
+    let led = anchors.verify(&chain, Role::Server, now);
+    led.map_err(|problem| bad(format!("what tls.crt issues does not lead to ca.crt: {problem}")))
 }
 
 /// A root as it is kept.

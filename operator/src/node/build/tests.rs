@@ -173,6 +173,19 @@ fn the_users_root_issues_and_is_what_partners_trust() {
 }
 
 #[test]
+fn a_users_root_that_does_not_lead_to_what_is_published_builds_nothing() {
+    let (own, mut node) = (root(OWN, days(99)), sample::node("bank-a", OWN));
+    node.spec.certificates.root_secret_ref = named("root");
+    let mut found = found(node, Vec::new());
+    let other = root_pem(OWN);
+    let content = [("tls.crt", own.certificate_pem()), ("tls.key", own.key().expose()), ("ca.crt", other.as_str())];
+    found.secrets.insert("root".into(), secret(&content));
+    let problem = super::node(&validate::all(&found, now()), now()).unwrap_err();
+    assert_eq!(problem.reason(), "BadPair");
+    assert!(problem.to_string().contains("does not lead to ca.crt"), "{problem}");
+}
+
+#[test]
 fn the_users_leaf_is_taken_as_it_is_and_never_renewed() {
     let (own, mut node) = (root(OWN, days(99)), sample::node("bank-a", OWN));
     node.spec.certificates.leaf_secret_ref = named("leaf");

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use crds::{LocalRef, MeshNodeSpec};
-use mesh_pki::{CertificateInfo, Pair, PkiError, Role, Root, TrustAnchors, check_pair, parse_certificates};
+use mesh_pki::{
+    CertificateInfo, Pair, PkiError, Role, Root, TrustAnchors, check_pair, encode_certificate, parse_certificates,
+};
 
 use super::{
     Turns,
@@ -89,8 +91,7 @@ fn users_root(secret: &LocalRef, secrets: &BTreeMap<String, Keys>, turns: &mut T
     let root = Root::from_pem(crt, key, turns.now).map_err(|e| unfit(ROOT_REF, &e))?;
     turns.at(root.info().not_after);
     // An intermediate signs here, and partners trust the root above it: ca.crt says which.
-    let roots_pem = keys.text(CA).unwrap_or(root.certificate_pem()).to_owned();
-    trusted_roots(ROOT_REF, &roots_pem, turns)?;
+    let roots_pem = trusted_roots(ROOT_REF, keys.text(CA).unwrap_or(root.certificate_pem()), turns)?;
     Ok(Credentials::Root { root, roots_pem })
 }
 
@@ -103,7 +104,7 @@ fn users_leaf(
 ) -> Result<Credentials, Problem> {
     let keys = keys(LEAF_REF, secret, secrets)?;
     let (crt, key) = (text(LEAF_REF, secret, keys, CRT)?, text(LEAF_REF, secret, keys, KEY)?);
-    let roots_pem = text(LEAF_REF, secret, keys, CA)?.to_owned();
+    let roots_pem = public(LEAF_REF, text(LEAF_REF, secret, keys, CA)?)?;
     let chain = check_pair(crt, key).map_err(|e| unfit(LEAF_REF, &e))?;
     let anchors = TrustAnchors::from_pems(&[&roots_pem]).map_err(|e| bad_pair(LEAF_REF, format!("{CA}: {e}")))?;
     if let Some(leaf) = chain.first() {
@@ -142,12 +143,20 @@ fn about_leaf(spec: &MeshNodeSpec, leaf: &CertificateInfo, now: SystemTime) -> V
     remarks
 }
 
-fn trusted_roots(field: &str, pem: &str, turns: &mut Turns) -> Result<(), Problem> {
-    let anchors = TrustAnchors::from_pems(&[pem]).map_err(|e| bad_pair(field, format!("{CA}: {e}")))?;
+/// The roots that partners are to trust, of which one must be valid now.
+fn trusted_roots(field: &str, pem: &str, turns: &mut Turns) -> Result<String, Problem> {
+    let pem = public(field, pem)?;
+    let anchors = TrustAnchors::from_pems(&[&pem]).map_err(|e| bad_pair(field, format!("{CA}: {e}")))?;
     match in_force(anchors.roots(), turns) {
         0 => Err(bad_pair(field, format!("no certificate of {CA} is valid now: replace it"))),
-        _ => Ok(()),
+        _ => Ok(pem),
     }
+}
+
+/// The certificates of a text and nothing else of it: they are published, and what stands between them is not for all eyes.
+fn public(field: &str, pem: &str) -> Result<String, Problem> {
+    let ders = parse_certificates(pem).map_err(|e| bad_pair(field, format!("{CA}: {e}")))?;
+    Ok(ders.iter().map(|der| encode_certificate(der)).collect())
 }
 
 pub(super) fn keys<'s>(

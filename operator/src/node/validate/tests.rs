@@ -6,7 +6,7 @@ use crds::{ConfigMapKeyRef, IssuerRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mesh_pki::{Pair, Root};
 
-use super::{Judged, Judgement, all};
+use super::{Credentials, Judged, Judgement, all};
 use crate::node::{
     Found, Problem, build,
     sample::{days, found, leaf, named, node, now, registration, root, root_pem, route, secret},
@@ -214,6 +214,15 @@ fn each_fault_of_a_node_has_its_reason() {
         ("MissingReference", |n, _| n.spec.certificates.leaf_secret_ref = named("leaf")),
         ("MissingReference", |n, f| users_leaf(n, f, &leaf(&root(OWN, days(99)), OWN, days(9)), "")),
         ("BadPair", |n, f| users_root(n, f, &root(OWN, days(9)), &root(OWN, days(9)))),
+        ("BadPair", |n, f| {
+            let own = root(OWN, days(99));
+            let ca = format!("{}{}", own.certificate_pem(), own.key().expose());
+            users_leaf(n, f, &leaf(&own, OWN, days(9)), &ca);
+        }),
+        ("BadPair", |_, f| {
+            let half = Pair { chain_pem: root_pem(OWN), key: mesh_pki::PrivateKeyPem::new(String::new()) };
+            f.root = Some(half);
+        }),
         ("Expired", |n, f| {
             let old = root(OWN, Duration::from_secs(60));
             users_root(n, f, &old, &old);
@@ -246,10 +255,12 @@ fn an_expired_leaf_of_the_user_is_told_and_the_node_goes_on() {
     node.spec.certificates.leaf_secret_ref = named("leaf");
     let mut found = found(node, Vec::new());
     let mut keys = as_secret(&pair);
-    keys.0.insert("ca.crt".into(), own.certificate_pem().as_bytes().to_vec());
+    keys.0.insert("ca.crt".into(), format!("not for all eyes\n{}", own.certificate_pem()).into_bytes());
     found.secrets.insert("leaf".into(), keys);
     let judgement = all(&found, now());
-    assert!(judgement.node.is_ok());
+    let valid = judgement.node.unwrap();
+    let Credentials::Leaf { roots_pem, .. } = &valid.credentials else { panic!("{:?}", valid.credentials) };
+    assert_eq!(roots_pem, own.certificate_pem());
     assert_eq!(judgement.remarks[0].reason(), "Expired");
     assert!(judgement.remarks[0].to_string().contains("partners refuse it"));
 }

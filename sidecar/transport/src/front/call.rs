@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::StatusCode;
-use mesh_core::{Code, Refusal, Topic};
+use mesh_core::{Code, NodeId, Refusal, Topic};
 use tokio::time::{Duration, Instant};
 
 use super::op::Op;
@@ -17,6 +17,17 @@ pub(crate) struct Call {
     /// The timeout that the caller named.
     pub(crate) timeout: Option<Duration>,
     pub(crate) operation: Operation,
+    pub(crate) reach: Reach,
+}
+
+/// Where a call ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Where its target ids say.
+    #[default]
+    Addressed,
+    /// Here, whatever they say; a read takes only messages whose push claimed this source.
+    Here { from: Option<NodeId> },
 }
 
 /// What is to be done.

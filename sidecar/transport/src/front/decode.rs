@@ -8,10 +8,11 @@ use prost::Message;
 use proto::ptp;
 
 use super::{
-    call::{Call, Operation},
+    call::{Call, Operation, Reach},
     dialect::Dialect,
     encode::Encoding,
     json::{Members, Milliseconds, Payload},
+    kuscia,
     op::Op,
     query::Query,
 };
@@ -52,6 +53,9 @@ pub(crate) fn call(
     query: &Query,
     body: &Bytes,
 ) -> Result<(Call, Encoding), String> {
+    if dialect == Dialect::Kuscia {
+        return Ok((kuscia::call(op, context, query, body)?, Encoding::Kuscia));
+    }
     let (arguments, mut encoding) = match dialect {
         Dialect::Json => (json(body)?, Encoding::Json),
         Dialect::Osx => (if body.is_empty() { Arguments::default() } else { json(body)? }, Encoding::Osx),
@@ -160,7 +164,8 @@ fn assemble(op: Op, body: Arguments<'_>, query: Arguments<'_>, context: &CallCon
         Op::Release => Operation::Release,
         Op::Invoke | Op::Transport => return Err(format!("{} carries another operation within", op.name())),
     };
-    Ok(Call { topic, timeout: context.timeout.or(body.timeout).or(query.timeout), operation })
+    let timeout = context.timeout.or(body.timeout).or(query.timeout);
+    Ok(Call { topic, timeout, operation, reach: Reach::Addressed })
 }
 
 #[cfg(test)]
@@ -186,6 +191,7 @@ mod tests {
                 topic: Topic::new(topic),
                 timeout: Some(Duration::from_millis(timeout)),
                 operation: Operation::Pop,
+                reach: Reach::Addressed,
             };
             assert_eq!(call, expected);
         }

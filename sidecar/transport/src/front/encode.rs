@@ -23,20 +23,31 @@ pub(crate) enum Encoding {
     Osx,
     /// `TransportOutbound` and `Outbound`, which are the same.
     Protobuf,
+    /// The answer to Kuscia: payload, code and message under other tags (PTP decision D5).
+    Kuscia,
     /// `TransportOutbound` as a gRPC message.
     Grpc,
 }
 
 /// What every push that went well is answered with, written once; in the order of [`Encoding`].
-static PLAIN_SUCCESS: LazyLock<[Chunks; 4]> = LazyLock::new(|| {
-    [Encoding::Json, Encoding::Osx, Encoding::Protobuf, Encoding::Grpc].map(|e| e.write_anew(&Answer::success(None)))
+static PLAIN_SUCCESS: LazyLock<[Chunks; 5]> = LazyLock::new(|| {
+    let all = [Encoding::Json, Encoding::Osx, Encoding::Protobuf, Encoding::Kuscia, Encoding::Grpc];
+    all.map(|encoding| encoding.write_anew(&Answer::success(None)))
 });
 
-/// The tags of `TransportOutbound` (PTP section 6.1).
-const METADATA: u32 = 1;
-const PAYLOAD: u32 = 2;
-const CODE: u32 = 3;
-const MESSAGE: u32 = 4;
+/// Under which tags the members of an answer stand.
+#[derive(Clone, Copy)]
+struct Layout {
+    metadata: Option<u32>,
+    payload: u32,
+    code: u32,
+    message: u32,
+}
+
+/// `TransportOutbound` (PTP section 6.1).
+const PUBLISHED: Layout = Layout { metadata: Some(1), payload: 2, code: 3, message: 4 };
+/// What Kuscia's clients read (PTP section 5.3).
+const KUSCIA: Layout = Layout { metadata: None, payload: 1, code: 2, message: 3 };
 
 /// What stands before each message of gRPC: a flag and a length.
 pub(crate) const GRPC_PREFIX: usize = 5;
@@ -47,6 +58,7 @@ impl Encoding {
         HeaderValue::from_static(match self {
             Self::Json | Self::Osx => "application/json",
             Self::Protobuf => "application/x-protobuf",
+            Self::Kuscia => "application/proto",
             Self::Grpc => "application/grpc",
         })
     }
@@ -60,8 +72,9 @@ impl Encoding {
         match self {
             Self::Json => json(answer, ""),
             Self::Osx => json(answer, &format!(",\"msg\":\"{}\"", answer.message)),
-            Self::Protobuf => protobuf(answer, 0),
-            Self::Grpc => protobuf(answer, GRPC_PREFIX),
+            Self::Protobuf => protobuf(answer, PUBLISHED, 0),
+            Self::Kuscia => protobuf(answer, KUSCIA, 0),
+            Self::Grpc => protobuf(answer, PUBLISHED, GRPC_PREFIX),
         }
     }
 }
@@ -93,7 +106,7 @@ fn json(answer: &Answer, extra: &str) -> Chunks {
     text.into_bytes().into()
 }
 
-fn protobuf(answer: &Answer, prefix: usize) -> Chunks {
+fn protobuf(answer: &Answer, layout: Layout, prefix: usize) -> Chunks {
     let (payload, metadata) = match &answer.delivery {
         Some(delivery) => (delivery.payload.clone(), delivery.metadata.as_deref()),
         None => (Bytes::new(), None),
@@ -101,21 +114,23 @@ fn protobuf(answer: &Answer, prefix: usize) -> Chunks {
     let inline = if payload.len() <= SMALL { payload.len() } else { 0 };
     let mut head = Vec::with_capacity(prefix + inline + answer.message.len() + 64);
     head.resize(prefix, 0);
-    metadata.into_iter().flatten().for_each(|(name, value)| put_entry(name, value, &mut head));
+    if let (Some(tag), Some(metadata)) = (layout.metadata, metadata) {
+        put_map(tag, metadata, &mut head);
+    }
     if !payload.is_empty() {
-        put_length(PAYLOAD, payload.len(), &mut head);
+        put_length(layout.payload, payload.len(), &mut head);
     }
     if payload.len() <= SMALL {
         head.extend_from_slice(&payload);
-        put_text(CODE, &answer.code.as_str(), &mut head);
-        put_text(MESSAGE, &answer.message, &mut head);
+        put_text(layout.code, &answer.code.as_str(), &mut head);
+        put_text(layout.message, &answer.message, &mut head);
         let length = head.len();
         write_prefix(&mut head, prefix, length);
         return head.into();
     }
     let mut tail = Vec::with_capacity(answer.message.len() + 24);
-    put_text(CODE, &answer.code.as_str(), &mut tail);
-    put_text(MESSAGE, &answer.message, &mut tail);
+    put_text(layout.code, &answer.code.as_str(), &mut tail);
+    put_text(layout.message, &answer.message, &mut tail);
     let length = head.len() + payload.len() + tail.len();
     write_prefix(&mut head, prefix, length);
     [head.into(), payload, tail.into()].into()
@@ -141,12 +156,7 @@ pub(super) fn put_text(tag: u32, text: &str, buffer: &mut Vec<u8>) {
     }
 }
 
-/// An entry of the map that is `metadata` in every message but `PushInbound`.
-fn put_entry(name: &str, value: &str, buffer: &mut Vec<u8>) {
-    put_entry_at(METADATA, name, value, buffer);
-}
-
-fn put_entry_at(tag: u32, name: &str, value: &str, buffer: &mut Vec<u8>) {
+fn put_entry(tag: u32, name: &str, value: &str, buffer: &mut Vec<u8>) {
     let field = |text: &str| if text.is_empty() { 0 } else { 1 + encoded_len_varint(text.len() as u64) + text.len() };
     put_length(tag, field(name) + field(value), buffer);
     put_text(1, name, buffer);
@@ -155,7 +165,7 @@ fn put_entry_at(tag: u32, name: &str, value: &str, buffer: &mut Vec<u8>) {
 
 /// All entries of a metadata map under `tag`.
 pub(super) fn put_map(tag: u32, map: &Metadata, buffer: &mut Vec<u8>) {
-    map.iter().for_each(|(name, value)| put_entry_at(tag, name, value, buffer));
+    map.iter().for_each(|(name, value)| put_entry(tag, name, value, buffer));
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     admission::admit,
-    call::{Answer, Call, Operation, Patience, Reply},
+    call::{Answer, Call, Operation, Patience, Reach, Reply},
     decode::Wire,
     hop::{self, Errand},
     message_id::MessageIds,
@@ -60,7 +60,11 @@ impl<P: Peers> Exchange<P> {
         party: &Party,
         patience: Patience,
     ) -> Result<Reply, Refusal> {
-        match hop::target(&self.live.load(), &party.context)? {
+        let target = match call.reach {
+            Reach::Addressed => hop::target(&self.live.load(), &party.context)?,
+            Reach::Here { .. } => None,
+        };
+        match target {
             None => Ok(Reply::Answer(self.here(call, party, patience).await?)),
             Some(_) if party.caller.partner().is_some() => {
                 Err(TransportError::NotOpen { what: "passing a call on to a third node" }.into())
@@ -71,7 +75,11 @@ impl<P: Peers> Exchange<P> {
 
     async fn here(&self, call: Call, party: &Party, patience: Patience) -> Result<Answer, TransportError> {
         let key = Key { session: party.context.session.clone(), topic: call.topic };
-        let reader = || Reader { who: party.origin.clone(), source: None };
+        let source = match call.reach {
+            Reach::Here { from } => from,
+            Reach::Addressed => None,
+        };
+        let reader = || Reader { who: party.origin.clone(), source };
         let delivery = match call.operation {
             Operation::Push { payload, metadata } => {
                 let until = patience.push(call.timeout, self.live.load().transport.push_timeout.get());

@@ -66,8 +66,12 @@ impl<P: Peers> Front<P> {
         patience: Patience,
     ) -> Result<(Reply, Encoding), Failure> {
         let (head, body) = request.into_parts();
-        let guess =
-            if media_type(&head.headers) == "application/x-protobuf" { Encoding::Protobuf } else { Encoding::Json };
+        // What a refusal is written in before the body, and with it the dialect, is known.
+        let guess = match media_type(&head.headers) {
+            "application/x-protobuf" => Encoding::Protobuf,
+            "application/proto" => Encoding::Kuscia,
+            _ => Encoding::Json,
+        };
         let refused = |e: TransportError| Failure::Refused(e.into(), guess);
         let party = self.exchange.admit(op, context, caller).map_err(refused)?;
         let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
@@ -81,9 +85,7 @@ impl<P: Peers> Front<P> {
             Dialect::Unknown => Err(Failure::Unbindable(
                 "the body is of no dialect that is spoken here: send application/json or application/x-protobuf",
             )),
-            Dialect::Kuscia => Err(Failure::Unbindable(
-                "this is the Kuscia dialect, which this version does not serve: send application/json or application/x-protobuf",
-            )),
+            Dialect::Kuscia => self.plain(&arrived, Dialect::Kuscia, &party, patience).await,
             dialect if op.is_wrapper() => self.wrapped(&arrived, dialect, party, patience).await,
             dialect => self.plain(&arrived, dialect, &party, patience).await,
         }
@@ -188,14 +190,19 @@ impl Arrived {
 
 impl Dialect {
     fn wire(self) -> Wire {
-        if self == Self::Protobuf { Wire::Protobuf } else { Wire::Json }
+        match self {
+            // What Kuscia pushes is passed on in the published protobuf (PTP section 8.4).
+            Self::Protobuf | Self::Kuscia => Wire::Protobuf,
+            Self::Json | Self::Osx | Self::Bare | Self::Form | Self::Unknown => Wire::Json,
+        }
     }
 
     fn encoding(self) -> Encoding {
         match self {
             Self::Protobuf => Encoding::Protobuf,
             Self::Osx => Encoding::Osx,
-            Self::Json | Self::Bare | Self::Form | Self::Kuscia | Self::Unknown => Encoding::Json,
+            Self::Kuscia => Encoding::Kuscia,
+            Self::Json | Self::Bare | Self::Form | Self::Unknown => Encoding::Json,
         }
     }
 }

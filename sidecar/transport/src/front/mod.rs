@@ -17,6 +17,7 @@ mod hop;
 mod http;
 mod intake;
 mod json;
+mod kuscia;
 mod message_id;
 mod op;
 mod patience;

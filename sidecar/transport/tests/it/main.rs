@@ -6,6 +6,7 @@
 mod contract;
 mod grpc;
 mod http1;
+mod kuscia;
 mod leases;
 mod life;
 mod node;

@@ -71,12 +71,15 @@ fn large_and_small_payloads_read_the_same() {
 }
 
 #[test]
-fn the_published_sample_is_written_exactly() {
-    let hex: String = bytes(Encoding::Protobuf.write(&answer(Some(b"1".to_vec()), &[])))
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    assert_eq!(hex, "1201311a0b453030303030303030303022024f4b");
+fn the_samples_of_both_layouts_are_written_exactly() {
+    let table = [
+        (Encoding::Protobuf, "1201311a0b453030303030303030303022024f4b"),
+        (Encoding::Kuscia, "0a0131120b45303030303030303030301a024f4b"),
+    ];
+    for (encoding, expected) in table {
+        let written = bytes(encoding.write(&answer(Some(b"1".to_vec()), &[])));
+        assert_eq!(written.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), expected);
+    }
 }
 
 #[test]

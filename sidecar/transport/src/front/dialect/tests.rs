@@ -25,10 +25,13 @@ const TARGET: (&str, &str) = ("x-ptp-target-node-id", "bob");
 const SESSION: (&str, &str) = ("x-ptp-session-id", "s");
 const URI: (&str, &str) = ("x-ptp-uri", "/v1/interconn/chan/push");
 
+/// Rule, operation, query, headers, body, dialect.
+type Line<'a> = (&'a str, Op, &'a str, &'a [(&'a str, &'a str)], &'a str, Dialect);
+
 #[test]
 fn the_first_rule_that_matches_decides() {
     use Dialect::*;
-    let table: &[(&str, Op, &str, &[(&str, &str)], &str, Dialect)] = &[
+    let table: &[Line<'_>] = &[
         ("2", Op::Invoke, "", &[TOPIC], "raw", Kuscia),
         ("2 whatever the type", Op::Transport, "", &[TOPIC, JSON], "{}", Kuscia),
         ("2 not with a uri", Op::Invoke, "", &[TOPIC, URI, JSON], "{}", Json),

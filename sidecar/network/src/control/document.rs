@@ -101,4 +101,20 @@ mod tests {
         assert_eq!((read.integer("e"), read.integer("f"), read.integer("g")), (Ok(None), Ok(None), Ok(None)));
         assert!(read.integer("c").is_err() && read.integer("d").is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_upset_the_reader(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn what_is_no_trailing_comma_stays(text in "[\\[\\]{}:, \"\\\\a1]{0,40}") {
+            let forgiven = without_trailing_commas(&text);
+            proptest::prop_assert_eq!(text.replace(',', ""), forgiven.replace(',', ""));
+            if let Ok(value) = serde_json::from_str::<Value>(&text) {
+                proptest::prop_assert_eq!(Some(value), serde_json::from_str(&forgiven).ok());
+            }
+        }
+    }
 }

@@ -141,4 +141,15 @@ mod tests {
         assert!(Address::parse_list(",").is_err());
         assert!(Address::parse_list("a:1,b").is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_read_is_read_again_as_the_same(text in "\\PC{0,40}|[a-z0-9.:\\[\\]/?,-]{0,40}") {
+            if let Ok(list) = Address::parse_list(&text) {
+                for address in list {
+                    proptest::prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
+                }
+            }
+        }
+    }
 }

@@ -32,6 +32,7 @@ pub struct Connection {
     requests: AtomicU64,
     /// Wakes those who wait for the next request.
     next: Notify,
+    is_admitted: AtomicBool,
     is_broken: Arc<AtomicBool>,
     end: CancellationToken,
     roster: Arc<Roster>,
@@ -69,6 +70,7 @@ impl Connection {
             known: Mutex::default(),
             requests: AtomicU64::new(0),
             next: Notify::new(),
+            is_admitted: AtomicBool::new(false),
             is_broken,
             end: CancellationToken::new(),
             roster,
@@ -81,7 +83,11 @@ impl Connection {
     /// Why it comes from nobody; a front that serves strangers too asks [`caller`](Self::caller).
     pub fn admit<B>(self: &Arc<Self>, snapshot: &Snapshot, request: &Request<B>) -> Result<Caller, Denied> {
         let shown = Shown { version: request.version(), uri: request.uri(), headers: request.headers() };
-        self.admit_at(snapshot, shown, SystemTime::now())
+        let caller = self.admit_at(snapshot, shown, SystemTime::now());
+        if caller.is_ok() && !self.is_admitted.load(Ordering::Relaxed) {
+            self.is_admitted.store(true, Ordering::Relaxed);
+        }
+        caller
     }
 
     /// As [`admit`](Self::admit), where nobody is a stranger.
@@ -118,6 +124,11 @@ impl Connection {
             }
             next.await;
         }
+    }
+
+    /// Whether any of its requests came from somebody.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.is_admitted.load(Ordering::Relaxed)
     }
 
     /// Counts a request; answers how many there are with it.

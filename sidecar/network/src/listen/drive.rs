@@ -1,6 +1,6 @@
 //! One connection from accept to end.
 
-use std::{convert::Infallible, net::SocketAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use http::{Request, Response, StatusCode};
@@ -11,7 +11,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh_core::{Body, Drained};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::sleep};
 
 use super::{
     Connection, Exchange, Gate, Limits, Serve,
@@ -58,13 +58,15 @@ pub(super) async fn connection<S: Serve>(
     }
 }
 
-/// Runs `$conn` until it is over, asks it to finish when the node drains, and drops it when the roster ends it.
+/// Runs `$conn` until it is over, asks it to finish when the node drains or nobody known uses it, and drops it when the roster
+/// cuts it.
 macro_rules! until_end {
-    ($conn:ident, $connection:ident, $drained:ident) => {{
+    ($conn:ident, $connection:ident, $gate:ident, $drained:ident) => {{
         let first = tokio::select! {
             done = $conn.as_mut() => Some(done),
             () = $connection.ended() => Some(Ok(())),
             () = $drained.asked() => None,
+            () = stranger(&$connection, $gate.limits.strangers) => None,
         };
         match first {
             Some(done) => done,
@@ -79,6 +81,14 @@ macro_rules! until_end {
     }};
 }
 
+/// Resolves when the time is over and nobody was admitted. The timer is gone once somebody was.
+async fn stranger(connection: &Connection, time: Duration) {
+    Box::pin(sleep(time)).await;
+    if connection.is_admitted() {
+        std::future::pending::<()>().await;
+    }
+}
+
 async fn h1<S: Serve>(ready: Ready, service: Arc<S>, gate: &Gate, drained: &Drained) -> hyper::Result<()> {
     let Ready { stream, connection, pace, .. } = ready;
     let sharing = Sharing::One;
@@ -87,7 +97,7 @@ async fn h1<S: Serve>(ready: Ready, service: Arc<S>, gate: &Gate, drained: &Drai
         .serve_connection(TokioIo::new(stream), handler)
         .with_upgrades();
     let mut conn = std::pin::pin!(conn);
-    until_end!(conn, connection, drained)
+    until_end!(conn, connection, gate, drained)
 }
 
 async fn h2<S: Serve>(ready: Ready, service: Arc<S>, gate: &Gate, drained: &Drained) -> hyper::Result<()> {
@@ -96,7 +106,7 @@ async fn h2<S: Serve>(ready: Ready, service: Arc<S>, gate: &Gate, drained: &Drai
     let handler = Handler { service, connection: Arc::clone(&connection), sharing, metrics: gate.metrics.clone() };
     let conn = h2_builder(gate.limits).serve_connection(TokioIo::new(stream), handler);
     let mut conn = std::pin::pin!(conn);
-    until_end!(conn, connection, drained)
+    until_end!(conn, connection, gate, drained)
 }
 
 fn h1_builder(limits: Limits, clock: HeaderClock) -> http1::Builder {

@@ -14,6 +14,9 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long a request's headers may take once they began. Default 15 s.
     pub headers: Duration,
+    /// How long a connection may stay of which no request was admitted: strangers must not fill the bound for partners.
+    /// Default 60 s: health checks of `/stats` come more often and may connect anew.
+    pub strangers: Duration,
     /// The most bytes of headers. Default 64 KiB: sixteen values of the longest size that proxies pass, and room.
     pub header_bytes: usize,
     /// HTTP/2 pings after this silence, and gives up after the same once more. Default 20 s: a third of the 60 s after which
@@ -33,6 +36,7 @@ impl Default for Limits {
             remote_connections: 16_384,
             handshake: Duration::from_secs(10),
             headers: Duration::from_secs(15),
+            strangers: Duration::from_secs(60),
             header_bytes: 64 * 1024,
             ping: Duration::from_secs(20),
             streams: 1024,

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncReadExt as _;
+
 use crate::{
     NameCheck,
     listen::Limits,
-    testing::{A, Plain, Running, institution, json_of, plain_from, until},
+    testing::{A, B, Plain, Running, TlsClient, institution, json_of, plain_from, tls_client, until},
 };
 
 fn node(limits: Limits) -> Running {
@@ -50,6 +52,25 @@ async fn slow_headers_are_cut_and_idle_connections_are_not() {
     let start = Instant::now();
     idle.read_to_end().await;
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_stranger_does_not_hold_its_place_for_long() {
+    let (a, b) = (institution(A), institution(B));
+    let limits = Limits { strangers: SOON, ..Limits::default() };
+    let node = Running::start_with(a.parts(vec![b.route()]), limits, NameCheck::Required);
+    let mut stranger = tls_client(None, &["http/1.1"]).connect(node.address).await;
+    let mut partner = tls_client(Some(&b.leaf()), &["http/1.1"]).connect(node.address).await;
+    let mut local = Plain::to(node.address).await;
+    assert_eq!(TlsClient::get_on(&mut stranger, "").await["who"], "stranger");
+    assert_eq!(TlsClient::get_on(&mut partner, "").await["who"], B);
+    local.get("host: localhost\r\n").await;
+    let start = Instant::now();
+    stranger.read_to_end(&mut Vec::new()).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5));
+    tokio::time::sleep(2 * SOON).await;
+    assert_eq!(TlsClient::get_on(&mut partner, "").await["requests"], 2);
+    assert_eq!(local.get("host: localhost\r\n").await["requests"], 2);
 }
 
 #[tokio::test]

@@ -36,8 +36,6 @@ pub(crate) trait Rooms: Send + Sync {
     fn queues(&self) -> Value;
     /// The instances of registered services, with their state.
     fn instances(&self) -> Value;
-    /// What is known of the addresses of the partner `node_id`.
-    fn addresses(&self, node_id: &mesh_core::NodeId) -> Value;
 }
 
 /// How far the process is: what readiness says.

@@ -37,7 +37,6 @@ pub(super) fn status(admin: &Admin) -> Value {
                 "nodeId": route.node_id.as_str(),
                 "addresses": addresses.join(", "),
                 "standing": standing(route, now),
-                "state": admin.rooms.addresses(&route.node_id),
             })
         })
         .collect();

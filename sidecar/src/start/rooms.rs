@@ -7,7 +7,7 @@ use std::{
 
 use http::{Request, Response};
 use mesh_core::{
-    Body, Drained, NodeId, Refusal, Route,
+    Body, Drained, Refusal, Route,
     config::{Keeper, Settings},
     mpi::Table,
     store::Store,
@@ -143,10 +143,6 @@ impl admin::Rooms for View {
 
     fn instances(&self) -> Value {
         json!(self.registry.status())
-    }
-
-    fn addresses(&self, _node_id: &NodeId) -> Value {
-        Value::Null
     }
 }
 

@@ -15,3 +15,4 @@ mod input;
 mod persistence;
 mod refusals;
 mod secrets;
+mod slow;

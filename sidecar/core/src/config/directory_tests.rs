@@ -60,6 +60,18 @@ fn a_key_of_another_leaf_is_refused_and_not_quoted() {
 }
 
 #[test]
+fn two_routes_to_one_node_and_a_route_to_oneself_are_refused() {
+    for (routes, rule) in
+        [(&["LX2", "lx2"], "two routes lead to lx2"), (&["LX2", "lx1"], "the peer is this node itself")]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        write_directory(directory.path(), "LX1", routes);
+        let problem = crate::Snapshot::assemble(read(directory.path()).unwrap().parts).unwrap_err().to_string();
+        assert!(problem.contains(rule), "{problem}");
+    }
+}
+
+#[test]
 fn a_swap_of_the_link_is_seen() {
     let volume = tempfile::tempdir().unwrap();
     for (version, partners) in [("v1", &["LX2"] as &[&str]), ("v2", &[])] {

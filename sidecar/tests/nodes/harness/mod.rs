@@ -7,7 +7,7 @@ mod tls;
 
 pub(crate) use self::{
     bank::{Bank, Partner},
-    http::{from, post},
+    http::{connect, from, post},
     node::{Node, until},
     tls::{Client, over_tls},
 };

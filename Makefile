@@ -7,7 +7,7 @@ STATIC := $(TARGET)/$(HOST)/release
 IMAGES := $(TARGET)/images
 TAG ?= dev
 
-.PHONY: help build demo test e2e lint crds image bench clean-cluster
+.PHONY: help build demo test e2e lint bench crds image bench clean-cluster
 help: ## Show the verbs
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -26,6 +26,9 @@ e2e: ## Run the tests that need a Kubernetes, which they start themselves
 
 lint: ## Check format, lints, docs, licences and banned crates
 	TIERS=lint e2e/test.sh
+
+bench: ## Compare with the floor and with nginx (apt-get install nginx); BENCH=pairs|forward|memory for one of them
+	$(CARGO) bench -p mesh --bench bench -- $(BENCH)
 
 crds: ## Write the CRDs' YAML anew from the types
 	$(CARGO) run --quiet -p crds > $(TARGET)/crds.yaml

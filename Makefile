@@ -7,7 +7,7 @@ STATIC := $(TARGET)/$(HOST)/release
 IMAGES := $(TARGET)/images
 TAG ?= dev
 
-.PHONY: help build demo test e2e lint bench crds image bench clean-cluster
+.PHONY: help build demo test e2e lint crds image bench clean-cluster
 help: ## Show the verbs
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -27,9 +27,6 @@ e2e: ## Run the tests that need a Kubernetes, which they start themselves
 lint: ## Check format, lints, docs, licences and banned crates
 	TIERS=lint e2e/test.sh
 
-bench: ## Compare with the floor and with nginx (apt-get install nginx); BENCH=pairs|forward|memory for one of them
-	$(CARGO) bench -p mesh --bench bench -- $(BENCH)
-
 crds: ## Write the CRDs' YAML anew from the types
 	$(CARGO) run --quiet -p crds > $(TARGET)/crds.yaml
 	cp $(TARGET)/crds.yaml crds/crds.yaml
@@ -44,8 +41,8 @@ image: ## Write image archives for this machine's processor to TARGET/images, wi
 	$(STATIC)/image localhost/pause:e2e $(IMAGES)/pause.tar $(STATIC)/pause
 	$(STATIC)/image localhost/bank:e2e $(IMAGES)/bank.tar $(STATIC)/bank
 
-bench: ## Figures as ratios against named peers of the same run; needs nginx
-	$(CARGO) bench -p mesh --bench bench
+bench: ## Figures as ratios against named peers of the same run; needs nginx (BENCH=pairs, forward or memory: one of them)
+	$(CARGO) bench -p mesh --bench bench -- $(BENCH)
 
 clean-cluster: ## Take down what a killed test run left
 	$(CARGO) run --quiet -p e2e --bin cluster clear

@@ -1,8 +1,8 @@
 //! The HTTP front (PTP sections 3 and 13.2): read, one call, write.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use mesh_core::{Body, CallContext, Caller, Refusal, Topic};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use mesh_core::{Body, CallContext, Caller, Refusal};
 
 use super::{
     Front, REDELIVERED,
@@ -33,7 +33,7 @@ enum Failure {
 struct Arrived {
     op: Op,
     post: bool,
-    headers: http::HeaderMap,
+    headers: HeaderMap,
     query: Query,
     body: Bytes,
 }
@@ -127,7 +127,7 @@ impl<P: Peers> Front<P> {
         patience: Patience,
     ) -> Result<Reply, Refusal> {
         let wrapped = decode::wrapped(wire, body).map_err(TransportError::Malformed)?;
-        take_over(&wrapped.metadata, &mut party.context);
+        take_over(&wrapped.metadata, &mut party.context)?;
         let uri = party.context.uri.as_deref().unwrap_or_default();
         let op =
             Op::of_uri(uri).ok_or_else(|| TransportError::NoSuchUri { path: super::op::path_of(uri).to_owned() })?;
@@ -166,19 +166,23 @@ impl<P: Peers> Front<P> {
 }
 
 /// A message of a wrapped call may name its uri, session, topic and timeout itself; that wins over the call's (PTP section
-/// 6.1). Who calls is not for it to say.
-fn take_over(metadata: &Metadata, context: &mut CallContext) {
-    let value = |name: &str| metadata.get(name).filter(|value| !value.is_empty());
-    if let Some(uri) = value("x-ptp-uri") {
-        context.uri = Some(uri.clone());
+/// 6.1). It is read like headers, with their names and bounds. Who calls is not for it to say.
+fn take_over(metadata: &Metadata, context: &mut CallContext) -> Result<(), TransportError> {
+    if metadata.is_empty() {
+        return Ok(());
     }
-    if let Some(session) = value("x-ptp-session-id") {
-        context.session = mesh_core::SessionId::new(session);
-        context.has_session = true;
+    let named = metadata.iter().filter_map(|(name, value)| {
+        Some((HeaderName::try_from(name.as_str()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    });
+    let said = CallContext::from_headers(&named.collect::<HeaderMap>())
+        .map_err(|e| TransportError::Malformed(format!("metadata: {e}")))?;
+    if said.has_session {
+        (context.session, context.has_session) = (said.session, true);
     }
-    if let Some(topic) = value("x-ptp-topic") {
-        context.topic = Some(Topic::new(topic));
-    }
+    context.uri = said.uri.or(context.uri.take());
+    context.topic = said.topic.or(context.topic.take());
+    context.timeout = said.timeout.or(context.timeout);
+    Ok(())
 }
 
 impl Arrived {

@@ -159,6 +159,33 @@ fn cases() -> Vec<(&'static str, Vec<Ask>, u16, Value)> {
             code("E0000000600"),
         ),
         (
+            "an inner message may name its uri, session and topic",
+            vec![
+                push_hello(),
+                Ask::json(
+                    "transport",
+                    &json!({
+                        "payload": "e30=",
+                        "metadata": {
+                            "x-ptp-uri": "/v1/interconn/chan/pop",
+                            "x-ptp-session-id": "s1",
+                            "X-PTP-Topic": "t1",
+                            "mesh-timeout": "50",
+                        },
+                    }),
+                )
+                .header("x-ptp-session-id", "other"),
+            ],
+            200,
+            hello(),
+        ),
+        (
+            "a session in metadata is bounded like one in headers",
+            vec![Ask::json("invoke", &json!({"payload": "e30=", "metadata": {"x-ptp-session-id": "s".repeat(1025)}}))],
+            200,
+            code("E0000000400"),
+        ),
+        (
             "transport is the same as invoke",
             vec![
                 push_hello(),

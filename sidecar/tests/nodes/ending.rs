@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::harness::{Node, until};
+use crate::{
+    exchange::two,
+    harness::{B, Node, from, post, until},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_ends_under_load_answers_every_call_it_took() {
@@ -19,8 +22,8 @@ async fn a_node_that_ends_under_load_answers_every_call_it_took() {
     let data = node.data;
     let waiting = {
         let body = json!({"topic": "never", "timeout": 60_000}).to_string();
-        let request = crate::harness::post("/v1/interconn/chan/pop", &[("x-ptp-session-id", "w")], body);
-        tokio::spawn(crate::harness::from([127, 0, 0, 1].into(), data, request))
+        let request = post("/v1/interconn/chan/pop", &[("x-ptp-session-id", "w")], body);
+        tokio::spawn(from([127, 0, 0, 1].into(), data, request))
     };
     let load: Vec<_> = (0..4)
         .map(|i| {
@@ -28,12 +31,7 @@ async fn a_node_that_ends_under_load_answers_every_call_it_took() {
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let body = json!({"topic": format!("t{i}"), "payload": "eA=="}).to_string();
-                    let answer = crate::harness::from(
-                        [127, 0, 0, 1].into(),
-                        data,
-                        crate::harness::post("/v1/interconn/chan/push", &[], body),
-                    )
-                    .await;
+                    let answer = from([127, 0, 0, 1].into(), data, post("/v1/interconn/chan/push", &[], body)).await;
                     assert_eq!(answer.code(), "E0000000000");
                     done.fetch_add(1, Ordering::Relaxed);
                 }
@@ -65,4 +63,18 @@ async fn a_second_signal_ends_it_at_once() {
     node.signal("INT");
     node.ended(Duration::from_secs(5)).await;
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pop_that_waits_at_a_partner_is_answered_when_this_node_ends() {
+    let (mut a, _b) = two().await;
+    let body = json!({"topic": "never", "timeout": 60_000}).to_string();
+    let headers = [("x-ptp-session-id", "w"), ("x-ptp-target-node-id", B)];
+    let request = post("/v1/interconn/chan/pop", &headers, body);
+    let waiting = tokio::spawn(from([127, 0, 0, 1].into(), a.data, request));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!waiting.is_finished(), "it waits at the partner");
+    a.signal("TERM");
+    assert_eq!(waiting.await.unwrap().code(), "E0000000000");
+    assert!(a.ended(Duration::from_secs(10)).await.success());
 }

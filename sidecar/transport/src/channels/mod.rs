@@ -213,6 +213,11 @@ impl Channels {
         self.ending.cancel();
     }
 
+    /// Resolves when the node ends, for those who wait elsewhere.
+    pub(crate) async fn ending(&self) {
+        self.ending.cancelled().await;
+    }
+
     /// Waits for `call` until `until`, or until the node ends; `None` when it was not done by then.
     async fn unless_over<T>(&self, until: Instant, call: impl Future<Output = T>) -> Option<T> {
         tokio::select! {

@@ -115,7 +115,11 @@ impl<P: Peers> Exchange<P> {
         let (snapshot, until) = (self.live.snapshot(), self.until(&call, patience));
         let message_id = (op == Op::Push).then(|| party.context.message_id.clone().unwrap_or_else(|| self.ids.next()));
         let errand = Errand { call: &call, wire, context: &party.context, message_id: message_id.as_deref() };
-        let reply = self.send(&errand, &snapshot, route, until).await?;
+        let reply = tokio::select! {
+            reply = self.send(&errand, &snapshot, route, until) => reply?,
+            // The partner sees that we went, and puts back what it may have given out.
+            () = self.channels.ending(), if op == Op::Pop => Reply::Answer(Answer::success(None)),
+        };
         if op == Op::Push && matches!(&reply, Reply::Answer(answer) if answer.code.is_success()) {
             self.involve(party, &route.node_id);
         }

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh_core::Body;
 use parking_lot::Mutex;
 use rand::Rng as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{health::Health, pool::Pool};
 use crate::{
@@ -30,6 +30,8 @@ use crate::{
 const AGE: Duration = Duration::from_secs(600);
 /// An HTTP/1.1 connection that was idle for longer may have been closed by the partner just now.
 const IDLE: Duration = Duration::from_secs(20);
+/// What hyper needs to finish the exchange before. Longer means that the partner answered early and does not read the rest.
+const SETTLE: Duration = Duration::from_millis(50);
 /// Idle HTTP/1.1 connections to one address.
 const MOST_IDLE: usize = 64;
 /// Calls on one HTTP/2 connection, if the partner permits more; then a second connection is opened.
@@ -156,8 +158,7 @@ impl Member {
         loop {
             let mut single = self.idle.lock().pop()?;
             let is_good = single.ends > now && single.since + IDLE > now;
-            // Returns at once, but for the moment that hyper needs to finish the exchange before.
-            if is_good && single.sender.ready().await.is_ok() {
+            if is_good && matches!(timeout(SETTLE, single.sender.ready()).await, Ok(Ok(()))) {
                 return Some(Ticket::H1(single));
             }
         }

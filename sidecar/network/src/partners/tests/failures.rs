@@ -277,6 +277,25 @@ async fn a_kept_connection_that_died_is_replaced_while_nothing_left() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_upload_hangs_is_not_used_again() {
+    let (a, b) = (institution(A), institution(B));
+    let early = tls_server(&a.leaf(), "http/1.1", |mut tls| async move {
+        let _ = tls.read(&mut [0; 4096]).await;
+        let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+        let _ = tls.flush().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let client = Running::start(b.parts(vec![a.route_at(&[early])]));
+    let start = Instant::now();
+    for _ in 0..3 {
+        let body = Body::from(vec![0; 64 << 20]);
+        client.call_within(A, "/seen", body, Duration::from_secs(5)).await.unwrap();
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn nobody_makes_the_node_dial_itself() {
     let (a, b) = (institution(A), institution(B));
     let client = Running::start(b.parts(Vec::new()));

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# What each tier of the tests does; test.sh runs them and keeps the books. Stops at the first error.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. e2e/setup.sh
+
+cluster=${E2E_CLUSTER:-local}
+target=${CARGO_TARGET_DIR:-target}
+
+# One selection of crates for every build, so that no crate is built twice with other features.
+tests=(cargo test --workspace --features e2e/cluster)
+
+tier_lint() {
+  step "format"
+  cargo fmt --all --check
+  step "lints"
+  cargo clippy --quiet --workspace --all-targets --features e2e/cluster -- -D warnings
+  step "documentation"
+  RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
+  step "licences, sources and banned crates"
+  "$(cargo_deny)" check bans licenses sources
+}
+
+tier_unit() {
+  step "tests without a cluster"
+  cargo test --workspace
+}
+
+tier_api() {
+  need_go
+  e2e/cluster/build.sh >/dev/null
+  step "tests on an API server"
+  cargo build --quiet --workspace --bins --features e2e/cluster
+  "${tests[@]}" --test 'api_*'
+}
+
+tier_node() {
+  step "images"
+  TAG=e2e make --no-print-directory image
+  step "tests on a node ($cluster)"
+  cargo build --quiet --workspace --bins --features e2e/cluster
+  "${tests[@]}" --test 'node_*' --no-run
+  case $cluster in
+    local) node_local ;;
+    kind) node_kind ;;
+    current) "${tests[@]}" --offline --test 'node_*' ;;
+    *) fail "E2E_CLUSTER=$cluster: must be local, kind or current" ;;
+  esac
+}
+
+node_local() {
+  need_root
+  need_go
+  need_packages "${node_packages[@]}"
+  e2e/cluster/build.sh >/dev/null
+  # In the cluster's own network there is no way out; all is built by now.
+  "$target/debug/cluster" node --images "$target/images" -- "${tests[@]}" --offline --test 'node_*'
+}
+
+node_kind() {
+  need_command kind "https://kind.sigs.k8s.io"
+  need_command docker "kind runs in it"
+  export KUBECONFIG=$target/kind.kubeconfig
+  trap 'kind delete cluster --name interconn-e2e' EXIT
+  kind create cluster --name interconn-e2e --kubeconfig "$KUBECONFIG" --wait 120s
+  local archive
+  for archive in mesh mesh-operator bank; do
+    kind load image-archive "$target/images/$archive.tar" --name interconn-e2e
+  done
+  "${tests[@]}" --offline --test 'node_*'
+}
+
+"tier_$1"

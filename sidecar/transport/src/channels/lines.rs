@@ -1,4 +1,4 @@
-//! All lines for room: the node's, and one for each partner whose route has a bound (`maxQueuedBytes`).
+//! All lines for room: the node's, and one for each partner that has pushed (`maxQueuedBytes`).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -36,13 +36,12 @@ impl Lines {
         }
     }
 
-    /// The budget of a route, if it has a bound.
-    pub(crate) fn of(&self, route: &Route) -> Option<Arc<Budget>> {
-        let limit = route.config.max_queued_bytes?.bytes();
+    /// The budget of a route, with its bound in force.
+    pub(crate) fn of(&self, route: &Route, limit: u64) -> Arc<Budget> {
         let mut routes = self.routes.lock();
         let line = routes.entry(route.node_id.clone()).or_insert_with(|| Arc::new(Line::new(limit)));
         line.budget.set_limit(limit);
-        Some(Arc::clone(&line.budget))
+        Arc::clone(&line.budget)
     }
 
     pub(crate) fn nobody_waits(&self) -> bool {

@@ -111,7 +111,11 @@ impl Channels {
         let bytes = draft.payload.len();
         self.require_session(&key.session, &draft.origin)?;
         self.require_fit(bytes, route)?;
-        let coming = Coming { topic: key.topic.clone(), draft, route: route.and_then(|route| self.lines.of(route)) };
+        let coming = Coming {
+            topic: key.topic.clone(),
+            draft,
+            route: route.map(|route| self.lines.of(route, self.route_limit(route))),
+        };
         let mut entering = Entering::new(self, &key.session, &key.topic, coming);
         let entered = match self.unless_over(until, &mut entering).await {
             Some(entered) => entered,
@@ -338,6 +342,14 @@ impl Channels {
         if session.is_empty() && *who != Origin::Application { Err(TransportError::NoSession) } else { Ok(()) }
     }
 
+    /// What a partner may have queued here: what its route says, else a quarter of everything, and always room for one
+    /// message of the largest size.
+    fn route_limit(&self, route: &Route) -> u64 {
+        let live = self.live.load();
+        let (total, body) = (live.transport.total_bytes.bytes(), live.transport.max_body_bytes.bytes());
+        route.config.max_queued_bytes.map_or((total / 4).max(body), crds::ByteSize::bytes)
+    }
+
     /// What could never fit is refused at once (PTP decision D9).
     fn require_fit(&self, bytes: usize, route: Option<&Route>) -> Result<(), TransportError> {
         let live = self.live.load();
@@ -346,7 +358,7 @@ impl Channels {
         let limits = [
             ("sessionBytes", Some(live.transport.session_bytes.bytes())),
             ("totalBytes", Some(total)),
-            ("maxQueuedBytes", route.and_then(|route| route.config.max_queued_bytes).map(crds::ByteSize::bytes)),
+            ("maxQueuedBytes", route.map(|route| self.route_limit(route))),
         ];
         let exceeded = limits.into_iter().find_map(|(name, limit)| Some((name, limit.filter(|l| bytes as u64 > *l)?)));
         exceeded.map_or(Ok(()), |(name, limit)| Err(TransportError::TooLarge { bytes, name, limit }))

@@ -98,7 +98,7 @@ pub(crate) struct Charge {
     pub(crate) bytes: u64,
     /// Those of the node; held, never read.
     pub(crate) _node: Permit,
-    /// Those of the partner's route, if it has a bound; held, never read.
+    /// Those of the partner's route, where a partner pushed; held, never read.
     pub(crate) _route: Option<Permit>,
 }
 

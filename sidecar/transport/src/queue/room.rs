@@ -19,7 +19,7 @@ use super::{
 pub(crate) struct Coming {
     pub(crate) topic: Topic,
     pub(crate) draft: Draft,
-    /// The bound of the partner's route, if it has one.
+    /// What bounds the partner, where a partner pushes.
     pub(crate) route: Option<Arc<Budget>>,
 }
 

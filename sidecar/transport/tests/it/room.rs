@@ -142,3 +142,16 @@ async fn a_release_wakes_pushes_that_wait_for_room() {
     assert!(matches!(waiting.await, Err(TransportError::Released { .. })));
     assert_eq!(node.channels.levels().bytes, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_route_without_a_bound_gets_a_quarter_of_everything() {
+    let settings = json!({"totalBytes": "4000", "maxBodyBytes": "600"});
+    let node = Node::new(A, &[B], &settings);
+    let (route, key) = (node.route(B), key("s", "t"));
+    let until = Instant::now() + Duration::from_secs(1);
+    let push = || node.channels.push(&key, draft(500, Origin::Partner(route.node_id.clone())), Some(&route), until);
+    push().await.unwrap();
+    push().await.unwrap();
+    assert!(matches!(push().await, Err(TransportError::Full { .. })));
+    assert_eq!(node.channels.levels().bytes, 1000);
+}

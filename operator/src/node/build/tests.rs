@@ -222,6 +222,20 @@ fn one_more_route_rewrites_one_part() {
 }
 
 #[test]
+fn nothing_shows_a_key_when_it_is_printed() {
+    let (mut found, own) = settled();
+    found.secrets.insert("s".into(), secret(&[("tls.key", own.key().expose())]));
+    let judgement = validate::all(&found, now());
+    let built = node(&judgement, now()).unwrap().unwrap();
+    let printed = format!("{found:?}{judgement:?}{built:?}");
+    assert!(printed.contains("tls.key"), "the name is shown");
+    for key in [own.key().expose(), built.leaf.pair.key.expose()] {
+        let body = key.lines().nth(1).unwrap();
+        assert!(!printed.contains(body) && !printed.contains("PRIVATE KEY"), "{printed}");
+    }
+}
+
+#[test]
 fn pairs_beyond_the_room_of_a_secret_are_named() {
     let (mut found, _) = settled();
     let partner = root("P", days(99));

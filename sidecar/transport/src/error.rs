@@ -13,7 +13,7 @@ pub enum TransportError {
     },
     /// No room within the timeout.
     #[error(
-        "no room for {bytes} bytes in session {session} in time: pop or release, or raise sessionBytes or totalBytes"
+        "no room for {bytes} bytes in session {session} in time: pop or release, or raise sessionBytes, totalBytes or maxQueuedBytes"
     )]
     Full {
         /// The session.

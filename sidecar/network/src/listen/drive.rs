@@ -14,7 +14,7 @@ use mesh_core::{Body, Drained};
 use tokio::{net::TcpStream, time::sleep};
 
 use super::{
-    Connection, Exchange, Gate, Limits, Serve,
+    Connection, Exchange, Gate, Limits, Serve, Settlement,
     accept::Place,
     exchange::Sharing,
     handshake::{Ready, first_bytes},
@@ -153,15 +153,20 @@ impl<S: Serve> Service<Request<Incoming>> for Handler<S> {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let ordinal = self.connection.count_request();
-        request.extensions_mut().insert(Exchange::new(Arc::clone(&self.connection), ordinal, self.sharing));
+        let exchange = Exchange::new(Arc::clone(&self.connection), ordinal, self.sharing);
+        request.extensions_mut().insert(exchange.clone());
         let (service, connection) = (Arc::clone(&self.service), Arc::clone(&self.connection));
         let metrics = self.metrics.clone();
         Box::pin(async move {
             let answer = AssertUnwindSafe(service.serve(request.map(Body::Incoming), connection)).catch_unwind().await;
-            Ok(answer.unwrap_or_else(|_| {
+            let answer = answer.unwrap_or_else(|_| {
                 metrics.panics.inc();
                 panicked()
-            }))
+            });
+            if let Some(settlement) = answer.extensions().get::<Settlement>() {
+                settlement.is_of(exchange);
+            }
+            Ok(answer)
         })
     }
 }

@@ -1,8 +1,11 @@
 //! One request and its answer on a connection, and whether the client surely has the answer (design section 6).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use tokio::time::sleep;
+use tokio::{runtime::Handle, time::sleep};
 
 use super::Connection;
 
@@ -27,6 +30,33 @@ pub(super) enum Sharing {
     One,
     /// HTTP/2.
     Many,
+}
+
+/// Tells the body of an answer what becomes of it. The front puts one among the extensions of its response and keeps the other
+/// in the body; the listener writes into it which exchange that is.
+#[derive(Clone, Debug, Default)]
+pub struct Settlement(Arc<OnceLock<Exchange>>);
+
+impl Settlement {
+    pub(super) fn is_of(&self, exchange: Exchange) {
+        // A response is answered once; a second exchange cannot be.
+        let _ = self.0.set(exchange);
+    }
+
+    /// Asked when the body was taken to its end: runs `received` once the client surely has the answer, and drops it unrun
+    /// when it was lost. Without a listener there is nobody to tell, and the complete answer counts as received.
+    pub fn when_received(&self, received: impl FnOnce() + Send + 'static) {
+        match (self.0.get().cloned(), Handle::try_current()) {
+            (Some(exchange), Ok(runtime)) => {
+                runtime.spawn(async move {
+                    if exchange.fate().await == Fate::Received {
+                        received();
+                    }
+                });
+            }
+            _ => received(),
+        }
+    }
 }
 
 /// What became of an answer that was written to its end.

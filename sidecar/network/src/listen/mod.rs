@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 pub use connection::{Connection, Security};
-pub use exchange::{Exchange, Fate};
+pub use exchange::{Exchange, Fate, Settlement};
 pub use limits::Limits;
 
 use accept::Rooms;

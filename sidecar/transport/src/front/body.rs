@@ -1,8 +1,8 @@
 //! The body of an answer: its pieces, gRPC's trailers, and the lease of the message within.
 //!
-//! The lease commits when the connection took the last piece and then let go of the body; a body that is dropped before
-//! its end, because the connection broke or the call was reset, hands the message back (design section 6: where nobody
-//! can tell what was acknowledged, the completely written answer commits).
+//! The lease commits when the connection took the last piece, let go of the body, and the listener says that the client
+//! has the answer; a body that is dropped before its end, because the connection broke or the call was reset, hands the
+//! message back, and so does an answer that was lost on its way (design section 6).
 
 use std::{
     pin::Pin,
@@ -10,9 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use mesh_core::{Body, BoxError};
+use mesh_network::listen::Settlement;
 
 use super::chunks::Chunks;
 use crate::Lease;
@@ -23,18 +24,30 @@ pub(crate) struct AnswerBody {
     left: usize,
     trailers: Option<HeaderMap>,
     lease: Option<Lease>,
+    settlement: Settlement,
 }
 
 impl AnswerBody {
-    /// The lightest body for the answer.
-    pub(crate) fn of(chunks: Chunks, trailers: Option<HeaderMap>, lease: Option<Lease>) -> Body {
+    /// A response with the lightest body for the answer.
+    pub(crate) fn response(chunks: Chunks, trailers: Option<HeaderMap>, lease: Option<Lease>) -> Response<Body> {
+        let Some(lease) = lease else { return Response::new(Self::of(chunks, trailers)) };
+        let settlement = Settlement::default();
+        let lease = Some(lease);
+        let body = Self { left: chunks.len(), chunks, trailers, lease, settlement: settlement.clone() };
+        let mut response = Response::new(Body::Boxed(Box::pin(body)));
+        response.extensions_mut().insert(settlement);
+        response
+    }
+
+    /// The lightest body for an answer without a message.
+    pub(crate) fn of(chunks: Chunks, trailers: Option<HeaderMap>) -> Body {
         if trailers.is_none()
-            && lease.is_none()
             && let Some(whole) = chunks.single()
         {
             return Body::Full(whole.clone());
         }
-        Body::Boxed(Box::pin(Self { left: chunks.len(), chunks, trailers, lease }))
+        let settlement = Settlement::default();
+        Body::Boxed(Box::pin(Self { left: chunks.len(), chunks, trailers, lease: None, settlement }))
     }
 }
 
@@ -64,7 +77,7 @@ impl Drop for AnswerBody {
         if let Some(lease) = self.lease.take()
             && self.is_end_stream()
         {
-            lease.commit();
+            self.settlement.when_received(move || lease.commit());
         }
     }
 }

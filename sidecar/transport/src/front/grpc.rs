@@ -98,7 +98,7 @@ impl<P: Peers> Front<P> {
         let chunks = Encoding::Grpc.write(&answer);
         let redelivered = answer.delivery.as_ref().is_some_and(|delivery| delivery.redelivered);
         let lease = answer.delivery.and_then(|delivery| delivery.lease);
-        let mut response = head(AnswerBody::of(chunks, Some(success()), lease));
+        let mut response = headed(AnswerBody::response(chunks, Some(success()), lease));
         if redelivered {
             response.headers_mut().insert(REDELIVERED, HeaderValue::from_static("true"));
         }
@@ -120,7 +120,10 @@ pub(super) fn settled(reply: Result<Reply, Refusal>) -> Answer {
 
 /// The head of a gRPC answer.
 pub(super) fn head(body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
+    headed(Response::new(body))
+}
+
+fn headed(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(header::CONTENT_TYPE, Encoding::Grpc.content_type());
     response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static("gzip,identity"));
     response

@@ -55,7 +55,7 @@ impl Errand<'_> {
     pub(crate) fn request(&self, node: &Node, until: Instant) -> Result<Request<Body>, TransportError> {
         let context = self.headers(node, until);
         let body = self.inbound(&context, until);
-        let mut request = Request::new(AnswerBody::of(body, None, None));
+        let mut request = Request::new(AnswerBody::of(body, None));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = http::Uri::from_static(INVOKE);
         let headers = request.headers_mut();

@@ -150,7 +150,7 @@ impl<P: Peers> Front<P> {
         let chunks = encoding.write(&answer);
         let redelivered = answer.delivery.as_ref().is_some_and(|delivery| delivery.redelivered);
         let lease = answer.delivery.and_then(|delivery| delivery.lease);
-        let mut response = Response::new(AnswerBody::of(chunks, None, lease));
+        let mut response = AnswerBody::response(chunks, None, lease);
         response.headers_mut().insert(header::CONTENT_TYPE, encoding.content_type());
         if redelivered {
             response.headers_mut().insert(REDELIVERED, HeaderValue::from_static("true"));

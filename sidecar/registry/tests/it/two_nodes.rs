@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
 use mesh_core::{Body, CallContext, Caller, Parts, Snapshot};
-use mesh_network::listen::{Connection, Gate, Limits, Serve, bind, serve};
+use mesh_network::listen::{Connection, Gate, Limits, Serve, serve};
 use serde_json::json;
 
 use super::house::{Node, bank_a, bank_b, echo, get, node_of};
@@ -34,7 +34,9 @@ fn start(parts: Parts) -> Node {
 /// Opens the node's port; partners come by TLS, applications by plain text.
 fn open(node: &Node) -> std::net::SocketAddr {
     let gate = Gate::new(node.live.clone(), Limits::default(), &mut Default::default()).unwrap();
-    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let address = listener.local_addr().unwrap();
     let front = Arc::new(Front { proxy: node.proxy.clone(), live: node.live.clone() });
     tokio::spawn(serve(listener, front, gate, node.drain.handle()));

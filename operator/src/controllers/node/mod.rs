@@ -26,7 +26,8 @@ const POLL: Duration = Duration::from_secs(3600);
 /// What must be tried again; the status tells of it where it can be written.
 pub(crate) async fn reconcile(world: Arc<World>, node: Arc<MeshNode>) -> Result<Action, Failure> {
     let who = subject(&*node);
-    let done = steps(&world, &node).await;
+    // In a box: a thousand waiting reconciles must not be as large as the largest step of one.
+    let done = Box::pin(steps(&world, &node)).await;
     match done {
         Ok(again) => {
             world.nodes.backoff.worked(&who);

@@ -67,7 +67,8 @@ async fn two_institutions_exchange_messages_through_every_disturbance() -> Resul
 
     world.progress("the end").await?;
     world.all_arrived().await?;
-    world.only_what_must_failed().await
+    world.only_what_must_failed().await?;
+    nothing_is_left_but_the_root(&A)
 }
 
 fn rolled_out(namespace: &str, deployment: &str) -> Result<()> {
@@ -89,6 +90,16 @@ fn patch(bank: &Institution, object: &str, patch: &str) -> Result<()> {
 
 fn read(bank: &Institution, object: &str, path: &str) -> Result<String> {
     kubectl(&["-n", bank.bank, "get", object, "-o", &format!("jsonpath={path}")], "")
+}
+
+/// Kubernetes collects what the node owned; the root's key, and with it the identity, stays.
+fn nothing_is_left_but_the_root(bank: &Institution) -> Result<()> {
+    kubectl(&["-n", bank.bank, "delete", "meshnode/node", "meshroute/partner"], "")?;
+    let limit = format!("--timeout={}s", STARTED.as_secs());
+    let objects = "secrets,configmaps,services";
+    kubectl(&["-n", bank.bank, "wait", objects, "-l", "interconn.dev/node=node", "--for=delete", &limit], "")?;
+    kubectl(&["-n", "interconn-system", "get", "secret", &format!("mesh-root.{}.node", bank.bank)], "")?;
+    Ok(())
 }
 
 impl World {
@@ -123,17 +134,27 @@ impl World {
         Ok(())
     }
 
-    /// A shorter life makes the leaf one that lives too long: the operator issues another.
+    /// A shorter life makes the leaf one that lives too long: the operator issues another, and the sidecar shows it.
     async fn renew_leaf(&self) -> Result<()> {
-        let before = read(&B, "secret/mesh-node-leaf", r"{.data.tls\.crt}")?;
-        patch(&B, "meshnode/node", r#"{"spec": {"certificates": {"leafLifetime": "24h"}}}"#)?;
-        wait::until("a new leaf in the Secret", NUDGED, || async {
-            let leaf = read(&B, "secret/mesh-node-leaf", r"{.data.tls\.crt}")?;
-            ensure!(leaf != before, "the leaf is the old one");
-            Ok(())
-        })
-        .await?;
+        for bank in [A, B] {
+            let before = self.leaf_end(&bank).await?;
+            patch(&bank, "meshnode/node", r#"{"spec": {"certificates": {"leafLifetime": "24h"}}}"#)?;
+            wait::until("a new leaf in force", NUDGED, || async {
+                let end = self.leaf_end(&bank).await?;
+                ensure!(end != before, "{}: the leaf still ends at {end}", bank.bank);
+                Ok(())
+            })
+            .await?;
+        }
         self.progress("the renewal").await
+    }
+
+    /// When the leaf that a sidecar works with ends, as it says itself.
+    async fn leaf_end(&self, bank: &Institution) -> Result<String> {
+        let metrics = bank.get(&self.client, 7305, "metrics").await?;
+        let line = metrics.lines().find(|l| !l.starts_with('#') && l.contains("leaf_not_after_seconds"));
+        let (_, value) = line.and_then(|l| l.rsplit_once(' ')).context("no metric of the leaf's end")?;
+        Ok(value.to_owned())
     }
 
     async fn kill_operator(&self) -> Result<()> {

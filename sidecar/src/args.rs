@@ -111,7 +111,7 @@ pub(crate) struct Call {
     /// The node that the call is for; this node if not given.
     #[arg(long, value_name = "ID")]
     pub(crate) target_node: Option<String>,
-    /// The nodes to call, with commas between: the first that answers is used.
+    /// The nodes to call, with commas between: the first that accepts a connection is used.
     #[arg(long, env = "MESH_ADDRESS", default_value = "127.0.0.1:7304")]
     pub(crate) address: String,
     #[command(flatten)]

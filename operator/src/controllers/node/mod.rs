@@ -57,11 +57,7 @@ async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
     let Some(built) = built else {
         return status::refused(world, node, &judgement).await.map(|()| POLL);
     };
-    let applied = match objects::prepare(node, &world.own_namespace, &built) {
-        Ok(prepared) => apply::all(world, prepared).await,
-        Err(error) => Err(error),
-    };
-    match applied {
+    match apply::all(world, objects::prepare(node, &world.own_namespace, &built)).await {
         Ok(applied) => status::written(world, node, &judgement, &built, &applied).await?,
         Err(error) => return Err(status::not_written(world, node, &judgement, error).await),
     }

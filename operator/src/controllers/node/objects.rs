@@ -14,10 +14,7 @@ use k8s_openapi::{
 use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{owner, root_name};
-use crate::{
-    cluster::objects::WriteError,
-    node::build::{Built, Place},
-};
+use crate::node::build::{Built, Place};
 
 /// What the operator's own namespace knows our objects by.
 pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -56,11 +53,8 @@ pub(super) fn part_prefix(node: &str) -> String {
     format!("mesh-{node}-")
 }
 
-/// Builds all objects.
-///
-/// # Errors
-/// None today; parts that do not fit were left out before.
-pub(super) fn prepare(node: &MeshNode, own_namespace: &str, built: &Built) -> Result<Resources<Prepared>, WriteError> {
+/// Builds all objects. Parts that do not fit were left out before.
+pub(super) fn prepare(node: &MeshNode, own_namespace: &str, built: &Built) -> Resources<Prepared> {
     let name = node.name_any();
     let mut places = built.files.by_place();
     let mut take = |place| places.remove(&place).unwrap_or_default();
@@ -69,7 +63,7 @@ pub(super) fn prepare(node: &MeshNode, own_namespace: &str, built: &Built) -> Re
         Place::Part(part) => Some(config_map(node, format!("{}{part}", part_prefix(&name)), &files)),
         Place::Main | Place::Secret => None,
     });
-    Ok(Resources {
+    Resources {
         node: (node.namespace().unwrap_or_default(), name.clone()),
         new_root: built.new_root.as_ref().map(|pair| root(node, own_namespace, pair)),
         leaf: secret(metadata(node, leaf_name(&name)), leaf.into_iter().map(|(k, v)| (k.to_owned(), v.to_vec()))),
@@ -80,7 +74,7 @@ pub(super) fn prepare(node: &MeshNode, own_namespace: &str, built: &Built) -> Re
         owner: owner(node),
         hash: built.hash.clone(),
         state: PhantomData,
-    })
+    }
 }
 
 fn metadata(node: &MeshNode, name: String) -> ObjectMeta {

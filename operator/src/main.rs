@@ -23,7 +23,7 @@ mod node;
 mod render;
 mod run;
 
-use std::{process::ExitCode, time::SystemTime};
+use std::{process::ExitCode, str::FromStr as _, time::SystemTime};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -33,8 +33,8 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 #[command(name = "mesh-operator", version, about)]
 struct Cli {
     /// How much is logged, such as `info` or `info,mesh_operator=debug`.
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
-    log_level: String,
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = EnvFilter::from_str, global = true)]
+    log_level: EnvFilter,
     /// One JSON object a line instead of text.
     #[arg(long, env = "LOG_JSON", global = true)]
     log_json: bool,
@@ -52,7 +52,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log(&cli);
+    log(cli.log_level, cli.log_json);
     let done = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),
         Command::Render(arguments) => return render::run(&arguments, SystemTime::now()),
@@ -74,10 +74,9 @@ fn in_runtime(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
 }
 
-fn log(cli: &Cli) {
-    let filter = EnvFilter::try_new(&cli.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(filter);
-    if cli.log_json {
+fn log(level: EnvFilter, as_json: bool) {
+    let registry = tracing_subscriber::registry().with(level);
+    if as_json {
         registry.with(fmt::layer().json().with_writer(std::io::stderr)).init();
     } else {
         registry.with(fmt::layer().with_writer(std::io::stderr)).init();

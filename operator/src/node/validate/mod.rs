@@ -3,7 +3,7 @@
 //! A bad resource harms no other: it is left out with its problems, and the rest goes on.
 
 mod credentials;
-mod peers;
+mod partners;
 mod registrations;
 mod roots;
 mod routes;

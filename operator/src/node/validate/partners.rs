@@ -11,12 +11,12 @@ use kube::ResourceExt;
 use crate::node::Problem;
 
 /// The partners that routes hold, by node id without regard to case.
-pub(super) struct Peers {
+pub(super) struct Partners {
     own: String,
     held: HashMap<String, String>,
 }
 
-impl Peers {
+impl Partners {
     pub(super) fn of(own: &str) -> Self {
         Self { own: own.to_ascii_lowercase(), held: HashMap::new() }
     }

@@ -10,7 +10,7 @@ use super::{
     Judged, Turns,
     credentials::{bad_pair, keys, text, unfit},
     oldest_first,
-    peers::Peers,
+    partners::Partners,
     published_roots,
     roots::{self, Roots},
 };
@@ -31,21 +31,21 @@ pub(crate) struct ValidRoute {
 
 /// Judges all routes of a node.
 pub(super) fn all(found: &Found, turns: &mut Turns) -> Vec<Judged<ValidRoute>> {
-    let mut peers = Peers::of(&found.node.spec.node_id);
+    let mut partners = Partners::of(&found.node.spec.node_id);
     let mut judged: Vec<_> =
-        oldest_first(&found.routes).into_iter().map(|route| judge(route, found, &mut peers, turns)).collect();
+        oldest_first(&found.routes).into_iter().map(|route| judge(route, found, &mut partners, turns)).collect();
     judged.sort_by(|a, b| a.name.cmp(&b.name));
     tell_of_shared_roots(&mut judged, found, turns.now);
     judged
 }
 
-fn judge(route: &Arc<MeshRoute>, found: &Found, peers: &mut Peers, turns: &mut Turns) -> Judged<ValidRoute> {
+fn judge(route: &Arc<MeshRoute>, found: &Found, partners: &mut Partners, turns: &mut Turns) -> Judged<ValidRoute> {
     let name = route.name_any();
     let refused = |problems| Judged { name: name.clone(), accepted: None, problems };
     if let Err(violations) = crds::validate::route(&route.spec) {
         return refused(vec![Problem::Invalid(violations)]);
     }
-    let held = peers.hold(route);
+    let held = partners.hold(route);
     let roots = roots::of(&route.spec.trust, &found.config_maps, turns);
     let mut remarks = Vec::new();
     let pair = client_pair(route, found, turns, &mut remarks);

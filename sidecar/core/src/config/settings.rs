@@ -40,10 +40,8 @@ pub struct Settings {
     pub skip_name_check: bool,
     /// `MESH_MODE` bit 512: permits calls to circulate (PTP section 11.5).
     pub permit_circulation: bool,
-    /// `MESH_NAME`: what this instance calls itself in logs and in the loop guard.
+    /// `MESH_NAME`: what this instance calls itself in the loop guard.
     pub name: Option<String>,
-    /// `MESH_RUNTIME`: the `host:port` that this instance tells others.
-    pub runtime: Option<String>,
     /// `MESH_TRICK`: static registrations.
     pub registrations: Vec<crds::snapshot::RegistrationConfig>,
     /// `MESH_LOG`: how much is logged, such as `info` or `info,mesh_network=debug`.
@@ -103,7 +101,6 @@ impl Settings {
             skip_name_check: parse(environment, "PLUGIN_PROXY_INSECURE_SKIP", bool_rule, boolean)?.unwrap_or(false),
             permit_circulation: mode & MODE_CIRCULATE != 0,
             name: get("MESH_NAME").map(str::to_owned),
-            runtime: get("MESH_RUNTIME").map(str::to_owned),
             registrations: get("MESH_TRICK").map(trick::registrations).transpose()?.unwrap_or_default(),
             log: get("MESH_LOG").map(str::to_owned),
             log_format: parse(environment, "MESH_LOG_FORMAT", "text or json", LogFormat::parse)?.unwrap_or_default(),

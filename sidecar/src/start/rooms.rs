@@ -5,9 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use http::{Request, Response};
 use mesh_core::{
-    Body, Drained, Refusal, Route,
+    Drained,
     config::{Keeper, Settings},
     mpi::Table,
     store::Store,
@@ -18,9 +17,8 @@ use mesh_network::{
     listen::{self, Gate, Limits},
 };
 use mesh_registry::{Proxy, Registry};
-use mesh_transport::{Channels, Levels, Peers};
+use mesh_transport::{Channels, Levels};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::{
     admin,
@@ -30,7 +28,7 @@ use crate::{
 };
 
 /// The fronts of the channels, with the network room's pools behind them.
-pub(crate) type ChannelFront = Arc<mesh_transport::Front<Carriers>>;
+pub(crate) type ChannelFront = Arc<mesh_transport::Front<Partners>>;
 
 /// The rooms of a node.
 pub(crate) struct Rooms {
@@ -38,20 +36,6 @@ pub(crate) struct Rooms {
     registry: Arc<Registry>,
     front: Arc<Front>,
     gate: Arc<Gate>,
-}
-
-/// The network room's pools, as the transport room asks for them.
-pub(crate) struct Carriers(Arc<Partners>);
-
-impl Peers for Carriers {
-    async fn send(
-        &self,
-        route: &Arc<Route>,
-        request: Request<Body>,
-        deadline: Instant,
-    ) -> Result<Response<Body>, Refusal> {
-        self.0.send(route, request, deadline).await.map_err(Refusal::from)
-    }
 }
 
 impl Rooms {
@@ -84,11 +68,7 @@ impl Rooms {
         registry.add_mpis(&mut table);
         let front = Front {
             live: Arc::clone(live),
-            channels: mesh_transport::Front::new(
-                Arc::clone(&channels),
-                Arc::new(Carriers(Arc::clone(&partners))),
-                Arc::clone(live),
-            ),
+            channels: mesh_transport::Front::new(Arc::clone(&channels), Arc::clone(&partners), Arc::clone(live)),
             control,
             registry: Arc::clone(&registry),
             proxy: Proxy::new(Arc::clone(&registry), Arc::clone(&partners), Arc::clone(live), drained.clone()),

@@ -26,15 +26,15 @@ mod run;
 use std::{process::ExitCode, str::FromStr as _, time::SystemTime};
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Turns MeshNode, MeshRoute and ServiceRegistration into certificates and configuration.
 #[derive(Parser)]
 #[command(name = "mesh-operator", version, about)]
 struct Cli {
     /// How much is logged, such as `info` or `info,mesh_operator=debug`.
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = EnvFilter::from_str, global = true)]
-    log_level: EnvFilter,
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = Targets::from_str, global = true)]
+    log_level: Targets,
     /// One JSON object a line instead of text.
     #[arg(long, env = "LOG_JSON", global = true)]
     log_json: bool,
@@ -74,7 +74,7 @@ fn in_runtime(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
 }
 
-fn log(level: EnvFilter, as_json: bool) {
+fn log(level: Targets, as_json: bool) {
     let registry = tracing_subscriber::registry().with(level);
     if as_json {
         registry.with(fmt::layer().json().with_writer(std::io::stderr)).init();

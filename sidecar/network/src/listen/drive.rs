@@ -75,6 +75,8 @@ macro_rules! until_end {
                 tokio::select! {
                     done = $conn.as_mut() => done,
                     () = $connection.ended() => Ok(()),
+                    // Who takes no answer (HTTP/2 has a window for that) would otherwise stay for ever.
+                    () = stranger(&$connection, $gate.limits.strangers) => Ok(()),
                 }
             }
         }

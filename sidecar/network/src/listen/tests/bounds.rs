@@ -74,6 +74,20 @@ async fn a_stranger_does_not_hold_its_place_for_long() {
 }
 
 #[tokio::test]
+async fn a_stranger_that_takes_no_answer_does_not_hold_its_place_either() {
+    let node = node(Limits { strangers: SOON, ..Limits::default() });
+    let mut stranger = plain_from([127, 0, 0, 2].into(), node.address).await;
+    stranger.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    // SETTINGS: an initial window of 0. HEADERS: GET http /seen, the end of the stream.
+    stranger.write([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]).await;
+    stranger.write([0, 0, 9, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x04, 5, b'/', b's', b'e', b'e', b'n']).await;
+    let mut said = Vec::new();
+    let ended = stranger.tcp.read_to_end(&mut said);
+    // Whether it ends in order or by a reset does not matter.
+    assert!(tokio::time::timeout(Duration::from_secs(5), ended).await.is_ok());
+}
+
+#[tokio::test]
 async fn beyond_the_bound_connections_are_turned_away_and_come_again_later() {
     let node = node(Limits { local_connections: 2, ..Limits::default() });
     let mut first = Plain::to(node.address).await;

@@ -108,7 +108,7 @@ impl Channels {
         route: Option<&Route>,
         until: Instant,
     ) -> Result<(), TransportError> {
-        let bytes = draft.payload.len();
+        let bytes = draft.size();
         self.require_session(&key.session, &draft.origin)?;
         self.require_fit(bytes, route)?;
         let coming = Coming {

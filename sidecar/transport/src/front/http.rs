@@ -174,8 +174,13 @@ fn take_over(metadata: &Metadata, context: &mut CallContext) -> Result<(), Trans
     let named = metadata.iter().filter_map(|(name, value)| {
         Some((HeaderName::try_from(name.as_str()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
     });
-    let said = CallContext::from_headers(&named.collect::<HeaderMap>())
-        .map_err(|e| TransportError::Malformed(format!("metadata: {e}")))?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in named {
+        // A map of headers holds some ten thousand at most, and panics beyond that where it is not asked.
+        let too_many = |_| TransportError::Malformed("metadata: too many entries".into());
+        headers.try_append(name, value).map_err(too_many)?;
+    }
+    let said = CallContext::from_headers(&headers).map_err(|e| TransportError::Malformed(format!("metadata: {e}")))?;
     if said.has_session {
         (context.session, context.has_session) = (said.session, true);
     }
@@ -222,4 +227,16 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_with_more_entries_than_headers_can_hold_is_refused() {
+        let metadata: Metadata = (0..100_000).map(|n| (format!("x-{n}"), String::new())).collect();
+        let taken = take_over(&metadata, &mut CallContext::default());
+        assert!(matches!(taken, Err(TransportError::Malformed(_))), "{taken:?}");
+    }
 }

@@ -14,6 +14,10 @@ pub type Metadata = BTreeMap<String, String>;
 /// What a message is charged at least: an empty one takes memory too, so that a byte budget bounds their number.
 const LEAST_CHARGE: u64 = 256;
 
+/// What an entry of the metadata is charged beside its text: many tiny ones take far more memory than their bytes (two
+/// strings, their allocations, and a place in the map), and a partner chooses how many there are.
+const ENTRY_CHARGE: usize = 128;
+
 /// A message as it is pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
@@ -115,9 +119,14 @@ pub(crate) struct Served {
 impl Draft {
     /// What the message is charged in the budgets.
     pub(crate) fn cost(&self) -> u64 {
-        let metadata: usize =
-            self.metadata.iter().flat_map(|map| map.iter()).map(|(name, value)| name.len() + value.len()).sum();
-        ((self.payload.len() + metadata) as u64).max(LEAST_CHARGE)
+        (self.size() as u64).max(LEAST_CHARGE)
+    }
+
+    /// The memory of its payload and its metadata, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let entries = self.metadata.iter().flat_map(|map| map.iter());
+        let metadata: usize = entries.map(|(name, value)| ENTRY_CHARGE + name.len() + value.len()).sum();
+        self.payload.len() + metadata
     }
 }
 
@@ -137,6 +146,19 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_tiny_entries_of_metadata_are_charged_for_the_memory_that_they_take() {
+        let metadata: Metadata = (0..1000).map(|n| (n.to_string(), String::new())).collect();
+        let draft = Draft {
+            payload: Bytes::new(),
+            metadata: Some(Arc::new(metadata)),
+            source: None,
+            origin: Origin::Application,
+        };
+        let strings = 1000 * 2 * size_of::<String>();
+        assert!(draft.cost() > strings as u64, "{} is less than {strings}", draft.cost());
+    }
 
     #[test]
     fn a_partner_sees_its_own_and_what_applications_push_in_a_session_that_involves_it() {

@@ -11,7 +11,7 @@ use axum::Router;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mesh_core::Drained;
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tower_service::Service as _;
 
 use super::{Admin, answers};
@@ -21,6 +21,10 @@ const CONNECTIONS: usize = 64;
 
 /// A client that does not even send its headers is let go.
 const HEADERS: Duration = Duration::from_secs(10);
+
+/// No connection lasts longer. A client that asks and does not read the answers would otherwise keep its slot for ever, and
+/// [`CONNECTIONS`] of them would silence the probes. Scrapers and probes connect again.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(60);
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +59,7 @@ async fn accept(listener: TcpListener, routes: Router) -> io::Result<()> {
             Ok((stream, peer)) => {
                 let routes = routes.clone();
                 tokio::spawn(async move {
-                    serve_connection(stream, peer, routes).await;
+                    serve_connection(stream, peer, routes, LONGEST_CONNECTION).await;
                     drop(slot);
                 });
             }
@@ -68,7 +72,7 @@ async fn accept(listener: TcpListener, routes: Router) -> io::Result<()> {
     }
 }
 
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, routes: Router) {
+async fn serve_connection(stream: TcpStream, peer: SocketAddr, routes: Router, longest: Duration) {
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         routes.clone().call(request)
@@ -77,7 +81,29 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, routes: Router) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        tracing::debug!(%peer, "an admin connection broke: {error}");
+    match timeout(longest, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%peer, "an admin connection broke: {error}"),
+        Err(_) => tracing::debug!(%peer, "an admin connection was ended: it was open for too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_reads_no_answer_does_not_keep_its_slot() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let routes = Router::new().route("/metrics", get(|| async { "x".repeat(64 << 20) }));
+        client.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let served = serve_connection(stream, peer, routes, Duration::from_millis(200));
+        assert!(timeout(HEADERS / 2, served).await.is_ok());
+        drop(client);
     }
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{answers, body, onward};
+use super::{LONGEST_DOCUMENT, answers, body, onward};
 
 /// What an MPI at a partner gets when the caller names no time: as long as a pop waits by default (PTP section 9.3).
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -45,7 +45,7 @@ impl Mpis {
         mut context: CallContext,
         caller: Caller,
     ) -> Response<Body> {
-        let limit = self.live.load().transport.max_body_bytes.bytes();
+        let limit = longest(&caller, self.live.load().transport.max_body_bytes.bytes());
         let (head, body) = request.into_parts();
         let bytes = match body::whole(body, limit).await {
             Ok(bytes) => bytes,
@@ -87,6 +87,14 @@ impl Mpis {
     }
 }
 
+/// What a caller may send. JSON in memory is many times longer than its text, and what a partner may call takes a few members.
+fn longest(caller: &Caller, most: u64) -> u64 {
+    match caller {
+        Caller::Local | Caller::Member => most,
+        Caller::Partner(_) | Caller::Stranger => most.min(LONGEST_DOCUMENT),
+    }
+}
+
 /// The arguments; a call without the header names its method in the body. `None` for what is no JSON object.
 fn decode(bytes: &[u8], context: &mut CallContext) -> Option<Map<String, Value>> {
     if context.urn.is_some() {
@@ -117,6 +125,13 @@ mod tests {
             decode(br#"{"version":"1","method":"mesh.net.edge","content":{"node_id":"LX1"}}"#, &mut by_body);
         assert_eq!(arguments.unwrap()["node_id"], "LX1");
         assert_eq!(by_body.urn.as_deref(), Some("mesh.net.edge"));
+    }
+
+    #[test]
+    fn only_the_nodes_own_applications_send_long_arguments() {
+        assert_eq!(longest(&Caller::Local, 1 << 30), 1 << 30);
+        assert_eq!(longest(&Caller::Stranger, 1 << 30), LONGEST_DOCUMENT);
+        assert_eq!(longest(&Caller::Stranger, 10), 10);
     }
 
     #[test]

@@ -119,6 +119,17 @@ impl Operator {
         self.process.wait()?;
         Ok(())
     }
+
+    /// Asks it to end, as a kubelet does, and waits until it has.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn end(&mut self) -> Result<()> {
+        let asked = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status()?;
+        ensure!(asked.success(), "kill -TERM: {asked}");
+        self.process.wait()?;
+        Ok(())
+    }
 }
 
 impl Drop for Operator {

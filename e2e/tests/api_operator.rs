@@ -2,6 +2,13 @@
 //!
 //! Every test has a namespace, an operator and a lease of its own, so that they run beside each other.
 
+#[path = "operator/lifecycle.rs"]
+mod lifecycle;
+#[path = "operator/refusals.rs"]
+mod refusals;
+#[path = "operator/secrecy.rs"]
+mod secrecy;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};

@@ -25,6 +25,10 @@ impl Control {
             return;
         }
         let found = self.environ_of(node).await;
+        // What was changed meanwhile stands, a disabling above all; it has a greeting of its own.
+        if !self.known(node).is_some_and(|now| is_same(&now, &route)) {
+            return;
+        }
         let old = route.record.get("status").and_then(Value::as_i64).unwrap_or(0);
         let new = match found {
             Ok(name) => {
@@ -62,6 +66,12 @@ impl Control {
         }
         Ok(Some(text(content, "inst_name")).filter(|name| !name.is_empty()))
     }
+}
+
+/// Whether nobody refreshed the route in between: each refresh counts its version up in the record.
+fn is_same(now: &ApiRoute, greeted: &ApiRoute) -> bool {
+    let (a, b) = (&now.config, &greeted.config);
+    now.record == greeted.record && (a.disabled, &a.roots, &a.addresses) == (b.disabled, &b.roots, &b.addresses)
 }
 
 fn question(node: &NodeId) -> Result<Request<Body>, String> {

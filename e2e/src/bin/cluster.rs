@@ -12,7 +12,7 @@ use std::{env, fs};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use e2e::cluster::launch::Launcher;
-use e2e::cluster::state::State;
+use e2e::cluster::state::{self, State};
 use e2e::cluster::{control_plane, node, teardown};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,6 +51,10 @@ enum Tier {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let Args { tier, logs } = Args::parse();
+    let _turn = match &tier {
+        Tier::Node { .. } => Some(state::turn().await?),
+        Tier::Api { .. } | Tier::Clear => None,
+    };
     teardown::leftovers().await?;
     let (name, netns) = match &tier {
         Tier::Api { name } => (name.clone(), None),

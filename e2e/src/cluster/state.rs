@@ -1,11 +1,13 @@
 //! The folder of one cluster: everything that it writes, and who looks after it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::process::Process;
+use crate::wait;
 
 /// The file that names the supervisor.
 const SUPERVISOR: &str = "supervisor";
@@ -14,6 +16,26 @@ const SUPERVISOR: &str = "supervisor";
 #[derive(Clone, Debug)]
 pub struct State {
     root: PathBuf,
+}
+
+/// Longer than a run of the node tier.
+const TURN: Duration = Duration::from_secs(900);
+
+/// Waits until no other cluster with a node is on this machine, and keeps others waiting for as long as the file is held;
+/// the kernel lets go of it with the process.
+///
+/// # Errors
+/// When the other one does not end.
+pub async fn turn() -> Result<File> {
+    fs::create_dir_all(State::home())?;
+    let path = State::home().join("node.lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    if file.try_lock().is_err() {
+        crate::say("another test cluster with a node runs on this machine: waiting for its end");
+        let what = format!("another test cluster to end; fuser {} names it", path.display());
+        wait::until(&what, TURN, || std::future::ready(file.try_lock().context("it still runs"))).await?;
+    }
+    Ok(file)
 }
 
 impl State {
@@ -28,15 +50,18 @@ impl State {
     /// # Errors
     /// When it cannot be written.
     pub fn create(tier: &str) -> Result<Self> {
-        let root = Self::home().join(format!("{tier}-{}", std::process::id()));
+        let name = format!("{tier}-{}", std::process::id());
+        // Under a hidden name until it says who looks after it, or another start would take it for an orphan.
+        let hidden = Self { root: Self::home().join(format!(".{name}")) };
         for folder in ["bin", "pki", "etc", "log", "run", "cni"] {
-            let folder = root.join(folder);
+            let folder = hidden.path(folder);
             fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        let state = Self { root };
         let me =
             Process::of(std::process::id()).context("this process is not in /proc: the test cluster needs Linux")?;
-        state.write(SUPERVISOR, &me.line())?;
+        hidden.write(SUPERVISOR, &me.line())?;
+        let state = Self { root: Self::home().join(name) };
+        fs::rename(hidden.root(), state.root()).with_context(|| format!("cannot create {}", state.root.display()))?;
         Ok(state)
     }
 
@@ -44,7 +69,13 @@ impl State {
     #[must_use]
     pub fn orphans() -> Vec<Self> {
         let Ok(entries) = fs::read_dir(Self::home()) else { return Vec::new() };
-        entries.flatten().map(|e| Self { root: e.path() }).filter(|s| !s.supervised()).collect()
+        entries
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| p.is_dir())
+            .map(|root| Self { root })
+            .filter(|s| !s.supervised())
+            .collect()
     }
 
     fn supervised(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -44,7 +45,11 @@ pub async fn down(state: &State) -> Result<()> {
         let _ = Command::new("ip").args(["netns", "del", name.trim()]).stderr(Stdio::null()).status();
     }
     remove_cgroups(&state.path("kubelet/pods"));
-    fs::remove_dir_all(state.root()).with_context(|| format!("cannot remove {root}"))
+    match fs::remove_dir_all(state.root()) {
+        // Somebody else clears the same leftover.
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.with_context(|| format!("cannot remove {root}")),
+    }
 }
 
 async fn end(what: &str, processes: &[Process]) -> Result<()> {

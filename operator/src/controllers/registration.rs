@@ -9,7 +9,7 @@ use super::{
     report,
     verdicts::Verdict,
     watch,
-    world::{Failure, World, subject},
+    world::{Failure, World},
 };
 use crate::{
     cluster::{
@@ -35,18 +35,8 @@ pub(crate) async fn reconcile(world: Arc<World>, registration: Arc<ServiceRegist
         // The node is being judged at this moment, and pokes when it is done.
         None => return Ok(Action::await_change()),
     };
-    let who = subject(&*registration);
-    match write(&world, &registration, &aspects).await {
-        Ok(()) => {
-            world.registrations.backoff.worked(&who);
-            Ok(Action::await_change())
-        }
-        Err(error) => Err(Failure {
-            reason: "StatusNotWritten",
-            message: error.to_string(),
-            again: world.registrations.backoff.failed(who),
-        }),
-    }
+    let written = write(&world, &registration, &aspects).await;
+    world.registrations.settle(&*registration, written)
 }
 
 fn judged(verdict: &Verdict) -> Vec<Aspect> {

@@ -9,7 +9,7 @@ use super::{
     report,
     verdicts::Verdict,
     watch,
-    world::{Failure, World, subject},
+    world::{Failure, World},
 };
 use crate::{
     cluster::{
@@ -33,18 +33,8 @@ pub(crate) async fn reconcile(world: Arc<World>, route: Arc<MeshRoute>) -> Resul
         // The node is being judged at this moment, and pokes when it is done.
         None => return Ok(Action::await_change()),
     };
-    let who = subject(&*route);
-    match write(&world, &route, &aspects).await {
-        Ok(()) => {
-            world.routes.backoff.worked(&who);
-            Ok(Action::await_change())
-        }
-        Err(error) => Err(Failure {
-            reason: "StatusNotWritten",
-            message: error.to_string(),
-            again: world.routes.backoff.failed(who),
-        }),
-    }
+    let written = write(&world, &route, &aspects).await;
+    world.routes.settle(&*route, written)
 }
 
 fn without_node(node: &str) -> Vec<Aspect> {

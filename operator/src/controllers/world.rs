@@ -68,6 +68,22 @@ impl<K: Watched> Kind<K> {
     }
 }
 
+impl<K: Watched> Kind<K> {
+    /// The end of a reconcile that only writes a status: done, or tried again later.
+    pub(crate) fn settle(&self, object: &K, written: Result<(), kube::Error>) -> Result<Action, Failure> {
+        let who = subject(object);
+        match written {
+            Ok(()) => {
+                self.backoff.worked(&who);
+                Ok(Action::await_change())
+            }
+            Err(error) => {
+                Err(Failure { reason: "StatusNotWritten", message: error.to_string(), again: self.backoff.failed(who) })
+            }
+        }
+    }
+}
+
 /// What the controllers of one scope share.
 pub(crate) struct World {
     pub(crate) client: Client,

@@ -1,6 +1,12 @@
 //! The configuration in force: one immutable value, validated whole before it is put in place (design section 2).
 
-use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use crds::snapshot::{NodeConfig, RegistrationConfig, RouteConfig};
 use mesh_pki::{CertificateInfo, TrustAnchors};
@@ -221,7 +227,7 @@ impl Snapshot {
 type Index = (HashMap<NodeId, usize>, HashMap<InstId, usize>);
 
 fn index(own: &NodeId, routes: &[Arc<Route>]) -> Result<Index, ConfigProblem> {
-    let (mut by_node, mut by_inst) = (HashMap::new(), HashMap::new());
+    let (mut by_node, mut by_inst, mut names) = (HashMap::new(), HashMap::new(), HashSet::new());
     for (i, route) in routes.iter().enumerate() {
         if route.node_id == *own {
             return Err(ConfigProblem::invalid(&route.config.name, "the peer is this node itself"));
@@ -229,6 +235,10 @@ fn index(own: &NodeId, routes: &[Arc<Route>]) -> Result<Index, ConfigProblem> {
         if by_node.insert(route.node_id.clone(), i).is_some() {
             let rule = format!("two routes lead to {}", route.node_id);
             return Err(ConfigProblem::invalid(&route.config.name, rule));
+        }
+        // A pair that a partner issued for us goes by the route's name: it must not be shown to somebody else.
+        if !names.insert(&route.config.name) {
+            return Err(ConfigProblem::invalid(&route.config.name, "two routes have this name: give one another"));
         }
         if let Some(inst) = &route.inst_id {
             by_inst.entry(inst.clone()).or_insert(i);

@@ -5,7 +5,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::private::{self, NotPrivate};
+
 /// The store's file within `MESH_HOME`.
 const FILE: &str = "state.redb";
 
@@ -21,9 +23,8 @@ const FILE: &str = "state.redb";
 /// for databases.
 const CACHE: usize = 1 << 20;
 
-/// Owner only: the store holds the node's root key.
-const FILE_MODE: u32 = 0o600;
-/// Owner only, for the same reason.
+/// Owner only: the store holds the node's root key. A directory that is there stays as it is: Kubernetes makes the
+/// mount points of volumes open to everybody in the pod, so the files guard themselves ([`crate::private`]).
 const HOME_MODE: u32 = 0o700;
 
 /// The embedded store. One process at a time has it.
@@ -50,6 +51,9 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file is not this user's alone: it holds the node's root key.
+    #[error(transparent)]
+    NotPrivate(NotPrivate),
     /// The disk did not do it: full, read-only, or failing.
     #[error("{path} cannot be written or read: {source}; nothing was changed")]
     Disk {
@@ -201,14 +205,11 @@ fn readable(database: &Database, table: &str) -> Result<Option<Readable>, redb::
 }
 
 fn open(path: &Path) -> Result<Database, StoreError> {
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(FILE_MODE)
-        .open(path)
-        .map_err(|source| StoreError::Disk { path: path.to_owned(), source })?;
+    let file = private::open(path, fs::OpenOptions::new().read(true).write(true).create(true).truncate(false));
+    let file = file.map_err(|problem| match problem {
+        NotPrivate::Disk { path, source } => StoreError::Disk { path, source },
+        other => StoreError::NotPrivate(other),
+    })?;
     Builder::new().set_cache_size(CACHE).create_file(file).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
         DatabaseError::Storage(StorageError::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
@@ -274,7 +275,20 @@ mod tests {
         let store = Store::open(&inner).unwrap();
         store.put("t", "k", &0).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&inner), mode(&inner.join(FILE))), (HOME_MODE, FILE_MODE));
+        assert_eq!((mode(&inner), mode(&inner.join(FILE))), (HOME_MODE, 0o600));
+        drop(store);
+        fs::set_permissions(inner.join(FILE), fs::Permissions::from_mode(0o664)).unwrap();
+        let store = Store::open(&inner).unwrap();
+        assert_eq!((store.get("t", "k").unwrap(), mode(&inner.join(FILE))), (Some(0), 0o600));
+    }
+
+    #[test]
+    fn a_link_in_the_stores_place_is_refused_with_the_remedy() {
+        let home = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/shm/elsewhere", home.path().join(FILE)).unwrap();
+        let error = Store::open(home.path()).unwrap_err();
+        assert!(matches!(error, StoreError::NotPrivate(NotPrivate::Link(_))), "{error}");
+        assert!(error.to_string().contains("remove the link"), "{error}");
     }
 
     #[test]

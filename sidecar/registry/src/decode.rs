@@ -60,7 +60,7 @@ pub(crate) fn document(bytes: &[u8]) -> Result<Registration, RegistryError> {
     if bytes.len() > LONGEST_DOCUMENT {
         return Err(RegistryError::Unreadable(format!("it is longer than {LONGEST_DOCUMENT} bytes")));
     }
-    let wire: Wire = serde_json::from_slice(bytes).map_err(|e| RegistryError::Unreadable(e.to_string()))?;
+    let wire: Wire = mesh_core::json::forgiving(bytes).map_err(|e| RegistryError::Unreadable(e.to_string()))?;
     checked(wire, Front::Http)
 }
 

@@ -70,15 +70,16 @@ pub(crate) fn covers(prefix: &str, path: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether one of a route's `exports` covers `path`. An export is read like a urn; `/` exports everything.
+/// Whether one of a route's `exports` covers `path`. An export is read like a urn: `/` and `/*` export everything, an empty
+/// one nothing.
 #[must_use]
 pub(crate) fn is_exported(exports: &[String], path: &str) -> bool {
     exports.iter().any(|export| {
-        let export = export.trim_end_matches("/*").trim_end_matches('/');
-        match export.strip_prefix('/') {
-            Some(_) => covers(export, path),
-            None if export.is_empty() => true,
-            None => path.strip_prefix('/').is_some_and(|path| covers(export, path)),
+        let prefix = export.strip_suffix("/*").unwrap_or(export).trim_end_matches('/');
+        match prefix.strip_prefix('/') {
+            Some(_) => covers(prefix, path),
+            None if prefix.is_empty() => matches!(export.as_str(), "/" | "/*"),
+            None => path.strip_prefix('/').is_some_and(|path| covers(prefix, path)),
         }
     })
 }
@@ -207,8 +208,20 @@ mod tests {
         ] {
             assert_eq!(is_exported(&exports, path), open, "{path}");
         }
-        assert!(is_exported(&["/".to_owned()], "/anything"));
+        for all in ["/", "/*"] {
+            assert!(is_exported(&[all.to_owned()], "/anything"), "{all}");
+        }
         assert!(!is_exported(&[], "/anything"));
+    }
+
+    /// An export that was emptied, by hand or by a program, must not open everything.
+    #[test]
+    fn an_empty_export_is_nothing() {
+        for path in ["/", "/anything", "/serving/x", ""] {
+            for nothing in ["", "//", "*", " "] {
+                assert!(!is_exported(&[nothing.to_owned()], path), "{nothing:?} {path}");
+            }
+        }
     }
 
     #[test]

@@ -115,10 +115,11 @@ impl Registry {
     /// The registrant may not, or the disk fails.
     pub async fn remove(&self, key: &Key, registrant: &Registrant<'_>) -> Result<(), RegistryError> {
         registrant.may_control()?;
+        // First in line, then looked at: what is removed is what was judged.
+        let _order = self.writing.lock().await;
         let found = self.state.lock().catalogue.live(key).cloned();
         let Some(found) = found else { return Ok(()) };
         registrant.may_name(&found, &self.live.load().origin, dial::is_ours)?;
-        let _order = self.writing.lock().await;
         self.forget(vec![key.clone()]).await
     }
 

@@ -5,10 +5,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::exit::Exit;
 
-/// The runtime of the data plane: a worker for each CPU that this process may use. `available_parallelism` reads the
-/// quota of the cgroup (`cpu.max`) and the affinity mask, so a pod with half a CPU does not get a node's worth of threads.
-pub(crate) fn runtime() -> Result<Runtime, Exit> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+/// The runtime of the data plane: as many workers as were asked for, else one for each CPU that this process may use.
+/// `available_parallelism` reads the quota of the cgroup (`cpu.max`) and the affinity mask, so a pod with half a CPU does not
+/// get a node's worth of threads.
+pub(crate) fn runtime(workers: Option<usize>) -> Result<Runtime, Exit> {
+    let workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut builder = if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     if workers > 1 {
         builder.worker_threads(workers);

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Start) -> Result<(), Exit> {
     telemetry::register_process(&mut metrics);
     let node = Node::open(args, &settings, &mut metrics)?;
     let listeners = Listeners::bind(&settings)?;
-    limits::runtime()?.block_on(node.serve(settings, listeners, metrics, level))
+    limits::runtime(settings.workers)?.block_on(node.serve(settings, listeners, metrics, level))
 }
 
 /// A node whose configuration was read and checked; no port is bound yet.

@@ -12,6 +12,7 @@ use crds::snapshot::{CA_CRT, FORMAT, MANIFEST, Manifest, NODE, TLS_CRT, TLS_KEY}
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use super::bounded;
 use crate::{ConfigProblem, Origin, Parts};
 
 /// The link that Kubernetes (and `render`) swaps when all files changed together.
@@ -105,7 +106,7 @@ impl Files<'_> {
         let roots_pem = self.text(CA_CRT, get(self, &named, CA_CRT)?)?;
         let leaf_pem = self.text(TLS_CRT, get(self, &named, TLS_CRT)?)?;
         let key_pem = self.text(TLS_KEY, &self.bytes(TLS_KEY)?)?;
-        let client_pairs = self.client_pairs(&routes)?;
+        let client_pairs = self.client_pairs(&named, &routes)?;
         let origin = Origin::Managed { resource: format!("{}/{}", manifest.namespace, manifest.name) };
         let hash = hex(&Sha256::digest(&manifest_bytes));
         let parts = Parts { hash, origin, node, routes, registrations, roots_pem, leaf_pem, key_pem, client_pairs };
@@ -148,15 +149,17 @@ impl Files<'_> {
         Ok(items)
     }
 
+    /// The pairs that partners issued. The manifest names the certificates, so a pair of two versions is found.
     fn client_pairs(
         &self,
+        named: &HashMap<String, Vec<u8>>,
         routes: &[crds::snapshot::RouteConfig],
     ) -> Result<HashMap<String, (String, String)>, ConfigProblem> {
         let with_pair = routes.iter().filter(|route| route.client_pair);
         with_pair
             .map(|route| {
                 let (crt, key) = (format!("client-{}.crt", route.name), format!("client-{}.key", route.name));
-                let pair = (self.text(&crt, &self.bytes(&crt)?)?, self.text(&key, &self.bytes(&key)?)?);
+                let pair = (self.text(&crt, get(self, named, &crt)?)?, self.text(&key, &self.bytes(&key)?)?);
                 Ok((route.name.clone(), pair))
             })
             .collect()
@@ -168,11 +171,7 @@ impl Files<'_> {
             io::ErrorKind::NotFound => self.problem(name, "is missing"),
             _ => self.problem(name, format_args!("cannot be read: {e}")),
         };
-        let size = fs::metadata(&path).map_err(unreadable)?.len();
-        if size > LARGEST_FILE {
-            return Err(self.problem(name, format_args!("has {size} bytes: at most {LARGEST_FILE} are read")));
-        }
-        fs::read(&path).map_err(unreadable)
+        bounded::read(&path, LARGEST_FILE).map_err(unreadable)
     }
 
     /// A member that this version does not know is a newer operator's addition: it is counted and left alone.

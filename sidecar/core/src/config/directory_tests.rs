@@ -59,6 +59,24 @@ fn a_key_of_another_leaf_is_refused_and_not_quoted() {
     assert!(problem.contains("tls.crt") && !problem.contains("PRIVATE"), "{problem}");
 }
 
+/// A pair beside the manifest could be one of another version, or of nobody.
+#[test]
+fn a_partners_pair_that_the_manifest_does_not_name_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    write_directory(directory.path(), "LX1", &["LX2"]);
+    let routes = fs::read_to_string(directory.path().join("routes-0.json")).unwrap();
+    let routes = routes.replacen(r#"{"name":"#, r#"{"clientPair":true,"name":"#, 1);
+    let manifest = fs::read_to_string(directory.path().join(MANIFEST)).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    manifest["files"]["routes-0.json"] = hex(&Sha256::digest(&routes)).into();
+    fs::write(directory.path().join("routes-0.json"), routes).unwrap();
+    fs::write(directory.path().join(MANIFEST), manifest.to_string()).unwrap();
+    for (file, from) in [("client-lx2.crt", TLS_CRT), ("client-lx2.key", TLS_KEY)] {
+        fs::copy(directory.path().join(from), directory.path().join(file)).unwrap();
+    }
+    assert!(refusal(directory.path()).contains("does not name client-lx2.crt"), "{}", refusal(directory.path()));
+}
+
 #[test]
 fn two_routes_to_one_node_and_a_route_to_oneself_are_refused() {
     for (routes, rule) in

@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +17,7 @@ use mesh_pki::{Pair, PrivateKeyPem};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::{credentials::Brought, identity::StoredIdentity};
+use super::{bounded, credentials::Brought, identity::StoredIdentity};
 use crate::ConfigProblem;
 
 /// A node of 2000 routes with their roots has some 8 MiB; more is not meant to be read whole.
@@ -309,11 +308,8 @@ fn take_text(members: &mut Map<String, Value>, key: &str) -> Option<String> {
 
 fn text_of(path: &Path) -> Result<String, ConfigProblem> {
     let problem = |rule: String| ConfigProblem::invalid(path.display(), rule);
-    let size = fs::metadata(path).map_err(|e| problem(format!("cannot be read: {e}")))?.len();
-    if size > LARGEST_FILE {
-        return Err(problem(format!("has {size} bytes: at most {LARGEST_FILE} are read")));
-    }
-    fs::read_to_string(path).map_err(|e| problem(format!("cannot be read: {e}")))
+    let bytes = bounded::read(path, LARGEST_FILE).map_err(|e| problem(format!("cannot be read: {e}")))?;
+    String::from_utf8(bytes).map_err(|_| problem("is no text: it must be UTF-8".into()))
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use crate::config::testing::root;
 
@@ -80,4 +82,20 @@ fn bad_files_are_refused_by_place_and_rule() {
             "{text}\n{error}"
         );
     }
+}
+
+/// The pair is found by the route's name; a second route of that name would show it to another partner.
+#[test]
+fn two_routes_of_one_name_are_refused() {
+    let text = "
+routes:
+  - {name: b, peer: {nodeId: LX2}, trust: {rootFiles: [b.crt]}}
+  - {name: b, peer: {nodeId: LX3}, trust: {rootFiles: [b.crt]}}
+";
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("b.crt"), root("LX2").certificate_pem()).unwrap();
+    let path = directory.path().join("mesh.yaml");
+    fs::write(&path, text).unwrap();
+    let error = crate::config::check(&path, std::time::SystemTime::now()).unwrap_err().to_string();
+    assert!(error.contains("two routes have this name"), "{error}");
 }

@@ -104,7 +104,10 @@ impl Keeper {
                 (Rule::Managed(managed), read.parts, read.unknown)
             }
             (None, file) => {
-                let file = file.map(file::read).transpose()?.unwrap_or_else(FileConfig::default);
+                let mut file = file.map(file::read).transpose()?.unwrap_or_else(FileConfig::default);
+                if let Some(address) = &settings.address {
+                    file.address.clone_from(address);
+                }
                 file.notes.iter().for_each(|note| tracing::warn!("{note}"));
                 let node = Standalone::open(file, &store, now)?;
                 let parts = node.parts()?;

@@ -199,3 +199,21 @@ fn the_environment_beats_the_configuration() {
     let keeper = open_with(&settings, None).unwrap();
     assert_eq!(keeper.live().load().plaintext_from.len(), 1);
 }
+
+/// PTP section 14: `MESH_RUNTIME` is the node's own `host:port`, so it stands in the leaf and in what others are told.
+#[test]
+fn an_address_of_the_environment_beats_that_of_the_api_and_stands_in_the_leaf() {
+    let home = tempfile::tempdir().unwrap();
+    let plain = settings(home.path(), &[]);
+    let from_api = NodeIdentity { address: "api.example:7304".into(), ..identity("LX1") };
+    {
+        let keeper = open_with(&plain, None).unwrap();
+        keeper.apply_identity(&from_api, SystemTime::now()).unwrap();
+        assert_eq!(keeper.live().load().node.address, "api.example:7304");
+    }
+    let settings = Settings { address: Some("env.example:7304".into()), ..plain };
+    let keeper = open_with(&settings, None).unwrap();
+    let node = &keeper.live().load().node;
+    assert_eq!(node.address, "env.example:7304");
+    assert!(node.leaf.info.dns_names.contains(&"env.example".to_owned()), "{:?}", node.leaf.info);
+}

@@ -4,6 +4,7 @@
 //! operator writes, from a file written by hand, or from what the API was told and the store kept. [`Keeper`] brings
 //! them together: it alone puts a [`Snapshot`](crate::Snapshot) in force.
 
+mod bounded;
 mod check;
 mod credentials;
 mod directory;

@@ -9,7 +9,11 @@ use std::{
 use crds::{ADMIN_PORT, DATA_PORT, Span};
 
 use super::{environment::Environment, trick};
-use crate::{ConfigProblem, snapshot::networks};
+use crate::{
+    ConfigProblem,
+    snapshot::networks,
+    telemetry::{LEVEL_RULE, levels},
+};
 
 /// PTP section 14: permits calls to circulate.
 const MODE_CIRCULATE: u64 = 512;
@@ -17,6 +21,9 @@ const MODE_CIRCULATE: u64 = 512;
 /// How long a node keeps serving after it said that it is not ready: a load balancer that looks every second or two has
 /// then taken it out.
 const DRAIN_DELAY: Duration = Duration::from_secs(4);
+
+/// More threads than the largest machine of today has CPUs are a slip of the pen.
+const MOST_WORKERS: usize = 512;
 
 /// How long calls under way may take after that. With the delay it stays below the 30 s that Kubernetes gives a pod.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
@@ -40,6 +47,10 @@ pub struct Settings {
     pub skip_name_check: bool,
     /// `MESH_MODE` bit 512: permits calls to circulate (PTP section 11.5).
     pub permit_circulation: bool,
+    /// `MESH_RUNTIME`: the `host:port` that partners dial (PTP section 14); beats what file and API say.
+    pub address: Option<String>,
+    /// `MESH_WORKERS`: threads of the data plane; absent: one for each CPU that this process may use.
+    pub workers: Option<usize>,
     /// `MESH_NAME`: what this instance calls itself in the loop guard.
     pub name: Option<String>,
     /// `MESH_TRICK`: static registrations.
@@ -90,19 +101,25 @@ impl Settings {
         }
         let plaintext_from = get("MESH_PLAINTEXT_FROM").map(list);
         networks("MESH_PLAINTEXT_FROM", plaintext_from.as_deref().unwrap_or_default())?;
+        let directory = get("MESH_CONFIG_DIR").map(PathBuf::from);
+        if directory.is_some() && get("MESH_RUNTIME").is_some() {
+            notes.push("MESH_RUNTIME has no effect: the MeshNode's spec.address is what partners dial".into());
+        }
         let bool_rule = "true or false";
         Ok(Self {
             home: home(environment)?,
-            directory: get("MESH_CONFIG_DIR").map(PathBuf::from),
+            directory,
             listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_Y")?.unwrap_or(Listen::Port(DATA_PORT)),
             second_listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_X")?,
             admin_listen: admin_listen(environment)?,
             plaintext_from,
             skip_name_check: parse(environment, "PLUGIN_PROXY_INSECURE_SKIP", bool_rule, boolean)?.unwrap_or(false),
             permit_circulation: mode & MODE_CIRCULATE != 0,
+            address: parse(environment, "MESH_RUNTIME", "host:port such as mesh.bank-a.example:7304", address)?,
+            workers: parse(environment, "MESH_WORKERS", "a number from 1 to 512", workers)?,
             name: get("MESH_NAME").map(str::to_owned),
             registrations: get("MESH_TRICK").map(trick::registrations).transpose()?.unwrap_or_default(),
-            log: get("MESH_LOG").map(str::to_owned),
+            log: parse(environment, "MESH_LOG", LEVEL_RULE, |text| levels(text).map(|_| text.to_owned()))?,
             log_format: parse(environment, "MESH_LOG_FORMAT", "text or json", LogFormat::parse)?.unwrap_or_default(),
             drain_delay: span(environment, "MESH_DRAIN_DELAY")?.unwrap_or(DRAIN_DELAY),
             drain_limit: span(environment, "MESH_DRAIN_LIMIT")?.unwrap_or(DRAIN_LIMIT),
@@ -178,6 +195,17 @@ fn only_the_whole_node(role: Option<&str>) -> Result<(), ConfigProblem> {
     }
 }
 
+/// An address by the rule of `MeshNode.spec.address`.
+fn address(text: &str) -> Option<String> {
+    let mut spec = crds::MeshNodeSpec::with_ids("unnamed", "unnamed");
+    spec.address = text.to_owned();
+    crds::validate::node(&spec).is_ok().then_some(spec.address)
+}
+
+fn workers(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|n| (1..=MOST_WORKERS).contains(n))
+}
+
 fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "on" | "yes" => Some(true),
@@ -228,6 +256,12 @@ mod tests {
             ("MESH_MODE", "fast"),
             ("MESH_ROLE", "sidecar"),
             ("MESH_LOG_FORMAT", "xml"),
+            ("MESH_LOG", "verbose"),
+            ("MESH_LOG", "info,mesh_network=loud"),
+            ("MESH_RUNTIME", "10.0.0.1"),
+            ("MESH_RUNTIME", "https://mesh.bank-a.example:7304"),
+            ("MESH_WORKERS", "0"),
+            ("MESH_WORKERS", "all"),
             ("MESH_DRAIN_DELAY", "soon"),
             ("PLUGIN_PROXY_INSECURE_SKIP", "maybe"),
             ("MESH_TRICK", "nonsense"),
@@ -235,6 +269,15 @@ mod tests {
             let error = read(&[(name, value)]).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");
         }
+    }
+
+    #[test]
+    fn an_own_address_is_taken_where_no_resource_says_another() {
+        let settings = read(&[("mesh.runtime", "mesh.bank-a.example:7304"), ("MESH_WORKERS", "3")]).unwrap();
+        assert_eq!(settings.address.as_deref(), Some("mesh.bank-a.example:7304"));
+        assert_eq!((settings.workers, settings.notes.len()), (Some(3), 0));
+        let managed = read(&[("MESH_RUNTIME", "h:1"), ("MESH_CONFIG_DIR", "/etc/mesh")]).unwrap();
+        assert!(managed.notes[0].starts_with("MESH_RUNTIME has no effect: "), "{:?}", managed.notes);
     }
 
     #[test]

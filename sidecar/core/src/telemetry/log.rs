@@ -4,7 +4,7 @@ use std::{io, str::FromStr};
 
 use tracing_subscriber::{
     Layer as _, Registry,
-    filter::Targets,
+    filter::{LevelFilter, Targets},
     fmt,
     layer::SubscriberExt as _,
     reload,
@@ -16,6 +16,10 @@ use crate::config::LogFormat;
 /// What is logged unless `MESH_LOG` says otherwise.
 const DEFAULT: &str = "info";
 
+/// What a log level is, for messages.
+pub(crate) const LEVEL_RULE: &str =
+    "a log level: off, error, warn, info, debug or trace, or pairs such as info,mesh_network=debug";
+
 /// Changes the level while the process runs.
 #[derive(Clone)]
 pub struct LevelHandle(reload::Handle<Targets, Registry>);
@@ -24,34 +28,25 @@ pub struct LevelHandle(reload::Handle<Targets, Registry>);
 #[derive(Debug, thiserror::Error)]
 pub enum LogProblem {
     /// Not a level.
-    #[error("{0} is no log level: write error, warn, info, debug or trace, or pairs such as info,mesh_network=debug")]
+    #[error("{0} is not {LEVEL_RULE}")]
     Level(String),
     /// The log is not ours to change.
     #[error("the log cannot be set up: {0}")]
     Setup(String),
 }
 
-/// Sets up the log of the process. A level that cannot be read is reported and replaced by the default: a log setting
-/// must not keep a node from serving.
+/// Sets up the log of the process.
 ///
 /// # Errors
-/// Somebody set up a log before.
+/// A level that cannot be read, or somebody set up a log before.
 pub fn init(level: Option<&str>, format: LogFormat) -> Result<LevelHandle, LogProblem> {
-    let parsed = level.map(targets).transpose();
-    let first = match &parsed {
-        Ok(Some(targets)) => targets.clone(),
-        Ok(None) | Err(_) => targets(DEFAULT)?,
-    };
-    let (filter, handle) = reload::Layer::new(first);
+    let (filter, handle) = reload::Layer::new(targets(level.unwrap_or(DEFAULT))?);
     let lines = match format {
         LogFormat::Text => fmt::layer().with_writer(io::stderr).with_ansi(false).boxed(),
         LogFormat::Json => fmt::layer().with_writer(io::stderr).json().flatten_event(true).boxed(),
     };
     let setup = |e: TryInitError| LogProblem::Setup(e.to_string());
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().map_err(setup)?;
-    if let Err(problem) = parsed {
-        tracing::warn!("MESH_LOG: {problem}; {DEFAULT} is used");
-    }
     Ok(LevelHandle(handle))
 }
 
@@ -78,7 +73,13 @@ impl std::fmt::Debug for LevelHandle {
 }
 
 fn targets(text: &str) -> Result<Targets, LogProblem> {
-    Targets::from_str(text).map_err(|_| LogProblem::Level(text.to_owned()))
+    levels(text).ok_or_else(|| LogProblem::Level(text.to_owned()))
+}
+
+/// Reads a level. A word alone must be one: the filter itself would take `verbose` for a crate, and log nothing else.
+pub(crate) fn levels(text: &str) -> Option<Targets> {
+    let is_plain = |part: &str| part.contains('=') || LevelFilter::from_str(part.trim()).is_ok();
+    text.split(',').all(is_plain).then(|| Targets::from_str(text).ok())?
 }
 
 #[cfg(test)]
@@ -90,6 +91,8 @@ mod tests {
         for good in ["warn", "info,mesh_network=debug", "off"] {
             assert!(targets(good).is_ok(), "{good}");
         }
-        assert!(targets("mesh_network=loud").is_err());
+        for bad in ["mesh_network=loud", "verbose", "info,mesh_network"] {
+            assert!(targets(bad).is_err(), "{bad}");
+        }
     }
 }

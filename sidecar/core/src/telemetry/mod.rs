@@ -4,5 +4,6 @@
 mod log;
 mod process;
 
+pub(crate) use log::{LEVEL_RULE, levels};
 pub use log::{LevelHandle, LogProblem, init};
 pub use process::register as register_process;

@@ -31,6 +31,14 @@ fn the_manuals_sample_is_taken_once_its_placeholder_is_an_address() {
     assert_eq!(services, [("/a/b/c", "http", 10_000, "1.0.0"), ("/a/b/c", "grpc", 10_000, "1.0.0")]);
 }
 
+/// The JSON of every control call is read alike (PTP section 3.3).
+#[test]
+fn a_trailing_comma_is_forgiven() {
+    let text = sample().to_string();
+    let (body, _) = text.rsplit_once('}').unwrap();
+    assert_eq!(document(format!("{body},\n}}").as_bytes()).unwrap(), document(text.as_bytes()).unwrap());
+}
+
 #[test]
 fn the_older_manuals_content_and_its_text_timestamp_are_taken() {
     let content: Value = serde_json::from_str(&SEED_000.replace("IP:PORT", "10.0.0.5:8000")).unwrap();

@@ -3,65 +3,27 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail the test")]
 
+#[path = "../../e2e/tests/fixtures/crds/table.rs"]
+mod table;
+
 use std::path::PathBuf;
 
 use crds::{MeshNode, MeshRoute, ServiceRegistration, Violation, definitions, read, validate, yaml};
 use kube::core::cel::Validator;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use table::{Case, Table, Verdict};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    kind: String,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
-    verdict: Verdict,
-    #[serde(default)]
-    field: String,
-    spec: Value,
-    #[serde(default)]
-    metadata: Option<Value>,
-    #[serde(default)]
-    extra: serde_json::Map<String, Value>,
-    #[serde(default)]
-    old: Option<Value>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Accept,
-    Reject,
-}
-
-impl Case {
-    fn document(&self, kind: &str, spec: &Value) -> Value {
-        let metadata = self.metadata.clone().unwrap_or_else(|| json!({"name": "case"}));
-        let mut document = json!({"apiVersion": "interconn.dev/v1alpha1", "kind": kind, "metadata": metadata});
-        if !spec.is_null() {
-            document["spec"] = spec.clone();
-        }
-        for (member, value) in &self.extra {
-            document[member.as_str()] = value.clone();
-        }
-        document
-    }
-}
+/// What a case is called that brings no name.
+const NAME: &str = "case";
 
 /// What a case comes to: the resource as it would be stored, or what is wrong with it.
 type Outcome = Result<Value, Vec<Violation>>;
 
-fn outcome(kind: &str, case: &Case, spec: &Value) -> Outcome {
+fn outcome(kind: &str, document: Value) -> Outcome {
     fn stored<K: read::Kind + Serialize>(document: Value) -> Outcome {
         Ok(serde_json::to_value(read::resource::<K>(document)?).expect("a resource is JSON"))
     }
-    let document = case.document(kind, spec);
     match kind {
         "MeshNode" => stored::<MeshNode>(document),
         "MeshRoute" => stored::<MeshRoute>(document),
@@ -72,9 +34,9 @@ fn outcome(kind: &str, case: &Case, spec: &Value) -> Outcome {
 
 /// The outcome of a whole case: creation, or the change of what exists.
 fn verdict(kind: &str, case: &Case) -> Outcome {
-    let new = outcome(kind, case, &case.spec)?;
-    if let Some(old) = &case.old {
-        let old = outcome(kind, case, old).expect("what exists is acceptable");
+    let new = outcome(kind, case.document(kind, NAME))?;
+    if let Some(old) = case.before(kind, NAME) {
+        let old = outcome(kind, old).expect("what exists is acceptable");
         if kind == "MeshNode" {
             let spec = |value: &Value| serde_json::from_value(value["spec"].clone()).expect("a spec");
             validate::node_change(&spec(&new), &spec(&old))?;
@@ -147,8 +109,8 @@ fn the_cel_of_the_crds_says_what_the_rust_laws_say() {
         collect(&schema, &mut laws);
         for case in &table.cases {
             // CEL sees what fits the schema and can be read; laws alone are left to judge.
-            let Some(typed) = typed(&table.kind, &case.document(&table.kind, &case.spec)) else { continue };
-            let old = case.old.as_ref().and_then(|old| typed_of(&table.kind, case, old));
+            let Some(typed) = filled(&table.kind, case.document(&table.kind, NAME)) else { continue };
+            let old = case.before(&table.kind, NAME).and_then(|old| filled(&table.kind, old));
             let cel = Validator::new().validate(&schema, &typed, old.as_ref());
             let law = verdict(&table.kind, case);
             let shape_only = law.as_ref().is_err_and(|found| found.iter().all(|v| !laws.contains(&v.rule)));
@@ -168,19 +130,15 @@ fn the_cel_of_the_crds_says_what_the_rust_laws_say() {
     assert!(compared >= 25, "only {compared} refusals of CEL were compared");
 }
 
-fn typed_of(kind: &str, case: &Case, spec: &Value) -> Option<Value> {
-    typed(kind, &case.document(kind, spec))
-}
-
 /// The document with defaults filled in, if its types are right.
-fn typed(kind: &str, document: &Value) -> Option<Value> {
+fn filled(kind: &str, document: Value) -> Option<Value> {
     fn fill<K: read::Kind + Serialize>(document: Value) -> Option<Value> {
         serde_json::to_value(read::lenient::<K>(document).ok()?.0).ok()
     }
     match kind {
-        "MeshNode" => fill::<MeshNode>(document.clone()),
-        "MeshRoute" => fill::<MeshRoute>(document.clone()),
-        _ => fill::<ServiceRegistration>(document.clone()),
+        "MeshNode" => fill::<MeshNode>(document),
+        "MeshRoute" => fill::<MeshRoute>(document),
+        _ => fill::<ServiceRegistration>(document),
     }
 }
 

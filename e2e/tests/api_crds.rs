@@ -2,6 +2,9 @@
 //!
 //! `crds/tests/verdicts.rs` holds the same tables against the Rust validation, so the two agree.
 
+#[path = "fixtures/crds/table.rs"]
+mod table;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,40 +14,11 @@ use e2e::{definitions, wait};
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::error::Error;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
+use table::{Case, Table, Verdict};
 
 /// Every namespace that a control plane makes by itself appears within a second of its start.
 const NAMESPACE: &str = "default";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    kind: String,
-    cases: Vec<Case>,
-}
-
-/// README.md beside the tables says what each member means.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
-    verdict: Verdict,
-    #[serde(default)]
-    field: String,
-    spec: Value,
-    metadata: Option<Value>,
-    #[serde(default)]
-    extra: Map<String, Value>,
-    old: Option<Value>,
-}
-
-#[derive(Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Accept,
-    Reject,
-}
 
 /// One kind's endpoint, with the strictness that kubectl asks for.
 struct Endpoint {
@@ -73,16 +47,14 @@ impl Endpoint {
 
     /// What the API server says to the case: nothing, or why it refuses. Nothing stays behind.
     async fn verdict(&self, case: &Case, number: usize) -> Result<Option<String>> {
-        let metadata = case.metadata.clone().unwrap_or_else(|| json!({"name": format!("case-{number}")}));
-        let mut document = self.document(case, &metadata, &case.spec);
-        let Some(old) = &case.old else {
+        let name = format!("case-{number}");
+        let mut document = case.document(&self.kind, &name);
+        let Some(old) = case.before(&self.kind, &name) else {
             let said = self.send("POST", "", "fieldValidation=Strict&dryRun=All", &document).await?;
             return Ok(said.err());
         };
-        let name = metadata["name"].as_str().context("a case with `old` needs a name")?.to_owned();
-        let old = Case { extra: Map::new(), ..case.with_spec(old) };
-        let created =
-            self.send("POST", "", "fieldValidation=Strict", &self.document(&old, &metadata, &old.spec)).await?;
+        let name = document["metadata"]["name"].as_str().context("a case with `old` needs a name")?.to_owned();
+        let created = self.send("POST", "", "fieldValidation=Strict", &old).await?;
         let created = created.map_err(anyhow::Error::msg).context("what exists is refused")?;
         document["metadata"]["resourceVersion"] = created["metadata"]["resourceVersion"].clone();
         let path = format!("/{name}");
@@ -90,42 +62,16 @@ impl Endpoint {
         self.send("DELETE", &path, "", &Value::Null).await?.map_err(anyhow::Error::msg)?;
         Ok(said.err())
     }
-
-    fn document(&self, case: &Case, metadata: &Value, spec: &Value) -> Value {
-        let mut document =
-            json!({"apiVersion": "interconn.dev/v1alpha1", "kind": self.kind, "metadata": metadata, "spec": spec});
-        if let (Some(members), true) = (document.as_object_mut(), spec.is_null()) {
-            members.remove("spec");
-        }
-        for (member, value) in &case.extra {
-            document[member.as_str()] = value.clone();
-        }
-        document
-    }
 }
 
-impl Case {
-    fn with_spec(&self, spec: &Value) -> Self {
-        Self {
-            name: self.name.clone(),
-            verdict: Verdict::Accept,
-            field: String::new(),
-            spec: spec.clone(),
-            metadata: None,
-            extra: Map::new(),
-            old: None,
-        }
-    }
-
-    /// What is wrong with the server's answer, if anything.
-    fn judge(&self, said: Option<&str>) -> Option<String> {
-        match (&self.verdict, said) {
-            (Verdict::Accept, None) => None,
-            (Verdict::Accept, Some(reason)) => Some(format!("{}: refused, but is to be accepted: {reason}", self.name)),
-            (Verdict::Reject, None) => Some(format!("{}: accepted, but is to be refused", self.name)),
-            (Verdict::Reject, Some(reason)) if reason.contains(&self.field) => None,
-            (Verdict::Reject, Some(reason)) => Some(format!("{}: {} is not named in: {reason}", self.name, self.field)),
-        }
+/// What is wrong with the server's answer to a case, if anything.
+fn judge(case: &Case, said: Option<&str>) -> Option<String> {
+    match (case.verdict, said) {
+        (Verdict::Accept, None) => None,
+        (Verdict::Accept, Some(reason)) => Some(format!("{}: refused, but is to be accepted: {reason}", case.name)),
+        (Verdict::Reject, None) => Some(format!("{}: accepted, but is to be refused", case.name)),
+        (Verdict::Reject, Some(reason)) if reason.contains(&case.field) => None,
+        (Verdict::Reject, Some(reason)) => Some(format!("{}: {} is not named in: {reason}", case.name, case.field)),
     }
 }
 
@@ -149,7 +95,7 @@ async fn table(file: &str, kind: &str) -> Result<()> {
     let mut wrong = Vec::new();
     for (number, case) in table.cases.iter().enumerate() {
         let said = endpoint.verdict(case, number).await.with_context(|| case.name.clone())?;
-        wrong.extend(case.judge(said.as_deref()));
+        wrong.extend(judge(case, said.as_deref()));
     }
     if !wrong.is_empty() {
         bail!("{} of {} verdicts differ:\n{}", wrong.len(), table.cases.len(), wrong.join("\n"));

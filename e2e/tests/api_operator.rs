@@ -4,6 +4,10 @@
 
 #[path = "operator/lifecycle.rs"]
 mod lifecycle;
+#[path = "operator/measures.rs"]
+mod measures;
+#[path = "operator/references.rs"]
+mod references;
 #[path = "operator/refusals.rs"]
 mod refusals;
 #[path = "operator/secrecy.rs"]
@@ -21,14 +25,18 @@ use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
 use serde_json::{Value, json};
 
-/// Another bank's root, as its operator would publish it.
+/// Another bank's root, as its operator would publish it: certificate and key.
 fn partner_root() -> Result<(String, String)> {
+    root_until(time::OffsetDateTime::now_utc() + time::Duration::days(3650))
+}
+
+fn root_until(end: time::OffsetDateTime) -> Result<(String, String)> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.not_before = time::OffsetDateTime::now_utc() - time::Duration::DAY;
-    params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(3650);
+    params.not_before = end - time::Duration::days(4000);
+    params.not_after = end;
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
 }
 
@@ -108,20 +116,6 @@ async fn of_two_operators_one_leads_and_the_standby_takes_over() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_missing_secret_is_said_and_heals_when_it_appears() -> Result<()> {
-    let room = Room::open("missing").await?;
-    let _operator = room.operator("one").await?;
-    room.node("a", json!({"certificates": {"rootSecretRef": {"name": "our-root"}}})).await?;
-    room.condition("MeshNode", "a", "Ready", "False", "MissingReference").await?;
-    room.condition("MeshNode", "a", "Stalled", "True", "MissingReference").await?;
-    let (root, key) = partner_root()?;
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "our-root"},
-        "stringData": {"tls.crt": root, "tls.key": key}});
-    room.api("Secret").patch("our-root", &force(), &Patch::Apply(&secret)).await?;
-    room.ready("MeshNode", "a").await
-}
-
-#[tokio::test]
 async fn an_object_of_our_name_that_is_not_ours_is_left_alone() -> Result<()> {
     let room = Room::open("conflict").await?;
     let _operator = room.operator("one").await?;
@@ -181,10 +175,34 @@ async fn a_users_edit_of_our_objects_is_taken_back() -> Result<()> {
         };
         wait::until(&format!("the edit of {kind} {name} to be taken back"), SOON, taken_back).await?;
     }
-    room.api("ConfigMap").delete("mesh-a", &Default::default()).await?;
-    wait::until("a deleted ConfigMap to come back", SOON, || async { Ok(room.api("ConfigMap").get("mesh-a").await?) })
-        .await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn each_of_our_objects_comes_back_when_it_is_deleted() -> Result<()> {
+    let room = Room::open("repair").await?;
+    let _operator = room.operator("one").await?;
+    room.node("a", json!({})).await?;
+    room.route("r", json!({"rootPEMs": [partner_root()?.0]})).await?;
+    room.ready("MeshRoute", "r").await?;
+    let root = room.api("ConfigMap").get("a-root").await?.data["data"].clone();
+    for (kind, name) in [
+        ("Secret", "mesh-a-leaf"),
+        ("ConfigMap", "mesh-a"),
+        ("ConfigMap", "mesh-a-routes-0"),
+        ("ConfigMap", "a-root"),
+        ("Service", "mesh-a"),
+    ] {
+        let before = room.api(kind).get(name).await?.metadata.uid;
+        room.api(kind).delete(name, &Default::default()).await?;
+        wait::until(&format!("{kind} {name} to come back"), SOON, || async {
+            ensure!(room.api(kind).get(name).await?.metadata.uid != before, "it is the old one");
+            Ok(())
+        })
+        .await?;
+    }
+    ensure!(room.api("ConfigMap").get("a-root").await?.data["data"] == root, "the node has another root now");
+    room.ready("MeshNode", "a").await
 }
 
 #[tokio::test]

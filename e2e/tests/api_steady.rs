@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::api::ApiServer;
-use e2e::objects::{apply, condition, ours};
+use e2e::objects::{apply, condition, endpoint, ours};
 use e2e::operator::{self, Operator, writes};
 use e2e::{definitions, wait};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -118,6 +118,29 @@ async fn settled(server: &ApiServer, namespace: &str) -> Result<usize> {
     }
 }
 
+/// How often the operator has looked at objects of a kind.
+async fn reconciles(operator: &Operator, kind: &str) -> Result<usize> {
+    let (_, text) = operator.get("/metrics").await?;
+    let line = format!("mesh_operator_reconciles_total{{kind=\"{kind}\"}} ");
+    let found = text.lines().find_map(|l| l.strip_prefix(&line)?.parse().ok());
+    found.with_context(|| format!("{kind} is not counted"))
+}
+
+/// Holds all that was written for the node against the limit of 1 MiB for an object.
+async fn objects_fit(client: &Client, namespace: &str) -> Result<()> {
+    let mut parts = 0;
+    for kind in ["Secret", "ConfigMap"] {
+        let written = ListParams::default().labels("interconn.dev/node=a");
+        for object in endpoint(client, "v1", kind, namespace).list(&written).await? {
+            let size = serde_json::to_vec(&object)?.len();
+            ensure!(size <= 1 << 20, "{kind} {:?} has {size} bytes", object.metadata.name);
+            parts += usize::from(object.metadata.name.is_some_and(|name| name.contains("-routes-")));
+        }
+    }
+    ensure!(parts > 1, "a thousand routes do not fit one object, and {parts} hold them");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_thousand_routes_are_ready_soon_and_one_more_costs_little() -> Result<()> {
     let (server, client) = namespace("thousand").await?;
@@ -134,6 +157,13 @@ async fn a_thousand_routes_are_ready_soon_and_one_more_costs_little() -> Result<
     })
     .await?;
     println!("{ROUTES} routes ready {:?} after the first one was made", begin.elapsed());
+    let (nodes, routes) = (reconciles(&operator, "MeshNode").await?, reconciles(&operator, "MeshRoute").await?);
+    println!("{nodes} looks at the node, {routes} at its routes");
+    // Each route that comes asks for a look at its node, which takes all of them in; while one is under way they are one.
+    ensure!(nodes < ROUTES / 2, "{nodes} looks at the node: each renders all routes");
+    // Its own, its verdict, its written status, and one to spare.
+    ensure!(routes < 4 * ROUTES, "{routes} looks at {ROUTES} routes");
+    objects_fit(&client, "thousand").await?;
     let before = settled(server, "thousand").await?;
 
     route(&client, "thousand", ROUTES).await?;

@@ -30,7 +30,8 @@ impl Readiness {
         Pending { readiness: self.clone(), what: what.into() }
     }
 
-    fn missing(&self) -> Vec<String> {
+    /// What it still waits for.
+    pub(crate) fn missing(&self) -> Vec<String> {
         self.0.lock().iter().cloned().collect()
     }
 }

@@ -25,21 +25,34 @@ mod run;
 
 use std::{process::ExitCode, str::FromStr as _, time::SystemTime};
 
-use clap::{Parser, Subcommand};
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// Turns MeshNode, MeshRoute and ServiceRegistration into certificates and configuration.
 #[derive(Parser)]
 #[command(name = "mesh-operator", version, about)]
 struct Cli {
     /// How much is logged, such as `info` or `info,mesh_operator=debug`.
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = Targets::from_str, global = true)]
-    log_level: Targets,
-    /// One JSON object a line instead of text.
-    #[arg(long, env = "LOG_JSON", global = true)]
-    log_json: bool,
+    #[arg(long, env = "MESH_OPERATOR_LOG", value_name = "LEVELS", default_value = "info", value_parser = levels, global = true)]
+    log: Targets,
+    /// The form of the log.
+    #[arg(long, env = "MESH_OPERATOR_LOG_FORMAT", value_enum, default_value = "text", global = true)]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 #[derive(Subcommand)]
@@ -52,7 +65,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log(cli.log_level, cli.log_json);
+    log(cli.log, cli.log_format);
     let done = match cli.command {
         Command::Run(args) => in_runtime(run::run(args)),
         Command::Render(arguments) => return render::run(&arguments, SystemTime::now()),
@@ -74,11 +87,51 @@ fn in_runtime(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
 }
 
-fn log(level: Targets, as_json: bool) {
-    let registry = tracing_subscriber::registry().with(level);
-    if as_json {
-        registry.with(fmt::layer().json().with_writer(std::io::stderr)).init();
-    } else {
-        registry.with(fmt::layer().with_writer(std::io::stderr)).init();
+/// Both programs log alike.
+fn log(levels: Targets, format: LogFormat) {
+    let registry = tracing_subscriber::registry().with(levels);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+        LogFormat::Text => registry.with(lines.with_ansi(false)).init(),
+    }
+}
+
+/// As `MESH_LOG` of `mesh`: a word alone must be a level, where the filter itself would take it for a crate's name and log
+/// nothing else.
+fn levels(text: &str) -> Result<Targets, String> {
+    let is_plain = |part: &str| part.contains('=') || LevelFilter::from_str(part.trim()).is_ok();
+    let levels = text.split(',').all(is_plain).then(|| Targets::from_str(text).ok()).flatten();
+    levels
+        .ok_or_else(|| "write off, error, warn, info, debug or trace, or pairs such as info,mesh_operator=debug".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_its_variables_have_one_prefix() {
+        Cli::command().debug_assert();
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            for argument in command.get_arguments() {
+                let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+                assert!(variable.is_none_or(|name| name.starts_with("MESH_OPERATOR_")), "{argument:?}");
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+    }
+
+    #[test]
+    fn a_level_that_cannot_be_read_is_refused() {
+        for good in ["off", "warn", "info,mesh_operator=debug"] {
+            assert!(levels(good).is_ok(), "{good}");
+        }
+        for bad in ["verbose", "mesh_operator=loud"] {
+            assert!(levels(bad).is_err(), "{bad}");
+        }
     }
 }

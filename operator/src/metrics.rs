@@ -13,7 +13,7 @@ pub(crate) struct KindLabel {
     pub(crate) kind: &'static str,
 }
 
-/// A kind, and why its reconcile failed.
+/// A kind, and why something about it failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct FailureLabel {
     /// The kind of resource.
@@ -33,6 +33,14 @@ pub(crate) struct Metrics {
     pub(crate) failures: Family<FailureLabel, Counter>,
     /// Objects and statuses written.
     pub(crate) writes: Family<KindLabel, Counter>,
+    /// Statuses that were refused, or not taken in time.
+    pub(crate) status_failures: Family<FailureLabel, Counter>,
+    /// Objects that wait to be looked at.
+    pub(crate) queue: Family<KindLabel, Gauge>,
+    /// Full lists after the first one: the watch was lost.
+    pub(crate) watch_restarts: Family<KindLabel, Counter>,
+    /// Lists and watches that failed and are tried again.
+    pub(crate) watch_failures: Family<KindLabel, Counter>,
     /// How long a reconcile takes, in seconds.
     pub(crate) seconds: Histogram,
 }
@@ -47,6 +55,10 @@ impl Metrics {
             reconciles: Family::default(),
             failures: Family::default(),
             writes: Family::default(),
+            status_failures: Family::default(),
+            queue: Family::default(),
+            watch_restarts: Family::default(),
+            watch_failures: Family::default(),
             seconds,
         };
         let registry = registry.sub_registry_with_prefix("mesh_operator");
@@ -54,7 +66,29 @@ impl Metrics {
         registry.register("reconciles", "reconciles that ran", metrics.reconciles.clone());
         registry.register("reconcile_failures", "reconciles that failed, by reason", metrics.failures.clone());
         registry.register("writes", "objects and statuses written", metrics.writes.clone());
+        let refused = "statuses that were refused, or not taken in time";
+        registry.register("status_failures", refused, metrics.status_failures.clone());
+        registry.register("queue_depth", "objects that wait to be looked at", metrics.queue.clone());
+        let again = "full lists after the first one: the watch was lost";
+        registry.register("watch_restarts", again, metrics.watch_restarts.clone());
+        let failed = "lists and watches that failed and are tried again";
+        registry.register("watch_failures", failed, metrics.watch_failures.clone());
         registry.register("reconcile_seconds", "how long a reconcile takes", metrics.seconds.clone());
         metrics
+    }
+
+    /// A reconcile of this kind failed.
+    pub(crate) fn failed(&self, kind: &'static str, reason: &str) {
+        self.failures.get_or_create(&FailureLabel { kind, reason: reason.into() }).inc();
+    }
+
+    /// An object, or a status, of this kind was written.
+    pub(crate) fn wrote(&self, kind: &'static str) {
+        self.writes.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// A status of this kind was not written.
+    pub(crate) fn status_failed(&self, kind: &'static str, reason: &str) {
+        self.status_failures.get_or_create(&FailureLabel { kind, reason: reason.into() }).inc();
     }
 }

@@ -18,19 +18,19 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RunArgs {
     /// The namespace of the operator itself: its Lease and the issued roots live there.
-    #[arg(long, env = "POD_NAMESPACE", default_value = "interconn-system")]
+    #[arg(long, env = "MESH_OPERATOR_NAMESPACE", default_value = "interconn-system")]
     pub(crate) namespace: String,
     /// What this process calls itself in the Lease; in a pod its name.
-    #[arg(long, env = "POD_NAME", default_value_t = own_name())]
+    #[arg(long, env = "MESH_OPERATOR_IDENTITY", default_value_t = own_name())]
     pub(crate) identity: String,
     /// The Lease that the leader holds.
-    #[arg(long, default_value = "interconn-operator")]
+    #[arg(long, env = "MESH_OPERATOR_LEASE_NAME", default_value = "interconn-operator")]
     pub(crate) lease_name: String,
     /// Namespaces to look after, separated by commas; none: all.
-    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
+    #[arg(long, env = "MESH_OPERATOR_WATCH_NAMESPACES", value_delimiter = ',')]
     pub(crate) watch_namespaces: Vec<String>,
     /// Where `/livez`, `/readyz` and `/metrics` are served.
-    #[arg(long, env = "ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "MESH_OPERATOR_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
     pub(crate) admin_listen: SocketAddr,
 }
 

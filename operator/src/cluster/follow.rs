@@ -3,7 +3,7 @@
 //! No list of all Secrets is ever asked for: a watch per name, of metadata only, tells the controllers to look again.
 //! [`Follower::want`] says which names are wanted now; the rest is let go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -60,9 +60,10 @@ where
 
     /// From now on `subject` follows just these.
     pub(crate) fn want(&self, subject: &ObjectRef<S>, targets: &[Target]) {
+        let wanted: HashSet<&Target> = targets.iter().collect();
         let mut watches = self.watches.lock();
         watches.retain(|(who, target), watch| {
-            let stays = who != subject || targets.contains(target);
+            let stays = who != subject || wanted.contains(target);
             if !stays {
                 watch.abort();
             }

@@ -10,12 +10,14 @@
 //! A node is judged with all its routes and registrations at once, because they can contradict each other; what each of
 //! them then says about itself, when it is tried again, and what its Events tell is its own controller's.
 
+mod attached;
 mod backoff;
 mod node;
 mod registration;
 mod report;
 mod route;
 mod verdicts;
+mod waiting;
 mod watch;
 mod world;
 

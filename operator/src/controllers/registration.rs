@@ -6,18 +6,12 @@ use crds::{ACCEPTED, READY, RECONCILING, STALLED, ServiceRegistration, ServiceRe
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
 use super::{
-    report,
+    report::{self, StatusError},
     verdicts::Verdict,
     watch,
     world::{Failure, World},
 };
-use crate::{
-    cluster::{
-        conditions::{Aspect, merge},
-        objects::Written,
-    },
-    metrics::KindLabel,
-};
+use crate::cluster::conditions::{Aspect, merge};
 
 /// Writes the status of one registration.
 ///
@@ -65,14 +59,11 @@ fn refused(reason: &str, message: &str) -> Vec<Aspect> {
     ]
 }
 
-async fn write(world: &World, registration: &ServiceRegistration, aspects: &[Aspect]) -> Result<(), kube::Error> {
+async fn write(world: &World, registration: &ServiceRegistration, aspects: &[Aspect]) -> Result<(), StatusError> {
     let old = registration.status.clone().unwrap_or_default();
     let generation = registration.meta().generation.unwrap_or_default();
     let conditions = merge(&old.conditions, aspects, generation, &jiff::Timestamp::now().to_string());
     let status = ServiceRegistrationStatus { conditions, observed_generation: generation };
     report::events(&world.recorder, registration, &old.conditions, &status.conditions).await;
-    if report::status(&world.client, registration, registration.status.as_ref(), &status).await? == Written::Object {
-        world.metrics.writes.get_or_create(&KindLabel { kind: "ServiceRegistration" }).inc();
-    }
-    Ok(())
+    report::status(&world.client, &world.metrics, registration, registration.status.as_ref(), &status).await
 }

@@ -1,40 +1,86 @@
 //! Telling people: conditions into the status, and Events where one of them changed.
 
+use std::time::Duration;
+
 use crds::{Condition, ConditionStatus, STALLED};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    core::NamespaceResourceScope,
     runtime::events::{Event, EventType, Recorder},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::json;
+use tokio::time::timeout;
 
-use crate::cluster::{conditions::news, objects::Written};
+use super::{watch::Watched, world::kind_name};
+use crate::{
+    cluster::{conditions::news, objects::Written},
+    metrics::Metrics,
+};
 
 /// Who writes status; another manager than that of specs and data, so that neither drops the other's fields.
 const STATUS_MANAGER: &str = "interconn-operator-status";
 
+/// A status is small; a server that does not take it by then has lost it. It is written again, so nothing is lost by giving up.
+const STATUS_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a status was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StatusError {
+    /// The API server did not take it.
+    #[error("the status was not taken: {0}")]
+    Refused(#[from] kube::Error),
+    /// It gave no answer.
+    #[error("the status was not taken within {} s", STATUS_LIMIT.as_secs())]
+    TimedOut,
+}
+
+impl StatusError {
+    /// The word for metrics and the log.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "StatusNotWritten",
+            Self::TimedOut => "StatusTimedOut",
+        }
+    }
+}
+
 /// Events carry at most so many bytes of text.
 const NOTE_MAX: usize = 1000;
 
-/// Writes `status` when it differs from `old`.
+/// Writes `status` when it differs from `old`, and counts what came of it.
 ///
 /// # Errors
 /// What the API server refuses; an object that is gone is no error.
 pub(crate) async fn status<K, S>(
     client: &Client,
+    metrics: &Metrics,
     object: &K,
     old: Option<&S>,
     status: &S,
-) -> Result<Written, kube::Error>
+) -> Result<(), StatusError>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Watched,
     S: Serialize + PartialEq,
 {
     if old == Some(status) {
-        return Ok(Written::Nothing);
+        return Ok(());
     }
+    let patched = timeout(STATUS_LIMIT, patch(client, object, status)).await;
+    let patched = patched.unwrap_or(Err(StatusError::TimedOut));
+    match &patched {
+        Ok(Written::Object) => metrics.wrote(kind_name::<K>()),
+        Ok(Written::Nothing) => {}
+        Err(error) => metrics.status_failed(kind_name::<K>(), error.reason()),
+    }
+    patched.map(drop)
+}
+
+async fn patch<K, S>(client: &Client, object: &K, status: &S) -> Result<Written, StatusError>
+where
+    K: Watched,
+    S: Serialize,
+{
     let api: Api<K> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
     let patch = json!({
         "apiVersion": K::api_version(&()),
@@ -47,7 +93,7 @@ where
         Ok(_) => Ok(Written::Object),
         // Deleted meanwhile, or deleted and made anew: there is nobody left to tell.
         Err(kube::Error::Api(refusal)) if refusal.code == 404 || refusal.code == 409 => Ok(Written::Nothing),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -6,17 +6,13 @@ use crds::{ACCEPTED, MeshRoute, MeshRouteStatus, REACHABLE, READY, RECONCILING, 
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
 use super::{
-    report,
+    report::{self, StatusError},
     verdicts::Verdict,
     watch,
     world::{Failure, World},
 };
 use crate::{
-    cluster::{
-        conditions::{Aspect, merge},
-        objects::Written,
-    },
-    metrics::KindLabel,
+    cluster::conditions::{Aspect, merge},
     node::Problem,
 };
 
@@ -120,16 +116,13 @@ fn ready(route: &MeshRoute, verdict: &Verdict) -> Aspect {
     }
 }
 
-async fn write(world: &World, route: &MeshRoute, aspects: &[Aspect]) -> Result<(), kube::Error> {
+async fn write(world: &World, route: &MeshRoute, aspects: &[Aspect]) -> Result<(), StatusError> {
     let old = route.status.clone().unwrap_or_default();
     let generation = route.meta().generation.unwrap_or_default();
     let conditions = merge(&old.conditions, aspects, generation, &jiff::Timestamp::now().to_string());
     let status = MeshRouteStatus { conditions, observed_generation: generation, addresses: old.addresses };
     report::events(&world.recorder, route, &old.conditions, &status.conditions).await;
-    if report::status(&world.client, route, route.status.as_ref(), &status).await? == Written::Object {
-        world.metrics.writes.get_or_create(&KindLabel { kind: "MeshRoute" }).inc();
-    }
-    Ok(())
+    report::status(&world.client, &world.metrics, route, route.status.as_ref(), &status).await
 }
 
 #[cfg(test)]

@@ -65,6 +65,11 @@ impl Verdicts {
         changed
     }
 
+    /// The nodes that were judged, by namespace and name.
+    pub(crate) fn nodes(&self) -> Vec<Key> {
+        self.0.read().keys().cloned().collect()
+    }
+
     /// The node is gone.
     pub(crate) fn forget(&self, namespace: &str, node: &str) {
         self.0.write().remove(&(namespace.to_owned(), node.to_owned()));
@@ -90,7 +95,9 @@ mod tests {
         assert!(verdicts.put("ns", "n", both(1, 1)).is_empty());
         assert_eq!(verdicts.put("ns", "n", both(1, 2)), ["b"]);
         assert_eq!(verdicts.get("ns", "n", "b").map(|v| v.generation), Some(2));
+        assert_eq!(verdicts.nodes(), [("ns".to_owned(), "n".to_owned())]);
         verdicts.forget("ns", "n");
+        assert!(verdicts.nodes().is_empty());
         assert_eq!(verdicts.get("ns", "n", "b"), None);
     }
 }

@@ -14,7 +14,10 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::admin::Pending;
+use crate::{
+    admin::Pending,
+    metrics::{KindLabel, Metrics},
+};
 
 /// An object as it comes from the API server. One that cannot be read must not stop the others.
 pub(crate) type Guarded<K> = DeserializeGuard<K>;
@@ -42,6 +45,33 @@ pub(crate) enum Change<'k, K> {
     Here(&'k K),
     /// It is gone.
     Gone(&'k K),
+    /// All there are were told of. What was there before and was not among them went while nobody watched.
+    Listed,
+}
+
+/// One watch, for those who look at the operator from outside.
+pub(crate) struct Shown {
+    /// The kind.
+    pub(crate) kind: &'static str,
+    /// Done after the first full list.
+    pub(crate) listed: Pending,
+    /// Where restarts and failures are counted.
+    pub(crate) metrics: Metrics,
+}
+
+impl Shown {
+    /// A full list is complete.
+    fn listed(&self, is_first: bool) {
+        self.listed.done();
+        if !is_first {
+            self.metrics.watch_restarts.get_or_create(&KindLabel { kind: self.kind }).inc();
+        }
+    }
+
+    fn failed(&self, error: &watcher::Error) {
+        self.metrics.watch_failures.get_or_create(&KindLabel { kind: self.kind }).inc();
+        tracing::warn!(kind = self.kind, %error, "watch; trying again");
+    }
 }
 
 /// The API for a scope: one namespace, or all.
@@ -52,11 +82,11 @@ pub(crate) fn api<K: Watched>(client: &Client, scope: Option<&str>) -> Api<K> {
     }
 }
 
-/// Watches for ever. `tell` is called after the store has taken a change in; `listed` is done after the first full list.
+/// Watches for ever. `tell` is called after the store has taken a change in.
 pub(crate) async fn keep<K>(
     api: Api<Guarded<K>>,
     writer: Writer<Guarded<K>>,
-    listed: Pending,
+    shown: Shown,
     tell: impl Fn(Change<'_, Guarded<K>>),
 ) where
     K: Watched,
@@ -67,17 +97,41 @@ pub(crate) async fn keep<K>(
     pin_mut!(events);
     // A relist stores its objects only when it is complete, so they are told of then.
     let mut relisted = Vec::new();
+    let mut is_first = true;
     while let Some(event) = events.next().await {
         match event {
             Ok(watcher::Event::Init) => relisted.clear(),
             Ok(watcher::Event::InitApply(object)) => relisted.push(object),
             Ok(watcher::Event::InitDone) => {
                 relisted.drain(..).for_each(|object| tell(Change::Here(&object)));
-                listed.done();
+                tell(Change::Listed);
+                shown.listed(std::mem::take(&mut is_first));
             }
             Ok(watcher::Event::Apply(object)) => tell(Change::Here(&object)),
             Ok(watcher::Event::Delete(object)) => tell(Change::Gone(&object)),
-            Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "watch; trying again"),
+            Err(error) => shown.failed(&error),
+        }
+    }
+}
+
+/// Watches for ever and keeps nothing: `tell` hears of each object that changed or went.
+pub(crate) async fn hear<K>(api: Api<K>, config: watcher::Config, shown: Shown, tell: impl Fn(Change<'_, K>))
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let events = watcher(api, config).default_backoff();
+    pin_mut!(events);
+    let mut is_first = true;
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Init) => {}
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => tell(Change::Here(&object)),
+            Ok(watcher::Event::Delete(object)) => tell(Change::Gone(&object)),
+            Ok(watcher::Event::InitDone) => {
+                tell(Change::Listed);
+                shown.listed(std::mem::take(&mut is_first));
+            }
+            Err(error) => shown.failed(&error),
         }
     }
 }
@@ -98,3 +152,6 @@ pub(crate) fn get<K: Watched>(store: &Store<Guarded<K>>, namespace: &str, name: 
     let object = store.get(&ObjectRef::new(name).within(namespace))?;
     object.0.as_ref().ok().cloned().map(Arc::new)
 }
+
+#[cfg(test)]
+mod tests;

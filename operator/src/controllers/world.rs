@@ -3,39 +3,46 @@
 //! A poke is "look at this again"; it goes to a controller's queue, which drops doubles. Who changes something pokes those
 //! who depend on it, after the stores know.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crds::{MeshNode, MeshRoute, ServiceRegistration};
-use futures::{StreamExt, future::join4, stream};
+use futures::{StreamExt, future::join5, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::{
     Client, ResourceExt,
     core::PartialObjectMeta,
     runtime::{
-        WatchStreamExt,
-        controller::{Action, Config, applier},
+        controller::{self, Action, Config, applier},
         events::{Recorder, Reporter},
         reflector::{self, ObjectRef, Store, store::Writer},
         watcher,
     },
 };
-use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
+    attached::Attached,
     backoff::Backoff,
-    node, registration, route,
+    node, registration,
+    report::StatusError,
+    route,
     verdicts::Verdicts,
-    watch::{self, Change, Guarded, Watched},
+    waiting::Waiting,
+    watch::{self, Change, Guarded, Shown, Watched},
 };
 use crate::{
     admin::Readiness,
     cluster::follow::Follower,
-    metrics::{FailureLabel, KindLabel, Metrics},
+    metrics::{KindLabel, Metrics},
 };
 
 /// Reconciles of one kind at a time. They wait for the API server most of the time; more would only be throttled there.
 const CONCURRENCY: u16 = 16;
+
+/// A reconcile of a thousand routes takes seconds; after this an API call has been lost, and nobody waits for it for ever.
+const LONGEST: Duration = Duration::from_secs(120);
+/// Such a reconcile has waited long enough already.
+const AFTER_SILENCE: Duration = Duration::from_secs(1);
 
 /// A reference to a watched object.
 pub(crate) type Ref<K> = ObjectRef<Guarded<K>>;
@@ -44,33 +51,46 @@ pub(crate) type Ref<K> = ObjectRef<Guarded<K>>;
 pub(crate) struct Kind<K: Watched> {
     pub(crate) store: Store<Guarded<K>>,
     pokes: mpsc::UnboundedSender<Ref<K>>,
+    waiting: Arc<Waiting<Ref<K>>>,
     pub(crate) backoff: Backoff<Ref<K>>,
 }
 
 /// The reference to a readable object.
 pub(crate) fn subject<K: Watched>(object: &K) -> Ref<K> {
-    ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default())
+    reference(&object.namespace().unwrap_or_default(), &object.name_any())
+}
+
+fn reference<K: Watched>(namespace: &str, name: &str) -> Ref<K> {
+    ObjectRef::new(name).within(namespace)
 }
 
 type Start<K> = (Writer<Guarded<K>>, mpsc::UnboundedReceiver<Ref<K>>);
 
 impl<K: Watched> Kind<K> {
-    fn new() -> (Self, Start<K>) {
+    fn new(metrics: &Metrics) -> (Self, Start<K>) {
         let (store, writer) = reflector::store();
         let (pokes, queue) = mpsc::unbounded_channel();
-        (Self { store, pokes, backoff: Backoff::new() }, (writer, queue))
+        let depth = metrics.queue.get_or_create(&KindLabel { kind: kind_name::<K>() }).clone();
+        (Self { store, pokes, waiting: Arc::new(Waiting::new(depth)), backoff: Backoff::new() }, (writer, queue))
     }
 
     /// Looks at an object again, soon.
     pub(crate) fn poke(&self, namespace: &str, name: &str) {
+        let who = reference(namespace, name);
+        self.waiting.add(who.clone());
         // Nobody listens any more when the process ends.
-        let _ = self.pokes.send(ObjectRef::new(name).within(namespace));
+        let _ = self.pokes.send(who);
+    }
+
+    /// Whether there is such an object, readable or not.
+    fn knows(&self, namespace: &str, name: &str) -> bool {
+        self.store.get(&reference(namespace, name)).is_some()
     }
 }
 
 impl<K: Watched> Kind<K> {
     /// The end of a reconcile that only writes a status: done, or tried again later.
-    pub(crate) fn settle(&self, object: &K, written: Result<(), kube::Error>) -> Result<Action, Failure> {
+    pub(crate) fn settle(&self, object: &K, written: Result<(), StatusError>) -> Result<Action, Failure> {
         let who = subject(object);
         match written {
             Ok(()) => {
@@ -78,7 +98,7 @@ impl<K: Watched> Kind<K> {
                 Ok(Action::await_change())
             }
             Err(error) => {
-                Err(Failure { reason: "StatusNotWritten", message: error.to_string(), again: self.backoff.failed(who) })
+                Err(Failure { reason: error.reason(), message: error.to_string(), again: self.backoff.failed(who) })
             }
         }
     }
@@ -100,8 +120,7 @@ pub(crate) struct World {
     pub(crate) follower: Follower<Guarded<MeshNode>>,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
-    /// Which node a route or registration was last seen to belong to: the old one must hear when it moves.
-    attached: Mutex<std::collections::HashMap<(&'static str, String, String), String>>,
+    attached: Attached,
 }
 
 impl World {
@@ -113,9 +132,9 @@ impl World {
         readiness: &Readiness,
         metrics: Metrics,
     ) -> &'static str {
-        let (nodes, (node_writer, node_queue)) = Kind::new();
-        let (routes, (route_writer, route_queue)) = Kind::new();
-        let (registrations, (registration_writer, registration_queue)) = Kind::new();
+        let (nodes, (node_writer, node_queue)) = Kind::new(&metrics);
+        let (routes, (route_writer, route_queue)) = Kind::new(&metrics);
+        let (registrations, (registration_writer, registration_queue)) = Kind::new(&metrics);
         let (follower, followed) = Follower::new(client.clone());
         let reporter = Reporter { controller: "interconn-operator".into(), instance: None };
         let world = Arc::new(Self {
@@ -129,20 +148,27 @@ impl World {
             registration_verdicts: Verdicts::default(),
             follower,
             metrics,
-            attached: Mutex::default(),
+            attached: Attached::default(),
         });
-        let pending = |kind: &str| readiness.pending(&format!("{kind} {}", scope.unwrap_or("of all namespaces")));
-        let watches = join4(
-            watch::keep(watch::api(&client, scope), node_writer, pending("meshnodes"), |c| world.node_changed(&c)),
-            watch::keep(watch::api(&client, scope), route_writer, pending("meshroutes"), |c| {
-                world.attached_changed("MeshRoute", &c, &world.routes, |r: &MeshRoute| &r.spec.node_ref.name);
+        let shown = |kind: &'static str| Shown {
+            kind,
+            listed: readiness.pending(&format!("{kind} {}", scope.unwrap_or("of all namespaces"))),
+            metrics: world.metrics.clone(),
+        };
+        // ConfigMaps and Services of ours: an edit by hand is taken back. Secrets are followed one by one.
+        let written = watcher::Config::default().labels(crds::NODE_LABEL);
+        let config_maps = watch::api::<PartialObjectMeta<ConfigMap>>(&client, scope);
+        let services = watch::api::<PartialObjectMeta<Service>>(&client, scope);
+        let watches = join5(
+            watch::keep(watch::api(&client, scope), node_writer, shown("MeshNode"), |c| world.node_changed(&c)),
+            watch::keep(watch::api(&client, scope), route_writer, shown("MeshRoute"), |c| {
+                world.attached_changed(&c, &world.routes, |r: &MeshRoute| &r.spec.node_ref.name);
             }),
-            watch::keep(watch::api(&client, scope), registration_writer, pending("serviceregistrations"), |c| {
-                world.attached_changed("ServiceRegistration", &c, &world.registrations, |r: &ServiceRegistration| {
-                    &r.spec.node_ref.name
-                });
+            watch::keep(watch::api(&client, scope), registration_writer, shown("ServiceRegistration"), |c| {
+                world.attached_changed(&c, &world.registrations, |r: &ServiceRegistration| &r.spec.node_ref.name);
             }),
-            world.objects_changed(&client, scope),
+            watch::hear(config_maps, written.clone(), shown("ConfigMap"), |c| world.object_changed(&c)),
+            watch::hear(services, written, shown("Service"), |c| world.object_changed(&c)),
         );
         tokio::select! {
             _ = watches => "the objects",
@@ -170,12 +196,14 @@ impl World {
         if !complete {
             return;
         }
-        let queue =
-            stream::select(receive(queue), followed.map_or_else(|| stream::empty().boxed(), |f| receive(f).boxed()))
-                .map(Ok::<_, std::convert::Infallible>);
+        let followed = followed.map_or_else(|| stream::empty().boxed(), |f| receive(f).boxed());
+        let followed = followed.inspect(|who| kind.waiting.add(who.clone()));
+        let queue = stream::select(receive(queue), followed).map(Ok::<_, std::convert::Infallible>);
         let name = kind_name::<K>();
+        let waiting = Arc::clone(&kind.waiting);
         let one = move |object: Arc<Guarded<K>>, world: Arc<Self>| {
             let reconcile = reconcile.clone();
+            waiting.take(&reference(&object.namespace().unwrap_or_default(), &object.name_any()));
             Box::pin(async move {
                 let Ok(readable) = &object.0 else {
                     tracing::warn!(kind = name, object = object.name_any(), "cannot be read and is left alone");
@@ -184,79 +212,91 @@ impl World {
                 let label = KindLabel { kind: name };
                 world.metrics.reconciles.get_or_create(&label).inc();
                 let begun = std::time::Instant::now();
-                let done = reconcile(Arc::clone(&world), Arc::new(readable.clone())).await;
+                let done = timeout(LONGEST, reconcile(Arc::clone(&world), Arc::new(readable.clone()))).await;
                 world.metrics.seconds.observe(begun.elapsed().as_secs_f64());
-                done
+                done.unwrap_or_else(|_| Err(Failure::silence()))
             })
         };
         let failed = move |object: Arc<Guarded<K>>, failure: &Failure, world: Arc<Self>| {
-            let label = FailureLabel { kind: name, reason: failure.reason.into() };
-            world.metrics.failures.get_or_create(&label).inc();
+            world.metrics.failed(name, failure.reason);
             tracing::warn!(kind = name, object = object.name_any(), reason = failure.reason, "{}", failure.message);
             Action::requeue(failure.again)
         };
         let config = Config::default().concurrency(CONCURRENCY);
-        applier(one, failed, Arc::clone(self), kind.store.clone(), queue, config).for_each(|_| async {}).await;
+        let done = applier(one, failed, Arc::clone(self), kind.store.clone(), queue, config);
+        done.for_each(async |done| {
+            // It went between the poke and its turn.
+            if let Err(controller::Error::ObjectNotFound(gone)) = done {
+                kind.waiting.take(&reference(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
+            }
+        })
+        .await;
     }
 
     fn node_changed(&self, change: &Change<'_, Guarded<MeshNode>>) {
-        let (Change::Here(node) | Change::Gone(node)) = change;
-        let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
-        if let Change::Gone(_) = change {
-            self.route_verdicts.forget(&namespace, &name);
-            self.registration_verdicts.forget(&namespace, &name);
-            self.follower.want(&ObjectRef::new(&name).within(&namespace), &[]);
-            for route in watch::select(&self.routes.store, &namespace, |r| r.spec.node_ref.name == name) {
-                self.routes.poke(&namespace, &route.name_any());
-            }
-            for registration in watch::select(&self.registrations.store, &namespace, |r| r.spec.node_ref.name == name) {
-                self.registrations.poke(&namespace, &registration.name_any());
+        match change {
+            Change::Here(node) => self.nodes.poke(&node.namespace().unwrap_or_default(), &node.name_any()),
+            Change::Gone(node) => self.node_gone(&node.namespace().unwrap_or_default(), &node.name_any()),
+            Change::Listed => {
+                let is_gone = |(namespace, name): &(String, String)| !self.nodes.knows(namespace, name);
+                self.route_verdicts.nodes().iter().filter(|node| is_gone(node)).for_each(|(namespace, name)| {
+                    self.node_gone(namespace, name);
+                });
             }
         }
-        self.nodes.poke(&namespace, &name);
+    }
+
+    /// Nothing is followed for it any more, and those that belong to it say so.
+    fn node_gone(&self, namespace: &str, name: &str) {
+        self.route_verdicts.forget(namespace, name);
+        self.registration_verdicts.forget(namespace, name);
+        self.follower.want(&reference(namespace, name), &[]);
+        for route in watch::select(&self.routes.store, namespace, |r| r.spec.node_ref.name == name) {
+            self.routes.poke(namespace, &route.name_any());
+        }
+        for registration in watch::select(&self.registrations.store, namespace, |r| r.spec.node_ref.name == name) {
+            self.registrations.poke(namespace, &registration.name_any());
+        }
     }
 
     /// A route or registration changed: its node, the node that it left, and it itself are looked at.
     fn attached_changed<K: Watched>(
         &self,
-        label: &'static str,
         change: &Change<'_, Guarded<K>>,
         kind: &Kind<K>,
         node_of: impl Fn(&K) -> &String,
     ) {
-        let (Change::Here(object) | Change::Gone(object)) = change;
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let key = (label, namespace.clone(), name.clone());
-        let now = object.0.as_ref().ok().map(|k| node_of(k).clone());
-        let mut attached = self.attached.lock();
-        let before = match (change, &now) {
-            (Change::Here(_), Some(node)) => attached.insert(key, node.clone()),
-            _ => attached.remove(&key),
+        let label = kind_name::<K>();
+        let (object, node) = match change {
+            Change::Here(object) => (object, object.0.as_ref().ok().map(|k| node_of(k).clone())),
+            Change::Gone(object) => (object, None),
+            Change::Listed => {
+                let lost = self.attached.lost(label, |namespace, name| kind.knows(namespace, name));
+                return lost.iter().for_each(|(namespace, node)| self.nodes.poke(namespace, node));
+            }
         };
-        drop(attached);
-        if let Some(left) = before.filter(|left| Some(left) != now.as_ref()) {
-            self.nodes.poke(&namespace, &left);
-        }
-        if let Some(node) = now {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        for node in self.attached.seen(label, &namespace, &name, node) {
             self.nodes.poke(&namespace, &node);
         }
         kind.poke(&namespace, &name);
     }
 
-    /// ConfigMaps and Services of ours: an edit by hand is taken back. Secrets are followed one by one.
-    async fn objects_changed(&self, client: &Client, scope: Option<&str>) {
-        let config = watcher::Config::default().labels(crds::NODE_LABEL);
-        let maps = watcher(watch::api::<PartialObjectMeta<ConfigMap>>(client, scope), config.clone());
-        let services = watcher(watch::api::<PartialObjectMeta<Service>>(client, scope), config);
-        let owners = stream::select(
-            maps.default_backoff().touched_objects().filter_map(|o| async { o.ok().and_then(|o| owner(&o)) }).boxed(),
-            services
-                .default_backoff()
-                .touched_objects()
-                .filter_map(|o| async { o.ok().and_then(|o| owner(&o)) })
-                .boxed(),
-        );
-        owners.for_each(|(namespace, name)| async move { self.nodes.poke(&namespace, &name) }).await;
+    /// An object that we wrote changed or went.
+    fn object_changed<K: ResourceExt>(&self, change: &Change<'_, K>) {
+        match change {
+            Change::Here(object) | Change::Gone(object) => {
+                if let Some((namespace, name)) = owner(*object) {
+                    self.nodes.poke(&namespace, &name);
+                }
+            }
+            // Which of them went while nobody watched is not known; a look at a node that has them all writes nothing.
+            Change::Listed => {
+                for node in self.nodes.store.state() {
+                    self.nodes.poke(&node.namespace().unwrap_or_default(), &node.name_any());
+                }
+            }
+        }
     }
 }
 
@@ -269,7 +309,14 @@ pub(crate) struct Failure {
     /// What happened and what to do.
     pub(crate) message: String,
     /// When to try again.
-    pub(crate) again: std::time::Duration,
+    pub(crate) again: Duration,
+}
+
+impl Failure {
+    fn silence() -> Self {
+        let message = format!("the API server did not answer within {} s", LONGEST.as_secs());
+        Self { reason: "TimedOut", message, again: AFTER_SILENCE }
+    }
 }
 
 fn receive<T: Send + 'static>(mut queue: mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {
@@ -281,7 +328,8 @@ fn owner(object: &impl ResourceExt) -> Option<(String, String)> {
     Some((object.namespace()?, owner.name.clone()))
 }
 
-fn kind_name<K: Watched>() -> &'static str {
+/// The kind, as labels of metrics want it.
+pub(crate) fn kind_name<K: Watched>() -> &'static str {
     // The three kinds are known by name; leaking one short text per kind would do the same less plainly.
     match K::kind(&()).as_ref() {
         "MeshNode" => "MeshNode",

@@ -67,10 +67,12 @@ impl Candidate {
     pub(crate) async fn lead(&self) {
         let mut seen = None;
         loop {
-            match self.step(&mut seen).await {
-                Ok(Step::Ours) => return,
-                Ok(Step::Others | Step::LookAgain) => {}
-                Err(error) => tracing::warn!(lease = self.name, %error, "cannot look at the lease; trying again"),
+            // A call that was lost must not make a standby sleep through its turn.
+            match timeout(PATIENCE, self.step(&mut seen)).await {
+                Ok(Ok(Step::Ours)) => return,
+                Ok(Ok(Step::Others | Step::LookAgain)) => {}
+                Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "cannot look at the lease; trying again"),
+                Err(_) => tracing::warn!(lease = self.name, "no answer about the lease; trying again"),
             }
             sleep(PERIOD).await;
         }

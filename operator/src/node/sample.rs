@@ -73,6 +73,19 @@ pub(crate) fn leaf(root: &Root, node_id: &str, life: Duration) -> Pair {
     root.issue(&request, now() - days(1)).unwrap()
 }
 
+/// A leaf that is good at `at`, of a root that nobody keeps.
+pub(crate) fn leaf_at(at: SystemTime) -> Pair {
+    let root = Root::generate(&identity("LX9"), Algorithm::EcdsaP256, days(365), at).unwrap();
+    let request = LeafRequest {
+        identity: identity("LX1"),
+        algorithm: Algorithm::EcdsaP256,
+        lifetime: days(30),
+        extra_dns: Vec::new(),
+        extra_ips: Vec::new(),
+    };
+    root.issue(&request, at).unwrap()
+}
+
 /// Certificate and key as a Secret of type `kubernetes.io/tls` has them.
 pub(crate) fn secret(entries: &[(&str, &str)]) -> super::Keys {
     super::Keys(entries.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect())

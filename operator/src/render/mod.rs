@@ -20,6 +20,8 @@ mod resources;
 mod store;
 
 #[cfg(test)]
+mod reader_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{

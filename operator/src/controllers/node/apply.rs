@@ -9,12 +9,9 @@ use super::{
     World,
     objects::{Applied, MANAGED_BY, Prepared, Resources, US, part_prefix},
 };
-use crate::{
-    cluster::{
-        nudge,
-        objects::{Ours, WriteError, Written, apply, remove},
-    },
-    metrics::KindLabel,
+use crate::cluster::{
+    nudge,
+    objects::{Ours, WriteError, Written, apply, remove},
 };
 
 /// Writes everything. Only this makes resources applied.
@@ -75,6 +72,6 @@ async fn nudge_pods(world: &World, (namespace, name): &(String, String), hash: &
 
 fn count(world: &World, kind: &'static str, written: Written) {
     if written == Written::Object {
-        world.metrics.writes.get_or_create(&KindLabel { kind }).inc();
+        world.metrics.wrote(kind);
     }
 }

@@ -138,3 +138,6 @@ fn service(node: &MeshNode) -> Service {
         ..Service::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

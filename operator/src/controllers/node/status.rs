@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::SystemTime};
 
-use crds::{MeshNode, MeshNodeStatus, READY, RECONCILING, RootCertificate, STALLED};
+use crds::{Expose, MeshNode, MeshNodeStatus, NetworkPolicyMode, READY, RECONCILING, RootCertificate, STALLED};
 use kube::ResourceExt;
 use mesh_pki::{CertificateInfo, encode_certificate, parse_certificates};
 
@@ -13,10 +13,9 @@ use super::{
 use crate::{
     cluster::{
         conditions::{Aspect, merge},
-        objects::{WriteError, Written},
+        objects::WriteError,
     },
     controllers::{report, verdicts::Verdict, watch, watch::Watched},
-    metrics::KindLabel,
     node::{
         Problem,
         build::Built,
@@ -43,7 +42,8 @@ pub(super) async fn written(
         Aspect::no(RECONCILING, "Reconciled", "nothing is left to do"),
         Aspect::no(STALLED, "Progressing", "nothing is in the way"),
     ];
-    aspects.extend(pending(&judgement.remarks));
+    let remarks: Vec<Problem> = judgement.remarks.iter().cloned().chain(cluster_sections(node)).collect();
+    aspects.extend(pending(&remarks));
     let roots = roots(&built.roots_pem).map_err(|error| ("BadRoot", error.to_string()))?;
     write(world, node, &aspects, Some((roots, applied.hash.clone()))).await
 }
@@ -103,6 +103,18 @@ fn stalled(reason: &str, message: &str) -> Vec<Aspect> {
     ]
 }
 
+/// Sections that only a cluster knows, and that nothing is written for yet. `render` has no use for them, so they are told of
+/// here.
+fn cluster_sections(node: &MeshNode) -> impl Iterator<Item = Problem> {
+    let managed = node.spec.network_policy == NetworkPolicyMode::Managed;
+    let sections = [
+        ("spec.expose", node.spec.expose != Expose::default(), "expose the Service by an object of your own"),
+        ("spec.networkPolicy: Managed", managed, "write a NetworkPolicy of your own, or say None"),
+    ];
+    let pending = sections.into_iter().filter(|(_, is_pending, _)| *is_pending);
+    pending.map(|(field, _, remedy)| Problem::NotYet { field, remedy })
+}
+
 fn pending(remarks: &[Problem]) -> Option<Aspect> {
     let first = remarks.first()?;
     Some(Aspect::yes(FEATURES_PENDING, first.reason(), text(remarks)))
@@ -150,11 +162,8 @@ async fn write(
         sidecars: old.sidecars,
     };
     report::events(&world.recorder, node, &old.conditions, &status.conditions).await;
-    let written = report::status(&world.client, node, node.status.as_ref(), &status).await;
-    if written.map_err(|error| ("StatusNotWritten", error.to_string()))? == Written::Object {
-        world.metrics.writes.get_or_create(&KindLabel { kind: "MeshNode" }).inc();
-    }
-    Ok(())
+    let written = report::status(&world.client, &world.metrics, node, node.status.as_ref(), &status).await;
+    written.map_err(|error| (error.reason(), error.to_string()))
 }
 
 /// Keeps the verdicts, and has those looked at for whom something changed.

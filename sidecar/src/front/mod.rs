@@ -61,6 +61,10 @@ impl Serve for Front {
             }
         }
     }
+
+    fn is_plain(&self, request: &Request<()>) -> bool {
+        matches!(paths::room_of(request.uri().path()), Room::Stats | Room::Channel(_))
+    }
 }
 
 impl Front {

@@ -13,10 +13,12 @@ use http::Request;
 use mesh_core::{CallContext, Caller, NodeId, Snapshot};
 use mesh_pki::CertificateDer;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::roster::Roster;
+use super::{
+    owed::{Fate, Owed},
+    roster::Roster,
+};
 use crate::admission::{self, Denied, Proven, local::Shown};
 
 /// One accepted connection.
@@ -30,9 +32,10 @@ pub struct Connection {
     pub security: Security,
     known: Mutex<Known>,
     requests: AtomicU64,
-    /// Wakes those who wait for the next request.
-    next: Notify,
+    /// Answers that its client may not have yet.
+    pub(super) owed: Owed,
     is_admitted: AtomicBool,
+    is_finishing: AtomicBool,
     is_broken: Arc<AtomicBool>,
     end: CancellationToken,
     roster: Arc<Roster>,
@@ -69,8 +72,9 @@ impl Connection {
             security,
             known: Mutex::default(),
             requests: AtomicU64::new(0),
-            next: Notify::new(),
+            owed: Owed::default(),
             is_admitted: AtomicBool::new(false),
+            is_finishing: AtomicBool::new(false),
             is_broken,
             end: CancellationToken::new(),
             roster,
@@ -115,17 +119,6 @@ impl Connection {
         self.is_broken.load(Ordering::Acquire)
     }
 
-    /// Resolves when it has brought more than `ordinal` requests.
-    pub(super) async fn request_after(&self, ordinal: u64) {
-        loop {
-            let next = self.next.notified();
-            if self.requests() > ordinal {
-                return;
-            }
-            next.await;
-        }
-    }
-
     /// Whether any of its requests came from somebody.
     pub(super) fn is_admitted(&self) -> bool {
         self.is_admitted.load(Ordering::Relaxed)
@@ -133,19 +126,28 @@ impl Connection {
 
     /// Counts a request; answers how many there are with it.
     pub(super) fn count_request(&self) -> u64 {
-        let ordinal = self.requests.fetch_add(1, Ordering::AcqRel) + 1;
-        self.next.notify_waiters();
-        ordinal
+        self.requests.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// It is to answer what has come, and close.
+    pub(super) fn finish(&self) {
+        self.is_finishing.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_finishing(&self) -> bool {
+        self.is_finishing.load(Ordering::Relaxed)
     }
 
     /// Its socket is gone.
     pub(super) fn end(&self) {
+        self.owed.end(if self.is_broken() { Fate::Lost } else { Fate::Received });
         self.end.cancel();
     }
 
     /// Cuts the connection, with everything that waits on it. What was on its way to the other side may be lost.
     pub(super) fn cut(&self) {
         self.is_broken.store(true, Ordering::Release);
+        self.owed.end(Fate::Lost);
         self.end.cancel();
     }
 

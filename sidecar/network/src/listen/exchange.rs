@@ -5,20 +5,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, time::sleep};
-
-use super::Connection;
+use super::{Connection, owed::Owed};
 
 /// HTTP/1.1: the next request or an orderly end proves that the answer was read; so does this long without a reset.
 const PEACE: Duration = Duration::from_secs(5);
 /// HTTP/2: one connection carries many calls, and its loss shows soon.
 const H2_PEACE: Duration = Duration::from_secs(1);
 
-/// A request on its connection. Every request carries one among its extensions.
+/// A request on its connection.
 #[derive(Clone, Debug)]
-pub struct Exchange {
-    /// The connection.
-    pub connection: Arc<Connection>,
+pub(super) struct Exchange {
+    connection: Arc<Connection>,
     ordinal: u64,
     sharing: Sharing,
 }
@@ -45,50 +42,33 @@ impl Settlement {
 
     /// Asked when the body was taken to its end: runs `received` once the client surely has the answer, and drops it unrun
     /// when it was lost. Without a listener there is nobody to tell, and the complete answer counts as received.
-    pub fn when_received(&self, received: impl FnOnce() + Send + 'static) {
-        match (self.0.get().cloned(), Handle::try_current()) {
-            (Some(exchange), Ok(runtime)) => {
-                runtime.spawn(async move {
-                    if exchange.fate().await == Fate::Received {
-                        received();
-                    }
-                });
-            }
-            _ => received(),
-        }
-    }
-}
-
-/// What became of an answer that was written to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The client has it.
-    Received,
-    /// The connection was lost before that was certain.
-    Lost,
-}
-
-impl Exchange {
-    pub(super) fn new(connection: Arc<Connection>, ordinal: u64, sharing: Sharing) -> Self {
-        Self { connection, ordinal, sharing }
-    }
-
-    /// Asked when the answer's body was taken to its end: waits until the client surely has it, or surely may not.
     ///
     /// A client that dies with unread bytes makes its kernel send a reset, which is the case in which it has not seen the
     /// answer. What the kernel still holds back is not asked (that needs an unsafe call); a link that breaks is noticed when
     /// something is sent on it.
-    pub async fn fate(&self) -> Fate {
+    pub fn when_received(&self, received: impl FnOnce() + Send + 'static) {
+        match self.0.get() {
+            Some(exchange) => exchange.when_received(received),
+            None => received(),
+        }
+    }
+}
+
+impl Exchange {
+    /// The next request on `connection`.
+    pub(super) fn next(connection: &Arc<Connection>, sharing: Sharing) -> Self {
+        let ordinal = connection.count_request();
+        if sharing == Sharing::One {
+            connection.owed.asked(ordinal);
+        }
+        Self { connection: Arc::clone(connection), ordinal, sharing }
+    }
+
+    fn when_received(&self, received: impl FnOnce() + Send + 'static) {
         let peace = match self.sharing {
             Sharing::One => PEACE,
             Sharing::Many => H2_PEACE,
         };
-        tokio::select! {
-            biased;
-            () = self.connection.ended() => {}
-            () = self.connection.request_after(self.ordinal), if self.sharing == Sharing::One => {}
-            () = sleep(peace) => {}
-        }
-        if self.connection.is_broken() { Fate::Lost } else { Fate::Received }
+        Owed::note(&self.connection, self.ordinal, peace, Box::new(received));
     }
 }

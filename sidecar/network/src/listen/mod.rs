@@ -3,7 +3,11 @@
 //! ```text
 //! accept.rs      the loop: bounds, socket options, pause when descriptors run out
 //! handshake.rs   first byte, TLS, which HTTP          -> wire.rs
-//! drive.rs       one connection through hyper until it ends, is drained, or is ended by the roster
+//! drive.rs       one connection until it ends, is drained, or is cut by the roster -> rare.rs
+//!   h1/          plain HTTP/1.1 requests, by the short way
+//!   hyper.rs     everything else
+//! handler.rs     a request and its answer, whichever way they go
+//! owed.rs        what is to happen once a client surely has an answer -> exchange.rs
 //! ```
 //! What a request means is not known here: it goes to [`Serve`] with the [`Connection`] it came on.
 
@@ -11,11 +15,16 @@ mod accept;
 mod connection;
 mod drive;
 mod exchange;
+mod h1;
+mod handler;
 mod handshake;
+mod hyper;
 mod limits;
 mod linger;
 mod metrics;
+mod owed;
 mod pace;
+mod rare;
 mod roster;
 mod wire;
 
@@ -29,7 +38,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 pub use connection::{Connection, Security};
-pub use exchange::{Exchange, Fate, Settlement};
+pub use exchange::Settlement;
 pub use limits::Limits;
 
 use accept::Rooms;
@@ -46,6 +55,12 @@ pub trait Serve: Send + Sync + 'static {
         request: Request<Body>,
         connection: Arc<Connection>,
     ) -> impl Future<Output = Response<Body>> + Send + '_;
+
+    /// Whether a request may go the short way. Its service then takes the body whole or not at all, answers with a length
+    /// that is known, and upgrades nothing.
+    fn is_plain(&self, _request: &Request<()>) -> bool {
+        false
+    }
 }
 
 /// What all listeners of a node share: TLS, bounds, and who is connected.

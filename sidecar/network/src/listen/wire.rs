@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
@@ -28,10 +29,8 @@ pub(super) enum Wire {
 #[derive(Debug)]
 pub(super) struct Stream {
     wire: Wire,
-    early: [u8; PREFACE.len()],
-    /// How many of `early` are there, and how many of them were given away.
-    filled: u8,
-    given: u8,
+    /// What was read and is to be read again.
+    early: Bytes,
     pace: Arc<Pace>,
     alive: Option<Alive>,
 }
@@ -51,7 +50,7 @@ impl Drop for Alive {
 
 impl Stream {
     pub(super) fn new(wire: Wire, pace: Arc<Pace>) -> Self {
-        Self { wire, early: [0; PREFACE.len()], filled: 0, given: 0, pace, alive: None }
+        Self { wire, early: Bytes::new(), pace, alive: None }
     }
 
     /// Keeps `alive` for as long as the socket is open.
@@ -59,33 +58,32 @@ impl Stream {
         self.alive = Some(alive);
     }
 
-    /// Which HTTP the client speaks, by its first bytes.
-    pub(super) async fn sniff(&mut self) -> io::Result<Agreed> {
-        while usize::from(self.filled) < PREFACE.len() {
-            let filled = usize::from(self.filled);
-            let Some(rest) = self.early.get_mut(filled..) else { break };
-            let read = self.wire.read(rest).await?;
-            self.filled += u8::try_from(read).unwrap_or(0);
-            if read == 0 || !PREFACE.starts_with(self.early()) {
-                return Ok(Agreed::H1);
-            }
-        }
-        Ok(Agreed::H2)
+    /// Puts back what was read and is for another reader.
+    pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
+        self.early = bytes.into();
     }
 
-    fn early(&self) -> &[u8] {
-        self.early.get(..usize::from(self.filled)).unwrap_or_default()
+    /// Which HTTP the client speaks, by its first bytes.
+    pub(super) async fn sniff(&mut self) -> io::Result<Agreed> {
+        let (mut first, mut filled) = ([0; PREFACE.len()], 0);
+        while let Some(rest) = first.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let read = self.wire.read(rest).await?;
+            filled += read;
+            if read == 0 || !PREFACE.starts_with(first.get(..filled).unwrap_or_default()) {
+                break;
+            }
+        }
+        self.put_back(first.get(..filled).unwrap_or_default().to_vec());
+        Ok(if filled == PREFACE.len() && first == PREFACE { Agreed::H2 } else { Agreed::H1 })
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.given < self.filled {
+        if !self.early.is_empty() {
             self.pace.bytes_came();
-            let rest = self.early().get(usize::from(self.given)..).unwrap_or_default();
-            let n = rest.len().min(buf.remaining());
-            buf.put_slice(rest.get(..n).unwrap_or_default());
-            self.given += u8::try_from(n).unwrap_or(0);
+            let n = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early.split_to(n));
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

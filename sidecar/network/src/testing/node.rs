@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -38,6 +38,8 @@ pub(crate) struct Seen {
     live: Arc<Live>,
     /// Calls of `/wait` that wait now.
     pub(crate) waiting: Arc<AtomicUsize>,
+    /// Nothing goes the short way: hyper serves it.
+    pub(crate) all_by_hyper: AtomicBool,
 }
 
 impl Serve for Seen {
@@ -68,6 +70,8 @@ impl Serve for Seen {
             "/slow" => tokio::time::sleep(Duration::from_millis(300)).await,
             "/unread" => {}
             "/panic" => panic!("a handler panics"),
+            "/echo" => return echo(request).await,
+            "/close" => return Response::builder().header("connection", "close").body(Body::from("bye")).unwrap(),
             "/large" => return Response::new(Body::from(vec![7; 8 << 20])),
             _ => bytes = request.into_body().collect().await.map_or(0, |body| body.to_bytes().len()),
         }
@@ -75,6 +79,19 @@ impl Serve for Seen {
                           "bytes": bytes, "host": host, "requests": connection.requests()});
         Response::new(Body::from(said.to_string()))
     }
+
+    fn is_plain(&self, _: &Request<()>) -> bool {
+        !self.all_by_hyper.load(Ordering::SeqCst)
+    }
+}
+
+/// Everything that a request says.
+async fn echo(request: Request<Body>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let whole = body.collect().await.map(http_body_util::Collected::to_bytes);
+    let status = if whole.is_ok() { 200 } else { 400 };
+    let said = format!("{} {} {:?} {:?} {whole:?}", head.method, head.uri, head.version, head.headers);
+    Response::builder().status(status).header("content-type", "text/plain").body(Body::from(said)).unwrap()
 }
 
 struct Waits(Arc<AtomicUsize>);
@@ -118,7 +135,8 @@ impl Running {
             own: gate.addresses(),
         };
         let partners = Partners::new(Arc::clone(&live), settings, &mut registry, &drain.handle());
-        let seen = Arc::new(Seen { live: Arc::clone(&live), waiting: Arc::default() });
+        let seen =
+            Arc::new(Seen { live: Arc::clone(&live), waiting: Arc::default(), all_by_hyper: AtomicBool::new(false) });
         tokio::spawn(serve(listener, Arc::clone(&seen), Arc::clone(&gate), drain.handle()));
         Self { live, gate, partners, address: SocketAddr::from(([127, 0, 0, 1], port)), drain, seen }
     }

@@ -1,90 +1,166 @@
-//! What is known of an answer once it is written.
+//! What is known of an answer once it is written, whichever way it went.
 
 use std::{
+    net::SocketAddr,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
-use mesh_core::{Body, Drain, Live};
-use parking_lot::Mutex;
+use http_body::{Frame, SizeHint};
+use mesh_core::{Body, BoxError, Drain, Live};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    listen::{Connection, Exchange, Fate, Gate, Limits, Serve, serve},
+    listen::{Connection, Gate, Limits, Serve, Settlement, serve},
     testing::{A, Plain, institution, listener},
 };
+
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Received,
+    Lost,
+}
 
 /// Answers 1 MiB at once, and reports each answer's fate.
 struct Tells {
     fates: UnboundedSender<Fate>,
-    drain: Mutex<Drain>,
+    is_plain: bool,
 }
 
 impl Serve for Tells {
-    async fn serve(&self, request: Request<Body>, _: Arc<Connection>) -> Response<Body> {
-        let exchange = request.extensions().get::<Exchange>().unwrap().clone();
-        let fates = self.fates.clone();
-        self.drain.lock().handle().spawn(async move { fates.send(exchange.fate().await) });
-        Response::new(Body::from(vec![b'x'; 1 << 20]))
+    async fn serve(&self, _: Request<Body>, _: Arc<Connection>) -> Response<Body> {
+        let settlement = Settlement::default();
+        let report = Report { fates: self.fates.clone(), fate: Fate::Lost };
+        let body = Told { bytes: vec![b'x'; 1 << 20].into(), report: Some(report), settlement: settlement.clone() };
+        let mut response = Response::new(Body::Boxed(Box::pin(body)));
+        response.extensions_mut().insert(settlement);
+        response
+    }
+
+    fn is_plain(&self, _: &Request<()>) -> bool {
+        self.is_plain
     }
 }
 
-fn start() -> (std::net::SocketAddr, UnboundedReceiver<Fate>, Drain) {
+/// A body that asks for its fate at its end, as the front's do.
+struct Told {
+    bytes: Bytes,
+    report: Option<Report>,
+    settlement: Settlement,
+}
+
+/// Sent when it is dropped.
+struct Report {
+    fates: UnboundedSender<Fate>,
+    fate: Fate,
+}
+
+impl Report {
+    fn received(mut self) {
+        self.fate = Fate::Received;
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let _ = self.fates.send(std::mem::replace(&mut self.fate, Fate::Lost));
+    }
+}
+
+impl http_body::Body for Told {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let bytes = std::mem::take(&mut self.bytes);
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.len() as u64)
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(report) = self.report.take()
+            && self.bytes.is_empty()
+        {
+            self.settlement.when_received(move || report.received());
+        }
+    }
+}
+
+fn start(is_plain: bool) -> (SocketAddr, UnboundedReceiver<Fate>, Drain) {
     let live = Arc::new(Live::new(institution(A).snapshot(Vec::new())));
     let gate = Gate::new(live, Limits::default(), &mut Registry::default()).unwrap();
     let listener = listener("127.0.0.1:0".parse().unwrap());
     let address = listener.local_addr().unwrap();
     let (drain, (fates, seen)) = (Drain::new(), unbounded_channel());
-    let service = Arc::new(Tells { fates, drain: Mutex::new(drain.clone()) });
-    tokio::spawn(serve(listener, service, gate, drain.handle()));
+    tokio::spawn(serve(listener, Arc::new(Tells { fates, is_plain }), gate, drain.handle()));
     (address, seen, drain)
 }
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+/// By the short way, and through hyper.
+const WAYS: [bool; 2] = [true, false];
 
 #[tokio::test]
 async fn the_next_request_proves_that_the_answer_was_read() {
-    let (address, mut fates, _drain) = start();
-    let mut plain = Plain::to(address).await;
-    plain.write(GET).await;
-    plain.answer().await;
-    assert!(fates.try_recv().is_err(), "not known yet");
-    let start = Instant::now();
-    plain.write(GET).await;
-    assert_eq!(fates.recv().await, Some(Fate::Received));
-    assert!(start.elapsed() < Duration::from_secs(2));
+    for is_plain in WAYS {
+        let (address, mut fates, _drain) = start(is_plain);
+        let mut plain = Plain::to(address).await;
+        plain.write(GET).await;
+        plain.answer().await;
+        assert!(fates.try_recv().is_err(), "not known yet");
+        let start = Instant::now();
+        plain.write(GET).await;
+        assert_eq!(fates.recv().await, Some(Fate::Received));
+        assert!(start.elapsed() < Duration::from_secs(2));
+    }
 }
 
 #[tokio::test]
 async fn an_orderly_end_proves_it_too() {
-    let (address, mut fates, _drain) = start();
-    let mut plain = Plain::to(address).await;
-    plain.write(GET).await;
-    plain.answer().await;
-    drop(plain);
-    let start = Instant::now();
-    assert_eq!(fates.recv().await, Some(Fate::Received));
-    assert!(start.elapsed() < Duration::from_secs(2));
+    for is_plain in WAYS {
+        let (address, mut fates, _drain) = start(is_plain);
+        let mut plain = Plain::to(address).await;
+        plain.write(GET).await;
+        plain.answer().await;
+        drop(plain);
+        let start = Instant::now();
+        assert_eq!(fates.recv().await, Some(Fate::Received));
+        assert!(start.elapsed() < Duration::from_secs(2));
+    }
 }
 
 #[tokio::test]
 async fn a_client_that_dies_with_unread_bytes_has_not_seen_the_answer() {
-    let (address, mut fates, _drain) = start();
-    let mut plain = Plain::to(address).await;
-    plain.write(GET).await;
-    // Something of the answer is there, most of it is unread: the kernel answers the close with a reset.
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let mut some = [0; 100];
-    tokio::io::AsyncReadExt::read_exact(&mut plain.tcp, &mut some).await.unwrap();
-    drop(plain);
-    assert_eq!(fates.recv().await, Some(Fate::Lost));
+    for is_plain in WAYS {
+        let (address, mut fates, _drain) = start(is_plain);
+        let mut plain = Plain::to(address).await;
+        plain.write(GET).await;
+        // Something of the answer is there, most of it is unread: the kernel answers the close with a reset.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut some = [0; 100];
+        tokio::io::AsyncReadExt::read_exact(&mut plain.tcp, &mut some).await.unwrap();
+        drop(plain);
+        assert_eq!(fates.recv().await, Some(Fate::Lost));
+    }
 }
 
 #[tokio::test]
 async fn five_seconds_of_peace_are_enough() {
-    let (address, mut fates, _drain) = start();
+    let (address, mut fates, _drain) = start(true);
     let mut plain = Plain::to(address).await;
     plain.write(GET).await;
     plain.answer().await;

@@ -4,3 +4,4 @@ mod fates;
 mod idle;
 mod protocols;
 mod strangers;
+mod ways;

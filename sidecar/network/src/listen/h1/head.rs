@@ -1,0 +1,176 @@
+//! The head of a request, read strictly: whatever leaves a doubt about where a request ends, or asks for more than one
+//! answer, is odd and is not read here.
+//!
+//! Pure: bytes in, a request out.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
+    header::{self, Entry},
+    uri::PathAndQuery,
+};
+use memchr::{memchr_iter, memmem};
+
+/// Headers of a plain request; SDKs send about ten. A request with more is odd.
+const MOST_HEADERS: usize = 32;
+
+/// A plain request, and how long its body is.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) request: Request<()>,
+    pub(super) length: u64,
+}
+
+/// The request is for a reader that knows all of HTTP/1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Odd;
+
+/// Where the head of the first request ends: behind the empty line.
+pub(super) fn end(bytes: &[u8]) -> Option<usize> {
+    memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// Whether these first bytes of a request can still become a plain one.
+pub(super) fn begins_plainly(bytes: &[u8]) -> bool {
+    [&b"POST /"[..], b"GET /"].iter().any(|begin| begin.iter().zip(bytes).all(|(a, b)| a == b))
+}
+
+/// Reads a whole head, up to and with the empty line.
+pub(super) fn read(bytes: &[u8]) -> Result<Head, Odd> {
+    if !begins_plainly(bytes) || !has_proper_lines(bytes) {
+        return Err(Odd);
+    }
+    // One copy of the head; names, values and the target are parts of it.
+    let bytes = Bytes::copy_from_slice(bytes);
+    let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(&bytes, &mut lines) {
+        Ok(httparse::Status::Complete(end)) if end == bytes.len() && parsed.version == Some(1) => {}
+        _ => return Err(Odd),
+    }
+    let mut request = Request::new(());
+    *request.version_mut() = Version::HTTP_11;
+    *request.method_mut() = if parsed.method == Some("GET") { Method::GET } else { Method::POST };
+    let target = parsed.path.filter(|target| target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
+    let target = bytes.slice_ref(target.ok_or(Odd)?.as_bytes());
+    *request.uri_mut() = Uri::from(PathAndQuery::from_maybe_shared(target).map_err(|_| Odd)?);
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    for line in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Odd)?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value)).map_err(|_| Odd)?;
+        take(&mut headers, name, value)?;
+    }
+    let length = length(&headers)?;
+    if request.method() == Method::GET && length > 0 {
+        return Err(Odd);
+    }
+    *request.headers_mut() = headers;
+    Ok(Head { request, length })
+}
+
+/// Every line ends with CR LF, and neither of the two stands anywhere else.
+fn has_proper_lines(bytes: &[u8]) -> bool {
+    let mut ends = 0;
+    memchr_iter(b'\n', bytes).inspect(|_| ends += 1).all(|at| at > 0 && bytes.get(at - 1) == Some(&b'\r'))
+        && memchr_iter(b'\r', bytes).count() == ends
+}
+
+/// Takes a header in, unless it changes how requests and answers are told apart.
+fn take(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<(), Odd> {
+    let is_odd = match name {
+        header::TRANSFER_ENCODING | header::TE | header::TRAILER | header::UPGRADE | header::EXPECT => true,
+        header::CONNECTION => !value.as_bytes().eq_ignore_ascii_case(b"keep-alive"),
+        _ => false,
+    };
+    if is_odd {
+        return Err(Odd);
+    }
+    match headers.try_entry(name).map_err(|_| Odd)? {
+        Entry::Vacant(place) => {
+            place.try_insert(value).map_err(|_| Odd)?;
+        }
+        // What says where a request ends or whom it is for is said once.
+        Entry::Occupied(place)
+            if matches!(*place.key(), header::CONTENT_LENGTH | header::HOST | header::CONNECTION) =>
+        {
+            return Err(Odd);
+        }
+        Entry::Occupied(mut place) => place.append(value),
+    }
+    Ok(())
+}
+
+/// The length of the body: plain digits, few enough that they cannot overflow.
+fn length(headers: &HeaderMap) -> Result<u64, Odd> {
+    let Some(value) = headers.get(header::CONTENT_LENGTH) else { return Ok(0) };
+    let digits = value.as_bytes();
+    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Odd);
+    }
+    Ok(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_plain_request_is_read() {
+        let bytes = b"POST /v1/x?a=b HTTP/1.1\r\nHost: localhost\r\nX-Ptp-Topic:  t \r\naccept: a\r\naccept: b\r\nContent-Length: 12\r\n\r\n";
+        assert_eq!(end(bytes), Some(bytes.len()));
+        let Head { request, length } = read(bytes).unwrap();
+        assert_eq!((request.method(), request.uri(), length), (&Method::POST, &Uri::from_static("/v1/x?a=b"), 12));
+        let headers: Vec<_> = request.headers().iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        let expected =
+            [("host", "localhost"), ("x-ptp-topic", "t"), ("accept", "a"), ("accept", "b"), ("content-length", "12")];
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn whatever_leaves_a_doubt_is_odd() {
+        let odd = [
+            "PUT / HTTP/1.1\r\n\r\n",
+            "\r\nGET / HTTP/1.1\r\n\r\n",
+            "GET http://localhost/ HTTP/1.1\r\n\r\n",
+            "GET /a b HTTP/1.1\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+            "GET / HTTP/1.1\nhost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a\rb\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost : a\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nx: a\r\n b\r\n\r\n",
+            "GET / HTTP/1.1\r\ncontent-length: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 1, 1\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: +1\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 0x1\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length:\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 1000000000000000000\r\n\r\n",
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: identity\r\n\r\n",
+            "POST / HTTP/1.1\r\nexpect: 100-continue\r\n\r\n",
+            "GET / HTTP/1.1\r\nupgrade: h2c\r\n\r\n",
+            "GET / HTTP/1.1\r\nconnection: close\r\n\r\n",
+            "GET / HTTP/1.1\r\nconnection: keep-alive, upgrade\r\n\r\n",
+            "GET / HTTP/1.1\r\nx: \x01\r\n\r\n",
+        ];
+        for text in odd {
+            assert_eq!(read(text.as_bytes()).unwrap_err(), Odd, "{text:?}");
+        }
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(MOST_HEADERS + 1));
+        assert_eq!(read(many.as_bytes()).unwrap_err(), Odd);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(&bytes);
+            let _ = read(&[b"POST / HTTP/1.1\r\n", &bytes[..], b"\r\n\r\n"].concat());
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What becomes of a request, whichever way it was read: it is counted, given to the service, and its answer told which
+//! exchange it belongs to.
+
+use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+
+use futures::FutureExt;
+use http::{Request, Response, StatusCode};
+use mesh_core::Body;
+
+use super::{
+    Connection, Serve, Settlement,
+    exchange::{Exchange, Sharing},
+    metrics::Metrics,
+};
+
+/// Serves the requests of one connection.
+pub(super) struct Handler<S> {
+    pub(super) service: Arc<S>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) sharing: Sharing,
+    pub(super) metrics: Metrics,
+}
+
+/// In a box: the largest handler must not make every idle connection as large.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+impl<S: Serve> Handler<S> {
+    pub(super) fn answer(self: &Arc<Self>, request: Request<Body>) -> Answering {
+        let exchange = Exchange::next(&self.connection, self.sharing);
+        let this = Arc::clone(self);
+        Box::pin(async move {
+            let serving = this.service.serve(request, Arc::clone(&this.connection));
+            let answer = AssertUnwindSafe(serving).catch_unwind().await.unwrap_or_else(|_| {
+                this.metrics.panics.inc();
+                panicked()
+            });
+            if let Some(settlement) = answer.extensions().get::<Settlement>() {
+                settlement.is_of(exchange);
+            }
+            answer
+        })
+    }
+}
+
+/// PTP section 13.2: a panic is HTTP 500 with a text. The panic hook has logged it.
+fn panicked() -> Response<Body> {
+    let mut answer = Response::new(Body::from("internal error"));
+    *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    answer
+}

@@ -1,0 +1,210 @@
+//! Answers that were written to their end and that the client may not have yet (design section 6).
+//!
+//! Each has something that is to happen once the client surely has it. A later request of an HTTP/1.1 connection settles
+//! all that were written before it, an end of the connection settles the rest in one way or the other, and whatever stays
+//! open is received after a time of peace. That last one is watched by one task per connection, which is there only while
+//! something is owed; a connection in steady use therefore starts no timer for an answer.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep_until},
+};
+
+use super::Connection;
+
+/// Settling may come so much late: it saves the task a wake-up for each of many answers.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// What is to happen once the client has an answer. Dropped unrun when it was lost.
+pub(super) type Received = Box<dyn FnOnce() + Send>;
+
+/// What became of an answer that was written to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The client has it.
+    Received,
+    /// The connection was lost before that was certain.
+    Lost,
+}
+
+/// The answers of one connection that are not settled.
+#[derive(Debug, Default)]
+pub(super) struct Owed(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// In order of their writing.
+    answers: VecDeque<Answer>,
+    /// Whether a task watches over the time of peace.
+    is_watched: bool,
+    /// The connection is over: this is what became of everything.
+    end: Option<Fate>,
+}
+
+struct Answer {
+    /// Which request of its connection it answers.
+    ordinal: u64,
+    /// When it counts as received.
+    until: Instant,
+    received: Received,
+}
+
+/// Who settles an answer by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watch {
+    /// A task that is there already, or nobody: it is settled.
+    Kept,
+    /// Nobody yet.
+    Needed,
+}
+
+impl Owed {
+    /// Notes what is to happen once the client of `connection` has the answer to its request `ordinal`, which was written
+    /// just now.
+    pub(super) fn note(connection: &Arc<Connection>, ordinal: u64, peace: Duration, received: Received) {
+        let answer = Answer { ordinal, until: Instant::now() + peace, received };
+        if connection.owed.add(answer) == Watch::Needed
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(watch(Arc::downgrade(connection)));
+        }
+    }
+
+    fn add(&self, answer: Answer) -> Watch {
+        let mut state = self.0.lock();
+        match state.end {
+            None => {
+                state.answers.push_back(answer);
+                if std::mem::replace(&mut state.is_watched, true) { Watch::Kept } else { Watch::Needed }
+            }
+            Some(fate) => {
+                drop(state);
+                settle(fate, answer);
+                Watch::Kept
+            }
+        }
+    }
+
+    /// The client asks on: it has read all answers before `ordinal`.
+    pub(super) fn asked(&self, ordinal: u64) {
+        while let Some(answer) = self.take(|answer| answer.ordinal < ordinal) {
+            (answer.received)();
+        }
+    }
+
+    /// The connection is over.
+    pub(super) fn end(&self, fate: Fate) {
+        let fate = *self.0.lock().end.get_or_insert(fate);
+        while let Some(answer) = self.take(|_| true) {
+            settle(fate, answer);
+        }
+    }
+
+    /// Settles what had its time of peace. Answers when to look again; `None`: there is nothing left to watch.
+    fn look(&self, now: Instant) -> Option<Instant> {
+        while let Some(answer) = self.take(|answer| answer.until <= now) {
+            (answer.received)();
+        }
+        let mut state = self.0.lock();
+        let next = state.answers.front().map(|answer| answer.until + SLACK);
+        if next.is_none() {
+            state.is_watched = false;
+            state.answers = VecDeque::new();
+        }
+        next
+    }
+
+    /// The oldest answer, if it is one of these. Settled with no lock held: what happens then may take locks of its own.
+    fn take(&self, is_settled: impl FnOnce(&Answer) -> bool) -> Option<Answer> {
+        let mut state = self.0.lock();
+        if state.answers.front().is_some_and(is_settled) { state.answers.pop_front() } else { None }
+    }
+}
+
+fn settle(fate: Fate, answer: Answer) {
+    if fate == Fate::Received {
+        (answer.received)();
+    }
+}
+
+async fn watch(connection: Weak<Connection>) {
+    while let Some(next) = connection.upgrade().and_then(|connection| connection.owed.look(Instant::now())) {
+        sleep_until(next).await;
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({})", self.ordinal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Count(Arc<AtomicUsize>);
+
+    impl Count {
+        fn answer(&self, ordinal: u64, until: Instant) -> Answer {
+            let count = Arc::clone(&self.0);
+            let received = Box::new(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+            });
+            Answer { ordinal, until, received }
+        }
+
+        /// How many answers were received.
+        fn get(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    const PEACE: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_later_request_settles_what_was_written_before_it() {
+        let (owed, count, now) = (Owed::default(), Count::default(), Instant::now());
+        assert_eq!(owed.add(count.answer(1, now + PEACE)), Watch::Needed);
+        assert_eq!(owed.add(count.answer(2, now + PEACE)), Watch::Kept);
+        owed.asked(2);
+        assert_eq!(count.get(), 1);
+        owed.asked(3);
+        assert_eq!(count.get(), 2);
+    }
+
+    #[test]
+    fn peace_settles_in_order_and_says_when_to_look_again() {
+        let (owed, count, now) = (Owed::default(), Count::default(), Instant::now());
+        owed.add(count.answer(1, now + PEACE));
+        owed.add(count.answer(2, now + 2 * PEACE));
+        assert_eq!((owed.look(now), count.get()), (Some(now + PEACE + SLACK), 0));
+        assert_eq!((owed.look(now + PEACE), count.get()), (Some(now + 2 * PEACE + SLACK), 1));
+        assert_eq!((owed.look(now + 2 * PEACE), count.get()), (None, 2));
+        assert_eq!(owed.add(count.answer(3, now)), Watch::Needed, "the watcher has gone");
+    }
+
+    #[test]
+    fn the_end_settles_the_rest_and_what_comes_after_it_in_its_own_way() {
+        for (fate, received) in [(Fate::Received, 2), (Fate::Lost, 0)] {
+            let (owed, count, now) = (Owed::default(), Count::default(), Instant::now());
+            owed.add(count.answer(1, now + PEACE));
+            owed.end(fate);
+            assert_eq!(owed.add(count.answer(2, now + PEACE)), Watch::Kept);
+            assert_eq!(count.get(), received, "{fate:?}");
+            owed.end(Fate::Received);
+            assert_eq!(count.get(), received, "it ends once");
+        }
+    }
+}

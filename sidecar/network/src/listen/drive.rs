@@ -65,7 +65,10 @@ async fn serve<S: Serve>(
         until_end(short, &mut rare, |_| connection.finish()).await.transpose()?
     };
     match outcome {
-        Some(Outcome::Odd(stream)) => Ok(Box::pin(hyper::h1(stream, pace, handler, gate.limits, &mut rare)).await?),
+        Some(Outcome::Odd(stream)) => {
+            gate.metrics.odd.inc();
+            Ok(Box::pin(hyper::h1(stream, pace, handler, gate.limits, &mut rare)).await?)
+        }
         Some(Outcome::Over) | None => Ok(()),
     }
 }

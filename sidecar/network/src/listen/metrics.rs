@@ -12,6 +12,7 @@ pub(super) struct Metrics {
     pub(super) turned_away: Counter,
     pub(super) handshakes_failed: Counter,
     pub(super) accepts_failed: Counter,
+    pub(super) odd: Counter,
     pub(super) panics: Counter,
 }
 
@@ -28,6 +29,11 @@ impl Metrics {
             all.handshakes_failed.clone(),
         );
         room.register("accepts_failed", "Failed accepts, file descriptors run out", all.accepts_failed.clone());
+        room.register(
+            "connections_odd",
+            "HTTP/1.1 connections on which a request came that does not go the short way",
+            all.odd.clone(),
+        );
         room.register("request_panics", "Requests that ended in a panic", all.panics.clone());
         all
     }

@@ -71,6 +71,7 @@ impl Serve for Seen {
             "/unread" => {}
             "/panic" => panic!("a handler panics"),
             "/echo" => return echo(request).await,
+            "/nothing" => return Response::builder().status(204).body(Body::Empty).unwrap(),
             "/close" => return Response::builder().header("connection", "close").body(Body::from("bye")).unwrap(),
             "/large" => return Response::new(Body::from(vec![7; 8 << 20])),
             _ => bytes = request.into_body().collect().await.map_or(0, |body| body.to_bytes().len()),

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use http::{HeaderValue, Response, header, response::Parts};
+use http::{HeaderValue, Response, StatusCode, header, response::Parts};
 use http_body::Body as _;
 use mesh_core::Body;
 use tokio::io::AsyncWrite;
@@ -42,35 +42,70 @@ pub(super) enum After {
     Closes,
 }
 
-/// Writes an answer whole. The answer itself may want the connection closed.
+/// How much of an answer went out at once.
+pub(super) enum Sent {
+    /// All of it, as nearly always.
+    Whole(After),
+    /// The socket takes no more for now.
+    Part(Box<Rest>),
+}
+
+/// What is left of an answer.
+pub(super) struct Rest {
+    unsent: VecDeque<Bytes>,
+    body: Body,
+    after: After,
+}
+
+/// Writes what the socket takes of an answer. The answer itself may want the connection closed.
 ///
 /// # Errors
 /// Those of the stream, and of a body that breaks off.
-pub(super) async fn write(stream: &mut Stream, answer: Response<Body>, after: After) -> io::Result<After> {
+pub(super) fn begin(
+    cx: &mut Context<'_>,
+    stream: &mut Stream,
+    answer: Response<Body>,
+    after: After,
+) -> io::Result<Sent> {
     let (mut head, mut body) = answer.into_parts();
-    let length = body.size_hint().exact();
+    let mut length = body.size_hint().exact();
     // The end of a body of unknown length is the end of the connection.
     let closes = after == After::Closes || length.is_none() || asks_to_close(&head);
     if closes {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    if head.status.is_informational() || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        // These have no body and say no length (RFC 9112 section 6.3).
+        (length, body) = (None, Body::Empty);
+    }
     let mut unsent = VecDeque::new();
-    let mut is_begun = false;
-    poll_fn(|cx| {
-        if !is_begun {
-            is_begun = true;
-            begin(cx, stream, &head, length, &mut body, &mut unsent)?;
-        }
+    first_write(cx, stream, &head, length, &mut body, &mut unsent)?;
+    let mut rest = Rest { unsent, body, after: if closes { After::Closes } else { After::Goes } };
+    match rest.poll(cx, stream)? {
+        Poll::Ready(()) => Ok(Sent::Whole(rest.after)),
+        Poll::Pending => Ok(Sent::Part(Box::new(rest))),
+    }
+}
+
+impl Rest {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of the stream, and of a body that breaks off.
+    pub(super) async fn write(mut self: Box<Self>, stream: &mut Stream) -> io::Result<After> {
+        poll_fn(|cx| self.poll(cx, stream)).await?;
+        Ok(self.after)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
         loop {
-            ready!(poll_write(cx, stream, &mut unsent))?;
-            match ready!(poll_piece(cx, &mut body))? {
-                Some(piece) => unsent.push_back(piece),
+            ready!(poll_write(cx, stream, &mut self.unsent))?;
+            match ready!(poll_piece(cx, &mut self.body))? {
+                Some(piece) => self.unsent.push_back(piece),
                 None => return Pin::new(&mut *stream).poll_flush(cx),
             }
         }
-    })
-    .await?;
-    Ok(if closes { After::Closes } else { After::Goes })
+    }
 }
 
 fn asks_to_close(head: &Parts) -> bool {
@@ -78,7 +113,7 @@ fn asks_to_close(head: &Parts) -> bool {
 }
 
 /// Writes the head with as much of the body as is there, if the socket takes it. What it did not take is left in `unsent`.
-fn begin(
+fn first_write(
     cx: &mut Context<'_>,
     stream: &mut Stream,
     head: &Parts,

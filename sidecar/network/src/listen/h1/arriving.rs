@@ -92,8 +92,7 @@ impl HttpBody for Arriving {
             match read {
                 Ok(read) => this.left -= read as u64,
                 Err(e) => {
-                    // Nothing can be answered on it any more.
-                    this.stream = None;
+                    this.give_back();
                     return Poll::Ready(Some(Err(e)));
                 }
             }

@@ -16,6 +16,18 @@ use memchr::{memchr_iter, memmem};
 /// Headers of a plain request; SDKs send about ten. A request with more is odd.
 const MOST_HEADERS: usize = 32;
 
+/// The names that every SDK sends (PTP section 4.1) and that `http` does not know: taken from here, they cost no allocation.
+static KNOWN: [HeaderName; 8] = [
+    HeaderName::from_static("x-ptp-version"),
+    HeaderName::from_static("x-ptp-tech-provider-code"),
+    HeaderName::from_static("x-ptp-token"),
+    HeaderName::from_static("x-ptp-trace-id"),
+    HeaderName::from_static("x-ptp-session-id"),
+    HeaderName::from_static("x-ptp-topic"),
+    HeaderName::from_static("x-ptp-source-node-id"),
+    HeaderName::from_static("x-ptp-target-node-id"),
+];
+
 /// A plain request, and how long its body is.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -58,7 +70,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Head, Odd> {
     *request.uri_mut() = Uri::from(PathAndQuery::from_maybe_shared(target).map_err(|_| Odd)?);
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     for line in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Odd)?;
+        let name = name(line.name)?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value)).map_err(|_| Odd)?;
         take(&mut headers, name, value)?;
     }
@@ -75,6 +87,11 @@ fn has_proper_lines(bytes: &[u8]) -> bool {
     let mut ends = 0;
     memchr_iter(b'\n', bytes).inspect(|_| ends += 1).all(|at| at > 0 && bytes.get(at - 1) == Some(&b'\r'))
         && memchr_iter(b'\r', bytes).count() == ends
+}
+
+fn name(text: &str) -> Result<HeaderName, Odd> {
+    let known = KNOWN.iter().find(|known| known.as_str().eq_ignore_ascii_case(text));
+    known.map_or_else(|| HeaderName::from_bytes(text.as_bytes()).map_err(|_| Odd), |known| Ok(known.clone()))
 }
 
 /// Takes a header in, unless it changes how requests and answers are told apart.

@@ -22,16 +22,20 @@ use std::{
     task::{Poll, ready},
 };
 
-use http::{Request, Response};
+use http::Request;
 use mesh_core::Body;
 use tokio::io::AsyncWriteExt as _;
 
 use self::{
-    answer::After,
+    answer::{After, Sent},
     arriving::{Arriving, Lender, Returned},
     reader::{Next, Plain, Reader},
 };
-use super::{Gate, Serve, handler::Handler, wire::Stream};
+use super::{
+    Connection, Gate, Serve,
+    handler::{Answering, Handler},
+    wire::Stream,
+};
 
 /// How it ended.
 pub(super) enum Outcome {
@@ -45,6 +49,7 @@ pub(super) enum Outcome {
 enum Holder {
     Connection(Stream),
     Body(Arc<Lender>),
+    Nobody,
 }
 
 /// Serves plain requests until the connection ends, or brings one that is not.
@@ -68,14 +73,15 @@ pub(super) async fn serve<S: Serve>(mut stream: Stream, handler: &Arc<Handler<S>
                 return Ok(Outcome::Over);
             }
         };
-        let answered = answered(handler, request, holder, &mut reader).await?;
-        let Some((answer, back)) = answered.and_then(|(answer, holder)| Some((answer, holder.back()?))) else {
+        let Some((back, sent)) = answered(handler.answer(request), holder, &mut reader, connection).await? else {
             return Ok(Outcome::Over);
         };
-        stream = back.stream;
-        // What nobody wanted of a body cannot be told from the next request.
-        let after = if back.is_read && !connection.is_finishing() { After::Goes } else { After::Closes };
-        if answer::write(&mut stream, answer, after).await? == After::Closes {
+        stream = back;
+        let after = match sent {
+            Sent::Whole(after) => after,
+            Sent::Part(rest) => rest.write(&mut stream).await?,
+        };
+        if after == After::Closes {
             stream.shutdown().await?;
             return Ok(Outcome::Over);
         }
@@ -83,11 +89,21 @@ pub(super) async fn serve<S: Serve>(mut stream: Stream, handler: &Arc<Handler<S>
 }
 
 impl Holder {
-    /// The stream as a served request leaves it; `None` where it broke within the body.
-    fn back(self) -> Option<Returned> {
-        match self {
+    /// The stream as a served request leaves it.
+    fn take(&mut self) -> Option<Returned> {
+        match std::mem::replace(self, Self::Nobody) {
             Self::Connection(stream) => Some(Returned { stream, is_read: true }),
             Self::Body(lender) => lender.take(),
+            Self::Nobody => None,
+        }
+    }
+
+    /// Takes the stream from a body that was read to its end.
+    fn take_back(&mut self) {
+        if let Self::Body(lender) = self
+            && let Some(stream) = lender.take_read()
+        {
+            *self = Self::Connection(stream);
         }
     }
 }
@@ -101,31 +117,31 @@ fn with_body(plain: Plain, stream: Stream) -> (Holder, Request<Body>) {
     (Holder::Body(lender), request.map(|()| Body::boxed(arriving)))
 }
 
-/// The answer to a request; `None` where its client has gone before. The client is watched as soon as its request is read.
-async fn answered<S: Serve>(
-    handler: &Arc<Handler<S>>,
-    request: Request<Body>,
+/// Waits for the answer and begins to write it; `None` where the client has gone before. It is watched as soon as its request
+/// is read.
+async fn answered(
+    mut answering: Answering,
     mut holder: Holder,
     reader: &mut Reader,
-) -> io::Result<Option<(Response<Body>, Holder)>> {
-    let mut serving = handler.answer(request);
-    let answer = poll_fn(|cx| -> Poll<io::Result<_>> {
-        if let Poll::Ready(answer) = serving.as_mut().poll(cx) {
-            return Poll::Ready(Ok(Some(answer)));
+    connection: &Connection,
+) -> io::Result<Option<(Stream, Sent)>> {
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answering.as_mut().poll(cx) {
+            // A body that somebody keeps, against the rules of this way, keeps the stream.
+            let Some(Returned { mut stream, is_read }) = holder.take() else { return Poll::Ready(Ok(None)) };
+            // What nobody wanted of a body cannot be told from the next request.
+            let after = if is_read && !connection.is_finishing() { After::Goes } else { After::Closes };
+            let sent = answer::begin(cx, &mut stream, answer, after);
+            return Poll::Ready(sent.map(|sent| Some((stream, sent))));
         }
-        if let Holder::Body(lender) = &holder
-            && let Some(stream) = lender.take_read()
-        {
-            holder = Holder::Connection(stream);
-        }
+        holder.take_back();
         match &mut holder {
             Holder::Connection(stream) => {
                 ready!(reader.poll_end(cx, stream))?;
                 Poll::Ready(Ok(None))
             }
-            Holder::Body(_) => Poll::Pending,
+            Holder::Body(_) | Holder::Nobody => Poll::Pending,
         }
     })
-    .await?;
-    Ok(answer.map(|answer| (answer, holder)))
+    .await
 }

@@ -60,13 +60,14 @@ fn post(headers: &str, body: &str) -> String {
     format!("POST /echo?a=b HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n{body}")
 }
 
-/// Requests after which the connection goes on, or must not.
-fn requests() -> Vec<String> {
+fn get(headers: &str) -> String {
+    format!("GET /echo HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n")
+}
+
+/// Requests that go the short way.
+fn plain() -> Vec<String> {
     let large = "x".repeat(100_000);
-    let header = "y".repeat(20_000);
-    let get = |rest: &str| format!("GET /echo HTTP/1.1\r\nhost: localhost\r\n{rest}\r\n");
     vec![
-        // Plain ones.
         get(""),
         get("accept: a\r\nACCEPT: b\r\nX_Ptp_Topic:\t t \r\n"),
         get("connection: Keep-Alive\r\ncontent-length: 0\r\n"),
@@ -77,6 +78,7 @@ fn requests() -> Vec<String> {
         post("content-length: 20000\r\n", &large[..20_000]),
         get("").repeat(3),
         post("content-length: 3\r\n", "abc").repeat(2) + &get(""),
+        "GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n".into(),
         "GET /close HTTP/1.1\r\nhost: localhost\r\n\r\n".into(),
         "GET /panic HTTP/1.1\r\nhost: localhost\r\n\r\n".into(),
         "GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n".into(),
@@ -84,7 +86,13 @@ fn requests() -> Vec<String> {
         "GET /seen HTTP/1.1\r\nhost: evil.example\r\n\r\n".into(),
         "GET /seen HTTP/1.1\r\nhost: localhost\r\norigin: http://evil.example\r\n\r\n".into(),
         "GET /seen HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: 1.2.3.4\r\n\r\n".into(),
-        // Odd ones.
+    ]
+}
+
+/// Requests that hyper serves. The second half could be cut in two ways by two readers, which is how requests are smuggled.
+fn odd() -> Vec<String> {
+    let header = "y".repeat(20_000);
+    vec![
         "PUT /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\nabc".into(),
         "HEAD /seen HTTP/1.1\r\nhost: localhost\r\n\r\n".into(),
         "GET http://localhost/echo HTTP/1.1\r\nhost: localhost\r\n\r\n".into(),
@@ -108,7 +116,6 @@ fn requests() -> Vec<String> {
         get("expect: 100-continue\r\n"),
         get("upgrade: websocket\r\nconnection: upgrade\r\n"),
         get("te: trailers\r\n"),
-        // Requests that two readers could cut in two ways.
         post("content-length: 3\r\ncontent-length: 3\r\n", "abc"),
         post("content-length: 3\r\ncontent-length: 4\r\n", "abcd"),
         post("content-length: 3, 3\r\n", "abc"),
@@ -137,21 +144,37 @@ fn requests() -> Vec<String> {
 #[tokio::test]
 async fn the_same_bytes_get_the_same_answer_either_way() {
     let both = Both::start();
-    for request in requests() {
+    for request in plain().into_iter().chain(odd()) {
         let with_end = request.clone() + BYE;
         let said = both.said(&[with_end.as_bytes()]).await;
-        // And where the same comes behind a plain request, or its head in two parts.
-        let second = format!("GET /echo HTTP/1.1\r\nhost: localhost\r\n\r\n{with_end}");
-        assert!(both.said(&[second.as_bytes()]).await.ends_with(&said[said.len().min(20)..]), "{request:?}");
+        // And behind a plain request, together with one, and in two parts.
+        both.said(&[get("").as_bytes(), with_end.as_bytes()]).await;
+        both.said(&[(get("") + &with_end).as_bytes()]).await;
         let (first, rest) = with_end.split_at(with_end.char_indices().nth(30).unwrap().0);
         assert_eq!(both.said(&[first.as_bytes(), rest.as_bytes()]).await, said, "{request:?}");
     }
 }
 
 #[tokio::test]
+async fn what_leaves_a_doubt_goes_to_hyper_and_what_does_not_goes_the_short_way() {
+    let node = Running::start(institution(A).parts(Vec::new()));
+    let by_hyper = || node.gate.metrics.odd.get();
+    for request in plain() {
+        let mut plain = Plain::to(node.address).await;
+        plain.write(&request).await;
+        plain.answer().await;
+        assert_eq!(by_hyper(), 0, "{request:?}");
+    }
+    for (n, request) in odd().into_iter().enumerate() {
+        conversation(&node, &[(request.clone() + BYE).as_bytes()]).await;
+        assert_eq!(by_hyper(), n as u64 + 1, "{request:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_breaks_off_anywhere_gets_the_same_end_either_way() {
     let both = Both::start();
-    let request = post("content-length: 3\r\nx-ptp-topic: t\r\n", "abc");
+    let request = post("content-length: 3\r\nx-ptp-topic: t\r\n", "abc").replace("/echo", "/seen");
     for cut in 0..request.len() {
         let mut ends = Vec::new();
         for node in [&both.short, &both.hyper] {
@@ -160,7 +183,8 @@ async fn a_request_that_breaks_off_anywhere_gets_the_same_end_either_way() {
             plain.tcp.shutdown().await.unwrap();
             let mut said = Vec::new();
             timeout(Duration::from_secs(10), plain.tcp.read_to_end(&mut said)).await.unwrap().unwrap();
-            ends.push(without_dates(&String::from_utf8_lossy(&said)));
+            // hyper does not say that it closes, where the client has.
+            ends.push(without_dates(&String::from_utf8_lossy(&said)).replace("connection: close\r\n", ""));
         }
         assert_eq!(ends[0], ends[1], "cut after {cut} bytes");
     }

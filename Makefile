@@ -41,7 +41,7 @@ image: ## Write image archives for this machine's processor to TARGET/images, wi
 	$(STATIC)/image localhost/pause:e2e $(IMAGES)/pause.tar $(STATIC)/pause
 	$(STATIC)/image localhost/bank:e2e $(IMAGES)/bank.tar $(STATIC)/bank
 
-bench: ## Figures as ratios against named peers of the same run; needs nginx (BENCH=pairs, forward or memory: one of them)
+bench: ## Figures as ratios against named peers of the same run, which it installs (BENCH=pairs: one part; BENCH_ROUNDS=5, BENCH_SECONDS=3)
 	$(CARGO) bench -p mesh --bench bench -- $(BENCH)
 
 clean-cluster: ## Take down what a killed test run left

@@ -4,8 +4,8 @@
 //! pays for all exchanges that should have happened meanwhile.
 
 use std::{
-    net::SocketAddr,
-    sync::{Arc, Barrier},
+    num::NonZeroU64,
+    sync::Barrier,
     thread,
     time::{Duration, Instant},
 };
@@ -13,26 +13,23 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::{
-    connection::Connection,
-    server::Server,
+    process::{self, Server},
     stats::{Round, percentile},
 };
 
-/// How long one round lasts, after [`WARM_UP`].
-const LENGTH: Duration = Duration::from_secs(3);
 /// Connections, pools and branch predictors settle within half a second.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// What each connection does over and over.
-pub(crate) struct Load {
-    /// How many connections.
+/// What one connection does over and over.
+pub(crate) trait Exchange {
+    /// One exchange; it is over when its last answer is whole.
+    fn once(&mut self) -> Result<()>;
+}
+
+/// A load: so many connections, each made by `open` on its own thread, told its number.
+pub(crate) struct Load<'l> {
     pub(crate) connections: usize,
-    /// The requests of one exchange of connection `n`, in order.
-    pub(crate) requests: fn(n: usize, size: usize) -> Vec<Vec<u8>>,
-    /// The payload's size.
-    pub(crate) size: usize,
-    /// The least length of the last answer: proof that the payload came back.
-    pub(crate) least_answer: usize,
+    pub(crate) open: &'l (dyn Fn(usize) -> Result<Box<dyn Exchange>> + Sync),
 }
 
 /// How exchanges follow one another.
@@ -40,96 +37,107 @@ pub(crate) struct Load {
 pub(crate) enum Pace {
     /// The next begins when the last has ended.
     Closed,
-    /// So many begin per second, over all connections.
+    /// So many begin per second, over all connections; a late one counts from its intended time.
     Open(f64),
+    /// So many are wanted per second; what finds its connection busy is given up, as a caller would that is refused.
+    Flood(f64),
 }
 
-impl Load {
-    /// One round against `server`.
-    pub(crate) fn round(&self, server: &Server, pace: Pace) -> Result<Round> {
-        let start = Arc::new(Barrier::new(self.connections + 1));
-        let workers: Vec<_> = (0..self.connections)
-            .map(|n| {
-                let (start, requests) = (Arc::clone(&start), (self.requests)(n, self.size));
-                let worker = Worker {
-                    address: server.address,
-                    requests,
-                    least: self.least_answer,
-                    interval: match pace {
-                        Pace::Closed => None,
-                        Pace::Open(rate) => Some(Duration::from_secs_f64(self.connections as f64 / rate)),
-                    },
-                    phase: n as f64 / self.connections as f64,
-                };
-                thread::spawn(move || worker.run(&start))
-            })
-            .collect();
-        start.wait();
-        let (begun, cpu) = (Instant::now(), server.cpu()?);
-        let mut latencies = Vec::new();
-        for worker in workers {
-            latencies.extend(worker.join().map_err(|_| anyhow!("a worker panicked"))??);
+/// What a connection's thread found.
+struct Done {
+    /// Of the exchanges that began within the round.
+    latencies: Vec<Duration>,
+    /// Warm-up included: CPU time is counted over both.
+    all: u32,
+}
+
+impl Load<'_> {
+    /// One round of `length`; CPU time is that of `servers`.
+    pub(crate) fn round(&self, servers: &[&Server], pace: Pace, length: Duration) -> Result<Round> {
+        let start = Barrier::new(self.connections + 1);
+        let (done, elapsed, cpu, client) = thread::scope(|scope| {
+            let workers: Vec<_> = (0..self.connections)
+                .map(|n| {
+                    scope.spawn({
+                        let start = &start;
+                        move || self.worker(n, pace, length, start)
+                    })
+                })
+                .collect();
+            start.wait();
+            let (begun, cpu, client) = (Instant::now(), cpu(servers)?, process::own_cpu()?);
+            let done: Vec<_> =
+                workers.into_iter().map(|w| w.join().map_err(|_| anyhow!("a worker panicked"))?).collect();
+            anyhow::Ok((done, begun.elapsed(), self::cpu(servers)? - cpu, process::own_cpu()? - client))
+        })?;
+        let (mut latencies, mut all) = (Vec::new(), 0);
+        for done in done {
+            let done = done?;
+            all += done.all;
+            latencies.extend(done.latencies);
         }
-        let (elapsed, cpu) = (begun.elapsed(), server.cpu()? - cpu);
         ensure!(!latencies.is_empty(), "no exchange was completed");
         latencies.sort_unstable();
-        #[allow(clippy::cast_possible_truncation, reason = "a round has far fewer than 2^32 exchanges")]
-        let all = latencies.len() as u32;
         Ok(Round {
-            // The warm-up's exchanges are counted by nobody; its time is small against a round's and the same for both.
-            rate: f64::from(all) / LENGTH.as_secs_f64(),
+            rate: latencies.len() as f64 / length.as_secs_f64(),
             p50: percentile(&latencies, 0.50),
             p99: percentile(&latencies, 0.99),
-            cpu: cpu.mul_f64(LENGTH.as_secs_f64() / elapsed.as_secs_f64()) / all,
+            p999: percentile(&latencies, 0.999),
+            cpu: cpu / all.max(1),
+            client: client.as_secs_f64() / elapsed.as_secs_f64() / process::cores(),
         })
     }
-}
 
-struct Worker {
-    address: SocketAddr,
-    requests: Vec<Vec<u8>>,
-    least: usize,
-    interval: Option<Duration>,
-    phase: f64,
-}
-
-impl Worker {
-    /// Runs the warm-up and the round; the latencies of the round's exchanges.
-    fn run(&self, start: &Barrier) -> Result<Vec<Duration>> {
-        let connection = Connection::open(self.address);
+    fn worker(&self, n: usize, pace: Pace, length: Duration, start: &Barrier) -> Result<Done> {
+        // The usual slack of 50 µs would be added to every latency of the open loop.
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+        let exchange = (self.open)(n);
         start.wait();
-        let mut connection = connection?;
+        let mut exchange = exchange?;
         let begun = Instant::now();
-        let (from, until) = (begun + WARM_UP, begun + WARM_UP + LENGTH);
-        let mut latencies = Vec::with_capacity(1 << 16);
-        let mut intended = begun + self.interval.unwrap_or_default().mul_f64(self.phase);
+        let (from, until) = (begun + WARM_UP, begun + WARM_UP + length);
+        let interval = match pace {
+            Pace::Closed => None,
+            Pace::Open(rate) | Pace::Flood(rate) => Some(Duration::from_secs_f64(self.connections as f64 / rate)),
+        };
+        let mut done = Done { latencies: Vec::with_capacity(1 << 16), all: 0 };
+        // Connections begin one after another, or all would send at the same moment.
+        let mut intended = begun + interval.unwrap_or_default().mul_f64(n as f64 / self.connections as f64);
         while intended < until {
-            if self.interval.is_some() {
+            if interval.is_some() {
                 wait_until(intended);
             }
-            self.exchange(&mut connection)?;
+            exchange.once().with_context(|| format!("connection {n}"))?;
+            done.all += 1;
             if intended >= from {
-                latencies.push(intended.elapsed());
+                done.latencies.push(intended.elapsed());
             }
-            intended = self.interval.map_or_else(Instant::now, |interval| intended + interval);
+            intended = interval.map_or_else(Instant::now, |interval| intended + interval);
+            if let (Pace::Flood(_), Some(interval)) = (pace, interval) {
+                let late = Instant::now().saturating_duration_since(intended);
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
+                let given_up = (late.as_secs_f64() / interval.as_secs_f64()).ceil() as u32;
+                intended += interval * given_up;
+            }
         }
-        Ok(latencies)
+        Ok(done)
     }
+}
 
-    fn exchange(&self, connection: &mut Connection) -> Result<()> {
-        let mut length = 0;
-        for request in &self.requests {
-            length = connection.exchange(request).context("exchange")?.len();
-        }
-        ensure!(length >= self.least, "the answer has {length} bytes, less than the payload");
-        Ok(())
-    }
+/// The CPU time that several servers have used together.
+fn cpu(servers: &[&Server]) -> Result<Duration> {
+    servers.iter().map(|server| server.cpu()).sum()
 }
 
 fn wait_until(time: Instant) {
     let left = time.saturating_duration_since(Instant::now());
     if !left.is_zero() {
-        #[allow(clippy::disallowed_methods, reason = "a load generator's own thread keeps its pace")]
-        thread::sleep(left);
+        pause(left);
     }
+}
+
+/// Waits, on a thread that has nothing else to do.
+pub(crate) fn pause(time: Duration) {
+    #[allow(clippy::disallowed_methods, reason = "a thread of the load generator")]
+    thread::sleep(time);
 }

@@ -1,35 +1,103 @@
-//! Medians, percentiles and the lines of the report.
+//! Rounds, their medians, and what two servers' rounds say about each other.
 
 use std::time::Duration;
 
+use crate::report::{Goal, Line, Report, Unit};
+
 /// What one round of a measure gave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Round {
     /// Exchanges per second.
     pub(crate) rate: f64,
-    /// The median latency.
     pub(crate) p50: Duration,
-    /// The 99th percentile.
     pub(crate) p99: Duration,
-    /// The server's CPU time per exchange.
+    pub(crate) p999: Duration,
+    /// The servers' CPU time per exchange.
     pub(crate) cpu: Duration,
+    /// The share of the machine that the load generator itself took, 0 to 1.
+    pub(crate) client: f64,
 }
 
-/// The median of each figure over all rounds.
-pub(crate) fn median(rounds: &[Round]) -> Round {
-    let pick = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    let time = |get: fn(&Round) -> Duration| {
-        Duration::from_secs_f64(pick(rounds.iter().map(|r| get(r).as_secs_f64()).collect()))
-    };
-    Round {
-        rate: pick(rounds.iter().map(|r| r.rate).collect()),
-        p50: time(|r| r.p50),
-        p99: time(|r| r.p99),
-        cpu: time(|r| r.cpu),
+/// A figure of a round.
+pub(crate) type Figure = fn(&Round) -> f64;
+
+/// The rate, in exchanges per second.
+pub(crate) const RATE: Figure = |r| r.rate;
+/// The median latency, in microseconds.
+pub(crate) const P50: Figure = |r| r.p50.as_secs_f64() * 1e6;
+/// The 99th percentile, in microseconds.
+pub(crate) const P99: Figure = |r| r.p99.as_secs_f64() * 1e6;
+/// The 99.9th percentile, in microseconds.
+pub(crate) const P999: Figure = |r| r.p999.as_secs_f64() * 1e6;
+/// The servers' CPU time per exchange, in microseconds.
+pub(crate) const CPU: Figure = |r| r.cpu.as_secs_f64() * 1e6;
+
+/// The rounds of ours and of one peer, taken in turn.
+#[derive(Default)]
+pub(crate) struct Rounds {
+    pub(crate) ours: Vec<Round>,
+    pub(crate) peer: Vec<Round>,
+}
+
+impl Rounds {
+    /// Takes `count` rounds of each; who goes first changes, so that neither always finds the machine warm.
+    pub(crate) fn take<E>(
+        count: usize,
+        mut ours: impl FnMut() -> Result<Round, E>,
+        mut peer: impl FnMut() -> Result<Round, E>,
+    ) -> Result<Self, E> {
+        let mut rounds = Self::default();
+        for n in 0..count {
+            if n % 2 == 0 {
+                rounds.ours.push(ours()?);
+                rounds.peer.push(peer()?);
+            } else {
+                rounds.peer.push(peer()?);
+                rounds.ours.push(ours()?);
+            }
+        }
+        Ok(rounds)
     }
+
+    /// Adds a line for one figure.
+    pub(crate) fn line(
+        &self,
+        report: &mut Report,
+        (measure, peer): (String, &'static str),
+        unit: Unit,
+        figure: Figure,
+        goal: Goal,
+    ) {
+        let ratios = self.ours.iter().zip(&self.peer).map(|(a, b)| figure(a) / figure(b));
+        let peer = Some((peer, middle(&self.peer, figure), median(ratios.collect())));
+        report.line(Line { measure, unit, ours: middle(&self.ours, figure), peer, goal });
+    }
+
+    /// Prints all that the rounds say; the table has only what there is a goal for.
+    pub(crate) fn show(&self, measure: &str, peer: &str) {
+        for (who, rounds) in [("ours", &self.ours), (peer, &self.peer)] {
+            println!(
+                "- {measure}, {who}: {:.0} /s, p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs, server CPU {:.1} µs, client {:.0} % of the machine",
+                middle(rounds, RATE),
+                middle(rounds, P50),
+                middle(rounds, P99),
+                middle(rounds, P999),
+                middle(rounds, CPU),
+                middle(rounds, |r| r.client * 100.0),
+            );
+        }
+    }
+}
+
+/// The median of a figure over all rounds.
+pub(crate) fn middle(rounds: &[Round], figure: Figure) -> f64 {
+    median(rounds.iter().map(figure).collect())
+}
+
+/// The median; of an even number of values the upper one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// The `share` (0 to 1) of sorted latencies lies at or below the answer.
@@ -37,34 +105,4 @@ pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index within the slice")]
     let index = ((sorted.len() as f64 - 1.0) * share).round() as usize;
     sorted.get(index).copied().unwrap_or_default()
-}
-
-/// Prints the head of a table that compares ours with `peer`.
-pub(crate) fn head(title: &str, peer: &str) {
-    println!("\n### {title}\n");
-    println!(
-        "| measure | ours /s | {peer} /s | rate ratio | p50 ours / {peer} | p99 ours / {peer} | CPU per exchange ours / {peer} |"
-    );
-    println!("|---|---:|---:|---:|---:|---:|---:|");
-}
-
-/// Prints one line of it.
-pub(crate) fn row(measure: &str, ours: &Round, peer: &Round) {
-    println!(
-        "| {measure} | {:.0} | {:.0} | {:.2} | {} / {} | {} / {} | {} / {} ({:.2}) |",
-        ours.rate,
-        peer.rate,
-        ours.rate / peer.rate,
-        micros(ours.p50),
-        micros(peer.p50),
-        micros(ours.p99),
-        micros(peer.p99),
-        micros(ours.cpu),
-        micros(peer.cpu),
-        ours.cpu.as_secs_f64() / peer.cpu.as_secs_f64(),
-    );
-}
-
-fn micros(time: Duration) -> String {
-    format!("{:.0} µs", time.as_secs_f64() * 1e6)
 }

@@ -1,0 +1,175 @@
+//! gRPC unary calls over one HTTP/2 connection without TLS, one at a time: the frames by hand on a blocking socket.
+//!
+//! Header fields go as literals that no table remembers, and those of answers are not read: what counts is that the
+//! stream ended and that its data hold what was asked for.
+
+use std::{
+    io::{BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{Expect, http::connect};
+use crate::load::Exchange;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const ACK: u8 = 1;
+
+/// As much as HTTP/2 allows, so that our own window never slows an answer down.
+const WINDOW: u32 = (1 << 31) - 1;
+
+/// The largest frame that every server takes (RFC 9113 section 6.5.2); requests here are smaller.
+const FRAME: usize = 1 << 14;
+
+/// A connection whose exchange is some calls, one after another.
+pub(crate) struct Grpc {
+    stream: BufReader<TcpStream>,
+    calls: Vec<Call>,
+    next: u32,
+    /// What the server lets us send on the connection.
+    credit: i64,
+    /// What we have taken since we last gave credit.
+    taken: u32,
+    answer: Vec<u8>,
+}
+
+/// A call: its header block and its message, both ready to be sent, and what the answer must be.
+struct Call {
+    block: Vec<u8>,
+    message: Vec<u8>,
+    expect: Expect,
+}
+
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+impl Grpc {
+    /// Connects; `calls` are path, protobuf message and expectation of each.
+    pub(crate) fn open(address: SocketAddr, session: &str, calls: &[(&str, Vec<u8>, Expect)]) -> Result<Self> {
+        let mut stream = connect(address)?;
+        let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        // SETTINGS_INITIAL_WINDOW_SIZE is number 4.
+        frame(&mut hello, SETTINGS, 0, 0, &[&[0, 4][..], &WINDOW.to_be_bytes()].concat());
+        frame(&mut hello, WINDOW_UPDATE, 0, 0, &(WINDOW - 65_535).to_be_bytes());
+        stream.write_all(&hello)?;
+        let calls = calls.iter().map(|(path, message, expect)| Call::new(address, path, session, message, *expect));
+        let (stream, calls) = (BufReader::with_capacity(64 * 1024, stream), calls.collect::<Result<_>>()?);
+        Ok(Self { stream, calls, next: 1, credit: 65_535, taken: 0, answer: Vec::new() })
+    }
+
+    fn call(&mut self, n: usize) -> Result<()> {
+        let id = self.next;
+        self.next += 2;
+        while self.credit < self.calls[n].message.len() as i64 {
+            let frame = self.read()?;
+            self.heed(&frame)?;
+        }
+        let (call, mut out) = (&self.calls[n], Vec::with_capacity(2048));
+        frame(&mut out, HEADERS, END_HEADERS, id, &call.block);
+        frame(&mut out, DATA, END_STREAM, id, &call.message);
+        self.credit -= call.message.len() as i64;
+        self.stream.get_mut().write_all(&out)?;
+        self.answer.clear();
+        loop {
+            let frame = self.read()?;
+            self.heed(&frame)?;
+            if frame.stream == id && matches!(frame.kind, DATA | HEADERS) {
+                if frame.kind == DATA {
+                    self.answer.extend_from_slice(&frame.payload);
+                }
+                if frame.flags & END_STREAM != 0 {
+                    return self.calls[n].expect.check(&self.answer);
+                }
+            }
+        }
+    }
+
+    /// What concerns the connection, whichever call is under way.
+    fn heed(&mut self, received: &Frame) -> Result<()> {
+        let mut out = Vec::new();
+        match received.kind {
+            SETTINGS if received.flags & ACK == 0 => frame(&mut out, SETTINGS, ACK, 0, &[]),
+            PING if received.flags & ACK == 0 => frame(&mut out, PING, ACK, 0, &received.payload),
+            WINDOW_UPDATE if received.stream == 0 => {
+                let by: [u8; 4] = received.payload.as_slice().try_into().context("a window update of another size")?;
+                self.credit += i64::from(u32::from_be_bytes(by));
+            }
+            DATA => {
+                self.taken += u32::try_from(received.payload.len())?;
+                if self.taken > WINDOW / 4 {
+                    frame(&mut out, WINDOW_UPDATE, 0, 0, &self.taken.to_be_bytes());
+                    self.taken = 0;
+                }
+            }
+            RST_STREAM | GOAWAY => bail!("the server broke off: frame {} {:?}", received.kind, received.payload),
+            _ => {}
+        }
+        if !out.is_empty() {
+            self.stream.get_mut().write_all(&out)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<Frame> {
+        let mut head = [0; 9];
+        self.stream.read_exact(&mut head)?;
+        let [a, b, c, kind, flags, s0, s1, s2, s3] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        self.stream.read_exact(&mut payload)?;
+        Ok(Frame { kind, flags, stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]), payload })
+    }
+}
+
+impl Exchange for Grpc {
+    fn once(&mut self) -> Result<()> {
+        (0..self.calls.len()).try_for_each(|n| self.call(n))
+    }
+}
+
+impl Call {
+    fn new(to: SocketAddr, path: &str, session: &str, message: &[u8], expect: Expect) -> Result<Self> {
+        // Indexed fields of the static table (RFC 7541 appendix A): `:method POST`, `:scheme http`.
+        let mut block = vec![0x83, 0x86];
+        for (name, value) in [
+            (":path", path),
+            (":authority", &to.to_string()),
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+            ("x-ptp-session-id", session),
+        ] {
+            block.push(0);
+            for text in [name, value] {
+                ensure!(text.len() < 127, "{text} is too long for a length of one byte");
+                block.push(u8::try_from(text.len())?);
+                block.extend_from_slice(text.as_bytes());
+            }
+        }
+        let mut framed = vec![0];
+        framed.extend_from_slice(&u32::try_from(message.len())?.to_be_bytes());
+        framed.extend_from_slice(message);
+        ensure!(framed.len() <= FRAME, "the message needs more than one frame");
+        Ok(Self { block, message: framed, expect })
+    }
+}
+
+fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    #[allow(clippy::cast_possible_truncation, reason = "at most FRAME")]
+    let length = (payload.len() as u32).to_be_bytes();
+    out.extend_from_slice(&length[1..]);
+    out.extend_from_slice(&[kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
+    out.extend_from_slice(payload);
+}

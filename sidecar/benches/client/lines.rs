@@ -1,0 +1,97 @@
+//! Just enough of the protocols of Redis and NATS to hand a value over and to see that it arrived.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::http::connect;
+
+/// A connection to Redis (RESP2).
+pub(crate) struct Redis {
+    stream: BufReader<TcpStream>,
+}
+
+impl Redis {
+    pub(crate) fn open(address: SocketAddr) -> Result<Self> {
+        Ok(Self { stream: BufReader::new(connect(address)?) })
+    }
+
+    /// A command as it goes over the wire.
+    pub(crate) fn command(words: &[&[u8]]) -> Vec<u8> {
+        let mut out = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            out.extend_from_slice(word);
+            out.extend_from_slice(b"\r\n");
+        }
+        out
+    }
+
+    pub(crate) fn send(&mut self, command: &[u8]) -> Result<()> {
+        Ok(self.stream.get_mut().write_all(command)?)
+    }
+
+    /// Reads one answer; its payload bytes, of an array the sum.
+    pub(crate) fn answer(&mut self) -> Result<usize> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        let rest = || line[1..].trim().parse::<usize>().with_context(|| format!("Redis said {line:?}"));
+        match line.as_bytes().first() {
+            Some(b':' | b'+') => Ok(0),
+            Some(b'$') => {
+                let mut value = vec![0; rest()? + 2];
+                self.stream.read_exact(&mut value)?;
+                Ok(value.len() - 2)
+            }
+            Some(b'*') => (0..rest()?).map(|_| self.answer()).sum(),
+            _ => bail!("Redis said {line:?}"),
+        }
+    }
+}
+
+/// A connection to NATS that publishes to a JetStream subject and reads the acknowledgements.
+pub(crate) struct Nats {
+    stream: BufReader<TcpStream>,
+    inbox: String,
+}
+
+impl Nats {
+    /// Connects; answers come to an inbox of its own.
+    pub(crate) fn open(address: SocketAddr, n: usize) -> Result<Self> {
+        let mut nats = Self { stream: BufReader::new(connect(address)?), inbox: format!("_INBOX.bench{n}") };
+        let mut info = String::new();
+        nats.stream.read_line(&mut info)?;
+        ensure!(info.starts_with("INFO "), "NATS said {info:?}");
+        let hello = format!("CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\nSUB {} 1\r\n", nats.inbox);
+        nats.stream.get_mut().write_all(hello.as_bytes())?;
+        Ok(nats)
+    }
+
+    /// A publication of `payload` that asks for an acknowledgement.
+    pub(crate) fn publication(&self, subject: &str, payload: &[u8]) -> Vec<u8> {
+        let head = format!("PUB {subject} {} {}\r\n", self.inbox, payload.len());
+        [head.as_bytes(), payload, b"\r\n"].concat()
+    }
+
+    /// Sends it and reads the answer.
+    pub(crate) fn exchange(&mut self, publication: &[u8]) -> Result<Vec<u8>> {
+        self.stream.get_mut().write_all(publication)?;
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line)?;
+            if line.starts_with("PING") {
+                self.stream.get_mut().write_all(b"PONG\r\n")?;
+                continue;
+            }
+            ensure!(line.starts_with("MSG "), "NATS said {line:?}");
+            let size: usize = line.split_whitespace().last().context("no size")?.parse()?;
+            let mut answer = vec![0; size + 2];
+            self.stream.read_exact(&mut answer)?;
+            answer.truncate(size);
+            return Ok(answer);
+        }
+    }
+}

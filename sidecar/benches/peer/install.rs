@@ -1,0 +1,57 @@
+//! Brings a peer that is not there yet: by package name, from the machine's own package sources.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// The NATS server that the goal names; Debian's does not know `sync_interval: always`.
+const NATS: &str = "github.com/nats-io/nats-server/v2@v2.15.2";
+
+/// A program of a Debian package.
+pub(super) fn packaged(program: &str, package: &str) -> Result<PathBuf> {
+    if let Some(found) = find(program) {
+        return Ok(found);
+    }
+    ensure!(find("apt-get").is_some(), "{program} is not here, and no apt-get to install {package} with");
+    ensure!(rustix::process::geteuid().is_root(), "{program} is not here; install {package}, or run as root");
+    println!("installing {package} (10 seconds, once)");
+    run(Command::new("apt-get").args(["update", "-qq"]))?;
+    // Runlevel 1: the package's service is not to be started; the bench starts its own.
+    run(Command::new("apt-get")
+        .args(["install", "-qq", "-y", "--no-install-recommends", package])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("RUNLEVEL", "1"))?;
+    find(program).with_context(|| format!("{package} is installed and {program} is not here"))
+}
+
+/// The NATS server, built from its Go module into the cache.
+pub(super) fn nats_server() -> Result<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache"))).context("no HOME")?;
+    let (_, version) = NATS.rsplit_once('@').context("no version")?;
+    let folder = cache.join("interconn").join(format!("nats-server-{version}"));
+    let program = folder.join("nats-server");
+    if !program.exists() {
+        ensure!(find("go").is_some(), "nats-server {version} is built from its Go module, and there is no go");
+        println!("building nats-server {version} into {} (20 seconds, once)", folder.display());
+        run(Command::new("go").args(["install", NATS]).env("GOBIN", &folder))?;
+    }
+    Ok(program)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status().context(format!("{command:?}"))?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(())
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // Debian keeps servers where the path of an ordinary user does not lead.
+    let folders = env::split_paths(&path).chain([Path::new("/usr/sbin").to_path_buf()]);
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}

@@ -1,0 +1,41 @@
+//! What ours is compared with: servers of our own that do the least, and programs that people know.
+
+mod echo;
+mod floor;
+mod grouped;
+mod install;
+mod link;
+mod nats;
+mod nginx;
+mod origin;
+mod pair;
+mod redis;
+mod relay;
+mod sink;
+
+use anyhow::Result;
+
+pub(crate) use self::{
+    nats::{SUBJECT, nats},
+    nginx::Nginx,
+    origin::SIZE as ORIGIN_SIZE,
+    pair::{NAME, pair},
+    redis::redis,
+    sink::BUFFER as SINK_BUFFER,
+};
+use crate::process::guard;
+
+/// If the words name one of our own servers: runs it until it is killed.
+pub(crate) fn serve(words: &[&str]) -> Option<Result<()>> {
+    Some(match words {
+        ["guard", command @ ..] => guard(command),
+        ["floor", port] => floor::serve(port),
+        ["origin", port] => origin::serve(port),
+        ["echo", port] => echo::serve(port),
+        ["grouped", port, file] => grouped::serve(port, file),
+        ["link", port, to] => link::serve(port, to),
+        ["sink", port] => sink::serve(port),
+        ["relay", port, side, to, folder] => relay::serve(port, side, to, folder),
+        _ => return None,
+    })
+}

@@ -1,0 +1,39 @@
+//! NATS with JetStream on file, synced at every message.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+
+use super::install::nats_server;
+use crate::{
+    client::Nats,
+    process::{Probe, Server, free_port},
+    work::folder,
+};
+
+/// The subject of the stream.
+pub(crate) const SUBJECT: &str = "bench.push";
+
+/// Starts a NATS server with one stream that keeps the last of what it is sent.
+pub(crate) fn nats() -> Result<Server> {
+    let (program, home, port) = (nats_server()?, folder("nats")?, free_port()?);
+    let config = home.join("nats.conf");
+    let store = home.display();
+    fs::write(
+        &config,
+        format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{store}\", sync_interval: always }}\n"),
+    )?;
+    let set = |command: &mut std::process::Command| {
+        // What it logs goes to its folder.
+        command.arg("-c").arg(&config).arg("-l").arg(home.join("log"));
+    };
+    let server = Server::start(&program, set, port, Probe::Accepts)?;
+    let stream = format!(
+        r#"{{"name":"bench","subjects":["{SUBJECT}"],"storage":"file","retention":"limits","discard":"old","max_bytes":1073741824,"num_replicas":1}}"#
+    );
+    let mut client = Nats::open(server.address, 999)?;
+    let made = client.publication("$JS.API.STREAM.CREATE.bench", stream.as_bytes());
+    let answer = String::from_utf8_lossy(&client.exchange(&made)?).into_owned();
+    ensure!(!answer.contains("\"error\""), "the stream was not made: {answer}");
+    Ok(server)
+}

@@ -66,7 +66,7 @@ impl Server {
                 .env("PLUGIN_PROXY_TRANSPORT_Y", format!("127.0.0.1:{data}"))
                 .env("MESH_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
                 .env("MESH_DRAIN_DELAY", "0s")
-                .env("MESH_LOG", "warn");
+                .env("MESH_LOG", "error");
             if file.is_some() {
                 command.arg("--config").arg(&config);
             }

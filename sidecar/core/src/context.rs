@@ -48,6 +48,8 @@ pub struct CallContext {
     pub subset: Option<String>,
     /// `x-ptp-message-id`: lets our kind retry a push without doubling it.
     pub message_id: Option<String>,
+    /// `x-ptp-lease`: the name under which our kind settles what it pops.
+    pub lease: Option<String>,
     /// The values of `mesh-mdc`, in order: the instances that passed the call on (PTP section 11.5).
     pub mdc: Vec<String>,
 }
@@ -125,6 +127,7 @@ impl CallContext {
             Slot::Urn => self.urn = Some(value.to_owned()),
             Slot::Subset => self.subset = Some(value.to_owned()),
             Slot::MessageId => self.message_id = Some(value.to_owned()),
+            Slot::Lease => self.lease = Some(value.to_owned()),
         }
         Ok(())
     }
@@ -148,6 +151,7 @@ enum Slot {
     Urn,
     Subset,
     MessageId,
+    Lease,
 }
 
 impl Slot {
@@ -168,6 +172,7 @@ impl Slot {
             "urn" => Self::Urn,
             "subset" => Self::Subset,
             "message-id" => Self::MessageId,
+            "lease" => Self::Lease,
             _ => return None,
         })
     }
@@ -175,7 +180,7 @@ impl Slot {
 
 /// Which family filled a slot; the better one may overwrite it.
 #[derive(Default)]
-struct Seen([Option<Family>; 15]);
+struct Seen([Option<Family>; 16]);
 
 impl Seen {
     fn is_better(&mut self, slot: Slot, family: Family) -> bool {

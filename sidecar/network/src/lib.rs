@@ -24,5 +24,5 @@ mod tls;
 
 pub use error::{RouteError, Sent};
 pub use loop_guard::{Circulation, LoopGuard, MDC};
-pub use partners::{Partners, Settings};
+pub use partners::{Kind, Partners, Place, Settings, Slip, Went};
 pub use tls::NameCheck;

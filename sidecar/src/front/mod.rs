@@ -79,6 +79,7 @@ impl Front {
         match room {
             Room::Stats => answers::stats(request.method()),
             Room::Channel(op) => self.channels.http(op, request, context, caller).await,
+            Room::Lease => self.channels.lease(request, caller).await,
             Room::ChannelGrpc => self.channels.grpc(request, context, caller).await,
             Room::Control(call) => self.control(call, request, &caller).await,
             Room::Register => self.registry.register(request, &caller, connection.peer.ip()).await,

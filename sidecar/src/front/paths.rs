@@ -10,6 +10,8 @@ pub(crate) enum Room {
     Stats,
     /// A channel operation over HTTP.
     Channel(Op),
+    /// What another node of our kind does with what it popped here.
+    Lease,
     /// A channel operation over gRPC.
     ChannelGrpc,
     /// Who this node is, or who a partner is.
@@ -39,6 +41,7 @@ pub(crate) fn room_of(path: &str) -> Room {
         "/v1/interconn/net/refresh" => Room::Control(Control::NetRefresh),
         "/v1/interconn/registry/register" => Room::Register,
         "/mesh/invoke" => Room::Mpi,
+        "/v1/interconn/chan/lease" => Room::Lease,
         _ if path.starts_with("/org.ppc.ptp.") => Room::ChannelGrpc,
         _ => Op::of_path(path).map_or_else(|| others(path), Room::Channel),
     }
@@ -58,6 +61,7 @@ mod tests {
             ("/stats", Room::Stats),
             ("/v1/interconn/chan/push", Room::Channel(Op::Push)),
             ("/v1/interconn/chan/transport", Room::Channel(Op::Transport)),
+            ("/v1/interconn/chan/lease", Room::Lease),
             ("/v1/interconn/chan/browse", Room::Unknown),
             ("/v1/interconn/node/refresh", Room::Control(Control::NodeRefresh)),
             ("/v1/interconn/net/refresh", Room::Control(Control::NetRefresh)),

@@ -63,6 +63,12 @@ pub enum TransportError {
         /// What the certificate says.
         partner: String,
     },
+    /// A lease that the caller does not hold.
+    #[error("there is no such lease of this caller: it was settled, or its message went back after 15 s of silence")]
+    NoSuchLease,
+    /// A node that does not settle what it pops.
+    #[error("too many messages are leased to this node, or it named two of them the same: settle them first")]
+    TooManyLeases,
     /// A request that cannot be understood.
     #[error("{0}")]
     Malformed(String),
@@ -122,13 +128,13 @@ impl ProtocolError for TransportError {
     fn code(&self) -> Code {
         match self {
             Self::Released { .. } => Code::SESSION_RELEASED,
-            Self::Full { .. } | Self::TooManySessions { .. } => Code::BUFFER_FULL,
+            Self::Full { .. } | Self::TooManySessions { .. } | Self::TooManyLeases => Code::BUFFER_FULL,
             Self::TooLarge { .. } | Self::BodyTooLarge { .. } => Code::TOO_LARGE,
             Self::NoSession | Self::NotOpen { .. } => Code::NOT_PERMITTED,
             Self::Stranger | Self::ForeignSource { .. } | Self::PeerRefused { .. } => Code::UNAUTHORISED,
             Self::Malformed(_) => Code::BAD_REQUEST,
             Self::Inner { .. } | Self::PeerAnswer { .. } => Code::SERIALISATION,
-            Self::NoSuchUri { .. } => Code::NOT_FOUND,
+            Self::NoSuchUri { .. } | Self::NoSuchLease => Code::NOT_FOUND,
             Self::Codec { .. } => Code::CODEC,
             Self::PeerStatus { .. } | Self::PeerCode { .. } => Code::UNKNOWN,
         }

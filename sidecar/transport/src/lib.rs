@@ -12,4 +12,4 @@ mod sync;
 pub use channels::{Channels, Delivery, Key, Lease, Levels};
 pub use error::TransportError;
 pub use front::{Front, Op, Peers};
-pub use queue::{Draft, Metadata, Origin, Reader};
+pub use queue::{Draft, MessageId, Metadata, NoMessageId, Numbered, Origin, Reader};

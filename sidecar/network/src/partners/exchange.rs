@@ -10,8 +10,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     Progress,
     held::{Held, Hold},
+    lane::Lane,
     member::{Freshness, Member, Ticket},
     pool::Pool,
+    slip::{Kind, Slip},
 };
 use crate::{RouteError, Sent};
 
@@ -43,14 +45,17 @@ impl Member {
         self: &Arc<Self>,
         pool: &Arc<Pool>,
         mut request: Request<Body>,
+        slip: &Slip,
         progress: &Progress,
     ) -> Result<Answer, Undone> {
         let mut stale = 0;
+        let lane = Lane::of(request.body());
         loop {
-            let (ticket, freshness) = match self.checkout(pool).await {
+            let (ticket, freshness) = match self.checkout(lane, pool).await {
                 Ok(found) => found,
                 Err(error) => return Err(Undone { error, request: Some(request) }),
             };
+            slip.leaves(self.place(), ticket.kind(), request.headers_mut());
             let again = Again::of(&request);
             progress.leaves();
             let mut undone = match self.send(ticket, request).await {
@@ -59,6 +64,7 @@ impl Member {
             };
             if undone.request.is_some() {
                 progress.came_back();
+                slip.came_back();
             }
             match undone.request.take() {
                 Some(back) if freshness == Freshness::Used && stale < MOST_STALE => {
@@ -75,7 +81,7 @@ impl Member {
         request: Request<Body>,
     ) -> Result<Answer, TrySendError<Request<Body>>> {
         match ticket {
-            Ticket::H2(mut sender, counted) => {
+            Ticket::H2(mut sender, counted, _) => {
                 let response = sender.try_send_request(self.addressed_h2(request)).await?;
                 self.answered();
                 Ok(Answer { response, hold: Hold::Place { _counted: counted } })
@@ -129,6 +135,17 @@ impl Member {
     }
 }
 
+impl Ticket {
+    /// What answers on this connection.
+    fn kind(&self) -> Kind {
+        match self {
+            Self::H2(_, _, kind) => *kind,
+            // Our kind agrees on HTTP/2.
+            Self::H1(_) => Kind::Other,
+        }
+    }
+}
+
 /// What is needed to send a request a second time, where its body can be.
 struct Again {
     method: http::Method,
@@ -168,7 +185,7 @@ fn was_not_processed(error: &hyper::Error) -> bool {
 }
 
 /// In TLS 1.3 a partner that does not like our certificate says so only after the handshake.
-fn alert_in(error: &hyper::Error) -> Option<String> {
+pub(super) fn alert_in(error: &hyper::Error) -> Option<String> {
     sources(error).find_map(|e| {
         let io = e.downcast_ref::<std::io::Error>()?;
         match io.get_ref()?.downcast_ref::<rustls::Error>()? {

@@ -9,15 +9,21 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 /// The longest rest: the interval of health checks (PTP section 11.4).
 const LONGEST_REST: Duration = Duration::from_secs(12);
 
+/// A dial that fails after this long costs every call that makes it; one that fails sooner costs nothing.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// What is known of one address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Health {
     failures: u32,
     rests_until: Option<Instant>,
+    fails_slowly: bool,
 }
 
 impl Health {
-    pub(super) fn failed(&mut self, now: Instant) {
+    /// A dial failed after `took`.
+    pub(super) fn failed(&mut self, now: Instant, took: Duration) {
+        self.fails_slowly = took >= SLOW;
         let rest = FIRST_REST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(LONGEST_REST);
         self.failures = self.failures.saturating_add(1);
         self.rests_until = Some(now + rest);
@@ -30,6 +36,11 @@ impl Health {
     /// Whether the last try failed.
     pub(super) fn is_failing(&self) -> bool {
         self.rests_until.is_some()
+    }
+
+    /// Whether calls fail at once instead of dialling: the last dial swallowed their time, and the address rests.
+    pub(super) fn refuses(&self, now: Instant) -> bool {
+        self.fails_slowly && self.rests_until.is_some_and(|until| until > now)
     }
 
     /// Whether it failed and has rested.
@@ -54,9 +65,9 @@ mod tests {
         let now = Instant::now();
         let mut all = [Health::default(); 3];
         assert_eq!(order(&all), [0, 1, 2]);
-        all[0].failed(now);
+        all[0].failed(now, Duration::ZERO);
         assert_eq!(order(&all), [1, 2, 0]);
-        all[1].failed(now);
+        all[1].failed(now, Duration::ZERO);
         assert_eq!(order(&all), [2, 0, 1]);
         all[0].answered();
         assert_eq!(order(&all), [0, 2, 1]);
@@ -68,7 +79,7 @@ mod tests {
         let mut health = Health::default();
         let mut rests = Vec::new();
         for _ in 0..40 {
-            health.failed(now);
+            health.failed(now, Duration::ZERO);
             rests.push(health.rests_until.unwrap() - now);
         }
         let seconds: Vec<u64> = rests.iter().map(Duration::as_secs).collect();
@@ -76,5 +87,19 @@ mod tests {
         assert_eq!(seconds[39], 12);
         assert!(!health.is_due(now + Duration::from_secs(11)));
         assert!(health.is_due(now + Duration::from_secs(12)));
+    }
+
+    #[test]
+    fn an_address_that_swallows_time_is_not_dialled_by_calls_while_it_rests() {
+        let now = Instant::now();
+        let table = [(Duration::from_millis(10), false), (Duration::from_millis(2500), true)];
+        for (took, refuses) in table {
+            let mut health = Health::default();
+            health.failed(now, took);
+            assert_eq!(health.refuses(now), refuses, "{took:?}");
+            assert!(!health.refuses(now + FIRST_REST), "it has rested");
+            health.answered();
+            assert!(!health.refuses(now));
+        }
     }
 }

@@ -11,7 +11,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::member::{Counted, Member, Single};
+use super::{
+    lane::Counted,
+    member::{Member, Single},
+};
 
 /// What a call occupies.
 pub(super) enum Hold {

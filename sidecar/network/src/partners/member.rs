@@ -10,14 +10,23 @@ use std::{
 };
 
 use crds::PeerAddress;
+use http::{Request, Uri, uri};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh_core::Body;
 use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::{health::Health, pool::Pool};
+use super::{
+    exchange::alert_in,
+    health::Health,
+    lane::{Connections, Counted, Lane, Shared},
+    pool::Pool,
+    pulse::{Felt, Pulse, Watched},
+    slip::{Kind, Place},
+};
 use crate::{
     RouteError,
     dial::{Address, Failure, Link},
@@ -34,31 +43,40 @@ const IDLE: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_millis(50);
 /// Idle HTTP/1.1 connections to one address.
 const MOST_IDLE: usize = 64;
-/// Calls on one HTTP/2 connection, if the partner permits more; then a second connection is opened.
-const MOST_STREAMS: usize = 1000;
+/// What `/stats` gets on a new connection, which says what answers there: two round trips of the slowest link.
+const STATS: Duration = Duration::from_secs(5);
+/// Whoever keeps silent about its kind is taken for another kind, and asked again this soon, on another connection.
+const SILENT_AGE: Duration = Duration::from_secs(30);
 /// HTTP/2 pings after this silence while a call waits: a third of the 60 s after which middle boxes cut.
 const PING: Duration = Duration::from_secs(20);
 
 /// One address.
 pub(super) struct Member {
+    place: Place,
     label: String,
     address: Result<Address, RouteError>,
     server_name: String,
     health: Mutex<Health>,
-    shared: Mutex<Vec<Shared>>,
+    /// The last dial, if it failed.
+    failed: Mutex<Option<Failed>>,
+    small: Way,
+    large: Way,
     idle: Mutex<Vec<Single>>,
-    /// One dial at a time while a connection may be shared.
-    dialling: tokio::sync::Mutex<()>,
     speaks_h1: AtomicBool,
 }
 
-/// An HTTP/2 connection: many calls at once.
-struct Shared {
-    sender: http2::SendRequest<Body>,
-    /// How many calls the partner permits; it may say so at any time.
-    room: Arc<AtomicUsize>,
-    calls: Arc<AtomicUsize>,
-    ends: Instant,
+/// The connections of one lane.
+#[derive(Default)]
+struct Way {
+    shared: Connections,
+    /// One dial at a time while a connection may be shared.
+    dialling: tokio::sync::Mutex<()>,
+}
+
+/// A dial that failed.
+struct Failed {
+    at: Instant,
+    error: RouteError,
 }
 
 /// An HTTP/1.1 connection: one call at a time.
@@ -70,23 +88,22 @@ pub(super) struct Single {
 
 /// The right to send one request on a connection.
 pub(super) enum Ticket {
-    H2(http2::SendRequest<Body>, Counted),
+    H2(http2::SendRequest<Body>, Counted, Kind),
     H1(Single),
 }
-
-/// Counts one call on a shared connection for as long as it lives.
-pub(super) struct Counted(Arc<AtomicUsize>);
 
 impl Member {
     pub(super) fn new(given: &PeerAddress) -> Self {
         Self {
+            place: Place::new(&given.address),
             label: given.address.clone(),
             address: Address::parse(&given.address),
             server_name: given.server_name.clone(),
             health: Mutex::default(),
-            shared: Mutex::default(),
+            failed: Mutex::default(),
+            small: Way::default(),
+            large: Way::default(),
             idle: Mutex::default(),
-            dialling: tokio::sync::Mutex::new(()),
             speaks_h1: AtomicBool::new(false),
         }
     }
@@ -94,6 +111,11 @@ impl Member {
     /// The address as the route has it.
     pub(super) fn label(&self) -> &str {
         &self.label
+    }
+
+    /// The address as callers remember it.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// What is asked for: `:authority` and `Host`.
@@ -115,28 +137,53 @@ impl Member {
 
     /// Drops all connections that no call uses.
     pub(super) fn forget(&self) {
-        self.shared.lock().clear();
+        self.small.shared.forget();
+        self.large.shared.forget();
         self.idle.lock().clear();
     }
 
     /// A connection with room for one more call; says whether it is a new one.
-    pub(super) async fn checkout(&self, pool: &Arc<Pool>) -> Result<(Ticket, Freshness), RouteError> {
-        if let Some(ticket) = self.ready().await {
+    pub(super) async fn checkout(&self, lane: Lane, pool: &Arc<Pool>) -> Result<(Ticket, Freshness), RouteError> {
+        if let Some(ticket) = self.ready(lane).await {
             return Ok((ticket, Freshness::Used));
         }
-        // Whoever waits for somebody else's dial finds its connection here; over HTTP/1.1 everybody needs one of his own.
-        let turn = if self.speaks_h1.load(Ordering::Relaxed) { None } else { Some(self.dialling.lock().await) };
-        if turn.is_some()
-            && let Some(ticket) = self.ready().await
-        {
-            return Ok((ticket, Freshness::Used));
+        if let Some(error) = self.rests() {
+            return Err(error);
         }
-        Ok((self.dial(pool).await?, Freshness::New))
+        // Whoever waits for somebody else's dial finds its connection here, or shares its failure: calls to an address that
+        // swallows everything must not wait for one another. Over HTTP/1.1 everybody needs a connection of his own.
+        let asked = Instant::now();
+        let speaks_h1 = self.speaks_h1.load(Ordering::Relaxed);
+        let turn = if speaks_h1 { None } else { Some(self.way(lane).dialling.lock().await) };
+        if turn.is_some() {
+            if let Some(ticket) = self.ready(lane).await {
+                return Ok((ticket, Freshness::Used));
+            }
+            if let Some(failed) = self.failed.lock().as_ref().filter(|failed| failed.at > asked) {
+                return Err(failed.error.clone());
+            }
+        }
+        Ok((self.dial(lane, pool).await?, Freshness::New))
+    }
+
+    /// Why the address is not even dialled: it let the last dial wait, and rests.
+    fn rests(&self) -> Option<RouteError> {
+        if !self.health().refuses(Instant::now()) {
+            return None;
+        }
+        self.failed.lock().as_ref().map(|failed| failed.error.clone())
+    }
+
+    fn way(&self, lane: Lane) -> &Way {
+        match lane {
+            Lane::Small => &self.small,
+            Lane::Large => &self.large,
+        }
     }
 
     /// Dials on the side and keeps the connection.
     pub(super) async fn probe(&self, pool: &Arc<Pool>) {
-        if let Ok(Ticket::H1(single)) = self.dial(pool).await {
+        if let Ok(Ticket::H1(single)) = self.dial(Lane::Small, pool).await {
             self.give_back(single);
         }
     }
@@ -150,9 +197,9 @@ impl Member {
         }
     }
 
-    async fn ready(&self) -> Option<Ticket> {
+    async fn ready(&self, lane: Lane) -> Option<Ticket> {
         let now = Instant::now();
-        if let Some(ticket) = self.shared_ticket(now) {
+        if let Some(ticket) = self.way(lane).shared.ticket(lane, now) {
             return Some(ticket);
         }
         loop {
@@ -164,23 +211,18 @@ impl Member {
         }
     }
 
-    fn shared_ticket(&self, now: Instant) -> Option<Ticket> {
-        let mut shared = self.shared.lock();
-        shared.retain(|one| !one.sender.is_closed() && one.ends > now);
-        shared.iter().find_map(Shared::ticket)
-    }
-
-    async fn dial(&self, pool: &Arc<Pool>) -> Result<Ticket, RouteError> {
+    async fn dial(&self, lane: Lane, pool: &Arc<Pool>) -> Result<Ticket, RouteError> {
         let address = self.address.as_ref().map_err(Clone::clone)?;
         if let Some(proxy) = pool.proxy() {
             let rule = "it is a proxy, and this version does not dial through one: take it out of the route";
             return Err(RouteError::BadAddress { address: proxy.to_owned(), rule });
         }
         pool.metrics.dials.inc();
+        let began = Instant::now();
         // In a box: a handshake is larger than the call that waits for it.
         let dialling = Box::pin(pool.dialler.dial(address, &self.server_name, pool.given, &pool.tls, &pool.trust));
         let opened = match dialling.await {
-            Ok(link) => self.open(link, pool).await,
+            Ok(link) => self.open(link, lane, pool).await,
             Err(failure) => Err(failure),
         };
         match opened {
@@ -190,37 +232,54 @@ impl Member {
             }
             Err(failure) => {
                 pool.metrics.dials_failed.inc();
-                self.health.lock().failed(Instant::now());
-                Err(self.error(failure, pool))
+                let (error, at) = (self.error(failure, pool), Instant::now());
+                *self.failed.lock() = Some(Failed { at, error: error.clone() });
+                self.health.lock().failed(at, at - began);
+                Err(error)
             }
         }
     }
 
-    async fn open(&self, link: Link, pool: &Arc<Pool>) -> Result<Ticket, Failure> {
+    async fn open(&self, link: Link, lane: Lane, pool: &Arc<Pool>) -> Result<Ticket, Failure> {
         let ends = Instant::now() + AGE.mul_f64(rand::rng().random_range(0.9..1.1));
-        let io = TokioIo::new(link.stream);
-        let broken = |e: hyper::Error| Failure::Unreachable(format!("no HTTP there: {e}"));
-        if link.agreed == Agreed::H2 {
-            let (sender, mut connection) = h2_builder().handshake(io).await.map_err(broken)?;
-            let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
-            let shown = Arc::clone(&room);
-            run(
-                pool,
-                std::future::poll_fn(move |cx| {
-                    let done = Pin::new(&mut connection).poll(cx);
-                    shown.store(connection.current_max_send_streams(), Ordering::Relaxed);
-                    done
-                }),
-            );
-            let one = Shared { sender, room, calls: Arc::default(), ends };
-            let ticket = one.always();
-            self.shared.lock().push(one);
-            return Ok(ticket);
+        // Ended by itself, or with its pool.
+        let (pulse, dead) = (Pulse::default(), pool.close.child_token());
+        let io = TokioIo::new(Felt::new(link.stream, &pulse, &dead));
+        self.speaks_h1.store(link.agreed == Agreed::H1, Ordering::Relaxed);
+        if link.agreed == Agreed::H1 {
+            let (sender, connection) = http1::handshake(io).await.map_err(|e| no_http(&e))?;
+            run(pool, connection.with_upgrades(), dead);
+            return Ok(Ticket::H1(Single { sender, ends, since: Instant::now() }));
         }
-        self.speaks_h1.store(true, Ordering::Relaxed);
-        let (sender, connection) = http1::handshake(io).await.map_err(broken)?;
-        run(pool, connection.with_upgrades());
-        Ok(Ticket::H1(Single { sender, ends, since: Instant::now() }))
+        let (mut sender, mut connection) = h2_builder().handshake(io).await.map_err(|e| no_http(&e))?;
+        let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+        let shown = Arc::clone(&room);
+        run(
+            pool,
+            std::future::poll_fn(move |cx| {
+                let done = Pin::new(&mut connection).poll(cx);
+                shown.store(connection.current_max_send_streams(), Ordering::Relaxed);
+                done
+            }),
+            dead.clone(),
+        );
+        let stats = self.stats()?;
+        let (kind, ends) = match timeout(STATS, ask(&mut sender, &stats)).await {
+            Ok(kind) => (kind?, ends),
+            Err(_) => (Kind::Other, Instant::now() + SILENT_AGE),
+        };
+        let calls = Arc::default();
+        if kind == Kind::Ours && lane == Lane::Small {
+            let (sender, calls) = (sender.clone(), Arc::downgrade(&calls));
+            tokio::spawn(Watched { pulse, sender, calls, stats, dead }.watch());
+        }
+        Ok(self.way(lane).shared.keep(Shared { sender, room, calls, ends, kind }))
+    }
+
+    fn stats(&self) -> Result<Uri, Failure> {
+        let uri =
+            Uri::builder().scheme(uri::Scheme::HTTPS).authority(self.authority()).path_and_query("/stats").build();
+        uri.map_err(|e| Failure::Unreachable(format!("{}: {e}", self.authority())))
     }
 
     fn error(&self, failure: Failure, pool: &Pool) -> RouteError {
@@ -241,22 +300,17 @@ pub(super) enum Freshness {
     Used,
 }
 
-impl Shared {
-    fn ticket(&self) -> Option<Ticket> {
-        let room = self.room.load(Ordering::Relaxed).min(MOST_STREAMS);
-        (self.calls.load(Ordering::Acquire) < room).then(|| self.always())
-    }
-
-    fn always(&self) -> Ticket {
-        self.calls.fetch_add(1, Ordering::AcqRel);
-        Ticket::H2(self.sender.clone(), Counted(Arc::clone(&self.calls)))
-    }
+/// What answers on a new connection. Over HTTP/1.1 nobody is asked: our kind agrees on HTTP/2.
+async fn ask(sender: &mut http2::SendRequest<Body>, stats: &Uri) -> Result<Kind, Failure> {
+    let mut request = Request::new(Body::Empty);
+    request.uri_mut().clone_from(stats);
+    let answer = sender.send_request(request).await.map_err(|e| no_http(&e))?;
+    Ok(Kind::of_stats(&answer))
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+/// Why a new connection carries nothing: in TLS 1.3 a refusal of our certificate arrives only now.
+fn no_http(error: &hyper::Error) -> Failure {
+    alert_in(error).map_or_else(|| Failure::Unreachable(format!("no HTTP there: {error}")), Failure::Refused)
 }
 
 fn h2_builder() -> http2::Builder<TokioExecutor> {
@@ -272,12 +326,12 @@ fn h2_builder() -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Lets a connection work until it is over or its pool is closed.
-fn run<C>(pool: &Arc<Pool>, connection: C)
+/// Lets a connection work until it is over or `dead`.
+fn run<C>(pool: &Arc<Pool>, connection: C, dead: CancellationToken)
 where
     C: Future<Output = hyper::Result<()>> + Send + 'static,
 {
-    let (close, node, open) = (pool.close.clone(), pool.node.clone(), pool.metrics.connections.clone());
+    let (node, open) = (pool.node.clone(), pool.metrics.connections.clone());
     open.inc();
     tokio::spawn(async move {
         tokio::select! {
@@ -286,7 +340,7 @@ where
                     tracing::debug!(%node, "connection to the partner ended: {e}");
                 }
             }
-            () = close.cancelled() => {}
+            () = dead.cancelled() => {}
         }
         open.dec();
     });

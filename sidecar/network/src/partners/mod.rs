@@ -3,7 +3,10 @@
 //! ```text
 //! mod.rs       which pool, whether the route is open, the deadline
 //! pool.rs      one partner: addresses in order of preference, failover
-//! member.rs    one address: connections, one dial at a time, idle ones
+//! member.rs    one address: one dial at a time, what answers there, idle connections
+//! lane.rs      its HTTP/2 connections: small calls and large bodies apart
+//! pulse.rs     whether a partner of our kind still answers there
+//! slip.rs      what goes with a request: what our own kind is told, and where it went
 //! exchange.rs  one request on one connection, and what its failure means
 //! health.rs    which addresses rest (pure)
 //! tend.rs      closes what is disabled, tries resting addresses again
@@ -12,9 +15,12 @@
 mod exchange;
 mod health;
 mod held;
+mod lane;
 mod member;
 mod metrics;
 mod pool;
+mod pulse;
+mod slip;
 mod tend;
 
 use std::{
@@ -40,6 +46,7 @@ use crate::{
 };
 use metrics::Metrics;
 use pool::{Identity, Pool};
+pub use slip::{Kind, Place, Slip, Went};
 
 /// How calls to partners are made.
 #[derive(Clone, Debug)]
@@ -97,7 +104,8 @@ impl Partners {
     /// Sends `request` to the partner of `route` and waits for the head of the answer until `deadline`. Of the request's uri
     /// only path and query count. It must carry the `mesh-mdc` values of the call that it passes on.
     ///
-    /// Addresses are tried in order, as long as nothing of the request can have arrived. The answer's body comes as it
+    /// Addresses are tried in order, as long as nothing of the request can have arrived; a [`Slip`] among its extensions says
+    /// more. The answer's body comes as it
     /// arrives; it breaks off when the route is disabled or expires.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Progress, exchange::Undone, health, member::Member, metrics::Metrics};
+use super::{Progress, exchange::Undone, health, member::Member, metrics::Metrics, slip::Slip};
 use crate::{
     NameCheck, RouteError, Sent,
     dial::{Dialler, Given},
@@ -107,10 +107,11 @@ impl Pool {
         let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() else {
             return Err(RouteError::Crowded { node: self.node.clone(), limit: MOST_CALLS });
         };
+        let slip = request.extensions_mut().remove::<Slip>().unwrap_or_default();
         let mut last = RouteError::NoAddress { node: self.node.clone() };
         for i in self.order() {
-            let Some(member) = self.members.get(i) else { continue };
-            match member.exchange(self, request, progress).await {
+            let Some(member) = self.members.get(i).filter(|member| slip.permits(member.place())) else { continue };
+            match member.exchange(self, request, &slip, progress).await {
                 Ok(answer) => return Ok(answer.with(permit)),
                 Err(Undone { error, request: Some(back) }) if error.is_of_address() => (last, request) = (error, back),
                 Err(undone) => return Err(undone.error),

@@ -36,6 +36,8 @@ pub(crate) struct Running {
 /// The service of a test node; its answers say what it saw.
 pub(crate) struct Seen {
     live: Arc<Live>,
+    /// What `/stats` says.
+    pub(crate) is_of_our_kind: AtomicBool,
     /// Calls of `/wait` that wait now.
     pub(crate) waiting: Arc<AtomicUsize>,
     /// Nothing goes the short way: hyper serves it.
@@ -69,6 +71,14 @@ impl Serve for Seen {
             }
             "/slow" => tokio::time::sleep(Duration::from_millis(300)).await,
             "/unread" => {}
+            "/headers" => {
+                let told = request.headers().get("x-told").map(|told| told.to_str().unwrap().to_owned());
+                return Response::new(Body::from(json!({ "told": told }).to_string()));
+            }
+            "/stats" => {
+                let kind = if self.is_of_our_kind.load(Ordering::SeqCst) { "interconn/1" } else { "other" };
+                return Response::builder().header("x-mesh-kind", kind).body(Body::Empty).unwrap();
+            }
             "/panic" => panic!("a handler panics"),
             "/echo" => return echo(request).await,
             "/nothing" => return Response::builder().status(204).body(Body::Empty).unwrap(),
@@ -136,8 +146,8 @@ impl Running {
             own: gate.addresses(),
         };
         let partners = Partners::new(Arc::clone(&live), settings, &mut registry, &drain.handle());
-        let seen =
-            Arc::new(Seen { live: Arc::clone(&live), waiting: Arc::default(), all_by_hyper: AtomicBool::new(false) });
+        let (is_of_our_kind, all_by_hyper) = (AtomicBool::new(true), AtomicBool::new(false));
+        let seen = Arc::new(Seen { live: Arc::clone(&live), is_of_our_kind, waiting: Arc::default(), all_by_hyper });
         tokio::spawn(serve(listener, Arc::clone(&seen), Arc::clone(&gate), drain.handle()));
         Self { live, gate, partners, address: SocketAddr::from(([127, 0, 0, 1], port)), drain, seen }
     }

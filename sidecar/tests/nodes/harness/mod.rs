@@ -3,12 +3,14 @@
 mod bank;
 mod http;
 mod node;
+mod relay;
 mod tls;
 
 pub(crate) use self::{
     bank::{Bank, Partner},
     http::{connect, from, post},
     node::{Node, until},
+    relay::Relay,
     tls::{Client, over_tls},
 };
 

@@ -162,6 +162,13 @@ impl Node {
         answer.json()["payload"].as_str().map(unbase64)
     }
 
+    /// What a short pop of session `s` brings.
+    pub(crate) async fn pop_soon(&self, topic: &str) -> Option<String> {
+        let body = json!({"topic": topic, "timeout": 100});
+        let answer = self.post("/v1/interconn/chan/pop", &[("x-ptp-session-id", "s")], &body).await;
+        answer.json()["payload"].as_str().map(unbase64)
+    }
+
     /// What the admin port answers to everyone.
     pub(crate) async fn admin(&self, path: &str) -> Answer {
         from(Ipv4Addr::LOCALHOST, self.admin, Request::get(path).body(Full::default()).unwrap()).await

@@ -1,6 +1,6 @@
 //! A message on its way out, and the lease that decides whether it goes or comes back (design section 6).
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use mesh_core::{NodeId, Topic};
@@ -29,8 +29,32 @@ pub struct Lease {
     held: Option<Held>,
 }
 
+/// What becomes of a leased message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It has arrived at its reader and goes.
+    Commit,
+    /// It has not, and goes back to its place.
+    Return,
+}
+
+/// Whose queue the message is in.
 #[derive(Debug)]
-struct Held {
+enum Held {
+    Here(Place),
+    /// Another node's: it is told what becomes of it.
+    There(Told),
+    /// Ours, and a node that popped it settles it by that name; this is only the answer that brings it there.
+    Answer {
+        name: Arc<str>,
+        unwritten: Told,
+    },
+}
+
+struct Told(Box<dyn FnOnce(Verdict) + Send + Sync>);
+
+#[derive(Debug)]
+struct Place {
     channels: Arc<Channels>,
     cell: Arc<Cell>,
     topic: Topic,
@@ -46,21 +70,68 @@ impl Delivery {
 
 impl Lease {
     pub(super) fn new(channels: &Arc<Channels>, cell: Arc<Cell>, topic: Topic, seq: u64) -> Self {
-        Self { held: Some(Held { channels: Arc::clone(channels), cell, topic, seq }) }
+        Self { held: Some(Held::Here(Place { channels: Arc::clone(channels), cell, topic, seq })) }
+    }
+
+    /// A lease on a message of another node; `told` passes on what becomes of it.
+    pub(crate) fn there(told: impl FnOnce(Verdict) + Send + Sync + 'static) -> Self {
+        Self { held: Some(Held::There(Told(Box::new(told)))) }
+    }
+
+    /// A lease that another node holds as `name`, on the way there; `unwritten` runs if the answer is not written to its end.
+    pub(crate) fn answer(name: Arc<str>, unwritten: impl FnOnce() + Send + Sync + 'static) -> Self {
+        let unwritten = Told(Box::new(move |verdict| {
+            if verdict == Verdict::Return {
+                unwritten();
+            }
+        }));
+        Self { held: Some(Held::Answer { name, unwritten }) }
+    }
+
+    /// By which name the node that is answered settles it.
+    pub(crate) fn name(&self) -> Option<&Arc<str>> {
+        match &self.held {
+            Some(Held::Answer { name, .. }) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Its answer was written to its end. What the other node settles is out of this answer's hands then.
+    pub(crate) fn written(self) -> Option<Self> {
+        if self.name().is_some() {
+            self.commit();
+            return None;
+        }
+        Some(self)
     }
 
     /// The message has arrived at its reader.
     pub fn commit(mut self) {
-        if let Some(Held { channels, cell, topic, seq }) = self.held.take() {
-            channels.commit(&cell, &topic, seq);
+        self.settle(Verdict::Commit);
+    }
+
+    fn settle(&mut self, verdict: Verdict) {
+        match (self.held.take(), verdict) {
+            (None, _) => {}
+            (Some(Held::There(told) | Held::Answer { unwritten: told, .. }), _) => (told.0)(verdict),
+            (Some(Held::Here(Place { channels, cell, topic, seq })), Verdict::Commit) => {
+                channels.commit(&cell, &topic, seq);
+            }
+            (Some(Held::Here(Place { channels, cell, topic, seq })), Verdict::Return) => {
+                channels.hand_back(&cell, &topic, seq);
+            }
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(Held { channels, cell, topic, seq }) = self.held.take() {
-            channels.hand_back(&cell, &topic, seq);
-        }
+        self.settle(Verdict::Return);
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Told")
     }
 }

@@ -19,6 +19,8 @@ use super::Channels;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) pushes: Counter,
+    pub(crate) repeated_pushes: Counter,
+    pub(crate) push_repeats: Counter,
     pub(crate) pops: Counter,
     pub(crate) empty_pops: Counter,
     pub(crate) peeks: Counter,
@@ -54,6 +56,8 @@ impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let r = registry.sub_registry_with_prefix("mesh_transport");
         r.register("pushes", "Messages that entered a queue", self.pushes.clone());
+        r.register("push_repeats", "Pushes to other nodes that were sent once more", self.push_repeats.clone());
+        r.register("repeated_pushes", "Pushes of other nodes that had entered already", self.repeated_pushes.clone());
         r.register("pops", "Pops that were given a message", self.pops.clone());
         r.register("empty_pops", "Pops that ended without a message", self.empty_pops.clone());
         r.register("peeks", "Peeks that were given a message", self.peeks.clone());

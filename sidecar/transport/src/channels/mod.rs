@@ -9,6 +9,8 @@ mod delivery;
 mod line;
 mod lines;
 mod metrics;
+mod once;
+mod repeats;
 mod shards;
 mod sweep;
 mod waiting;
@@ -29,9 +31,11 @@ use self::{
     cell::Cell,
     lines::Lines,
     metrics::{Gauges, Metrics},
+    once::Senders,
     shards::Shards,
     waiting::{Entering, Popping},
 };
+pub(crate) use self::{delivery::Verdict, once::LONGEST_RETRY};
 use crate::{
     TransportError,
     queue::{Bounds, Coming, Draft, Effects, Origin, Outcome, Reader, Session, Setting, Ticket},
@@ -47,6 +51,7 @@ pub struct Channels {
     live: Arc<Live>,
     shards: Shards,
     lines: Lines,
+    senders: Senders,
     pub(crate) metrics: Metrics,
     ending: CancellationToken,
 }
@@ -91,17 +96,32 @@ impl Channels {
             live,
             shards: Shards::new(),
             lines: Lines::new(total),
+            senders: Senders::default(),
             metrics: Metrics::default(),
             ending: CancellationToken::new(),
         })
     }
 
-    /// Puts a message into a queue; waits for room until `until`. Dropped while it waits, the message never enters.
+    /// Puts a message into a queue; waits for room until `until`. Dropped while it waits, the message never enters. One with an
+    /// id enters once, however often it comes.
     ///
     /// # Errors
     /// `E0000000413` for a message that never fits, `E0000000700` for no room in time, `E0000000608` for a released
     /// session.
     pub async fn push(
+        self: &Arc<Self>,
+        key: &Key,
+        draft: Draft,
+        route: Option<&Route>,
+        until: Instant,
+    ) -> Result<(), TransportError> {
+        match draft.id.clone() {
+            None => self.enter_queue(key, draft, route, until).await,
+            Some(numbered) => self.push_once(key, draft, &numbered, route, until).await,
+        }
+    }
+
+    async fn enter_queue(
         self: &Arc<Self>,
         key: &Key,
         draft: Draft,

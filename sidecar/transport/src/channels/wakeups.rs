@@ -3,6 +3,8 @@
 //! `cargo test -p mesh-transport --features shuttle --lib wakeups`. A lost wake-up shows as a deadlock, which shuttle
 //! reports.
 
+mod repeats;
+
 use std::{
     future::{Future, poll_fn},
     pin::pin,
@@ -74,7 +76,8 @@ fn key(session: &str, topic: &str) -> Key {
 async fn push(channels: &Arc<Channels>, key: &Key, number: u8, size: usize) -> Result<(), TransportError> {
     let mut payload = vec![0; size];
     payload[0] = number;
-    let draft = Draft { payload: Bytes::from(payload), metadata: None, source: None, origin: Origin::Application };
+    let draft =
+        Draft { payload: Bytes::from(payload), metadata: None, source: None, origin: Origin::Application, id: None };
     let coming = Coming { topic: key.topic.clone(), draft, route: None };
     Entering::new(channels, &key.session, &key.topic, coming).await
 }
@@ -183,8 +186,13 @@ fn a_push_that_leaves_the_line_holds_up_nobody() {
         let (gone, stays, popping) = (Arc::clone(&channels), Arc::clone(&channels), Arc::clone(&channels));
         let leaves = spawn(async move {
             let (session, topic) = (SessionId::new("b"), Topic::new("t"));
-            let draft =
-                Draft { payload: Bytes::from(vec![9; 300]), metadata: None, source: None, origin: Origin::Application };
+            let draft = Draft {
+                payload: Bytes::from(vec![9; 300]),
+                metadata: None,
+                source: None,
+                origin: Origin::Application,
+                id: None,
+            };
             let coming = Coming { topic: topic.clone(), draft, route: None };
             let mut entering = Box::pin(Entering::new(&gone, &session, &topic, coming));
             let _ = poll_fn(|cx| Poll::Ready(entering.as_mut().poll(cx))).await;

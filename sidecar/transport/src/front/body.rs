@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use mesh_core::{Body, BoxError};
 use mesh_network::listen::Settlement;
@@ -32,10 +32,14 @@ impl AnswerBody {
     pub(crate) fn response(chunks: Chunks, trailers: Option<HeaderMap>, lease: Option<Lease>) -> Response<Body> {
         let Some(lease) = lease else { return Response::new(Self::of(chunks, trailers)) };
         let settlement = Settlement::default();
+        let name = lease.name().and_then(|name| HeaderValue::from_str(name).ok());
         let lease = Some(lease);
         let body = Self { left: chunks.len(), chunks, trailers, lease, settlement: settlement.clone() };
         let mut response = Response::new(Body::Boxed(Box::pin(body)));
         response.extensions_mut().insert(settlement);
+        if let Some(name) = name {
+            response.headers_mut().insert(super::LEASE, name);
+        }
         response
     }
 
@@ -76,6 +80,7 @@ impl Drop for AnswerBody {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take()
             && self.is_end_stream()
+            && let Some(lease) = lease.written()
         {
             self.settlement.when_received(move || lease.commit());
         }

@@ -3,34 +3,38 @@
 //! The service behind all fronts. It knows no encoding of the caller's, except that a call which is passed on is passed on
 //! in it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
-use mesh_core::{CallContext, Caller, Live, NodeId, Refusal, Retry, Route, Snapshot};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use mesh_core::{CallContext, Caller, Live, NodeId, Refusal, Route, Snapshot};
+use mesh_network::Slip;
 use tokio::time::{Instant, sleep};
 
 use super::{
+    MESSAGE_ID,
     admission::admit,
     call::{Answer, Call, Operation, Patience, Reach, Reply},
+    claim::Claim,
     decode::Wire,
     hop::{self, Errand},
+    leases::{Holding, Leases},
     message_id::MessageIds,
     op::Op,
     peers::Peers,
+    retries::{Budget, Tries},
 };
-use crate::{Channels, Draft, Key, Origin, Reader, TransportError};
-
-/// The first pause before a push that surely did not arrive is sent again; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest such pause: a partner that comes back is found within a second.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+use crate::{Channels, Delivery, Draft, Key, MessageId, Numbered, Origin, Reader, TransportError, sync::Mutex};
 
 /// The service behind the fronts.
 #[derive(Debug)]
 pub(crate) struct Exchange<P> {
     pub(crate) channels: Arc<Channels>,
     pub(crate) live: Arc<Live>,
+    /// What other nodes have popped here and not settled yet.
+    pub(crate) leases: Leases,
     peers: Arc<P>,
     ids: MessageIds,
+    budgets: Mutex<HashMap<NodeId, Budget>>,
 }
 
 /// Who calls, and what the headers say; admitted.
@@ -43,7 +47,8 @@ pub(crate) struct Party {
 
 impl<P: Peers> Exchange<P> {
     pub(crate) fn new(channels: Arc<Channels>, live: Arc<Live>, peers: Arc<P>) -> Self {
-        Self { channels, live, peers, ids: MessageIds::new() }
+        let (leases, ids, budgets) = (Leases::default(), MessageIds::new(), Mutex::new(HashMap::new()));
+        Self { channels, live, leases, peers, ids, budgets }
     }
 
     /// Admits a caller to `op`.
@@ -88,19 +93,42 @@ impl<P: Peers> Exchange<P> {
                     metadata,
                     source: party.context.source_node.clone(),
                     origin: party.origin.clone(),
+                    id: party.message_id()?.map(Numbered::new),
                 };
                 let route = party.caller.partner().map(|route| &**route);
                 self.channels.push(&key, draft, route, until).await?;
                 None
             }
-            Operation::Pop => self.channels.pop(&key, &reader(), patience.pop(call.timeout)).await?,
-            Operation::Peek => self.channels.peek(&key, &reader())?,
+            Operation::Pop => {
+                let popped = self.channels.pop(&key, &reader(), patience.pop(call.timeout)).await?;
+                popped.map(|delivery| self.handed(delivery, party)).transpose()?
+            }
+            Operation::Peek => {
+                let seen = self.channels.peek(&key, &reader())?;
+                seen.map(|delivery| self.handed(delivery, party)).transpose()?
+            }
             Operation::Release => {
                 self.channels.release(&key, &party.origin)?;
                 None
             }
         };
         Ok(Answer::success(delivery))
+    }
+
+    /// A message on its way to whoever asked. Another node of our kind settles its lease by itself, later.
+    fn handed(&self, mut delivery: Delivery, party: &Party) -> Result<Delivery, TransportError> {
+        let wanted = party.lease();
+        if wanted.is_none() && party.caller.partner().is_some() {
+            // Other kinds do not know the word.
+            delivery.redelivered = false;
+        }
+        if let Some(name) = wanted
+            && let Some(lease) = delivery.lease.take()
+        {
+            let opened = self.leases.open(Holding { holder: party.origin.clone(), name }, lease);
+            delivery.lease = Some(opened.ok_or(TransportError::TooManyLeases)?);
+        }
+        Ok(delivery)
     }
 
     async fn there(
@@ -113,17 +141,25 @@ impl<P: Peers> Exchange<P> {
     ) -> Result<Reply, Refusal> {
         let op = call.operation.op();
         let (snapshot, until) = (self.live.snapshot(), self.until(&call, patience));
-        let message_id = (op == Op::Push).then(|| party.context.message_id.clone().unwrap_or_else(|| self.ids.next()));
-        let errand = Errand { call: &call, wire, context: &party.context, message_id: message_id.as_deref() };
-        let reply = tokio::select! {
-            reply = self.send(&errand, &snapshot, route, until) => reply?,
-            // The partner sees that we went, and puts back what it may have given out.
-            () = self.channels.ending(), if op == Op::Pop => Reply::Answer(Answer::success(None)),
-        };
-        if op == Op::Push && matches!(&reply, Reply::Answer(answer) if answer.code.is_success()) {
-            self.involve(party, &route.node_id);
+        let errand = Errand { call: &call, wire, context: &party.context };
+        let hop = Hop { errand, snapshot: &snapshot, route, until };
+        match op {
+            Op::Push => {
+                let id = party.message_id()?.unwrap_or_else(|| self.ids.next());
+                let reply = self.push_there(&hop, id).await?;
+                if matches!(&reply, Reply::Answer(answer) if answer.code.is_success()) {
+                    self.involve(party, &route.node_id);
+                }
+                Ok(reply)
+            }
+            Op::Pop => tokio::select! {
+                reply = self.read_there(&hop) => reply,
+                // The partner sees that we went, and puts back what it may have given out.
+                () = self.channels.ending() => Ok(Reply::Answer(Answer::success(None))),
+            },
+            Op::Peek => self.read_there(&hop).await,
+            Op::Release | Op::Invoke | Op::Transport => Ok(self.send(&hop, Slip::default()).await?.0),
         }
-        Ok(reply)
     }
 
     /// An application pushed to `partner` under this session id: the session involves the partner here too.
@@ -142,30 +178,85 @@ impl<P: Peers> Exchange<P> {
         }
     }
 
-    /// Sends a call to the partner; what surely did not arrive is sent again until its time is up (PTP section 8.4).
-    async fn send(
-        &self,
-        errand: &Errand<'_>,
-        snapshot: &Snapshot,
-        route: &Arc<Route>,
-        until: Instant,
-    ) -> Result<Reply, Refusal> {
-        let mut pause = FIRST_PAUSE;
+    /// Sends a push to the partner, again and again as long as that may help and cannot double it (PTP section 8.4).
+    async fn push_there(&self, hop: &Hop<'_>, id: MessageId) -> Result<Reply, Refusal> {
+        let mut ours = HeaderMap::with_capacity(1);
+        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+            ours.insert(HeaderName::from_static(MESSAGE_ID), value);
+        }
+        let mut tries = Tries::new(ours, hop.until);
+        self.budget(hop, Budget::first);
         loop {
-            let request = errand.request(&snapshot.node, until)?;
-            let refusal = match self.peers.send(route, request, until).await {
-                Ok(response) => {
-                    let limit = snapshot.transport.max_body_bytes.bytes();
-                    return Ok(hop::reply(response, errand.wire, &route.node_id, limit, until).await?);
-                }
+            let slip = tries.slip();
+            let refusal = match self.send(hop, slip.clone()).await {
+                Ok((reply, _)) => return Ok(reply),
                 Err(refusal) => refusal,
             };
-            let may_repeat = errand.call.operation.op() == Op::Push && refusal.retry == Retry::Safe;
-            if !may_repeat || Instant::now() + pause >= until {
+            let pause = tries.again(refusal.clone(), slip.went(), Instant::now())?;
+            let pause = pause.max(self.budget(hop, |budget| budget.repeat(Instant::now())));
+            if Instant::now() + pause >= hop.until {
                 return Err(refusal);
             }
+            self.channels.metrics.push_repeats.inc();
             sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Sends a pop or a peek to the partner, once: what it brings may be somebody else's the next time.
+    async fn read_there(&self, hop: &Hop<'_>) -> Result<Reply, Refusal> {
+        let claim = Claim::new(&self.peers, hop.route);
+        let (mut reply, has_lease) = self.send(hop, claim.slip().clone()).await?;
+        if let Reply::Answer(Answer { delivery: Some(delivery), .. }) = &mut reply {
+            delivery.lease = claim.settled(has_lease);
+        } else {
+            claim.settled(false);
+        }
+        Ok(reply)
+    }
+
+    /// One try. Says beside the answer whether its message is leased to us.
+    async fn send(&self, hop: &Hop<'_>, slip: Slip) -> Result<(Reply, bool), Refusal> {
+        let Hop { errand, snapshot, route, until } = hop;
+        let mut request = errand.request(&snapshot.node, *until)?;
+        request.extensions_mut().insert(slip);
+        let response = self.peers.send(route, request, *until).await?;
+        let has_lease = response.headers().contains_key(super::LEASE);
+        let limit = snapshot.transport.max_body_bytes.bytes();
+        Ok((hop::reply(response, errand.wire, &route.node_id, limit, *until).await?, has_lease))
+    }
+
+    fn budget<R>(&self, hop: &Hop<'_>, on: impl FnOnce(&mut Budget) -> R) -> R {
+        let mut budgets = self.budgets.lock();
+        if let Some(budget) = budgets.get_mut(&hop.route.node_id) {
+            return on(budget);
+        }
+        budgets.retain(|partner, _| hop.snapshot.route_to(partner).is_some());
+        on(budgets.entry(hop.route.node_id.clone()).or_insert_with(|| Budget::new(Instant::now())))
+    }
+}
+
+/// A call to a partner.
+struct Hop<'a> {
+    errand: Errand<'a>,
+    snapshot: &'a Snapshot,
+    route: &'a Arc<Route>,
+    /// When its answer must be here.
+    until: Instant,
+}
+
+impl Party {
+    /// The id of its push. Only nodes number: what an application says is nothing that we gave out.
+    fn message_id(&self) -> Result<Option<MessageId>, TransportError> {
+        let named = self.context.message_id.as_deref().filter(|_| self.is_node());
+        named.map(str::parse).transpose().map_err(|e: crate::NoMessageId| TransportError::Malformed(e.to_string()))
+    }
+
+    /// The name under which it wants to settle what it pops: none where it is no node, or none of our kind.
+    fn lease(&self) -> Option<Arc<str>> {
+        self.context.lease.as_deref().filter(|name| self.is_node() && Leases::is_name(name)).map(Into::into)
+    }
+
+    fn is_node(&self) -> bool {
+        matches!(self.caller, Caller::Partner(_) | Caller::Member)
     }
 }

@@ -39,7 +39,6 @@ pub(crate) struct Errand<'a> {
     pub(crate) call: &'a Call,
     pub(crate) wire: Wire,
     pub(crate) context: &'a CallContext,
-    pub(crate) message_id: Option<&'a str>,
 }
 
 /// The partner that a call names; `None`: it ends here.
@@ -98,7 +97,6 @@ impl Errand<'_> {
             given("x-ptp-tech-provider-code", context.provider.as_deref()),
             given("x-ptp-trace-id", context.trace_id.as_deref()),
             given("x-ptp-token", context.token.as_deref()),
-            given("x-ptp-message-id", self.message_id),
         ];
         all.into_iter().flatten().collect()
     }
@@ -196,7 +194,9 @@ fn answer(headers: &HeaderMap, body: &Bytes, wire: Wire, partner: &str) -> Resul
     // Cleaned in the one place where all texts are.
     let message = Refusal::of_caller(code, outbound.message).message;
     let redelivered = headers.contains_key(super::REDELIVERED);
-    let delivery = outbound.payload.filter(|_| code.is_success()).map(|payload| Delivery {
+    // Protobuf cannot tell an empty message from none; its lease can.
+    let payload = outbound.payload.or_else(|| headers.contains_key(super::LEASE).then(Bytes::new));
+    let delivery = payload.filter(|_| code.is_success()).map(|payload| Delivery {
         payload,
         metadata: (!outbound.metadata.is_empty()).then(|| Arc::new(outbound.metadata)),
         source: None,

@@ -137,7 +137,7 @@ impl<P: Peers> Front<P> {
     }
 
     /// Writes an answer, and counts a refusal.
-    fn write(&self, reply: Reply, encoding: Encoding) -> Response<Body> {
+    pub(super) fn write(&self, reply: Reply, encoding: Encoding) -> Response<Body> {
         let answer = match reply {
             Reply::Answer(answer) => answer,
             Reply::PassedOn { status, text } => {

@@ -7,6 +7,7 @@ mod admission;
 mod body;
 mod call;
 mod chunks;
+mod claim;
 mod decode;
 mod dialect;
 mod encode;
@@ -18,11 +19,14 @@ mod http;
 mod intake;
 mod json;
 mod kuscia;
+mod leases;
 mod message_id;
 mod op;
 mod patience;
 mod peers;
 mod query;
+mod retries;
+mod settle;
 mod stream;
 
 use std::sync::Arc;
@@ -35,6 +39,10 @@ use crate::Channels;
 
 /// Says that a message was given out before (PTP section 8.4). Lower case, as header names are kept.
 const REDELIVERED: &str = "x-ptp-redelivered";
+/// Names the lease of a message that another node of our kind pops (PTP section 8.4).
+const LEASE: &str = "x-ptp-lease";
+/// The id of a push between nodes of our kind (PTP section 8.4).
+const MESSAGE_ID: &str = "x-ptp-message-id";
 
 /// The fronts of the channels. `P` carries calls to partners.
 #[derive(Debug)]

@@ -49,9 +49,11 @@ struct Serve {
 pub(super) fn response<P: Peers>(
     front: Arc<Front<P>>,
     frames: Frames,
-    party: Party,
+    mut party: Party,
     patience: Patience,
 ) -> Response<Body> {
+    // Said once for a stream of messages, an id or a lease would be said of all of them.
+    (party.context.message_id, party.context.lease) = (None, None);
     let until = patience.limit.and_then(|limit| patience.since.checked_add(limit));
     let serve = Serve { party, until };
     let next = Box::pin(serve.clone().one(Arc::clone(&front), frames));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mesh_core::NodeId;
 use tokio::time::Instant;
 
-use super::Permit;
+use super::{Numbered, Permit};
 
 /// The metadata that a push brought along.
 pub type Metadata = BTreeMap<String, String>;
@@ -29,10 +29,12 @@ pub struct Draft {
     pub source: Option<NodeId>,
     /// Who really pushed it.
     pub origin: Origin,
+    /// Its id, where another node passed it on and may do so again.
+    pub id: Option<Arc<Numbered>>,
 }
 
 /// Who pushed a message, as far as it was proven.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// An application (or a sidecar) of this node.
     Application,
@@ -155,6 +157,7 @@ mod tests {
             metadata: Some(Arc::new(metadata)),
             source: None,
             origin: Origin::Application,
+            id: None,
         };
         let strings = 1000 * 2 * size_of::<String>();
         assert!(draft.cost() > strings as u64, "{} is less than {strings}", draft.cost());

@@ -5,6 +5,7 @@
 
 mod budget;
 mod message;
+mod message_id;
 mod queues;
 mod release;
 mod room;
@@ -18,6 +19,7 @@ mod model;
 pub(crate) use budget::{Budget, Permit, Turn};
 pub(crate) use message::Served;
 pub use message::{Draft, Metadata, Origin, Reader};
+pub use message_id::{MessageId, NoMessageId, Numbered};
 pub(crate) use room::Coming;
 pub(crate) use session::{Bounds, Effects, Outcome, Popped, Pushed, Session, Setting, Short, Ticket};
 pub(crate) use tombstones::Tombstones;

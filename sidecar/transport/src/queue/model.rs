@@ -286,6 +286,7 @@ impl Pair {
             metadata: None,
             source: (source > 0).then(|| node(source)),
             origin: origin(who),
+            id: None,
         };
         let size = draft.cost();
         let route = (who == 1).then(|| self.route.clone());

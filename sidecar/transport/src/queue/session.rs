@@ -281,6 +281,9 @@ impl Session {
         if let Origin::Partner(partner) = &draft.origin {
             self.involve(&partner.clone(), now, fx);
         }
+        if let Some(numbered) = &draft.id {
+            numbered.enters();
+        }
         self.bytes += charge.bytes;
         self.messages += 1;
         let message = Message { seq: self.number(), since: now, redelivered: false, draft, charge };

@@ -53,7 +53,8 @@ async fn send_pop(connection: &mut TcpStream, timeout: u32) {
 
 async fn push(node: &Node, size: usize) {
     let key = Key { session: mesh_core::SessionId::new("s"), topic: mesh_core::Topic::new("t") };
-    let draft = Draft { payload: vec![7; size].into(), metadata: None, source: None, origin: Origin::Application };
+    let draft =
+        Draft { payload: vec![7; size].into(), metadata: None, source: None, origin: Origin::Application, id: None };
     node.channels.push(&key, draft, None, Instant::now()).await.unwrap();
 }
 

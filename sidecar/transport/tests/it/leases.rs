@@ -125,7 +125,7 @@ async fn a_lease_broken_after_a_release_is_dropped() {
 async fn a_payload_goes_through_without_a_copy() {
     let node = Node::new(A, &[], &json!({}));
     let payload = bytes::Bytes::from(vec![1; 1000]);
-    let draft = Draft { payload: payload.clone(), metadata: None, source: None, origin: Origin::Application };
+    let draft = Draft { payload: payload.clone(), metadata: None, source: None, origin: Origin::Application, id: None };
     node.channels.push(&key(), draft, None, Instant::now()).await.unwrap();
     let delivery = node.channels.pop(&key(), &Reader::application(), Instant::now()).await.unwrap().unwrap();
     assert_eq!(delivery.payload.as_ptr(), payload.as_ptr());

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 #![cfg(not(feature = "shuttle"))]
 
+mod across;
 mod contract;
 mod grpc;
 mod http1;

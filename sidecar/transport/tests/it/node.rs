@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Method, Request, Response};
 use http_body_util::BodyExt;
 use mesh_core::{Body, CallContext, Caller, Code, Fault, Live, NodeId, Parts, Refusal, Retry, Route, Snapshot};
+use mesh_network::{Kind, Place, Slip};
 use mesh_pki::{Algorithm, Identity, LeafRequest, Root};
 use mesh_transport::{Channels, Front, Op, Peers};
 use parking_lot::Mutex;
@@ -32,19 +33,35 @@ pub(crate) struct Node {
 }
 
 /// What stands for connections to partners: the other node's front, called as the partner that our certificate proves.
-#[derive(Default)]
 pub(crate) struct Wire {
     ends: Mutex<HashMap<NodeId, End>>,
     /// Refusals to be given out before anything is carried.
     pub(crate) refusals: Mutex<Vec<Refusal>>,
     /// Answers to be given out in place of the partner's.
     pub(crate) answers: Mutex<Vec<Response<Body>>>,
+    /// What the partner is.
+    pub(crate) kind: Mutex<Kind>,
+    /// Answers of the partner that are lost on their way, with how we hear of it.
+    pub(crate) losses: Mutex<Vec<Refusal>>,
     /// What was sent: path, headers, body.
     pub(crate) sent: Mutex<Vec<(String, HeaderMap, Bytes)>>,
 }
 
 /// The other side of a wire: its front, called as the partner that it knows us as.
-type End = Arc<dyn Fn(Op, Request<Body>, CallContext) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+type End = Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self {
+            ends: Mutex::default(),
+            refusals: Mutex::default(),
+            answers: Mutex::default(),
+            kind: Mutex::new(Kind::Ours),
+            losses: Mutex::default(),
+            sent: Mutex::default(),
+        }
+    }
+}
 
 impl Peers for Wire {
     async fn send(
@@ -56,16 +73,26 @@ impl Peers for Wire {
         if let Some(refusal) = self.refusals.lock().pop() {
             return Err(refusal);
         }
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        if let Some(slip) = head.extensions.remove::<Slip>() {
+            slip.leaves(&Place::new(route.node_id.as_str()), *self.kind.lock(), &mut head.headers);
+        }
         let body = body.collect().await.unwrap().to_bytes();
         self.sent.lock().push((head.uri.path().to_owned(), head.headers.clone(), body.clone()));
         if let Some(answer) = self.answers.lock().pop() {
             return Ok(answer);
         }
         let end = Arc::clone(self.ends.lock().get(&route.node_id).expect("no wire to that partner"));
-        let context = CallContext::from_headers(&head.headers).unwrap();
-        let op = Op::of_path(head.uri.path()).unwrap();
-        Ok(end(op, Request::from_parts(head, Body::from(body)), context).await)
+        let answer = end(Request::from_parts(head, Body::from(body))).await;
+        let loss = self.losses.lock().pop();
+        match loss {
+            None => Ok(answer),
+            Some(refusal) => {
+                // Written to its end, and then lost.
+                hear(answer).await;
+                Err(refusal)
+            }
+        }
     }
 }
 
@@ -90,9 +117,9 @@ impl Node {
     pub(crate) fn connect(&self, other: &Self) {
         let us = other.route(self.live.load().node.node_id.as_str());
         let front = Arc::clone(&other.front);
-        let end: End = Arc::new(move |op, request, context| {
+        let end: End = Arc::new(move |request| {
             let (front, us) = (Arc::clone(&front), Arc::clone(&us));
-            Box::pin(async move { front.http(op, request, context, Caller::Partner(us)).await })
+            Box::pin(async move { serve(&front, request, Caller::Partner(us)).await })
         });
         self.wire.ends.lock().insert(other.live.load().node.node_id.clone(), end);
     }
@@ -113,10 +140,16 @@ impl Node {
 
     /// The answer with its body unread.
     pub(crate) async fn answer(&self, caller: Caller, call: Ask) -> Response<Body> {
-        let request = call.request();
-        let context = CallContext::from_headers(request.headers()).unwrap();
-        let op = Op::of_path(request.uri().path()).unwrap();
-        self.front.http(op, request, context, caller).await
+        serve(&self.front, call.request(), caller).await
+    }
+
+    /// Waits until it has so many messages: what another node tells it takes its way.
+    pub(crate) async fn until_messages(&self, messages: u64) {
+        let end = Instant::now() + Duration::from_secs(5);
+        while self.channels.levels().messages != messages {
+            assert!(Instant::now() < end, "{} messages, not {messages}", self.channels.levels().messages);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The metrics as they are scraped.
@@ -125,6 +158,15 @@ impl Node {
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         text
     }
+}
+
+async fn serve(front: &Arc<Front<Wire>>, request: Request<Body>, caller: Caller) -> Response<Body> {
+    if request.uri().path() == "/v1/interconn/chan/lease" {
+        return front.lease(request, caller).await;
+    }
+    let context = CallContext::from_headers(request.headers()).unwrap();
+    let op = Op::of_path(request.uri().path()).unwrap();
+    front.http(op, request, context, caller).await
 }
 
 /// A request, with defaults.

@@ -19,7 +19,7 @@ fn key(session: &str, topic: &str) -> Key {
 }
 
 fn draft(size: usize, origin: Origin) -> Draft {
-    Draft { payload: vec![0; size].into(), metadata: None, source: None, origin }
+    Draft { payload: vec![0; size].into(), metadata: None, source: None, origin, id: None }
 }
 
 async fn push(node: &Node, key: &Key, size: usize, wait: u64) -> Result<(), TransportError> {

@@ -1,3 +1,4 @@
 mod certificates;
 mod failures;
+mod kinds;
 mod pools;

@@ -1,0 +1,134 @@
+//! HTTP/2 connections to one address, in two lanes: one for calls with small bodies, one for large bodies.
+//!
+//! All calls of a connection share its window of [`CONNECTION_WINDOW`] bytes. Bodies that the partner does not read for a
+//! while, because their queue is full, would use it up, and the pops that make room would wait behind them. So no connection
+//! carries more bodies than its window holds: a slow reader slows its own pusher and nobody else.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use http_body::Body as _;
+use hyper::client::conn::http2::SendRequest;
+use mesh_core::Body;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{member::Ticket, slip::Kind};
+use crate::http2_sizes::{CONNECTION_WINDOW, STREAM_WINDOW};
+
+/// A body up to this size is small. Larger ones are rare enough for connections of their own, and slow enough not to feel it.
+const SMALL_BODY: u64 = 64 * 1024;
+/// Calls on one connection for small bodies, which together fit half of its window.
+const SMALL_CALLS: usize = 256;
+/// Large bodies on one connection: as many as have a full window each.
+const LARGE_CALLS: usize = (CONNECTION_WINDOW / STREAM_WINDOW) as usize;
+/// Connections of one lane to one address. Beyond it the least loaded one takes more; 8 of them fill any link.
+const MOST_CONNECTIONS: usize = 8;
+
+const _: () = assert!(SMALL_CALLS as u64 * SMALL_BODY <= CONNECTION_WINDOW as u64);
+
+/// Which connections a call may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    Small,
+    Large,
+}
+
+/// The connections of one lane.
+#[derive(Default)]
+pub(super) struct Connections(Mutex<Vec<Shared>>);
+
+/// An HTTP/2 connection: many calls at once.
+pub(super) struct Shared {
+    pub(super) sender: SendRequest<Body>,
+    /// How many calls the partner permits; it may say so at any time.
+    pub(super) room: Arc<AtomicUsize>,
+    pub(super) calls: Arc<AtomicUsize>,
+    pub(super) ends: Instant,
+    pub(super) kind: Kind,
+}
+
+/// Counts one call on a shared connection for as long as it lives.
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Lane {
+    /// The lane for a request with this body.
+    pub(super) fn of(body: &Body) -> Self {
+        if body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BODY) { Self::Small } else { Self::Large }
+    }
+
+    fn most_calls(self) -> usize {
+        match self {
+            Self::Small => SMALL_CALLS,
+            Self::Large => LARGE_CALLS,
+        }
+    }
+}
+
+impl Connections {
+    /// A place on a connection with room; where there are enough connections, on the least loaded one.
+    pub(super) fn ticket(&self, lane: Lane, now: Instant) -> Option<Ticket> {
+        let mut shared = self.0.lock();
+        shared.retain(|one| !one.sender.is_closed() && one.ends > now);
+        if let Some(one) = shared.iter().find(|one| one.has_room(lane.most_calls())) {
+            return Some(one.ticket());
+        }
+        if shared.len() < MOST_CONNECTIONS {
+            return None;
+        }
+        let with_room = shared.iter().filter(|one| one.has_room(usize::MAX));
+        with_room.min_by_key(|one| one.calls.load(Ordering::Relaxed)).map(Shared::ticket)
+    }
+
+    /// Keeps a new connection, and gives the first place on it.
+    pub(super) fn keep(&self, one: Shared) -> Ticket {
+        let ticket = one.ticket();
+        self.0.lock().push(one);
+        ticket
+    }
+
+    /// Lets go of all.
+    pub(super) fn forget(&self) {
+        self.0.lock().clear();
+    }
+}
+
+impl Shared {
+    fn has_room(&self, most: usize) -> bool {
+        self.calls.load(Ordering::Acquire) < self.room.load(Ordering::Relaxed).min(most)
+    }
+
+    fn ticket(&self) -> Ticket {
+        self.calls.fetch_add(1, Ordering::AcqRel);
+        Ticket::H2(self.sender.clone(), Counted(Arc::clone(&self.calls)), self.kind)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_the_body_chooses_the_lane() {
+        let unknown = Body::boxed(http_body_util::StreamBody::new(futures::stream::empty::<
+            Result<http_body::Frame<bytes::Bytes>, std::convert::Infallible>,
+        >()));
+        let table = [
+            (Body::Empty, Lane::Small),
+            (Body::from(vec![0; 64 * 1024]), Lane::Small),
+            (Body::from(vec![0; 64 * 1024 + 1]), Lane::Large),
+            (unknown, Lane::Large),
+        ];
+        for (body, lane) in table {
+            assert_eq!(Lane::of(&body), lane, "{body:?}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Whether a partner of our kind still answers on a connection for small calls.
+//!
+//! A link that swallows everything, or a process that hangs, shows by nothing but silence, and a push that is to be repeated
+//! within its 10 s must learn of it sooner than TCP does. So while calls wait and nothing at all arrives, `/stats` is asked on
+//! the side; when even that brings no byte, the connection is given up. Connections for large bodies are not watched: on a
+//! slow link the question would stand behind megabytes of ours.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Request, Uri};
+use hyper::client::conn::http2::SendRequest;
+use mesh_core::Body;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// Silence after which is asked, and the time for the answer: a break is known after 6 s at the latest, so that a push of 10 s
+/// is repeated in time; the slowest link answers in one.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// Counts what arrives.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pulse(Arc<AtomicU64>);
+
+/// A connection whose arriving bytes are noticed, and which can be cut: hyper gives no other way to end an HTTP/2 connection
+/// that keeps silent.
+#[derive(Debug)]
+pub(super) struct Felt<S> {
+    stream: S,
+    pulse: Pulse,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+/// A connection to be watched.
+pub(super) struct Watched {
+    pub(super) pulse: Pulse,
+    pub(super) sender: SendRequest<Body>,
+    /// The calls on it; gone when nobody can use it any more.
+    pub(super) calls: Weak<AtomicUsize>,
+    /// Where `/stats` is.
+    pub(super) stats: Uri,
+    /// Ends the connection.
+    pub(super) dead: CancellationToken,
+}
+
+impl Pulse {
+    fn beats(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<S> Felt<S> {
+    pub(super) fn new(stream: S, pulse: &Pulse, dead: &CancellationToken) -> Self {
+        Self { stream, pulse: pulse.clone(), cut: Box::pin(dead.clone().cancelled_owned()) }
+    }
+}
+
+impl Watched {
+    /// Watches until the connection is over, or ends it.
+    pub(super) async fn watch(mut self) {
+        let mut before = self.pulse.beats();
+        loop {
+            sleep(BEAT).await;
+            let Some(calls) = self.calls.upgrade().map(|calls| calls.load(Ordering::Relaxed)) else { return };
+            let now = self.pulse.beats();
+            if self.sender.is_closed() {
+                return;
+            }
+            if calls == 0 || now != std::mem::replace(&mut before, now) {
+                continue;
+            }
+            let mut request = Request::new(Body::Empty);
+            request.uri_mut().clone_from(&self.stats);
+            let answered = timeout(BEAT, self.sender.send_request(request)).await.is_ok();
+            if !answered && self.pulse.beats() == now {
+                tracing::info!(address = %self.stats, "a connection keeps silent and is given up");
+                return self.dead.cancel();
+            }
+            before = self.pulse.beats();
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Felt<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.pulse.0.fetch_add(1, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Felt<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

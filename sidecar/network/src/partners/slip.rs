@@ -1,0 +1,150 @@
+//! What goes with a request to a partner beside the request itself: what only our own kind is told, the address that it must
+//! go to, and where it went (design section 6, "Across nodes").
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, Response};
+use parking_lot::Mutex;
+
+/// Our kind names itself in this header of `/stats`.
+const KIND: HeaderName = HeaderName::from_static("x-mesh-kind");
+/// How the value begins, whatever its version: later ones understand what this one says.
+const OURS: &str = "interconn/";
+
+/// What answers at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Another `mesh`: it knows message ids and leases.
+    Ours,
+    /// Anybody else who speaks PTP/1.0.
+    Other,
+}
+
+/// An address of a partner, as its route has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(Arc<str>);
+
+/// Where a request went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Went {
+    /// The address.
+    pub place: Place,
+    /// What answers there.
+    pub kind: Kind,
+}
+
+/// Put among the extensions of a request to a partner; whoever keeps a clone learns where the request went.
+#[derive(Clone, Debug, Default)]
+pub struct Slip(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Headers for our own kind.
+    ours: HeaderMap,
+    /// The only address that will do.
+    only: Option<Place>,
+    went: Mutex<Option<Went>>,
+}
+
+impl Kind {
+    /// What the answer of `/stats` says.
+    pub(super) fn of_stats<B>(answer: &Response<B>) -> Self {
+        let named = answer.headers().get(&KIND).and_then(|value| value.to_str().ok());
+        if named.is_some_and(|named| named.starts_with(OURS)) { Self::Ours } else { Self::Other }
+    }
+}
+
+impl Place {
+    /// An address as a route has it.
+    #[must_use]
+    pub fn new(address: &str) -> Self {
+        Self(address.into())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Slip {
+    /// A slip with the headers that only our own kind is to see.
+    #[must_use]
+    pub fn new(ours: HeaderMap) -> Self {
+        Self(Arc::new(Inner { ours, ..Inner::default() }))
+    }
+
+    /// The same for a request that must go to `place` and nowhere else.
+    #[must_use]
+    pub fn at(ours: HeaderMap, place: Place) -> Self {
+        Self(Arc::new(Inner { ours, only: Some(place), went: Mutex::default() }))
+    }
+
+    /// Where the request went, if any of it may have left.
+    #[must_use]
+    pub fn went(&self) -> Option<Went> {
+        self.0.went.lock().clone()
+    }
+
+    /// Whether the request may go to `place`.
+    #[must_use]
+    pub fn permits(&self, place: &Place) -> bool {
+        self.0.only.as_ref().is_none_or(|only| only == place)
+    }
+
+    /// Called by the carrier when the request is about to leave: notes where to, and completes its headers.
+    pub fn leaves(&self, place: &Place, kind: Kind, headers: &mut HeaderMap) {
+        *self.0.went.lock() = Some(Went { place: place.clone(), kind });
+        for (name, value) in &self.0.ours {
+            // A request that came back from our kind may go to another kind now.
+            match kind {
+                Kind::Ours => drop(headers.insert(name, value.clone())),
+                Kind::Other => drop(headers.remove(name)),
+            }
+        }
+    }
+
+    /// Called by the carrier when the request came back whole: surely nothing of it has left.
+    pub fn came_back(&self) {
+        *self.0.went.lock() = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_our_kind_sees_what_is_for_our_kind() {
+        let ours = HeaderMap::from_iter([(HeaderName::from_static("x-ptp-message-id"), HeaderValue::from_static("1"))]);
+        let slip = Slip::new(ours);
+        let (place, mut headers) = (Place::new("b:7304"), HeaderMap::new());
+        slip.leaves(&place, Kind::Ours, &mut headers);
+        assert_eq!(headers["x-ptp-message-id"], "1");
+        slip.leaves(&place, Kind::Other, &mut headers);
+        assert!(headers.is_empty());
+        assert_eq!(slip.went(), Some(Went { place, kind: Kind::Other }));
+        slip.came_back();
+        assert_eq!(slip.went(), None);
+    }
+
+    #[test]
+    fn a_kind_is_known_by_the_header_of_its_stats() {
+        let table = [
+            (Some("interconn/1"), Kind::Ours),
+            (Some("interconn/2"), Kind::Ours),
+            (Some("mesh"), Kind::Other),
+            (None, Kind::Other),
+        ];
+        for (named, kind) in table {
+            let mut answer = Response::new(());
+            if let Some(named) = named {
+                answer.headers_mut().insert(KIND, HeaderValue::from_static(named));
+            }
+            assert_eq!(Kind::of_stats(&answer), kind, "{named:?}");
+        }
+    }
+}

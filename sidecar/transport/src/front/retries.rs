@@ -1,0 +1,182 @@
+//! When a push that failed on its way to a partner is sent again (design section 6, "Across nodes"; PTP section 8.4).
+//!
+//! What surely did not arrive may go anywhere again. What may have arrived goes again only to our kind, with the same id and
+//! to the same address, where it is remembered. Pure: time comes in as a value.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use mesh_core::{Refusal, Retry};
+use mesh_network::{Kind, Place, Slip, Went};
+use tokio::time::Instant;
+
+use crate::channels::LONGEST_RETRY;
+
+/// The first pause before a push is sent again; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest such pause: a partner that comes back is found within a second.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Repeats that a partner gets beside one for every five first tries, in a second and at once: enough for a restart of it to
+/// go unnoticed, too few to keep it down.
+const SPARE: f64 = 20.0;
+/// What each first try adds: repeats stay below a fifth of the load.
+const SHARE: f64 = 0.2;
+/// Repeats that may be saved up.
+const MOST_SAVED: f64 = 1000.0;
+
+/// The tries of one push.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    ours: HeaderMap,
+    /// It may have arrived here, and is remembered nowhere else.
+    bound: Option<Place>,
+    /// Why it may have arrived.
+    open: Option<Refusal>,
+    pause: Duration,
+    until: Instant,
+}
+
+/// The repeats that one partner may still get.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    saved: f64,
+    at: Instant,
+}
+
+impl Tries {
+    /// The tries of a push with these headers for our kind, until its time is up.
+    pub(crate) fn new(ours: HeaderMap, until: Instant) -> Self {
+        Self { ours, bound: None, open: None, pause: FIRST_PAUSE, until }
+    }
+
+    /// What goes with the next try.
+    pub(crate) fn slip(&self) -> Slip {
+        match &self.bound {
+            Some(place) => Slip::at(self.ours.clone(), place.clone()),
+            None => Slip::new(self.ours.clone()),
+        }
+    }
+
+    /// After which pause a failed try is followed by the next.
+    ///
+    /// # Errors
+    /// What the caller hears where it is the last: that it may have arrived weighs more than what was in the way later.
+    pub(crate) fn again(&mut self, refusal: Refusal, went: Option<Went>, now: Instant) -> Result<Duration, Refusal> {
+        let may_go_on = match (refusal.retry, went) {
+            (Retry::Safe, _) => true,
+            (Retry::Unknown, Some(Went { place, kind: Kind::Ours })) => {
+                if self.bound.is_none() {
+                    // The receiver remembers the push for as long as this and no longer.
+                    self.until = self.until.min(now + LONGEST_RETRY);
+                }
+                self.bound = Some(place);
+                true
+            }
+            (Retry::Unknown | Retry::Useless, _) => false,
+        };
+        if refusal.retry == Retry::Unknown {
+            self.open = Some(refusal.clone());
+        }
+        let pause = self.pause;
+        if !may_go_on || now + pause >= self.until {
+            return Err(self.open.take().unwrap_or(refusal));
+        }
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Ok(pause)
+    }
+}
+
+impl Budget {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { saved: SPARE, at: now }
+    }
+
+    /// A push is tried for the first time.
+    pub(crate) fn first(&mut self) {
+        self.saved = (self.saved + SHARE).min(MOST_SAVED);
+    }
+
+    /// Takes a repeat; answers how long it must wait for its turn.
+    pub(crate) fn repeat(&mut self, now: Instant) -> Duration {
+        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.at = now;
+        if self.saved < SPARE {
+            self.saved = (self.saved + elapsed * SPARE).min(SPARE);
+        }
+        self.saved -= 1.0;
+        if self.saved >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.saved / SPARE) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_core::{Code, Fault};
+
+    use super::*;
+
+    fn refusal(retry: Retry) -> Refusal {
+        Refusal { code: Code::UNREACHABLE, message: format!("{retry:?}"), fault: Fault::Peer, retry }
+    }
+
+    fn went(place: &str, kind: Kind) -> Option<Went> {
+        Some(Went { place: Place::new(place), kind })
+    }
+
+    fn tries(now: Instant) -> Tries {
+        Tries::new(HeaderMap::new(), now + Duration::from_secs(10))
+    }
+
+    #[test]
+    fn only_our_kind_gets_again_what_may_have_arrived() {
+        let now = Instant::now();
+        let table = [
+            (Retry::Safe, went("b", Kind::Other), true),
+            (Retry::Safe, None, true),
+            (Retry::Unknown, went("b", Kind::Ours), true),
+            (Retry::Unknown, went("b", Kind::Other), false),
+            (Retry::Unknown, None, false),
+            (Retry::Useless, went("b", Kind::Ours), false),
+        ];
+        for (retry, went, again) in table {
+            assert_eq!(tries(now).again(refusal(retry), went.clone(), now).is_ok(), again, "{retry:?} {went:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_have_arrived_stays_with_its_address_and_its_doubt() {
+        let (now, mut tries) = (Instant::now(), tries(Instant::now()));
+        tries.again(refusal(Retry::Safe), None, now).unwrap();
+        assert!(tries.slip().permits(&Place::new("c")), "nothing arrived: any address will do");
+        tries.again(refusal(Retry::Unknown), went("b", Kind::Ours), now).unwrap();
+        assert!(tries.slip().permits(&Place::new("b")) && !tries.slip().permits(&Place::new("c")));
+        let last = tries.again(refusal(Retry::Safe), None, now + Duration::from_secs(10)).unwrap_err();
+        assert_eq!(last.retry, Retry::Unknown, "it may have arrived at the first try");
+    }
+
+    #[test]
+    fn pauses_grow_to_a_second_and_end_with_the_time() {
+        let now = Instant::now();
+        let mut tries = tries(now);
+        let mut pauses = Vec::new();
+        let mut at = now;
+        while let Ok(pause) = tries.again(refusal(Retry::Safe), None, at) {
+            pauses.push(pause.as_millis());
+            at += pause;
+        }
+        assert_eq!(pauses[..7], [50, 100, 200, 400, 800, 1000, 1000]);
+        assert!(at < now + Duration::from_secs(10) && at >= now + Duration::from_secs(8), "{:?}", at - now);
+    }
+
+    #[test]
+    fn repeats_are_a_fifth_of_the_load_and_twenty_a_second() {
+        let now = Instant::now();
+        let mut budget = Budget::new(now);
+        let free = (0..100).filter(|_| budget.repeat(now).is_zero()).count();
+        assert_eq!(free, 20);
+        assert_eq!(budget.repeat(now), Duration::from_secs_f64(81.0 / 20.0), "the others wait for their turn");
+        let mut budget = Budget::new(now);
+        (0..500).for_each(|_| budget.first());
+        assert_eq!((0..500).filter(|_| budget.repeat(now).is_zero()).count(), 120);
+    }
+}

@@ -6,6 +6,8 @@
 mod channels;
 mod error;
 mod front;
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "the channels take it up in the commit that follows")]
+mod log;
 mod queue;
 mod sync;
 

@@ -1,0 +1,130 @@
+//! Files that hold nothing yet, made or used again. One is always kept back for the moment when the disk is full.
+
+use std::{io, sync::Arc};
+
+use rustix::io::Errno;
+
+use super::{
+    folder::Folder,
+    segment::{Blank, Segment},
+};
+
+/// The bytes of records in a segment. Large enough that a change of segment is rare, small enough that the file is made in
+/// some 50 ms and that space comes back in small pieces.
+pub(crate) const CAPACITY: u64 = 32 << 20;
+
+/// Files that are kept for later; more than these are removed.
+const SPARE: usize = 3;
+
+/// What a file is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// For what is new; it leaves one file to those who make room.
+    New,
+    /// For what is moved to make room.
+    Room,
+}
+
+/// Why there is no file.
+#[derive(Debug)]
+pub(crate) enum NoFile {
+    /// The disk is full.
+    Full,
+    /// The disk did not do it.
+    Failed(io::Error),
+}
+
+/// Files that hold nothing yet.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    folder: Arc<Folder>,
+    /// The bytes of records in a segment.
+    capacity: u64,
+    blanks: Vec<Blank>,
+    next: u64,
+}
+
+impl Pool {
+    /// The pool of a folder in which `next` is the first number that no file has.
+    pub(crate) fn new(folder: Arc<Folder>, capacity: u64, next: u64) -> Self {
+        Self { folder, capacity, blanks: Vec::new(), next }
+    }
+
+    /// The bytes of records in a segment.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// The bytes of the files here.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.blanks.iter().map(|blank| blank.layout().length()).sum()
+    }
+
+    /// Takes a file with room for a record of `size` bytes.
+    pub(crate) fn take(&mut self, size: u64, purpose: Purpose) -> Result<Blank, NoFile> {
+        if size > self.capacity {
+            // Rare: a file of its own, which is never used for anything else.
+            return match self.make(size) {
+                Err(NoFile::Full) if self.blanks.len() > 1 => {
+                    self.blanks.drain(1..).for_each(|blank| remove(&self.folder, &blank));
+                    self.make(size)
+                }
+                made => made,
+            };
+        }
+        let left = if purpose == Purpose::New { 1 } else { 0 };
+        while self.blanks.len() <= left {
+            let blank = self.make(self.capacity)?;
+            self.blanks.push(blank);
+        }
+        self.blanks.pop().ok_or(NoFile::Full)
+    }
+
+    /// Takes a file that was found at start.
+    pub(crate) fn keep(&mut self, blank: Blank) {
+        self.blanks.push(blank);
+    }
+
+    /// Removes what is too much of what was found.
+    pub(crate) fn trim(&mut self) {
+        for blank in std::mem::take(&mut self.blanks) {
+            self.give_back(blank);
+        }
+    }
+
+    /// Takes back a file that was not begun.
+    pub(crate) fn give_back(&mut self, blank: Blank) {
+        let wanted = self.blanks.len() < SPARE && blank.layout().capacity == self.capacity;
+        if wanted {
+            self.blanks.push(blank);
+        } else {
+            remove(&self.folder, &blank);
+        }
+    }
+
+    /// Takes a segment in which nothing is left.
+    pub(crate) fn recycle(&mut self, segment: &Segment) -> io::Result<()> {
+        let blank = segment.blank()?;
+        self.give_back(blank);
+        Ok(())
+    }
+
+    fn make(&mut self, capacity: u64) -> Result<Blank, NoFile> {
+        let number = self.next;
+        self.next += 1;
+        Blank::create(&self.folder, number, capacity)
+            .map_err(|error| if is_full(&error) { NoFile::Full } else { NoFile::Failed(error) })
+    }
+}
+
+fn remove(folder: &Folder, blank: &Blank) {
+    if let Err(error) = folder.remove(blank.path()) {
+        tracing::warn!(file = %blank.path().display(), "an empty file stays until the next start: {error}");
+    }
+}
+
+/// Whether the disk, or what we may use of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    let full = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| full.contains(&code))
+}

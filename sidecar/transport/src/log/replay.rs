@@ -1,0 +1,202 @@
+//! What the log holds when it is opened: every segment is read and checked before anything is believed.
+//!
+//! A file that cannot be trusted ends the start with its name, the offset and the remedy. To go on without it would be to
+//! lose messages whose senders were told that they are safe, and nobody would know.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque, hash_map},
+    path::Path,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+
+use super::{
+    LogError, Metrics,
+    entry::Entry,
+    folder::Folder,
+    inbox::Inbox,
+    kept::{Kept, Place},
+    millis,
+    pace::Pace,
+    pool::Pool,
+    record::{self, Head},
+    scan::{self, Known},
+    segment::{self, Mark, Opened, Segment},
+    tail::Held,
+    writer::Writer,
+};
+
+/// A record that is not gone.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) entry: Entry,
+    pub(crate) kept: Kept,
+    /// When it was first written, in milliseconds since 1970.
+    pub(crate) time: u64,
+    /// Whether it was given out before.
+    pub(crate) given: bool,
+}
+
+/// A record of a segment, before it is known whether a later segment has it too.
+struct Read {
+    head: Head,
+    place: Place,
+    body: Bytes,
+}
+
+/// Opens the log in `path`. The records that are not gone come in the order in which they were first written.
+pub(super) fn open(
+    path: &Path,
+    capacity: u64,
+    inbox: Arc<Inbox>,
+    metrics: Metrics,
+) -> Result<(Writer, Vec<Found>), LogError> {
+    let folder = Arc::new(Folder::open(path)?);
+    let (mut pool, segments) = files(&folder, capacity)?;
+    let ends: HashMap<u64, u64> = segments.iter().filter_map(|(_, before)| *before).collect();
+    let mut reading = Reading::default();
+    let (mut full, mut before) = (Vec::new(), None);
+    for (segment, _) in segments {
+        let segment = Arc::new(segment);
+        let end = reading.segment(&segment, ends.get(&segment.number).copied())?;
+        // A record that was written and not synced when the process was killed counts from now on.
+        segment.sync().map_err(|error| LogError::disk(segment.path(), &error))?;
+        before = Some((segment.number, end));
+        full.push(Held::new(segment));
+    }
+    let next = (reading.next, before.map_or(1, |(number, _)| number + 1));
+    let (found, lapsing) = reading.found(&mut full)?;
+    pool.trim();
+    let writer = Writer {
+        inbox,
+        folder,
+        pool,
+        tail: None,
+        full,
+        queue: VecDeque::new(),
+        next,
+        before,
+        lapsing,
+        cleaning: None,
+        no_room: false,
+        began: true,
+        kept_house: Instant::now(),
+        pace: Pace::default(),
+        metrics,
+    };
+    Ok((writer, found))
+}
+
+/// A segment, and what it says of the one before it.
+type Titled = (Segment, Option<(u64, u64)>);
+
+/// Looks at all files: blank ones into the pool, unfinished ones away, segments in order.
+fn files(folder: &Arc<Folder>, capacity: u64) -> Result<(Pool, Vec<Titled>), LogError> {
+    let disk = |path: &Path| {
+        let path = path.to_owned();
+        move |error: std::io::Error| LogError::disk(&path, &error)
+    };
+    let files = folder.files().map_err(disk(folder.path()))?;
+    let next = files.last().map_or(1, |(number, _)| number + 1);
+    let (mut pool, mut segments) = (Pool::new(Arc::clone(folder), capacity, next), Vec::new());
+    for (_, path) in files {
+        match segment::open(path.clone()).map_err(disk(&path))? {
+            Opened::Segment(segment, before) => segments.push((segment, before)),
+            Opened::Blank(blank) => pool.keep(blank),
+            Opened::Unfinished => folder.remove(&path).map_err(disk(&path))?,
+            Opened::Damaged => return Err(LogError::Damaged { path, offset: 0 }),
+        }
+    }
+    segments.sort_by_key(|(segment, _)| segment.number);
+    Ok((pool, segments))
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reading {
+    /// By number of the record.
+    records: BTreeMap<u64, Read>,
+    /// The number after the greatest.
+    next: u64,
+}
+
+impl Reading {
+    /// Reads a segment, and answers where it ends.
+    fn segment(&mut self, segment: &Arc<Segment>, end: Option<u64>) -> Result<u64, LogError> {
+        let disk = |error| LogError::disk(segment.path(), &error);
+        let damaged = |at: usize| LogError::Damaged {
+            path: segment.path().to_owned(),
+            offset: segment.layout.records() + at as u64,
+        };
+        let marks = segment.marks().map_err(disk)?;
+        let mark = |slot: u32| Mark::of(marks.get(slot as usize).copied().unwrap_or(0));
+        let bytes = Bytes::from(segment.read(0, segment.layout.capacity).map_err(disk)?);
+        let known = Known { segment: segment.number, end, gone: &|slot| mark(slot) >= Mark::Gone };
+        let scanned = scan::scan(&bytes, &known).map_err(|damage| damaged(damage.at))?;
+        for (head, at) in scanned.records {
+            self.next = self.next.max(head.id + 1);
+            let mark = mark(head.slot);
+            if mark == Mark::Moved {
+                continue;
+            }
+            let length = usize::try_from(head.length).map_err(|_| damaged(at))?;
+            let body = bytes.slice(at + record::HEAD..at + record::HEAD + length);
+            // A small body must not keep the whole segment in memory.
+            let body = match mark {
+                Mark::Gone => Bytes::new(),
+                _ if body.len() >= bytes.len() / 2 => body,
+                _ => Bytes::copy_from_slice(&body),
+            };
+            let place = Place { segment: Arc::clone(segment), slot: head.slot, at: at as u64, mark };
+            self.add(Read { head, place, body }).map_err(|error| LogError::disk(segment.path(), &error))?;
+        }
+        Ok(scanned.end as u64)
+    }
+
+    /// A record that stands in two segments was being moved when the process ended: the later place counts, and whatever
+    /// became of it at either.
+    fn add(&mut self, mut read: Read) -> std::io::Result<()> {
+        if let Some(earlier) = self.records.remove(&read.head.id) {
+            let mark = earlier.place.mark.max(read.place.mark);
+            read.place.segment.mark(read.place.slot, 1, mark)?;
+            earlier.place.segment.mark(earlier.place.slot, 1, Mark::Moved)?;
+            read.place.mark = mark;
+        }
+        self.records.insert(read.head.id, read);
+        Ok(())
+    }
+
+    /// Those that are not gone, in order; and of them what loses its meaning by itself.
+    #[allow(clippy::type_complexity, reason = "named where it is kept, in the writer")]
+    fn found(self, full: &mut [Held]) -> Result<(Vec<Found>, BTreeMap<(u64, u64), Kept>), LogError> {
+        let (mut found, mut lapsing) = (Vec::new(), BTreeMap::new());
+        let mut held: HashMap<u64, &mut Held> = full.iter_mut().map(|held| (held.segment.number, held)).collect();
+        let now = millis(SystemTime::now());
+        for Read { head, place, body } in self.records.into_values() {
+            if place.mark >= Mark::Gone {
+                continue;
+            }
+            let unreadable = || LogError::Damaged {
+                path: place.segment.path().to_owned(),
+                offset: place.segment.layout.records() + place.at,
+            };
+            let entry = Entry::decode(head.kind, body).ok_or_else(unreadable)?;
+            let given = place.mark == Mark::Given;
+            let number = place.segment.number;
+            let kept = Kept::new(place, record::size(head.length));
+            if let hash_map::Entry::Occupied(mut held) = held.entry(number) {
+                held.get_mut().kept.push(kept.clone());
+            }
+            if let Entry::Tombstone { until, .. } = entry {
+                lapsing.insert((until, head.id), kept.clone());
+                if until <= now {
+                    continue;
+                }
+            }
+            found.push(Found { entry, kept, time: head.time, given });
+        }
+        Ok((found, lapsing))
+    }
+}

@@ -1,0 +1,279 @@
+//! One file of the log: written at its end, marked in its marks, read as a whole when the log is opened.
+//!
+//! The file has its whole length on disk before the first record comes, so a record changes no metadata of the file system:
+//! an fsync then costs one write to the disk and not three. Files are used again for the same reason.
+
+use std::{
+    fs::File,
+    io::{self, IoSlice, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    io::Errno,
+};
+
+use super::{
+    folder::Folder,
+    title::{Layout, TITLE, Title},
+};
+
+/// Zeros are written in pieces of this size.
+const PIECE: usize = 1 << 20;
+
+/// What became of a record; the byte on disk. A mark only ever grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mark {
+    /// Nobody has seen it.
+    Fresh = 0,
+    /// It was given out, and may come again.
+    Given = 1,
+    /// It is committed, released or expired, and never comes again.
+    Gone = 2,
+    /// It stands elsewhere now, and only what is said there counts.
+    Moved = 3,
+}
+
+/// A file that holds nothing yet, in its whole length.
+#[derive(Debug)]
+pub(crate) struct Blank {
+    file: Arc<File>,
+    path: PathBuf,
+    layout: Layout,
+}
+
+/// A file of the log with its records.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Its number.
+    pub(crate) number: u64,
+    pub(crate) layout: Layout,
+    file: Arc<File>,
+    path: PathBuf,
+    /// The bytes of records that are not gone.
+    live: AtomicU64,
+    /// Whether marks were set that may not be on disk.
+    marked: AtomicBool,
+    /// Whether a write or a sync failed.
+    failed: AtomicBool,
+}
+
+impl Mark {
+    /// The mark that `byte` is. What this version does not know counts as not gone.
+    pub(crate) fn of(byte: u8) -> Self {
+        match byte {
+            0 => Self::Fresh,
+            2 => Self::Gone,
+            3 => Self::Moved,
+            _ => Self::Given,
+        }
+    }
+}
+
+impl Blank {
+    /// Makes a file with room for `capacity` bytes of records. Needs that room on disk, or makes nothing.
+    pub(crate) fn create(folder: &Folder, number: u64, capacity: u64) -> io::Result<Self> {
+        let (path, file) = folder.create(number)?;
+        let blank = Self { file: Arc::new(file), path, layout: Layout::of(capacity) };
+        match blank.fill().and_then(|()| folder.sync()) {
+            Ok(()) => Ok(blank),
+            Err(error) => {
+                // What is left of it has no title, so it counts as nothing if even this fails.
+                let _ = folder.remove(&blank.path);
+                Err(error)
+            }
+        }
+    }
+
+    /// A file that was found blank.
+    pub(crate) fn found(file: File, path: PathBuf, layout: Layout) -> Self {
+        Self { file: Arc::new(file), path, layout }
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes zeros over the whole length, and the title last.
+    fn fill(&self) -> io::Result<()> {
+        let length = self.layout.length();
+        match fallocate(&*self.file, FallocateFlags::empty(), 0, length) {
+            // Not every file system can; writing the zeros then says whether there is room.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let zeros = vec![0; PIECE];
+        let mut at = 0;
+        while at < length {
+            let piece = usize::try_from(length - at).unwrap_or(PIECE).min(PIECE);
+            self.file.write_all_at(zeros.get(..piece).unwrap_or_default(), at)?;
+            at += piece as u64;
+        }
+        self.file.sync_data()?;
+        self.file.write_all_at(&Title::Blank(self.layout).encode(), 0)?;
+        self.file.sync_data()
+    }
+
+    /// Makes it segment `number`. The title is on disk with the first records.
+    pub(crate) fn begin(self, number: u64, before: Option<(u64, u64)>) -> Result<Segment, (Self, io::Error)> {
+        let title = Title::Segment { layout: self.layout, number, before };
+        match self.file.write_all_at(&title.encode(), 0) {
+            Ok(()) => Ok(Segment::new(self.file, self.path, self.layout, number)),
+            Err(error) => Err((self, error)),
+        }
+    }
+}
+
+impl Segment {
+    fn new(file: Arc<File>, path: PathBuf, layout: Layout, number: u64) -> Self {
+        Self {
+            number,
+            layout,
+            file,
+            path,
+            live: AtomicU64::new(0),
+            marked: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// A file that was found with records.
+    pub(crate) fn found(file: File, path: PathBuf, layout: Layout, number: u64) -> Self {
+        Self::new(Arc::new(file), path, layout, number)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The bytes of records that are not gone.
+    pub(crate) fn live(&self) -> u64 {
+        self.live.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn count(&self, bytes: u64) {
+        self.live.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn discount(&self, bytes: u64) {
+        self.live.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Writes `slices` at `at` among the records.
+    pub(crate) fn write(&self, at: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        self.write_all(at, slices).inspect_err(|_| self.failed.store(true, Ordering::Release))
+    }
+
+    fn write_all(&self, at: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let mut file = &*self.file;
+        file.seek(SeekFrom::Start(self.layout.records() + at))?;
+        let mut rest = slices;
+        while !rest.is_empty() {
+            match file.write_vectored(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes all that was written durable. After a failure nobody knows what is on disk: what the system could not write it
+    /// forgets, and the next sync would say that all is well. So the segment is given up.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.marked.store(false, Ordering::Release);
+        #[cfg(test)]
+        let synced = super::faults::sync().and_then(|()| self.file.sync_data());
+        #[cfg(not(test))]
+        let synced = self.file.sync_data();
+        synced.inspect_err(|_| self.failed.store(true, Ordering::Release))
+    }
+
+    /// Whether a write or a sync failed: it gets no more records, and what is left in it must go elsewhere.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Makes the marks durable, if there are new ones.
+    pub(crate) fn sync_marks(&self) -> io::Result<()> {
+        if self.marked.load(Ordering::Acquire) { self.sync() } else { Ok(()) }
+    }
+
+    /// Sets the marks of `count` records from `first` on. Survives the end of the process when this returns, and that of the
+    /// machine after the next sync.
+    pub(crate) fn mark(&self, first: u32, count: usize, mark: Mark) -> io::Result<()> {
+        let at = self.layout.mark(first);
+        match count {
+            1 => self.file.write_all_at(&[mark as u8], at)?,
+            _ => self.file.write_all_at(&vec![mark as u8; count], at)?,
+        }
+        self.marked.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// A record as it stands on disk.
+    pub(crate) fn read(&self, at: u64, size: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+        self.file.read_exact_at(&mut bytes, self.layout.records() + at)?;
+        Ok(bytes)
+    }
+
+    /// All marks.
+    pub(crate) fn marks(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.layout.slots as usize];
+        self.file.read_exact_at(&mut bytes, self.layout.mark(0))?;
+        Ok(bytes)
+    }
+
+    /// Ends its life: nothing in it counts any more, which is on disk when this returns.
+    pub(crate) fn blank(&self) -> io::Result<Blank> {
+        let blank = Blank { file: Arc::clone(&self.file), path: self.path.clone(), layout: self.layout };
+        self.file.write_all_at(&Title::Blank(self.layout).encode(), 0)?;
+        // First the title, then the marks: with both under way at once, the power could go when only the marks are blank.
+        self.sync()?;
+        self.mark(0, self.layout.slots as usize, Mark::Fresh)?;
+        self.sync()?;
+        Ok(blank)
+    }
+}
+
+/// What a file of the log is.
+pub(crate) enum Opened {
+    Segment(Segment, Option<(u64, u64)>),
+    Blank(Blank),
+    /// Its making was never finished.
+    Unfinished,
+    /// Its title cannot be read.
+    Damaged,
+}
+
+/// Looks at a file that was found.
+pub(crate) fn open(path: PathBuf) -> io::Result<Opened> {
+    let file = Folder::open_file(&path)?;
+    let length = file.metadata()?.len();
+    let mut title = [0; TITLE];
+    if length < TITLE as u64 {
+        return Ok(Opened::Unfinished);
+    }
+    file.read_exact_at(&mut title, 0)?;
+    Ok(match Title::decode(&title) {
+        None if title == [0; TITLE] => Opened::Unfinished,
+        Some(Title::Blank(layout)) if length >= layout.length() => Opened::Blank(Blank::found(file, path, layout)),
+        Some(Title::Blank(_)) => Opened::Unfinished,
+        Some(Title::Segment { layout, number, before }) if length >= layout.length() => {
+            Opened::Segment(Segment::found(file, path, layout, number), before)
+        }
+        None | Some(Title::Segment { .. }) => Opened::Damaged,
+    })
+}

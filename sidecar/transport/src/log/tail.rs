@@ -1,0 +1,116 @@
+//! The segment at the end of the log, and those before it.
+
+use std::sync::Arc;
+
+use super::{
+    group::{Group, Member, What},
+    kept::Kept,
+    reclaim::Usage,
+    record::Record,
+    segment::{Mark, Segment},
+};
+
+/// A segment with the records that were written to it.
+pub(super) struct Held {
+    pub(super) segment: Arc<Segment>,
+    /// Those that are not gone, and some that are.
+    pub(super) kept: Vec<Kept>,
+    /// How many bytes were not gone when `kept` was last looked through.
+    looked: u64,
+    /// Whether something in it cannot be read, so that it can not be emptied.
+    pub(super) stuck: bool,
+}
+
+/// The segment at the end.
+pub(super) struct Tail {
+    pub(super) held: Held,
+    /// Where the next record goes.
+    pub(super) end: u64,
+    slot: u32,
+    /// Up to where all is on disk.
+    synced: u64,
+}
+
+impl Held {
+    pub(super) fn new(segment: Arc<Segment>) -> Self {
+        Self { segment, kept: Vec::new(), looked: u64::MAX, stuck: false }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            number: self.segment.number,
+            live: self.segment.live(),
+            capacity: self.segment.layout.capacity,
+            failed: self.segment.has_failed(),
+        }
+    }
+
+    /// Whether nothing in it counts any more.
+    pub(super) fn is_dead(&self) -> bool {
+        self.segment.live() == 0
+    }
+
+    /// The records that are still here.
+    pub(super) fn here(&self) -> Vec<Kept> {
+        self.kept.iter().filter(|kept| self.holds(kept)).cloned().collect()
+    }
+
+    /// Forgets what is gone, when half of it is: so each record is looked at about twice.
+    pub(super) fn forget_gone(&mut self) {
+        let live = self.segment.live();
+        if live < self.looked / 2 {
+            let number = self.segment.number;
+            self.kept.retain(|kept| kept.place().is_some_and(|place| place.segment.number == number));
+            self.kept.shrink_to_fit();
+            self.looked = live;
+        }
+    }
+
+    fn holds(&self, kept: &Kept) -> bool {
+        kept.place().is_some_and(|place| place.segment.number == self.segment.number)
+    }
+}
+
+impl Tail {
+    pub(super) fn new(segment: Segment) -> Self {
+        Self { held: Held::new(Arc::new(segment)), end: 0, slot: 0, synced: 0 }
+    }
+
+    /// Whether a record of `size` bytes fits.
+    pub(super) fn takes(&self, size: u64) -> bool {
+        let layout = &self.held.segment.layout;
+        !self.held.segment.has_failed() && self.slot < layout.slots && self.end.saturating_add(size) <= layout.capacity
+    }
+
+    /// Gives `record` its place, as a member of `group`.
+    pub(super) fn place(&mut self, mut record: Record, id: u64, what: What, group: &mut Group) {
+        if group.is_empty() {
+            group.at = self.end;
+        }
+        record.place(self.held.segment.number, id, self.slot, self.synced);
+        let (size, at, slot) = (record.size(), self.end, self.slot);
+        self.end += size;
+        self.slot += 1;
+        group.bytes += size;
+        group.members.push(Member { record, slot, at, what });
+    }
+
+    /// All that was placed is on disk.
+    pub(super) fn synced(&mut self) {
+        self.synced = self.end;
+    }
+
+    /// How it goes on behind it: its number, and where its records end.
+    pub(super) fn name(&self) -> (u64, u64) {
+        (self.held.segment.number, self.synced)
+    }
+
+    /// What was placed and could not be written must not come to life: nobody was told that it is there.
+    pub(super) fn disown(&self, group: &Group) {
+        if let Some(first) = group.members.first()
+            && let Err(error) = self.held.segment.mark(first.slot, group.members.len(), Mark::Moved)
+        {
+            tracing::warn!(file = %self.held.segment.path().display(), "what was refused may come after a crash: {error}");
+        }
+    }
+}

@@ -43,6 +43,22 @@ pub enum TransportError {
         /// The bound.
         limit: usize,
     },
+    /// One partner made more sessions than one may.
+    #[error("{partner} has made {limit} sessions here: release sessions that are done")]
+    PartnerSessions {
+        /// The partner.
+        partner: String,
+        /// The bound.
+        limit: usize,
+    },
+    /// More calls of one partner wait than may.
+    #[error("{limit} calls of {partner} wait here: let some of them end")]
+    PartnerWaits {
+        /// The partner.
+        partner: String,
+        /// The bound.
+        limit: usize,
+    },
     /// A partner without a session id.
     #[error("a partner must name a session: send x-ptp-session-id")]
     NoSession,
@@ -128,7 +144,11 @@ impl ProtocolError for TransportError {
     fn code(&self) -> Code {
         match self {
             Self::Released { .. } => Code::SESSION_RELEASED,
-            Self::Full { .. } | Self::TooManySessions { .. } | Self::TooManyLeases => Code::BUFFER_FULL,
+            Self::Full { .. }
+            | Self::TooManySessions { .. }
+            | Self::PartnerSessions { .. }
+            | Self::PartnerWaits { .. }
+            | Self::TooManyLeases => Code::BUFFER_FULL,
             Self::TooLarge { .. } | Self::BodyTooLarge { .. } => Code::TOO_LARGE,
             Self::NoSession | Self::NotOpen { .. } => Code::NOT_PERMITTED,
             Self::Stranger | Self::ForeignSource { .. } | Self::PeerRefused { .. } => Code::UNAUTHORISED,
@@ -152,7 +172,10 @@ impl ProtocolError for TransportError {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Full { .. } | Self::TooManySessions { .. } => Retry::Safe,
+            Self::Full { .. }
+            | Self::TooManySessions { .. }
+            | Self::PartnerSessions { .. }
+            | Self::PartnerWaits { .. } => Retry::Safe,
             Self::PeerStatus { .. } | Self::PeerAnswer { .. } | Self::PeerCode { .. } => Retry::Unknown,
             _ => Retry::Useless,
         }

@@ -11,7 +11,7 @@ mod log;
 mod queue;
 mod sync;
 
-pub use channels::{Channels, Delivery, Key, Lease, Levels};
+pub use channels::{Channels, Delivery, Key, Lease, Levels, Page, QueueRow, SessionRow};
 pub use error::TransportError;
 pub use front::{Front, Op, Peers};
 pub use queue::{Draft, MessageId, Metadata, NoMessageId, Numbered, Origin, Reader};

@@ -70,6 +70,7 @@ impl Delivery {
 
 impl Lease {
     pub(super) fn new(channels: &Arc<Channels>, cell: Arc<Cell>, topic: Topic, seq: u64) -> Self {
+        channels.metrics.leases.inc();
         Self { held: Some(Held::Here(Place { channels: Arc::clone(channels), cell, topic, seq })) }
     }
 
@@ -115,9 +116,11 @@ impl Lease {
             (None, _) => {}
             (Some(Held::There(told) | Held::Answer { unwritten: told, .. }), _) => (told.0)(verdict),
             (Some(Held::Here(Place { channels, cell, topic, seq })), Verdict::Commit) => {
+                channels.metrics.leases.dec();
                 channels.commit(&cell, &topic, seq);
             }
             (Some(Held::Here(Place { channels, cell, topic, seq })), Verdict::Return) => {
+                channels.metrics.leases.dec();
                 channels.hand_back(&cell, &topic, seq);
             }
         }

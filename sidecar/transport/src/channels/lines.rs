@@ -4,9 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use mesh_core::{NodeId, Route};
 
-use super::{cell::Cell, line::Line};
+use super::{
+    cell::Cell,
+    claim::Claim,
+    line::{Line, Served},
+};
 use crate::{
-    queue::{Budget, Effects, Setting, Short},
+    queue::{Budget, Origin, Setting, Short},
     sync::{AtomicUsize, Mutex, Ordering},
 };
 
@@ -15,7 +19,7 @@ use crate::{
 pub(crate) struct Lines {
     node: Line,
     routes: Mutex<HashMap<NodeId, Arc<Line>>>,
-    /// How many sessions stand in any line: one look tells nearly every step that it need not go on.
+    /// How many stand in any line: one look tells nearly every step that it need not go on.
     waiting: AtomicUsize,
 }
 
@@ -51,21 +55,36 @@ impl Lines {
     /// Puts a session into the line of what it is short of.
     pub(crate) fn join(&self, short: &Short, cell: &Arc<Cell>) {
         let grown = match short {
-            Short::Node => self.node.join(cell),
-            Short::Route(partner) => self.route(partner).map_or(0, |line| line.join(cell)),
+            Short::Node(who) => self.node.join(cell, who),
+            // Within a route's line everything is the partner's: turns go by session.
+            Short::Route(partner) => self.route(partner).map_or(0, |line| line.join(cell, &Origin::Application)),
         };
         self.waiting.fetch_add(grown, Ordering::SeqCst);
     }
 
-    /// Serves all lines. Answers what is to be done for each session that was served.
-    pub(crate) fn serve(&self, setting: &Setting<'_>) -> Vec<(Arc<Cell>, Effects)> {
-        let mut served = Vec::new();
-        let mut gone = self.node.serve(&Short::Node, setting, &mut served);
-        let routes: Vec<_> = self.routes.lock().iter().map(|(id, line)| (id.clone(), Arc::clone(line))).collect();
+    /// Puts a claim into the line of what it is short of.
+    pub(crate) fn join_claim(&self, short: &Short, claim: &Arc<Claim>) {
+        let grown = match short {
+            Short::Node(_) => self.node.join_claim(claim),
+            Short::Route(partner) => self.route(partner).map_or(0, |line| line.join_claim(claim)),
+        };
+        self.waiting.fetch_add(grown, Ordering::SeqCst);
+    }
+
+    /// Serves all lines.
+    pub(crate) fn serve(&self, setting: &Setting<'_>) -> Served {
+        let mut served = Served::default();
+        self.node.serve(|short| matches!(short, Short::Node(_)), setting, &mut served);
+        let routes: Vec<_> = {
+            let routes = self.routes.lock();
+            let waited_for = routes.iter().filter(|(_, line)| line.budget.line() > 0);
+            waited_for.map(|(id, line)| (id.clone(), Arc::clone(line))).collect()
+        };
         for (partner, line) in routes {
-            gone += line.serve(&Short::Route(partner), setting, &mut served);
+            let is_mine = |short: &Short| matches!(short, Short::Route(other) if *other == partner);
+            line.serve(is_mine, setting, &mut served);
         }
-        self.waiting.fetch_sub(gone, Ordering::SeqCst);
+        self.waiting.fetch_sub(served.gone, Ordering::SeqCst);
         served
     }
 

@@ -5,30 +5,42 @@
 //! at which the answer must leave.
 
 mod cell;
+mod claim;
 mod delivery;
+mod guests;
+mod keeper;
 mod line;
 mod lines;
+mod list;
 mod metrics;
 mod once;
 mod repeats;
+mod purse;
 mod shards;
-mod sweep;
 mod waiting;
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 #[cfg(feature = "shuttle")]
 mod wakeups;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crds::Peek;
+use futures::FutureExt as _;
 use mesh_core::{Code, Live, NodeId, Route, SessionId, Topic};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Notify,
+    task::yield_now,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
-pub use self::delivery::{Delivery, Lease};
 use self::{
     cell::Cell,
+    guests::Guests,
+    keeper::PIECE,
     lines::Lines,
     metrics::{Gauges, Metrics},
     once::Senders,
@@ -36,9 +48,17 @@ use self::{
     waiting::{Entering, Popping},
 };
 pub(crate) use self::{delivery::Verdict, once::LONGEST_RETRY};
+pub(crate) use self::{claim::Room, purse::Purse};
+pub use self::{
+    delivery::{Delivery, Lease},
+    list::{Page, QueueRow, SessionRow},
+};
 use crate::{
     TransportError,
-    queue::{Bounds, Coming, Draft, Effects, Origin, Outcome, Reader, Session, Setting, Ticket},
+    queue::{
+        Bounds, Coming, Draft, Effects, Origin, Outcome, Place, Reader, Releasing, Remains, Session, Setting, Ticket,
+    },
+    sync::Mutex,
 };
 
 /// Messages that one session may hold. Each is charged 256 bytes at least, so the default sessionBytes of 1 GiB ends at
@@ -52,8 +72,15 @@ pub struct Channels {
     shards: Shards,
     lines: Lines,
     senders: Senders,
+    guests: Guests,
     pub(crate) metrics: Metrics,
     ending: CancellationToken,
+    /// What is left of a large release; the keeper takes it apart.
+    remains: Mutex<Remains>,
+    /// Wakes the keeper.
+    work: Arc<Notify>,
+    /// When the oldest message came, as of the last sweep.
+    oldest: Mutex<Option<Instant>>,
 }
 
 /// The name of a queue. A pair, never a joined text (PTP section 9.1).
@@ -70,12 +97,16 @@ pub struct Key {
 pub struct Levels {
     /// Messages that are queued or leased.
     pub messages: u64,
-    /// Their bytes.
+    /// Bytes that are held: theirs, and those in flight.
     pub bytes: u64,
+    /// Bytes of bodies that are read, and of answers that pass through.
+    pub in_flight: u64,
     /// Sessions that are kept.
     pub sessions: u64,
     /// Released sessions that are still refused.
     pub tombstones: u64,
+    /// The age of the oldest message, as of the last sweep.
+    pub oldest: Duration,
 }
 
 impl Channels {
@@ -85,11 +116,11 @@ impl Channels {
         let channels = Self::unswept(live);
         channels.metrics.register(registry);
         registry.register_collector(Box::new(Gauges(Arc::downgrade(&channels))));
-        sweep::keep(&channels);
+        keeper::keep(&channels);
         channels
     }
 
-    /// The channels without the task that sweeps them.
+    /// The channels without the task that keeps them.
     pub(crate) fn unswept(live: Arc<Live>) -> Arc<Self> {
         let total = live.load().transport.total_bytes.bytes();
         Arc::new(Self {
@@ -97,8 +128,12 @@ impl Channels {
             shards: Shards::new(),
             lines: Lines::new(total),
             senders: Senders::default(),
+            guests: Guests::default(),
             metrics: Metrics::default(),
             ending: CancellationToken::new(),
+            remains: Mutex::default(),
+            work: Arc::default(),
+            oldest: Mutex::default(),
         })
     }
 
@@ -115,28 +150,43 @@ impl Channels {
         route: Option<&Route>,
         until: Instant,
     ) -> Result<(), TransportError> {
+        self.push_with(key, draft, route, None, until).await
+    }
+
+    /// The same for a message whose body has its room already: as much of it as the message needs becomes its charge.
+    pub(crate) async fn push_with(
+        self: &Arc<Self>,
+        key: &Key,
+        draft: Draft,
+        route: Option<&Route>,
+        room: Option<&Room>,
+        until: Instant,
+    ) -> Result<(), TransportError> {
         match draft.id.clone() {
-            None => self.enter_queue(key, draft, route, until).await,
-            Some(numbered) => self.push_once(key, draft, &numbered, route, until).await,
+            None => self.enter_queue(key, draft, route, room, until).await,
+            Some(numbered) => self.push_once(key, draft, &numbered, route, room, until).await,
         }
     }
 
     async fn enter_queue(
         self: &Arc<Self>,
         key: &Key,
-        draft: Draft,
+        mut draft: Draft,
         route: Option<&Route>,
+        room: Option<&Room>,
         until: Instant,
     ) -> Result<(), TransportError> {
         let bytes = draft.size();
         self.require_session(&key.session, &draft.origin)?;
         self.require_fit(bytes, route)?;
+        draft.hold_no_more_than_its_own(room.map_or(0, Room::bytes));
         let coming = Coming {
             topic: key.topic.clone(),
             draft,
             route: route.map(|route| self.lines.of(route, self.route_limit(route))),
+            loan: room.and_then(Room::loan),
         };
-        let mut entering = Entering::new(self, &key.session, &key.topic, coming);
+        let mut entering = Entering::new(self, &key.session, coming);
         let entered = match self.unless_over(until, &mut entering).await {
             Some(entered) => entered,
             None => {
@@ -160,7 +210,7 @@ impl Channels {
         until: Instant,
     ) -> Result<Option<Delivery>, TransportError> {
         self.require_session(&key.session, &reader.who)?;
-        let mut popping = Popping::new(self, key, reader, until);
+        let mut popping = Popping::new(self, key, reader, until)?;
         let got = match self.unless_over(until, &mut popping).await {
             Some(got) => got,
             None => match popping.end() {
@@ -201,22 +251,29 @@ impl Channels {
     ///
     /// # Errors
     /// `E0000000614` for a partner without a session.
-    pub fn release(&self, key: &Key, who: &Origin) -> Result<(), TransportError> {
+    pub async fn release(self: &Arc<Self>, key: &Key, who: &Origin) -> Result<(), TransportError> {
         self.require_session(&key.session, who)?;
         self.metrics.releases.inc();
         let now = Instant::now();
         if key.topic.is_empty() && *who == Origin::Application {
             let fx = self.shards.release(&key.session, now + self.live.load().transport.tombstone.get());
-            self.metrics.dropped_messages.inc_by(fx.gone.len() as u64);
+            self.metrics.dropped_by_release.inc_by(fx.dropped as u64);
             self.after(None, fx);
             return Ok(());
         }
         // What is not there, or is released already, is released with success.
-        if let Ok(Some(cell)) = self.shards.find(&key.session, now) {
-            self.step(&cell, |session, setting, fx| {
-                session.release(&key.topic, who, setting, fx);
-                self.metrics.dropped_messages.inc_by(fx.gone.len() as u64);
+        let Ok(Some(cell)) = self.shards.find(&key.session, now) else { return Ok(()) };
+        let mut at = Some(Releasing::Start);
+        while let Some(here) = at {
+            let step = self.step(&cell, |session, setting, fx| {
+                let next = session.release(&key.topic, who, &here, setting, fx);
+                self.metrics.dropped_by_release.inc_by(fx.dropped as u64);
+                next
             });
+            at = step.flatten();
+            if at.is_some() {
+                yield_now().await;
+            }
         }
         Ok(())
     }
@@ -229,7 +286,8 @@ impl Channels {
         if session.is_empty() {
             return Ok(());
         }
-        self.enter(session, |session, setting, fx| session.involve(partner, setting.now, fx)).map(|_| ())
+        let who = Origin::Application;
+        self.enter(session, &who, |session, setting, fx| session.involve(partner, setting.now, fx)).map(|_| ())
     }
 
     /// Answers everybody who waits as if the time were up, now and from now on: the node ends (design section 6).
@@ -242,8 +300,12 @@ impl Channels {
         self.ending.cancelled().await;
     }
 
-    /// Waits for `call` until `until`, or until the node ends; `None` when it was not done by then.
-    async fn unless_over<T>(&self, until: Instant, call: impl Future<Output = T>) -> Option<T> {
+    /// Waits for `call` until `until`, or until the node ends; `None` when it was not done by then. Nearly every call is
+    /// done at once, and needs no timer.
+    async fn unless_over<T>(&self, until: Instant, mut call: impl Future<Output = T> + Unpin) -> Option<T> {
+        if let Some(done) = (&mut call).now_or_never() {
+            return Some(done);
+        }
         tokio::select! {
             biased;
             done = timeout_at(until, call) => done.ok(),
@@ -260,24 +322,27 @@ impl Channels {
     #[must_use]
     pub fn levels(&self) -> Levels {
         Levels {
-            messages: self.lines.node().held() as u64,
+            messages: self.lines.node().messages() as u64,
             bytes: self.lines.node().used(),
+            in_flight: self.lines.node().lent(),
             sessions: self.shards.sessions() as u64,
             tombstones: self.shards.tombstones() as u64,
+            oldest: self.oldest.lock().map_or(Duration::ZERO, |since| since.elapsed()),
         }
     }
 }
 
 /// The steps, and what follows them.
 impl Channels {
-    /// One step within the session `id`, which is made if it is not there.
+    /// One step within the session `id`, which is made for `who` if it is not there.
     fn enter<R>(
         &self,
         id: &SessionId,
+        who: &Origin,
         mut step: impl FnMut(&mut Session, &Setting<'_>, &mut Effects) -> R,
     ) -> Result<(Arc<Cell>, R), TransportError> {
         loop {
-            let cell = self.shards.open(id, Instant::now())?;
+            let cell = self.shards.open(id, who, &self.guests, Instant::now())?;
             // A session that was closed in between is no longer found, so this ends.
             if let Some(result) = self.step(&cell, &mut step) {
                 return Ok((cell, result));
@@ -311,11 +376,11 @@ impl Channels {
     }
 
     /// Ends a call's waiting. A closed session is asked too: it keeps what its waiters are to hear.
-    fn give_up(&self, cell: &Arc<Cell>, topic: &Topic, ticket: Ticket) -> Option<Outcome> {
+    fn give_up(&self, cell: &Arc<Cell>, place: Place<'_>, ticket: Ticket) -> Option<Outcome> {
         let bounds = self.bounds();
         let setting = Setting { now: Instant::now(), bounds: &bounds, node: self.lines.node() };
         let mut fx = Effects::default();
-        let outcome = cell.session.lock().give_up(topic, ticket, &setting, &mut fx);
+        let outcome = cell.session.lock().give_up(place, ticket, &setting, &mut fx);
         self.after(Some(cell), fx);
         outcome
     }
@@ -323,10 +388,24 @@ impl Channels {
     /// What follows a step, with no lock held: payloads go, the session joins the lines in which it must stand, whoever is
     /// decided is woken, and room that came free is given to those who wait for it.
     fn after(&self, cell: Option<&Arc<Cell>>, fx: Effects) {
-        let Effects { wakers, short, gone, expired } = fx;
-        drop(gone);
+        self.finish(cell, fx);
+        self.free();
+    }
+
+    /// Room may have come free: it is given to those who wait for it.
+    fn free(&self) {
+        if self.serve_lines() {
+            self.work.notify_one();
+        }
+    }
+
+    fn finish(&self, cell: Option<&Arc<Cell>>, fx: Effects) {
+        let Effects { wakers, short, mut remains, expired, dropped: _, redelivered } = fx;
         if expired > 0 {
             self.metrics.expired_messages.inc_by(expired as u64);
+        }
+        if redelivered > 0 {
+            self.metrics.redeliveries.inc_by(redelivered as u64);
         }
         if let Some(cell) = cell {
             short.iter().for_each(|short| self.lines.join(short, cell));
@@ -334,18 +413,58 @@ impl Channels {
         for waker in wakers {
             waker.wake();
         }
-        self.serve_lines();
+        remains.bury(PIECE);
+        if !remains.is_empty() {
+            self.remains.lock().add(remains);
+            self.work.notify_one();
+        }
     }
 
-    fn serve_lines(&self) {
-        if self.lines.nobody_waits() {
-            return;
+    /// Takes some of what is left apart. Answers whether there is more.
+    fn bury(&self) -> bool {
+        let mut remains = std::mem::take(&mut *self.remains.lock());
+        remains.bury(PIECE);
+        if remains.is_empty() {
+            return false;
         }
-        let bounds = self.bounds();
-        let setting = Setting { now: Instant::now(), bounds: &bounds, node: self.lines.node() };
-        for (cell, fx) in self.lines.serve(&setting) {
-            self.after(Some(&cell), fx);
+        self.remains.lock().add(remains);
+        true
+    }
+
+    /// Gives turns to those who wait for room. Answers whether there may be room for more of them than had one.
+    fn serve_lines(&self) -> bool {
+        while !self.lines.nobody_waits() {
+            let bounds = self.bounds();
+            let setting = Setting { now: Instant::now(), bounds: &bounds, node: self.lines.node() };
+            let served = self.lines.serve(&setting);
+            let mut moved = false;
+            for (cell, fx) in served.sessions {
+                moved |= !fx.short.is_empty() || !fx.remains.is_empty();
+                self.finish(Some(&cell), fx);
+            }
+            for (claim, short) in served.claims {
+                moved = true;
+                self.lines.join_claim(&short, &claim);
+            }
+            served.wakers.into_iter().for_each(std::task::Waker::wake);
+            if served.unfinished {
+                return true;
+            }
+            // Who went from one line to another may find room there, and left its own to the next; and what a message did
+            // not need of its loan is free.
+            if !moved {
+                break;
+            }
         }
+        false
+    }
+
+    fn somebody_lacks_room(&self) -> bool {
+        self.metrics.waiting_pushes.get() > 0 || self.metrics.waiting_bodies.get() > 0
+    }
+
+    fn set_oldest(&self, oldest: Option<Instant>) {
+        *self.oldest.lock() = oldest;
     }
 
     fn bounds(&self) -> Bounds {

@@ -16,7 +16,7 @@ use mesh_core::Route;
 use tokio::time::Instant;
 
 use super::{
-    Channels, Key,
+    Channels, Key, Room,
     repeats::{Repeats, Standing},
 };
 use crate::{
@@ -57,12 +57,13 @@ impl Channels {
         draft: Draft,
         numbered: &Arc<Numbered>,
         route: Option<&Route>,
+        room: Option<&Room>,
         until: Instant,
     ) -> Result<(), TransportError> {
         let (sender, bytes) = (draft.origin.clone(), draft.size());
         let turn = Turn { senders: &self.senders, sender: &sender, numbered, until };
         match self.unless_over(until, turn).await {
-            Some(Some(_ends_when_dropped)) => self.enter_queue(key, draft, route, until).await,
+            Some(Some(_ends_when_dropped)) => self.enter_queue(key, draft, route, room, until).await,
             Some(None) => {
                 self.metrics.repeated_pushes.inc();
                 Ok(())

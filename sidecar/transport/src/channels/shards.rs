@@ -6,22 +6,24 @@ use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
     sync::Arc,
+    time::Duration,
 };
 
 use mesh_core::SessionId;
 use tokio::time::Instant;
 
-use super::cell::Cell;
+use super::{cell::Cell, guests::Guests};
 use crate::{
     TransportError,
-    queue::{Effects, Tombstones},
+    queue::{Effects, Origin, Tombstones},
     sync::{AtomicUsize, Mutex, Ordering},
 };
 
-/// Parts of the map. A power of two well above the number of cores, so that a sweep of one part holds up few callers.
-const PARTS: usize = 256;
+/// Parts of the map. A power of two; a thousand sessions in each where there are most, so that a look at all of a part, or
+/// its growth, holds up callers for some 100 µs.
+pub(crate) const PARTS: usize = 1024;
 
-/// Sessions that are kept at most. An idle one takes some 300 bytes, so this bounds their memory to about 300 MiB.
+/// Sessions that are kept at most. An idle one takes less than 300 bytes, so this bounds their memory to 300 MiB.
 pub(crate) const MOST_SESSIONS: usize = 1 << 20;
 
 /// Tombstones that are kept at most, over all parts: about 100 bytes each.
@@ -41,6 +43,18 @@ struct Part {
     tombstones: Tombstones,
 }
 
+/// What a sweep of one part found.
+#[derive(Debug, Default)]
+pub(crate) struct Swept {
+    pub(crate) fx: Effects,
+    /// The idle sessions that were closed.
+    pub(crate) closed: Vec<Arc<Cell>>,
+    /// Those that stay and have something in them.
+    pub(crate) holding: Vec<Arc<Cell>>,
+    /// How many sessions there were.
+    pub(crate) looked: usize,
+}
+
 impl Shards {
     pub(crate) fn new() -> Self {
         let part = || Part { cells: HashMap::new(), tombstones: Tombstones::at_most(MOST_TOMBSTONES / PARTS) };
@@ -51,9 +65,15 @@ impl Shards {
         }
     }
 
-    /// The session, made if it is not there.
-    pub(crate) fn open(&self, id: &SessionId, now: Instant) -> Result<Arc<Cell>, TransportError> {
-        let mut part = self.part(id).lock();
+    /// The session, made for `who` if it is not there.
+    pub(crate) fn open(
+        &self,
+        id: &SessionId,
+        who: &Origin,
+        guests: &Guests,
+        now: Instant,
+    ) -> Result<Arc<Cell>, TransportError> {
+        let mut part = self.parts[self.part(id)].lock();
         if let Some(cell) = part.cells.get(id) {
             return Ok(Arc::clone(cell));
         }
@@ -61,15 +81,15 @@ impl Shards {
         if self.sessions.load(Ordering::Relaxed) >= MOST_SESSIONS {
             return Err(TransportError::TooManySessions { limit: MOST_SESSIONS });
         }
+        let cell = Cell::new(id.clone(), guests.make(who)?, now);
         self.sessions.fetch_add(1, Ordering::Relaxed);
-        let cell = Cell::new(now);
         part.cells.insert(id.clone(), Arc::clone(&cell));
         Ok(cell)
     }
 
     /// The session, if it is there.
     pub(crate) fn find(&self, id: &SessionId, now: Instant) -> Result<Option<Arc<Cell>>, TransportError> {
-        let part = self.part(id).lock();
+        let part = self.parts[self.part(id)].lock();
         part.admit(id, now)?;
         Ok(part.cells.get(id).map(Arc::clone))
     }
@@ -77,7 +97,7 @@ impl Shards {
     /// Ends the session for good, and refuses its id until `until`.
     pub(crate) fn release(&self, id: &SessionId, until: Instant) -> Effects {
         let mut fx = Effects::default();
-        let mut part = self.part(id).lock();
+        let mut part = self.parts[self.part(id)].lock();
         part.tombstones.put(id, until);
         if let Some(cell) = part.cells.remove(id) {
             self.sessions.fetch_sub(1, Ordering::Relaxed);
@@ -87,35 +107,44 @@ impl Shards {
         fx
     }
 
-    /// Forgets old tombstones and the sessions that `is_idle` chooses; answers what fell out of them and how many they
-    /// were.
-    pub(crate) fn sweep(&self, now: Instant, is_idle: impl Fn(&Cell) -> bool) -> Swept {
+    /// Forgets old tombstones of one part and the sessions that nobody has used for `idle`.
+    pub(crate) fn sweep(&self, part: usize, now: Instant, idle: Duration) -> Swept {
         let mut swept = Swept::default();
-        for part in &self.parts {
-            let mut part = part.lock();
-            part.tombstones.sweep(now);
-            part.cells.retain(|_, cell| {
-                let idle = is_idle(cell);
-                if idle {
-                    cell.session.lock().close(&mut swept.fx);
-                    swept.sessions += 1;
-                }
-                !idle
-            });
-            if part.cells.capacity() > 4 * part.cells.len().max(16) {
-                part.cells.shrink_to_fit();
+        let Some(part) = self.parts.get(part) else { return swept };
+        let mut part = part.lock();
+        part.tombstones.sweep(now);
+        swept.looked = part.cells.len();
+        part.cells.retain(|_, cell| {
+            let mut session = cell.session.lock();
+            session.tidy();
+            let is_idle = session.is_idle(now, idle);
+            if is_idle {
+                session.close(&mut swept.fx);
+                swept.closed.push(Arc::clone(cell));
+            } else if !session.is_empty() {
+                swept.holding.push(Arc::clone(cell));
             }
+            !is_idle
+        });
+        if part.cells.capacity() > 4 * part.cells.len().max(16) {
+            part.cells.shrink_to_fit();
         }
-        self.sessions.fetch_sub(swept.sessions, Ordering::Relaxed);
+        self.sessions.fetch_sub(swept.closed.len(), Ordering::Relaxed);
         swept
     }
 
-    /// All sessions of one part after the other, without a lock held while they are looked at.
-    pub(crate) fn each(&self, mut look: impl FnMut(&Arc<Cell>)) {
-        for part in &self.parts {
-            let cells: Vec<_> = part.lock().cells.values().map(Arc::clone).collect();
-            cells.iter().for_each(&mut look);
-        }
+    /// The sessions of one part, by their ids, from `from` on.
+    pub(crate) fn list(&self, part: usize, from: Option<&SessionId>) -> Vec<Arc<Cell>> {
+        let Some(part) = self.parts.get(part) else { return Vec::new() };
+        let mut cells: Vec<_> = part
+            .lock()
+            .cells
+            .values()
+            .filter(|cell| from.is_none_or(|from| cell.id >= *from))
+            .map(Arc::clone)
+            .collect();
+        cells.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        cells
     }
 
     /// How many sessions there are.
@@ -128,9 +157,10 @@ impl Shards {
         self.parts.iter().map(|part| part.lock().tombstones.len()).sum()
     }
 
-    fn part(&self, id: &SessionId) -> &Mutex<Part> {
+    /// In which part a session lies.
+    pub(crate) fn part(&self, id: &SessionId) -> usize {
         // PARTS is a power of two, so the low bits of the hash choose the part.
-        &self.parts[self.hasher.hash_one(id) as usize & (PARTS - 1)]
+        self.hasher.hash_one(id) as usize & (PARTS - 1)
     }
 }
 
@@ -138,11 +168,4 @@ impl Part {
     fn admit(&self, id: &SessionId, now: Instant) -> Result<(), TransportError> {
         if self.tombstones.refuse(id, now) { Err(TransportError::Released { session: id.clone() }) } else { Ok(()) }
     }
-}
-
-/// What a sweep found.
-#[derive(Debug, Default)]
-pub(crate) struct Swept {
-    pub(crate) fx: Effects,
-    pub(crate) sessions: usize,
 }

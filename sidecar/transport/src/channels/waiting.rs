@@ -10,13 +10,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use mesh_core::{SessionId, Topic};
+use mesh_core::SessionId;
 use tokio::time::Instant;
 
-use super::{Channels, Key, cell::Cell};
+use super::{Channels, Key, cell::Cell, guests::Waits};
 use crate::{
     TransportError,
-    queue::{Coming, Outcome, Popped, Pushed, Reader, Served, Ticket},
+    queue::{Coming, Origin, Outcome, Place, Popped, Pushed, Reader, Served, Ticket},
 };
 
 /// Where a call stands.
@@ -35,6 +35,8 @@ pub(crate) struct Popping<'a> {
     pub(super) reader: &'a Reader,
     pub(super) until: Instant,
     state: State,
+    /// A partner's place among its waiting calls; held, never read.
+    _waits: Option<Waits>,
 }
 
 /// A push that may have to wait.
@@ -42,23 +44,29 @@ pub(crate) struct Popping<'a> {
 pub(crate) struct Entering<'a> {
     channels: &'a Arc<Channels>,
     session: &'a SessionId,
-    topic: &'a Topic,
     coming: Option<Coming>,
     state: State,
+    since: Instant,
 }
 
 type Got = Result<(Arc<Cell>, Served), TransportError>;
 
 impl<'a> Popping<'a> {
-    pub(super) fn new(channels: &'a Arc<Channels>, key: &'a Key, reader: &'a Reader, until: Instant) -> Self {
-        Self { channels, key, reader, until, state: State::Fresh }
+    pub(super) fn new(
+        channels: &'a Arc<Channels>,
+        key: &'a Key,
+        reader: &'a Reader,
+        until: Instant,
+    ) -> Result<Self, TransportError> {
+        let waits = channels.guests.wait(&reader.who)?;
+        Ok(Self { channels, key, reader, until, state: State::Fresh, _waits: waits })
     }
 
     /// Ends the waiting; a message that came at the last moment is still given out.
     pub(super) fn end(&mut self) -> Option<Got> {
         let State::Waiting(cell, ticket) = std::mem::replace(&mut self.state, State::Done) else { return None };
         self.channels.metrics.waiting_pops.dec();
-        let outcome = self.channels.give_up(&cell, &self.key.topic, ticket)?;
+        let outcome = self.channels.give_up(&cell, self.place(), ticket)?;
         Some(self.got(cell, outcome))
     }
 
@@ -69,9 +77,13 @@ impl<'a> Popping<'a> {
         }
     }
 
+    fn place(&self) -> Place<'a> {
+        Place::Queue { topic: &self.key.topic, reader: self.reader, until: self.until }
+    }
+
     fn start(&mut self, cx: &Context<'_>) -> Poll<Got> {
         let (topic, until) = (&self.key.topic, self.until);
-        let step = self.channels.enter(&self.key.session, |session, setting, fx| {
+        let step = self.channels.enter(&self.key.session, &self.reader.who, |session, setting, fx| {
             session.pop(topic, self.reader, until, cx.waker(), setting, fx)
         });
         match step {
@@ -92,7 +104,7 @@ impl Future for Popping<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Got> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Fresh => self.start(cx),
-            State::Waiting(cell, ticket) => match cell_outcome(&cell, &self.key.topic, ticket, cx) {
+            State::Waiting(cell, ticket) => match cell_outcome(&cell, self.place(), ticket, cx) {
                 Some(outcome) => {
                     self.channels.metrics.waiting_pops.dec();
                     Poll::Ready(self.got(cell, outcome))
@@ -111,7 +123,7 @@ impl Drop for Popping<'_> {
     fn drop(&mut self) {
         if let State::Waiting(cell, ticket) = std::mem::replace(&mut self.state, State::Done) {
             self.channels.metrics.waiting_pops.dec();
-            if let Some(Outcome::Served(served)) = self.channels.give_up(&cell, &self.key.topic, ticket) {
+            if let Some(Outcome::Served(served)) = self.channels.give_up(&cell, self.place(), ticket) {
                 self.channels.hand_back(&cell, &self.key.topic, served.seq);
             }
         }
@@ -119,15 +131,15 @@ impl Drop for Popping<'_> {
 }
 
 impl<'a> Entering<'a> {
-    pub(super) fn new(channels: &'a Arc<Channels>, session: &'a SessionId, topic: &'a Topic, coming: Coming) -> Self {
-        Self { channels, session, topic, coming: Some(coming), state: State::Fresh }
+    pub(super) fn new(channels: &'a Arc<Channels>, session: &'a SessionId, coming: Coming) -> Self {
+        Self { channels, session, coming: Some(coming), state: State::Fresh, since: Instant::now() }
     }
 
     /// Ends the waiting. `None`: it did not enter, and never will.
     pub(super) fn end(&mut self) -> Option<Result<(), TransportError>> {
         let State::Waiting(cell, ticket) = std::mem::replace(&mut self.state, State::Done) else { return None };
-        self.channels.metrics.waiting_pushes.dec();
-        let outcome = self.channels.give_up(&cell, self.topic, ticket)?;
+        self.waited();
+        let outcome = self.channels.give_up(&cell, Place::Room, ticket)?;
         Some(self.result(&outcome))
     }
 
@@ -138,17 +150,24 @@ impl<'a> Entering<'a> {
         }
     }
 
+    fn waited(&self) {
+        self.channels.metrics.waiting_pushes.dec();
+        self.channels.metrics.room_wait.observe(self.since.elapsed().as_secs_f64());
+    }
+
     fn start(&mut self, cx: &Context<'_>) -> Poll<Result<(), TransportError>> {
         let coming = &mut self.coming;
-        let step = self.channels.enter(self.session, |session, setting, fx| {
+        let who = coming.as_ref().map_or(Origin::Application, |coming| coming.draft.origin.clone());
+        let step = self.channels.enter(self.session, &who, |session, setting, fx| {
             coming.take().map(|coming| session.push(coming, cx.waker(), setting, fx))
         });
         match step {
             Err(e) => Poll::Ready(Err(e)),
             Ok((_, Some(Pushed::Entered) | None)) => Poll::Ready(Ok(())),
             Ok((cell, Some(Pushed::Waiting(ticket)))) => {
+                self.since = Instant::now();
                 self.channels.metrics.waiting_pushes.inc();
-                self.channels.metrics.room_waits.inc();
+                self.channels.work.notify_one();
                 self.state = State::Waiting(cell, ticket);
                 Poll::Pending
             }
@@ -162,9 +181,9 @@ impl Future for Entering<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Fresh => self.start(cx),
-            State::Waiting(cell, ticket) => match cell_outcome(&cell, self.topic, ticket, cx) {
+            State::Waiting(cell, ticket) => match cell_outcome(&cell, Place::Room, ticket, cx) {
                 Some(outcome) => {
-                    self.channels.metrics.waiting_pushes.dec();
+                    self.waited();
                     Poll::Ready(self.result(&outcome))
                 }
                 None => {
@@ -184,6 +203,6 @@ impl Drop for Entering<'_> {
 }
 
 /// Not a step: nothing changes but who is to be woken, so there is nothing to do afterwards.
-fn cell_outcome(cell: &Cell, topic: &Topic, ticket: Ticket, cx: &Context<'_>) -> Option<Outcome> {
-    cell.session.lock().outcome(topic, ticket, cx.waker())
+fn cell_outcome(cell: &Cell, place: Place<'_>, ticket: Ticket, cx: &Context<'_>) -> Option<Outcome> {
+    cell.session.lock().outcome(place, ticket, cx.waker(), Instant::now())
 }

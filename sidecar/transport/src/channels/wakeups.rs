@@ -8,66 +8,27 @@ mod repeats;
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::Poll,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use crds::snapshot::NodeConfig;
-use mesh_core::{Live, Parts, SessionId, Snapshot, Topic};
-use mesh_pki::{Algorithm, Identity, LeafRequest, Root};
+use mesh_core::{SessionId, Topic};
 use shuttle::{
     future::{block_on, spawn},
     sync::Mutex,
 };
 use tokio::time::Instant;
 
-use super::{Channels, Entering, Key, Popping};
+use super::{Channels, Entering, Key, Popping, testing::live};
 use crate::{
     Draft, Origin, Reader, TransportError,
-    queue::{Coming, Outcome},
+    queue::{Coming, Outcome, Place},
 };
 
 /// Schedules for each race. A race here is found within the first thousand, if it is there.
 const SCHEDULES: usize = 2_000;
-
-fn live(session_bytes: u64, total_bytes: u64) -> Arc<Live> {
-    static PEMS: OnceLock<[String; 3]> = OnceLock::new();
-    let [roots_pem, leaf_pem, key_pem] = PEMS.get_or_init(certificates).clone();
-    let node = serde_json::json!({
-        "nodeId": "LX0000010000280", "instId": "JG0100002800000000",
-        "transport": {"sessionBytes": session_bytes.to_string(), "totalBytes": total_bytes.to_string()},
-    });
-    let node: NodeConfig = serde_json::from_value(node).unwrap();
-    let parts = Parts {
-        hash: String::new(),
-        origin: mesh_core::Origin::Standalone,
-        node,
-        routes: Vec::new(),
-        registrations: Vec::new(),
-        roots_pem,
-        leaf_pem,
-        key_pem,
-        client_pairs: Default::default(),
-    };
-    Arc::new(Live::new(Snapshot::assemble(parts).unwrap()))
-}
-
-fn certificates() -> [String; 3] {
-    let identity = Identity { node_id: "LX0000010000280".into(), name: "X".into() };
-    let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
-    let root = Root::generate(&identity, Algorithm::EcdsaP256, day, now).unwrap();
-    let request = LeafRequest {
-        identity,
-        algorithm: Algorithm::EcdsaP256,
-        lifetime: day / 2,
-        extra_dns: Vec::new(),
-        extra_ips: Vec::new(),
-    };
-    let leaf = root.issue(&request, now).unwrap();
-    [root.certificate_pem().to_owned(), leaf.chain_pem.clone(), leaf.key.expose().to_owned()]
-}
 
 fn key(session: &str, topic: &str) -> Key {
     Key { session: SessionId::new(session), topic: Topic::new(topic) }
@@ -78,15 +39,15 @@ async fn push(channels: &Arc<Channels>, key: &Key, number: u8, size: usize) -> R
     payload[0] = number;
     let draft =
         Draft { payload: Bytes::from(payload), metadata: None, source: None, origin: Origin::Application, id: None };
-    let coming = Coming { topic: key.topic.clone(), draft, route: None };
-    Entering::new(channels, &key.session, &key.topic, coming).await
+    let coming = Coming { topic: key.topic.clone(), draft, route: None, loan: None };
+    Entering::new(channels, &key.session, coming).await
 }
 
 /// Pops and commits.
 async fn pop(channels: &Arc<Channels>, key: &Key) -> Result<u8, TransportError> {
     let reader = Reader::application();
     let until = Instant::now() + Duration::from_secs(3600);
-    let (cell, served) = Popping::new(channels, key, &reader, until).await?;
+    let (cell, served) = Popping::new(channels, key, &reader, until)?.await?;
     channels.commit(&cell, &key.topic, served.seq);
     Ok(served.payload[0])
 }
@@ -95,7 +56,7 @@ async fn pop(channels: &Arc<Channels>, key: &Key) -> Result<u8, TransportError> 
 async fn give_up_a_pop(channels: &Arc<Channels>, key: &Key, polls: usize) {
     let reader = Reader::application();
     let until = Instant::now() + Duration::from_secs(3600);
-    let mut popping = pin!(Popping::new(channels, key, &reader, until));
+    let mut popping = pin!(Popping::new(channels, key, &reader, until).unwrap());
     for _ in 0..polls {
         let got = poll_fn(|cx| Poll::Ready(popping.as_mut().poll(cx))).await;
         if let Poll::Ready(Ok((cell, served))) = got {
@@ -193,13 +154,13 @@ fn a_push_that_leaves_the_line_holds_up_nobody() {
                 origin: Origin::Application,
                 id: None,
             };
-            let coming = Coming { topic: topic.clone(), draft, route: None };
-            let mut entering = Box::pin(Entering::new(&gone, &session, &topic, coming));
+            let coming = Coming { topic: topic.clone(), draft, route: None, loan: None };
+            let mut entering = Box::pin(Entering::new(&gone, &session, coming));
             let _ = poll_fn(|cx| Poll::Ready(entering.as_mut().poll(cx))).await;
             shuttle::future::yield_now().await;
             drop(entering);
             // Whether it entered or not, its session makes room.
-            gone.release(&Key { session, topic: Topic::default() }, &Origin::Application).unwrap();
+            gone.release(&Key { session, topic: Topic::default() }, &Origin::Application).await.unwrap();
         });
         let waits = spawn(async move { push(&stays, &key("c", "t"), 2, 400).await });
         let pops = spawn(async move { pop(&popping, &key("a", "t")).await });
@@ -226,7 +187,7 @@ fn a_release_wakes_everybody_whatever_it_meets() {
             tasks.push(spawn(async move { push(&pushing, &key("s", "v"), number, 400).await }));
         }
         let releasing = Arc::clone(&channels);
-        let release = spawn(async move { releasing.release(&key("s", ""), &Origin::Application).unwrap() });
+        let release = spawn(async move { releasing.release(&key("s", ""), &Origin::Application).await.unwrap() });
         block_on(async {
             release.await.unwrap();
             for task in tasks {
@@ -245,17 +206,45 @@ fn an_outcome_is_told_once() {
     explore(10_000, 10_000, |channels| {
         let other = Arc::clone(&channels);
         let pushes = spawn(async move { push(&other, &key("s", "t"), 7, 1).await });
+        let (topic, reader) = (Topic::new("t"), Reader::application());
+        let until = Instant::now() + Duration::from_secs(3600);
         let (cell, popped) = channels
-            .enter(&SessionId::new("s"), |session, setting, fx| {
-                let until = setting.now + Duration::from_secs(3600);
-                session.pop(&Topic::new("t"), &Reader::application(), until, std::task::Waker::noop(), setting, fx)
+            .enter(&SessionId::new("s"), &Origin::Application, |session, setting, fx| {
+                session.pop(&topic, &reader, until, std::task::Waker::noop(), setting, fx)
             })
             .unwrap();
         block_on(async { pushes.await.unwrap().unwrap() });
         if let crate::queue::Popped::Waiting(ticket) = popped {
-            let first = channels.give_up(&cell, &Topic::new("t"), ticket);
+            let place = Place::Queue { topic: &topic, reader: &reader, until };
+            let first = channels.give_up(&cell, place, ticket);
             assert!(matches!(first, Some(Outcome::Served(_))));
-            assert_eq!(channels.give_up(&cell, &Topic::new("t"), ticket), None);
+            assert!(!matches!(channels.give_up(&cell, place, ticket), Some(Outcome::Served(_))));
         }
+    });
+}
+
+#[test]
+fn claims_for_room_and_pushes_that_wait_all_get_theirs() {
+    explore(4_000, 20_000, |channels| {
+        let mut tasks = Vec::new();
+        for number in 1..=3u64 {
+            let (claims, pushes, pops) = (Arc::clone(&channels), Arc::clone(&channels), Arc::clone(&channels));
+            tasks.push(spawn(async move {
+                let session = SessionId::new(&format!("claim-{number}"));
+                let mut purse = claims.purse(&session, &Origin::Application, None, Instant::now());
+                purse.hold_however_long(9_000 + number).await;
+                shuttle::future::yield_now().await;
+            }));
+            let session = if number == 3 { "b" } else { "a" };
+            tasks.push(spawn(async move { push(&pushes, &key(session, "t"), 1, 3_000).await.unwrap() }));
+            tasks.push(spawn(async move { assert_eq!(pop(&pops, &key(session, "t")).await.unwrap(), 1) }));
+        }
+        block_on(async {
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+        assert_eq!((channels.levels().bytes, channels.levels().in_flight), (0, 0));
+        assert!(channels.lines.nobody_waits());
     });
 }

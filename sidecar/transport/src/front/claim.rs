@@ -131,7 +131,7 @@ impl<P: Peers> Held<P> {
         request.extensions_mut().insert(Slip::at(HeaderMap::new(), place.clone()));
         let response = self.peers.send(&self.route, request, Instant::now() + TRY).await?;
         let unreadable = || Refusal::of_caller(Code::UNKNOWN, "the answer cannot be read");
-        let body = timeout(TRY, intake::read(response.into_body(), LONGEST)).await;
+        let body = timeout(TRY, intake::read_short(response.into_body(), LONGEST)).await;
         let body = body.ok().and_then(Result::ok).ok_or_else(unreadable)?;
         let answer: Outbound<'_> = serde_json::from_slice(&body).map_err(|_| unreadable())?;
         answer.code.as_deref().and_then(Code::parse).ok_or_else(unreadable)

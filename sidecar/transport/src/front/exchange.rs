@@ -23,7 +23,11 @@ use super::{
     peers::Peers,
     retries::{Budget, Tries},
 };
-use crate::{Channels, Delivery, Draft, Key, MessageId, Numbered, Origin, Reader, TransportError, sync::Mutex};
+use crate::{
+    Channels, Delivery, Draft, Key, MessageId, Numbered, Origin, Reader, TransportError,
+    channels::{Purse, Room},
+    sync::Mutex,
+};
 
 /// The service behind the fronts.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub(crate) struct Party {
     pub(crate) context: CallContext,
     caller: Caller,
     origin: Origin,
+    /// The room that the body of the call has.
+    pub(crate) room: Option<Room>,
 }
 
 impl<P: Peers> Exchange<P> {
@@ -54,7 +60,14 @@ impl<P: Peers> Exchange<P> {
     /// Admits a caller to `op`.
     pub(crate) fn admit(&self, op: Op, mut context: CallContext, caller: Caller) -> Result<Party, TransportError> {
         let origin = admit(op, &caller, &self.live.load().node, &mut context)?;
-        Ok(Party { context, caller, origin })
+        Ok(Party { context, caller, origin, room: None })
+    }
+
+    /// What pays for a body of `party`: it waits for room as long as a push would.
+    pub(crate) fn purse<'a>(&'a self, party: &'a Party, patience: Patience) -> Purse<'a> {
+        let until = patience.push(party.context.timeout, self.live.load().transport.push_timeout.get());
+        let route = party.caller.partner().map(|route| &**route);
+        self.channels.purse(&party.context.session, &party.origin, route, until)
     }
 
     /// Serves a call, or passes it on.
@@ -96,7 +109,7 @@ impl<P: Peers> Exchange<P> {
                     id: party.message_id()?.map(Numbered::new),
                 };
                 let route = party.caller.partner().map(|route| &**route);
-                self.channels.push(&key, draft, route, until).await?;
+                self.channels.push_with(&key, draft, route, party.room.as_ref(), until).await?;
                 None
             }
             Operation::Pop => {
@@ -108,7 +121,7 @@ impl<P: Peers> Exchange<P> {
                 seen.map(|delivery| self.handed(delivery, party)).transpose()?
             }
             Operation::Release => {
-                self.channels.release(&key, &party.origin)?;
+                self.channels.release(&key, &party.origin).await?;
                 None
             }
         };
@@ -222,7 +235,8 @@ impl<P: Peers> Exchange<P> {
         let response = self.peers.send(route, request, *until).await?;
         let has_lease = response.headers().contains_key(super::LEASE);
         let limit = snapshot.transport.max_body_bytes.bytes();
-        Ok((hop::reply(response, errand.wire, &route.node_id, limit, *until).await?, has_lease))
+        let purse = self.channels.purse(&errand.context.session, &Origin::Application, None, *until);
+        Ok((hop::reply(response, errand.wire, &route.node_id, limit, *until, purse).await?, has_lease))
     }
 
     fn budget<R>(&self, hop: &Hop<'_>, on: impl FnOnce(&mut Budget) -> R) -> R {

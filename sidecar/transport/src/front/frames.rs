@@ -1,20 +1,23 @@
 //! The messages of a gRPC body: a flag, a length, and that many bytes, opened where they are compressed.
 //!
 //! Our limit decides, before anything is set aside for a message, and once more while it is decompressed (PTP section 6.4).
+//! So does the room that there is: a message is charged before it is read, and what it is opened to piece by piece.
 
 use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
 use flate2::read::GzDecoder;
 use mesh_core::Body;
+use tokio::task::yield_now;
 
 use super::{
     encode::GRPC_PREFIX,
     intake::{self, Unread},
 };
+use crate::{TransportError, channels::Purse};
 
-/// What is set aside for a message on its announcement alone.
-const ON_TRUST: usize = 1 << 20;
+/// Decompressed in one go: some 100 µs. Others run in between, and each piece is paid for before it is kept.
+const PIECE: usize = 64 * 1024;
 
 /// What messages may be compressed with, as `grpc-encoding` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub(crate) struct Frames {
 /// Why a message cannot be had.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FrameProblem {
+    /// There was no room for it.
+    NoRoom(TransportError),
     /// Larger than the limit, compressed or not.
     TooLarge,
     /// It broke off.
@@ -54,20 +59,29 @@ impl Frames {
         Self::new(Body::Empty, Compression::None, 0)
     }
 
-    /// The next message; `None` where the body ends.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FrameProblem> {
+    /// The next message; `None` where the body ends. Its room is taken before it is read, and as it is opened.
+    pub(crate) async fn next(&mut self, purse: &mut Purse<'_>) -> Result<Option<Bytes>, FrameProblem> {
         let Some(prefix) = self.prefix().await? else { return Ok(None) };
         let [flag, length @ ..] = prefix;
         let length = u32::from_be_bytes(length);
         if u64::from(length) > self.limit {
             return Err(FrameProblem::TooLarge);
         }
+        purse.hold(length.into()).await?;
         let message = self.take(length as usize).await?;
         match (flag, self.compression) {
             (0, _) => Ok(Some(message)),
-            (1, Compression::Gzip) => self.open(&message).map(Some),
+            (1, Compression::Gzip) => open(message, self.limit, purse).await.map(Some),
             _ => Err(FrameProblem::Unannounced),
         }
+    }
+
+    /// Waits for the next message, or for the end.
+    pub(crate) async fn arrives(&mut self) -> Result<(), FrameProblem> {
+        if self.rest.is_empty() {
+            self.more().await?;
+        }
+        Ok(())
     }
 
     async fn prefix(&mut self) -> Result<Option<[u8; GRPC_PREFIX]>, FrameProblem> {
@@ -91,7 +105,7 @@ impl Frames {
         if self.rest.len() >= length {
             return Ok(self.rest.split_to(length));
         }
-        let mut whole = BytesMut::with_capacity(length.min(ON_TRUST));
+        let mut whole = BytesMut::with_capacity(length);
         while whole.len() < length {
             if self.rest.is_empty() && !self.more().await? {
                 return Err(cut());
@@ -111,14 +125,39 @@ impl Frames {
             Ok(None) => Ok(false),
             Err(Unread::Broken(reason)) => Err(FrameProblem::Broken(reason)),
             Err(Unread::TooLarge) => Err(FrameProblem::TooLarge),
+            Err(Unread::NoRoom(e)) => Err(FrameProblem::NoRoom(e)),
         }
     }
+}
 
-    fn open(&self, message: &[u8]) -> Result<Bytes, FrameProblem> {
-        let mut opened = Vec::new();
-        let mut reader = GzDecoder::new(message).take(self.limit.saturating_add(1));
-        reader.read_to_end(&mut opened).map_err(|e| FrameProblem::Codec(e.to_string()))?;
-        if opened.len() as u64 > self.limit { Err(FrameProblem::TooLarge) } else { Ok(opened.into()) }
+/// Opens a compressed message piece by piece.
+async fn open(message: Bytes, limit: u64, purse: &mut Purse<'_>) -> Result<Bytes, FrameProblem> {
+    let mut reader = GzDecoder::new(&*message);
+    let (mut opened, mut piece) = (Vec::new(), Vec::with_capacity(PIECE.min(message.len().saturating_mul(4))));
+    loop {
+        piece.clear();
+        let more = reader.by_ref().take(PIECE as u64).read_to_end(&mut piece);
+        if more.map_err(|e| FrameProblem::Codec(e.to_string()))? == 0 {
+            break;
+        }
+        let size = (opened.len() + piece.len()) as u64;
+        if size > limit {
+            return Err(FrameProblem::TooLarge);
+        }
+        purse.hold(message.len() as u64 + size).await?;
+        opened.extend_from_slice(&piece);
+        if piece.len() == PIECE {
+            yield_now().await;
+        }
+    }
+    purse.shrink_to(opened.len() as u64);
+    opened.shrink_to_fit();
+    Ok(opened.into())
+}
+
+impl From<TransportError> for FrameProblem {
+    fn from(e: TransportError) -> Self {
+        Self::NoRoom(e)
     }
 }
 
@@ -127,13 +166,15 @@ fn cut() -> FrameProblem {
 }
 
 #[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
 mod tests {
-    use std::io::Write;
+    use std::{io::Write, sync::Arc, time::Duration};
 
     use flate2::{Compression as Level, write::GzEncoder};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::channels::testing::{channels, purse};
 
     fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
@@ -146,17 +187,27 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// Reads the first message with plenty of room.
     async fn first(bytes: Vec<u8>, compression: Compression, limit: u64) -> Result<Option<Bytes>, FrameProblem> {
-        Frames::new(bytes.into(), compression, limit).next().await
+        let channels = channels(1 << 24);
+        Frames::new(bytes.into(), compression, limit).next(&mut purse(&channels, Duration::ZERO)).await
     }
 
     #[tokio::test]
     async fn messages_come_out_as_they_went_in() {
         let both = [frame(0, b"one"), frame(1, &gzip(b"two")), frame(0, b"")].concat();
-        let mut frames = Frames::new(both.into(), Compression::Gzip, 100);
+        let (mut frames, channels) = (Frames::new(both.into(), Compression::Gzip, 100), channels(1 << 20));
         for expected in [Some("one"), Some("two"), Some(""), None] {
-            assert_eq!(frames.next().await.unwrap(), expected.map(|text| Bytes::from_static(text.as_bytes())));
+            let message = frames.next(&mut purse(&channels, Duration::ZERO)).await.unwrap();
+            assert_eq!(message, expected.map(|text| Bytes::from_static(text.as_bytes())));
         }
+    }
+
+    #[tokio::test]
+    async fn a_large_message_is_opened_in_pieces() {
+        let text: Vec<u8> = (0..1_000_000u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
+        let opened = first(frame(1, &gzip(&text)), Compression::Gzip, 1 << 23).await.unwrap().unwrap();
+        assert!(opened == text);
     }
 
     #[tokio::test]
@@ -164,6 +215,32 @@ mod tests {
         assert_eq!(first(frame(0, &[0; 11]), Compression::None, 10).await, Err(FrameProblem::TooLarge));
         assert_eq!(first(frame(1, &gzip(&[0; 100_000])), Compression::Gzip, 1000).await, Err(FrameProblem::TooLarge));
         assert!(first(frame(1, &gzip(&[0; 1000])), Compression::Gzip, 1000).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_bomb_is_charged_as_it_opens_and_ends_where_the_room_ends() {
+        let channels = channels(1 << 20);
+        let read = |limit| {
+            let body = Body::from(frame(1, &gzip(&vec![0; 100 << 20])));
+            let mut frames = Frames::new(body, Compression::Gzip, limit);
+            let channels = Arc::clone(&channels);
+            async move { frames.next(&mut purse(&channels, Duration::ZERO)).await }
+        };
+        assert_eq!(read(1 << 19).await, Err(FrameProblem::TooLarge));
+        let larger_than_all = read(1 << 30).await;
+        assert!(matches!(larger_than_all, Err(FrameProblem::NoRoom(TransportError::TooLarge { .. }))));
+        let mut others = purse(&channels, Duration::ZERO);
+        others.hold(1 << 19).await.unwrap();
+        assert!(matches!(read(1 << 19).await, Err(FrameProblem::NoRoom(TransportError::Full { .. }))));
+        assert_eq!(channels.levels().in_flight, 1 << 19, "what was opened so far is given back");
+    }
+
+    #[tokio::test]
+    async fn an_opened_message_pays_for_itself_alone() {
+        let (channels, text) = (channels(1 << 20), vec![b'x'; 200_000]);
+        let mut pays = purse(&channels, Duration::ZERO);
+        let opened = Frames::new(frame(1, &gzip(&text)).into(), Compression::Gzip, 1 << 20).next(&mut pays).await;
+        assert_eq!((opened.unwrap().unwrap().len(), channels.levels().in_flight), (200_000, 200_000));
     }
 
     #[tokio::test]
@@ -177,8 +254,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let channels = channels(1 << 20);
             let mut frames = Frames::new(bytes.into(), Compression::Gzip, 50);
-            let read = async { while let Ok(Some(_)) = frames.next().await {} };
+            let read = async { while let Ok(Some(_)) = frames.next(&mut purse(&channels, Duration::ZERO)).await {} };
             prop_assert!(futures::FutureExt::now_or_never(read).is_some(), "a whole body never waits");
         }
     }

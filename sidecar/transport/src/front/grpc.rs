@@ -61,8 +61,9 @@ impl<P: Peers> Front<P> {
         }
     }
 
-    async fn unary(&self, op: Op, mut frames: Frames, party: Party, patience: Patience) -> Response<Body> {
-        let message = match frames.next().await {
+    async fn unary(&self, op: Op, mut frames: Frames, mut party: Party, patience: Patience) -> Response<Body> {
+        let mut purse = self.exchange.purse(&party, patience);
+        let message = match frames.next(&mut purse).await {
             Ok(Some(message)) => message,
             Ok(None) => return only_status(Status::Internal, "a call needs a message"),
             Err(FrameProblem::Unannounced) => {
@@ -70,10 +71,13 @@ impl<P: Peers> Front<P> {
             }
             Err(problem) => return self.answered(self.refusal(&problem).into()),
         };
+        party.room = purse.into_room();
         let reply = if op == Op::Invoke {
-            self.unwrapped(&message, Wire::Protobuf, party, patience).await
+            self.unwrapped(message, Wire::Protobuf, party, patience).await
         } else {
-            match decode::call(op, Dialect::Protobuf, &party.context, &Query::default(), &message) {
+            let call = decode::call(op, Dialect::Protobuf, &party.context, &Query::default(), &message);
+            drop(message);
+            match call {
                 Ok((call, _)) => self.exchange.run(call, Wire::Protobuf, &party, patience).await,
                 Err(text) => Err(TransportError::Malformed(text).into()),
             }
@@ -87,6 +91,7 @@ impl<P: Peers> Front<P> {
                 let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
                 TransportError::BodyTooLarge { limit }.into()
             }
+            FrameProblem::NoRoom(e) => e.clone().into(),
             FrameProblem::Broken(reason) => TransportError::Malformed(reason.clone()).into(),
             FrameProblem::Unannounced => TransportError::Codec { reason: "grpc-encoding is missing".into() }.into(),
             FrameProblem::Codec(reason) => TransportError::Codec { reason: reason.clone() }.into(),

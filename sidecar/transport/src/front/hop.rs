@@ -26,7 +26,10 @@ use super::{
     json,
     patience::less_margin,
 };
-use crate::{Delivery, Metadata, TransportError};
+use crate::{
+    Delivery, Metadata, TransportError,
+    channels::{Purse, Room},
+};
 
 /// The path that every hop goes to.
 const INVOKE: &str = "/v1/interconn/chan/invoke";
@@ -159,6 +162,7 @@ pub(crate) async fn reply(
     partner: &NodeId,
     limit: u64,
     until: Instant,
+    mut purse: Purse<'_>,
 ) -> Result<Reply, TransportError> {
     let partner = || partner.to_string();
     let (head, body) = response.into_parts();
@@ -167,9 +171,15 @@ pub(crate) async fn reply(
     }
     // JSON carries a payload twice, each a third longer.
     let limit = if wire == Wire::Json { limit.saturating_mul(3) } else { limit }.saturating_add(FRAME);
-    let reason = match timeout_at(until, intake::read(body, limit)).await {
-        Ok(Ok(body)) if head.status == StatusCode::OK => return answer(&head.headers, &body, wire, &partner()),
-        Ok(Ok(text)) => return Ok(Reply::PassedOn { status: head.status, text }),
+    let read = timeout_at(until, intake::read(body, limit, &mut purse)).await;
+    // What passes through is charged until the caller has it, or is gone.
+    let room = purse.into_room();
+    let reason = match read {
+        Ok(Ok(body)) if head.status == StatusCode::OK => return answer(&head.headers, &body, wire, &partner(), room),
+        Ok(Ok(text)) => {
+            return Ok(Reply::PassedOn { status: head.status, text: intake::with_room(text, room) });
+        }
+        Ok(Err(Unread::NoRoom(e))) => return Err(e),
         Ok(Err(Unread::TooLarge)) => format!("it is larger than {limit} bytes"),
         Ok(Err(Unread::Broken(reason))) => reason,
         Err(_) => "it did not arrive in time".into(),
@@ -177,7 +187,13 @@ pub(crate) async fn reply(
     Err(TransportError::PeerAnswer { partner: partner(), reason })
 }
 
-fn answer(headers: &HeaderMap, body: &Bytes, wire: Wire, partner: &str) -> Result<Reply, TransportError> {
+fn answer(
+    headers: &HeaderMap,
+    body: &Bytes,
+    wire: Wire,
+    partner: &str,
+    room: Option<Room>,
+) -> Result<Reply, TransportError> {
     let wire = match media_type(headers) {
         "application/json" => Wire::Json,
         "application/x-protobuf" => Wire::Protobuf,
@@ -197,7 +213,7 @@ fn answer(headers: &HeaderMap, body: &Bytes, wire: Wire, partner: &str) -> Resul
     // Protobuf cannot tell an empty message from none; its lease can.
     let payload = outbound.payload.or_else(|| headers.contains_key(super::LEASE).then(Bytes::new));
     let delivery = payload.filter(|_| code.is_success()).map(|payload| Delivery {
-        payload,
+        payload: intake::with_room(payload, room),
         metadata: (!outbound.metadata.is_empty()).then(|| Arc::new(outbound.metadata)),
         source: None,
         redelivered,

@@ -25,8 +25,8 @@ enum Failure {
     Refused(Refusal, Encoding),
     /// A body that cannot be told or bound at all: HTTP 400 (PTP section 13.2).
     Unbindable(&'static str),
-    /// A body above the limit: refused without reading what is left of it.
-    TooLarge(Refusal, Encoding),
+    /// A body above the limit, or for which there is no room: refused without reading what is left of it.
+    Unread(Refusal, Encoding),
 }
 
 /// A request with its body.
@@ -49,7 +49,7 @@ impl<P: Peers> Front<P> {
             Ok((reply, encoding)) => self.write(reply, encoding),
             Err(Failure::Refused(refusal, encoding)) => self.write(Reply::Answer(refusal.into()), encoding),
             Err(Failure::Unbindable(text)) => plain(StatusCode::BAD_REQUEST, text),
-            Err(Failure::TooLarge(refusal, encoding)) => {
+            Err(Failure::Unread(refusal, encoding)) => {
                 let mut response = self.write(Reply::Answer(refusal.into()), encoding);
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 response
@@ -73,66 +73,74 @@ impl<P: Peers> Front<P> {
             _ => Encoding::Json,
         };
         let refused = |e: TransportError| Failure::Refused(e.into(), guess);
-        let party = self.exchange.admit(op, context, caller).map_err(refused)?;
+        let mut party = self.exchange.admit(op, context, caller).map_err(refused)?;
         let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
-        let body = intake::read(body, limit).await.map_err(|unread| match unread {
-            Unread::TooLarge => Failure::TooLarge(TransportError::BodyTooLarge { limit }.into(), guess),
+        let mut purse = self.exchange.purse(&party, patience);
+        let body = intake::read(body, limit, &mut purse).await.map_err(|unread| match unread {
+            Unread::TooLarge => Failure::Unread(TransportError::BodyTooLarge { limit }.into(), guess),
+            Unread::NoRoom(e) => Failure::Unread(e.into(), guess),
             Unread::Broken(reason) => refused(TransportError::Malformed(format!("the body broke off: {reason}"))),
         })?;
+        party.room = purse.into_room();
         let query = Query::read(head.uri.query().unwrap_or_default().as_bytes());
         let arrived = Arrived { op, post: head.method == Method::POST, headers: head.headers, query, body };
         match arrived.dialect(&party.context) {
             Dialect::Unknown => Err(Failure::Unbindable(
                 "the body is of no dialect that is spoken here: send application/json or application/x-protobuf",
             )),
-            Dialect::Kuscia => self.plain(&arrived, Dialect::Kuscia, &party, patience).await,
-            dialect if op.is_wrapper() => self.wrapped(&arrived, dialect, party, patience).await,
-            dialect => self.plain(&arrived, dialect, &party, patience).await,
+            Dialect::Kuscia => self.plain(arrived, Dialect::Kuscia, &party, patience).await,
+            dialect if op.is_wrapper() => self.wrapped(arrived, dialect, party, patience).await,
+            dialect => self.plain(arrived, dialect, &party, patience).await,
         }
     }
 
     async fn plain(
         &self,
-        arrived: &Arrived,
+        arrived: Arrived,
         dialect: Dialect,
         party: &Party,
         patience: Patience,
     ) -> Result<(Reply, Encoding), Failure> {
         let (call, encoding) = decode::call(arrived.op, dialect, &party.context, &arrived.query, &arrived.body)
             .map_err(|text| Failure::Refused(TransportError::Malformed(text).into(), dialect.encoding()))?;
+        let op = arrived.op;
+        // While the call waits, its payload is held once: a body in JSON was decoded out of this one.
+        drop(arrived);
         let reply = self.exchange.run(call, dialect.wire(), party, patience).await;
         let reply = reply.map_err(|refusal| Failure::Refused(refusal, encoding))?;
-        let timed_out = encoding == Encoding::Osx && arrived.op == Op::Pop && reply.is_empty();
+        let timed_out = encoding == Encoding::Osx && op == Op::Pop && reply.is_empty();
         Ok((if timed_out { Reply::Answer(Answer::timed_out()) } else { reply }, encoding))
     }
 
     async fn wrapped(
         &self,
-        arrived: &Arrived,
+        arrived: Arrived,
         dialect: Dialect,
         party: Party,
         patience: Patience,
     ) -> Result<(Reply, Encoding), Failure> {
         let encoding = dialect.encoding();
-        let reply = self.unwrapped(&arrived.body, dialect.wire(), party, patience).await;
+        let reply = self.unwrapped(arrived.body, dialect.wire(), party, patience).await;
         Ok((reply.map_err(|refusal| Failure::Refused(refusal, encoding))?, encoding))
     }
 
     /// Takes an `Inbound` apart and serves the operation within (PTP sections 3.1 and 6.1).
     pub(super) async fn unwrapped(
         &self,
-        body: &Bytes,
+        body: Bytes,
         wire: Wire,
         mut party: Party,
         patience: Patience,
     ) -> Result<Reply, Refusal> {
-        let wrapped = decode::wrapped(wire, body).map_err(TransportError::Malformed)?;
+        let wrapped = decode::wrapped(wire, &body).map_err(TransportError::Malformed)?;
+        drop(body);
         take_over(&wrapped.metadata, &mut party.context)?;
         let uri = party.context.uri.as_deref().unwrap_or_default();
         let op =
             Op::of_uri(uri).ok_or_else(|| TransportError::NoSuchUri { path: super::op::path_of(uri).to_owned() })?;
         let call = decode::inner(op, wire, &party.context, &wrapped.inner)
             .map_err(|reason| TransportError::Inner { what: op.name(), reason })?;
+        drop(wrapped);
         self.exchange.run(call, wire, &party, patience).await
     }
 

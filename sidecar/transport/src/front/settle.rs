@@ -49,7 +49,7 @@ impl<P: Peers> Front<P> {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
             return response;
         }
-        let answer = match intake::read(request.into_body(), LONGEST).await {
+        let answer = match intake::read_short(request.into_body(), LONGEST).await {
             Ok(body) => {
                 self.settle(&body, &caller).map_or_else(|e| Refusal::from(e).into(), |()| Answer::success(None))
             }

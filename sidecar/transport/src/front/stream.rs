@@ -62,13 +62,20 @@ pub(super) fn response<P: Peers>(
 }
 
 impl Serve {
-    async fn one<P: Peers>(self, front: Arc<Front<P>>, mut frames: Frames) -> (Frames, Option<Answer>) {
-        let answer = match frames.next().await {
+    async fn one<P: Peers>(mut self, front: Arc<Front<P>>, mut frames: Frames) -> (Frames, Option<Answer>) {
+        // Between two messages there may be any time: the patience for room begins with the message.
+        let arrives = frames.arrives().await;
+        let mut purse = front.exchange.purse(&self.party, self.patience());
+        let message = match arrives {
+            Ok(()) => frames.next(&mut purse).await,
+            Err(problem) => Err(problem),
+        };
+        self.party.room = purse.into_room();
+        let answer = match message {
             Ok(None) => None,
             Ok(Some(message)) => {
-                let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
-                let patience = Patience::from_now(left);
-                Some(settled(front.unwrapped(&message, Wire::Protobuf, self.party, patience).await))
+                let patience = self.patience();
+                Some(settled(front.unwrapped(message, Wire::Protobuf, self.party, patience).await))
             }
             // What follows a message that cannot be read cannot be told from its rest: the answer is the last one.
             Err(problem) => {
@@ -78,6 +85,10 @@ impl Serve {
             }
         };
         (frames, answer)
+    }
+
+    fn patience(&self) -> Patience {
+        Patience::from_now(self.until.map(|until| until.saturating_duration_since(Instant::now())))
     }
 }
 

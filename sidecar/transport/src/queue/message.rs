@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mesh_core::NodeId;
 use tokio::time::Instant;
 
-use super::{Numbered, Permit};
+use super::{Charge, Numbered, involved::Involved};
 
 /// The metadata that a push brought along.
 pub type Metadata = BTreeMap<String, String>;
@@ -17,6 +17,9 @@ const LEAST_CHARGE: u64 = 256;
 /// What an entry of the metadata is charged beside its text: many tiny ones take far more memory than their bytes (two
 /// strings, their allocations, and a place in the map), and a partner chooses how many there are.
 const ENTRY_CHARGE: usize = 128;
+
+/// Payloads up to this size are copied out of what they arrived in: at 8 KiB that takes as long as an allocation.
+const COPIED: u64 = 8 * 1024;
 
 /// A message as it is pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl Reader {
     }
 
     /// Whether `message` is for this reader, in a session that involves `involved`.
-    pub(crate) fn takes(&self, message: &Message, involved: &[NodeId]) -> bool {
+    pub(crate) fn takes(&self, message: &Message, involved: &Involved) -> bool {
         self.who.sees(&message.draft.origin, involved)
             && self.source.as_ref().is_none_or(|wanted| message.draft.source.as_ref() == Some(wanted))
     }
@@ -74,11 +77,11 @@ impl Reader {
 impl Origin {
     /// Whether a message from `pusher` is visible: to an application always, to a partner only its own, and what an
     /// application pushed in a session that involves it.
-    pub(crate) fn sees(&self, pusher: &Self, involved: &[NodeId]) -> bool {
+    pub(crate) fn sees(&self, pusher: &Self, involved: &Involved) -> bool {
         match (self, pusher) {
             (Self::Application, _) => true,
             (Self::Partner(me), Self::Partner(them)) => me == them,
-            (Self::Partner(me), Self::Application) => involved.contains(me),
+            (Self::Partner(me), Self::Application) => involved.has(me),
         }
     }
 }
@@ -97,17 +100,6 @@ pub(crate) struct Message {
     pub(crate) charge: Charge,
 }
 
-/// The bytes that a message holds in the budgets.
-#[derive(Debug)]
-pub(crate) struct Charge {
-    /// The number of bytes, which the session counts itself.
-    pub(crate) bytes: u64,
-    /// Those of the node; held, never read.
-    pub(crate) _node: Permit,
-    /// Those of the partner's route, where a partner pushed; held, never read.
-    pub(crate) _route: Option<Permit>,
-}
-
 /// A message on its way to whoever asked: the queue keeps it until its lease ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Served {
@@ -119,6 +111,16 @@ pub(crate) struct Served {
 }
 
 impl Draft {
+    /// Copies the payload out of a buffer that is far larger, or may be: a small frame must not keep a connection's whole
+    /// read buffer in memory, which nobody charges. `body` is the size of the body that the payload came in.
+    pub(crate) fn hold_no_more_than_its_own(&mut self, body: u64) {
+        let own = self.payload.len() as u64;
+        let is_small = own <= COPIED;
+        if (is_small || body > own + own / 8) && !self.payload.is_unique() {
+            self.payload = Bytes::copy_from_slice(&self.payload);
+        }
+    }
+
     /// What the message is charged in the budgets.
     pub(crate) fn cost(&self) -> u64 {
         (self.size() as u64).max(LEAST_CHARGE)
@@ -178,7 +180,9 @@ mod tests {
             (partner(&a), Origin::Application, vec![b.clone()], false),
             (partner(&a), Origin::Application, vec![b.clone(), a.clone()], true),
         ];
-        for (who, pusher, involved, seen) in table {
+        for (who, pusher, partners, seen) in table {
+            let mut involved = Involved::default();
+            partners.iter().for_each(|partner| assert!(involved.add(partner)));
             assert_eq!(who.sees(&pusher, &involved), seen, "{who:?} {pusher:?} {involved:?}");
         }
     }

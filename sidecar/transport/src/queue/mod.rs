@@ -4,22 +4,34 @@
 //! short) goes out in [`Effects`]. `channels/` is the shell that locks, sleeps and wakes. Keeps PTP section 9.
 
 mod budget;
+mod involved;
+mod keys;
+mod loan;
 mod message;
 mod message_id;
 mod queues;
+mod ready;
 mod release;
+mod remains;
 mod room;
+mod row;
 mod session;
 mod tombstones;
+mod topics;
+mod waiters;
 
 #[cfg(test)]
 #[cfg(not(feature = "shuttle"))]
 mod model;
 
-pub(crate) use budget::{Budget, Permit, Turn};
+pub(crate) use budget::{Budget, Charge, Permit, Turn};
+pub(crate) use loan::{Lacking, Loan, take_both};
 pub(crate) use message::Served;
 pub use message::{Draft, Metadata, Origin, Reader};
 pub use message_id::{MessageId, NoMessageId, Numbered};
+pub(crate) use release::Releasing;
+pub(crate) use remains::Remains;
 pub(crate) use room::Coming;
-pub(crate) use session::{Bounds, Effects, Outcome, Popped, Pushed, Session, Setting, Short, Ticket};
+pub(crate) use session::{Bounds, Effects, Outcome, Place, Popped, Pushed, Session, Setting, Short, Ticket};
 pub(crate) use tombstones::Tombstones;
+pub(crate) use topics::Cursor;

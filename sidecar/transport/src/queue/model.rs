@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::{
-    Bounds, Budget, Coming, Draft, Effects, Origin, Outcome, Popped, Pushed, Reader, Session, Setting, Ticket, Turn,
+    Bounds, Budget, Coming, Draft, Effects, Loan, Origin, Outcome, Place, Popped, Pushed, Reader, Releasing, Session,
+    Setting, Ticket, Turn, queues::Load, take_both,
 };
 
 const TOPICS: [&str; 4] = ["t", "t-mesh-split-1", "tt", ""];
@@ -21,7 +22,7 @@ const MESSAGES: usize = 7;
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Push { topic: usize, size: usize, who: u8, source: u8 },
+    Push { topic: usize, size: usize, who: u8, source: u8, lent: u8 },
     Pop { topic: usize, who: u8, source: u8, over: bool },
     Lease { topic: usize, who: u8 },
     Look { topic: usize, who: u8 },
@@ -37,8 +38,8 @@ fn operation() -> impl Strategy<Value = Operation> {
     use Operation::*;
     let (topic, who) = (0..TOPICS.len(), 0..3u8);
     prop_oneof![
-        6 => (topic.clone(), 0..900usize, who.clone(), 0..2u8)
-            .prop_map(|(topic, size, who, source)| Push { topic, size, who, source }),
+        6 => (topic.clone(), 0..900usize, who.clone(), 0..3u8, 0..5u8)
+            .prop_map(|(topic, size, who, source, lent)| Push { topic, size, who, source, lent }),
         5 => (topic.clone(), who.clone(), 0..3u8, prop::bool::weighted(0.1))
             .prop_map(|(topic, who, source, over)| Pop { topic, who, source, over }),
         1 => (topic.clone(), who.clone()).prop_map(|(topic, who)| Lease { topic, who }),
@@ -89,12 +90,15 @@ struct Waits {
 struct Model {
     entries: Vec<Entry>,
     waiters: Vec<Waits>,
-    pushes: Vec<(Ticket, Entry)>,
+    /// Pushes that wait, each with what it has on loan.
+    pushes: Vec<(Ticket, Entry, u64)>,
     involved: Vec<u8>,
     /// `Some(seq)`: served; `None`: entered; absent from `released`.
     outcomes: BTreeMap<Ticket, Option<u64>>,
     released: Vec<Ticket>,
     next: u64,
+    /// Bytes of the node, and of partner 1's route, that are given back only after the step.
+    late: (u64, u64),
 }
 
 impl Model {
@@ -112,23 +116,43 @@ impl Model {
         self.entries.iter().filter(|entry| of(entry)).map(|entry| entry.size).sum()
     }
 
-    fn push(&mut self, entry: Entry) -> Pushed {
-        if self.pushes.is_empty() && self.fits(&entry) == Fit::Yes {
+    /// What is on loan of the node, or of partner 1's route.
+    fn lent(&self, of: impl Fn(&Entry) -> bool) -> u64 {
+        self.pushes.iter().filter(|(_, entry, _)| of(entry)).map(|(.., lent)| lent).sum()
+    }
+
+    fn push(&mut self, entry: Entry, lent: u64) -> Pushed {
+        let ticket = self.number();
+        let nobody_waits = self.pushes.is_empty();
+        self.pushes.push((ticket, entry.clone(), lent));
+        if nobody_waits && self.fits(&entry, lent) == Fit::Yes {
+            self.next -= 1;
+            self.pushes.pop();
+            self.give_back_later(&entry, lent.saturating_sub(entry.size));
             self.enter(entry);
             return Pushed::Entered;
         }
-        let ticket = self.number();
-        self.pushes.push((ticket, entry));
-        self.rest();
+        self.rest(usize::MAX);
         if self.outcomes.remove(&ticket).is_some() { Pushed::Entered } else { Pushed::Waiting(ticket) }
     }
 
-    fn fits(&self, entry: &Entry) -> Fit {
-        if entry.who == 1 && self.used(|e| e.who == 1) + entry.size > ROUTE_BYTES {
+    fn give_back_later(&mut self, entry: &Entry, bytes: u64) {
+        self.late.0 += bytes;
+        self.late.1 += if entry.who == 1 { bytes } else { 0 };
+    }
+
+    /// Whether there is room for `entry`, one of the waiting pushes, which has `lent` already.
+    fn fits(&self, entry: &Entry, lent: u64) -> Fit {
+        let lacking = entry.size.saturating_sub(lent);
+        let theirs = |e: &Entry| e.who == 1;
+        let used_of_route = self.used(theirs) + self.lent(theirs) + self.late.1;
+        if entry.who == 1 && lacking > 0 && used_of_route + lacking > ROUTE_BYTES {
             return Fit::NoRoute;
         }
-        let all = self.used(|_| true) + entry.size;
-        if all > SESSION_BYTES.min(NODE_BYTES) || self.entries.len() >= MESSAGES { Fit::No } else { Fit::Yes }
+        let (all, lent_of_all) = (self.used(|_| true), self.lent(|_| true));
+        let session = all + entry.size > SESSION_BYTES || self.entries.len() >= MESSAGES;
+        let node = lacking > 0 && all + lent_of_all + self.late.0 + lacking > NODE_BYTES;
+        if session || node { Fit::No } else { Fit::Yes }
     }
 
     fn enter(&mut self, mut entry: Entry) {
@@ -168,18 +192,22 @@ impl Model {
         self.entries.iter().filter(|e| e.leased && !pending(e.seq)).cloned().collect()
     }
 
-    /// Lets in what fits, in order, until nothing more does.
-    fn rest(&mut self) {
+    /// Lets in what fits, in order, `most` of it. Answers whether anything did.
+    fn rest(&mut self, most: usize) -> bool {
+        let before = self.pushes.len();
         let (mut i, mut stopped_topics, mut route_stopped) = (0, Vec::new(), false);
-        while let Some((ticket, entry)) = self.pushes.get(i).cloned() {
+        while let Some((ticket, entry, lent)) =
+            self.pushes.get(i).cloned().filter(|_| before - self.pushes.len() < most)
+        {
             if stopped_topics.contains(&entry.topic) || (route_stopped && entry.who == 1) {
                 i += 1;
                 continue;
             }
-            match self.fits(&entry) {
+            match self.fits(&entry, lent) {
                 Fit::Yes => {
                     self.pushes.remove(i);
                     self.outcomes.insert(ticket, None);
+                    self.give_back_later(&entry, lent.saturating_sub(entry.size));
                     self.enter(entry);
                 }
                 Fit::No => break,
@@ -190,6 +218,7 @@ impl Model {
                 }
             }
         }
+        self.pushes.len() < before
     }
 
     fn release(&mut self, topic: usize, who: u8) {
@@ -197,15 +226,23 @@ impl Model {
         let reached =
             |t: usize| name.is_empty() || TOPICS[t] == name || TOPICS[t].starts_with(&format!("{name}-mesh-split-"));
         let model = self.clone();
-        self.entries.retain(|e| !(reached(e.topic) && model.takes(who, 0, e)));
+        let goes = |e: &Entry| reached(e.topic) && model.takes(who, 0, e);
+        model.entries.iter().filter(|e| goes(e)).for_each(|e| self.give_back_later(e, e.size));
+        self.entries.retain(|e| !goes(e));
         let own = |other: u8| who == 0 || who == other;
-        let woken = self.waiters.iter().filter(|w| reached(w.topic) && own(w.who)).map(|w| w.ticket);
-        let pushes = self.pushes.iter().filter(|(_, e)| reached(e.topic) && own(e.who)).map(|(ticket, _)| *ticket);
-        let tickets: Vec<_> = woken.chain(pushes).collect();
-        self.waiters.retain(|w| !tickets.contains(&w.ticket));
-        self.pushes.retain(|(ticket, _)| !tickets.contains(ticket));
-        self.released.extend(tickets);
-        self.rest();
+        let woken = self.waiters.iter().filter(|w| reached(w.topic) && own(w.who));
+        // Those past their time end empty by themselves.
+        let released: Vec<_> = woken.clone().filter(|w| !w.over).map(|w| w.ticket).collect();
+        let woken: Vec<_> = woken.map(|w| w.ticket).collect();
+        let pushes = self.pushes.iter().filter(|(_, e, _)| reached(e.topic) && own(e.who)).map(|(ticket, ..)| *ticket);
+        let pushes: Vec<_> = pushes.collect();
+        self.waiters.retain(|w| !woken.contains(&w.ticket));
+        for (_, entry, lent) in model.pushes.iter().filter(|(ticket, ..)| pushes.contains(ticket)) {
+            self.give_back_later(entry, *lent);
+        }
+        self.pushes.retain(|(ticket, ..)| !pushes.contains(ticket));
+        self.released.extend(released.into_iter().chain(pushes));
+        self.rest(usize::MAX);
     }
 }
 
@@ -224,7 +261,24 @@ struct Pair {
     route: std::sync::Arc<Budget>,
     bounds: Bounds,
     now: Instant,
-    topics: BTreeMap<Ticket, usize>,
+    /// The calls that wait: at which topic, and how they read; pushes do not.
+    calls: BTreeMap<Ticket, Call>,
+}
+
+#[derive(Clone, Debug)]
+struct Call {
+    topic: Topic,
+    reader: Option<Reader>,
+    until: Instant,
+}
+
+impl Call {
+    fn place(&self) -> Place<'_> {
+        match &self.reader {
+            Some(reader) => Place::Queue { topic: &self.topic, reader, until: self.until },
+            None => Place::Room,
+        }
+    }
 }
 
 impl Pair {
@@ -238,7 +292,7 @@ impl Pair {
             route: Budget::new(ROUTE_BYTES),
             bounds,
             now,
-            topics: BTreeMap::new(),
+            calls: BTreeMap::new(),
         }
     }
 
@@ -249,7 +303,7 @@ impl Pair {
 
     fn run(&mut self, operation: &Operation) {
         match *operation {
-            Operation::Push { topic, size, who, source } => self.push(topic, size, who, source),
+            Operation::Push { topic, size, who, source, lent } => self.push(topic, size, who, source, lent),
             Operation::Pop { topic, who, source, over } => self.pop(topic, who, source, over),
             Operation::Lease { topic, who } => {
                 let leased = self.step(|s, at, fx| s.lease(&name(topic), &reader(who, 0), at, fx)).map(|m| m.seq);
@@ -266,7 +320,10 @@ impl Pair {
             Operation::GiveUp(ref index) => self.give_up(index),
             Operation::Fetch(ref index) => self.fetch(index),
             Operation::Release { topic, who } => {
-                self.step(|s, at, fx| s.release(&name(topic), &origin(who), at, fx));
+                let mut at = Some(Releasing::Start);
+                while let Some(here) = at {
+                    at = self.step(|s, at, fx| s.release(&name(topic), &origin(who), &here, at, fx));
+                }
                 self.model.release(topic, who);
             }
             Operation::Involve { who } => {
@@ -277,10 +334,23 @@ impl Pair {
                 }
             }
         }
+        self.turns();
         self.compare();
     }
 
-    fn push(&mut self, topic: usize, size: usize, who: u8, source: u8) {
+    /// What a step left of messages and loans is gone now; those have their turns who wait for its room.
+    fn turns(&mut self) {
+        while self.step(|s, at, fx| {
+            s.settle(at, Turn::Front, fx);
+            !fx.wakers.is_empty()
+        }) {}
+        self.model.late = (0, 0);
+        while self.model.rest(1) {
+            self.model.late = (0, 0);
+        }
+    }
+
+    fn push(&mut self, topic: usize, size: usize, who: u8, source: u8, lent: u8) {
         let draft = Draft {
             payload: Bytes::from(vec![0; size]),
             metadata: None,
@@ -290,12 +360,17 @@ impl Pair {
         };
         let size = draft.cost();
         let route = (who == 1).then(|| self.route.clone());
-        let coming = Coming { topic: name(topic), draft, route };
+        // Some bodies have their room before they come: a half, all of it, or more than the message needs.
+        let lent = size * u64::from(lent) / 2;
+        let permits = (lent > 0).then(|| take_both(lent, &self.node, route.as_ref(), Turn::Behind).ok()).flatten();
+        let lent = if permits.is_some() { lent } else { 0 };
+        let loan = permits.map(|(node, route)| Loan::new(node, route));
+        let coming = Coming { topic: name(topic), draft, route, loan };
         let pushed = self.step(|s, at, fx| s.push(coming, Waker::noop(), at, fx));
         let entry = Entry { seq: 0, topic, size, who, source, leased: false, redelivered: false };
-        assert_eq!(pushed, self.model.push(entry));
+        assert_eq!(pushed, self.model.push(entry, lent));
         if let Pushed::Waiting(ticket) = pushed {
-            self.topics.insert(ticket, topic);
+            self.calls.insert(ticket, Call { topic: name(topic), reader: None, until: self.now });
         }
     }
 
@@ -311,7 +386,7 @@ impl Pair {
             (Popped::Waiting(ticket), None) => {
                 assert_eq!(ticket, self.model.number());
                 self.model.waiters.push(Waits { ticket, topic, who, source, over });
-                self.topics.insert(ticket, topic);
+                self.calls.insert(ticket, Call { topic: name(topic), reader: Some(reader(who, source)), until });
             }
             other => panic!("{other:?}"),
         }
@@ -322,18 +397,18 @@ impl Pair {
         let Some(entry) = (!leased.is_empty()).then(|| index.get(&leased)) else { return };
         assert!(self.step(|s, at, fx| s.commit(&name(entry.topic), entry.seq, at, fx)));
         self.model.entries.retain(|e| e.seq != entry.seq);
-        self.model.rest();
+        self.model.rest(usize::MAX);
     }
 
     fn hand_back(&mut self, index: &prop::sample::Index) {
         let leased = self.model.fetched();
         let Some(entry) = (!leased.is_empty()).then(|| index.get(&leased)) else { return };
-        self.back(entry.topic, entry.seq);
+        self.back(&name(entry.topic), entry.seq);
     }
 
-    fn back(&mut self, topic: usize, seq: u64) {
+    fn back(&mut self, topic: &Topic, seq: u64) {
         let there = self.model.entries.iter().any(|e| e.seq == seq);
-        assert_eq!(self.step(|s, at, fx| s.hand_back(&name(topic), seq, at, fx)), there);
+        assert_eq!(self.step(|s, at, fx| s.hand_back(topic, seq, at, fx)), there);
         if there {
             let entry = self.model.entry(seq);
             (entry.leased, entry.redelivered) = (false, true);
@@ -343,34 +418,37 @@ impl Pair {
 
     /// What a caller does that goes away: whatever it was served goes back.
     fn give_up(&mut self, index: &prop::sample::Index) {
-        let Some((ticket, topic)) = self.any_ticket(index) else { return };
-        let outcome = self.step(|s, at, fx| s.give_up(&name(topic), ticket, at, fx));
+        let Some((ticket, call)) = self.any_call(index) else { return };
+        let outcome = self.step(|s, at, fx| s.give_up(call.place(), ticket, at, fx));
         let expected = self.expected(ticket);
         assert_eq!(outcome.as_ref().map(kind), expected);
         if outcome.is_none() {
             self.model.waiters.retain(|w| w.ticket != ticket);
-            self.model.pushes.retain(|(t, _)| *t != ticket);
-            self.model.rest();
+            if let Some(at) = self.model.pushes.iter().position(|(t, ..)| *t == ticket) {
+                let (_, entry, lent) = self.model.pushes.remove(at);
+                self.model.give_back_later(&entry, lent);
+            }
+            self.model.rest(usize::MAX);
         }
         if let Some(Outcome::Served(served)) = outcome {
-            self.back(topic, served.seq);
+            self.back(&call.topic, served.seq);
         }
     }
 
     fn fetch(&mut self, index: &prop::sample::Index) {
-        let Some((ticket, topic)) = self.any_ticket(index) else { return };
-        let outcome = self.session.outcome(&name(topic), ticket, Waker::noop());
+        let Some((ticket, call)) = self.any_call(index) else { return };
+        let outcome = self.session.outcome(call.place(), ticket, Waker::noop(), self.now);
         let expected = self.expected(ticket);
         assert_eq!(outcome.as_ref().map(kind), expected);
         if outcome.is_none() {
-            self.topics.insert(ticket, topic);
+            self.calls.insert(ticket, call);
         }
     }
 
-    fn any_ticket(&mut self, index: &prop::sample::Index) -> Option<(Ticket, usize)> {
-        let tickets: Vec<_> = self.topics.keys().copied().collect();
+    fn any_call(&mut self, index: &prop::sample::Index) -> Option<(Ticket, Call)> {
+        let tickets: Vec<_> = self.calls.keys().copied().collect();
         let ticket = (!tickets.is_empty()).then(|| *index.get(&tickets))?;
-        self.topics.remove(&ticket).map(|topic| (ticket, topic))
+        self.calls.remove(&ticket).map(|call| (ticket, call))
     }
 
     fn expected(&mut self, ticket: Ticket) -> Option<Kind> {
@@ -384,29 +462,32 @@ impl Pair {
     fn compare(&self) {
         let (session, model) = (&self.session, &self.model);
         for topic in 0..TOPICS.len() {
-            let queue = session.queues.get(&name(topic));
+            let queue = session.topics.get(&name(topic));
             let of = |leased| move |e: &&Entry| e.topic == topic && e.leased == leased;
-            let numbers = |leased| model.entries.iter().filter(of(leased)).map(|e| (e.seq, e.redelivered));
-            let mut expected: Vec<_> = numbers(false).collect();
-            expected.sort_unstable();
-            let ready: Vec<_> = queue.iter().flat_map(|q| &q.ready).map(|m| (m.seq, m.redelivered)).collect();
-            assert_eq!(ready, expected, "ready in {topic}");
-            let mut leased: Vec<_> = queue.iter().flat_map(|q| &q.leased).map(|m| (m.seq, m.redelivered)).collect();
-            let mut expected: Vec<_> = numbers(true).collect();
-            leased.sort_unstable();
-            expected.sort_unstable();
-            assert_eq!(leased, expected, "leased in {topic}");
-            let waiters: Vec<_> = queue.iter().flat_map(|q| &q.waiters).map(|w| w.ticket).collect();
-            let expected: Vec<_> = model.waiters.iter().filter(|w| w.topic == topic).map(|w| w.ticket).collect();
-            assert_eq!(waiters, expected, "waiters in {topic}");
+            let numbers = |leased| {
+                let mut all: Vec<_> = model.entries.iter().filter(of(leased)).map(|e| (e.seq, e.redelivered)).collect();
+                all.sort_unstable();
+                all
+            };
+            assert_eq!(queue.map(|q| q.ready.numbers()).unwrap_or_default(), numbers(false), "ready in {topic}");
+            let leased: Vec<_> = queue.iter().flat_map(|q| q.leased.iter()).map(|m| (m.seq, m.redelivered)).collect();
+            assert_eq!(leased, numbers(true), "leased in {topic}");
+            let waiters = queue.map(|q| q.waiters.tickets(self.now)).unwrap_or_default();
+            let expected = model.waiters.iter().filter(|w| w.topic == topic && !w.over).map(|w| w.ticket);
+            assert_eq!(waiters, expected.collect::<Vec<_>>(), "waiters in {topic}");
             assert!(queue.is_none_or(|q| !q.is_empty()), "an empty queue is kept");
         }
-        let pushes: Vec<_> = session.room.iter().map(|p| p.ticket).collect();
-        assert_eq!(pushes, model.pushes.iter().map(|(t, _)| *t).collect::<Vec<_>>());
-        assert_eq!((session.bytes, session.messages), (model.used(|_| true), model.entries.len()));
-        assert_eq!((self.node.used(), self.node.held()), (session.bytes, session.messages));
-        assert_eq!(self.route.used(), model.used(|e| e.who == 1));
-        assert_eq!(session.outcomes.len(), model.outcomes.len() + model.released.len());
+        let calls = session.calls.as_deref();
+        let pushes: Vec<_> = calls.iter().flat_map(|calls| &calls.room).map(|p| p.ticket).collect();
+        assert_eq!(pushes, model.pushes.iter().map(|(t, ..)| *t).collect::<Vec<_>>());
+        let load = session.load();
+        assert_eq!((load.bytes, load.messages), (model.used(|_| true), model.entries.len()));
+        assert_eq!(load.leased, model.entries.iter().filter(|e| e.leased).count());
+        let lent = model.lent(|_| true);
+        assert_eq!((self.node.used(), self.node.messages()), (load.bytes + lent, load.messages));
+        assert_eq!(self.node.lent(), lent);
+        assert_eq!(self.route.used(), model.used(|e| e.who == 1) + model.lent(|e| e.who == 1));
+        assert_eq!(calls.map_or(0, |calls| calls.outcomes.len()), model.outcomes.len());
     }
 }
 
@@ -442,7 +523,8 @@ proptest! {
             session.settle(setting, Turn::Front, fx);
             session.close(fx);
         });
-        prop_assert_eq!((pair.session.bytes, pair.session.messages, pair.node.used(), pair.route.used()), (0, 0, 0, 0));
-        prop_assert!(pair.session.room.is_empty() && pair.session.queues.is_empty());
+        prop_assert_eq!((pair.session.load(), pair.node.used(), pair.route.used()), (Load::default(), 0, 0));
+        prop_assert_eq!((pair.node.messages(), pair.node.lent()), (0, 0));
+        prop_assert!(pair.session.waiting_pushes() == 0 && pair.session.topics.len() == 0);
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Each call gets a ticket when it has to wait; when it is decided, its outcome lies ready under the ticket and its
 //! waker goes out in [`Effects`]. So a message passes from push to pop within one step, and a cancelled call finds under
-//! its ticket whether it was served, and hands that back.
+//! its ticket whether it was served, and hands that back. A waiting call that is neither here nor decided was released.
+//!
+//! No step takes longer for what else there is: what a release or the age frees goes out in [`Effects`] as it lies, and is
+//! taken apart outside, in small steps.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     task::Waker,
     time::Duration,
@@ -15,31 +18,45 @@ use mesh_core::{NodeId, Topic};
 use tokio::time::Instant;
 
 use super::{
-    budget::{Budget, Turn},
-    message::{Charge, Draft, Message, Origin, Reader, Served},
-    queues::{Queue, Waiter},
+    budget::{Budget, Charge, Turn},
+    involved::Involved,
+    keys::Keys,
+    message::{Message, Origin, Reader, Served},
+    queues::{Load, Queue},
+    remains::Remains,
     room::{Coming, WaitingPush},
+    topics::{Cursor, Topics},
+    waiters::Waiter,
 };
 
 /// The number of a waiting call within its session.
 pub(crate) type Ticket = u64;
 
-/// One session.
+/// One session. An idle one is small: what few sessions need lies in boxes.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// Ordered, so that a topic's split packets stand beside it; only queues with something in them.
-    pub(super) queues: BTreeMap<Topic, Queue>,
+    /// Only queues with something in them.
+    pub(super) topics: Topics,
+    /// Calls that wait for room, and what was decided.
+    pub(super) calls: Option<Box<Calls>>,
+    /// The partners that may read what applications push here.
+    pub(super) involved: Involved,
+    /// Numbers messages and tickets.
+    next: u64,
+    pub(super) load: Load,
+    last_use: Instant,
+    pub(super) closed: bool,
+}
+
+/// The calls of a session that are under way, but for the pops that wait in queues.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    /// Pushes that wait for room.
     pub(super) room: VecDeque<WaitingPush>,
     /// Calls that are decided and have not fetched it yet.
     pub(super) outcomes: BTreeMap<Ticket, Outcome>,
-    /// The partners that may read what applications push here.
-    pub(super) involved: Vec<NodeId>,
-    /// Numbers messages and tickets.
-    next: u64,
-    pub(super) bytes: u64,
-    pub(super) messages: usize,
-    last_use: Instant,
-    pub(super) closed: bool,
+    /// Where partners wait that are not involved: what is looked at once they are.
+    hopeful: HashMap<NodeId, BTreeSet<Topic>, Keys>,
 }
 
 /// The world around one step.
@@ -65,17 +82,31 @@ pub(crate) struct Effects {
     pub(crate) wakers: Vec<Waker>,
     /// Budgets for which a push of this session waits.
     pub(crate) short: Vec<Short>,
-    /// What was in messages that are gone: large ones take a while to free. Their room is free already.
-    pub(crate) gone: Vec<Draft>,
-    /// How many of them were too old.
+    /// What is gone and must be taken apart.
+    pub(crate) remains: Remains,
+    /// How many messages were too old.
     pub(crate) expired: usize,
+    /// How many messages went unread by a release or the session's end.
+    pub(crate) dropped: usize,
+    /// How many messages were given out that had been given out before.
+    pub(crate) redelivered: usize,
 }
 
 /// A budget outside the session that is used up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Short {
-    Node,
+    /// The node's; and whose push it is that waits.
+    Node(Origin),
     Route(NodeId),
+}
+
+/// Where a waiting call stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// A push: in the line for room.
+    Room,
+    /// A pop: at a queue, until its time is up.
+    Queue { topic: &'a Topic, reader: &'a Reader, until: Instant },
 }
 
 /// How a waiting call ended.
@@ -106,13 +137,11 @@ pub(crate) enum Popped {
 impl Session {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            queues: BTreeMap::new(),
-            room: VecDeque::new(),
-            outcomes: BTreeMap::new(),
-            involved: Vec::new(),
+            topics: Topics::default(),
+            calls: None,
+            involved: Involved::default(),
             next: 0,
-            bytes: 0,
-            messages: 0,
+            load: Load::default(),
             last_use: now,
             closed: false,
         }
@@ -122,14 +151,13 @@ impl Session {
     pub(crate) fn push(&mut self, coming: Coming, waker: &Waker, setting: &Setting<'_>, fx: &mut Effects) -> Pushed {
         self.last_use = setting.now;
         if let Some(charge) = self.room_at_once(&coming, setting) {
-            self.enter(coming.topic, coming.draft, charge, setting.now, fx);
+            self.enter(coming, charge, setting.now, fx);
             return Pushed::Entered;
         }
         let ticket = self.number();
-        self.room.push_back(WaitingPush { ticket, coming, waker: waker.clone() });
-        self.expire(setting, fx);
+        self.calls().room.push_back(WaitingPush { ticket, coming, waker: waker.clone() });
         self.settle(setting, Turn::Behind, fx);
-        if self.outcomes.remove(&ticket).is_some() { Pushed::Entered } else { Pushed::Waiting(ticket) }
+        if self.calls().outcomes.remove(&ticket).is_some() { Pushed::Entered } else { Pushed::Waiting(ticket) }
     }
 
     /// Leases the oldest message that `reader` takes, or lets the pop wait until `until`.
@@ -147,7 +175,13 @@ impl Session {
         }
         let ticket = self.number();
         let waiter = Waiter { ticket, reader: reader.clone(), until, waker: waker.clone() };
-        self.queues.entry(topic.clone()).or_default().waiters.push_back(waiter);
+        self.topics.open(topic);
+        self.at(topic, |queue, _| queue.waiters.add(waiter));
+        if let Origin::Partner(partner) = &reader.who
+            && !self.involved.has(partner)
+        {
+            self.calls().hopeful.entry(partner.clone()).or_default().insert(topic.clone());
+        }
         Popped::Waiting(ticket)
     }
 
@@ -160,7 +194,9 @@ impl Session {
         fx: &mut Effects,
     ) -> Option<Served> {
         self.use_topic(topic, setting, fx);
-        self.queues.get_mut(topic)?.lease(reader, &self.involved)
+        let served = self.at(topic, |queue, involved| queue.lease(reader, involved))??;
+        fx.redelivered += usize::from(served.redelivered);
+        Some(served)
     }
 
     /// The oldest message that `reader` takes; it stays.
@@ -172,51 +208,60 @@ impl Session {
         fx: &mut Effects,
     ) -> Option<Served> {
         self.use_topic(topic, setting, fx);
-        self.queues.get(topic)?.look(reader, &self.involved)
+        self.topics.get(topic)?.look(reader, &self.involved)
     }
 
     /// How the call with `ticket` ended; a call that still waits is woken by `waker` from now on.
-    pub(crate) fn outcome(&mut self, topic: &Topic, ticket: Ticket, waker: &Waker) -> Option<Outcome> {
-        let outcome = self.outcomes.remove(&ticket);
-        if outcome.is_none()
-            && let Some(kept) = self.waker(topic, ticket)
-            && !kept.will_wake(waker)
-        {
-            kept.clone_from(waker);
+    pub(crate) fn outcome(&mut self, place: Place<'_>, ticket: Ticket, waker: &Waker, now: Instant) -> Option<Outcome> {
+        if let Some(outcome) = self.calls.as_mut().and_then(|calls| calls.outcomes.remove(&ticket)) {
+            return Some(outcome);
         }
-        outcome
+        match self.waker(place, ticket) {
+            Some(kept) => {
+                if !kept.will_wake(waker) {
+                    kept.clone_from(waker);
+                }
+                None
+            }
+            None => place.gone(now),
+        }
     }
 
     /// Ends the waiting of the call with `ticket`, and says what had become of it.
     pub(crate) fn give_up(
         &mut self,
-        topic: &Topic,
+        place: Place<'_>,
         ticket: Ticket,
         setting: &Setting<'_>,
         fx: &mut Effects,
     ) -> Option<Outcome> {
         self.last_use = setting.now;
-        if let Some(outcome) = self.outcomes.remove(&ticket) {
+        if let Some(outcome) = self.calls.as_mut().and_then(|calls| calls.outcomes.remove(&ticket)) {
             return Some(outcome);
         }
-        if let Ok(at) = self.room.binary_search_by_key(&ticket, |push| push.ticket) {
-            self.room.remove(at);
-            self.settle(setting, Turn::Behind, fx);
-        } else if let Some(queue) = self.queues.get_mut(topic)
-            && let Some(at) = queue.waiter(ticket)
-        {
-            queue.waiters.remove(at);
-            self.forget_if_empty(topic);
+        match place {
+            Place::Room => {
+                let room = &mut self.calls().room;
+                let Ok(at) = room.binary_search_by_key(&ticket, |push| push.ticket) else {
+                    return place.gone(setting.now);
+                };
+                fx.remains.pushes(room.remove(at).into_iter().collect());
+                self.settle(setting, Turn::Behind, fx);
+                None
+            }
+            Place::Queue { topic, reader, .. } => {
+                let waited = self.at(topic, |queue, _| queue.waiters.remove(reader, ticket)).flatten();
+                self.hope_no_more(topic, reader);
+                if waited.is_some() { None } else { place.gone(setting.now) }
+            }
         }
-        None
     }
 
     /// The message of lease `seq` has arrived at its reader: it goes. `false` if it was released meanwhile.
     pub(crate) fn commit(&mut self, topic: &Topic, seq: u64, setting: &Setting<'_>, fx: &mut Effects) -> bool {
         self.last_use = setting.now;
-        let Some(message) = self.queues.get_mut(topic).and_then(|queue| queue.end_lease(seq)) else { return false };
-        self.discard(message, fx);
-        self.forget_if_empty(topic);
+        let Some(message) = self.at(topic, |queue, _| queue.end_lease(seq)).flatten() else { return false };
+        fx.remains.message(message);
         self.settle(setting, Turn::Behind, fx);
         true
     }
@@ -224,51 +269,102 @@ impl Session {
     /// The message of lease `seq` did not arrive: it goes back to its place, or to the oldest waiter that takes it.
     /// `false` if it was released meanwhile.
     pub(crate) fn hand_back(&mut self, topic: &Topic, seq: u64, setting: &Setting<'_>, fx: &mut Effects) -> bool {
-        let Some(queue) = self.queues.get_mut(topic) else { return false };
-        let Some(mut message) = queue.end_lease(seq) else { return false };
-        message.redelivered = true;
-        if let Some((waiter, served)) = queue.arrive(message, setting.now, &self.involved) {
-            self.decide(waiter, Outcome::Served(served), fx);
-        }
+        let now = setting.now;
+        let back = self.at(topic, |queue, involved| {
+            let mut message = queue.end_lease(seq)?;
+            message.redelivered = true;
+            Some(queue.arrive(message, now, involved))
+        });
+        let Some(Some(served)) = back else { return false };
+        self.decide(served, fx);
         true
     }
 
     /// From now on `partner` may read what applications push here.
     pub(crate) fn involve(&mut self, partner: &NodeId, now: Instant, fx: &mut Effects) {
         self.last_use = now;
-        if self.involved.contains(partner) {
+        if !self.involved.add(partner) {
             return;
         }
-        self.involved.push(partner.clone());
-        let involved = &self.involved;
-        let served: Vec<_> =
-            self.queues.values_mut().flat_map(|queue| queue.serve_again(partner, now, involved)).collect();
-        for (waiter, message) in served {
-            self.decide(waiter, Outcome::Served(message), fx);
+        let Some(topics) = self.calls.as_mut().and_then(|calls| calls.hopeful.remove(partner)) else { return };
+        for topic in topics {
+            let served = self.at(&topic, |queue, involved| queue.serve_again(partner, now, involved));
+            served.into_iter().flatten().for_each(|served| self.decide(Some(served), fx));
         }
     }
 
-    /// Drops the messages that are too old, and lets those enter that waited for their room.
-    pub(crate) fn expire(&mut self, setting: &Setting<'_>, fx: &mut Effects) {
-        let Some(limit) = setting.bounds.message_ttl.and_then(|ttl| setting.now.checked_sub(ttl)) else { return };
-        let gone: Vec<_> = self.queues.values_mut().flat_map(|queue| queue.expire(limit)).collect();
-        if gone.is_empty() {
-            return;
+    /// Drops messages that are too old, of some queues from `cursor` on and `most` of each; answers where it goes on. Room
+    /// that comes free is given at once.
+    pub(crate) fn expire(
+        &mut self,
+        cursor: Cursor,
+        most: usize,
+        setting: &Setting<'_>,
+        fx: &mut Effects,
+    ) -> Option<Cursor> {
+        let limit = setting.bounds.message_ttl.and_then(|ttl| setting.now.checked_sub(ttl))?;
+        let (part, next) = self.topics.part(cursor);
+        let old = part.into_iter().filter(|(_, queue)| queue.ready.oldest().is_some_and(|since| since < limit));
+        let topics: Vec<Topic> = old.map(|(topic, _)| topic.clone()).collect();
+        let mut goes_on = next;
+        for topic in topics {
+            if self.expire_queue(&topic, limit, most, fx) == most {
+                goes_on = Some(cursor);
+            }
         }
-        fx.expired += gone.len();
-        for message in gone {
-            self.discard(message, fx);
-        }
-        self.queues.retain(|_, queue| !queue.is_empty());
         self.settle(setting, Turn::Behind, fx);
+        goes_on
     }
 
     /// Whether nobody has used it for `idle`: no call, no lease, no waiter.
     pub(crate) fn is_idle(&self, now: Instant, idle: Duration) -> bool {
         now.saturating_duration_since(self.last_use) >= idle
-            && self.room.is_empty()
-            && self.outcomes.is_empty()
-            && self.queues.values().all(|queue| queue.leased.is_empty() && queue.waiters.is_empty())
+            && self.load.leased == 0
+            && self.load.waiters == 0
+            && self.calls.as_ref().is_none_or(|calls| calls.is_empty())
+    }
+
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.load == Load::default()
+    }
+
+    /// How much there is.
+    pub(crate) fn load(&self) -> Load {
+        self.load
+    }
+
+    /// Pushes that wait for room.
+    pub(crate) fn waiting_pushes(&self) -> usize {
+        self.calls.as_ref().map_or(0, |calls| calls.room.len())
+    }
+
+    /// When it was used last.
+    pub(crate) fn last_use(&self) -> Instant {
+        self.last_use
+    }
+
+    /// The queues at `cursor`: their names, loads and the age of their oldest message; and where it goes on.
+    pub(crate) fn part(&self, cursor: Cursor) -> (Vec<(&Topic, Load, Option<Instant>)>, Option<Cursor>) {
+        let (part, next) = self.topics.part(cursor);
+        (part.into_iter().map(|(topic, queue)| (topic, queue.load(), queue.oldest())).collect(), next)
+    }
+
+    /// Where a walk over the queues goes on that ended at `topic`.
+    pub(crate) fn cursor(&self, topic: &Topic) -> Cursor {
+        self.topics.cursor(topic)
+    }
+
+    /// When the oldest message of the queues at `cursor` came.
+    pub(crate) fn oldest(&self, cursor: Cursor) -> Option<Instant> {
+        self.topics.part(cursor).0.into_iter().filter_map(|(_, queue)| queue.oldest()).min()
+    }
+
+    /// Gives back what calls took that are over.
+    pub(crate) fn tidy(&mut self) {
+        if self.calls.as_ref().is_some_and(|calls| calls.is_empty() && calls.hopeful.is_empty()) {
+            self.calls = None;
+        }
     }
 
     /// Whether it was released or has expired: callers look for its successor.
@@ -277,60 +373,114 @@ impl Session {
     }
 
     /// Puts a message with its room into its queue, or into the hands of the oldest waiter that takes it.
-    pub(super) fn enter(&mut self, topic: Topic, draft: Draft, charge: Charge, now: Instant, fx: &mut Effects) {
+    pub(super) fn enter(&mut self, coming: Coming, charge: Charge, now: Instant, fx: &mut Effects) {
+        let Coming { topic, draft, loan, .. } = coming;
+        fx.remains.loan(loan);
         if let Origin::Partner(partner) = &draft.origin {
             self.involve(&partner.clone(), now, fx);
         }
         if let Some(numbered) = &draft.id {
             numbered.enters();
         }
-        self.bytes += charge.bytes;
-        self.messages += 1;
-        let message = Message { seq: self.number(), since: now, redelivered: false, draft, charge };
-        let queue = self.queues.entry(topic).or_default();
-        if let Some((waiter, served)) = queue.arrive(message, now, &self.involved) {
-            self.decide(waiter, Outcome::Served(served), fx);
+        let message = Box::new(Message { seq: self.number(), since: now, redelivered: false, draft, charge });
+        self.topics.open(&topic);
+        let served = self.at(&topic, |queue, involved| queue.arrive(message, now, involved)).flatten();
+        self.decide(served, fx);
+    }
+
+    /// One step within a queue. Keeps the sums, and forgets the queue once it is empty.
+    pub(super) fn at<R>(&mut self, topic: &Topic, step: impl FnOnce(&mut Queue, &Involved) -> R) -> Option<R> {
+        let queue = self.topics.get_mut(topic)?;
+        let before = queue.load();
+        let result = step(queue, &self.involved);
+        let after = queue.load();
+        self.load.change(before, after);
+        if after == Load::default() {
+            self.topics.remove(topic);
         }
+        Some(result)
     }
 
-    pub(super) fn discard(&mut self, message: Message, fx: &mut Effects) {
-        self.bytes -= message.charge.bytes;
-        self.messages -= 1;
-        fx.gone.push(message.draft);
+    pub(super) fn calls(&mut self) -> &mut Calls {
+        self.calls.get_or_insert_default()
     }
 
-    pub(super) fn decide(&mut self, waiter: Waiter, outcome: Outcome, fx: &mut Effects) {
-        self.outcomes.insert(waiter.ticket, outcome);
+    fn decide(&mut self, served: Option<(Waiter, Served)>, fx: &mut Effects) {
+        let Some((waiter, served)) = served else { return };
+        fx.redelivered += usize::from(served.redelivered);
+        self.calls().outcomes.insert(waiter.ticket, Outcome::Served(served));
         fx.wakers.push(waiter.waker);
     }
 
     fn use_topic(&mut self, topic: &Topic, setting: &Setting<'_>, fx: &mut Effects) {
         self.last_use = setting.now;
-        let oldest = self.queues.get(topic).and_then(|queue| queue.ready.front()).map(|message| message.since);
-        if let (Some(ttl), Some(since)) = (setting.bounds.message_ttl, oldest)
-            && setting.now.saturating_duration_since(since) > ttl
-        {
-            self.expire(setting, fx);
+        let Some(limit) = setting.bounds.message_ttl.and_then(|ttl| setting.now.checked_sub(ttl)) else { return };
+        if self.expire_queue(topic, limit, usize::MAX, fx) > 0 {
+            self.settle(setting, Turn::Behind, fx);
         }
     }
 
-    fn forget_if_empty(&mut self, topic: &Topic) {
-        if self.queues.get(topic).is_some_and(Queue::is_empty) {
-            self.queues.remove(topic);
+    fn expire_queue(&mut self, topic: &Topic, limit: Instant, most: usize, fx: &mut Effects) -> usize {
+        let gone = self.at(topic, |queue, _| queue.expire(limit, most)).unwrap_or_default();
+        let number = gone.len();
+        fx.expired += number;
+        gone.into_iter().for_each(|message| fx.remains.message(message));
+        number
+    }
+
+    /// A partner's call left its queue: where none of its calls waits there is nothing to be looked at later.
+    fn hope_no_more(&mut self, topic: &Topic, reader: &Reader) {
+        let (Origin::Partner(partner), Some(calls)) = (&reader.who, &mut self.calls) else { return };
+        if self.topics.get(topic).is_some_and(|queue| queue.waiters.has(partner)) {
+            return;
+        }
+        if let Some(topics) = calls.hopeful.get_mut(partner) {
+            topics.remove(topic);
+            if topics.is_empty() {
+                calls.hopeful.remove(partner);
+            }
         }
     }
 
-    fn waker(&mut self, topic: &Topic, ticket: Ticket) -> Option<&mut Waker> {
-        if let Ok(at) = self.room.binary_search_by_key(&ticket, |push| push.ticket) {
-            return self.room.get_mut(at).map(|push| &mut push.waker);
+    fn waker(&mut self, place: Place<'_>, ticket: Ticket) -> Option<&mut Waker> {
+        match place {
+            Place::Room => {
+                let room = &mut self.calls.as_mut()?.room;
+                let at = room.binary_search_by_key(&ticket, |push| push.ticket).ok()?;
+                room.get_mut(at).map(|push| &mut push.waker)
+            }
+            Place::Queue { topic, reader, .. } => self.topics.get_mut(topic)?.waiters.waker(reader, ticket),
         }
-        let queue = self.queues.get_mut(topic)?;
-        let at = queue.waiter(ticket)?;
-        queue.waiters.get_mut(at).map(|waiter| &mut waiter.waker)
     }
 
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+}
+
+impl Calls {
+    fn is_empty(&self) -> bool {
+        self.room.is_empty() && self.outcomes.is_empty()
+    }
+}
+
+impl Place<'_> {
+    /// What a call is to hear that stands here no more and was not decided: it was released, unless its time is up.
+    fn gone(&self, now: Instant) -> Option<Outcome> {
+        match self {
+            Place::Queue { until, .. } if *until <= now => None,
+            Place::Room | Place::Queue { .. } => Some(Outcome::Released),
+        }
+    }
+}
+
+impl Load {
+    /// Follows a part of it from `before` to `after`.
+    pub(super) fn change(&mut self, before: Self, after: Self) {
+        self.messages = self.messages + after.messages - before.messages;
+        self.leased = self.leased + after.leased - before.leased;
+        self.bytes = self.bytes + after.bytes - before.bytes;
+        self.waiters = self.waiters + after.waiters - before.waiters;
     }
 }

@@ -124,9 +124,19 @@ async fn a_lease_broken_after_a_release_is_dropped() {
 #[tokio::test]
 async fn a_payload_goes_through_without_a_copy() {
     let node = Node::new(A, &[], &json!({}));
-    let payload = bytes::Bytes::from(vec![1; 1000]);
+    let payload = bytes::Bytes::from(vec![1; 100_000]);
     let draft = Draft { payload: payload.clone(), metadata: None, source: None, origin: Origin::Application, id: None };
     node.channels.push(&key(), draft, None, Instant::now()).await.unwrap();
     let delivery = node.channels.pop(&key(), &Reader::application(), Instant::now()).await.unwrap().unwrap();
     assert_eq!(delivery.payload.as_ptr(), payload.as_ptr());
+}
+
+#[tokio::test]
+async fn a_small_payload_does_not_keep_the_buffer_that_it_came_in() {
+    let node = Node::new(A, &[], &json!({}));
+    let buffer = bytes::Bytes::from(vec![1; 100_000]);
+    let draft = Draft { payload: buffer.slice(..1000), metadata: None, source: None, origin: Origin::Application, id: None };
+    node.channels.push(&key(), draft, None, Instant::now()).await.unwrap();
+    assert!(buffer.is_unique());
+    assert_eq!(popped(&node).await.len(), 1000);
 }

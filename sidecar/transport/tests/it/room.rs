@@ -138,7 +138,7 @@ async fn a_release_wakes_pushes_that_wait_for_room() {
     push(&node, &key, 1000, 0).await.unwrap();
     let mut waiting = Box::pin(push(&node, &key, 300, 60_000));
     assert!(futures::poll!(&mut waiting).is_pending());
-    node.channels.release(&Key { topic: Topic::default(), ..key.clone() }, &Origin::Application).unwrap();
+    node.channels.release(&Key { topic: Topic::default(), ..key.clone() }, &Origin::Application).await.unwrap();
     assert!(matches!(waiting.await, Err(TransportError::Released { .. })));
     assert_eq!(node.channels.levels().bytes, 0);
 }

@@ -31,8 +31,8 @@ async fn once(channels: Arc<Channels>, number: u8) {
     let id = Some(Arc::clone(&numbered));
     let draft = Draft { payload: Bytes::from(payload), metadata: None, source: None, origin: sender.clone(), id };
     let key = key("s", "t");
-    let coming = Coming { topic: key.topic.clone(), draft, route: None };
-    Entering::new(&channels, &key.session, &key.topic, coming).await.unwrap();
+    let coming = Coming { topic: key.topic.clone(), draft, route: None, loan: None };
+    Entering::new(&channels, &key.session, coming).await.unwrap();
 }
 
 /// The same, by a caller that goes away after so many polls.

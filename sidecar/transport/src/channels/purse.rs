@@ -19,6 +19,9 @@ use crate::{
 /// that take messages out are shorter, and must get through where there is no room at all.
 const FREE: u64 = 4 * 1024;
 
+/// Bytes that are not paid for, and the budget of the route where a partner sends.
+type Lacking = (u64, Option<Arc<Budget>>);
+
 /// What pays for the bytes of one body.
 #[derive(Debug)]
 pub(crate) struct Purse<'a> {
@@ -68,8 +71,8 @@ impl Purse<'_> {
         }
     }
 
-    /// How many of `bytes` are not paid for, and the budget of the route where a partner sends.
-    fn lacking(&self, bytes: u64) -> Result<Option<(u64, Option<Arc<Budget>>)>, TransportError> {
+    /// How many of `bytes` are not paid for.
+    fn lacking(&self, bytes: u64) -> Result<Option<Lacking>, TransportError> {
         let has = self.room.as_ref().map_or(0, Room::bytes);
         if bytes <= FREE.max(has) {
             return Ok(None);

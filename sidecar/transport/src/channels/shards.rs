@@ -20,8 +20,8 @@ use crate::{
 };
 
 /// Parts of the map. A power of two; a thousand sessions in each where there are most, so that a look at all of a part, or
-/// its growth, holds up callers for some 100 µs.
-pub(crate) const PARTS: usize = 1024;
+/// its growth, holds up callers for some 100 µs. Shuttle counts each lock.
+pub(crate) const PARTS: usize = if cfg!(feature = "shuttle") { 4 } else { 1024 };
 
 /// Sessions that are kept at most. An idle one takes less than 300 bytes, so this bounds their memory to 300 MiB.
 pub(crate) const MOST_SESSIONS: usize = 1 << 20;

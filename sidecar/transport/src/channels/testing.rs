@@ -6,11 +6,16 @@ use std::{
 };
 
 use crds::snapshot::NodeConfig;
-use mesh_core::{Live, Parts, SessionId, Snapshot};
+#[cfg(not(feature = "shuttle"))]
+use mesh_core::SessionId;
+use mesh_core::{Live, Parts, Snapshot};
 use mesh_pki::{Algorithm, Identity, LeafRequest, Root};
+#[cfg(not(feature = "shuttle"))]
 use tokio::time::Instant;
 
+#[cfg(not(feature = "shuttle"))]
 use super::{Channels, Purse};
+#[cfg(not(feature = "shuttle"))]
 use crate::Origin;
 
 /// A snapshot with these bounds of a session and of all.
@@ -51,11 +56,13 @@ fn certificates() -> [String; 3] {
     [root.certificate_pem().to_owned(), leaf.chain_pem.clone(), leaf.key.expose().to_owned()]
 }
 
+#[cfg(not(feature = "shuttle"))]
 /// Channels whom nobody keeps, with so much room.
 pub(crate) fn channels(total: u64) -> Arc<Channels> {
     Channels::unswept(live(total, total))
 }
 
+#[cfg(not(feature = "shuttle"))]
 /// What pays for a body of an application that waits no longer than `patience`.
 pub(crate) fn purse(channels: &Arc<Channels>, patience: Duration) -> Purse<'_> {
     static SESSION: OnceLock<SessionId> = OnceLock::new();

@@ -113,6 +113,7 @@ impl Queue {
     }
 
     /// Takes out up to `most` ready messages that came before `limit`.
+    #[allow(clippy::vec_box, reason = "they lie in boxes, and are not moved out of them to be freed")]
     pub(super) fn expire(&mut self, limit: Instant, most: usize) -> Vec<Box<Message>> {
         std::iter::from_fn(|| self.ready.take_older(limit)).take(most).collect()
     }

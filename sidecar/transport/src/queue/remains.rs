@@ -14,6 +14,7 @@ const PAGES: usize = 64 * 1024;
 
 /// What is left of what is gone.
 #[derive(Debug, Default)]
+#[allow(clippy::vec_box, reason = "they come in boxes, and are not moved out of them to be freed")]
 pub(crate) struct Remains {
     messages: Vec<Box<Message>>,
     rows: Vec<Row>,

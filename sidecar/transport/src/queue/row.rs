@@ -74,6 +74,7 @@ impl Row {
     }
 
     #[cfg(test)]
+    #[cfg(not(feature = "shuttle"))]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Message> {
         self.messages.iter().map(|message| &**message)
     }

@@ -29,6 +29,9 @@ use super::{
     waiters::Waiter,
 };
 
+/// A queue's name, how much there is, and when its oldest message came.
+pub(crate) type Look<'a> = (&'a Topic, Load, Option<Instant>);
+
 /// The number of a waiting call within its session.
 pub(crate) type Ticket = u64;
 
@@ -345,7 +348,7 @@ impl Session {
     }
 
     /// The queues at `cursor`: their names, loads and the age of their oldest message; and where it goes on.
-    pub(crate) fn part(&self, cursor: Cursor) -> (Vec<(&Topic, Load, Option<Instant>)>, Option<Cursor>) {
+    pub(crate) fn part(&self, cursor: Cursor) -> (Vec<Look<'_>>, Option<Cursor>) {
         let (part, next) = self.topics.part(cursor);
         (part.into_iter().map(|(topic, queue)| (topic, queue.load(), queue.oldest())).collect(), next)
     }

@@ -14,8 +14,8 @@ mod lines;
 mod list;
 mod metrics;
 mod once;
-mod repeats;
 mod purse;
+mod repeats;
 mod shards;
 mod waiting;
 
@@ -47,8 +47,8 @@ use self::{
     shards::Shards,
     waiting::{Entering, Popping},
 };
-pub(crate) use self::{delivery::Verdict, once::LONGEST_RETRY};
 pub(crate) use self::{claim::Room, purse::Purse};
+pub(crate) use self::{delivery::Verdict, once::LONGEST_RETRY};
 pub use self::{
     delivery::{Delivery, Lease},
     list::{Page, QueueRow, SessionRow},

@@ -85,12 +85,7 @@ impl AsRef<[u8]> for Roomed {
     }
 }
 
-async fn pay(
-    purse: &mut Option<&mut Purse<'_>>,
-    before: usize,
-    piece: &Bytes,
-    limit: u64,
-) -> Result<(), Unread> {
+async fn pay(purse: &mut Option<&mut Purse<'_>>, before: usize, piece: &Bytes, limit: u64) -> Result<(), Unread> {
     let size = (before + piece.len()) as u64;
     match purse {
         _ if size > limit => Err(Unread::TooLarge),

@@ -135,7 +135,8 @@ async fn a_payload_goes_through_without_a_copy() {
 async fn a_small_payload_does_not_keep_the_buffer_that_it_came_in() {
     let node = Node::new(A, &[], &json!({}));
     let buffer = bytes::Bytes::from(vec![1; 100_000]);
-    let draft = Draft { payload: buffer.slice(..1000), metadata: None, source: None, origin: Origin::Application, id: None };
+    let draft =
+        Draft { payload: buffer.slice(..1000), metadata: None, source: None, origin: Origin::Application, id: None };
     node.channels.push(&key(), draft, None, Instant::now()).await.unwrap();
     assert!(buffer.is_unique());
     assert_eq!(popped(&node).await.len(), 1000);

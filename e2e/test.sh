@@ -10,8 +10,10 @@ fail() { echo "test.sh: $*" >&2; exit 1; }
 
 all=(lint unit api node)
 tiers=${TIERS:-lint,unit,api,node}
-target=${CARGO_TARGET_DIR:-target}
-export E2E_LOGS=$target/e2e-logs
+mkdir -p "${CARGO_TARGET_DIR:-target}"
+# A whole path: cargo runs tests in their crate's folder, and a relative one would lead elsewhere there.
+target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
+export CARGO_TARGET_DIR=$target E2E_LOGS=$target/e2e-logs
 mkdir -p "$target/test-logs"
 
 declare -A result

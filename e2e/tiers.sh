@@ -39,6 +39,8 @@ tier_api() {
 }
 
 tier_node() {
+  # A test kills pods' programs from outside, wherever the cluster comes from.
+  need_root
   step "images"
   TAG=e2e make --no-print-directory image
   step "tests on a node ($cluster)"
@@ -47,13 +49,12 @@ tier_node() {
   case $cluster in
     local) node_local ;;
     kind) node_kind ;;
-    current) "${tests[@]}" --offline --test 'node_*' ;;
+    current) node_current ;;
     *) fail "E2E_CLUSTER=$cluster: must be local, kind or current" ;;
   esac
 }
 
 node_local() {
-  need_root
   need_go
   need_packages "${node_packages[@]}"
   e2e/cluster/build.sh >/dev/null
@@ -61,9 +62,17 @@ node_local() {
   "$target/debug/cluster" node --images "$target/images" -- "${tests[@]}" --offline --test 'node_*'
 }
 
+# What is wanted of a cluster of others stands in README.md.
+node_current() {
+  need_command kubectl "https://kubernetes.io/docs/tasks/tools"
+  [ -n "${KUBECONFIG:-}" ] || fail "E2E_CLUSTER=current: KUBECONFIG must name the cluster, by a whole path"
+  "${tests[@]}" --offline --test 'node_*'
+}
+
 node_kind() {
   need_command kind "https://kind.sigs.k8s.io"
   need_command docker "kind runs in it"
+  need_command kubectl "https://kubernetes.io/docs/tasks/tools"
   export KUBECONFIG=$target/kind.kubeconfig
   trap 'kind delete cluster --name interconn-e2e' EXIT
   kind create cluster --name interconn-e2e --kubeconfig "$KUBECONFIG" --wait 120s

@@ -156,7 +156,8 @@ pub(super) fn put_text(tag: u32, text: &str, buffer: &mut Vec<u8>) {
     }
 }
 
-fn put_entry(tag: u32, name: &str, value: &str, buffer: &mut Vec<u8>) {
+/// One entry of a metadata map under `tag`.
+pub(super) fn put_entry(tag: u32, name: &str, value: &str, buffer: &mut Vec<u8>) {
     let field = |text: &str| if text.is_empty() { 0 } else { 1 + encoded_len_varint(text.len() as u64) + text.len() };
     put_length(tag, field(name) + field(value), buffer);
     put_text(1, name, buffer);

@@ -3,7 +3,7 @@
 //! The service behind all fronts. It knows no encoding of the caller's, except that a call which is passed on is passed on
 //! in it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mesh_core::{CallContext, Caller, Live, NodeId, Refusal, Route, Snapshot};
@@ -16,6 +16,7 @@ use super::{
     call::{Answer, Call, Operation, Patience, Reach, Reply},
     claim::Claim,
     decode::Wire,
+    flow::Flow,
     hop::{self, Errand},
     leases::{Holding, Leases},
     message_id::MessageIds,
@@ -154,17 +155,10 @@ impl<P: Peers> Exchange<P> {
     ) -> Result<Reply, Refusal> {
         let op = call.operation.op();
         let (snapshot, until) = (self.live.snapshot(), self.until(&call, patience));
-        let errand = Errand { call: &call, wire, context: &party.context };
+        let errand = Errand { call: &call, wire, context: &party.context, flow: None };
         let hop = Hop { errand, snapshot: &snapshot, route, until };
         match op {
-            Op::Push => {
-                let id = party.message_id()?.unwrap_or_else(|| self.ids.next());
-                let reply = self.push_there(&hop, id).await?;
-                if matches!(&reply, Reply::Answer(answer) if answer.code.is_success()) {
-                    self.involve(party, &route.node_id);
-                }
-                Ok(reply)
-            }
+            Op::Push => self.push_there(&hop, party).await,
             Op::Pop => tokio::select! {
                 reply = self.read_there(&hop) => reply,
                 // The partner sees that we went, and puts back what it may have given out.
@@ -184,15 +178,53 @@ impl<P: Peers> Exchange<P> {
     }
 
     fn until(&self, call: &Call, patience: Patience) -> Instant {
-        match call.operation {
-            Operation::Push { .. } => patience.push(call.timeout, self.live.load().transport.push_timeout.get()),
+        match &call.operation {
+            Operation::Push { payload, .. } => {
+                let wait = self.live.load().transport.push_timeout.get();
+                patience.push(call.timeout, wait + transfer(payload.len() as u64))
+            }
             Operation::Pop => patience.pop(call.timeout),
             Operation::Peek | Operation::Release => patience.hop(),
         }
     }
 
+    /// The partner to which a push goes on whose headers say all that this node must know of it: its body need not be here
+    /// yet.
+    pub(crate) fn onward(&self, party: &Party) -> Option<Arc<Route>> {
+        // What is in the way is said when the body is here.
+        party.caller.partner().is_none().then(|| hop::target(&self.live.load(), &party.context).ok())?.flatten()
+    }
+
+    /// Passes on the encoded push whose body arrives by `flow`.
+    pub(crate) async fn pass_on(
+        &self,
+        call: &Call,
+        flow: &Flow,
+        party: &Party,
+        route: &Arc<Route>,
+        patience: Patience,
+    ) -> Result<Reply, Refusal> {
+        let snapshot = self.live.snapshot();
+        let until = patience.push(call.timeout, snapshot.transport.push_timeout.get() + transfer(flow.length()));
+        let errand = Errand { call, wire: Wire::Protobuf, context: &party.context, flow: Some(flow) };
+        let reply = self.push_there(&Hop { errand, snapshot: &snapshot, route, until }, party).await;
+        match flow.broken() {
+            Some(reason) => Err(TransportError::Malformed(format!("the body broke off: {reason}")).into()),
+            None => reply,
+        }
+    }
+
+    async fn push_there(&self, hop: &Hop<'_>, party: &Party) -> Result<Reply, Refusal> {
+        let id = party.message_id()?.unwrap_or_else(|| self.ids.next());
+        let reply = self.push_often(hop, id).await?;
+        if matches!(&reply, Reply::Answer(answer) if answer.code.is_success()) {
+            self.involve(party, &hop.route.node_id);
+        }
+        Ok(reply)
+    }
+
     /// Sends a push to the partner, again and again as long as that may help and cannot double it (PTP section 8.4).
-    async fn push_there(&self, hop: &Hop<'_>, id: MessageId) -> Result<Reply, Refusal> {
+    async fn push_often(&self, hop: &Hop<'_>, id: MessageId) -> Result<Reply, Refusal> {
         let mut ours = HeaderMap::with_capacity(1);
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
             ours.insert(HeaderName::from_static(MESSAGE_ID), value);
@@ -205,6 +237,9 @@ impl<P: Peers> Exchange<P> {
                 Ok((reply, _)) => return Ok(reply),
                 Err(refusal) => refusal,
             };
+            if hop.errand.flow.is_some_and(|flow| flow.broken().is_some()) {
+                return Err(refusal);
+            }
             let pause = tries.again(refusal.clone(), slip.went(), Instant::now())?;
             let pause = pause.max(self.budget(hop, |budget| budget.repeat(Instant::now())));
             if Instant::now() + pause >= hop.until {
@@ -247,6 +282,11 @@ impl<P: Peers> Exchange<P> {
         budgets.retain(|partner, _| hop.snapshot.route_to(partner).is_some());
         on(budgets.entry(hop.route.node_id.clone()).or_insert_with(|| Budget::new(Instant::now())))
     }
+}
+
+/// What a body takes to a partner at least, beside the wait for room: a link of 8 Mbit/s is slow, and not broken.
+fn transfer(bytes: u64) -> Duration {
+    Duration::from_secs(bytes >> 20)
 }
 
 /// A call to a partner.

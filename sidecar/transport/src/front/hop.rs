@@ -18,10 +18,11 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     body::AnswerBody,
     call::{Answer, Call, Operation, Reply},
-    chunks::Chunks,
+    chunks::{Chunks, SMALL},
     decode::Wire,
     dialect::media_type,
-    encode::{put_length, put_map, put_text},
+    encode::{put_entry, put_length, put_map, put_text},
+    flow::Flow,
     intake::{self, Unread},
     json,
     patience::less_margin,
@@ -37,11 +38,19 @@ const INVOKE: &str = "/v1/interconn/chan/invoke";
 /// What an answer may be longer than the largest body: its frame, codes and texts.
 const FRAME: u64 = 64 * 1024;
 
+/// What the context of a call usually takes.
+const HEAD: usize = 640;
+
+/// The context of a call, as headers and as metadata.
+type Said<'c> = [(&'static str, Cow<'c, str>)];
+
 /// A call that is passed on.
 pub(crate) struct Errand<'a> {
     pub(crate) call: &'a Call,
     pub(crate) wire: Wire,
     pub(crate) context: &'a CallContext,
+    /// The body of a push that is passed on as it arrives: its encoded inner operation, of which the call knows nothing.
+    pub(crate) flow: Option<&'a Flow>,
 }
 
 /// The partner that a call names; `None`: it ends here.
@@ -56,8 +65,11 @@ impl Errand<'_> {
     /// The request, as it goes out now; `until` is when its answer must be here.
     pub(crate) fn request(&self, node: &Node, until: Instant) -> Result<Request<Body>, TransportError> {
         let context = self.headers(node, until);
-        let body = self.inbound(&context, until);
-        let mut request = Request::new(AnswerBody::of(body, None));
+        let body = match self.flow {
+            Some(flow) => flow.send(flow_head(&context, flow.length())),
+            None => AnswerBody::of(self.inbound(&context, until), None),
+        };
+        let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = http::Uri::from_static(INVOKE);
         let headers = request.headers_mut();
@@ -104,12 +116,14 @@ impl Errand<'_> {
         all.into_iter().flatten().collect()
     }
 
-    fn inbound(&self, context: &[(&'static str, Cow<'_, str>)], until: Instant) -> Chunks {
-        let metadata: Metadata = context.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
+    fn inbound(&self, context: &Said<'_>, until: Instant) -> Chunks {
         let timeout = less_margin(until.saturating_duration_since(Instant::now())).as_millis();
         match self.wire {
-            Wire::Json => self.json(&metadata, timeout),
-            Wire::Protobuf => self.protobuf(&metadata, timeout),
+            Wire::Json => {
+                let metadata = context.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
+                self.json(&metadata, timeout)
+            }
+            Wire::Protobuf => self.protobuf(context, timeout),
         }
     }
 
@@ -130,8 +144,8 @@ impl Errand<'_> {
         [format!("{{\"metadata\":{metadata},\"payload\":\"").into(), inner.into(), Bytes::from_static(b"\"}")].into()
     }
 
-    /// The payload of a push stays where it is; only what stands around it is written.
-    fn protobuf(&self, metadata: &Metadata, timeout: u128) -> Chunks {
+    /// A large payload stays where it is; only what stands around it is written.
+    fn protobuf(&self, context: &Said<'_>, timeout: u128) -> Chunks {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         put_text(1, self.call.topic.as_str(), &mut before);
         let mut payload = Bytes::new();
@@ -147,12 +161,28 @@ impl Errand<'_> {
             }
             Operation::Peek | Operation::Release => {}
         }
-        let mut head = Vec::new();
-        put_map(1, metadata, &mut head);
-        put_length(2, before.len() + payload.len() + after.len(), &mut head);
+        let inner = before.len() + payload.len() + after.len();
+        let small = payload.len() <= SMALL;
+        let mut head = Vec::with_capacity(HEAD + if small { inner } else { before.len() });
+        context.iter().for_each(|(name, value)| put_entry(1, name, value, &mut head));
+        put_length(2, inner, &mut head);
         head.append(&mut before);
+        if small {
+            // One frame instead of three.
+            head.extend_from_slice(&payload);
+            head.append(&mut after);
+            return head.into();
+        }
         [head.into(), payload, after.into()].into()
     }
+}
+
+/// What stands before a body that is passed on as it arrives.
+fn flow_head(context: &Said<'_>, length: u64) -> Bytes {
+    let mut head = Vec::with_capacity(HEAD);
+    context.iter().for_each(|(name, value)| put_entry(1, name, value, &mut head));
+    put_length(2, usize::try_from(length).unwrap_or(usize::MAX), &mut head);
+    head.into()
 }
 
 /// Takes the partner's answer apart.

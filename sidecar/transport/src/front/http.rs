@@ -1,17 +1,21 @@
 //! The HTTP front (PTP sections 3 and 13.2): read, one call, write.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use mesh_core::{Body, CallContext, Caller, Refusal};
+use http_body::Body as _;
+use mesh_core::{Body, CallContext, Caller, Refusal, Route};
 
 use super::{
     Front, REDELIVERED,
     body::AnswerBody,
-    call::{Answer, Patience, Reply},
+    call::{Answer, Call, Operation, Patience, Reach, Reply},
     decode::{self, Wire},
     dialect::{Dialect, Signs, media_type},
     encode::Encoding,
     exchange::Party,
+    flow::{self, Flow},
     intake::{self, Unread},
     op::Op,
     peers::Peers,
@@ -76,11 +80,21 @@ impl<P: Peers> Front<P> {
         let mut party = self.exchange.admit(op, context, caller).map_err(refused)?;
         let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
         let mut purse = self.exchange.purse(&party, patience);
-        let body = intake::read(body, limit, &mut purse).await.map_err(|unread| match unread {
+        let unread = |unread| match unread {
             Unread::TooLarge => Failure::Unread(TransportError::BodyTooLarge { limit }.into(), guess),
             Unread::NoRoom(e) => Failure::Unread(e.into(), guess),
             Unread::Broken(reason) => refused(TransportError::Malformed(format!("the body broke off: {reason}"))),
-        })?;
+        };
+        if let Some((route, call, length)) = self.flows(op, (&head, &body), &party, limit) {
+            // It is kept for a repeat, so it has its room like any other.
+            purse.hold(length).await.map_err(|e| unread(e.into()))?;
+            let _room = purse.into_room();
+            let flow = Flow::new(body, length);
+            // In a box: it is larger than the handlers of all other calls, which carry it along.
+            let reply = Box::pin(self.exchange.pass_on(&call, &flow, &party, &route, patience)).await;
+            return Ok((reply.map_err(|refusal| Failure::Refused(refusal, guess))?, guess));
+        }
+        let body = intake::read(body, limit, &mut purse).await.map_err(unread)?;
         party.room = purse.into_room();
         let query = Query::read(head.uri.query().unwrap_or_default().as_bytes());
         let arrived = Arrived { op, post: head.method == Method::POST, headers: head.headers, query, body };
@@ -92,6 +106,23 @@ impl<P: Peers> Front<P> {
             dialect if op.is_wrapper() => self.wrapped(arrived, dialect, party, patience).await,
             dialect => self.plain(arrived, dialect, &party, patience).await,
         }
+    }
+
+    /// A large push in protobuf to a partner goes on while it arrives: nothing of its body matters here.
+    fn flows(
+        &self,
+        op: Op,
+        (head, body): (&http::request::Parts, &Body),
+        party: &Party,
+        limit: u64,
+    ) -> Option<(Arc<Route>, Call, u64)> {
+        let is_plain =
+            op == Op::Push && media_type(&head.headers) == "application/x-protobuf" && head.uri.query().is_none();
+        let length = body.size_hint().exact().filter(|length| is_plain && (flow::SMALLEST..=limit).contains(length))?;
+        let (topic, timeout) = (party.context.topic.clone().unwrap_or_default(), party.context.timeout);
+        let operation = Operation::Push { payload: Bytes::new(), metadata: None };
+        let call = Call { topic, timeout, operation, reach: Reach::Addressed };
+        Some((self.exchange.onward(party)?, call, length))
     }
 
     async fn plain(

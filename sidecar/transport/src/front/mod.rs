@@ -12,6 +12,7 @@ mod decode;
 mod dialect;
 mod encode;
 mod exchange;
+mod flow;
 mod frames;
 mod grpc;
 mod hop;

@@ -77,7 +77,11 @@ impl Peers for Wire {
         if let Some(slip) = head.extensions.remove::<Slip>() {
             slip.leaves(&Place::new(route.node_id.as_str()), *self.kind.lock(), &mut head.headers);
         }
-        let body = body.collect().await.unwrap().to_bytes();
+        let Ok(body) = body.collect().await else {
+            // Our own body broke off: the stream is reset, and the partner drops what it has of it.
+            return Err(refusal(Code::UNREACHABLE, Retry::Unknown));
+        };
+        let body = body.to_bytes();
         self.sent.lock().push((head.uri.path().to_owned(), head.headers.clone(), body.clone()));
         if let Some(answer) = self.answers.lock().pop() {
             return Ok(answer);
@@ -141,6 +145,11 @@ impl Node {
     /// The answer with its body unread.
     pub(crate) async fn answer(&self, caller: Caller, call: Ask) -> Response<Body> {
         serve(&self.front, call.request(), caller).await
+    }
+
+    /// Any request of a local application.
+    pub(crate) async fn serve(&self, request: Request<Body>) -> Response<Body> {
+        serve(&self.front, request, Caller::Local).await
     }
 
     /// Waits until it has so many messages: what another node tells it takes its way.

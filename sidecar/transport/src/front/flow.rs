@@ -1,0 +1,166 @@
+//! The body of a large push that is passed on while it arrives: by reference, and kept until the partner has answered, so that
+//! it can be sent once more (design section 6, "Across nodes").
+//!
+//! The partner's HTTP/2 window is the only thing that paces it: whoever does not read there holds up whoever sends here.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use mesh_core::{Body, BoxError};
+
+use crate::sync::Mutex;
+
+/// A body from this size on flows. A smaller one is here before a connection to the partner is chosen.
+pub(crate) const SMALLEST: u64 = 64 * 1024;
+
+/// A body that arrives, and what of it has arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Flow {
+    length: u64,
+    source: Arc<Mutex<Source>>,
+}
+
+#[derive(Debug)]
+struct Source {
+    body: Body,
+    kept: Vec<Bytes>,
+    left: u64,
+    broken: Option<String>,
+}
+
+/// One sending of it, with what stands before.
+struct Sending {
+    head: Bytes,
+    /// How many of the kept pieces have been sent.
+    next: usize,
+    left: u64,
+    source: Arc<Mutex<Source>>,
+}
+
+impl Flow {
+    /// A body that announces `length` bytes.
+    pub(crate) fn new(body: Body, length: u64) -> Self {
+        let source = Source { body, kept: Vec::new(), left: length, broken: None };
+        Self { length, source: Arc::new(Mutex::new(source)) }
+    }
+
+    /// How long it is.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Sends it from its beginning, behind `head`.
+    pub(crate) fn send(&self, head: Bytes) -> Body {
+        let left = head.len() as u64 + self.length;
+        Body::Boxed(Box::pin(Sending { head, next: 0, left, source: Arc::clone(&self.source) }))
+    }
+
+    /// Why it did not arrive whole, if that is so: then no sending of it helps.
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.source.lock().broken.clone()
+    }
+}
+
+impl Source {
+    /// The piece at `place`; waits for it to arrive.
+    fn piece(&mut self, place: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        loop {
+            if let Some(piece) = self.kept.get(place) {
+                return Poll::Ready(Some(Ok(piece.clone())));
+            }
+            if let Some(reason) = &self.broken {
+                return Poll::Ready(Some(Err(reason.clone().into())));
+            }
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => self.keep(frame),
+                Some(Err(e)) => self.broken = Some(e.to_string()),
+                None => self.broken = Some("it is shorter than it announced".into()),
+            }
+        }
+    }
+
+    fn keep(&mut self, frame: Frame<Bytes>) {
+        let Ok(data) = frame.into_data() else { return };
+        match self.left.checked_sub(data.len() as u64) {
+            Some(left) => {
+                self.left = left;
+                self.kept.push(data);
+            }
+            None => self.broken = Some("it is longer than it announced".into()),
+        }
+    }
+}
+
+impl HttpBody for Sending {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let piece = if self.head.is_empty() {
+            let (place, source) = (self.next, Arc::clone(&self.source));
+            let Some(piece) = ready!(source.lock().piece(place, cx)) else { return Poll::Ready(None) };
+            self.next += 1;
+            piece?
+        } else {
+            std::mem::take(&mut self.head)
+        };
+        self.left -= piece.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod tests {
+    use futures::stream;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    fn arriving(pieces: Vec<Result<&'static str, &'static str>>) -> Body {
+        let frames = pieces.into_iter().map(|piece| piece.map(|text| Frame::data(Bytes::from_static(text.as_bytes()))));
+        Body::boxed(StreamBody::new(stream::iter(frames.collect::<Vec<_>>())))
+    }
+
+    async fn sent(flow: &Flow) -> Result<Bytes, BoxError> {
+        flow.send(Bytes::from_static(b"head ")).collect().await.map(http_body_util::Collected::to_bytes)
+    }
+
+    #[tokio::test]
+    async fn what_has_arrived_is_sent_again_and_the_rest_follows() {
+        let flow = Flow::new(arriving(vec![Ok("one "), Ok("two "), Ok("three")]), 13);
+        let mut first = flow.send(Bytes::from_static(b"head "));
+        for _ in 0..2 {
+            first.frame().await.unwrap().unwrap();
+        }
+        drop(first);
+        assert_eq!(sent(&flow).await.unwrap(), "head one two three");
+        assert_eq!(sent(&flow).await.unwrap(), "head one two three");
+        assert_eq!(flow.broken(), None);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_what_it_announced_is_broken() {
+        for pieces in [vec![Ok("one"), Err("reset")], vec![Ok("one")], vec![Ok("one"), Ok("two much")]] {
+            let flow = Flow::new(arriving(pieces.clone()), 5);
+            assert!(sent(&flow).await.is_err(), "{pieces:?}");
+            assert!(flow.broken().is_some(), "{pieces:?}");
+        }
+    }
+}

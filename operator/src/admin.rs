@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::net::TcpListener;
 
+use crate::places::Places;
+
 /// What the process still waits for before it is ready.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Readiness(Arc<Mutex<BTreeSet<String>>>);
@@ -49,7 +51,7 @@ impl Pending {
 /// When the address cannot be bound or the listener breaks.
 pub(crate) async fn serve(address: SocketAddr, readiness: Readiness, metrics: Arc<Registry>) -> Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("admin port {address}"))?;
-    axum::serve(listener, router(readiness, metrics)).await.context("admin port")
+    axum::serve(Places::new(listener), router(readiness, metrics)).await.context("admin port")
 }
 
 fn router(readiness: Readiness, metrics: Arc<Registry>) -> Router {

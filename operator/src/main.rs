@@ -20,6 +20,7 @@ mod controllers;
 mod lease;
 mod metrics;
 mod node;
+mod places;
 mod render;
 mod run;
 

@@ -1,6 +1,6 @@
 //! `mesh-operator run`: waits to lead, runs the controllers, ends in order.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use kube::Client;
@@ -34,9 +34,19 @@ pub(crate) struct RunArgs {
     pub(crate) admin_listen: SocketAddr,
 }
 
-/// The process id tells two operators on one machine apart; pods have names of their own.
+/// Two processes must never have one name: each would take the other's lease for its own. In containers without a name all
+/// have the same process id.
 fn own_name() -> String {
-    format!("mesh-operator-{}", std::process::id())
+    format!("mesh-operator-{}-{:08x}", std::process::id(), rand::random::<u32>())
+}
+
+impl RunArgs {
+    /// What is watched: all namespaces, or each of those named, once. A variable that is set to nothing names none.
+    pub(crate) fn scopes(&self) -> Vec<Option<&str>> {
+        let named: BTreeSet<&str> =
+            self.watch_namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+        if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
+    }
 }
 
 /// Runs until it is asked to end or stops leading.
@@ -84,4 +94,33 @@ async fn asked_to_end() -> Result<()> {
     }
     tracing::info!("ending");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    /// Two controllers of one namespace would write against each other, and one of a namespace without a name never begins.
+    #[test]
+    fn a_namespace_is_watched_once_and_no_name_means_all() {
+        let scopes = |text: &str| {
+            let args = Cli::parse_from(["run", "--watch-namespaces", text]).run;
+            args.scopes().into_iter().map(|scope| scope.map(str::to_owned)).collect::<Vec<_>>()
+        };
+        assert_eq!(scopes("b,a, b,"), [Some("a".to_owned()), Some("b".to_owned())]);
+        assert_eq!(scopes(""), [None]);
+    }
+
+    #[test]
+    fn two_processes_without_a_name_do_not_share_one() {
+        assert_ne!(own_name(), own_name());
+    }
 }

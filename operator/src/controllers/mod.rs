@@ -33,11 +33,7 @@ use world::World;
 /// # Errors
 /// A controller's stream ended.
 pub(crate) async fn run(client: Client, args: &RunArgs, readiness: &Readiness, metrics: Metrics) -> Result<()> {
-    let scopes: Vec<Option<&str>> = if args.watch_namespaces.is_empty() {
-        vec![None]
-    } else {
-        args.watch_namespaces.iter().map(|namespace| Some(namespace.as_str())).collect()
-    };
+    let scopes = args.scopes();
     let all = scopes
         .into_iter()
         .map(|scope| Box::pin(World::run(client.clone(), args.namespace.clone(), scope, readiness, metrics.clone())));

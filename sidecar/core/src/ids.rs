@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The ids that SDKs send when they know none (PTP section 8.2). They count as absent.
-const PLACEHOLDERS: [&str; 2] = ["LX0000000000000", "JG0000000000000000"];
+const PLACEHOLDERS: [&str; 2] = [crds::PLACEHOLDER_NODE, crds::PLACEHOLDER_INSTITUTION];
 
 macro_rules! caseless_id {
     ($(#[$doc:meta])* $name:ident) => {

@@ -4,7 +4,10 @@
 use std::{future::Future, io};
 
 use mesh_core::{Drain, config::Settings};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::Instant,
+};
 
 use super::rooms::Rooms;
 use crate::{admin::Phase, exit::Exit};
@@ -58,9 +61,20 @@ pub(crate) async fn wait(signals: &mut Signals, drain: &Drain, phase: &Phase, se
     if !orderly {
         tracing::warn!("asked to end again: ending at once");
     }
-    let unread = rooms.unread();
-    if unread.messages > 0 {
-        // There is nowhere to keep them yet: Memory means memory.
-        tracing::warn!(messages = unread.messages, bytes = unread.bytes, "unread messages are lost with this process");
+    // A second signal cuts even this: what is not kept by then is lost.
+    let kept = signals.unless_again(keep_unread(rooms, settings)).await;
+    if !kept {
+        tracing::warn!("asked to end again: unread messages that were not kept yet are lost with this process");
+    }
+}
+
+/// Keeps what nobody has read for the next start, where `MESH_HOME` is on a disk.
+async fn keep_unread(rooms: &Rooms, settings: &Settings) {
+    let unread = rooms.keep_unread(Instant::now() + settings.drain_limit).await;
+    if unread.kept > 0 {
+        tracing::info!(messages = unread.kept, "unread messages are kept in MESH_HOME for the next start");
+    }
+    if unread.lost > 0 {
+        tracing::warn!(messages = unread.lost, bytes = unread.lost_bytes, "unread messages are lost with this process");
     }
 }

@@ -17,8 +17,9 @@ use mesh_network::{
     listen::{self, Gate, Limits},
 };
 use mesh_registry::{Proxy, Registry};
-use mesh_transport::{Channels, Levels};
+use mesh_transport::{Channels, Unread};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
     admin,
@@ -58,7 +59,8 @@ impl Rooms {
             own: gate.addresses(),
         };
         let partners = Partners::new(Arc::clone(live), network, metrics, drained);
-        let channels = Channels::new(Arc::clone(live), metrics);
+        let channels =
+            Channels::open(Arc::clone(live), &settings.home, metrics).map_err(|e| Exit::Local(e.to_string()))?;
         let registry = Registry::new(Arc::clone(live), Arc::clone(store), gate.addresses(), metrics)
             .map_err(|e| Exit::Local(e.to_string()))?;
         drained.spawn(Arc::clone(&registry).run(drained.clone()));
@@ -98,9 +100,9 @@ impl Rooms {
         self.channels.end_waiting();
     }
 
-    /// What nobody has read.
-    pub(crate) fn unread(&self) -> Levels {
-        self.channels.levels()
+    /// Keeps what nobody has read, where there is a place for it, until `until`. Nobody is served after that.
+    pub(crate) async fn keep_unread(&self, until: Instant) -> Unread {
+        self.channels.keep_unread(until).await
     }
 }
 

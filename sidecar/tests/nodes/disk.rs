@@ -4,15 +4,18 @@ use std::{fs, io::Write as _, path::PathBuf, process::Command};
 
 use serde_json::json;
 
-use crate::harness::{A, B, Node, free_port};
+use crate::harness::{A, B, Node, configure, free_port, post};
 
-/// A node whose home is a file system of 3 MiB, in a mount namespace of its own that ends with it.
-async fn on_a_small_disk() -> Node {
+const OK: &str = "E0000000000";
+
+/// A node whose home is a file system of `size`, in a mount namespace of its own that ends with it.
+async fn on_a_small_disk(size: &str, transport: &str) -> Node {
     Node::run(free_port(), &[], |home, mesh| {
-        let script = r#"mount -t tmpfs -o size=3m tmpfs "$1" && shift && exec "$@""#;
+        configure(home, transport);
+        let script = format!(r#"mount -t tmpfs -o size={size} tmpfs "$1" && shift && exec "$@""#);
         let mut command = Command::new("unshare");
         // With a user namespace it needs no root either.
-        command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
         command.arg(home.join("mesh")).arg(mesh.get_program()).args(mesh.get_args());
         command
     })
@@ -21,7 +24,7 @@ async fn on_a_small_disk() -> Node {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_changes_until_there_is_room() {
-    let node = on_a_small_disk().await;
+    let node = on_a_small_disk("3m", "").await;
     let root = node.become_node(A).await;
     let seen_from_here = PathBuf::from(format!("/proc/{}/root{}", node.pid(), node.home().display()));
     let filler = seen_from_here.join("filler");
@@ -46,4 +49,38 @@ async fn a_full_disk_refuses_changes_until_there_is_room() {
 
     fs::remove_file(&filler).unwrap();
     assert_eq!(node.trust(B, node.data, &root).await, "E0000000000");
+}
+
+/// Pushes until one finds no room; how many went in before.
+async fn push_until_full(node: &Node, payload: &str) -> (usize, String) {
+    for i in 0..1000 {
+        let body = json!({"topic": "t", "payload": payload}).to_string();
+        let headers = [("x-ptp-session-id", "s"), ("x-ptp-timeout", "1000")];
+        let code = node.send(post("/v1/interconn/chan/push", &headers, body)).await.code();
+        if code != OK {
+            return (i, code);
+        }
+    }
+    panic!("1000 messages on a disk of 110 MB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_makes_pushes_wait_and_what_is_acknowledged_stays() {
+    // Three segments and the rest of the node's state.
+    let node = on_a_small_disk("110m", "store: Disk").await;
+    let payload = "A".repeat(1 << 20);
+    let (kept, code) = push_until_full(&node, &payload).await;
+    assert_eq!(code, "E0000000700", "after {kept}");
+    assert!(kept > 20, "{kept}");
+    // Reading needs no room, and makes some.
+    let mut read = 0;
+    let body = || json!({"topic": "t", "timeout": 500}).to_string();
+    for _ in 0..kept {
+        let answer = node.send(post("/v1/interconn/chan/pop", &[("x-ptp-session-id", "s")], body())).await;
+        read += usize::from(answer.json()["payload"].as_str().is_some_and(|got| got.len() == payload.len()));
+    }
+    assert_eq!(read, kept, "all that was acknowledged is there");
+    // Commits follow within seconds; the pushes that come then go in again.
+    let (again, code) = push_until_full(&node, &payload).await;
+    assert_eq!((again, code.as_str()), (kept, "E0000000700"), "it goes on as before");
 }

@@ -51,7 +51,7 @@ async fn a_node_that_ends_under_load_answers_every_call_it_took() {
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (200, "E0000000000"));
     assert!(answer.json().get("payload").is_none(), "an empty answer, not a message");
     assert!(node.ended(Duration::from_secs(10)).await.success());
-    assert!(node.log().contains("unread messages are lost with this process"), "{}", node.log());
+    assert!(node.log().contains("unread messages are kept in MESH_HOME for the next start"), "{}", node.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,4 +77,18 @@ async fn a_pop_that_waits_at_a_partner_is_answered_when_this_node_ends() {
     a.signal("TERM");
     assert_eq!(waiting.await.unwrap().code(), "E0000000000");
     assert!(a.ended(Duration::from_secs(10)).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unread_messages_are_there_again_after_an_orderly_restart() {
+    let mut node = Node::start().await;
+    for text in ["1", "2", "3"] {
+        assert_eq!(node.push(None, "t", text).await, "E0000000000");
+    }
+    node.signal("TERM");
+    assert!(node.ended(Duration::from_secs(10)).await.success());
+    node.start_again().await;
+    for text in ["1", "2", "3"] {
+        assert_eq!(node.pop("t").await.as_deref(), Some(text));
+    }
 }

@@ -8,6 +8,7 @@ mod across;
 mod admin;
 mod configuration;
 mod disk;
+mod durable;
 mod ending;
 mod exchange;
 mod harness;

@@ -2,6 +2,8 @@
 
 use mesh_core::{Code, Fault, ProtocolError, Retry, SessionId};
 
+use crate::log::LogError;
+
 /// Why a channel call fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
@@ -21,6 +23,15 @@ pub enum TransportError {
         /// The size of the message.
         bytes: usize,
     },
+    /// No room on disk within the timeout.
+    #[error("no room on disk for {bytes} bytes in time: pop or release, or give MESH_HOME more room")]
+    DiskFull {
+        /// The size of the message.
+        bytes: usize,
+    },
+    /// The log did not do it.
+    #[error("{0}")]
+    Log(#[from] LogError),
     /// A message that never fits.
     #[error("a message of {bytes} bytes is larger than {name} of {limit} bytes: split it, or raise {name}")]
     TooLarge {
@@ -148,7 +159,10 @@ impl ProtocolError for TransportError {
             | Self::TooManySessions { .. }
             | Self::PartnerSessions { .. }
             | Self::PartnerWaits { .. }
-            | Self::TooManyLeases => Code::BUFFER_FULL,
+            | Self::TooManyLeases
+            | Self::DiskFull { .. }
+            | Self::Log(LogError::Full { .. }) => Code::BUFFER_FULL,
+            Self::Log(_) => Code::INTERNAL,
             Self::TooLarge { .. } | Self::BodyTooLarge { .. } => Code::TOO_LARGE,
             Self::NoSession | Self::NotOpen { .. } => Code::NOT_PERMITTED,
             Self::Stranger | Self::ForeignSource { .. } | Self::PeerRefused { .. } => Code::UNAUTHORISED,
@@ -162,7 +176,7 @@ impl ProtocolError for TransportError {
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Full { .. } | Self::TooManySessions { .. } => Fault::Ours,
+            Self::Full { .. } | Self::TooManySessions { .. } | Self::DiskFull { .. } | Self::Log(_) => Fault::Ours,
             Self::PeerStatus { .. } | Self::PeerRefused { .. } | Self::PeerAnswer { .. } | Self::PeerCode { .. } => {
                 Fault::Peer
             }
@@ -175,7 +189,10 @@ impl ProtocolError for TransportError {
             Self::Full { .. }
             | Self::TooManySessions { .. }
             | Self::PartnerSessions { .. }
-            | Self::PartnerWaits { .. } => Retry::Safe,
+            | Self::PartnerWaits { .. }
+            | Self::DiskFull { .. }
+            | Self::Log(LogError::Full { .. }) => Retry::Safe,
+            Self::Log(_) => Retry::Unknown,
             Self::PeerStatus { .. } | Self::PeerAnswer { .. } | Self::PeerCode { .. } => Retry::Unknown,
             _ => Retry::Useless,
         }

@@ -6,12 +6,11 @@
 mod channels;
 mod error;
 mod front;
-#[allow(dead_code, unreachable_pub, unused_imports, reason = "the channels take it up in the commit that follows")]
 mod log;
 mod queue;
 mod sync;
 
-pub use channels::{Channels, Delivery, Key, Lease, Levels, Page, QueueRow, SessionRow};
+pub use channels::{Channels, Delivery, Key, Lease, Levels, Page, QueueRow, SessionRow, Unread};
 pub use error::TransportError;
 pub use front::{Front, Op, Peers};
 pub use queue::{Draft, MessageId, Metadata, NoMessageId, Numbered, Origin, Reader};

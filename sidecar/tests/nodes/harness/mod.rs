@@ -9,7 +9,7 @@ mod tls;
 pub(crate) use self::{
     bank::{Bank, Partner},
     http::{connect, from, post},
-    node::{Node, until},
+    node::{Node, configure, until},
     relay::Relay,
     tls::{Client, over_tls},
 };

@@ -21,6 +21,9 @@ use super::{
 /// A debug build on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The node's configuration file, where a test writes one.
+const CONFIG: &str = "config.yaml";
+
 /// One node.
 pub(crate) struct Node {
     child: Child,
@@ -45,6 +48,15 @@ impl Node {
     pub(crate) async fn on(port: u16, variables: &[(&str, &str)]) -> Self {
         Self::run(port, variables, |home, mesh| {
             let _ = home;
+            mesh
+        })
+        .await
+    }
+
+    /// A node with these settings of `transport`, as YAML members.
+    pub(crate) async fn with_transport(transport: &str, variables: &[(&str, &str)]) -> Self {
+        Self::run(free_port(), variables, |home, mesh| {
+            configure(home, transport);
             mesh
         })
         .await
@@ -106,6 +118,11 @@ impl Node {
     /// `kill -9`, and the same node again.
     pub(crate) async fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
+        self.start_again().await;
+    }
+
+    /// The same node again, once it has ended.
+    pub(crate) async fn start_again(&mut self) {
         self.child.wait().unwrap();
         self.child = spawn(command(), &self.variables, self.home.path());
         self.ready().await;
@@ -226,7 +243,15 @@ fn command() -> Command {
     command
 }
 
+/// Has the node in `home` started with these settings of `transport`, as YAML members.
+pub(crate) fn configure(home: &Path, transport: &str) {
+    fs::write(home.join(CONFIG), format!("transport: {{{transport}}}\n")).unwrap();
+}
+
 fn spawn(mut command: Command, variables: &[(String, String)], home: &Path) -> Child {
+    if home.join(CONFIG).exists() {
+        command.arg("--config").arg(home.join(CONFIG));
+    }
     let log = File::options().create(true).append(true).open(home.join("log")).unwrap();
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.envs(variables.iter().map(|(name, value)| (name, value)));

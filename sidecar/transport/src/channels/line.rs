@@ -18,6 +18,7 @@ use mesh_core::{NodeId, SessionId};
 use super::{
     cell::Cell,
     claim::{Claim, Turned},
+    journal::Journal,
 };
 use crate::{
     queue::{Budget, Effects, Origin, Setting, Short, Turn},
@@ -110,14 +111,20 @@ impl Line {
     }
 
     /// Gives turns, as long as there is room. `is_mine` tells whether it is this line's budget that is short.
-    pub(crate) fn serve(&self, is_mine: impl Fn(&Short) -> bool, setting: &Setting<'_>, served: &mut Served) {
+    pub(crate) fn serve(
+        &self,
+        is_mine: impl Fn(&Short) -> bool,
+        setting: &Setting<'_>,
+        journal: &Journal,
+        served: &mut Served,
+    ) {
         if self.budget.line() == 0 {
             return;
         }
         let mut waiting = self.waiting.lock();
         for _ in 0..MOST_TURNS {
             let Some((whose, entry)) = waiting.front() else { return };
-            match entry.turn(&is_mine, setting, served) {
+            match entry.turn(&is_mine, setting, journal, served) {
                 Done::Waits => return,
                 Done::Again => waiting.next(&whose, Some(entry)),
                 Done::Leaves => {
@@ -175,10 +182,16 @@ impl Whose {
 }
 
 impl Entry {
-    fn turn(&self, is_mine: impl Fn(&Short) -> bool, setting: &Setting<'_>, served: &mut Served) -> Done {
+    fn turn(
+        &self,
+        is_mine: impl Fn(&Short) -> bool,
+        setting: &Setting<'_>,
+        journal: &Journal,
+        served: &mut Served,
+    ) -> Done {
         match self {
             Self::Session(cell) => match cell.upgrade() {
-                Some(cell) => session_turn(cell, is_mine, setting, served),
+                Some(cell) => session_turn(cell, is_mine, setting, journal, served),
                 None => Done::Leaves,
             },
             Self::Claim(claim) => match claim.upgrade() {
@@ -189,10 +202,21 @@ impl Entry {
     }
 }
 
-fn session_turn(cell: Arc<Cell>, is_mine: impl Fn(&Short) -> bool, setting: &Setting<'_>, served: &mut Served) -> Done {
+fn session_turn(
+    cell: Arc<Cell>,
+    is_mine: impl Fn(&Short) -> bool,
+    setting: &Setting<'_>,
+    journal: &Journal,
+    served: &mut Served,
+) -> Done {
     let mut fx = Effects::default();
-    let others_wait = cell.session.lock().settle(setting, Turn::Front, &mut fx);
-    let let_in = !fx.wakers.is_empty();
+    let (others_wait, let_in) = {
+        let mut session = cell.session.lock();
+        let others_wait = session.settle(setting, Turn::Front, &mut fx);
+        let let_in = !fx.wakers.is_empty() || !fx.writes.is_empty();
+        journal.write(&cell, &mut fx);
+        (others_wait, let_in)
+    };
     let short = fx.short.iter().any(&is_mine);
     // It stands here already.
     fx.short.retain(|short| !is_mine(short));

@@ -7,10 +7,11 @@ use mesh_core::{NodeId, Route};
 use super::{
     cell::Cell,
     claim::Claim,
+    journal::Journal,
     line::{Line, Served},
 };
 use crate::{
-    queue::{Budget, Origin, Setting, Short},
+    queue::{Budget, Charge, Draft, Origin, Setting, Short},
     sync::{AtomicUsize, Mutex, Ordering},
 };
 
@@ -72,9 +73,9 @@ impl Lines {
     }
 
     /// Serves all lines.
-    pub(crate) fn serve(&self, setting: &Setting<'_>) -> Served {
+    pub(crate) fn serve(&self, setting: &Setting<'_>, journal: &Journal) -> Served {
         let mut served = Served::default();
-        self.node.serve(|short| matches!(short, Short::Node(_)), setting, &mut served);
+        self.node.serve(|short| matches!(short, Short::Node(_)), setting, journal, &mut served);
         let routes: Vec<_> = {
             let routes = self.routes.lock();
             let waited_for = routes.iter().filter(|(_, line)| line.budget.line() > 0);
@@ -82,10 +83,16 @@ impl Lines {
         };
         for (partner, line) in routes {
             let is_mine = |short: &Short| matches!(short, Short::Route(other) if *other == partner);
-            line.serve(is_mine, setting, &mut served);
+            line.serve(is_mine, setting, journal, &mut served);
         }
         self.waiting.fetch_sub(served.gone, Ordering::SeqCst);
         served
+    }
+
+    /// The charge of a message that was here before the node was started again, whether there is room for it or not.
+    pub(crate) fn charge_again(&self, draft: &Draft, route: Option<&Route>) -> Charge {
+        let route = route.map(|route| self.of(route, u64::MAX));
+        Charge::anyway(draft.cost(), self.node(), route.as_ref())
     }
 
     /// Forgets the lines of routes that hold nothing.

@@ -8,6 +8,7 @@ mod cell;
 mod claim;
 mod delivery;
 mod guests;
+mod journal;
 mod keeper;
 mod line;
 mod lines;
@@ -17,6 +18,7 @@ mod once;
 mod purse;
 mod repeats;
 mod shards;
+mod spill;
 mod waiting;
 
 #[cfg(test)]
@@ -25,9 +27,9 @@ pub(crate) mod testing;
 #[cfg(feature = "shuttle")]
 mod wakeups;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use crds::Peek;
+use crds::{Peek, Store};
 use futures::FutureExt as _;
 use mesh_core::{Code, Live, NodeId, Route, SessionId, Topic};
 use tokio::{
@@ -40,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     cell::Cell,
     guests::Guests,
+    journal::Journal,
     keeper::PIECE,
     lines::Lines,
     metrics::{Gauges, Metrics},
@@ -52,11 +55,14 @@ pub(crate) use self::{delivery::Verdict, once::LONGEST_RETRY};
 pub use self::{
     delivery::{Delivery, Lease},
     list::{Page, QueueRow, SessionRow},
+    spill::Unread,
 };
 use crate::{
     TransportError,
+    log::Keeping,
     queue::{
-        Bounds, Coming, Draft, Effects, Origin, Outcome, Place, Reader, Releasing, Remains, Session, Setting, Ticket,
+        Bounds, Coming, Draft, Effects, Lacks, Origin, Outcome, Place, Reader, Releasing, Remains, Session, Setting,
+        Ticket,
     },
     sync::Mutex,
 };
@@ -64,6 +70,9 @@ use crate::{
 /// Messages that one session may hold. Each is charged 256 bytes at least, so the default sessionBytes of 1 GiB ends at
 /// four millions; this keeps the time of a release short where the bytes are set higher.
 const SESSION_MESSAGES: usize = 1 << 22;
+
+/// Where the log is within `MESH_HOME`.
+const FOLDER: &str = "messages";
 
 /// The channels of the node.
 #[derive(Debug)]
@@ -73,6 +82,7 @@ pub struct Channels {
     lines: Lines,
     senders: Senders,
     guests: Guests,
+    journal: Journal,
     pub(crate) metrics: Metrics,
     ending: CancellationToken,
     /// What is left of a large release; the keeper takes it apart.
@@ -111,30 +121,59 @@ pub struct Levels {
 
 impl Channels {
     /// Opens the channels, registers their metrics, and keeps them swept for as long as they live. Needs a runtime.
+    /// Messages are kept in memory only.
     #[must_use]
     pub fn new(live: Arc<Live>, registry: &mut prometheus_client::registry::Registry) -> Arc<Self> {
         let channels = Self::unswept(live);
-        channels.metrics.register(registry);
-        registry.register_collector(Box::new(Gauges(Arc::downgrade(&channels))));
-        keeper::keep(&channels);
+        channels.keep(registry);
         channels
+    }
+
+    /// The same with a log in `home`, whose messages are there again when this returns.
+    ///
+    /// # Errors
+    /// The disk refuses, or the log is damaged.
+    pub fn open(
+        live: Arc<Live>,
+        home: &Path,
+        registry: &mut prometheus_client::registry::Registry,
+    ) -> Result<Arc<Self>, TransportError> {
+        let store = live.load().transport.store;
+        let channels = Self::with(live, Journal::new(Some(home.join(FOLDER))));
+        channels.replay(store)?;
+        channels.keep(registry);
+        Ok(channels)
+    }
+
+    fn keep(self: &Arc<Self>, registry: &mut prometheus_client::registry::Registry) {
+        self.metrics.register(registry);
+        self.journal.metrics.register(registry);
+        registry.register_collector(Box::new(Gauges(Arc::downgrade(self))));
+        keeper::keep(self);
     }
 
     /// The channels without the task that keeps them.
     pub(crate) fn unswept(live: Arc<Live>) -> Arc<Self> {
+        Self::with(live, Journal::new(None))
+    }
+
+    fn with(live: Arc<Live>, journal: Journal) -> Arc<Self> {
         let total = live.load().transport.total_bytes.bytes();
-        Arc::new(Self {
+        let channels = Arc::new(Self {
             live,
             shards: Shards::new(),
             lines: Lines::new(total),
             senders: Senders::default(),
             guests: Guests::default(),
+            journal,
             metrics: Metrics::default(),
             ending: CancellationToken::new(),
             remains: Mutex::default(),
             work: Arc::default(),
             oldest: Mutex::default(),
-        })
+        });
+        channels.journal.serves(&channels);
+        channels
     }
 
     /// Puts a message into a queue; waits for room until `until`. Dropped while it waits, the message never enters. One with an
@@ -180,19 +219,29 @@ impl Channels {
         self.require_session(&key.session, &draft.origin)?;
         self.require_fit(bytes, route)?;
         draft.hold_no_more_than_its_own(room.map_or(0, Room::bytes));
+        let record = match self.live.load().transport.store {
+            Store::Memory => None,
+            Store::Disk => Some(self.journal.record(key, &draft, Keeping::UntilRead)?),
+        };
         let coming = Coming {
             topic: key.topic.clone(),
             draft,
             route: route.map(|route| self.lines.of(route, self.route_limit(route))),
             loan: room.and_then(Room::loan),
+            record,
         };
         let mut entering = Entering::new(self, &key.session, coming);
         let entered = match self.unless_over(until, &mut entering).await {
             Some(entered) => entered,
-            None => {
-                let full = || Err(TransportError::Full { session: key.session.clone(), bytes });
-                entering.end().unwrap_or_else(full)
-            }
+            None => match entering.lacks() {
+                // Its record is being written: the disk says how that ends, and nobody else can.
+                Lacks::Nothing => entering.await,
+                Lacks::Disk => entering.end().unwrap_or(Err(TransportError::DiskFull { bytes })),
+                Lacks::Room => {
+                    let full = || Err(TransportError::Full { session: key.session.clone(), bytes });
+                    entering.end().unwrap_or_else(full)
+                }
+            },
         };
         entered.inspect(|()| {
             self.metrics.pushes.inc();
@@ -223,6 +272,7 @@ impl Channels {
         };
         let (cell, served) = got?;
         self.metrics.pops.inc();
+        served.given_out();
         let lease = Lease::new(self, cell, key.topic.clone(), served.seq);
         Ok(Some(Delivery::of(served, Some(lease))))
     }
@@ -242,6 +292,9 @@ impl Channels {
         });
         let Some(served) = served.flatten() else { return Ok(None) };
         self.metrics.peeks.inc();
+        if peek == Peek::Consume {
+            served.given_out();
+        }
         let lease = (peek == Peek::Consume).then(|| Lease::new(self, cell, key.topic.clone(), served.seq));
         Ok(Some(Delivery::of(served, lease)))
     }
@@ -254,28 +307,57 @@ impl Channels {
     pub async fn release(self: &Arc<Self>, key: &Key, who: &Origin) -> Result<(), TransportError> {
         self.require_session(&key.session, who)?;
         self.metrics.releases.inc();
-        let now = Instant::now();
-        if key.topic.is_empty() && *who == Origin::Application {
-            let fx = self.shards.release(&key.session, now + self.live.load().transport.tombstone.get());
+        let (now, transport) = (Instant::now(), self.live.load().transport.clone());
+        let is_session = key.topic.is_empty() && *who == Origin::Application;
+        if is_session {
+            let fx = self.shards.release(&key.session, now + transport.tombstone.get());
             self.metrics.dropped_by_release.inc_by(fx.dropped as u64);
-            self.after(None, fx);
-            return Ok(());
+            self.release_on_disk(fx).await?;
+        } else if let Ok(Some(cell)) = self.shards.find(&key.session, now) {
+            // What is not there, or is released already, is released with success.
+            self.release_topic(&cell, &key.topic, who).await?;
         }
-        // What is not there, or is released already, is released with success.
-        let Ok(Some(cell)) = self.shards.find(&key.session, now) else { return Ok(()) };
+        if is_session && transport.store == Store::Disk && !key.session.is_empty() {
+            let until = now + transport.push_timeout.get();
+            self.journal.tombstone(&key.session, transport.tombstone.get(), until).await?;
+        }
+        Ok(())
+    }
+
+    async fn release_topic(&self, cell: &Arc<Cell>, topic: &Topic, who: &Origin) -> Result<(), TransportError> {
         let mut at = Some(Releasing::Start);
         while let Some(here) = at {
-            let step = self.step(&cell, |session, setting, fx| {
-                let next = session.release(&key.topic, who, &here, setting, fx);
+            let mut gone = Effects::default();
+            let step = self.step(cell, |session, setting, fx| {
+                let next = session.release(topic, who, &here, setting, fx);
                 self.metrics.dropped_by_release.inc_by(fx.dropped as u64);
+                gone.remains = std::mem::take(&mut fx.remains);
                 next
             });
+            self.release_on_disk(gone).await?;
             at = step.flatten();
             if at.is_some() {
                 yield_now().await;
             }
         }
         Ok(())
+    }
+
+    /// Finishes a step of a release. Where messages are on disk, they are gone there too when this returns.
+    async fn release_on_disk(&self, mut fx: Effects) -> Result<(), TransportError> {
+        if self.journal.opened().is_none() {
+            self.after(None, fx);
+            return Ok(());
+        }
+        let (mut remains, mut unkept) = (std::mem::take(&mut fx.remains), std::mem::take(&mut fx.unkept));
+        self.after(None, fx);
+        while !remains.is_empty() {
+            remains.bury(PIECE);
+            unkept.append(&mut remains.unkept());
+            self.free();
+            yield_now().await;
+        }
+        Ok(self.journal.bury(unkept).await?)
     }
 
     /// From now on `partner` may read what applications push in `session`: one of them pushed to it under that id.
@@ -357,7 +439,9 @@ impl Channels {
         let mut fx = Effects::default();
         let result = {
             let mut session = cell.session.lock();
-            if session.is_closed() { None } else { Some(step(&mut session, &setting, &mut fx)) }
+            let result = if session.is_closed() { None } else { Some(step(&mut session, &setting, &mut fx)) };
+            self.journal.write(cell, &mut fx);
+            result
         };
         self.after(Some(cell), fx);
         result
@@ -380,7 +464,12 @@ impl Channels {
         let bounds = self.bounds();
         let setting = Setting { now: Instant::now(), bounds: &bounds, node: self.lines.node() };
         let mut fx = Effects::default();
-        let outcome = cell.session.lock().give_up(place, ticket, &setting, &mut fx);
+        let outcome = {
+            let mut session = cell.session.lock();
+            let outcome = session.give_up(place, ticket, &setting, &mut fx);
+            self.journal.write(cell, &mut fx);
+            outcome
+        };
         self.after(Some(cell), fx);
         outcome
     }
@@ -400,7 +489,9 @@ impl Channels {
     }
 
     fn finish(&self, cell: Option<&Arc<Cell>>, fx: Effects) {
-        let Effects { wakers, short, mut remains, expired, dropped: _, redelivered } = fx;
+        let Effects { wakers, short, mut remains, expired, dropped: _, redelivered, writes: _, unkept } = fx;
+        // First of all: whoever hears of a commit may rely on it.
+        self.journal.gone(unkept);
         if expired > 0 {
             self.metrics.expired_messages.inc_by(expired as u64);
         }
@@ -414,6 +505,7 @@ impl Channels {
             waker.wake();
         }
         remains.bury(PIECE);
+        self.journal.gone(remains.unkept());
         if !remains.is_empty() {
             self.remains.lock().add(remains);
             self.work.notify_one();
@@ -424,6 +516,7 @@ impl Channels {
     fn bury(&self) -> bool {
         let mut remains = std::mem::take(&mut *self.remains.lock());
         remains.bury(PIECE);
+        self.journal.gone(remains.unkept());
         if remains.is_empty() {
             return false;
         }
@@ -436,7 +529,7 @@ impl Channels {
         while !self.lines.nobody_waits() {
             let bounds = self.bounds();
             let setting = Setting { now: Instant::now(), bounds: &bounds, node: self.lines.node() };
-            let served = self.lines.serve(&setting);
+            let served = self.lines.serve(&setting, &self.journal);
             let mut moved = false;
             for (cell, fx) in served.sessions {
                 moved |= !fx.short.is_empty() || !fx.remains.is_empty();

@@ -107,6 +107,11 @@ impl Shards {
         fx
     }
 
+    /// Refuses the id of a session that was released before the node was started again.
+    pub(crate) fn refuse(&self, id: &SessionId, until: Instant) {
+        self.parts[self.part(id)].lock().tombstones.put(id, until);
+    }
+
     /// Forgets old tombstones of one part and the sessions that nobody has used for `idle`.
     pub(crate) fn sweep(&self, part: usize, now: Instant, idle: Duration) -> Swept {
         let mut swept = Swept::default();

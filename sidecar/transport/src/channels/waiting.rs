@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{Channels, Key, cell::Cell, guests::Waits};
 use crate::{
     TransportError,
-    queue::{Coming, Origin, Outcome, Place, Popped, Pushed, Reader, Served, Ticket},
+    queue::{Coming, Lacks, Origin, Outcome, Place, Popped, Pushed, Reader, Served, Ticket},
 };
 
 /// Where a call stands.
@@ -73,7 +73,9 @@ impl<'a> Popping<'a> {
     fn got(&self, cell: Arc<Cell>, outcome: Outcome) -> Got {
         match outcome {
             Outcome::Served(served) => Ok((cell, served)),
-            Outcome::Released | Outcome::Entered => Err(TransportError::Released { session: self.key.session.clone() }),
+            Outcome::Released | Outcome::Entered | Outcome::NotWritten(_) => {
+                Err(TransportError::Released { session: self.key.session.clone() })
+            }
         }
     }
 
@@ -135,6 +137,14 @@ impl<'a> Entering<'a> {
         Self { channels, session, coming: Some(coming), state: State::Fresh, since: Instant::now() }
     }
 
+    /// What it lacks, now that its time is up.
+    pub(super) fn lacks(&self) -> Lacks {
+        match &self.state {
+            State::Waiting(cell, ticket) => cell.session.lock().lacks(*ticket),
+            State::Fresh | State::Done => Lacks::Room,
+        }
+    }
+
     /// Ends the waiting. `None`: it did not enter, and never will.
     pub(super) fn end(&mut self) -> Option<Result<(), TransportError>> {
         let State::Waiting(cell, ticket) = std::mem::replace(&mut self.state, State::Done) else { return None };
@@ -146,6 +156,7 @@ impl<'a> Entering<'a> {
     fn result(&self, outcome: &Outcome) -> Result<(), TransportError> {
         match outcome {
             Outcome::Entered => Ok(()),
+            Outcome::NotWritten(why) => Err(why.clone().into()),
             Outcome::Released | Outcome::Served(_) => Err(TransportError::Released { session: self.session.clone() }),
         }
     }

@@ -39,7 +39,7 @@ async fn push(channels: &Arc<Channels>, key: &Key, number: u8, size: usize) -> R
     payload[0] = number;
     let draft =
         Draft { payload: Bytes::from(payload), metadata: None, source: None, origin: Origin::Application, id: None };
-    let coming = Coming { topic: key.topic.clone(), draft, route: None, loan: None };
+    let coming = Coming { topic: key.topic.clone(), draft, route: None, loan: None, record: None };
     Entering::new(channels, &key.session, coming).await
 }
 
@@ -154,7 +154,7 @@ fn a_push_that_leaves_the_line_holds_up_nobody() {
                 origin: Origin::Application,
                 id: None,
             };
-            let coming = Coming { topic: topic.clone(), draft, route: None, loan: None };
+            let coming = Coming { topic: topic.clone(), draft, route: None, loan: None, record: None };
             let mut entering = Box::pin(Entering::new(&gone, &session, coming));
             let _ = poll_fn(|cx| Poll::Ready(entering.as_mut().poll(cx))).await;
             shuttle::future::yield_now().await;

@@ -62,6 +62,12 @@ impl Budget {
         Some(Permit { budget: Arc::clone(self), bytes })
     }
 
+    /// Takes `bytes`, even if they are not there.
+    fn take_anyway(self: &Arc<Self>, bytes: u64) -> Permit {
+        self.used.fetch_add(bytes, Ordering::SeqCst);
+        Permit { budget: Arc::clone(self), bytes }
+    }
+
     /// How much may be used.
     pub(crate) fn limit(&self) -> u64 {
         self.limit.load(Ordering::Relaxed)
@@ -143,6 +149,11 @@ impl Charge {
     pub(super) fn new(bytes: u64, node: Permit, route: Option<Permit>) -> Self {
         node.budget.messages.fetch_add(1, Ordering::Relaxed);
         Self { bytes, held: Some((node, route)) }
+    }
+
+    /// Takes `bytes` of both, even if they are not there.
+    pub(crate) fn anyway(bytes: u64, node: &Arc<Budget>, route: Option<&Arc<Budget>>) -> Self {
+        Self::new(bytes, node.take_anyway(bytes), route.map(|route| route.take_anyway(bytes)))
     }
 
     /// Gives the bytes back before the message is gone altogether.

@@ -7,6 +7,7 @@ use mesh_core::NodeId;
 use tokio::time::Instant;
 
 use super::{Charge, Numbered, involved::Involved};
+use crate::log::{Keeping, Kept};
 
 /// The metadata that a push brought along.
 pub type Metadata = BTreeMap<String, String>;
@@ -98,6 +99,22 @@ pub(crate) struct Message {
     pub(crate) draft: Draft,
     /// Its bytes in the budgets; given back when the message goes.
     pub(crate) charge: Charge,
+    /// Its record in the log, where it has one.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// A message that is on disk, as it enters its queue.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    pub(crate) draft: Draft,
+    pub(crate) charge: Charge,
+    /// Its record; `None` where it is in memory only from now on.
+    pub(crate) kept: Option<Kept>,
+    pub(crate) keeping: Keeping,
+    /// When it came.
+    pub(crate) since: Instant,
+    /// Whether it was given out before.
+    pub(crate) redelivered: bool,
 }
 
 /// A message on its way to whoever asked: the queue keeps it until its lease ends.
@@ -108,6 +125,7 @@ pub(crate) struct Served {
     pub(crate) metadata: Option<Arc<Metadata>>,
     pub(crate) source: Option<NodeId>,
     pub(crate) redelivered: bool,
+    pub(crate) kept: Option<Kept>,
 }
 
 impl Draft {
@@ -134,6 +152,13 @@ impl Draft {
     }
 }
 
+impl Served {
+    /// Writes down that it was given out, where it is on disk: after a crash it comes again as redelivered.
+    pub(crate) fn given_out(&self) {
+        self.kept.iter().for_each(Kept::given);
+    }
+}
+
 impl Message {
     /// What is given out of it.
     pub(crate) fn served(&self) -> Served {
@@ -143,6 +168,7 @@ impl Message {
             metadata: self.draft.metadata.clone(),
             source: self.draft.source.clone(),
             redelivered: self.redelivered,
+            kept: self.kept.clone(),
         }
     }
 }

@@ -18,7 +18,9 @@ mod row;
 mod session;
 mod tombstones;
 mod topics;
+mod unread;
 mod waiters;
+mod writing;
 
 #[cfg(test)]
 #[cfg(not(feature = "shuttle"))]
@@ -26,8 +28,8 @@ mod model;
 
 pub(crate) use budget::{Budget, Charge, Permit, Turn};
 pub(crate) use loan::{Lacking, Loan, take_both};
-pub(crate) use message::Served;
 pub use message::{Draft, Metadata, Origin, Reader};
+pub(crate) use message::{Landed, Message, Served};
 pub use message_id::{MessageId, NoMessageId, Numbered};
 pub(crate) use release::Releasing;
 pub(crate) use remains::Remains;
@@ -35,3 +37,4 @@ pub(crate) use room::Coming;
 pub(crate) use session::{Bounds, Effects, Outcome, Place, Popped, Pushed, Session, Setting, Short, Ticket};
 pub(crate) use tombstones::Tombstones;
 pub(crate) use topics::Cursor;
+pub(crate) use writing::{Lacks, Write};

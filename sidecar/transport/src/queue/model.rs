@@ -365,7 +365,7 @@ impl Pair {
         let permits = (lent > 0).then(|| take_both(lent, &self.node, route.as_ref(), Turn::Behind).ok()).flatten();
         let lent = if permits.is_some() { lent } else { 0 };
         let loan = permits.map(|(node, route)| Loan::new(node, route));
-        let coming = Coming { topic: name(topic), draft, route, loan };
+        let coming = Coming { topic: name(topic), draft, route, loan, record: None };
         let pushed = self.step(|s, at, fx| s.push(coming, Waker::noop(), at, fx));
         let entry = Entry { seq: 0, topic, size, who, source, leased: false, redelivered: false };
         assert_eq!(pushed, self.model.push(entry, lent));
@@ -502,6 +502,7 @@ fn kind(outcome: &Outcome) -> Kind {
     match outcome {
         Outcome::Entered => Kind::Entered,
         Outcome::Served(served) => Kind::Served(served.seq),
+        Outcome::NotWritten(why) => panic!("nothing is written here: {why}"),
         Outcome::Released => Kind::Released,
     }
 }

@@ -8,6 +8,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{
     loan::Loan, message::Message, queues::Queue, room::WaitingPush, row::Row, topics::Topics, waiters::Waiters,
 };
+use crate::log::Kept;
 
 /// As many bytes are freed in about the time of a small message.
 const PAGES: usize = 64 * 1024;
@@ -23,6 +24,8 @@ pub(crate) struct Remains {
     queues: Vec<Box<Queue>>,
     topics: Vec<Topics>,
     loans: Vec<Arc<Loan>>,
+    /// Records of messages that were taken apart.
+    unkept: Vec<Kept>,
 }
 
 impl Remains {
@@ -72,6 +75,12 @@ impl Remains {
         self.queues.append(&mut other.queues);
         self.topics.append(&mut other.topics);
         self.loans.append(&mut other.loans);
+        self.unkept.append(&mut other.unkept);
+    }
+
+    /// The records of the messages that were taken apart so far.
+    pub(crate) fn unkept(&mut self) -> Vec<Kept> {
+        std::mem::take(&mut self.unkept)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -97,8 +106,8 @@ impl Remains {
 
     /// Answers how much work it was; 0 when nothing is left.
     fn bury_one(&mut self) -> usize {
-        if let Some(message) = self.messages.pop() {
-            return work_of(&message);
+        if let Some(mut message) = self.messages.pop() {
+            return self.free(&mut message);
         }
         if self.loans.pop().is_some() {
             return 1;
@@ -118,8 +127,8 @@ impl Remains {
             return 1;
         }
         if let Some(row) = self.rows.last_mut() {
-            if let Some(message) = row.pop() {
-                return work_of(&message);
+            if let Some(mut message) = row.pop() {
+                return self.free(&mut message);
             }
             self.rows.pop();
             return 1;
@@ -137,9 +146,10 @@ impl Remains {
         }
         1
     }
-}
 
-/// A small message is freed within a microsecond; large ones go back to the system page by page.
-fn work_of(message: &Message) -> usize {
-    1 + message.draft.payload.len() / PAGES
+    /// What is to be done before a message is freed. A small one is freed within a microsecond; large ones go back to the system page by page.
+    fn free(&mut self, message: &mut Message) -> usize {
+        self.unkept.extend(message.kept.take());
+        1 + message.draft.payload.len() / PAGES
+    }
 }

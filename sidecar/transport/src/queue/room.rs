@@ -14,10 +14,12 @@ use super::{
     loan::Loan,
     message::{Draft, Origin},
     session::{Effects, Outcome, Session, Setting, Short, Ticket},
+    writing::Write,
 };
+use crate::log::Record;
 
 /// A message that is to be pushed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Coming {
     pub(crate) topic: Topic,
     pub(crate) draft: Draft,
@@ -25,6 +27,8 @@ pub(crate) struct Coming {
     pub(crate) route: Option<Arc<Budget>>,
     /// Room that its body has already.
     pub(crate) loan: Option<Arc<Loan>>,
+    /// What is written to the log before it enters; `None` where it is kept in memory only.
+    pub(crate) record: Option<Box<Record>>,
 }
 
 /// A push that waits for room.
@@ -55,9 +59,7 @@ impl Session {
             match self.take_room(&push.coming, setting, turn) {
                 Ok(charge) => {
                     if let Some(push) = self.calls().room.remove(i) {
-                        self.calls().outcomes.insert(push.ticket, Outcome::Entered);
-                        fx.wakers.push(push.waker);
-                        self.enter(push.coming, charge, setting.now, fx);
+                        self.let_in(push, charge, setting, fx);
                     }
                     if turn == Turn::Front {
                         break;
@@ -76,6 +78,18 @@ impl Session {
             }
         }
         self.calls.as_ref().is_some_and(|calls| !calls.room.is_empty())
+    }
+
+    /// A push has its room.
+    pub(super) fn let_in(&mut self, push: WaitingPush, charge: Charge, setting: &Setting<'_>, fx: &mut Effects) {
+        let WaitingPush { ticket, mut coming, waker } = push;
+        if let Some(record) = coming.record.take() {
+            self.write(Write::new(ticket, coming, charge, record), waker, fx);
+            return;
+        }
+        self.calls().outcomes.insert(ticket, Outcome::Entered);
+        fx.wakers.push(waker);
+        self.enter(coming, charge, setting.now, fx);
     }
 
     /// Whether there is room at once, with nobody waiting before.

@@ -27,7 +27,9 @@ use super::{
     room::{Coming, WaitingPush},
     topics::{Cursor, Topics},
     waiters::Waiter,
+    writing::{Write, WritingPush},
 };
+use crate::log::{Kept, LogError};
 
 /// A queue's name, how much there is, and when its oldest message came.
 pub(crate) type Look<'a> = (&'a Topic, Load, Option<Instant>);
@@ -49,6 +51,8 @@ pub(crate) struct Session {
     pub(super) load: Load,
     last_use: Instant,
     pub(super) closed: bool,
+    /// Whether what is in it is kept until it is read, however long nobody uses it.
+    pub(super) lasts: bool,
 }
 
 /// The calls of a session that are under way, but for the pops that wait in queues.
@@ -56,6 +60,8 @@ pub(crate) struct Session {
 pub(super) struct Calls {
     /// Pushes that wait for room.
     pub(super) room: VecDeque<WaitingPush>,
+    /// Pushes that wait for the disk.
+    pub(super) writing: Vec<WritingPush>,
     /// Calls that are decided and have not fetched it yet.
     pub(super) outcomes: BTreeMap<Ticket, Outcome>,
     /// Where partners wait that are not involved: what is looked at once they are.
@@ -87,6 +93,10 @@ pub(crate) struct Effects {
     pub(crate) short: Vec<Short>,
     /// What is gone and must be taken apart.
     pub(crate) remains: Remains,
+    /// What is to be written to the log, in order.
+    pub(crate) writes: Vec<Write>,
+    /// Records of messages that are gone.
+    pub(crate) unkept: Vec<Kept>,
     /// How many messages were too old.
     pub(crate) expired: usize,
     /// How many messages went unread by a release or the session's end.
@@ -121,6 +131,8 @@ pub(crate) enum Outcome {
     Served(Served),
     /// The topic or session was released.
     Released,
+    /// The push could not be written to disk.
+    NotWritten(LogError),
 }
 
 /// What became of a push.
@@ -147,6 +159,7 @@ impl Session {
             load: Load::default(),
             last_use: now,
             closed: false,
+            lasts: false,
         }
     }
 
@@ -154,8 +167,13 @@ impl Session {
     pub(crate) fn push(&mut self, coming: Coming, waker: &Waker, setting: &Setting<'_>, fx: &mut Effects) -> Pushed {
         self.last_use = setting.now;
         if let Some(charge) = self.room_at_once(&coming, setting) {
-            self.enter(coming, charge, setting.now, fx);
-            return Pushed::Entered;
+            if coming.record.is_none() {
+                self.enter(coming, charge, setting.now, fx);
+                return Pushed::Entered;
+            }
+            let ticket = self.number();
+            self.let_in(WaitingPush { ticket, coming, waker: waker.clone() }, charge, setting, fx);
+            return Pushed::Waiting(ticket);
         }
         let ticket = self.number();
         self.calls().room.push_back(WaitingPush { ticket, coming, waker: waker.clone() });
@@ -243,6 +261,7 @@ impl Session {
             return Some(outcome);
         }
         match place {
+            Place::Room if self.give_up_writing(ticket) => None,
             Place::Room => {
                 let room = &mut self.calls().room;
                 let Ok(at) = room.binary_search_by_key(&ticket, |push| push.ticket) else {
@@ -263,7 +282,8 @@ impl Session {
     /// The message of lease `seq` has arrived at its reader: it goes. `false` if it was released meanwhile.
     pub(crate) fn commit(&mut self, topic: &Topic, seq: u64, setting: &Setting<'_>, fx: &mut Effects) -> bool {
         self.last_use = setting.now;
-        let Some(message) = self.at(topic, |queue, _| queue.end_lease(seq)).flatten() else { return false };
+        let Some(mut message) = self.at(topic, |queue, _| queue.end_lease(seq)).flatten() else { return false };
+        fx.unkept.extend(message.kept.take());
         fx.remains.message(message);
         self.settle(setting, Turn::Behind, fx);
         true
@@ -322,6 +342,7 @@ impl Session {
     /// Whether nobody has used it for `idle`: no call, no lease, no waiter.
     pub(crate) fn is_idle(&self, now: Instant, idle: Duration) -> bool {
         now.saturating_duration_since(self.last_use) >= idle
+            && !(self.lasts && self.load.messages > 0)
             && self.load.leased == 0
             && self.load.waiters == 0
             && self.calls.as_ref().is_none_or(|calls| calls.is_empty())
@@ -382,12 +403,16 @@ impl Session {
         if let Origin::Partner(partner) = &draft.origin {
             self.involve(&partner.clone(), now, fx);
         }
-        if let Some(numbered) = &draft.id {
+        let message = Message { seq: self.number(), since: now, redelivered: false, draft, charge, kept: None };
+        self.arrive(&topic, Box::new(message), now, fx);
+    }
+
+    pub(super) fn arrive(&mut self, topic: &Topic, message: Box<Message>, now: Instant, fx: &mut Effects) {
+        if let Some(numbered) = &message.draft.id {
             numbered.enters();
         }
-        let message = Box::new(Message { seq: self.number(), since: now, redelivered: false, draft, charge });
-        self.topics.open(&topic);
-        let served = self.at(&topic, |queue, involved| queue.arrive(message, now, involved)).flatten();
+        self.topics.open(topic);
+        let served = self.at(topic, |queue, involved| queue.arrive(message, now, involved)).flatten();
         self.decide(served, fx);
     }
 
@@ -449,14 +474,16 @@ impl Session {
         match place {
             Place::Room => {
                 let room = &mut self.calls.as_mut()?.room;
-                let at = room.binary_search_by_key(&ticket, |push| push.ticket).ok()?;
-                room.get_mut(at).map(|push| &mut push.waker)
+                match room.binary_search_by_key(&ticket, |push| push.ticket) {
+                    Ok(at) => self.calls.as_mut()?.room.get_mut(at).map(|push| &mut push.waker),
+                    Err(_) => self.writing_waker(ticket),
+                }
             }
             Place::Queue { topic, reader, .. } => self.topics.get_mut(topic)?.waiters.waker(reader, ticket),
         }
     }
 
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
@@ -464,7 +491,7 @@ impl Session {
 
 impl Calls {
     fn is_empty(&self) -> bool {
-        self.room.is_empty() && self.outcomes.is_empty()
+        self.room.is_empty() && self.writing.is_empty() && self.outcomes.is_empty()
     }
 }
 

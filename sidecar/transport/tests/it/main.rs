@@ -5,6 +5,7 @@
 
 mod across;
 mod contract;
+mod disk;
 mod grpc;
 mod http1;
 mod kuscia;

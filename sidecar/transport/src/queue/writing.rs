@@ -1,0 +1,148 @@
+//! Pushes that have their room and wait for the disk (design section 6, `store: Disk`).
+//!
+//! A message enters its queue when its record is on disk, so nobody is given what a crash would take back. Until then its
+//! push waits here; whoever writes the log says how it ended. A push that goes away before its record is begun never
+//! enters; after that it enters whether somebody waits or not.
+
+use std::{sync::Arc, task::Waker};
+
+use mesh_core::Topic;
+
+use super::{
+    Numbered,
+    budget::{Charge, Turn},
+    loan::Loan,
+    message::{Draft, Landed, Message, Origin},
+    room::Coming,
+    session::{Effects, Outcome, Session, Setting, Ticket},
+};
+use crate::log::{Claim, Keeping, LogError, Record};
+
+/// A message with its room on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) ticket: Ticket,
+    pub(crate) topic: Topic,
+    pub(crate) draft: Draft,
+    pub(crate) charge: Charge,
+    pub(crate) record: Box<Record>,
+    pub(crate) claim: Claim,
+    loan: Option<Arc<Loan>>,
+}
+
+/// A push that waits for the disk.
+#[derive(Debug)]
+pub(super) struct WritingPush {
+    ticket: Ticket,
+    claim: Claim,
+    numbered: Option<Arc<Numbered>>,
+    waker: Waker,
+}
+
+/// Why a push waits when its time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lacks {
+    /// Room in the budgets.
+    Room,
+    /// Room on the disk; it never enters.
+    Disk,
+    /// Nothing: its record is being written.
+    Nothing,
+}
+
+impl Write {
+    /// What a push comes to that has its room, and `record` to be written.
+    pub(super) fn new(ticket: Ticket, coming: Coming, charge: Charge, record: Box<Record>) -> Self {
+        let Coming { topic, draft, loan, .. } = coming;
+        Self { ticket, topic, draft, charge, record, claim: Claim::default(), loan }
+    }
+}
+
+impl Session {
+    /// A push has its room, and is written before it enters.
+    pub(super) fn write(&mut self, mut write: Write, waker: Waker, fx: &mut Effects) {
+        fx.remains.loan(write.loan.take());
+        let (ticket, claim) = (write.ticket, write.claim.clone());
+        let waiting = WritingPush { ticket, claim, numbered: write.draft.id.clone(), waker };
+        self.calls().writing.push(waiting);
+        fx.writes.push(write);
+    }
+
+    /// The message of the push with `ticket` is on disk: it enters. Where the session is closed it goes at once.
+    pub(crate) fn landed(
+        &mut self,
+        ticket: Ticket,
+        topic: &Topic,
+        landed: Landed,
+        setting: &Setting<'_>,
+        fx: &mut Effects,
+    ) {
+        let waiting = self.take_writing(ticket);
+        if self.closed {
+            fx.unkept.extend(landed.kept);
+            if let Some(waiting) = waiting {
+                self.hear(waiting, Outcome::Released, fx);
+            }
+            return;
+        }
+        self.restore(topic, landed, setting, fx);
+        if let Some(waiting) = waiting {
+            self.hear(waiting, Outcome::Entered, fx);
+        }
+    }
+
+    /// The record of the push with `ticket` was not written: it never enters.
+    pub(crate) fn not_landed(&mut self, ticket: Ticket, why: LogError, setting: &Setting<'_>, fx: &mut Effects) {
+        if let Some(waiting) = self.take_writing(ticket) {
+            self.hear(waiting, Outcome::NotWritten(why), fx);
+        }
+        self.settle(setting, Turn::Behind, fx);
+    }
+
+    /// Puts a message that is on disk into its queue.
+    pub(crate) fn restore(&mut self, topic: &Topic, landed: Landed, setting: &Setting<'_>, fx: &mut Effects) {
+        let Landed { draft, charge, kept, keeping, since, redelivered } = landed;
+        if let Origin::Partner(partner) = &draft.origin {
+            self.involve(&partner.clone(), setting.now, fx);
+        }
+        self.lasts |= keeping == Keeping::UntilRead;
+        let message = Message { seq: self.number(), since, redelivered, draft, charge, kept };
+        self.arrive(topic, Box::new(message), setting.now, fx);
+    }
+
+    /// What the push with `ticket` lacks when its time is up. One whose record is not begun is withdrawn by that.
+    pub(crate) fn lacks(&self, ticket: Ticket) -> Lacks {
+        let writing = self.calls.as_ref().and_then(|calls| calls.writing.iter().find(|push| push.ticket == ticket));
+        match writing {
+            None => Lacks::Room,
+            Some(push) if push.claim.withdraw() => Lacks::Disk,
+            Some(_) => Lacks::Nothing,
+        }
+    }
+
+    /// Whether the push with `ticket` waited for the disk, and does so no more. It never enters unless it is being written.
+    pub(super) fn give_up_writing(&mut self, ticket: Ticket) -> bool {
+        let Some(push) = self.take_writing(ticket) else { return false };
+        if let (false, Some(numbered)) = (push.claim.withdraw(), &push.numbered) {
+            // It will be there in a moment, and its sender must not be told otherwise.
+            numbered.enters();
+        }
+        true
+    }
+
+    pub(super) fn writing_waker(&mut self, ticket: Ticket) -> Option<&mut Waker> {
+        let writing = &mut self.calls.as_mut()?.writing;
+        writing.iter_mut().find(|push| push.ticket == ticket).map(|push| &mut push.waker)
+    }
+
+    fn take_writing(&mut self, ticket: Ticket) -> Option<WritingPush> {
+        let writing = &mut self.calls.as_mut()?.writing;
+        let at = writing.iter().position(|push| push.ticket == ticket)?;
+        Some(writing.remove(at))
+    }
+
+    fn hear(&mut self, push: WritingPush, outcome: Outcome, fx: &mut Effects) {
+        self.calls().outcomes.insert(push.ticket, outcome);
+        fx.wakers.push(push.waker);
+    }
+}

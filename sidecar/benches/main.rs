@@ -7,6 +7,7 @@
 
 mod client;
 mod load;
+mod machine;
 mod measure;
 mod peer;
 mod process;
@@ -56,6 +57,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
     let chosen = measure::chosen(words)?;
     let effort = Effort::from_environment()?;
     work::tidy();
+    machine::describe();
     let mut report = Report::default();
     for (name, measure) in chosen {
         println!("\n## {name}\n");

@@ -28,11 +28,11 @@ const STALL: f64 = 1000.0;
 /// After a release its memory is still being freed.
 const AFTER: Duration = Duration::from_millis(500);
 
-/// The idle time of the node whose session expires: longer than it takes to fill it.
-const IDLE: Duration = Duration::from_secs(12);
+/// The idle time of the node whose session expires; its sweep comes within a quarter of that.
+const IDLE: Duration = Duration::from_secs(8);
 
-/// Its sweep comes within this after the idle time.
-const SWEEP: Duration = Duration::from_secs(8);
+/// How long the caller is watched before that.
+const QUIET: Duration = Duration::from_secs(3);
 
 pub(super) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     let node = Server::mesh(&folder("mesh")?, None)?;
@@ -52,12 +52,12 @@ pub(super) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     line(report, "releasing", rounds);
 
     let mut rounds = Vec::new();
-    for n in 0..effort.rounds.div_ceil(2) {
-        let node = Server::mesh(&folder("mesh")?, Some("transport: {idleTimeout: 12s}\n"))?;
+    for n in 0..effort.rounds {
+        let node = Server::mesh(&folder("mesh")?, Some("transport: {idleTimeout: 8s}\n"))?;
         let session = format!("many-{n}");
         fill(&node, &session)?;
-        let quiet = probe(&node, wait(IDLE / 2))?;
-        let busy = probe(&node, wait(IDLE / 2 + SWEEP))?;
+        let quiet = probe(&node, wait(QUIET))?;
+        let busy = probe(&node, wait(IDLE))?;
         let mut control = Http::open(node.address)?;
         let gone = control.exchange(&peek_at(&session, "topic-0"))?;
         ensure!(gone.len() < 64, "the session has not expired: nothing was measured");

@@ -4,8 +4,9 @@
 //! and it would lose its lease.
 
 use std::{
+    collections::HashMap,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -13,6 +14,7 @@ use std::{
 };
 
 use axum::serve::Listener;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -22,6 +24,8 @@ use tokio::{
 
 /// Probes, a scraper or two and a person: more at once is a mistake or an attack, and waits.
 const PLACES: usize = 64;
+/// Of which one address may have so many: nobody may hold so many that probes wait behind them.
+const OF_ONE_ADDRESS: usize = 16;
 /// Scrapers and probes connect again.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Out of descriptors, or a client that left before it was greeted: neither ends the port.
@@ -31,18 +35,45 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Places {
     listener: TcpListener,
     free: Arc<Semaphore>,
+    taken: Taken,
 }
+
+/// How many each address has.
+type Taken = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
 /// A connection, for as long as it may last.
 pub(crate) struct Guest {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
+    from: IpAddr,
+    taken: Taken,
     _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Places {
     pub(crate) fn new(listener: TcpListener) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(PLACES)) }
+        Self { listener, free: Arc::new(Semaphore::new(PLACES)), taken: Taken::default() }
+    }
+
+    /// A place for one more connection from `address`, unless it has as many as it may.
+    fn take(&self, address: IpAddr) -> bool {
+        let mut taken = self.taken.lock();
+        let count = taken.entry(address).or_default();
+        let is_free = *count < OF_ONE_ADDRESS;
+        *count += usize::from(is_free);
+        is_free
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock();
+        let left = taken.get(&self.from).map_or(0, |count| count.saturating_sub(1));
+        if left == 0 {
+            taken.remove(&self.from);
+        } else {
+            taken.insert(self.from, left);
+        }
     }
 }
 
@@ -56,7 +87,12 @@ impl Listener for Places {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    return (Guest { stream, end: Box::pin(sleep(LONGEST)), _place: place }, peer);
+                    let from = peer.ip().to_canonical();
+                    if self.take(from) {
+                        let (end, taken) = (Box::pin(sleep(LONGEST)), Arc::clone(&self.taken));
+                        return (Guest { stream, end, from, taken, _place: place }, peer);
+                    }
+                    // Closed at once, so that the backlog behind it is not held up either.
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection to the admin port was not accepted");
@@ -111,14 +147,19 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn connections_that_say_nothing_lose_their_places_and_the_probe_is_answered() {
+    async fn places() -> (SocketAddr, Router, Places) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/livez", get(|| async { "ok" }));
-        tokio::spawn(async move { axum::serve(Places::new(listener), router).await });
+        (address, Router::new().route("/livez", get(|| async { "ok" })), Places::new(listener))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_say_nothing_lose_their_places_and_the_probe_is_answered() {
+        let (address, router, mut places) = places().await;
+        places.free = Arc::new(Semaphore::new(OF_ONE_ADDRESS - 1));
+        tokio::spawn(async move { axum::serve(places, router).await });
         let mut silent = Vec::new();
-        for _ in 0..PLACES {
+        for _ in 0..OF_ONE_ADDRESS - 1 {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
         let mut probe = TcpStream::connect(address).await.unwrap();
@@ -126,5 +167,19 @@ mod tests {
         let mut said = String::new();
         probe.read_to_string(&mut said).await.unwrap();
         assert!(said.ends_with("ok"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn one_address_does_not_take_the_places_of_others() {
+        let (address, router, places) = places().await;
+        let taken = Arc::clone(&places.taken);
+        tokio::spawn(async move { axum::serve(places, router).await });
+        let mut greedy = Vec::new();
+        for _ in 0..OF_ONE_ADDRESS {
+            greedy.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut refused = TcpStream::connect(address).await.unwrap();
+        assert!(!matches!(refused.read(&mut [0; 1]).await, Ok(1..)), "it is closed without an answer");
+        assert_eq!(taken.lock().values().sum::<usize>(), OF_ONE_ADDRESS);
     }
 }

@@ -4,6 +4,7 @@
 //! It has a runtime of its own, so that a busy data plane still answers its probes.
 
 mod answers;
+mod places;
 mod server;
 mod shown;
 mod token;

@@ -14,7 +14,7 @@ use mesh_core::Drained;
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tower_service::Service as _;
 
-use super::{Admin, answers};
+use super::{Admin, answers, places::Places};
 
 /// Probes, a scraper or two and a person: more at once is a mistake or an attack, and waits in the backlog.
 const CONNECTIONS: usize = 64;
@@ -52,15 +52,17 @@ pub(crate) fn serve(listener: TcpListener, admin: Admin, ended: Drained) -> io::
 
 async fn accept(listener: TcpListener, routes: Router) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let (slots, places) = (Arc::new(Semaphore::new(CONNECTIONS)), Places::default());
     loop {
         let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
             Ok((stream, peer)) => {
+                // Closed at once, so that the backlog behind it is not held up either.
+                let Some(place) = places.take(peer.ip()) else { continue };
                 let routes = routes.clone();
                 tokio::spawn(async move {
                     serve_connection(stream, peer, routes, LONGEST_CONNECTION).await;
-                    drop(slot);
+                    drop((slot, place));
                 });
             }
             // Out of descriptors, or a client that left before it was greeted: neither ends the port.

@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Peek(Peek),
     /// Free a topic, or a whole session.
     Release(Release),
+    /// Look at the queues of the node on this machine.
+    Queue(Queue),
     /// Look at configurations.
     Config(Config),
 }
@@ -131,6 +133,30 @@ pub(crate) enum Form {
     Text,
     /// For programs.
     Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Queue {
+    #[command(subcommand)]
+    pub(crate) command: QueueCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// List sessions and their queues: how much is in them, who waits, how old the oldest message is.
+    Ls(QueueLs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct QueueLs {
+    /// Only this session.
+    #[arg(long)]
+    pub(crate) session: Option<String>,
+    /// Sessions and queues to list at most.
+    #[arg(long, default_value_t = 200, value_name = "ROWS")]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, clap::Args)]

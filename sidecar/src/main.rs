@@ -16,7 +16,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::Parser as _;
 
 use crate::{
-    args::{Args, Command},
+    args::{Args, Command, QueueCommand},
     exit::Exit,
 };
 
@@ -29,6 +29,9 @@ fn main() -> ExitCode {
         Command::Pop(pop) => cli::pop(&pop),
         Command::Peek(peek) => cli::peek(&peek),
         Command::Release(release) => cli::release(&release),
+        Command::Queue(queue) => match queue.command {
+            QueueCommand::Ls(ls) => cli::queue_ls(&ls),
+        },
         Command::Config(config) => cli::config(&config),
     };
     done.map_or_else(report, |()| ExitCode::SUCCESS)

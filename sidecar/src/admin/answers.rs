@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, Query, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -13,7 +13,7 @@ use axum::{
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
 
-use super::{Admin, server::Peer, shown};
+use super::{Admin, QueuePage, server::Peer, shown};
 
 /// A log level is a line.
 const LONGEST_BODY: usize = 4096;
@@ -26,6 +26,7 @@ pub(super) fn routes(admin: Arc<Admin>) -> Router {
         .route("/config", get(config))
         .route("/status", get(status))
         .route("/queues", get(queues))
+        .route("/queues/list", get(queue_page))
         .route("/log", get(level).put(set_level))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard));
     Router::new()
@@ -70,6 +71,10 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<Value> {
 
 async fn queues(State(admin): State<Arc<Admin>>) -> Json<Value> {
     Json(admin.rooms.queues())
+}
+
+async fn queue_page(State(admin): State<Arc<Admin>>, Query(ask): Query<QueuePage>) -> Json<Value> {
+    Json(admin.rooms.queue_page(&ask))
 }
 
 async fn level(State(admin): State<Arc<Admin>>) -> String {

@@ -16,6 +16,7 @@ use std::sync::{
 
 use mesh_core::{config::Keeper, telemetry::LevelHandle};
 use prometheus_client::registry::Registry;
+use serde::Deserialize;
 use serde_json::Value;
 
 pub(crate) use server::serve;
@@ -35,8 +36,22 @@ pub(crate) struct Admin {
 pub(crate) trait Rooms: Send + Sync {
     /// The queues: how much is waiting, of how many sessions.
     fn queues(&self) -> Value;
+    /// The queues one by one, a page of them.
+    fn queue_page(&self, ask: &QueuePage) -> Value;
     /// The instances of registered services, with their state.
     fn instances(&self) -> Value;
+}
+
+/// Which page of queues is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QueuePage {
+    /// Only this session.
+    pub(crate) session: Option<String>,
+    /// Behind this session, or within it behind this topic.
+    pub(crate) after_session: Option<String>,
+    pub(crate) after_topic: Option<String>,
+    pub(crate) limit: Option<usize>,
 }
 
 /// How far the process is: what readiness says.

@@ -1,16 +1,19 @@
 //! The commands for people: each is one call of a node, and says what came of it.
 
+mod admin;
 mod channel;
 mod check;
 mod client;
 mod message;
 mod outbound;
+mod queue;
 mod status;
 
 use std::future::Future;
 
 pub(crate) use channel::{peek, pop, push, release};
 pub(crate) use check::config;
+pub(crate) use queue::ls as queue_ls;
 pub(crate) use status::status;
 
 use crate::exit::Exit;

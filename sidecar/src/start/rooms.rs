@@ -3,10 +3,11 @@
 use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
+    time::Duration,
 };
 
 use mesh_core::{
-    Drained,
+    Drained, SessionId, Topic,
     config::{Keeper, Settings},
     mpi::Table,
     store::Store,
@@ -17,7 +18,7 @@ use mesh_network::{
     listen::{self, Gate, Limits},
 };
 use mesh_registry::{Proxy, Registry};
-use mesh_transport::{Channels, Unread};
+use mesh_transport::{Channels, QueueRow, SessionRow, Unread};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -30,6 +31,9 @@ use crate::{
 
 /// The fronts of the channels, with the network room's pools behind them.
 pub(crate) type ChannelFront = Arc<mesh_transport::Front<Partners>>;
+
+/// Rows of a page of queues where the question names no number.
+const LISTED: usize = 200;
 
 /// The rooms of a node.
 pub(crate) struct Rooms {
@@ -118,14 +122,55 @@ impl admin::Rooms for View {
         json!({
             "messages": levels.messages,
             "bytes": levels.bytes,
+            "inFlightBytes": levels.in_flight,
             "sessions": levels.sessions,
             "tombstones": levels.tombstones,
         })
     }
 
+    fn queue_page(&self, ask: &admin::QueuePage) -> Value {
+        let name = |session: &String| SessionId::new(session);
+        let after =
+            ask.after_session.as_ref().map(|session| (name(session), ask.after_topic.as_deref().map(Topic::new)));
+        let only = ask.session.as_ref().map(name);
+        let page = self.channels.list(only.as_ref(), after.as_ref(), ask.limit.unwrap_or(LISTED));
+        let next = page
+            .next
+            .map(|(session, topic)| json!({"session": session.as_str(), "topic": topic.as_ref().map(Topic::as_str)}));
+        json!({"sessions": page.sessions.iter().map(session_row).collect::<Vec<_>>(), "next": next})
+    }
+
     fn instances(&self) -> Value {
         json!(self.registry.status())
     }
+}
+
+fn session_row(row: &SessionRow) -> Value {
+    json!({
+        "session": row.session.as_str(),
+        "messages": row.messages,
+        "bytes": row.bytes,
+        "leased": row.leased,
+        "waiters": row.waiters,
+        "waitingPushes": row.waiting_pushes,
+        "unusedMs": milliseconds(row.unused),
+        "queues": row.queues.iter().map(queue_row).collect::<Vec<_>>(),
+    })
+}
+
+fn queue_row(row: &QueueRow) -> Value {
+    json!({
+        "topic": row.topic.as_str(),
+        "depth": row.depth,
+        "leased": row.leased,
+        "bytes": row.bytes,
+        "waiters": row.waiters,
+        "oldestMs": row.oldest.map(milliseconds),
+    })
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The id of this running instance for the loop guard: never the same in two processes, also of one name.

@@ -6,9 +6,12 @@
 mod across;
 mod contract;
 mod disk;
+mod fair;
+mod flight;
 mod grpc;
 mod http1;
 mod kuscia;
+mod laws;
 mod leases;
 mod life;
 mod node;

@@ -1,0 +1,57 @@
+//! One question to the admin port of the node on this machine.
+
+use std::time::Duration;
+
+use crds::ADMIN_PORT;
+use http::{Request, StatusCode, header::AUTHORIZATION};
+use http_body_util::{BodyExt as _, Limited};
+use mesh_core::{
+    Body,
+    config::{Environment, Settings},
+};
+use serde_json::Value;
+
+use super::client;
+use crate::{admin::Token, exit::Exit};
+
+/// The admin port answers from memory.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// 2000 routes with their addresses have well under a megabyte, and so has a page of queues.
+const LARGEST: usize = 16 << 20;
+
+/// The admin port of the node, and what opens it.
+pub(super) struct Admin {
+    address: String,
+    token: Token,
+}
+
+impl Admin {
+    /// That of the node which this environment names.
+    pub(super) fn of_environment() -> Result<Self, Exit> {
+        let settings = Settings::read(&Environment::of_process()).map_err(|e| Exit::Refused(e.to_string()))?;
+        let token = Token::read(&settings.home)?;
+        let mut address = settings.admin_listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        Ok(Self { address: address.to_string(), token })
+    }
+
+    /// Asks for `path`.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Exit> {
+        let address = &self.address;
+        let request = Request::get(path)
+            .header(AUTHORIZATION, self.token.header())
+            .body(Body::Empty)
+            .map_err(|e| Exit::local("the question cannot be sent", e))?;
+        let answer = client::send(address, ADMIN_PORT, request, LIMIT).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), LARGEST).collect().await;
+        let body = body.map_err(|e| Exit::Unreachable(format!("{address}: {e}")))?.to_bytes();
+        if status != StatusCode::OK {
+            return Err(Exit::Refused(format!("HTTP {status}: {}", String::from_utf8_lossy(&body))));
+        }
+        serde_json::from_slice(&body).map_err(|e| Exit::Unreachable(format!("{address}: {e}")))
+    }
+}

@@ -9,6 +9,7 @@ mod disk;
 mod fair;
 mod flight;
 mod grpc;
+mod hop;
 mod http1;
 mod kuscia;
 mod laws;

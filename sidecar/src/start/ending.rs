@@ -56,6 +56,7 @@ pub(crate) async fn wait(signals: &mut Signals, drain: &Drain, phase: &Phase, se
                 0 => tracing::info!("every connection has ended"),
                 busy => tracing::warn!(busy, "the time is up, what is still under way is cut"),
             }
+            rooms.settled().await;
         })
         .await;
     if !orderly {

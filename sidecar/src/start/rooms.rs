@@ -104,6 +104,11 @@ impl Rooms {
         self.channels.end_waiting();
     }
 
+    /// Waits until partners know what became of what was popped there; not for long.
+    pub(crate) async fn settled(&self) {
+        self.front.channels.settled().await;
+    }
+
     /// Keeps what nobody has read, where there is a place for it, until `until`. Nobody is served after that.
     pub(crate) async fn keep_unread(&self, until: Instant) -> Unread {
         self.channels.keep_unread(until).await

@@ -38,9 +38,13 @@ async fn pop(from: &Node, timeout: u64) -> (String, Option<String>) {
     (answer.code(), text)
 }
 
+async fn messages(node: &Node) -> u64 {
+    node.private("/queues").await.json()["messages"].as_u64().unwrap()
+}
+
 /// Waits until nothing is queued or leased at `node`.
 async fn empty(node: &Node) {
-    let is_empty = async || node.private("/queues").await.json()["messages"] == 0;
+    let is_empty = async || messages(node).await == 0;
     until("every message to be committed", Duration::from_secs(10), is_empty).await;
 }
 
@@ -120,6 +124,32 @@ async fn pushes_go_on_when_the_partner_is_killed_and_comes_back_and_none_arrives
         restarted += 1;
     }
     assert_eq!(restarted, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_was_on_disk_when_the_partner_was_killed_is_there_once_when_it_is_back() {
+    let (a, mut b) = (Node::start().await, Node::with_transport("store: Disk", &[]).await);
+    let relay = Relay::to(b.data).await;
+    let (root_a, root_b) = (a.become_node(A).await, b.become_node(B).await);
+    assert_eq!(a.trust(B, relay.address, &root_b).await, OK);
+    assert_eq!(b.trust(A, a.data, &root_a).await, OK);
+    assert_eq!(push(&a, "warm", "5000").await, OK);
+    for round in 0..3 {
+        relay.swallow();
+        let text = format!("round {round}");
+        let pushing = push(&a, &text, "60000");
+        let killing = async {
+            let entered = async || messages(&b).await == round + 2;
+            until("the push to be on disk", Duration::from_secs(10), entered).await;
+            b.kill_and_restart().await;
+        };
+        let (code, ()) = tokio::join!(pushing, killing);
+        assert_eq!(code, OK, "repeated with its id, and known");
+    }
+    for text in ["warm", "round 0", "round 1", "round 2"] {
+        assert_eq!(b.pop("t").await.as_deref(), Some(text));
+    }
+    empty(&b).await;
 }
 
 /// A call as a partner's node sends it.

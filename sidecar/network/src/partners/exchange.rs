@@ -56,7 +56,7 @@ impl Member {
                 Err(error) => return Err(Undone { error, request: Some(request) }),
             };
             slip.leaves(self.place(), ticket.kind(), request.headers_mut());
-            let again = Again::of(&request);
+            let again = if slip.is_repeated() { None } else { Again::of(&request) };
             progress.leaves();
             let mut undone = match self.send(ticket, request).await {
                 Ok(answer) => return Ok(answer),

@@ -52,6 +52,9 @@ impl Health {
 /// The order in which addresses are asked: those that work first, each group as the route has it. A failing one is asked by
 /// calls only when no other is left; in between it is tried on the side.
 pub(super) fn order(all: &[Health]) -> Vec<usize> {
+    if all.len() == 1 {
+        return vec![0];
+    }
     let (failing, working): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(|(_, health)| health.is_failing());
     working.into_iter().chain(failing).map(|(i, _)| i).collect()
 }

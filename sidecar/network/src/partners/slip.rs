@@ -43,6 +43,8 @@ struct Inner {
     ours: HeaderMap,
     /// The only address that will do.
     only: Option<Place>,
+    /// Whoever sends it will send it again by himself.
+    is_repeated: bool,
     went: Mutex<Option<Went>>,
 }
 
@@ -78,7 +80,19 @@ impl Slip {
     /// The same for a request that must go to `place` and nowhere else.
     #[must_use]
     pub fn at(ours: HeaderMap, place: Place) -> Self {
-        Self(Arc::new(Inner { ours, only: Some(place), went: Mutex::default() }))
+        Self(Arc::new(Inner { ours, only: Some(place), ..Inner::default() }))
+    }
+
+    /// The same for a request that its sender repeats: no copy of it is kept for the case that the partner did not begin with
+    /// it.
+    #[must_use]
+    pub fn repeated(ours: HeaderMap, only: Option<Place>) -> Self {
+        Self(Arc::new(Inner { ours, only, is_repeated: true, went: Mutex::default() }))
+    }
+
+    /// Whether its sender sends it again.
+    pub(super) fn is_repeated(&self) -> bool {
+        self.0.is_repeated
     }
 
     /// Where the request went, if any of it may have left.

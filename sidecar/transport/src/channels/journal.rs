@@ -227,6 +227,7 @@ impl Channels {
                     };
                     let charge = self.lines.charge_again(&stored.draft, route.map(|route| &**route));
                     let Stored { topic, draft, keeping, .. } = stored;
+                    self.senders.remember(&draft);
                     let since = clocks.passed(time);
                     let kept = stay.then_some(kept);
                     let landed = Landed { draft, charge, kept, keeping, since, redelivered: given };

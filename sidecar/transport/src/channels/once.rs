@@ -74,6 +74,14 @@ impl Channels {
 }
 
 impl Senders {
+    /// A message is there again after a restart: its sender may not have heard that it entered, and repeat it.
+    pub(super) fn remember(&self, draft: &Draft) {
+        let Some(numbered) = &draft.id else { return };
+        let now = Instant::now();
+        let until = now + LONGEST_RETRY + REMEMBERED;
+        self.0.lock().entry(draft.origin.clone()).or_default().remember(numbered.id, until, now);
+    }
+
     fn end(&self, sender: &Origin, id: MessageId, entered: Option<Instant>) {
         let wakers = {
             let mut all = self.0.lock();

@@ -13,6 +13,7 @@ use tokio::{
     sync::oneshot,
     time::{Instant, sleep, timeout},
 };
+use tokio_util::task::TaskTracker;
 
 use super::{
     intake,
@@ -40,19 +41,21 @@ pub(crate) struct Claim<P: Peers> {
 
 /// A lease at another node.
 struct Held<P> {
+    /// Who tells the other node is waited for when this one ends.
+    tasks: TaskTracker,
     peers: Arc<P>,
     route: Arc<Route>,
     name: String,
 }
 
 impl<P: Peers> Claim<P> {
-    pub(crate) fn new(peers: &Arc<P>, route: &Arc<Route>) -> Self {
+    pub(crate) fn new(tasks: &TaskTracker, peers: &Arc<P>, route: &Arc<Route>) -> Self {
         let name = format!("{:032x}", rand::random::<u128>());
         let mut ours = HeaderMap::with_capacity(1);
         if let Ok(value) = HeaderValue::from_str(&name) {
             ours.insert(HeaderName::from_static(super::LEASE), value);
         }
-        let held = Held { peers: Arc::clone(peers), route: Arc::clone(route), name };
+        let held = Held { tasks: tasks.clone(), peers: Arc::clone(peers), route: Arc::clone(route), name };
         Self { slip: Slip::new(ours), held: Some(held) }
     }
 
@@ -68,7 +71,8 @@ impl<P: Peers> Claim<P> {
             return None;
         }
         let (verdict, decided) = oneshot::channel();
-        tokio::spawn(held.keep(went.place, decided));
+        let tasks = held.tasks.clone();
+        tasks.spawn(held.keep(went.place, decided));
         Some(Lease::there(move |it| {
             // Without a receiver the lease was lost already.
             let _ = verdict.send(it);
@@ -80,7 +84,8 @@ impl<P: Peers> Drop for Claim<P> {
     fn drop(&mut self) {
         let went = self.slip.went().filter(|went| went.kind == Kind::Ours);
         if let (Some(held), Some(went), Ok(runtime)) = (self.held.take(), went, tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move { held.settle(&went.place, Action::Return).await });
+            let tasks = held.tasks.clone();
+            tasks.spawn_on(async move { held.settle(&went.place, Action::Return).await }, &runtime);
         }
     }
 }

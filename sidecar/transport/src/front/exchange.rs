@@ -8,7 +8,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mesh_core::{CallContext, Caller, Live, NodeId, Refusal, Route, Snapshot};
 use mesh_network::Slip;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::{
     MESSAGE_ID,
@@ -30,6 +31,9 @@ use crate::{
     sync::Mutex,
 };
 
+/// What partners get to hear the last of us when this node ends. Whoever does not hear it takes its messages back by itself.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// The service behind the fronts.
 #[derive(Debug)]
 pub(crate) struct Exchange<P> {
@@ -38,6 +42,8 @@ pub(crate) struct Exchange<P> {
     /// What other nodes have popped here and not settled yet.
     pub(crate) leases: Leases,
     peers: Arc<P>,
+    /// Those who tell other nodes what became of what was popped there.
+    settling: TaskTracker,
     ids: MessageIds,
     budgets: Mutex<HashMap<NodeId, Budget>>,
 }
@@ -55,7 +61,7 @@ pub(crate) struct Party {
 impl<P: Peers> Exchange<P> {
     pub(crate) fn new(channels: Arc<Channels>, live: Arc<Live>, peers: Arc<P>) -> Self {
         let (leases, ids, budgets) = (Leases::default(), MessageIds::new(), Mutex::new(HashMap::new()));
-        Self { channels, live, leases, peers, ids, budgets }
+        Self { channels, live, leases, peers, settling: TaskTracker::new(), ids, budgets }
     }
 
     /// Admits a caller to `op`.
@@ -252,7 +258,7 @@ impl<P: Peers> Exchange<P> {
 
     /// Sends a pop or a peek to the partner, once: what it brings may be somebody else's the next time.
     async fn read_there(&self, hop: &Hop<'_>) -> Result<Reply, Refusal> {
-        let claim = Claim::new(&self.peers, hop.route);
+        let claim = Claim::new(&self.settling, &self.peers, hop.route);
         let (mut reply, has_lease) = self.send(hop, claim.slip().clone()).await?;
         if let Reply::Answer(Answer { delivery: Some(delivery), .. }) = &mut reply {
             delivery.lease = claim.settled(has_lease);
@@ -272,6 +278,15 @@ impl<P: Peers> Exchange<P> {
         let limit = snapshot.transport.max_body_bytes.bytes();
         let purse = self.channels.purse(&errand.context.session, &Origin::Application, None, *until);
         Ok((hop::reply(response, errand.wire, &route.node_id, limit, *until, purse).await?, has_lease))
+    }
+
+    /// Waits until every message that was popped at another node is settled there, for as long as that takes at most.
+    pub(crate) async fn settled(&self) {
+        self.settling.close();
+        if timeout(LAST_WORD, self.settling.wait()).await.is_err() {
+            let left = self.settling.len();
+            tracing::warn!(left, "messages of other nodes are not settled: they go back there after 15 s of silence");
+        }
     }
 
     fn budget<R>(&self, hop: &Hop<'_>, on: impl FnOnce(&mut Budget) -> R) -> R {

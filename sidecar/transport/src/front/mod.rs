@@ -57,4 +57,9 @@ impl<P: Peers> Front<P> {
     pub fn new(channels: Arc<Channels>, peers: Arc<P>, live: Arc<Live>) -> Arc<Self> {
         Arc::new(Self { exchange: Exchange::new(channels, live, peers) })
     }
+
+    /// Waits, when the node ends and its clients are gone, until other nodes know what became of their messages; not for long.
+    pub async fn settled(&self) {
+        self.exchange.settled().await;
+    }
 }

@@ -52,10 +52,7 @@ impl Tries {
 
     /// What goes with the next try.
     pub(crate) fn slip(&self) -> Slip {
-        match &self.bound {
-            Some(place) => Slip::at(self.ours.clone(), place.clone()),
-            None => Slip::new(self.ours.clone()),
-        }
+        Slip::repeated(self.ours.clone(), self.bound.clone())
     }
 
     /// After which pause a failed try is followed by the next.

@@ -320,6 +320,30 @@ async fn a_lease_is_renewed_for_as_long_as_our_client_takes() {
 }
 
 #[tokio::test]
+async fn a_node_that_ends_waits_until_its_partners_know() {
+    let (a, b) = pair();
+    a.ask(push("b25l").to(B)).await;
+    hear(a.answer(Caller::Local, pop(500).to(B)).await).await;
+    a.front.settled().await;
+    assert_eq!(b.channels.levels().messages, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_there_holds_its_pusher_here_and_nobody_else() {
+    let (a, b) = pair_with(&json!({"maxBodyBytes": "2500", "sessionBytes": "1500", "totalBytes": "8000"}));
+    let wide = |session: &str| {
+        let ask = Ask::json("push", &json!({"topic": "t", "payload": thousand()})).to(B);
+        ask.header("x-ptp-session-id", session).header("x-ptp-timeout", "60000")
+    };
+    assert_eq!(a.ask(wide("s1")).await.code(), OK);
+    let mut held = Box::pin(a.ask(wide("s1")));
+    assert!(timeout(Duration::from_secs(20), &mut held).await.is_err(), "it waits for room at B");
+    assert_eq!(a.ask(wide("s2")).await.code(), OK, "another session does not");
+    assert_eq!(b.ask(pop(50)).await.code(), OK);
+    assert_eq!(held.await.code(), OK);
+}
+
+#[tokio::test]
 async fn a_lease_is_settled_by_nobody_but_its_holder() {
     let (_a, b) = pair();
     let (a, c) = (|| Caller::Partner(b.route(A)), || Caller::Partner(b.route(C)));

@@ -1,12 +1,13 @@
 //! Generates the messages and services with protox and tonic-prost-build, so that no `protoc` has to be installed.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, error::Error, fs, path::PathBuf};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=ptp");
-    let files = protox::compile(["ptp.proto"], ["ptp"])?;
+    println!("cargo::rerun-if-changed=health");
+    let all = protox::compile(["ptp.proto", "health.proto"], ["ptp", "health"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("ptp.bin"), protox::prost::Message::encode_to_vec(&files))?;
+    fs::write(out.join("all.bin"), protox::prost::Message::encode_to_vec(&all))?;
     tonic_prost_build::configure()
         // Payloads stay slices of the buffer that they arrived in.
         .bytes(".")
@@ -16,6 +17,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // The front serves these services itself: tonic's server would copy every payload and answer an oversize one
         // with a bare gRPC status. The client is what tests and tools use.
         .build_server(false)
-        .compile_fds(files)?;
+        .compile_fds(protox::compile(["ptp.proto"], ["ptp"])?)?;
+    // Small messages, seldom: here tonic's server is all that is needed.
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .build_transport(false)
+        .compile_fds(protox::compile(["health.proto"], ["health"])?)?;
     Ok(())
 }

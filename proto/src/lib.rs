@@ -1,4 +1,4 @@
-//! The wire messages and services of PTP/1.0, generated from the .proto files beside them.
+//! The wire messages and services of PTP/1.0, generated from the .proto files beside them, and gRPC's health service.
 //!
 //! Nothing but encoding lives here: what a message means is said in the transport room.
 
@@ -8,5 +8,11 @@ pub mod ptp {
     tonic::include_proto!("org.ppc.ptp");
 }
 
+/// Package `grpc.health.v1`.
+pub mod health {
+    #![allow(missing_docs, unused_qualifications, clippy::all, clippy::pedantic, reason = "generated")]
+    tonic::include_proto!("grpc.health.v1");
+}
+
 /// The descriptors of everything here, as gRPC reflection serves them.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ptp.bin"));
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/all.bin"));

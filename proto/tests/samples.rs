@@ -53,7 +53,9 @@ fn a_decoded_payload_is_a_slice_of_the_buffer_it_came_in() {
 }
 
 #[test]
-fn the_descriptors_name_both_services() {
+fn the_descriptors_name_every_service() {
     let set = String::from_utf8_lossy(proto::DESCRIPTORS);
-    assert!(set.contains("PrivateTransferTransport") && set.contains("PrivateTransferProtocol"));
+    for name in ["PrivateTransferTransport", "PrivateTransferProtocol", "grpc.health.v1"] {
+        assert!(set.contains(name), "{name}");
+    }
 }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use crate::{CallContext, Caller, Code, Refusal};
+use crate::{CallContext, Caller, Code, Refusal, Urn};
 
 /// Who may call an MPI beside local applications (design section 4, "Who may call what").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +58,28 @@ impl Table {
     /// Calls the MPI `name`.
     ///
     /// # Errors
-    /// `E0000000404` for a name that nobody registered, `E0000000403` for a stranger and `E0000000614` for anybody else
-    /// who may not call it; otherwise what the MPI itself refuses.
+    /// `E0000000404` for a name that nobody registered (`E0000000617` for another node's call of a service), `E0000000403`
+    /// for a stranger and `E0000000614` for anybody else who may not call it; otherwise what the MPI itself refuses.
     pub async fn call(&self, name: &str, call: Call) -> Answer {
-        let Some((access, handler)) = self.methods.get(name) else {
-            return Err(Refusal::of_caller(Code::NOT_FOUND, format_args!("no MPI is called {name}")));
-        };
+        let Some((access, handler)) = self.methods.get(name) else { return Err(unknown(name, &call.caller)) };
         admit(*access, &call.caller, name)?;
         handler(call).await
+    }
+}
+
+/// The refusal of a name that nobody registered. A call that another node passed on for a service, which is anything but
+/// `mesh.*`, has reached the node and not the service (PTP section 13.1).
+fn unknown(name: &str, caller: &Caller) -> Refusal {
+    if name.is_empty() {
+        return Refusal::of_caller(Code::NOT_FOUND, "the call names no MPI: send mesh-urn");
+    }
+    // As much of a name as helps whoever sent it.
+    let shown: String = name.chars().take(200).collect();
+    match caller {
+        Caller::Partner(_) | Caller::Member if !name.starts_with("mesh.") => {
+            Refusal::of_caller(Code::NO_SERVICE, format_args!("this node has no service called {shown}"))
+        }
+        _ => Refusal::of_caller(Code::NOT_FOUND, format_args!("no MPI is called {shown}")),
     }
 }
 
@@ -97,14 +111,7 @@ fn admit(access: Access, caller: &Caller, name: &str) -> Result<(), Refusal> {
 /// A text without the flag and node is taken as the MPI's name itself.
 #[must_use]
 pub fn name_of_urn(urn: &str) -> String {
-    let labels: Vec<&str> = urn.split('.').collect();
-    let is_urn = labels.len() >= 5 && labels.iter().any(|l| l.len() == 37 && l.bytes().all(|b| b.is_ascii_digit()));
-    if !is_urn {
-        return urn.to_owned();
-    }
-    let name: Vec<&str> =
-        labels.iter().take_while(|l| !(l.len() == 37 && l.bytes().all(|b| b.is_ascii_digit()))).copied().collect();
-    name.into_iter().rev().collect::<Vec<_>>().join(".")
+    Urn::read(urn).map_or_else(|| urn.to_owned(), |urn| urn.name())
 }
 
 impl fmt::Debug for Table {
@@ -132,6 +139,14 @@ mod tests {
         let code = |answer: Answer| answer.err().map(|r| r.code);
         assert_eq!(code(table.call("mesh.net.environ", call(Caller::Local)).await), None);
         assert_eq!(code(table.call("mesh.net.environ", call(Caller::Stranger)).await), Some(Code::UNAUTHORISED));
-        assert_eq!(code(table.call("mesh.no.such", call(Caller::Local)).await), Some(Code::NOT_FOUND));
+        for (name, caller, expected) in [
+            ("mesh.no.such", Caller::Local, Code::NOT_FOUND),
+            ("acme.no.such", Caller::Local, Code::NOT_FOUND),
+            ("mesh.no.such", Caller::Member, Code::NOT_FOUND),
+            ("acme.no.such", Caller::Member, Code::NO_SERVICE),
+            ("", Caller::Member, Code::NOT_FOUND),
+        ] {
+            assert_eq!(code(table.call(name, call(caller)).await), Some(expected), "{name}");
+        }
     }
 }

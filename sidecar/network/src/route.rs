@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use mesh_core::{CallContext, InstId, NodeId, Route, Snapshot, Standing};
+use mesh_core::{CallContext, InstId, NodeId, Route, Snapshot, Standing, Urn};
 
 use crate::RouteError;
 
@@ -38,20 +38,11 @@ pub fn target_at(snapshot: &Snapshot, context: &CallContext, now: SystemTime) ->
     if let Some(inst) = &context.target_inst {
         return inst_target(snapshot, inst, now)?.ok_or_else(|| RouteError::UnknownInst { inst: inst.clone() });
     }
-    let Some(label) = context.urn.as_deref().and_then(node_label) else { return Ok(Target::Local) };
-    label_target(snapshot, label, now)
+    match context.urn.as_deref().and_then(Urn::read).and_then(|urn| urn.node()) {
+        Some(label) => label_target(snapshot, label, now),
+        None => Ok(Target::Local),
+    }
 }
-
-/// The label of a urn that names a node or an institution (PTP section 8.1): the one behind the flag of 37 digits.
-#[must_use]
-pub fn node_label(urn: &str) -> Option<&str> {
-    let mut labels = urn.split('.');
-    labels.by_ref().find(|label| label.len() == FLAG_DIGITS && label.bytes().all(|b| b.is_ascii_digit()))?;
-    labels.next().filter(|label| !label.is_empty())
-}
-
-/// The length of a urn's flag (PTP section 8.1).
-const FLAG_DIGITS: usize = 37;
 
 fn label_target(snapshot: &Snapshot, label: &str, now: SystemTime) -> Result<Target, RouteError> {
     let (Some(node), Some(inst)) = (NodeId::given(label), InstId::given(label)) else { return Ok(Target::Local) };

@@ -4,6 +4,8 @@
 
 use std::{fmt, net::IpAddr};
 
+use mesh_core::is_host_name;
+
 /// A host name is at most 253 characters (RFC 1035); brackets, scheme and port add little.
 const LONGEST: usize = 300;
 
@@ -27,7 +29,7 @@ impl Address {
         let port: u16 = port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse().ok())??;
         let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
             Some(v6) => v6.parse::<std::net::Ipv6Addr>().ok()?.to_string(),
-            None => host_name(host)?,
+            None => is_host_name(host).then(|| host.to_ascii_lowercase())?,
         };
         (port != 0).then_some(Self { host, port })
     }
@@ -49,16 +51,6 @@ impl Address {
     pub fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
-}
-
-fn host_name(host: &str) -> Option<String> {
-    let fits = !host.is_empty() && host.len() <= 253;
-    let clean = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-    let labels = host.trim_end_matches('.').split('.').all(|l| !l.is_empty() && l.len() <= 63 && !l.starts_with('-'));
-    // A last label of digits is an IPv4 address or nothing: `1.2.3` must not become a surprise in some resolver.
-    let numeric = host.trim_end_matches('.').rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
-    let known = !numeric || host.parse::<std::net::Ipv4Addr>().is_ok();
-    (fits && clean && labels && known).then(|| host.to_ascii_lowercase())
 }
 
 impl fmt::Display for Address {

@@ -1,19 +1,11 @@
 //! The answers that belong to no room.
 
-use std::convert::Infallible;
-
-use bytes::{BufMut as _, BytesMut};
-use futures::stream;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE},
 };
-use http_body::Frame;
-use http_body_util::StreamBody;
 use mesh_core::{Body, Code, Refusal};
 use mesh_network::admission::Denied;
-use prost::Message as _;
-use proto::ptp::TransportOutbound;
 use serde_json::{Value, json};
 
 /// Our kind names itself here, so that a peer knows what it may rely on (design section 6).
@@ -68,41 +60,6 @@ pub(super) fn not_found(path: &str, headers: &HeaderMap) -> Response<Body> {
     coded(StatusCode::NOT_FOUND, refusal.code, &refusal.message, None)
 }
 
-/// A refusal before the body was read, in the form that its client reads: gRPC and protobuf have the code in a field
-/// (PTP sections 6.1 and 12.4).
-pub(super) fn refused(refusal: &Refusal, headers: &HeaderMap) -> Response<Body> {
-    let media = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    if is_grpc(headers) {
-        return grpc_message(&outbound(refusal));
-    }
-    if media.starts_with(b"application/x-protobuf") {
-        let mut answer = Response::new(Body::from(outbound(refusal)));
-        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        return answer;
-    }
-    coded(StatusCode::OK, refusal.code, &refusal.message, None)
-}
-
-fn outbound(refusal: &Refusal) -> Vec<u8> {
-    let code = refusal.code.as_str().into_owned();
-    TransportOutbound { code, message: refusal.message.clone(), ..TransportOutbound::default() }.encode_to_vec()
-}
-
-/// One message with gRPC's own status 0: what is wrong stands in the message.
-fn grpc_message(message: &[u8]) -> Response<Body> {
-    let mut frame = BytesMut::with_capacity(5 + message.len());
-    // Not compressed, and how long it is; a refusal is far below 4 GiB.
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-    frame.put_slice(message);
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let frames = [Frame::data(frame.freeze()), Frame::trailers(trailers)].map(Ok::<_, Infallible>);
-    let mut answer = Response::new(Body::boxed(StreamBody::new(stream::iter(frames))));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    answer
-}
-
 fn coded(status: StatusCode, code: Code, message: &str, content: Option<Value>) -> Response<Body> {
     let mut body = json!({"code": code.as_str(), "message": message});
     if let (Some(content), Some(members)) = (content, body.as_object_mut()) {
@@ -116,6 +73,11 @@ fn coded(status: StatusCode, code: Code, message: &str, content: Option<Value>) 
 
 fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// A call of health or reflection that is not answered: PERMISSION_DENIED, since these know no code.
+pub(super) fn grpc_denied(refusal: &Refusal) -> Response<Body> {
+    grpc_status("7", refusal)
 }
 
 fn grpc_status(status: &'static str, refusal: &Refusal) -> Response<Body> {
@@ -132,28 +94,7 @@ fn grpc_status(status: &'static str, refusal: &Refusal) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt as _;
-
     use super::*;
-
-    fn headers(content_type: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))])
-    }
-
-    #[tokio::test]
-    async fn a_refusal_is_read_in_every_encoding() {
-        let refusal = Refusal::of_caller(Code::ROUTE_DISABLED, "why");
-        let code = "E0000000606";
-        let answer = refused(&refusal, &headers("application/json"));
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!({"code": code, "message": "why"}));
-        let answer = refused(&refusal, &headers("application/x-protobuf; charset=utf-8"));
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(TransportOutbound::decode(body).unwrap().code, code);
-        let collected = refused(&refusal, &headers("application/grpc+proto")).into_body().collect().await.unwrap();
-        assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
-        assert_eq!(TransportOutbound::decode(collected.to_bytes().slice(5..)).unwrap().code, code);
-    }
 
     #[test]
     fn the_stats_answer_everybody_and_name_our_kind() {

@@ -5,8 +5,6 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use mesh_core::{Body, Code, Refusal};
 
-use super::mpi::too_large;
-
 /// Reads a body of at most `limit` bytes. One that announces more is refused without being read (PTP section 13.2).
 pub(super) async fn whole(body: Body, limit: u64) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > limit {
@@ -17,6 +15,11 @@ pub(super) async fn whole(body: Body, limit: u64) -> Result<Bytes, Refusal> {
         Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
         Err(error) => Err(Refusal::of_caller(Code::BAD_REQUEST, format_args!("the body broke off: {error}"))),
     }
+}
+
+/// A refusal of what is too large, said before the rest is read.
+fn too_large(limit: u64) -> Refusal {
+    Refusal::of_caller(Code::TOO_LARGE, format_args!("the body is larger than the limit of {limit} bytes"))
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@
 
 mod answers;
 mod body;
-mod mpi;
-mod onward;
 mod paths;
+mod services;
 
 use std::sync::Arc;
 
@@ -19,8 +18,9 @@ use mesh_network::{
 };
 use mesh_registry::{Proxy, Registry};
 
-pub(crate) use mpi::Mpis;
+use mesh_transport::Sought;
 use paths::Room;
+pub(crate) use services::Services;
 
 /// Control documents carry a few certificates at most.
 const LONGEST_DOCUMENT: u64 = 1 << 20;
@@ -32,7 +32,7 @@ pub(crate) struct Front {
     pub(crate) control: Arc<Control>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) proxy: Proxy,
-    pub(crate) mpis: Mpis,
+    pub(crate) services: Services,
 }
 
 impl Serve for Front {
@@ -83,7 +83,9 @@ impl Front {
             Room::ChannelGrpc => self.channels.grpc(request, context, caller).await,
             Room::Control(call) => self.control(call, request, &caller).await,
             Room::Register => self.registry.register(request, &caller, connection.peer.ip()).await,
-            Room::Mpi => self.mpis.invoke(request, context, caller).await,
+            Room::Mpi => self.channels.invoke(request, context, caller).await,
+            Room::Generic => self.channels.generic(request, context, caller).await,
+            Room::Services => self.services(request, &caller).await,
             Room::Unknown => answers::not_found(request.uri().path(), request.headers()),
             Room::Registered => self.registered(request, &context, &caller).await,
         }
@@ -100,6 +102,17 @@ impl Front {
         answers::outcome(result.map(|()| None))
     }
 
+    /// Health and reflection are for this node's own: who is no application of it has `/stats`.
+    async fn services(&self, request: Request<Body>, caller: &Caller) -> Response<Body> {
+        match caller {
+            Caller::Local | Caller::Member => self.services.serve(request).await,
+            Caller::Partner(_) | Caller::Stranger => {
+                let text = "health and reflection are open to this node's own applications only";
+                answers::grpc_denied(&Refusal::of_caller(Code::NOT_PERMITTED, text))
+            }
+        }
+    }
+
     async fn registered(&self, request: Request<Body>, context: &CallContext, caller: &Caller) -> Response<Body> {
         let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
         let answer = self.proxy.forward(request, context, caller).await;
@@ -112,9 +125,14 @@ impl Front {
             Room::Registered => {
                 let context = CallContext::default();
                 let answer = self.proxy.forward(request, &context, &Caller::Stranger).await;
-                answer.unwrap_or_else(|| answers::refused(&refusal, &http::HeaderMap::new()))
+                answer.unwrap_or_else(|| answers::outcome(Err(refusal)))
             }
-            _ => answers::refused(&refusal, request.headers()),
+            Room::Mpi | Room::Generic => mesh_transport::refused(Sought::Mpi, request.headers(), refusal),
+            Room::Channel(_) | Room::ChannelGrpc | Room::Lease => {
+                mesh_transport::refused(Sought::Channel, request.headers(), refusal)
+            }
+            Room::Services => answers::grpc_denied(&refusal),
+            Room::Stats | Room::Control(_) | Room::Register | Room::Unknown => answers::outcome(Err(refusal)),
         }
     }
 }

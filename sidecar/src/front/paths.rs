@@ -20,6 +20,10 @@ pub(crate) enum Room {
     Register,
     /// An MPI by HTTP.
     Mpi,
+    /// An MPI by gRPC.
+    Generic,
+    /// Health and reflection.
+    Services,
     /// A path of ours that this version does not serve.
     Unknown,
     /// Anybody's: registered here, or at the partner that the headers name.
@@ -42,7 +46,9 @@ pub(crate) fn room_of(path: &str) -> Room {
         "/v1/interconn/registry/register" => Room::Register,
         "/mesh/invoke" => Room::Mpi,
         "/v1/interconn/chan/lease" => Room::Lease,
+        "/mesh-rpc/v1" => Room::Generic,
         _ if path.starts_with("/org.ppc.ptp.") => Room::ChannelGrpc,
+        _ if path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.") => Room::Services,
         _ => Op::of_path(path).map_or_else(|| others(path), Room::Channel),
     }
 }
@@ -69,7 +75,10 @@ mod tests {
             ("/v1/interconn/registry/register", Room::Register),
             ("/org.ppc.ptp.PrivateTransferTransport/push", Room::ChannelGrpc),
             ("/mesh/invoke", Room::Mpi),
-            ("/mesh-rpc/v1", Room::Unknown),
+            ("/mesh-rpc/v1", Room::Generic),
+            ("/mesh-rpc/v2", Room::Unknown),
+            ("/grpc.health.v1.Health/Check", Room::Services),
+            ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Room::Services),
             ("/datanet/v1/x", Room::Unknown),
             ("/serving/predict", Room::Registered),
             ("/", Room::Registered),

@@ -47,6 +47,7 @@ impl Signals {
 pub(crate) async fn wait(signals: &mut Signals, drain: &Drain, phase: &Phase, settings: &Settings, rooms: &Rooms) {
     signals.next().await;
     phase.draining();
+    rooms.stop_health();
     tracing::info!(delay = ?settings.drain_delay, limit = ?settings.drain_limit, "asked to end: not ready any more, still serving");
     let orderly = signals
         .unless_again(async {

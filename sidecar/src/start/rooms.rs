@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::{
     admin,
     exit::Exit,
-    front::{Front, Mpis},
+    front::{Front, Services},
     random,
 };
 
@@ -74,11 +74,11 @@ impl Rooms {
         registry.add_mpis(&mut table);
         let front = Front {
             live: Arc::clone(live),
-            channels: mesh_transport::Front::new(Arc::clone(&channels), Arc::clone(&partners), Arc::clone(live)),
+            channels: mesh_transport::Front::new(Arc::clone(&channels), Arc::clone(&partners), Arc::clone(live), table),
             control,
             registry: Arc::clone(&registry),
             proxy: Proxy::new(Arc::clone(&registry), Arc::clone(&partners), Arc::clone(live), drained.clone()),
-            mpis: Mpis { table, live: Arc::clone(live), partners },
+            services: Services::new(drained).map_err(|e| Exit::local("gRPC reflection", e))?,
         };
         Ok(Self { channels, registry, front: Arc::new(front), gate })
     }
@@ -97,6 +97,11 @@ impl Rooms {
     /// What the admin port shows of the rooms.
     pub(crate) fn view(&self) -> View {
         View { channels: Arc::clone(&self.channels), registry: Arc::clone(&self.registry) }
+    }
+
+    /// Says to whoever asks by gRPC that the node is about to end.
+    pub(crate) fn stop_health(&self) {
+        self.front.services.stop();
     }
 
     /// Answers every call that waits for a message or for room: the node ends.

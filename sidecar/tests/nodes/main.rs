@@ -7,6 +7,7 @@
 mod across;
 mod admin;
 mod configuration;
+mod contract;
 mod disk;
 mod durable;
 mod ending;

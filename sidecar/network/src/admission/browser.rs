@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, header};
-use mesh_core::Snapshot;
+use mesh_core::{Snapshot, Urn};
 
 use super::{Denied, local::Shown};
 
@@ -65,7 +65,7 @@ fn is_ours(snapshot: &Snapshot, authority: &str) -> bool {
 
 /// A urn under the domain of all nodes. Go clients put it where the host belongs (PTP section 7).
 fn is_urn(host: &str) -> bool {
-    crate::route::node_label(host).is_some() && host.to_ascii_lowercase().ends_with(".trustbe.cn")
+    Urn::read(host).is_some() && host.to_ascii_lowercase().ends_with(".trustbe.cn")
 }
 
 /// The host of an authority, without port and brackets.

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::Ipv6Addr};
 
+use mesh_core::is_host_name;
+
 use crate::RouteError;
 
 /// The longest address that is read; the resources' schema has the same bound.
@@ -44,7 +46,7 @@ impl Address {
             (None, port) => port,
         };
         let port = port.ok_or_else(|| wrong(text, "a port from 1 to 65535 is needed, as in host:7304"))?;
-        if !is_host(host) {
+        if !is_host_name(host) && host.parse::<Ipv6Addr>().is_err() {
             return Err(wrong(text, "the host is neither a name nor an IP address"));
         }
         Ok(Self { host: host.to_owned(), port })
@@ -82,14 +84,6 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
         Some((host, port)) => Some((host, Some(port))),
         None => Some((text, None)),
     }
-}
-
-fn is_host(host: &str) -> bool {
-    let is_name = (1..=253).contains(&host.len())
-        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-        && !host.starts_with(['-', '.'])
-        && !host.contains("..");
-    is_name || host.parse::<Ipv6Addr>().is_ok()
 }
 
 fn wrong(text: &str, rule: &'static str) -> RouteError {

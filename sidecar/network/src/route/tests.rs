@@ -64,11 +64,3 @@ fn a_target_is_found_as_section_8_3_says() {
         assert_eq!(asked(&snapshot, *node, *inst, *urn), *expected, "{node:?} {inst:?} {urn:?}");
     }
 }
-
-#[test]
-fn the_label_behind_the_flag_is_the_node() {
-    let flag = "0001000000000000000000000000000000000";
-    assert_eq!(node_label(&format!("a.b.c.{flag}.lx1.trustbe.cn")), Some("lx1"));
-    assert_eq!(node_label(&format!("a.{flag}")), None);
-    assert_eq!(node_label("mesh.net.environ"), None);
-}

@@ -41,15 +41,21 @@ impl Bank {
 
     /// Writes the configuration as a new version in `volume`, and swaps `..data` to it as the kubelet does.
     pub(crate) fn publish(&self, volume: &Path, partners: &[Partner<'_>]) {
+        self.publish_with(volume, partners, &json!({}));
+    }
+
+    /// The same with more members of the node.
+    pub(crate) fn publish_with(&self, volume: &Path, partners: &[Partner<'_>], more: &Value) {
         let version = format!("..v{}", fs::read_dir(volume).unwrap().count());
         fs::create_dir(volume.join(&version)).unwrap();
-        self.write(&volume.join(&version), partners);
+        self.write(&volume.join(&version), partners, more);
         symlink(&version, volume.join("..next")).unwrap();
         fs::rename(volume.join("..next"), volume.join("..data")).unwrap();
     }
 
-    fn write(&self, directory: &Path, partners: &[Partner<'_>]) {
-        let node = json!({"nodeId": self.node_id, "instId": "JG1", "displayName": "bank"});
+    fn write(&self, directory: &Path, partners: &[Partner<'_>], more: &Value) {
+        let mut node = json!({"nodeId": self.node_id, "instId": "JG1", "displayName": "bank"});
+        node.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
         let routes: Vec<Value> = partners.iter().map(Partner::route).collect();
         let files = [
             (snapshot::NODE.to_owned(), node.to_string()),

@@ -11,7 +11,7 @@ pub(crate) use self::{
     http::{connect, from, post},
     node::{Node, configure, until},
     relay::Relay,
-    tls::{Client, over_tls},
+    tls::{Client, over_tls, tls},
 };
 
 /// The ids of the two banks of the tests.

@@ -15,7 +15,8 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use tokio_rustls::TlsConnector;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::http::{Answer, connect, exchange};
 
@@ -30,12 +31,17 @@ pub(crate) enum Client<'p> {
 
 /// One exchange over TLS.
 pub(crate) async fn over_tls(to: SocketAddr, client: Client<'_>, request: Request<Full<Bytes>>) -> Answer {
+    exchange(tls(to, client, &[]).await, to, request).await
+}
+
+/// A TLS connection that offers these protocols.
+pub(crate) async fn tls(to: SocketAddr, client: Client<'_>, alpn: &[&str]) -> TlsStream<TcpStream> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(BelievesAll));
-    let config = match client {
+    let mut config = match client {
         Client::Nothing => config.with_no_client_auth(),
         Client::Pair(pair) => config
             .with_client_auth_cert(
@@ -44,10 +50,10 @@ pub(crate) async fn over_tls(to: SocketAddr, client: Client<'_>, request: Reques
             )
             .unwrap(),
     };
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let tcp = connect(Ipv4Addr::LOCALHOST, to).await;
     let name = ServerName::try_from("node.example").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
-    exchange(stream, to, request).await
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
 }
 
 #[derive(Debug)]

@@ -30,12 +30,12 @@ pub(crate) enum Wire {
 
 /// What a body or a query says.
 #[derive(Debug, Default)]
-struct Arguments<'a> {
-    topic: Option<Cow<'a, str>>,
-    payload: Option<Bytes>,
-    metadata: Metadata,
-    timeout: Option<Duration>,
-    is_osx: bool,
+pub(super) struct Arguments<'a> {
+    pub(super) topic: Option<Cow<'a, str>>,
+    pub(super) payload: Option<Bytes>,
+    pub(super) metadata: Metadata,
+    pub(super) timeout: Option<Duration>,
+    pub(super) is_osx: bool,
 }
 
 /// A wrapped operation: the metadata and the encoded inner body of an `Inbound`.
@@ -144,7 +144,13 @@ fn of_query(query: &Query) -> Result<Arguments<'static>, String> {
     Ok(Arguments { topic: query.topic.clone().map(Cow::Owned), payload, timeout, ..Arguments::default() })
 }
 
-fn assemble(op: Op, body: Arguments<'_>, query: Arguments<'_>, context: &CallContext) -> Result<Call, String> {
+/// Header before body before query.
+pub(super) fn assemble(
+    op: Op,
+    body: Arguments<'_>,
+    query: Arguments<'_>,
+    context: &CallContext,
+) -> Result<Call, String> {
     let topic = match (&context.topic, body.topic.or(query.topic)) {
         (Some(topic), _) => topic.clone(),
         (None, Some(text)) if text.len() > LONGEST_TOPIC => {

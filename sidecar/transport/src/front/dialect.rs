@@ -31,6 +31,8 @@ pub(crate) enum Dialect {
 pub(crate) struct Signs<'a> {
     pub(crate) op: Op,
     pub(crate) post: bool,
+    /// Whether the request itself named a source node.
+    pub(crate) names_source: bool,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) context: &'a CallContext,
     pub(crate) query: &'a Query,
@@ -70,7 +72,7 @@ impl Signs<'_> {
     fn is_kuscia_push(&self) -> bool {
         self.op == Op::Push
             && self.context.topic.is_some()
-            && self.context.source_node.is_some()
+            && self.names_source
             && (self.query.timeout.is_some() || !self.starts_as_object())
     }
 

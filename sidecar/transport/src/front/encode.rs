@@ -27,11 +27,16 @@ pub(crate) enum Encoding {
     Kuscia,
     /// `TransportOutbound` as a gRPC message.
     Grpc,
+    /// The answer of a generic call: JSON with the payload as `content` (PTP section 7).
+    Generic,
+    /// The same as a gRPC message.
+    GenericGrpc,
 }
 
 /// What every push that went well is answered with, written once; in the order of [`Encoding`].
-static PLAIN_SUCCESS: LazyLock<[Chunks; 5]> = LazyLock::new(|| {
-    let all = [Encoding::Json, Encoding::Osx, Encoding::Protobuf, Encoding::Kuscia, Encoding::Grpc];
+static PLAIN_SUCCESS: LazyLock<[Chunks; 7]> = LazyLock::new(|| {
+    use Encoding::{Generic, GenericGrpc, Grpc, Json, Kuscia, Osx, Protobuf};
+    let all = [Json, Osx, Protobuf, Kuscia, Grpc, Generic, GenericGrpc];
     all.map(|encoding| encoding.write_anew(&Answer::success(None)))
 });
 
@@ -56,10 +61,10 @@ impl Encoding {
     /// The content type of the answer.
     pub(crate) fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
-            Self::Json | Self::Osx => "application/json",
+            Self::Json | Self::Osx | Self::Generic => "application/json",
             Self::Protobuf => "application/x-protobuf",
             Self::Kuscia => "application/proto",
-            Self::Grpc => "application/grpc",
+            Self::Grpc | Self::GenericGrpc => "application/grpc",
         })
     }
 
@@ -75,6 +80,8 @@ impl Encoding {
             Self::Protobuf => protobuf(answer, PUBLISHED, 0),
             Self::Kuscia => protobuf(answer, KUSCIA, 0),
             Self::Grpc => protobuf(answer, PUBLISHED, GRPC_PREFIX),
+            Self::Generic => generic(answer, 0),
+            Self::GenericGrpc => generic(answer, GRPC_PREFIX),
         }
     }
 }
@@ -104,6 +111,26 @@ fn json(answer: &Answer, extra: &str) -> Chunks {
     text.push_str("\",");
     text.push_str(&tail);
     text.into_bytes().into()
+}
+
+fn generic(answer: &Answer, prefix: usize) -> Chunks {
+    let mut head = vec![0; prefix];
+    head.extend_from_slice(format!("{{\"code\":\"{}\",\"message\":\"{}\"", answer.code, answer.message).as_bytes());
+    let (content, tail) = match &answer.delivery {
+        Some(delivery) => {
+            head.extend_from_slice(b",\"content\":\"");
+            (STANDARD.encode(&delivery.payload), &b"\"}"[..])
+        }
+        None => (String::new(), &b"}"[..]),
+    };
+    let length = head.len() + content.len() + tail.len();
+    write_prefix(&mut head, prefix, length);
+    if content.len() <= SMALL {
+        head.extend_from_slice(content.as_bytes());
+        head.extend_from_slice(tail);
+        return head.into();
+    }
+    [head.into(), content.into(), Bytes::from_static(tail)].into()
 }
 
 fn protobuf(answer: &Answer, layout: Layout, prefix: usize) -> Chunks {
@@ -142,6 +169,13 @@ fn write_prefix(head: &mut [u8], prefix: usize, length: usize) {
         let length = u32::try_from(length - prefix).unwrap_or(u32::MAX);
         head[1..GRPC_PREFIX].copy_from_slice(&length.to_be_bytes());
     }
+}
+
+/// What stands before a gRPC message of `length` bytes.
+pub(super) fn prefix(length: usize) -> Bytes {
+    let mut prefix = vec![0; GRPC_PREFIX];
+    write_prefix(&mut prefix, GRPC_PREFIX, GRPC_PREFIX + length);
+    prefix.into()
 }
 
 pub(super) fn put_length(tag: u32, length: usize, buffer: &mut Vec<u8>) {

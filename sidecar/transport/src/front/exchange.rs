@@ -24,6 +24,7 @@ use super::{
     op::Op,
     peers::Peers,
     retries::{Budget, Tries},
+    trace,
 };
 use crate::{
     Channels, Delivery, Draft, Key, MessageId, Numbered, Origin, Reader, TransportError,
@@ -52,7 +53,7 @@ pub(crate) struct Exchange<P> {
 #[derive(Clone, Debug)]
 pub(crate) struct Party {
     pub(crate) context: CallContext,
-    caller: Caller,
+    pub(crate) caller: Caller,
     origin: Origin,
     /// The room that the body of the call has.
     pub(crate) room: Option<Room>,
@@ -161,7 +162,8 @@ impl<P: Peers> Exchange<P> {
     ) -> Result<Reply, Refusal> {
         let op = call.operation.op();
         let (snapshot, until) = (self.live.snapshot(), self.until(&call, patience));
-        let errand = Errand { call: &call, wire, context: &party.context, flow: None };
+        let context = trace::named(&party.context);
+        let errand = Errand { call: &call, wire, context: &context, flow: None };
         let hop = Hop { errand, snapshot: &snapshot, route, until };
         match op {
             Op::Push => self.push_there(&hop, party).await,
@@ -212,7 +214,8 @@ impl<P: Peers> Exchange<P> {
     ) -> Result<Reply, Refusal> {
         let snapshot = self.live.snapshot();
         let until = patience.push(call.timeout, snapshot.transport.push_timeout.get() + transfer(flow.length()));
-        let errand = Errand { call, wire: Wire::Protobuf, context: &party.context, flow: Some(flow) };
+        let context = trace::named(&party.context);
+        let errand = Errand { call, wire: Wire::Protobuf, context: &context, flow: Some(flow) };
         let reply = self.push_there(&Hop { errand, snapshot: &snapshot, route, until }, party).await;
         match flow.broken() {
             Some(reason) => Err(TransportError::Malformed(format!("the body broke off: {reason}")).into()),

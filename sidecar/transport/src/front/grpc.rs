@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use mesh_core::{Body, CallContext, Caller, Refusal};
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
     encode::Encoding,
     exchange::Party,
     frames::{Compression, FrameProblem, Frames},
+    http::plain,
     op::Op,
     peers::Peers,
     query::Query,
@@ -43,15 +44,14 @@ impl<P: Peers> Front<P> {
         context: CallContext,
         caller: Caller,
     ) -> Response<Body> {
-        let patience = Patience::from_now(timeout(request.headers()));
+        if !is_grpc(request.headers()) {
+            return plain(StatusCode::BAD_REQUEST, "this path is spoken over gRPC; chan/* takes HTTP\n");
+        }
+        let patience = patience(request.headers());
         let Some(op) = Op::of_grpc_path(request.uri().path()) else {
             return only_status(Status::Unimplemented, "no such method");
         };
-        let compression = match request.headers().get("grpc-encoding").map(HeaderValue::as_bytes) {
-            None | Some(b"identity") => Compression::None,
-            Some(b"gzip") => Compression::Gzip,
-            Some(_) => return only_status(Status::Unimplemented, "only gzip is decompressed here"),
-        };
+        let Some(compression) = compression(request.headers()) else { return unknown_compression() };
         let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
         let frames = Frames::new(request.into_body(), compression, limit);
         match self.exchange.admit(op, context, caller) {
@@ -65,7 +65,7 @@ impl<P: Peers> Front<P> {
         let mut purse = self.exchange.purse(&party, patience);
         let message = match frames.next(&mut purse).await {
             Ok(Some(message)) => message,
-            Ok(None) => return only_status(Status::Internal, "a call needs a message"),
+            Ok(None) => return no_message(),
             Err(FrameProblem::Unannounced) => {
                 return only_status(Status::Internal, "a compressed message without grpc-encoding");
             }
@@ -129,9 +129,43 @@ pub(super) fn head(body: Body) -> Response<Body> {
 }
 
 fn headed(mut response: Response<Body>) -> Response<Body> {
+    dress(&mut response);
+    response
+}
+
+/// The headers that every gRPC answer has.
+pub(super) fn dress(response: &mut Response<Body>) {
     response.headers_mut().insert(header::CONTENT_TYPE, Encoding::Grpc.content_type());
     response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static("gzip,identity"));
-    response
+}
+
+/// A call that ended before its message.
+pub(super) fn no_message() -> Response<Body> {
+    only_status(Status::Internal, "a call needs a message")
+}
+
+/// Whether a request is gRPC.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// How long the caller waits, counted from now.
+pub(super) fn patience(headers: &HeaderMap) -> Patience {
+    Patience::from_now(timeout(headers))
+}
+
+/// How messages may be compressed; `None`: in a way that is not known here.
+pub(super) fn compression(headers: &HeaderMap) -> Option<Compression> {
+    match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Some(Compression::None),
+        Some(b"gzip") => Some(Compression::Gzip),
+        Some(_) => None,
+    }
+}
+
+/// A call whose messages nobody here can open, as gRPC wants it answered.
+pub(super) fn unknown_compression() -> Response<Body> {
+    only_status(Status::Unimplemented, "only gzip is decompressed here")
 }
 
 /// The trailers of a call that went well as far as gRPC is concerned.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use mesh_core::{Body, CallContext, Caller, Refusal, Route};
+use mesh_core::{Body, CallContext, Caller, Code, Refusal, Route};
 
 use super::{
     Front, REDELIVERED,
@@ -37,6 +37,7 @@ enum Failure {
 struct Arrived {
     op: Op,
     post: bool,
+    names_source: bool,
     headers: HeaderMap,
     query: Query,
     body: Bytes,
@@ -70,14 +71,16 @@ impl<P: Peers> Front<P> {
         patience: Patience,
     ) -> Result<(Reply, Encoding), Failure> {
         let (head, body) = request.into_parts();
-        // What a refusal is written in before the body, and with it the dialect, is known.
-        let guess = match media_type(&head.headers) {
-            "application/x-protobuf" => Encoding::Protobuf,
-            "application/proto" => Encoding::Kuscia,
-            _ => Encoding::Json,
-        };
+        let guess = Encoding::guessed(&head.headers);
         let refused = |e: TransportError| Failure::Refused(e.into(), guess);
+        // Admission fills in what a call leaves open; the dialect is told by what the request itself says.
+        let names_source = context.source_node.is_some();
         let mut party = self.exchange.admit(op, context, caller).map_err(refused)?;
+        if let Some(coding) = content_coding(&head.headers) {
+            return Err(refused(TransportError::Codec {
+                reason: format!("content-encoding {coding} is not spoken here"),
+            }));
+        }
         let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
         let mut purse = self.exchange.purse(&party, patience);
         let unread = |unread| match unread {
@@ -97,7 +100,8 @@ impl<P: Peers> Front<P> {
         let body = intake::read(body, limit, &mut purse).await.map_err(unread)?;
         party.room = purse.into_room();
         let query = Query::read(head.uri.query().unwrap_or_default().as_bytes());
-        let arrived = Arrived { op, post: head.method == Method::POST, headers: head.headers, query, body };
+        let post = head.method == Method::POST;
+        let arrived = Arrived { op, post, names_source, headers: head.headers, query, body };
         match arrived.dialect(&party.context) {
             Dialect::Unknown => Err(Failure::Unbindable(
                 "the body is of no dialect that is spoken here: send application/json or application/x-protobuf",
@@ -190,6 +194,7 @@ impl<P: Peers> Front<P> {
         let redelivered = answer.delivery.as_ref().is_some_and(|delivery| delivery.redelivered);
         let lease = answer.delivery.and_then(|delivery| delivery.lease);
         let mut response = AnswerBody::response(chunks, None, lease);
+        *response.status_mut() = status_of(answer.code);
         response.headers_mut().insert(header::CONTENT_TYPE, encoding.content_type());
         if redelivered {
             response.headers_mut().insert(REDELIVERED, HeaderValue::from_static("true"));
@@ -231,8 +236,8 @@ fn take_over(metadata: &Metadata, context: &mut CallContext) -> Result<(), Trans
 
 impl Arrived {
     fn dialect(&self, context: &CallContext) -> Dialect {
-        let Self { op, post, headers, query, body } = self;
-        Signs { op: *op, post: *post, headers, context, query, body }.dialect()
+        let Self { op, post, names_source, headers, query, body } = self;
+        Signs { op: *op, post: *post, names_source: *names_source, headers, context, query, body }.dialect()
     }
 }
 
@@ -261,7 +266,18 @@ fn method_not_allowed() -> Response<Body> {
     response
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+/// What the body is packed in. Over HTTP nothing is opened: taken as it is, it would become somebody's message.
+fn content_coding(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_ENCODING)?;
+    (!value.is_empty() && value != "identity").then(|| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// Every outcome of the protocol is HTTP 200, whatever its code, but for the loop guard's (PTP sections 11.5 and 13.2).
+pub(super) fn status_of(code: Code) -> StatusCode {
+    if code == Code::LOOP { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+}
+
+pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -20,7 +20,8 @@ const DEFAULT: Duration = Duration::from_secs(120);
 
 /// Reads a call.
 pub(crate) fn call(op: Op, context: &CallContext, query: &Query, body: &Bytes) -> Result<Call, String> {
-    let named = timeout(query)?;
+    // The header before the query, as in every dialect (PTP section 9.2).
+    let named = context.timeout.or(timeout(query)?);
     let missing = |name: &str| format!("header {name} is missing");
     if !context.has_session {
         return Err(missing("x-ptp-session-id"));

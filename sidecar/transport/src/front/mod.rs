@@ -1,4 +1,4 @@
-//! The fronts of the channels: HTTP in its dialects, and gRPC. They decode, make one call, and encode.
+//! The fronts of the channels: HTTP in its dialects, gRPC, and the generic service. They decode, make one call, and encode.
 //!
 //! `dialect` tells what a request speaks, `decode` and `encode` are its two ends, `exchange` is the service in between
 //! that serves a call here or passes it on by `hop`.
@@ -14,6 +14,7 @@ mod encode;
 mod exchange;
 mod flow;
 mod frames;
+mod generic;
 mod grpc;
 mod hop;
 mod http;
@@ -26,16 +27,22 @@ mod op;
 mod patience;
 mod peers;
 mod query;
+mod refused;
 mod retries;
 mod settle;
 mod stream;
+mod trace;
 
 use std::sync::Arc;
 
-use mesh_core::Live;
+use mesh_core::{Live, mpi::Table};
 
 use self::exchange::Exchange;
-pub use self::{op::Op, peers::Peers};
+pub use self::{
+    op::Op,
+    peers::Peers,
+    refused::{Sought, refused},
+};
 use crate::Channels;
 
 /// Says that a message was given out before (PTP section 8.4). Lower case, as header names are kept.
@@ -49,13 +56,15 @@ const MESSAGE_ID: &str = "x-ptp-message-id";
 #[derive(Debug)]
 pub struct Front<P> {
     exchange: Exchange<P>,
+    peers: Arc<P>,
+    mpis: Table,
 }
 
 impl<P: Peers> Front<P> {
-    /// The fronts of `channels`.
+    /// The fronts of `channels`, and of the MPIs that all rooms registered.
     #[must_use]
-    pub fn new(channels: Arc<Channels>, peers: Arc<P>, live: Arc<Live>) -> Arc<Self> {
-        Arc::new(Self { exchange: Exchange::new(channels, live, peers) })
+    pub fn new(channels: Arc<Channels>, peers: Arc<P>, live: Arc<Live>, mpis: Table) -> Arc<Self> {
+        Arc::new(Self { exchange: Exchange::new(channels, live, Arc::clone(&peers)), peers, mpis })
     }
 
     /// Waits, when the node ends and its clients are gone, until other nodes know what became of their messages; not for long.

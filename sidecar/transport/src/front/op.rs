@@ -19,6 +19,8 @@ pub enum Op {
 
 /// What the paths of the HTTP operations start with.
 const CHAN: &str = "/v1/interconn/chan/";
+/// What the names of the channel MPIs start with.
+const MPI: &str = "mesh.chan.";
 /// The path of the gRPC service with the plain operations.
 const GRPC_PLAIN: &str = "/org.ppc.ptp.PrivateTransferTransport/";
 /// The path of the gRPC service with the wrapped operations.
@@ -43,6 +45,12 @@ impl Op {
     pub fn of_uri(uri: &str) -> Option<Self> {
         let path = path_of(uri);
         Self::of_path(path).or_else(|| Self::of_grpc_path(path)).filter(|op| !op.is_wrapper())
+    }
+
+    /// The operation that an MPI names (PTP section 7).
+    #[must_use]
+    pub fn of_mpi(name: &str) -> Option<Self> {
+        Self::of_name(name.strip_prefix(MPI)?).filter(|op| !op.is_wrapper())
     }
 
     /// Whether it carries another operation within.

@@ -47,6 +47,11 @@ impl Patience {
         self.since + wait.min(LONGEST)
     }
 
+    /// When a generic call at a partner gives up: what it does there is not known here, so it may take as long as a pop.
+    pub(crate) fn onward(&self, named: Option<Duration>) -> Instant {
+        self.since + named.or(self.limit).unwrap_or(POP_DEFAULT).min(LONGEST)
+    }
+
     /// When a peek or release at a partner gives up.
     pub(crate) fn hop(&self) -> Instant {
         self.since + self.limit.map_or(HOP_DEFAULT, less_margin).min(HOP_DEFAULT)

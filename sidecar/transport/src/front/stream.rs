@@ -1,10 +1,15 @@
 //! The gRPC method `transport`: a stream of wrapped operations, each handled like an invoke and answered in order, until
 //! the client half-closes (PTP section 6.1, decision D10).
+//!
+//! A message that was given out commits once its answer has gone and the stream has lived on for a second, or the end of
+//! the stream was received; what a broken stream gave out in its last second goes back (design section 6).
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,10 +17,11 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame};
 use mesh_core::{Body, BoxError, Refusal};
-use tokio::time::Instant;
+use mesh_network::listen::Settlement;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    Front,
+    Front, REDELIVERED,
     call::{Answer, Patience},
     chunks::Chunks,
     decode::Wire,
@@ -25,7 +31,10 @@ use super::{
     grpc::{head, settled, success},
     peers::Peers,
 };
-use crate::Lease;
+use crate::{Delivery, Lease};
+
+/// How long a stream must live on after an answer: the loss of an HTTP/2 connection shows soon (design section 6).
+const PEACE: Duration = Duration::from_secs(1);
 
 /// The answers of a stream.
 struct Answers<P> {
@@ -33,8 +42,17 @@ struct Answers<P> {
     next: BoxFuture<'static, (Frames, Option<Answer>)>,
     serve: Serve,
     chunks: Chunks,
+    /// Of the answer that is being written.
     lease: Option<Lease>,
+    given: Given,
     trailers: Option<HeaderMap>,
+}
+
+/// Leases whose answers have gone, and when.
+struct Given {
+    leases: VecDeque<(Instant, Lease)>,
+    oldest: Option<Pin<Box<Sleep>>>,
+    settlement: Settlement,
 }
 
 /// What the answering of each message takes.
@@ -57,8 +75,49 @@ pub(super) fn response<P: Peers>(
     let until = patience.limit.and_then(|limit| patience.since.checked_add(limit));
     let serve = Serve { party, until };
     let next = Box::pin(serve.clone().one(Arc::clone(&front), frames));
-    let answers = Answers { front, next, serve, chunks: Chunks::default(), lease: None, trailers: Some(success()) };
-    head(Body::Boxed(Box::pin(answers)))
+    let settlement = Settlement::default();
+    let given = Given { leases: VecDeque::new(), oldest: None, settlement: settlement.clone() };
+    let trailers = Some(success());
+    let answers = Answers { front, next, serve, chunks: Chunks::default(), lease: None, given, trailers };
+    let mut response = head(Body::Boxed(Box::pin(answers)));
+    response.extensions_mut().insert(settlement);
+    response
+}
+
+/// A stream has no headers for each answer: what they would say stands in the answer's metadata.
+fn marked(delivery: &mut Delivery) {
+    if delivery.redelivered {
+        let mut metadata = delivery.metadata.as_deref().cloned().unwrap_or_default();
+        metadata.insert(REDELIVERED.to_owned(), "true".to_owned());
+        delivery.metadata = Some(Arc::new(metadata));
+    }
+}
+
+impl Given {
+    fn add(&mut self, lease: Lease, now: Instant) {
+        self.leases.push_back((now, lease));
+    }
+
+    /// Commits what has had its peace, and wakes for the next.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        loop {
+            match &mut self.oldest {
+                Some(timer) => {
+                    if timer.as_mut().poll(cx).is_pending() {
+                        return;
+                    }
+                    self.oldest = None;
+                    if let Some((_, lease)) = self.leases.pop_front() {
+                        lease.commit();
+                    }
+                }
+                None => match self.leases.front() {
+                    Some((at, _)) => self.oldest = Some(Box::pin(sleep_until(*at + PEACE))),
+                    None => return,
+                },
+            }
+        }
+    }
 }
 
 impl Serve {
@@ -97,25 +156,37 @@ impl<P: Peers> HttpBody for Answers<P> {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.given.settle(cx);
         loop {
             if let Some(piece) = self.chunks.take() {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             // Asked for more: the connection took the last answer whole.
             if let Some(lease) = self.lease.take() {
-                lease.commit();
+                self.given.add(lease, Instant::now());
+                self.given.settle(cx);
             }
             if self.trailers.is_none() {
                 return Poll::Ready(None);
             }
             let (frames, answer) = ready!(self.next.as_mut().poll(cx));
-            let Some(answer) = answer else {
+            let Some(mut answer) = answer else {
                 return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
             };
             self.front.count(&answer);
+            answer.delivery.iter_mut().for_each(marked);
             self.chunks = Encoding::Grpc.write(&answer);
             self.lease = answer.delivery.and_then(|delivery| delivery.lease);
             self.next = Box::pin(self.serve.clone().one(Arc::clone(&self.front), frames));
+        }
+    }
+}
+
+impl<P> Drop for Answers<P> {
+    fn drop(&mut self) {
+        let leases = std::mem::take(&mut self.given.leases);
+        if self.trailers.is_none() && !leases.is_empty() {
+            self.given.settlement.when_received(move || leases.into_iter().for_each(|(_, lease)| lease.commit()));
         }
     }
 }

@@ -154,7 +154,9 @@ async fn invoke_and_the_stream_of_transport_serve_what_their_uri_names() {
 #[tokio::test]
 async fn an_unknown_method_is_unimplemented() {
     let node = Node::new(A, &[], &json!({}));
-    let request = Request::post("/org.ppc.ptp.PrivateTransferTransport/browse").body(Body::Empty).unwrap();
+    let request =
+        Request::post("/org.ppc.ptp.PrivateTransferTransport/browse").header("content-type", "application/grpc");
+    let request = request.body(Body::Empty).unwrap();
     let response = node.front.grpc(request, CallContext::default(), Caller::Local).await;
     assert_eq!((response.status().as_u16(), response.headers()["grpc-status"].to_str().unwrap()), (200, "12"));
 }

@@ -113,7 +113,8 @@ impl Node {
         let mut registry = Registry::default();
         let channels = Channels::new(Arc::clone(&live), &mut registry);
         let wire = Arc::new(Wire::default());
-        let front = Front::new(Arc::clone(&channels), Arc::clone(&wire), Arc::clone(&live));
+        let mpis = mesh_core::mpi::Table::default();
+        let front = Front::new(Arc::clone(&channels), Arc::clone(&wire), Arc::clone(&live), mpis);
         Self { live, channels, front, wire, registry }
     }
 

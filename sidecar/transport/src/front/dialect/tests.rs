@@ -12,7 +12,9 @@ fn dialect(op: Op, query: &str, headers: &[(&str, &str)], body: &str) -> Dialect
         map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
     }
     let (context, query) = (CallContext::from_headers(&map).unwrap(), Query::read(query.as_bytes()));
-    Signs { op, post: true, headers: &map, context: &context, query: &query, body: body.as_bytes() }.dialect()
+    let names_source = context.source_node.is_some();
+    Signs { op, post: true, names_source, headers: &map, context: &context, query: &query, body: body.as_bytes() }
+        .dialect()
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -76,6 +78,7 @@ fn a_release_by_get_is_not_kuscias() {
     let headers = HeaderMap::new();
     let context = CallContext { has_session: true, ..CallContext::default() };
     let query = Query::default();
-    let signs = Signs { op: Op::Release, post: false, headers: &headers, context: &context, query: &query, body: b"" };
+    let (context, query, headers) = (&context, &query, &headers);
+    let signs = Signs { op: Op::Release, post: false, names_source: false, headers, context, query, body: b"" };
     assert_eq!(signs.dialect(), Dialect::Bare);
 }

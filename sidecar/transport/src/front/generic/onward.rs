@@ -1,7 +1,14 @@
-//! Calls that go on to a partner as they are (PTP sections 8.4 and 8.5): who may send them, and under whose name.
+//! Generic calls that go on to a partner as they are (PTP sections 8.4 and 8.5): who may send them, and under whose name.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use mesh_core::{Caller, Code, Node, Refusal, Route};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use mesh_core::{Body, CallContext, Caller, Code, Node, Refusal, Route};
+
+use crate::{
+    TransportError,
+    front::{Front, call::Patience, grpc, peers::Peers, trace},
+};
 
 /// Headers that speak of one connection only (RFC 9110 section 7.6.1); those that `Connection` names go too.
 const OF_THE_CONNECTION: [&str; 8] = [
@@ -26,11 +33,43 @@ pub(super) fn permit(caller: &Caller, route: &Route) -> Result<(), Refusal> {
     }
 }
 
+impl<P: Peers> Front<P> {
+    /// Sends a call on; its answer is the partner's, as it comes.
+    pub(super) async fn onward(
+        &self,
+        mut request: Request<Body>,
+        route: &Arc<Route>,
+        context: &CallContext,
+        patience: Patience,
+    ) -> Result<Response<Body>, Refusal> {
+        let is_grpc = grpc::is_grpc(request.headers());
+        in_our_name(request.headers_mut(), &self.exchange.live.load().node);
+        let headers = request.headers_mut();
+        if is_grpc {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        } else {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            // The body may be another than the one that came.
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        for (name, value) in [("mesh-urn", context.urn.clone()), ("x-ptp-trace-id", Some(trace::id_of(context)))] {
+            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        let answer = self.peers.send(route, request, patience.onward(context.timeout)).await?;
+        if answer.status() == StatusCode::FORBIDDEN {
+            return Err(TransportError::PeerRefused { partner: route.node_id.to_string() }.into());
+        }
+        Ok(answer)
+    }
+}
+
 /// Takes out what speaks of the caller's connection, and says the source that our certificate proves: the partner
 /// refuses any other.
-pub(super) fn in_our_name(headers: &mut HeaderMap, node: &Node) {
+fn in_our_name(headers: &mut HeaderMap, node: &Node) {
     let named: Vec<HeaderName> = headers
-        .get_all("connection")
+        .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))

@@ -1,0 +1,23 @@
+//! The wire contract as tables, run against one node over HTTP/1.1, h2c, TLS with HTTP/2, and gRPC in all its forms.
+//!
+//! ```text
+//! calls.rs  what is asked and what it brings, in plain words: each row over every way that there is
+//! ways.rs   the ways: a dialect on a transport, from the words to bytes and back
+//! http.rs   exact requests and answers over HTTP
+//! grpc.rs   exact messages over gRPC, health and reflection
+//! codes.rs  every code of PTP section 13.1 that this node raises or passes on
+//! stage.rs  the node, its partners, and one that answers as it is told
+//! wire.rs   connections
+//! ```
+
+mod calls;
+mod codes;
+mod grpc;
+mod http;
+mod large;
+mod stage;
+mod ways;
+mod wire;
+
+/// Success, and nothing else is (PTP decision D14).
+const OK: &str = "E0000000000";

@@ -1,0 +1,149 @@
+//! The node that the tables run against, its partners, and one partner that answers as the session id tells it.
+
+use std::{convert::Infallible, future::pending, net::SocketAddr, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use mesh_pki::Pair;
+use rustls::{ServerConfig, crypto::ring};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::wire::{Ask, Heard, Transport, Wire, frame};
+use crate::harness::{A, B, Bank, Node, Partner, free_port};
+
+/// Partners beside B, each in one trouble.
+pub(super) const DISABLED: &str = "LX0000010000301";
+pub(super) const EXPIRED: &str = "LX0000010000302";
+pub(super) const UNREACHABLE: &str = "LX0000010000303";
+pub(super) const UNTRUSTED: &str = "LX0000010000304";
+
+/// What a body may have, small enough to exceed it in a test; the table says 64 KiB.
+pub(super) const MAX_BODY: usize = 64 * 1024;
+
+type Reply = Response<http_body_util::Either<Full<Bytes>, Trailing>>;
+type Trailing = StreamBody<futures::stream::Iter<std::array::IntoIter<Result<Frame<Bytes>, Infallible>, 2>>>;
+
+/// The node, and its partner B.
+pub(super) struct Stage {
+    pub(super) node: Node,
+    pub(super) partner: Bank,
+    _volume: tempfile::TempDir,
+}
+
+impl Stage {
+    pub(super) async fn set() -> Self {
+        let (own, partner, stranger) = (Bank::new(A), Bank::new(B), Bank::new(UNTRUSTED));
+        let (disabled, expired, unreachable) = (Bank::new(DISABLED), Bank::new(EXPIRED), Bank::new(UNREACHABLE));
+        let puppet = puppet(&partner.leaf).await;
+        let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let route = |bank, address, more| Partner { bank, address, more };
+        let partners = [
+            route(&partner, Some(puppet), json!({"peer": {"nodeId": B, "instId": "JG0100002700000000"}})),
+            route(&disabled, None, json!({"disabled": true})),
+            route(&expired, None, json!({"expiresAt": "2020-01-01T00:00:00Z"})),
+            route(&unreachable, Some(closed), json!({})),
+            // What answers there has B's certificate.
+            route(&stranger, Some(puppet), json!({})),
+        ];
+        let transport = json!({"maxBodyBytes": "64Ki", "sessionBytes": "100Ki", "totalBytes": "8Mi"});
+        let volume = tempfile::tempdir().unwrap();
+        own.publish_with(volume.path(), &partners, &json!({"transport": transport}));
+        let node = Node::with(&[("MESH_CONFIG_DIR", volume.path().to_str().unwrap())]).await;
+        Self { node, partner, _volume: volume }
+    }
+
+    pub(super) async fn wire(&self, transport: Transport) -> Wire {
+        Wire::open(transport, self.node.data, &self.partner.leaf).await
+    }
+
+    /// One request of an application on a connection of its own.
+    pub(super) async fn ask(&self, ask: Ask) -> Heard {
+        self.wire(Transport::Http1).await.send(self.node.data, ask).await
+    }
+}
+
+/// A node of another kind, with this certificate.
+async fn puppet(pair: &Pair) -> SocketAddr {
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth();
+    let chain = mesh_pki::parse_certificates(&pair.chain_pem).unwrap();
+    let mut config = config.with_single_cert(chain, mesh_pki::parse_key(pair.key.expose()).unwrap()).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // A client that does not trust us goes away here.
+                let Ok(stream) = acceptor.accept(tcp).await else { return };
+                let server = auto::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+            });
+        }
+    });
+    address
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Reply, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let seen = json!({"path": head.uri.path(), "headers": shown(&head.headers), "body": STANDARD.encode(&body)});
+    let session = head.headers.get("x-ptp-session-id").map_or("", |value| value.to_str().unwrap_or(""));
+    let told = session.split_once(' ').map_or(session, |(told, _)| told);
+    if head.uri.path() == "/mesh-rpc/v1" {
+        return Ok(generic(&json!({"code": "E0000000000", "message": "there", "content": seen})));
+    }
+    if head.uri.path() == "/mesh/invoke" {
+        return Ok(plain(200, json!({"code": "E0000000000", "message": "there", "content": seen}).to_string()));
+    }
+    Ok(match told {
+        "silent" => pending().await,
+        "html" => plain(200, "<html>".into()),
+        "403" => plain(403, "对方节点已禁用网络".into()),
+        "502" => plain(502, "bad gateway".into()),
+        "seen" => plain(200, json!({"code": "E0000000000", "payload": STANDARD.encode(seen.to_string())}).to_string()),
+        code => plain(200, json!({"code": code, "message": "so it is"}).to_string()),
+    })
+}
+
+fn plain(status: u16, body: String) -> Reply {
+    let response = Response::builder().status(status).header("content-type", "application/json");
+    response.body(http_body_util::Either::Left(Full::new(body.into()))).unwrap()
+}
+
+fn generic(answer: &Value) -> Reply {
+    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+    let frames = [Frame::data(frame(answer.to_string().as_bytes()).into()), Frame::trailers(trailers)];
+    let body = StreamBody::new(futures::stream::iter(frames.map(Ok)));
+    let response = Response::builder().header("content-type", "application/grpc");
+    response.body(http_body_util::Either::Right(body)).unwrap()
+}
+
+/// All headers; of a repeated one all values, with commas between.
+fn shown(headers: &HeaderMap) -> Value {
+    let values = |name: &http::HeaderName| {
+        headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    headers.keys().map(|name| (name.to_string(), Value::from(values(name)))).collect::<serde_json::Map<_, _>>().into()
+}

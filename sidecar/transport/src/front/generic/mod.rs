@@ -1,0 +1,190 @@
+//! The generic service: MPIs called by name, with arguments in JSON (PTP sections 3.1, 7 and 8.4). It comes in two
+//! carriers, the gRPC method `/mesh-rpc/v1` and `POST /mesh/invoke`.
+//!
+//! A call that names a partner goes on as it is (`onward`). The channel MPIs end in the same exchange as every other channel
+//! call, so that their messages are leased like all others; any other MPI is looked up in core's table.
+
+mod answer;
+mod asked;
+mod onward;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use mesh_core::{
+    Body, CallContext, Caller, Refusal, Route,
+    mpi::{self, Call as MpiCall},
+};
+use mesh_network::route::{self, Target};
+use serde_json::Value;
+
+pub(super) use self::answer::Carrier;
+use self::asked::Asked;
+use super::{
+    Front,
+    call::{Answer, Patience},
+    decode::Wire,
+    exchange::Party,
+    frames::Frames,
+    grpc,
+    http::plain,
+    intake::{self, Unread},
+    op::Op,
+    peers::Peers,
+};
+use crate::TransportError;
+
+/// What others than this node's own applications may send: JSON in memory is many times longer than its text, and what they
+/// may call by the table takes a few members. Messages are bounded by `maxBodyBytes`, as everywhere.
+const LONGEST_DOCUMENT: usize = 1 << 20;
+
+/// What a generic call comes to on this node.
+enum Outcome {
+    /// A channel MPI.
+    Channel(Answer),
+    /// Any other MPI.
+    Content(Option<Value>),
+}
+
+impl<P: Peers> Front<P> {
+    /// Serves `/mesh-rpc/v1`: one message in, one message out, both raw JSON.
+    pub async fn generic(&self, request: Request<Body>, mut context: CallContext, caller: Caller) -> Response<Body> {
+        if !grpc::is_grpc(request.headers()) {
+            return plain(
+                StatusCode::BAD_REQUEST,
+                "/mesh-rpc/v1 is spoken over gRPC; /mesh/invoke takes JSON by POST\n",
+            );
+        }
+        let patience = grpc::patience(request.headers());
+        if context.urn.is_none() {
+            context.urn = asked::urn_of_authority(request.uri());
+        }
+        let refused = |refusal: Refusal| self.said(Err(refusal), Carrier::Grpc);
+        let mut party = match self.entered(context, caller) {
+            Ok(party) => party,
+            Err(refusal) => return refused(refusal),
+        };
+        match self.partner_of(&party) {
+            Err(refusal) => return refused(refusal),
+            Ok(Some(route)) => {
+                let answer = self.onward(request, &route, &party.context, patience).await;
+                return answer.unwrap_or_else(refused);
+            }
+            Ok(None) => {}
+        }
+        let Some(compression) = grpc::compression(request.headers()) else { return grpc::unknown_compression() };
+        let mut frames = Frames::new(request.into_body(), compression, self.max_body());
+        let mut purse = self.exchange.purse(&party, patience);
+        let message = match frames.next(&mut purse).await {
+            Ok(Some(message)) => message,
+            Ok(None) => return grpc::no_message(),
+            Err(problem) => return refused(self.refusal(&problem)),
+        };
+        party.room = purse.into_room();
+        let outcome = match Asked::by_urn(&message) {
+            Ok(asked) => self.by_name(asked, party, patience).await,
+            Err(text) => Err(TransportError::Malformed(text).into()),
+        };
+        self.said(outcome, Carrier::Grpc)
+    }
+
+    /// Serves `/mesh/invoke`: the header `mesh-urn` and the arguments, or both in the body.
+    pub async fn invoke(&self, request: Request<Body>, context: CallContext, caller: Caller) -> Response<Body> {
+        let patience = Patience::from_now(None);
+        let mut party = match self.entered(context, caller) {
+            Ok(party) => party,
+            Err(refusal) => return self.said(Err(refusal), Carrier::Http),
+        };
+        let (head, body) = request.into_parts();
+        let mut purse = self.exchange.purse(&party, patience);
+        let bytes = match intake::read(body, self.max_body(), &mut purse).await {
+            Ok(bytes) => bytes,
+            Err(unread) => return self.unread(unread),
+        };
+        party.room = purse.into_room();
+        let asked = if party.context.urn.is_some() { Asked::by_urn(&bytes) } else { Asked::by_body(&bytes) };
+        let Ok(asked) = asked else {
+            return plain(StatusCode::BAD_REQUEST, "the body is no JSON object of arguments\n");
+        };
+        party.context.urn = party.context.urn.or_else(|| asked.method.clone());
+        let outcome = match self.partner_of(&party) {
+            Err(refusal) => Err(refusal),
+            Ok(Some(route)) => {
+                // The header names the method from here on, so that the body holds nothing but the arguments.
+                let arguments =
+                    if asked.method.is_some() { Bytes::copy_from_slice(asked.arguments) } else { bytes.clone() };
+                let arguments = intake::with_room(arguments, party.room.take());
+                let request = Request::from_parts(head, Body::from(arguments));
+                match self.onward(request, &route, &party.context, patience).await {
+                    Ok(answer) => return answer,
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            Ok(None) => self.by_name(asked, party, patience).await,
+        };
+        self.said(outcome, Carrier::Http)
+    }
+
+    /// The generic service is open to whom invoke is (design section 4); what each may call there, the table knows.
+    fn entered(&self, context: CallContext, caller: Caller) -> Result<Party, Refusal> {
+        Ok(self.exchange.admit(Op::Invoke, context, caller)?)
+    }
+
+    /// The partner that the call names, for a caller whose calls are passed on.
+    fn partner_of(&self, party: &Party) -> Result<Option<Arc<Route>>, Refusal> {
+        match route::target(&self.exchange.live.load(), &party.context)? {
+            Target::Local => Ok(None),
+            Target::Remote(route) => onward::permit(&party.caller, &route).map(|()| Some(route)),
+        }
+    }
+
+    /// Serves a call on this node.
+    async fn by_name(&self, asked: Asked<'_>, mut party: Party, patience: Patience) -> Result<Outcome, Refusal> {
+        let name = party.context.urn.as_deref().map(mpi::name_of_urn).unwrap_or_default();
+        let malformed = |text: String| Refusal::from(TransportError::Malformed(text));
+        if let Some(op) = Op::of_mpi(&name) {
+            let call = asked.channel(op, &mut party.context).map_err(malformed)?;
+            let reply = self.exchange.run(call, Wire::Json, &party, patience).await;
+            return Ok(Outcome::Channel(grpc::settled(reply)));
+        }
+        if !matches!(party.caller, Caller::Local | Caller::Member) && asked.arguments.len() > LONGEST_DOCUMENT {
+            return Err(TransportError::BodyTooLarge { limit: LONGEST_DOCUMENT as u64 }.into());
+        }
+        let arguments = asked.members(&mut party.context).map_err(malformed)?;
+        let Party { context, caller, .. } = party;
+        self.mpis.call(&name, MpiCall { context, caller, arguments }).await.map(Outcome::Content)
+    }
+
+    /// A body that was not taken in.
+    fn unread(&self, unread: Unread) -> Response<Body> {
+        let e = match unread {
+            Unread::TooLarge => TransportError::BodyTooLarge { limit: self.max_body() },
+            Unread::NoRoom(e) => e,
+            Unread::Broken(reason) => TransportError::Malformed(format!("the body broke off: {reason}")),
+        };
+        let mut response = self.said(Err(e.into()), Carrier::Http);
+        // What is left of it is not read.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+
+    /// Writes an outcome, and counts a refusal.
+    fn said(&self, outcome: Result<Outcome, Refusal>, carrier: Carrier) -> Response<Body> {
+        match outcome {
+            Ok(Outcome::Channel(answer)) => {
+                self.count(&answer);
+                carrier.channel(answer)
+            }
+            Ok(Outcome::Content(content)) => carrier.content(content),
+            Err(refusal) => {
+                self.exchange.channels.refused(refusal.code);
+                carrier.refused(&refusal)
+            }
+        }
+    }
+
+    fn max_body(&self) -> u64 {
+        self.exchange.live.load().transport.max_body_bytes.bytes()
+    }
+}

@@ -84,11 +84,12 @@ impl Channels {
                     return page;
                 }
                 left -= 1;
-                let (row, more) = cell.session.lock().row(&cell.id, behind, left, Instant::now());
-                left -= row.queues.len();
+                // One queue at least, or the next page would not know where to begin.
+                let (row, more) = cell.session.lock().row(&cell.id, behind, left.max(1), Instant::now());
+                left = left.saturating_sub(row.queues.len());
                 page.sessions.push(row);
                 if let Some(topic) = more {
-                    page.next = Some((cell.id.clone(), topic));
+                    page.next = Some((cell.id.clone(), Some(topic)));
                     return page;
                 }
             }
@@ -99,17 +100,10 @@ impl Channels {
 
 impl Session {
     /// This session with up to `most` of its queues, and behind which it goes on.
-    #[expect(clippy::option_option, reason = "not even the first queue may have found room on the page")]
-    fn row(
-        &self,
-        id: &SessionId,
-        after: Option<&Topic>,
-        most: usize,
-        now: Instant,
-    ) -> (SessionRow, Option<Option<Topic>>) {
+    fn row(&self, id: &SessionId, after: Option<&Topic>, most: usize, now: Instant) -> (SessionRow, Option<Topic>) {
         let load = self.load();
         let (queues, goes_on) = self.list(after, most, now);
-        let more = goes_on.then(|| queues.last().map(|queue| queue.topic.clone()).or_else(|| after.cloned()));
+        let more = queues.last().map(|queue| queue.topic.clone()).filter(|_| goes_on);
         let row = SessionRow {
             session: id.clone(),
             messages: load.messages,

@@ -15,6 +15,7 @@ mod kuscia;
 mod laws;
 mod leases;
 mod life;
+mod list;
 mod node;
 mod partners;
 mod room;

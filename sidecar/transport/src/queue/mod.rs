@@ -7,6 +7,7 @@ mod budget;
 mod involved;
 mod keys;
 mod loan;
+mod look;
 mod message;
 mod message_id;
 mod queues;

@@ -49,7 +49,7 @@ pub(crate) struct Session {
     /// Numbers messages and tickets.
     next: u64,
     pub(super) load: Load,
-    last_use: Instant,
+    pub(super) last_use: Instant,
     pub(super) closed: bool,
     /// Whether what is in it is kept until it is read, however long nobody uses it.
     pub(super) lasts: bool,
@@ -339,51 +339,6 @@ impl Session {
         goes_on
     }
 
-    /// Whether nobody has used it for `idle`: no call, no lease, no waiter.
-    pub(crate) fn is_idle(&self, now: Instant, idle: Duration) -> bool {
-        now.saturating_duration_since(self.last_use) >= idle
-            && !(self.lasts && self.load.messages > 0)
-            && self.load.leased == 0
-            && self.load.waiters == 0
-            && self.calls.as_ref().is_none_or(|calls| calls.is_empty())
-    }
-
-    /// Whether there is nothing in it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.load == Load::default()
-    }
-
-    /// How much there is.
-    pub(crate) fn load(&self) -> Load {
-        self.load
-    }
-
-    /// Pushes that wait for room.
-    pub(crate) fn waiting_pushes(&self) -> usize {
-        self.calls.as_ref().map_or(0, |calls| calls.room.len())
-    }
-
-    /// When it was used last.
-    pub(crate) fn last_use(&self) -> Instant {
-        self.last_use
-    }
-
-    /// The queues at `cursor`: their names, loads and the age of their oldest message; and where it goes on.
-    pub(crate) fn part(&self, cursor: Cursor) -> (Vec<Look<'_>>, Option<Cursor>) {
-        let (part, next) = self.topics.part(cursor);
-        (part.into_iter().map(|(topic, queue)| (topic, queue.load(), queue.oldest())).collect(), next)
-    }
-
-    /// Where a walk over the queues goes on that ended at `topic`.
-    pub(crate) fn cursor(&self, topic: &Topic) -> Cursor {
-        self.topics.cursor(topic)
-    }
-
-    /// When the oldest message of the queues at `cursor` came.
-    pub(crate) fn oldest(&self, cursor: Cursor) -> Option<Instant> {
-        self.topics.part(cursor).0.into_iter().filter_map(|(_, queue)| queue.oldest()).min()
-    }
-
     /// Gives back what calls took that are over.
     pub(crate) fn tidy(&mut self) {
         if self.calls.as_ref().is_some_and(|calls| calls.is_empty() && calls.hopeful.is_empty()) {
@@ -490,7 +445,7 @@ impl Session {
 }
 
 impl Calls {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.room.is_empty() && self.writing.is_empty() && self.outcomes.is_empty()
     }
 }

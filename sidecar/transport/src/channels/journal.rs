@@ -11,13 +11,14 @@ use std::{
 };
 
 use crds::Store;
-use mesh_core::SessionId;
+use mesh_core::{NodeId, SessionId};
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Channels, Key, cell::Cell};
+use super::{Channels, Key, cell::Cell, once::REMEMBERED_FOR};
 use crate::{
-    log::{self, Claim, Entry, Found, Keeping, Kept, Log, LogError, Record, Stored, millis},
+    TransportError,
+    log::{self, Claim, Entry, Found, Keeping, Kept, Log, LogError, PushedBefore, Record, Replayed, Stored, millis},
     queue::{Draft, Effects, Landed, Origin, Setting, Write},
 };
 
@@ -57,7 +58,7 @@ impl Journal {
     }
 
     /// Reads the log, and what it holds.
-    fn read(&self) -> Result<(Log, Vec<Found>), LogError> {
+    fn read(&self) -> Result<(Log, Replayed), LogError> {
         Log::open(self.folder.as_deref().ok_or(LogError::Nowhere)?, self.metrics.clone())
     }
 
@@ -94,7 +95,7 @@ impl Journal {
 
     /// Has written what a step in `cell` let in. Called with the session locked, so that it is written in that order.
     pub(super) fn write(&self, cell: &Arc<Cell>, fx: &mut Effects) {
-        if fx.writes.is_empty() {
+        if fx.writes.is_empty() && fx.involved.is_empty() {
             return;
         }
         let (Some(log), Some(channels)) = (self.opened(), self.channels.get()) else { return };
@@ -117,6 +118,10 @@ impl Journal {
                 });
             };
             log.append(*record, claim, Box::new(landed));
+        }
+        let on_disk = |channels: Arc<Channels>| channels.live.load().transport.store == Store::Disk;
+        if !fx.involved.is_empty() && channels.upgrade().is_some_and(on_disk) {
+            fx.involved.drain(..).for_each(|partner| involve(log, channels, cell, partner));
         }
     }
 
@@ -173,19 +178,33 @@ impl Journal {
     }
 }
 
+/// Has written that the session of `cell` involves `partner`: after a restart it may read what it might read before.
+fn involve(log: &Log, channels: &Weak<Channels>, cell: &Arc<Cell>, partner: NodeId) {
+    let record = Entry::Involved { session: cell.id.clone(), partner }.record(millis(SystemTime::now()));
+    let (cell, channels) = (Arc::clone(cell), Weak::clone(channels));
+    let landed = move |landed: Result<Kept, LogError>| match (landed, channels.upgrade()) {
+        (Ok(kept), Some(channels)) => channels.apply(&cell, |session, _, fx| session.keep_record(kept, fx)),
+        (Err(why), _) => tracing::warn!("who may read in a session will be forgotten at a restart: {why}"),
+        (Ok(_), None) => {}
+    };
+    log.append(record, Claim::default(), Box::new(landed));
+}
+
 impl Channels {
     /// Opens the log if there is one or is to be one, and puts back what it held.
     pub(super) fn replay(&self, store: Store) -> Result<(), LogError> {
         if store == Store::Memory && !self.journal.is_there() {
             return Ok(());
         }
-        let (log, found) = self.journal.read()?;
+        let (log, Replayed { found, pushed }) = self.journal.read()?;
+        self.remember(pushed);
         if !found.is_empty() {
             tracing::info!(records = found.len(), "unread messages of the last run are there again");
         }
         let spilled = |found: &Found| match &found.entry {
             Entry::Message(stored) => stored.keeping == Keeping::WithSession,
-            Entry::Involved { .. } | Entry::Tombstone { .. } => false,
+            Entry::Involved { .. } => true,
+            Entry::Tombstone { .. } => false,
         };
         if store == Store::Memory && found.iter().all(spilled) {
             // They only lived through the restart there.
@@ -213,10 +232,17 @@ impl Channels {
                 Entry::Message(stored) => &stored.session,
                 Entry::Involved { session, .. } | Entry::Tombstone { session, .. } => session,
             };
-            let Ok(cell) = self.shards.open(session, &Origin::Application, &self.guests, clocks.instant) else {
-                // Its session was released, and the machine went down before that was written at every message.
-                kept.gone();
-                continue;
+            let cell = match self.shards.open(session, &Origin::Application, &self.guests, clocks.instant) {
+                Ok(cell) => cell,
+                Err(TransportError::Released { .. }) => {
+                    // The machine went down before that was written at every message.
+                    kept.gone();
+                    continue;
+                }
+                Err(why) => {
+                    tracing::error!("an unread message stays on disk until the next start: {why}");
+                    continue;
+                }
             };
             match entry {
                 Entry::Message(stored) => {
@@ -227,14 +253,19 @@ impl Channels {
                     };
                     let charge = self.lines.charge_again(&stored.draft, route.map(|route| &**route));
                     let Stored { topic, draft, keeping, .. } = stored;
-                    self.senders.remember(&draft);
                     let since = clocks.passed(time);
                     let kept = stay.then_some(kept);
                     let landed = Landed { draft, charge, kept, keeping, since, redelivered: given };
                     self.apply(&cell, |session, setting, fx| session.restore(&topic, landed, setting, fx));
                 }
                 Entry::Involved { partner, .. } => {
-                    self.apply(&cell, |session, setting, fx| session.involve(&partner, setting.now, fx));
+                    self.apply(&cell, |session, setting, fx| {
+                        session.involve(&partner, setting.now, fx);
+                        fx.involved.clear();
+                        if stay {
+                            session.keep_record(kept, fx);
+                        }
+                    });
                 }
                 Entry::Tombstone { .. } => {}
             }
@@ -252,6 +283,14 @@ impl Channels {
             self.journal.write(cell, &mut fx);
         }
         self.after(Some(cell), fx);
+    }
+
+    /// Pushes with an id that were taken before the restart are not taken again.
+    fn remember(&self, pushed: Vec<PushedBefore>) {
+        let clocks = Clocks::now();
+        for PushedBefore { sender, id, time } in pushed {
+            self.senders.remember(&sender, id, clocks.passed(time) + REMEMBERED_FOR);
+        }
     }
 }
 

@@ -31,6 +31,9 @@ pub(crate) const LONGEST_RETRY: Duration = Duration::from_secs(600);
 /// Ids are remembered for so long after the last moment at which they may be repeated (design section 6).
 const REMEMBERED: Duration = Duration::from_secs(60);
 
+/// For so long after its push an id may matter.
+pub(crate) const REMEMBERED_FOR: Duration = Duration::from_secs(LONGEST_RETRY.as_secs() + REMEMBERED.as_secs());
+
 /// What all senders have pushed of late.
 #[derive(Debug, Default)]
 pub(super) struct Senders(Mutex<HashMap<Origin, Repeats>>);
@@ -74,12 +77,12 @@ impl Channels {
 }
 
 impl Senders {
-    /// A message is there again after a restart: its sender may not have heard that it entered, and repeat it.
-    pub(super) fn remember(&self, draft: &Draft) {
-        let Some(numbered) = &draft.id else { return };
+    /// Remembers a push that entered before the node was started again.
+    pub(super) fn remember(&self, sender: &Origin, id: MessageId, until: Instant) {
         let now = Instant::now();
-        let until = now + LONGEST_RETRY + REMEMBERED;
-        self.0.lock().entry(draft.origin.clone()).or_default().remember(numbered.id, until, now);
+        if until > now {
+            self.0.lock().entry(sender.clone()).or_default().remember(id, until, now);
+        }
     }
 
     fn end(&self, sender: &Origin, id: MessageId, entered: Option<Instant>) {

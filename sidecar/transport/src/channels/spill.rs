@@ -33,7 +33,18 @@ impl Channels {
         let mut unread = Unread::default();
         for part in 0..PARTS {
             for cell in self.shards.list(part, None) {
-                let taken = cell.session.lock().take_unread();
+                let (involved, taken) = {
+                    let mut session = cell.session.lock();
+                    (session.involves(), session.take_unread())
+                };
+                if taken.iter().any(|(_, message)| message.kept.is_none()) {
+                    for partner in involved {
+                        let record =
+                            Entry::Involved { session: cell.id.clone(), partner }.record(millis(SystemTime::now()));
+                        // Without it the partner pushes once more before it reads; that is no loss.
+                        let _ = self.journal.spill(record, until).await;
+                    }
+                }
                 let mut stored = taken.into_iter().map(|(topic, message)| {
                     let Message { draft, since, redelivered, kept, charge, .. } = *message;
                     let (session, keeping) = (cell.id.clone(), Keeping::WithSession);

@@ -90,7 +90,8 @@ impl Channels {
     }
 
     pub(super) fn finish(&self, cell: Option<&Arc<Cell>>, fx: Effects) {
-        let Effects { wakers, short, mut remains, expired, dropped: _, redelivered, writes: _, unkept } = fx;
+        let Effects { wakers, short, mut remains, expired, dropped: _, redelivered, writes: _, involved: _, unkept } =
+            fx;
         // First of all: whoever hears of a commit may rely on it.
         self.journal.gone(unkept);
         if expired > 0 {

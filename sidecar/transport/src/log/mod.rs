@@ -52,7 +52,7 @@ pub(crate) use self::{
     kept::Kept,
     metrics::Metrics,
     record::Record,
-    replay::Found,
+    replay::{Found, PushedBefore, Replayed},
 };
 
 /// The log.
@@ -91,6 +91,9 @@ pub enum LogError {
     /// Nothing is kept on disk here.
     #[error("this node keeps no messages on disk")]
     Nowhere,
+    /// Whoever asked for it gave up.
+    #[error("nobody waits for it any more")]
+    Withdrawn,
     /// The log has ended.
     #[error("the log has ended: the node is going down")]
     Ended,
@@ -122,14 +125,14 @@ impl Log {
     ///
     /// # Errors
     /// The disk refuses, or a file is damaged.
-    pub(crate) fn open(path: &Path, metrics: Metrics) -> Result<(Self, Vec<Found>), LogError> {
+    pub(crate) fn open(path: &Path, metrics: Metrics) -> Result<(Self, Replayed), LogError> {
         Self::with(path, pool::CAPACITY, metrics)
     }
 
     /// The same, with segments for `capacity` bytes of records.
-    fn with(path: &Path, capacity: u64, metrics: Metrics) -> Result<(Self, Vec<Found>), LogError> {
+    fn with(path: &Path, capacity: u64, metrics: Metrics) -> Result<(Self, Replayed), LogError> {
         let inbox = Arc::new(Inbox::default());
-        let (writer, found) = replay::open(path, capacity, Arc::clone(&inbox), metrics)?;
+        let (writer, replayed) = replay::open(path, capacity, Arc::clone(&inbox), metrics)?;
         #[cfg(test)]
         let switch = faults::switch();
         let run = move || {
@@ -139,7 +142,7 @@ impl Log {
         };
         let thread = thread::Builder::new().name("mesh-log".into()).spawn(run);
         let thread = thread.map_err(|error| LogError::disk(path, &error))?;
-        Ok((Self { inbox, writer: Mutex::new(Some(thread)) }, found))
+        Ok((Self { inbox, writer: Mutex::new(Some(thread)) }, replayed))
     }
 
     /// Has `record` written unless `claim` is withdrawn before; `landed` is called by the writer's thread, in the order of

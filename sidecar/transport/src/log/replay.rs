@@ -21,12 +21,13 @@ use super::{
     millis,
     pace::Pace,
     pool::Pool,
-    record::{self, Head},
+    record::{self, Head, Kind},
     scan::{self, Known},
     segment::{self, Mark, Opened, Segment},
     tail::Held,
     writer::Writer,
 };
+use crate::queue::{MessageId, Origin};
 
 /// A record that is not gone.
 #[derive(Debug)]
@@ -37,6 +38,24 @@ pub(crate) struct Found {
     pub(crate) time: u64,
     /// Whether it was given out before.
     pub(crate) given: bool,
+}
+
+/// What the log held.
+#[derive(Debug, Default)]
+pub(crate) struct Replayed {
+    /// What is not gone, in the order in which it was first written.
+    pub(crate) found: Vec<Found>,
+    /// Pushes that their senders may repeat.
+    pub(crate) pushed: Vec<PushedBefore>,
+}
+
+/// A push with an id, whose message may be gone.
+#[derive(Debug)]
+pub(crate) struct PushedBefore {
+    pub(crate) sender: Origin,
+    pub(crate) id: MessageId,
+    /// When it came, in milliseconds since 1970.
+    pub(crate) time: u64,
 }
 
 /// A record of a segment, before it is known whether a later segment has it too.
@@ -52,7 +71,7 @@ pub(super) fn open(
     capacity: u64,
     inbox: Arc<Inbox>,
     metrics: Metrics,
-) -> Result<(Writer, Vec<Found>), LogError> {
+) -> Result<(Writer, Replayed), LogError> {
     let folder = Arc::new(Folder::open(path)?);
     let (mut pool, segments) = files(&folder, capacity)?;
     let ends: HashMap<u64, u64> = segments.iter().filter_map(|(_, before)| *before).collect();
@@ -67,6 +86,7 @@ pub(super) fn open(
         full.push(Held::new(segment));
     }
     let next = (reading.next, before.map_or(1, |(number, _)| number + 1));
+    let pushed = std::mem::take(&mut reading.pushed);
     let (found, lapsing) = reading.found(&mut full)?;
     pool.trim();
     let writer = Writer {
@@ -86,7 +106,7 @@ pub(super) fn open(
         pace: Pace::default(),
         metrics,
     };
-    Ok((writer, found))
+    Ok((writer, Replayed { found, pushed }))
 }
 
 /// A segment, and what it says of the one before it.
@@ -120,6 +140,7 @@ struct Reading {
     records: BTreeMap<u64, Read>,
     /// The number after the greatest.
     next: u64,
+    pushed: Vec<PushedBefore>,
 }
 
 impl Reading {
@@ -143,6 +164,7 @@ impl Reading {
             }
             let length = usize::try_from(head.length).map_err(|_| damaged(at))?;
             let body = bytes.slice(at + record::HEAD..at + record::HEAD + length);
+            self.note(head.kind, head.time, &body);
             // A small body must not keep the whole segment in memory.
             let body = match mark {
                 Mark::Gone => Bytes::new(),
@@ -153,6 +175,16 @@ impl Reading {
             self.add(Read { head, place, body }).map_err(|error| LogError::disk(segment.path(), &error))?;
         }
         Ok(scanned.end as u64)
+    }
+
+    /// Keeps the id of a push: it may be repeated, also when its message is gone.
+    fn note(&mut self, kind: Kind, time: u64, body: &Bytes) {
+        if kind == Kind::Message
+            && let Some(Entry::Message(stored)) = Entry::decode(kind, body.clone())
+            && let Some(numbered) = &stored.draft.id
+        {
+            self.pushed.push(PushedBefore { sender: stored.draft.origin, id: numbered.id, time });
+        }
     }
 
     /// A record that stands in two segments was being moved when the process ended: the later place counts, and whatever

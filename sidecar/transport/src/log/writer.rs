@@ -108,37 +108,49 @@ impl Writer {
 
     /// Takes as many of the waiting records as one group holds, in order.
     fn fill(&mut self, group: &mut Group) {
+        self.forget_withdrawn();
         self.no_room = false;
         while let Some(front) = self.queue.front() {
             let size = front.record.size();
-            if !front.claim.is_withdrawn() {
-                if !group.takes(size) {
+            if !group.takes(size) {
+                return;
+            }
+            match self.make_room(size, group, Purpose::New) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(NoFile::Full) => {
+                    self.no_room = true;
                     return;
                 }
-                match self.make_room(size, group, Purpose::New) {
-                    Ok(true) => {}
-                    Ok(false) => return,
-                    Err(NoFile::Full) => {
-                        self.no_room = true;
-                        return;
+                Err(NoFile::Failed(error)) => {
+                    let error = LogError::disk(self.folder.path(), &error);
+                    if let Some(append) = self.queue.pop_front() {
+                        self.metrics.failures.inc();
+                        append.claim.take();
+                        (append.landed)(Err(error));
                     }
-                    Err(NoFile::Failed(error)) => {
-                        let error = LogError::disk(self.folder.path(), &error);
-                        if let Some(append) = self.queue.pop_front().filter(|append| append.claim.take()) {
-                            self.metrics.failures.inc();
-                            (append.landed)(Err(error));
-                        }
-                        continue;
-                    }
+                    continue;
                 }
             }
-            if let (Some(append), Some(tail)) = (self.queue.pop_front(), &mut self.tail)
-                && append.claim.take()
-            {
+            let (Some(append), Some(tail)) = (self.queue.pop_front(), &mut self.tail) else { return };
+            if append.claim.take() {
                 tail.place(append.record, self.next.0, What::New(append.landed), group);
                 self.next.0 += 1;
+            } else {
+                (append.landed)(Err(LogError::Withdrawn));
             }
         }
+    }
+
+    /// Lets go those who gave up while the disk was full: what they hold may be what others wait for.
+    fn forget_withdrawn(&mut self) {
+        if !self.no_room {
+            return;
+        }
+        let queue = std::mem::take(&mut self.queue);
+        let (gone, wanted) = queue.into_iter().partition::<Vec<_>, _>(|append| append.claim.is_withdrawn());
+        self.queue = wanted.into();
+        gone.into_iter().for_each(|append| (append.landed)(Err(LogError::Withdrawn)));
     }
 
     /// Makes sure that the tail takes a record of `size` bytes. `false`: not in this group, which must be on disk before the

@@ -17,6 +17,11 @@ impl Involved {
         self.partners.as_ref().is_some_and(|all| search(all, partner).is_ok())
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> &[NodeId] {
+        self.partners.as_ref().map_or(&[], |all| all.as_slice())
+    }
+
     /// Adds a partner; `false` if it was there.
     pub(crate) fn add(&mut self, partner: &NodeId) -> bool {
         let all = self.partners.get_or_insert_default();

@@ -55,6 +55,7 @@ impl Session {
         self.closed = true;
         fx.dropped += self.load.messages;
         self.load = Load::default();
+        fx.unkept.extend(self.records.take().into_iter().flat_map(|records| *records));
         fx.remains.topics(std::mem::take(&mut self.topics));
         if let Some(calls) = &mut self.calls {
             fx.remains.pushes(std::mem::take(&mut calls.room));

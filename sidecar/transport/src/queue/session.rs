@@ -53,6 +53,9 @@ pub(crate) struct Session {
     pub(super) closed: bool,
     /// Whether what is in it is kept until it is read, however long nobody uses it.
     pub(super) lasts: bool,
+    /// Records that live as long as it does.
+    #[allow(clippy::box_collection, reason = "an idle session must be small")]
+    pub(super) records: Option<Box<Vec<Kept>>>,
 }
 
 /// The calls of a session that are under way, but for the pops that wait in queues.
@@ -97,6 +100,8 @@ pub(crate) struct Effects {
     pub(crate) writes: Vec<Write>,
     /// Records of messages that are gone.
     pub(crate) unkept: Vec<Kept>,
+    /// Partners that the session involves from now on.
+    pub(crate) involved: Vec<NodeId>,
     /// How many messages were too old.
     pub(crate) expired: usize,
     /// How many messages went unread by a release or the session's end.
@@ -160,6 +165,7 @@ impl Session {
             last_use: now,
             closed: false,
             lasts: false,
+            records: None,
         }
     }
 
@@ -309,6 +315,7 @@ impl Session {
         if !self.involved.add(partner) {
             return;
         }
+        fx.involved.push(partner.clone());
         let Some(topics) = self.calls.as_mut().and_then(|calls| calls.hopeful.remove(partner)) else { return };
         for topic in topics {
             let served = self.at(&topic, |queue, involved| queue.serve_again(partner, now, involved));

@@ -1,10 +1,15 @@
 //! What is left unread when the node ends: taken out of the session, which serves nobody after that.
 
-use mesh_core::Topic;
+use mesh_core::{NodeId, Topic};
 
 use super::{message::Message, queues::Load, session::Session, topics::Cursor};
 
 impl Session {
+    /// The partners that may read what applications push here.
+    pub(crate) fn involves(&self) -> Vec<NodeId> {
+        self.involved.all().to_vec()
+    }
+
     /// Takes everything out in order, and ends the session. What is leased counts as given out.
     pub(crate) fn take_unread(&mut self) -> Vec<(Topic, Box<Message>)> {
         self.closed = true;

@@ -16,7 +16,7 @@ use super::{
     room::Coming,
     session::{Effects, Outcome, Session, Setting, Ticket},
 };
-use crate::log::{Claim, Keeping, LogError, Record};
+use crate::log::{Claim, Keeping, Kept, LogError, Record};
 
 /// A message with its room on its way to the disk.
 #[derive(Debug)]
@@ -108,6 +108,11 @@ impl Session {
         self.lasts |= keeping == Keeping::UntilRead;
         let message = Message { seq: self.number(), since, redelivered, draft, charge, kept };
         self.arrive(topic, Box::new(message), setting.now, fx);
+    }
+
+    /// A record is on disk that lives as long as this session.
+    pub(crate) fn keep_record(&mut self, record: Kept, fx: &mut Effects) {
+        if self.closed { fx.unkept.push(record) } else { self.records.get_or_insert_default().push(record) }
     }
 
     /// What the push with `ticket` lacks when its time is up. One whose record is not begun is withdrawn by that.

@@ -5,7 +5,7 @@
 use std::{mem::ManuallyDrop, path::PathBuf, sync::Arc, time::Duration};
 
 use mesh_core::{Live, NodeId, SessionId, Topic};
-use mesh_transport::{Channels, Delivery, Draft, Key, Origin, Reader, TransportError};
+use mesh_transport::{Channels, Delivery, Draft, Key, MessageId, Numbered, Origin, Reader, TransportError};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -260,4 +260,36 @@ async fn a_damaged_log_ends_the_opening_with_file_and_remedy() {
         text.contains("0000000000000001.segment is damaged at offset 0") && text.contains("move it away"),
         "{text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_may_read_after_a_restart_what_it_might_read_before() {
+    let (home, t, partner) = (Home::disk(), key("s", "t"), Reader::partner(NodeId::new(B)));
+    let channels = home.open();
+    push(&channels, &t, "for the partner").await;
+    channels.involve(&SessionId::new("s"), &NodeId::new(B)).unwrap();
+    push(&channels, &key("other", "t"), "for nobody else").await;
+    drop(channels);
+    let channels = home.open();
+    assert!(channels.pop(&key("other", "t"), &partner, Instant::now()).await.unwrap().is_none());
+    assert_eq!(channels.pop(&t, &partner, soon()).await.unwrap().unwrap().payload, "for the partner");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_was_taken_before_a_restart_is_not_taken_again() {
+    let (home, t) = (Home::disk(), key("s", "t"));
+    let route = Arc::clone(home.live.load().route_to(&NodeId::new(B)).unwrap());
+    let id = Numbered::new(MessageId { instance: 1, epoch: 2, sequence: 3 });
+    let numbered = |id: &Arc<Numbered>| Draft {
+        origin: Origin::Partner(NodeId::new(B)),
+        id: Some(Numbered::new(id.id)),
+        ..draft("once")
+    };
+    let channels = home.open();
+    channels.push(&t, numbered(&id), Some(&route), soon()).await.unwrap();
+    assert_eq!(drain(&channels, &t).await, fresh(&["once"]));
+    drop(channels);
+    let channels = home.open();
+    channels.push(&t, numbered(&id), Some(&route), soon()).await.unwrap();
+    assert_eq!(channels.levels().messages, 0, "its sender only did not hear that it had arrived");
 }

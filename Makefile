@@ -18,7 +18,7 @@ demo: ## Two banks on this machine: a file and a call over mutual TLS
 	@$(CARGO) build --quiet --locked -p mesh -p mesh-operator -p demo
 	@$(CARGO) run --quiet --locked -p demo
 
-test: ## Run every test, in tiers: lint, unit, api, node (TIERS=unit,api; E2E_CLUSTER=local|kind|current)
+test: ## Run every test, in tiers: lint, unit, clients, api, node (TIERS=unit,api; E2E_CLUSTER=local|kind|current)
 	e2e/test.sh
 
 e2e: ## Run the tests that need a Kubernetes, which they start themselves

@@ -30,6 +30,14 @@ tier_unit() {
   cargo test --package mesh-transport --features shuttle --lib wakeups
 }
 
+tier_clients() {
+  need_go
+  need_command python3 "the SDK is Python's; leave it out with TIERS=lint,unit,api,node"
+  step "real clients"
+  cargo build --quiet --package mesh
+  e2e/clients/run.sh "$target/debug/mesh"
+}
+
 tier_api() {
   need_go
   e2e/cluster/build.sh >/dev/null

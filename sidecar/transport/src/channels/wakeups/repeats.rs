@@ -31,7 +31,7 @@ async fn once(channels: Arc<Channels>, number: u8) {
     let id = Some(Arc::clone(&numbered));
     let draft = Draft { payload: Bytes::from(payload), metadata: None, source: None, origin: sender.clone(), id };
     let key = key("s", "t");
-    let coming = Coming { topic: key.topic.clone(), draft, route: None, loan: None };
+    let coming = Coming { topic: key.topic.clone(), draft, route: None, loan: None, record: None };
     Entering::new(&channels, &key.session, coming).await.unwrap();
 }
 

@@ -48,16 +48,16 @@ impl Serve for Front {
         let caller = match admitted {
             Ok(caller) => caller,
             Err(denied) if denied.is_plain_text() => return answers::forbidden(&denied),
-            Err(denied) => return self.denied(room, request, denied.into()).await,
+            Err(denied) => return Box::pin(self.denied(room, request, denied.into())).await,
         };
         match CallContext::from_headers(request.headers()) {
             Ok(context) => match admission::check_source(&caller, &context) {
                 Ok(()) => self.hand_over(room, request, context, caller, &connection).await,
-                Err(denied) => self.denied(room, request, denied.into()).await,
+                Err(denied) => Box::pin(self.denied(room, request, denied.into())).await,
             },
             Err(problem) => {
                 let refusal = Refusal::of_caller(Code::BAD_REQUEST, problem);
-                self.denied(room, request, refusal).await
+                Box::pin(self.denied(room, request, refusal)).await
             }
         }
     }
@@ -68,6 +68,7 @@ impl Serve for Front {
 }
 
 impl Front {
+    /// All but the channels in boxes: the future of a push or a pop is made for each of them, and is no larger than it must be.
     async fn hand_over(
         &self,
         room: Room,
@@ -79,15 +80,15 @@ impl Front {
         match room {
             Room::Stats => answers::stats(request.method()),
             Room::Channel(op) => self.channels.http(op, request, context, caller).await,
-            Room::Lease => self.channels.lease(request, caller).await,
-            Room::ChannelGrpc => self.channels.grpc(request, context, caller).await,
-            Room::Control(call) => self.control(call, request, &caller).await,
-            Room::Register => self.registry.register(request, &caller, connection.peer.ip()).await,
-            Room::Mpi => self.channels.invoke(request, context, caller).await,
-            Room::Generic => self.channels.generic(request, context, caller).await,
-            Room::Services => self.services(request, &caller).await,
+            Room::Lease => Box::pin(self.channels.lease(request, caller)).await,
+            Room::ChannelGrpc => Box::pin(self.channels.grpc(request, context, caller)).await,
+            Room::Control(call) => Box::pin(self.control(call, request, &caller)).await,
+            Room::Register => Box::pin(self.registry.register(request, &caller, connection.peer.ip())).await,
+            Room::Mpi => Box::pin(self.channels.invoke(request, context, caller)).await,
+            Room::Generic => Box::pin(self.channels.generic(request, context, caller)).await,
+            Room::Services => Box::pin(self.services(request, &caller)).await,
             Room::Unknown => answers::not_found(request.uri().path(), request.headers()),
-            Room::Registered => self.registered(request, &context, &caller).await,
+            Room::Registered => Box::pin(self.registered(request, &context, &caller)).await,
         }
     }
 

@@ -1,7 +1,12 @@
 //! What becomes of a request, whichever way it was read: it is counted, given to the service, and its answer told which
 //! exchange it belongs to.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use futures::FutureExt;
 use http::{Request, Response, StatusCode};
@@ -29,7 +34,8 @@ impl<S: Serve> Handler<S> {
         let exchange = Exchange::next(&self.connection, self.sharing);
         let this = Arc::clone(self);
         Box::pin(async move {
-            let serving = this.service.serve(request, Arc::clone(&this.connection));
+            // Pinned before it is wrapped: it is large, and each wrapping would move it.
+            let serving = pin!(this.service.serve(request, Arc::clone(&this.connection)));
             let answer = AssertUnwindSafe(serving).catch_unwind().await.unwrap_or_else(|_| {
                 this.metrics.panics.inc();
                 panicked()

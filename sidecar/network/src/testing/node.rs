@@ -40,6 +40,8 @@ pub(crate) struct Seen {
     pub(crate) is_of_our_kind: AtomicBool,
     /// Calls of `/wait` that wait now.
     pub(crate) waiting: Arc<AtomicUsize>,
+    /// Pieces of bodies that came at `/pieces`.
+    pub(crate) pieces: AtomicUsize,
     /// Nothing goes the short way: hyper serves it.
     pub(crate) all_by_hyper: AtomicBool,
 }
@@ -80,6 +82,13 @@ impl Serve for Seen {
                 return Response::builder().header("x-mesh-kind", kind).body(Body::Empty).unwrap();
             }
             "/panic" => panic!("a handler panics"),
+            "/pieces" => {
+                let mut body = request.into_body();
+                while let Some(Ok(piece)) = body.frame().await {
+                    bytes += piece.data_ref().map_or(0, bytes::Bytes::len);
+                    self.pieces.fetch_add(1, Ordering::SeqCst);
+                }
+            }
             "/echo" => return echo(request).await,
             "/nothing" => return Response::builder().status(204).body(Body::Empty).unwrap(),
             "/close" => return Response::builder().header("connection", "close").body(Body::from("bye")).unwrap(),
@@ -147,7 +156,13 @@ impl Running {
         };
         let partners = Partners::new(Arc::clone(&live), settings, &mut registry, &drain.handle());
         let (is_of_our_kind, all_by_hyper) = (AtomicBool::new(true), AtomicBool::new(false));
-        let seen = Arc::new(Seen { live: Arc::clone(&live), is_of_our_kind, waiting: Arc::default(), all_by_hyper });
+        let seen = Arc::new(Seen {
+            live: Arc::clone(&live),
+            is_of_our_kind,
+            waiting: Arc::default(),
+            pieces: AtomicUsize::new(0),
+            all_by_hyper,
+        });
         tokio::spawn(serve(listener, Arc::clone(&seen), Arc::clone(&gate), drain.handle()));
         Self { live, gate, partners, address: SocketAddr::from(([127, 0, 0, 1], port)), drain, seen }
     }

@@ -107,7 +107,7 @@ impl<P: Peers> Front<P> {
                 "the body is of no dialect that is spoken here: send application/json or application/x-protobuf",
             )),
             Dialect::Kuscia => self.plain(arrived, Dialect::Kuscia, &party, patience).await,
-            dialect if op.is_wrapper() => self.wrapped(arrived, dialect, party, patience).await,
+            dialect if op.is_wrapper() => Box::pin(self.wrapped(arrived, dialect, party, patience)).await,
             dialect => self.plain(arrived, dialect, &party, patience).await,
         }
     }

@@ -6,7 +6,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     future::poll_fn,
-    io::{self, IoSlice, Write as _},
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
     time::{SystemTime, UNIX_EPOCH},
@@ -123,7 +123,7 @@ fn first_write(
 ) -> io::Result<()> {
     FIRST.with_borrow_mut(|first| {
         first.clear();
-        put_head(first, head, length)?;
+        put_head(first, head, length);
         while unsent.len() < PIECES - 1
             && let Poll::Ready(piece) = poll_piece(cx, body)
         {
@@ -195,7 +195,7 @@ fn poll_piece(cx: &mut Context<'_>, body: &mut Body) -> Poll<io::Result<Option<B
     Poll::Ready(Ok(None))
 }
 
-fn put_head(out: &mut Vec<u8>, head: &Parts, length: Option<u64>) -> io::Result<()> {
+fn put_head(out: &mut Vec<u8>, head: &Parts, length: Option<u64>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(head.status.as_str().as_bytes());
     out.push(b' ');
@@ -208,11 +208,24 @@ fn put_head(out: &mut Vec<u8>, head: &Parts, length: Option<u64>) -> io::Result<
         out.extend_from_slice(b"\r\n");
     }
     if let Some(length) = length {
-        write!(out, "content-length: {length}\r\n")?;
+        out.extend_from_slice(b"content-length: ");
+        put_number(out, length);
+        out.extend_from_slice(b"\r\n");
     }
     put_date(out);
     out.extend_from_slice(b"\r\n");
-    Ok(())
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    let start = out.len();
+    loop {
+        out.push(b'0' + u8::try_from(number % 10).unwrap_or_default());
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.get_mut(start..).unwrap_or_default().reverse();
 }
 
 /// The date is the same for a second; putting it into words takes longer than all the rest of a head.

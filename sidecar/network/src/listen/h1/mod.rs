@@ -113,7 +113,7 @@ fn with_body(plain: Plain, stream: Stream) -> (Holder, Request<Body>) {
     if body.len() as u64 == length {
         return (Holder::Connection(stream), request.map(|()| Body::Full(body)));
     }
-    let (arriving, lender) = Arriving::new(stream, length, &body);
+    let (arriving, lender) = Arriving::new(stream, length, body);
     (Holder::Body(lender), request.map(|()| Body::boxed(arriving)))
 }
 

@@ -19,7 +19,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::head::{self, Head};
+use super::head::{self, Head, Odd};
 use crate::listen::wire::Stream;
 
 /// A head and a small body are read at once; the longest head that is read here, too. More of a large body than this is read
@@ -144,8 +144,10 @@ impl Reader {
 /// The first request among `bytes`, of which there can be `most`, and how many of them it takes. `None`: more must come.
 fn first(bytes: &[u8], most: usize, is_plain: impl Fn(&Request<()>) -> bool) -> Option<(Next, usize)> {
     let odd = Some((Next::Odd, 0));
-    let Some(end) = head::end(bytes) else {
-        return if head::begins_plainly(bytes) && bytes.len() < most { None } else { odd };
+    let end = match head::end(bytes) {
+        Ok(Some(end)) => end,
+        Ok(None) if head::begins_plainly(bytes) && bytes.len() < most => return None,
+        Ok(None) | Err(Odd) => return odd,
     };
     let (head, come) = bytes.split_at(end);
     match head::read(head) {

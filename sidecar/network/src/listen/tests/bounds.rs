@@ -125,6 +125,29 @@ async fn a_client_that_sends_too_much_still_reads_the_answer() {
 }
 
 #[tokio::test]
+async fn what_has_come_of_a_slow_body_is_given_out() {
+    let node = node(Limits::default());
+    let pieces = || node.seen.pieces.load(std::sync::atomic::Ordering::SeqCst);
+    let mut plain = Plain::to(node.address).await;
+    plain.write("POST /pieces HTTP/1.1\r\nhost: localhost\r\ncontent-length: 6\r\n\r\nabc").await;
+    until(|| pieces() == 1).await;
+    plain.write("def").await;
+    assert_eq!(json_of(&plain.answer().await)["bytes"], 6);
+    assert_eq!(pieces(), 2);
+}
+
+#[tokio::test]
+async fn a_large_body_comes_in_pieces_and_the_connection_goes_on() {
+    let node = node(Limits::default());
+    let mut plain = Plain::to(node.address).await;
+    plain.write("POST /pieces HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3000000\r\n\r\n").await;
+    plain.write(vec![0; 3_000_000]).await;
+    assert_eq!(json_of(&plain.answer().await)["bytes"], 3_000_000);
+    assert!(node.seen.pieces.load(std::sync::atomic::Ordering::SeqCst) >= 3);
+    assert_eq!(plain.get("host: localhost\r\n").await["requests"], 2);
+}
+
+#[tokio::test]
 async fn a_handler_that_panics_answers_500_and_the_connection_goes_on() {
     let node = node(Limits::default());
     let mut plain = Plain::to(node.address).await;

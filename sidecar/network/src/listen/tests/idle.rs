@@ -37,7 +37,8 @@ async fn ten_thousand_idle_connections_are_cheap_and_hurt_nobody() {
         .await;
     let each = (resident_kib() - before) * 1024 / wanted as u64;
     println!("{each} bytes for both ends of an idle connection");
-    assert!(each < 24 * 1024, "{each} bytes each, client's end and hyper's read buffer included");
+    // 4 KiB measured; what other tests of this process take in the meantime counts too.
+    assert!(each < 8 * 1024, "{each} bytes each, client's end included");
     assert_eq!(Plain::to(node.address).await.get("host: localhost\r\n").await["who"], "local");
     drop(idle);
 }
@@ -57,6 +58,6 @@ async fn the_task_of_a_connection_is_small() {
     );
     let size = size_of_val(&task);
     println!("{size} bytes");
-    // hyper's HTTP/1.1 connection is most of it; TLS, HTTP/2 and the handlers are in boxes.
+    // What waits for the next request, mostly; TLS, hyper's parts, handlers and unfinished answers are in boxes.
     assert!(size <= 2048, "{size} bytes");
 }

@@ -52,7 +52,8 @@ impl<P: Peers> Claim<P> {
     pub(crate) fn new(tasks: &TaskTracker, peers: &Arc<P>, route: &Arc<Route>) -> Self {
         let name = format!("{:032x}", rand::random::<u128>());
         let mut ours = HeaderMap::with_capacity(1);
-        if let Ok(value) = HeaderValue::from_str(&name) {
+        if let Ok(mut value) = HeaderValue::from_str(&name) {
+            value.set_sensitive(true);
             ours.insert(HeaderName::from_static(super::LEASE), value);
         }
         let held = Held { tasks: tasks.clone(), peers: Arc::clone(peers), route: Arc::clone(route), name };

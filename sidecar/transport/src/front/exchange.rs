@@ -235,7 +235,9 @@ impl<P: Peers> Exchange<P> {
     /// Sends a push to the partner, again and again as long as that may help and cannot double it (PTP section 8.4).
     async fn push_often(&self, hop: &Hop<'_>, id: MessageId) -> Result<Reply, Refusal> {
         let mut ours = HeaderMap::with_capacity(1);
-        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        if let Ok(mut value) = HeaderValue::from_str(&id.to_string()) {
+            // Never the same again: no place in HTTP/2's table for it.
+            value.set_sensitive(true);
             ours.insert(HeaderName::from_static(MESSAGE_ID), value);
         }
         let mut tries = Tries::new(ours, hop.until);

@@ -38,6 +38,10 @@ const INVOKE: &str = "/v1/interconn/chan/invoke";
 /// What an answer may be longer than the largest body: its frame, codes and texts.
 const FRAME: u64 = 64 * 1024;
 
+/// Headers with a new value in nearly every call. HTTP/2 keeps what is not marked in its table of 4 KiB, where they would
+/// push out those that stay the same.
+const OFTEN_NEW: [&str; 3] = ["x-ptp-timeout", "x-ptp-trace-id", "x-ptp-token"];
+
 /// What the context of a call usually takes.
 const HEAD: usize = 640;
 
@@ -75,7 +79,8 @@ impl Errand<'_> {
         let headers = request.headers_mut();
         for (name, value) in context {
             // A topic that only a body can carry stands there alone.
-            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            if let Ok(mut value) = HeaderValue::from_bytes(value.as_bytes()) {
+                value.set_sensitive(OFTEN_NEW.contains(&name));
                 headers.insert(HeaderName::from_static(name), value);
             }
         }

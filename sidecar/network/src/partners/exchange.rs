@@ -55,7 +55,7 @@ impl Member {
                 Ok(found) => found,
                 Err(error) => return Err(Undone { error, request: Some(request) }),
             };
-            slip.leaves(self.place(), ticket.kind(), request.headers_mut());
+            slip.leaves(self.place(), ticket.kind(), &mut request);
             let again = if slip.is_repeated() { None } else { Again::of(&request) };
             progress.leaves();
             let mut undone = match self.send(ticket, request).await {

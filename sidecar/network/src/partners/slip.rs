@@ -3,7 +3,9 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, HeaderName, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Request, Response};
+use mesh_core::Body;
 use parking_lot::Mutex;
 
 /// Our kind names itself in this header of `/stats`.
@@ -45,7 +47,14 @@ struct Inner {
     only: Option<Place>,
     /// Whoever sends it will send it again by himself.
     is_repeated: bool,
-    went: Mutex<Option<Went>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    went: Option<Went>,
+    /// What stands before the body for other kinds.
+    before: Bytes,
 }
 
 impl Kind {
@@ -87,7 +96,7 @@ impl Slip {
     /// it.
     #[must_use]
     pub fn repeated(ours: HeaderMap, only: Option<Place>) -> Self {
-        Self(Arc::new(Inner { ours, only, is_repeated: true, went: Mutex::default() }))
+        Self(Arc::new(Inner { ours, only, is_repeated: true, state: Mutex::default() }))
     }
 
     /// Whether its sender sends it again.
@@ -98,7 +107,7 @@ impl Slip {
     /// Where the request went, if any of it may have left.
     #[must_use]
     pub fn went(&self) -> Option<Went> {
-        self.0.went.lock().clone()
+        self.0.state.lock().went.clone()
     }
 
     /// Whether the request may go to `place`.
@@ -107,21 +116,37 @@ impl Slip {
         self.0.only.as_ref().is_none_or(|only| only == place)
     }
 
-    /// Called by the carrier when the request is about to leave: notes where to, and completes its headers.
-    pub fn leaves(&self, place: &Place, kind: Kind, headers: &mut HeaderMap) {
-        *self.0.went.lock() = Some(Went { place: place.clone(), kind });
+    /// What stands before the body of the request for other kinds, and our own does without.
+    pub fn before_for_others(&self, before: Bytes) {
+        self.0.state.lock().before = before;
+    }
+
+    /// Called by the carrier when the request is about to leave: notes where to, and completes it.
+    pub fn leaves(&self, place: &Place, kind: Kind, request: &mut Request<Body>) {
+        let before = {
+            let mut state = self.0.state.lock();
+            state.went = Some(Went { place: place.clone(), kind });
+            // Put there once: a request that came back has it already.
+            if kind == Kind::Other { std::mem::take(&mut state.before) } else { Bytes::new() }
+        };
         for (name, value) in &self.0.ours {
+            let headers = request.headers_mut();
             // A request that came back from our kind may go to another kind now.
             match kind {
                 Kind::Ours => drop(headers.insert(name, value.clone())),
                 Kind::Other => drop(headers.remove(name)),
             }
         }
+        if !before.is_empty()
+            && let Body::Full(body) = request.body_mut()
+        {
+            *body = [&before[..], body].concat().into();
+        }
     }
 
     /// Called by the carrier when the request came back whole: surely nothing of it has left.
     pub fn came_back(&self) {
-        *self.0.went.lock() = None;
+        self.0.state.lock().went = None;
     }
 }
 
@@ -135,11 +160,19 @@ mod tests {
     fn only_our_kind_sees_what_is_for_our_kind() {
         let ours = HeaderMap::from_iter([(HeaderName::from_static("x-ptp-message-id"), HeaderValue::from_static("1"))]);
         let slip = Slip::new(ours);
-        let (place, mut headers) = (Place::new("b:7304"), HeaderMap::new());
-        slip.leaves(&place, Kind::Ours, &mut headers);
-        assert_eq!(headers["x-ptp-message-id"], "1");
-        slip.leaves(&place, Kind::Other, &mut headers);
-        assert!(headers.is_empty());
+        slip.before_for_others(Bytes::from_static(b"for others, "));
+        let (place, mut request) = (Place::new("b:7304"), Request::new(Body::from("for all")));
+        let body = |request: &Request<Body>| match request.body() {
+            Body::Full(bytes) => bytes.clone(),
+            other => panic!("{other:?}"),
+        };
+        slip.leaves(&place, Kind::Ours, &mut request);
+        assert_eq!((&request.headers()["x-ptp-message-id"], body(&request)), (&"1".parse().unwrap(), "for all".into()));
+        for _ in 0..2 {
+            slip.leaves(&place, Kind::Other, &mut request);
+            assert!(request.headers().is_empty());
+            assert_eq!(body(&request), "for others, for all");
+        }
         assert_eq!(slip.went(), Some(Went { place, kind: Kind::Other }));
         slip.came_back();
         assert_eq!(slip.went(), None);

@@ -276,7 +276,7 @@ impl<P: Peers> Exchange<P> {
     /// One try. Says beside the answer whether its message is leased to us.
     async fn send(&self, hop: &Hop<'_>, slip: Slip) -> Result<(Reply, bool), Refusal> {
         let Hop { errand, snapshot, route, until } = hop;
-        let mut request = errand.request(&snapshot.node, *until)?;
+        let mut request = errand.request(&snapshot.node, *until, &slip)?;
         request.extensions_mut().insert(slip);
         let response = self.peers.send(route, request, *until).await?;
         let has_lease = response.headers().contains_key(super::LEASE);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use mesh_core::{Body, CallContext, Code, Node, NodeId, Refusal, Route, Snapshot};
 use mesh_network::{
-    MDC,
+    MDC, Slip,
     route::{self, Target},
 };
 use prost::Message;
@@ -45,6 +45,9 @@ const OFTEN_NEW: [&str; 3] = ["x-ptp-timeout", "x-ptp-trace-id", "x-ptp-token"];
 /// What the context of a call usually takes.
 const HEAD: usize = 640;
 
+/// A tag and a length take less.
+const LENGTH: usize = 12;
+
 /// The context of a call, as headers and as metadata.
 type Said<'c> = [(&'static str, Cow<'c, str>)];
 
@@ -67,11 +70,13 @@ pub(crate) fn target(snapshot: &Snapshot, context: &CallContext) -> Result<Optio
 
 impl Errand<'_> {
     /// The request, as it goes out now; `until` is when its answer must be here.
-    pub(crate) fn request(&self, node: &Node, until: Instant) -> Result<Request<Body>, TransportError> {
+    ///
+    /// Our kind reads the context from the headers; `slip` says what stands before the body for the others.
+    pub(crate) fn request(&self, node: &Node, until: Instant, slip: &Slip) -> Result<Request<Body>, TransportError> {
         let context = self.headers(node, until);
         let body = match self.flow {
             Some(flow) => flow.send(flow_head(&context, flow.length())),
-            None => AnswerBody::of(self.inbound(&context, until), None),
+            None => AnswerBody::of(self.inbound(&context, until, slip), None),
         };
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
@@ -121,14 +126,14 @@ impl Errand<'_> {
         all.into_iter().flatten().collect()
     }
 
-    fn inbound(&self, context: &Said<'_>, until: Instant) -> Chunks {
+    fn inbound(&self, context: &Said<'_>, until: Instant, slip: &Slip) -> Chunks {
         let timeout = less_margin(until.saturating_duration_since(Instant::now())).as_millis();
         match self.wire {
             Wire::Json => {
                 let metadata = context.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
                 self.json(&metadata, timeout)
             }
-            Wire::Protobuf => self.protobuf(context, timeout),
+            Wire::Protobuf => self.protobuf(context, timeout, slip),
         }
     }
 
@@ -150,7 +155,7 @@ impl Errand<'_> {
     }
 
     /// A large payload stays where it is; only what stands around it is written.
-    fn protobuf(&self, context: &Said<'_>, timeout: u128) -> Chunks {
+    fn protobuf(&self, context: &Said<'_>, timeout: u128, slip: &Slip) -> Chunks {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         put_text(1, self.call.topic.as_str(), &mut before);
         let mut payload = Bytes::new();
@@ -167,17 +172,21 @@ impl Errand<'_> {
             Operation::Peek | Operation::Release => {}
         }
         let inner = before.len() + payload.len() + after.len();
-        let small = payload.len() <= SMALL;
-        let mut head = Vec::with_capacity(HEAD + if small { inner } else { before.len() });
+        let mut head = Vec::with_capacity(HEAD);
         context.iter().for_each(|(name, value)| put_entry(1, name, value, &mut head));
+        if payload.len() <= SMALL {
+            // The fields of a message may stand apart: the metadata in front, for those who want it.
+            slip.before_for_others(head.into());
+            // One frame instead of three.
+            let mut whole = Vec::with_capacity(inner + LENGTH);
+            put_length(2, inner, &mut whole);
+            whole.append(&mut before);
+            whole.extend_from_slice(&payload);
+            whole.append(&mut after);
+            return whole.into();
+        }
         put_length(2, inner, &mut head);
         head.append(&mut before);
-        if small {
-            // One frame instead of three.
-            head.extend_from_slice(&payload);
-            head.append(&mut after);
-            return head.into();
-        }
         [head.into(), payload, after.into()].into()
     }
 }

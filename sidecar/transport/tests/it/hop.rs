@@ -39,6 +39,7 @@ fn agrees<'m>(metadata: impl IntoIterator<Item = (&'m String, &'m String)>, head
 #[tokio::test]
 async fn the_inner_body_travels_in_the_callers_encoding_within_an_inbound_with_the_context() {
     let a = node();
+    *a.wire.kind.lock() = Kind::Other;
     a.ask(Ask::json("push", &json!({"topic": "t", "payload": "b25l", "metadata": {"k": "v"}})).to(B)).await;
     let mut expected = Vec::new();
     // Beside each other, in frames of its own, and passed on while it arrives.
@@ -72,6 +73,18 @@ async fn the_inner_body_travels_in_the_callers_encoding_within_an_inbound_with_t
         assert!(agrees(&inbound.metadata, headers) >= 6);
         assert_eq!(PushInbound::decode(inbound.payload).unwrap(), message);
     }
+}
+
+#[tokio::test]
+async fn our_kind_reads_the_context_of_a_small_call_from_the_headers_alone() {
+    let a = node();
+    let (message, ask) = push_protobuf(1000);
+    assert_eq!(TransportOutbound::decode(a.ask(ask.to(B)).await.body).unwrap().code, "E0000000000");
+    let sent = a.wire.sent.lock();
+    let inbound = Inbound::decode(sent[0].2.clone()).unwrap();
+    assert!(inbound.metadata.is_empty());
+    assert_eq!(PushInbound::decode(inbound.payload).unwrap(), message);
+    assert_eq!(sent[0].1["x-ptp-session-id"], "s1");
 }
 
 #[tokio::test(start_paused = true)]

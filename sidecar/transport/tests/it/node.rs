@@ -67,16 +67,16 @@ impl Peers for Wire {
     async fn send(
         &self,
         route: &Arc<Route>,
-        request: Request<Body>,
+        mut request: Request<Body>,
         _deadline: Instant,
     ) -> Result<Response<Body>, Refusal> {
         if let Some(refusal) = self.refusals.lock().pop() {
             return Err(refusal);
         }
-        let (mut head, body) = request.into_parts();
-        if let Some(slip) = head.extensions.remove::<Slip>() {
-            slip.leaves(&Place::new(route.node_id.as_str()), *self.kind.lock(), &mut head.headers);
+        if let Some(slip) = request.extensions_mut().remove::<Slip>() {
+            slip.leaves(&Place::new(route.node_id.as_str()), *self.kind.lock(), &mut request);
         }
+        let (head, body) = request.into_parts();
         let Ok(body) = body.collect().await else {
             // Our own body broke off: the stream is reset, and the partner drops what it has of it.
             return Err(refusal(Code::UNREACHABLE, Retry::Unknown));

@@ -70,9 +70,6 @@ async fn a_message_whose_answer_is_cut_anywhere_comes_exactly_once() {
         empty(&b).await;
     }
     assert!(lost > 0, "some cuts hit the answer");
-    // The last cut may still be waiting for its byte.
-    pop(&a, 100).await;
-    assert_eq!(pop(&a, 100).await, (OK.into(), None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

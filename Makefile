@@ -7,7 +7,7 @@ STATIC := $(TARGET)/$(HOST)/release
 IMAGES := $(TARGET)/images
 TAG ?= dev
 
-.PHONY: help build demo test e2e lint crds image bench clean-cluster
+.PHONY: help build demo test e2e lint crds image bench fuzz soak clean-cluster
 help: ## Show the verbs
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -43,6 +43,14 @@ image: ## Write image archives for this machine's processor to TARGET/images, wi
 
 bench: ## Figures as ratios against named peers of the same run, which it installs (BENCH=pairs: one part; BENCH_ROUNDS=5, BENCH_SECONDS=3)
 	$(CARGO) bench -p mesh --bench bench -- $(BENCH)
+
+fuzz: ## Run the fuzz targets, guided by coverage (FUZZ_SECONDS=60 for each; FUZZ_TARGET=name: one of them)
+	sidecar/fuzz/fuzz.sh
+
+# The wake-ups of many threads, a million of them, then the nodes.
+soak: ## Push, pop, kill and cancel for SOAK_SECONDS (600), and account for every message
+	WAKEUPS=1000000 $(CARGO) test --release -p mesh-transport --test it wakeups
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),600) $(CARGO) test --release -p mesh --test nodes soak -- --nocapture
 
 clean-cluster: ## Take down what a killed test run left
 	$(CARGO) run --quiet -p e2e --bin cluster clear

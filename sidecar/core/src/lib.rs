@@ -11,6 +11,8 @@ pub mod config;
 mod context;
 mod drain;
 mod host;
+#[cfg(test)]
+mod fuzz;
 mod ids;
 pub mod json;
 mod live;

@@ -16,6 +16,8 @@ mod decode;
 mod dial;
 mod error;
 mod front;
+#[cfg(test)]
+mod fuzz;
 mod instance;
 mod kept;
 mod lenient;

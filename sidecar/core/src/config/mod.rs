@@ -10,6 +10,8 @@ mod credentials;
 mod directory;
 mod environment;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod identity;
 mod keeper;
 mod managed;

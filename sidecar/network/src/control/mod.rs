@@ -9,6 +9,8 @@
 
 mod document;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod greeting;
 mod identity;
 mod mpi;

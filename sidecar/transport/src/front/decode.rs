@@ -11,7 +11,7 @@ use super::{
     call::{Call, Operation, Reach},
     dialect::Dialect,
     encode::Encoding,
-    json::{Members, Milliseconds, Payload},
+    json::{self, Members, Milliseconds, Payload},
     kuscia,
     op::Op,
     query::Query,
@@ -95,7 +95,7 @@ pub(crate) fn wrapped(wire: Wire, body: &Bytes) -> Result<Wrapped, String> {
 }
 
 fn json(body: &[u8]) -> Result<Arguments<'_>, String> {
-    let members: Members<'_> = serde_json::from_slice(body).map_err(|e| format!("the body is no valid JSON: {e}"))?;
+    let members: Members<'_> = json::object(body).map_err(|e| format!("the body is no valid JSON: {e}"))?;
     Ok(Arguments {
         is_osx: members.is_osx(),
         topic: members.topic,

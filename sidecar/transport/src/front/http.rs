@@ -211,7 +211,7 @@ impl<P: Peers> Front<P> {
 
 /// A message of a wrapped call may name its uri, session, topic and timeout itself; that wins over the call's (PTP section
 /// 6.1). It is read like headers, with their names and bounds. Who calls is not for it to say.
-fn take_over(metadata: &Metadata, context: &mut CallContext) -> Result<(), TransportError> {
+pub(super) fn take_over(metadata: &Metadata, context: &mut CallContext) -> Result<(), TransportError> {
     if metadata.is_empty() {
         return Ok(());
     }

@@ -15,6 +15,9 @@ mod exchange;
 mod flow;
 mod frames;
 mod generic;
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod fuzz;
 mod grpc;
 mod hop;
 mod http;

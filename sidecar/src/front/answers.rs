@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE},
 };
 use mesh_core::{Body, Code, Refusal};
 use mesh_network::admission::Denied;
@@ -33,6 +33,13 @@ pub(super) fn text(status: StatusCode, text: impl Into<Body>) -> Response<Body> 
     let mut answer = Response::new(text.into());
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+/// A request that does not name its host once; nothing more is read from whoever sends such.
+pub(super) fn no_host() -> Response<Body> {
+    let mut answer = text(StatusCode::BAD_REQUEST, "send one Host\n");
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 

@@ -9,7 +9,7 @@ mod services;
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version, header::HOST};
 use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal};
 use mesh_network::{
     admission,
@@ -37,6 +37,9 @@ pub(crate) struct Front {
 
 impl Serve for Front {
     async fn serve(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
+        if !names_one_host(&request) {
+            return answers::no_host();
+        }
         let room = paths::room_of(request.uri().path());
         if room == Room::Stats {
             return answers::stats(request.method());
@@ -136,6 +139,11 @@ impl Front {
             Room::Stats | Room::Control(_) | Room::Register | Room::Unknown => answers::outcome(Err(refusal)),
         }
     }
+}
+
+/// RFC 9112 section 3.2: HTTP/1.1 names its host once. Of two, somebody in between may have looked at the other.
+fn names_one_host(request: &Request<Body>) -> bool {
+    request.version() != Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
 }
 
 /// PTP section 3.2: GET and POST for every path under `/v1/interconn/`, and `/mesh/invoke`.

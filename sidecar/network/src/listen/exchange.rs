@@ -29,6 +29,15 @@ pub(super) enum Sharing {
     Many,
 }
 
+/// What a request says of the answers that were written before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Its client can have read them.
+    Read,
+    /// Nothing: its bytes were there when the last of them was written, for its client sends requests without waiting.
+    None,
+}
+
 /// Tells the body of an answer what becomes of it. The front puts one among the extensions of its response and keeps the other
 /// in the body; the listener writes into it which exchange that is.
 #[derive(Clone, Debug, Default)]
@@ -56,9 +65,9 @@ impl Settlement {
 
 impl Exchange {
     /// The next request on `connection`.
-    pub(super) fn next(connection: &Arc<Connection>, sharing: Sharing) -> Self {
+    pub(super) fn next(connection: &Arc<Connection>, sharing: Sharing, proof: Proof) -> Self {
         let ordinal = connection.count_request();
-        if sharing == Sharing::One {
+        if sharing == Sharing::One && proof == Proof::Read {
             connection.owed.asked(ordinal);
         }
         Self { connection: Arc::clone(connection), ordinal, sharing }

@@ -14,7 +14,7 @@ use mesh_core::Body;
 
 use super::{
     Connection, Serve, Settlement,
-    exchange::{Exchange, Sharing},
+    exchange::{Exchange, Proof, Sharing},
     metrics::Metrics,
 };
 
@@ -30,8 +30,8 @@ pub(super) struct Handler<S> {
 pub(super) type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 impl<S: Serve> Handler<S> {
-    pub(super) fn answer(self: &Arc<Self>, request: Request<Body>) -> Answering {
-        let exchange = Exchange::next(&self.connection, self.sharing);
+    pub(super) fn answer(self: &Arc<Self>, request: Request<Body>, proof: Proof) -> Answering {
+        let exchange = Exchange::next(&self.connection, self.sharing, proof);
         let this = Arc::clone(self);
         Box::pin(async move {
             // Pinned before it is wrapped: it is large, and each wrapping would move it.

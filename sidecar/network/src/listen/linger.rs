@@ -18,8 +18,11 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
+
+/// How often an end is looked at that the other side has not acknowledged yet: it takes one round trip.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What one look at the socket throws away at most.
 const GULP: usize = 16 * 1024;
@@ -27,16 +30,49 @@ const GULP: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Lingering {
     tcp: TcpStream,
-    most: Duration,
-    left: Option<Pin<Box<Sleep>>>,
+    /// In milliseconds: a connection's task holds several of these.
+    most: u32,
+    ending: Option<Box<Ending>>,
+    /// The other side has ended.
+    has_ended: bool,
     is_broken: Arc<AtomicBool>,
+}
+
+/// The time after our end.
+#[derive(Debug)]
+struct Ending {
+    until: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Ending {
+    fn new(most: Duration) -> Box<Self> {
+        let until = Instant::now() + most;
+        Box::new(Self { until, timer: Box::pin(sleep_until(until)) })
+    }
+
+    /// Ready when all of the time is over.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.as_mut().poll(cx)
+    }
+
+    /// Wakes the task for the next look, but not after all of the time.
+    fn look_again(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let next = Instant::now() + LOOK;
+        if next >= self.until {
+            return Poll::Ready(());
+        }
+        self.timer.as_mut().reset(next);
+        self.timer.as_mut().poll(cx)
+    }
 }
 
 impl Lingering {
     /// `is_broken` is set when the connection is lost. Nobody above says so: to TLS and HTTP an idle connection's reset is an
     /// end like any other.
     pub(super) fn new(tcp: TcpStream, most: Duration, is_broken: Arc<AtomicBool>) -> Self {
-        Self { tcp, most, left: None, is_broken }
+        let most = u32::try_from(most.as_millis()).unwrap_or(u32::MAX);
+        Self { tcp, most, ending: None, has_ended: false, is_broken }
     }
 
     fn note<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -47,27 +83,41 @@ impl Lingering {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.left.is_none() {
+        if self.ending.is_none() {
             ready!(Pin::new(&mut self.tcp).poll_shutdown(cx))?;
-            self.left = Some(Box::pin(sleep(self.most)));
         }
+        let most = Duration::from_millis(self.most.into());
+        let ending = self.ending.get_or_insert_with(|| Ending::new(most));
         let mut gulp = [0; GULP];
-        loop {
-            if self.left.as_mut().is_some_and(|left| left.as_mut().poll(cx).is_ready()) {
+        while !self.has_ended {
+            if ending.poll_over(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
             let mut buf = ReadBuf::new(&mut gulp);
             ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buf))?;
-            if buf.filled().is_empty() {
-                return Poll::Ready(Ok(()));
-            }
+            self.has_ended = buf.filled().is_empty();
         }
+        // Both sides have ended. The socket is gone as soon as the other one has acknowledged all that was written, or has
+        // said by a reset that it was closed before that came: who closes before an answer arrives ends as orderly at first
+        // as who has read it.
+        if self.tcp.peer_addr().is_err() {
+            return Poll::Ready(self.tcp.take_error()?.map_or(Ok(()), Err));
+        }
+        ready!(ending.look_again(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Whether the other side has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
     }
 }
 
 impl AsyncRead for Lingering {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let done = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        self.has_ended |= matches!(done, Poll::Ready(Ok(()))) && buf.filled().len() == before;
         self.note(done)
     }
 }

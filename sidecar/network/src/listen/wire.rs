@@ -146,7 +146,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(&mut *self, io => Pin::new(io).poll_shutdown(cx))
+        match &mut *self {
+            // Who has gone needs no farewell: its kernel would answer one with a reset, and that means that it had not read.
+            Self::Tls(io) if io.get_ref().0.has_ended() => Pin::new(io.get_mut().0).poll_shutdown(cx),
+            Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
+        }
     }
 
     fn poll_write_vectored(

@@ -1,15 +1,18 @@
 //! What all tests share: nodes, banks with certificates, HTTP with and without TLS.
 
 mod bank;
+pub(crate) mod h2;
 mod http;
 mod node;
+mod raw;
 mod relay;
 mod tls;
 
 pub(crate) use self::{
     bank::{Bank, Partner},
     http::{connect, from, post},
-    node::{Node, configure, until},
+    node::{Node, base64, configure, until},
+    raw::{Heard, Raw},
     relay::Relay,
     tls::{Client, over_tls, tls},
 };

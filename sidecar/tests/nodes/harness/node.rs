@@ -44,6 +44,19 @@ impl Node {
         Self::on(free_port(), variables).await
     }
 
+    /// A node with this configuration file, which lives as long as what is returned with it.
+    pub(crate) async fn with_file(yaml: &str) -> (Self, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mesh.yaml");
+        fs::write(&file, yaml).unwrap();
+        let node = Self::run(free_port(), &[], |_, mut mesh| {
+            mesh.arg("--config").arg(&file);
+            mesh
+        })
+        .await;
+        (node, folder)
+    }
+
     /// A node on a given port of loopback.
     pub(crate) async fn on(port: u16, variables: &[(&str, &str)]) -> Self {
         Self::run(port, variables, |home, mesh| {
@@ -186,9 +199,26 @@ impl Node {
         answer.json()["payload"].as_str().map(unbase64)
     }
 
+    /// What a pop of session `s` brings that does not wait.
+    pub(crate) async fn pop_now(&self, topic: &str) -> Option<String> {
+        let body = json!({"topic": topic, "timeout": 1});
+        let answer = self.post("/v1/interconn/chan/pop", &[("x-ptp-session-id", "s")], &body).await;
+        answer.json()["payload"].as_str().map(unbase64)
+    }
+
     /// What the admin port answers to everyone.
     pub(crate) async fn admin(&self, path: &str) -> Answer {
         from(Ipv4Addr::LOCALHOST, self.admin, Request::get(path).body(Full::default()).unwrap()).await
+    }
+
+    /// A number among the metrics; 0 where it is not there.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        number(&self.admin("/metrics").await.text(), name)
+    }
+
+    /// Messages that were given out and are not settled yet.
+    pub(crate) async fn leased(&self) -> f64 {
+        self.metric("mesh_transport_leases").await
     }
 
     /// What the admin port answers to whoever has the token.
@@ -228,6 +258,11 @@ impl Drop for Node {
     }
 }
 
+fn number(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0.0, |number| number.parse().unwrap())
+}
+
 /// Asks until it is so.
 pub(crate) async fn until(what: &str, limit: Duration, mut is_so: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
@@ -263,7 +298,7 @@ fn institution(node_id: &str) -> String {
     format!("JG01{:0>6}00000000", node_id.get(8..14).unwrap_or(node_id))
 }
 
-fn base64(text: &str) -> String {
+pub(crate) fn base64(text: &str) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     STANDARD.encode(text)
 }

@@ -67,7 +67,7 @@ fn due(channels: &Weak<Channels>, started: Instant) -> Option<Instant> {
 
 impl Channels {
     /// One sweep.
-    async fn sweep(&self) {
+    pub(super) async fn sweep(&self) {
         let (idle, total) = {
             let transport = &self.live.load().transport;
             (transport.idle_timeout.get(), transport.total_bytes.bytes())

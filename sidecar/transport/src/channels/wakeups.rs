@@ -3,6 +3,7 @@
 //! `cargo test -p mesh-transport --features shuttle --lib wakeups`. A lost wake-up shows as a deadlock, which shuttle
 //! reports.
 
+mod leases;
 mod repeats;
 
 use std::{
@@ -21,7 +22,7 @@ use shuttle::{
 };
 use tokio::time::Instant;
 
-use super::{Channels, Entering, Key, Popping, testing::live};
+use super::{Channels, Entering, Key, Lease, Popping, testing::live};
 use crate::{
     Draft, Origin, Reader, TransportError,
     queue::{Coming, Outcome, Place},

@@ -19,3 +19,4 @@ mod list;
 mod node;
 mod partners;
 mod room;
+mod wakeups;

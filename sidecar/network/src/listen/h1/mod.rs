@@ -33,6 +33,7 @@ use self::{
 };
 use super::{
     Connection, Gate, Serve,
+    exchange::Proof,
     handler::{Answering, Handler},
     wire::Stream,
 };
@@ -62,7 +63,7 @@ pub(super) async fn serve<S: Serve>(mut stream: Stream, handler: &Arc<Handler<S>
     let mut reader = Reader::default();
     loop {
         let next = reader.next(&mut stream, gate.limits.headers, is_plain, || connection.is_finishing()).await?;
-        let (holder, request) = match next {
+        let (holder, request, proof) = match next {
             Next::Plain(plain) => with_body(plain, stream),
             Next::Odd => {
                 stream.put_back(reader.into_rest());
@@ -73,7 +74,8 @@ pub(super) async fn serve<S: Serve>(mut stream: Stream, handler: &Arc<Handler<S>
                 return Ok(Outcome::Over);
             }
         };
-        let Some((back, sent)) = answered(handler.answer(request), holder, &mut reader, connection).await? else {
+        let Some((back, sent)) = answered(handler.answer(request, proof), holder, &mut reader, connection).await?
+        else {
             return Ok(Outcome::Over);
         };
         stream = back;
@@ -108,13 +110,13 @@ impl Holder {
     }
 }
 
-fn with_body(plain: Plain, stream: Stream) -> (Holder, Request<Body>) {
-    let Plain { request, length, body } = plain;
+fn with_body(plain: Plain, stream: Stream) -> (Holder, Request<Body>, Proof) {
+    let Plain { request, length, body, proof } = plain;
     if body.len() as u64 == length {
-        return (Holder::Connection(stream), request.map(|()| Body::Full(body)));
+        return (Holder::Connection(stream), request.map(|()| Body::Full(body)), proof);
     }
     let (arriving, lender) = Arriving::new(stream, length, body);
-    (Holder::Body(lender), request.map(|()| Body::boxed(arriving)))
+    (Holder::Body(lender), request.map(|()| Body::boxed(arriving)), proof)
 }
 
 /// Waits for the answer and begins to write it; `None` where the client has gone before. It is watched as soon as its request

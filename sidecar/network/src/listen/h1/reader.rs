@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::head::{self, Head, Odd};
-use crate::listen::wire::Stream;
+use crate::listen::{exchange::Proof, wire::Stream};
 
 /// A head and a small body are read at once; the longest head that is read here, too. More of a large body than this is read
 /// straight to where it stays.
@@ -48,6 +48,8 @@ pub(super) struct Plain {
     pub(super) length: u64,
     /// The body's first bytes, or all of it.
     pub(super) body: Bytes,
+    /// Whether its client can have read the answers before.
+    pub(super) proof: Proof,
 }
 
 /// Reads the requests of one connection.
@@ -55,6 +57,8 @@ pub(super) struct Plain {
 pub(super) struct Reader {
     /// What has come and was not given out. Without memory of its own while it is empty.
     rest: Vec<u8>,
+    /// Whether nothing more was there when the last answer had been written.
+    has_waited: bool,
 }
 
 impl Reader {
@@ -67,6 +71,7 @@ impl Reader {
         is_over: impl Fn() -> bool,
     ) -> io::Result<Next> {
         let mut clock = None;
+        self.has_waited = false;
         poll_fn(|cx| {
             if let Poll::Ready(next) = self.poll_next(cx, stream, &is_plain) {
                 return Poll::Ready(next);
@@ -111,7 +116,8 @@ impl Reader {
             let mut have = self.rest.len();
             buffer[..have].copy_from_slice(&self.rest);
             loop {
-                if let Some((next, used)) = first(&buffer[..have], buffer.len(), &is_plain) {
+                let proof = if self.has_waited { Proof::Read } else { Proof::None };
+                if let Some((next, used)) = first(&buffer[..have], buffer.len(), proof, &is_plain) {
                     self.keep(&buffer[used..have]);
                     return Poll::Ready(Ok(next));
                 }
@@ -123,6 +129,7 @@ impl Reader {
                     Poll::Ready(Ok(())) if come > 0 => {}
                     Poll::Ready(done) => return Poll::Ready(done.map(|()| Next::End)),
                     Poll::Pending => {
+                        self.has_waited |= have == 0;
                         self.keep(&buffer[..have]);
                         return Poll::Pending;
                     }
@@ -142,7 +149,7 @@ impl Reader {
 }
 
 /// The first request among `bytes`, of which there can be `most`, and how many of them it takes. `None`: more must come.
-fn first(bytes: &[u8], most: usize, is_plain: impl Fn(&Request<()>) -> bool) -> Option<(Next, usize)> {
+fn first(bytes: &[u8], most: usize, proof: Proof, is_plain: impl Fn(&Request<()>) -> bool) -> Option<(Next, usize)> {
     let odd = Some((Next::Odd, 0));
     let end = match head::end(bytes) {
         Ok(Some(end)) => end,
@@ -153,7 +160,7 @@ fn first(bytes: &[u8], most: usize, is_plain: impl Fn(&Request<()>) -> bool) -> 
     match head::read(head) {
         Ok(Head { request, length }) if is_plain(&request) => {
             let body = come.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(come);
-            let plain = Plain { request, length, body: Bytes::copy_from_slice(body) };
+            let plain = Plain { request, length, body: Bytes::copy_from_slice(body), proof };
             Some((Next::Plain(plain), end + body.len()))
         }
         _ => odd,

@@ -91,8 +91,6 @@ fn code() {
 fn urn() {
     fuzz::run("urn", |bytes| {
         let text = String::from_utf8_lossy(bytes);
-        let name = name_of_urn(&text);
-        assert!(name.len() <= text.len());
-        assert_eq!(name_of_urn(&name), name, "a name is its own");
+        assert!(name_of_urn(&text).len() <= text.len(), "{text}");
     });
 }

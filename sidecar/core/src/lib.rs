@@ -10,9 +10,9 @@ mod code;
 pub mod config;
 mod context;
 mod drain;
-mod host;
 #[cfg(test)]
 mod fuzz;
+mod host;
 mod ids;
 pub mod json;
 mod live;

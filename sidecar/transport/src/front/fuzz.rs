@@ -191,15 +191,17 @@ fn dialect() {
         let Ok(context) = CallContext::from_headers(&headers) else { return };
         for op in [&PLAIN[..], &[Op::Invoke, Op::Transport]].concat() {
             for post in [true, false] {
-                let signs = Signs { op, post, headers: &headers, context: &context, query: &query, body: &body };
+                let names_source = context.source_node.is_some();
+                let (headers, context, query) = (&headers, &context, &query);
+                let signs = Signs { op, post, names_source, headers, context, query, body: &body };
                 let dialect = signs.dialect();
                 let is_kuscia_push = op.is_wrapper() && context.topic.is_some() && context.uri.is_none();
                 assert!(!is_kuscia_push || dialect == Dialect::Kuscia, "rule 2");
-                let is_protobuf = !is_kuscia_push && media_type(&headers) == "application/x-protobuf";
+                let is_protobuf = !is_kuscia_push && media_type(headers) == "application/x-protobuf";
                 assert_eq!(is_protobuf, dialect == Dialect::Protobuf, "rule 3");
                 let is_kuscia = dialect == Dialect::Kuscia;
                 if !op.is_wrapper() || is_kuscia {
-                    within_bounds(decode::call(op, dialect, &context, &query, &body), is_kuscia.then_some(&body));
+                    within_bounds(decode::call(op, dialect, context, query, &body), is_kuscia.then_some(&body));
                 }
             }
         }

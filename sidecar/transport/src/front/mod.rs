@@ -14,10 +14,10 @@ mod encode;
 mod exchange;
 mod flow;
 mod frames;
-mod generic;
 #[cfg(test)]
 #[cfg(not(feature = "shuttle"))]
 mod fuzz;
+mod generic;
 mod grpc;
 mod hop;
 mod http;

@@ -1,7 +1,7 @@
 //! One keep-alive HTTP/1.1 connection on a blocking socket.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -45,7 +45,10 @@ impl Http {
     pub(crate) fn answer(&mut self) -> Result<&[u8]> {
         let mut have = 0;
         let head = loop {
-            let read = self.stream.read(&mut self.buffer[have..])?;
+            let read = match self.stream.read(&mut self.buffer[have..]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read?,
+            };
             ensure!(read > 0, "the server closed the connection");
             have += read;
             if let Some(head) = find(&self.buffer[..have], b"\r\n\r\n") {

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use super::{Arc, Channels, Key, Lease, Mutex, Origin, Popping, Reader, block_on, explore, key, pop, push, spawn};
+use super::{
+    Arc, Channels, Key, Lease, Mutex, Origin, Popping, Reader, block_on, explore, give_up_a_pop, key, pop, push, spawn,
+};
 
 /// Leases the oldest message, as `Channels::pop` does.
 async fn lease(channels: &Arc<Channels>, key: &Key) -> (u8, Lease) {
@@ -124,15 +126,17 @@ fn every_message_is_settled_once_whatever_becomes_of_the_answers() {
             let pushing = Arc::clone(&channels);
             tasks.push(spawn(async move { push(&pushing, &key("s", "t"), number, 1).await.unwrap() }));
         }
-        // Two lose what they get, three keep it: all three messages are kept in the end.
-        for fate in [Fate::Lost, Fate::Received, Fate::Lost, Fate::Received, Fate::Received] {
+        // Two lose what they get, if they get something before they go; three keep it: all messages are kept in the end.
+        for polls in [1, 3] {
+            let leaving = Arc::clone(&channels);
+            tasks.push(spawn(async move { give_up_a_pop(&leaving, &key("s", "t"), polls).await }));
+        }
+        for _ in 0..3 {
             let (popping, committed) = (Arc::clone(&channels), Arc::clone(&committed));
             tasks.push(spawn(async move {
                 let (number, leased) = lease(&popping, &key("s", "t")).await;
-                if fate == Fate::Received {
-                    committed.lock().unwrap().push(number);
-                }
-                settle(leased, fate);
+                committed.lock().unwrap().push(number);
+                settle(leased, Fate::Received);
             }));
         }
         block_on(async {

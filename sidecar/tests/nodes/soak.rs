@@ -182,9 +182,9 @@ async fn popper(node: Arc<Node>, ledger: Arc<Ledger>, dialect: Dialect) {
                 }
             }
             if n % 2 == 0 {
-                raw.reset()
+                raw.reset();
             } else {
-                drop(raw)
+                drop(raw);
             }
             raw = Raw::to(&node).await;
             continue;
@@ -288,5 +288,5 @@ async fn account(node: &Node, ledger: &Ledger) {
     let gone = total("lease_commits").await + total("dropped_by_release").await + total("expired_messages").await;
     assert_eq!(pushed, gone + left, "popped, released, expired and still there");
     let again: u32 = came.values().map(|times| times - 1).sum();
-    println!("{} messages, {released} of them released, {again} came again", pushed);
+    println!("{pushed} messages, {released} of them released, {again} came again");
 }

@@ -47,6 +47,9 @@ async fn a_request_cut_at_any_byte_pushes_nothing() {
     }
 }
 
+/// A path, headers, and the body that is cut.
+type Cut<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>);
+
 /// A push as gRPC frames it.
 fn message() -> Vec<u8> {
     let push = b"\x0a\x01t\x12\x05hello";
@@ -57,7 +60,7 @@ fn message() -> Vec<u8> {
 async fn a_stream_cut_at_any_byte_pushes_nothing() {
     let node = Node::start().await;
     let json = JSON.len().to_string();
-    let cases: [(&str, Vec<(&str, &str)>, Vec<u8>); 3] = [
+    let cases: [Cut<'_>; 3] = [
         (
             "/org.ppc.ptp.PrivateTransferTransport/push",
             vec![("content-type", "application/grpc"), ("te", "trailers")],

@@ -130,7 +130,7 @@ fn chunks() -> Vec<(String, Vec<u8>, Want)> {
     let (l, rest) = (JSON.len(), format!("{JSON}\r\n0\r\n\r\n"));
     let mut all = Vec::new();
     let mut add = |name: &str, body: String, want| {
-        all.push((name.to_owned(), push("transfer-encoding: chunked\r\n", &body), want))
+        all.push((name.to_owned(), push("transfer-encoding: chunked\r\n", &body), want));
     };
     add("a chunk extension", format!("{l:x};a=b\r\n{rest}"), Served);
     add("a quoted chunk extension", format!("{l:x};a=\"b c\"\r\n{rest}"), Served);
@@ -233,9 +233,7 @@ fn heads() -> Vec<(String, Vec<u8>, Want)> {
         ),
         (
             "an upgrade on a channel",
-            format!(
-                "GET /v1/interconn/chan/peek?topic=t HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            ),
+            "GET /v1/interconn/chan/peek?topic=t HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".to_owned(),
             Served,
         ),
         (

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_run_makes_the_same_inputs_within_the_bound_and_they_differ() {
-        let corpus = [b"one".to_vec(), vec![b'x'; 100], Vec::new()];
+        let corpus = [b"one".to_vec(), (0..100).collect(), Vec::new()];
         let row = || {
             let mut mutator = Mutator::new(&corpus, 50);
             (0..1000).map(|_| mutator.next()).collect::<Vec<_>>()

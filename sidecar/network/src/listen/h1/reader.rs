@@ -57,8 +57,8 @@ pub(super) struct Plain {
 pub(super) struct Reader {
     /// What has come and was not given out. Without memory of its own while it is empty.
     rest: Vec<u8>,
-    /// Whether nothing more was there when the last answer had been written.
-    has_waited: bool,
+    /// Whether the next request had begun to come before the last answer was written.
+    is_ahead: bool,
 }
 
 impl Reader {
@@ -71,7 +71,7 @@ impl Reader {
         is_over: impl Fn() -> bool,
     ) -> io::Result<Next> {
         let mut clock = None;
-        self.has_waited = false;
+        self.is_ahead = !self.rest.is_empty();
         poll_fn(|cx| {
             if let Poll::Ready(next) = self.poll_next(cx, stream, &is_plain) {
                 return Poll::Ready(next);
@@ -116,7 +116,7 @@ impl Reader {
             let mut have = self.rest.len();
             buffer[..have].copy_from_slice(&self.rest);
             loop {
-                let proof = if self.has_waited { Proof::Read } else { Proof::None };
+                let proof = if self.is_ahead { Proof::None } else { Proof::Read };
                 if let Some((next, used)) = first(&buffer[..have], buffer.len(), proof, &is_plain) {
                     self.keep(&buffer[used..have]);
                     return Poll::Ready(Ok(next));
@@ -129,7 +129,6 @@ impl Reader {
                     Poll::Ready(Ok(())) if come > 0 => {}
                     Poll::Ready(done) => return Poll::Ready(done.map(|()| Next::End)),
                     Poll::Pending => {
-                        self.has_waited |= have == 0;
                         self.keep(&buffer[..have]);
                         return Poll::Pending;
                     }

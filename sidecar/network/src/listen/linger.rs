@@ -35,6 +35,8 @@ pub(super) struct Lingering {
     ending: Option<Box<Ending>>,
     /// The other side has ended.
     has_ended: bool,
+    /// The other side has said in TLS that it ends.
+    has_said_so: bool,
     is_broken: Arc<AtomicBool>,
 }
 
@@ -72,7 +74,7 @@ impl Lingering {
     /// end like any other.
     pub(super) fn new(tcp: TcpStream, most: Duration, is_broken: Arc<AtomicBool>) -> Self {
         let most = u32::try_from(most.as_millis()).unwrap_or(u32::MAX);
-        Self { tcp, most, ending: None, has_ended: false, is_broken }
+        Self { tcp, most, ending: None, has_ended: false, has_said_so: false, is_broken }
     }
 
     fn note<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -107,9 +109,14 @@ impl Lingering {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Whether the other side has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        self.has_ended
+    /// The other side has said in TLS that it ends; its end itself may be on its way.
+    pub(super) fn end_is_said(&mut self) {
+        self.has_said_so = true;
+    }
+
+    /// Whether the other side has gone, or is about to.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.has_ended || self.has_said_so
     }
 }
 

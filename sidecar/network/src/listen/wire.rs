@@ -132,7 +132,15 @@ macro_rules! either {
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        either!(&mut *self, io => Pin::new(io).poll_read(cx, buf))
+        let before = buf.remaining();
+        let read = either!(&mut *self, io => Pin::new(io).poll_read(cx, buf));
+        if let (Self::Tls(io), Poll::Ready(Ok(()))) = (&mut *self, &read)
+            && before > 0
+            && buf.remaining() == before
+        {
+            io.get_mut().0.end_is_said();
+        }
+        read
     }
 }
 
@@ -148,7 +156,7 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             // Who has gone needs no farewell: its kernel would answer one with a reset, and that means that it had not read.
-            Self::Tls(io) if io.get_ref().0.has_ended() => Pin::new(io.get_mut().0).poll_shutdown(cx),
+            Self::Tls(io) if io.get_ref().0.is_leaving() => Pin::new(io.get_mut().0).poll_shutdown(cx),
             Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
             Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
         }

@@ -15,7 +15,7 @@ need_command() { # COMMAND WHERE-FROM
 }
 
 need_go() {
-  need_command go "install Go 1.26 or later (https://go.dev/dl), or leave out what needs a cluster: TIERS=lint,unit"
+  need_command go "install Go 1.26 or later (https://go.dev/dl), or leave out what is built with it: TIERS=lint,unit"
 }
 
 need_root() {
@@ -25,14 +25,21 @@ need_root() {
 
 need_packages() {
   local missing=() package
-  need_command dpkg "the node tier installs its container runtime with apt; elsewhere use E2E_CLUSTER=kind"
+  need_command dpkg "apt installs $* here; elsewhere install what they hold, and for the node tier use E2E_CLUSTER=kind"
   for package in "$@"; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
   done
   [ ${#missing[@]} = 0 ] && return
+  [ "$(id -u)" = 0 ] || fail "install ${missing[*]} first, or run this as root, which does it"
   step "installing ${missing[*]} (10 seconds)"
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+need_python() {
+  # Debian has the part that makes environments in a package of its own.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3 python3-venv
+  command -v curl >/dev/null || need_packages curl
 }
 
 cargo_deny() { # prints the program's path

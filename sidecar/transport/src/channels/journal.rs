@@ -15,11 +15,11 @@ use mesh_core::{NodeId, SessionId};
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Channels, Key, cell::Cell, once::REMEMBERED_FOR};
+use super::{Channels, Key, cell::Cell};
 use crate::{
     TransportError,
     log::{self, Claim, Entry, Found, Keeping, Kept, Log, LogError, PushedBefore, Record, Replayed, Stored, millis},
-    queue::{Draft, Effects, Landed, Origin, Setting, Write},
+    queue::{Draft, Effects, Landed, Origin, REMEMBERED_FOR, Setting, Write},
 };
 
 /// As many marks are set at once by whoever wants them; more are left to the writer of the log, which takes some µs each.
@@ -204,7 +204,7 @@ impl Channels {
         let spilled = |found: &Found| match &found.entry {
             Entry::Message(stored) => stored.keeping == Keeping::WithSession,
             Entry::Involved { .. } => true,
-            Entry::Tombstone { .. } => false,
+            Entry::Tombstone { .. } | Entry::Pushed { .. } => false,
         };
         if store == Store::Memory && found.iter().all(spilled) {
             // They only lived through the restart there.
@@ -231,6 +231,7 @@ impl Channels {
             let session = match &entry {
                 Entry::Message(stored) => &stored.session,
                 Entry::Involved { session, .. } | Entry::Tombstone { session, .. } => session,
+                Entry::Pushed { .. } => continue,
             };
             let cell = match self.shards.open(session, &Origin::Application, &self.guests, clocks.instant) {
                 Ok(cell) => cell,
@@ -267,7 +268,7 @@ impl Channels {
                         }
                     });
                 }
-                Entry::Tombstone { .. } => {}
+                Entry::Tombstone { .. } | Entry::Pushed { .. } => {}
             }
         }
     }

@@ -9,7 +9,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use mesh_core::Route;
@@ -21,18 +20,9 @@ use super::{
 };
 use crate::{
     Draft, TransportError,
-    queue::{MessageId, Numbered, Origin},
+    queue::{LONGEST_RETRY, MessageId, Numbered, Origin, REMEMBERED},
     sync::Mutex,
 };
-
-/// No sender repeats a push for longer than this after its first try, and no receiver remembers one for longer: it bounds
-/// memory. Design section 6: "the longest retry".
-pub(crate) const LONGEST_RETRY: Duration = Duration::from_secs(600);
-/// Ids are remembered for so long after the last moment at which they may be repeated (design section 6).
-const REMEMBERED: Duration = Duration::from_secs(60);
-
-/// For so long after its push an id may matter.
-pub(crate) const REMEMBERED_FOR: Duration = Duration::from_secs(LONGEST_RETRY.as_secs() + REMEMBERED.as_secs());
 
 /// What all senders have pushed of late.
 #[derive(Debug, Default)]

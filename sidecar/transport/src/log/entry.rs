@@ -8,7 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mesh_core::{NodeId, SessionId, Topic};
 
-use super::record::{HEAD, Kind, Record};
+use super::{
+    pushed::{self, Block, WORDS},
+    record::{HEAD, Kind, Record},
+};
 use crate::queue::{Draft, Metadata, Numbered, Origin};
 
 /// What a record says.
@@ -20,6 +23,8 @@ pub(crate) enum Entry {
     Tombstone { session: SessionId, until: u64 },
     /// A partner that may read what applications push in the session.
     Involved { session: SessionId, partner: NodeId },
+    /// Pushes of a sender whose messages are gone.
+    Pushed { sender: Origin, blocks: Vec<Block> },
 }
 
 /// A message with its queue.
@@ -53,7 +58,9 @@ impl Entry {
         match self {
             Self::Message(stored) => {
                 stored.encode(&mut front);
-                Record::new(Kind::Message, front, stored.draft.payload.clone(), time)
+                let mut record = Record::new(Kind::Message, front, stored.draft.payload.clone(), time);
+                record.numbered = stored.draft.id.as_ref().map(|numbered| (stored.draft.origin.clone(), numbered.id));
+                record
             }
             Self::Tombstone { session, until } => {
                 front.extend_from_slice(&until.to_le_bytes());
@@ -66,6 +73,19 @@ impl Entry {
                 put(&mut front, session.as_str());
                 put(&mut front, partner.as_str());
                 Record::new(Kind::Involved, front, Bytes::new(), time)
+            }
+            Self::Pushed { sender, blocks } => {
+                front.push(u8::from(*sender != Origin::Application) * PARTNER);
+                if let Origin::Partner(partner) = sender {
+                    put(&mut front, partner.as_str());
+                }
+                for Block { instance, epoch, number, bits } in blocks {
+                    let words = [instance, epoch, number].into_iter().chain(bits);
+                    words.for_each(|word| front.extend_from_slice(&word.to_le_bytes()));
+                }
+                let mut record = Record::new(Kind::Pushed, front, Bytes::new(), time);
+                record.lapses = Some(pushed::lapses(time));
+                record
             }
         }
     }
@@ -81,6 +101,11 @@ impl Entry {
             }
             Kind::Involved => {
                 Self::Involved { session: SessionId::new(&rest.text()?), partner: NodeId::new(&rest.text()?) }
+            }
+            Kind::Pushed => {
+                let is_partner = *rest.take(1)?.first()? == PARTNER;
+                let sender = if is_partner { Origin::Partner(NodeId::new(&rest.text()?)) } else { Origin::Application };
+                Self::Pushed { sender, blocks: rest.blocks()? }
             }
         })
     }
@@ -149,6 +174,23 @@ impl Rest {
         usize::try_from(u32::from_le_bytes(*self.take(4)?.first_chunk()?)).ok()
     }
 
+    fn blocks(&mut self) -> Option<Vec<Block>> {
+        let mut blocks = Vec::new();
+        while !self.0.is_empty() {
+            let [instance, epoch, number] = [self.word()?, self.word()?, self.word()?];
+            let mut bits = [0; WORDS];
+            for word in &mut bits {
+                *word = self.word()?;
+            }
+            blocks.push(Block { instance, epoch, number, bits });
+        }
+        Some(blocks)
+    }
+
+    fn word(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(*self.take(8)?.first_chunk()?))
+    }
+
     fn text(&mut self) -> Option<String> {
         let length = self.number()?;
         String::from_utf8(self.take(length)?.into()).ok()
@@ -211,6 +253,10 @@ mod tests {
             }
             Entry::Tombstone { session, .. } => 12 + session.as_str().len(),
             Entry::Involved { session, partner } => 8 + session.as_str().len() + partner.as_str().len(),
+            Entry::Pushed { sender: Origin::Application, blocks } => 1 + 88 * blocks.len(),
+            Entry::Pushed { sender: Origin::Partner(partner), blocks } => {
+                5 + partner.as_str().len() + 88 * blocks.len()
+            }
         };
         bytes[HEAD..HEAD + length].to_vec()
     }
@@ -224,18 +270,28 @@ mod tests {
 
         #[test]
         fn a_body_of_any_bytes_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            for kind in [Kind::Message, Kind::Tombstone, Kind::Involved] {
+            for kind in [Kind::Message, Kind::Tombstone, Kind::Involved, Kind::Pushed] {
                 let _ = Entry::decode(kind, bytes.clone().into());
             }
         }
     }
 
     #[test]
-    fn tombstones_and_involved_partners_are_read_as_they_were_written() {
+    fn all_that_is_no_message_is_read_as_it_was_written() {
         let session = SessionId::new("s1");
         let tombstone = Entry::Tombstone { session: session.clone(), until: 1_700_000_000_000 };
         let involved = Entry::Involved { session, partner: NodeId::new("LX-B") };
-        for (kind, entry) in [(Kind::Tombstone, tombstone), (Kind::Involved, involved)] {
+        let blocks: Vec<_> =
+            (0..3).map(|n| Block { instance: n, epoch: 7, number: n << 40, bits: [n + 1; WORDS] }).collect();
+        let partners = Entry::Pushed { sender: Origin::Partner(NodeId::new("LX-B")), blocks: blocks.clone() };
+        let members = Entry::Pushed { sender: Origin::Application, blocks };
+        let all = [
+            (Kind::Tombstone, tombstone),
+            (Kind::Involved, involved),
+            (Kind::Pushed, partners),
+            (Kind::Pushed, members),
+        ];
+        for (kind, entry) in all {
             assert_eq!(Entry::decode(kind, body(&entry).into()), Some(entry));
         }
     }

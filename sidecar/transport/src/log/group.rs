@@ -22,6 +22,8 @@ pub(super) struct Group {
     pub(super) at: u64,
     pub(super) bytes: u64,
     pub(super) members: Vec<Member>,
+    /// The segments whose ids of pushes are in it.
+    pub(super) handed_on: Vec<u64>,
 }
 
 /// A record of a group.
@@ -36,6 +38,8 @@ pub(super) struct Member {
 pub(super) enum What {
     /// It is new, and somebody waits to hear that it is on disk.
     New(Landed),
+    /// It says what other segments knew of pushes whose messages are gone.
+    Known,
     /// It is moved here, and had that mark when it was read.
     Moved { kept: Kept, mark: Mark },
 }

@@ -59,9 +59,27 @@ impl Writer {
         }
     }
 
+    /// Writes down what the segments that are to be used again know of pushes that may be repeated.
+    pub(super) fn hand_on(&mut self, group: &mut Group) {
+        let now = millis(SystemTime::now());
+        for held in self.full.iter_mut().filter(|held| held.is_dead()) {
+            held.pushed.lapse(now);
+        }
+        let Some(held) = self.full.iter().find(|held| held.is_dead() && !held.pushed.is_empty()) else { return };
+        let (number, records) = (held.segment.number, held.pushed.records());
+        for record in records {
+            // Asked again with the next group; until then the segment stays.
+            let Ok(true) = self.make_room(record.size(), group, Purpose::Room) else { return };
+            let Some(tail) = &mut self.tail else { return };
+            tail.place(record, self.next.0, What::Known, group);
+            self.next.0 += 1;
+        }
+        group.handed_on.push(number);
+    }
+
     /// Uses those segments again in which nothing is left.
     pub(super) fn free_dead(&mut self) {
-        let (dead, full) = std::mem::take(&mut self.full).into_iter().partition::<Vec<_>, _>(Held::is_dead);
+        let (dead, full) = std::mem::take(&mut self.full).into_iter().partition::<Vec<_>, _>(Held::is_free);
         self.full = full;
         for held in dead {
             let file = held.segment.path();

@@ -7,11 +7,12 @@
 //! | file | idea |
 //! |---|---|
 //! | `record.rs`, `entry.rs`, `title.rs`, `scan.rs` | bytes, pure: a record, what it says, a file's first page, a segment's records |
-//! | `folder.rs`, `segment.rs`, `pool.rs` | files: made, written, marked, synced, used again |
+//! | `folder.rs`, `segment.rs`, `pool.rs`, `ahead.rs` | files: made, written, marked, synced, used again |
 //! | `inbox.rs`, `writer.rs`, `group.rs`, `tail.rs` | the thread that writes, and how it is asked |
-//! | `housekeeping.rs`, `reclaim.rs` | what it does in between; which segment is emptied |
+//! | `housekeeping.rs`, `reclaim.rs`, `pushed.rs` | what it does in between; which segment is emptied; ids of pushes that outlive one |
 //! | `replay.rs`, `kept.rs` | what is found at start; a record in the hands of its user |
 
+mod ahead;
 mod entry;
 #[cfg(test)]
 mod faults;
@@ -23,6 +24,7 @@ mod kept;
 mod metrics;
 mod pace;
 mod pool;
+mod pushed;
 mod reclaim;
 mod record;
 mod replay;

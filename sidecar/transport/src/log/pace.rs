@@ -15,6 +15,10 @@ const SHORTEST: Duration = Duration::from_micros(50);
 /// A disk that takes longer is under way for others too; waiting longer would only add to that.
 const LONGEST: Duration = Duration::from_millis(2);
 
+/// One fsync counts as so many times the average at most: one of many that meets others on the disk takes a hundred times as long,
+/// and says nothing of the next.
+const LEAP: u32 = 2;
+
 /// How long the writer waits for company.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
@@ -29,7 +33,7 @@ pub(super) struct Pace {
 impl Pace {
     /// A group was written that took `took` and is answered `now`; `there`: its records, and those that wait by now.
     pub(super) fn wrote(&mut self, took: Duration, there: usize, now: Instant) {
-        self.takes = if self.takes.is_zero() { took } else { (self.takes * 7 + took) / 8 };
+        self.takes = if self.takes.is_zero() { took } else { (self.takes * 7 + took.min(self.takes * LEAP)) / 8 };
         self.there = there;
         let wait = (self.takes / SHARE).min(LONGEST);
         self.until = (wait >= SHORTEST).then(|| now + wait);
@@ -56,6 +60,16 @@ mod tests {
         assert_eq!(pace.company(3, now + Duration::from_millis(1)), None, "the time is up");
         pace.wrote(Duration::from_millis(4), 1, now);
         assert_eq!(pace.company(1, now), None, "one alone waits for nobody");
+    }
+
+    #[test]
+    fn one_that_was_held_up_does_not_make_all_others_wait() {
+        let (mut pace, now, usual) = (Pace::default(), Instant::now(), Duration::from_micros(400));
+        pace.wrote(usual, 16, now);
+        pace.wrote(Duration::from_millis(40), 16, now);
+        assert_eq!(pace.company(3, now), Some((16, now + usual * 9 / 8 / SHARE)));
+        (0..40).for_each(|_| pace.wrote(usual * 10, 16, now));
+        assert!(pace.company(3, now).unwrap().1 > now + usual * 9 / SHARE, "but a slower disk is believed");
     }
 
     #[test]

@@ -1,20 +1,25 @@
-//! Files that hold nothing yet, made or used again. One is always kept back for the moment when the disk is full.
+//! Files that hold nothing yet, made or used again. One is always kept back for the moment when the disk is full, and one more
+//! is made ahead, so that a new segment is begun at once.
 
 use std::{io, sync::Arc};
 
 use rustix::io::Errno;
 
 use super::{
+    ahead::{Ahead, Haste},
     folder::Folder,
     segment::{Blank, Segment},
 };
 
-/// The bytes of records in a segment. Large enough that a change of segment is rare, small enough that the file is made in
-/// some 50 ms and that space comes back in small pieces.
+/// The bytes of records in a segment. Large enough that a change of segment is rare, small enough that space comes back in small
+/// pieces.
 pub(crate) const CAPACITY: u64 = 32 << 20;
 
 /// Files that are kept for later; more than these are removed.
 const SPARE: usize = 3;
+
+/// Files that are there when all is well: the one that is kept back, and the next segment.
+const READY: usize = 2;
 
 /// What a file is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +46,15 @@ pub(crate) struct Pool {
     /// The bytes of records in a segment.
     capacity: u64,
     blanks: Vec<Blank>,
+    /// The one that is being made.
+    ahead: Option<Ahead>,
     next: u64,
 }
 
 impl Pool {
     /// The pool of a folder in which `next` is the first number that no file has.
     pub(crate) fn new(folder: Arc<Folder>, capacity: u64, next: u64) -> Self {
-        Self { folder, capacity, blanks: Vec::new(), next }
+        Self { folder, capacity, blanks: Vec::new(), ahead: None, next }
     }
 
     /// The bytes of records in a segment.
@@ -73,11 +80,35 @@ impl Pool {
             };
         }
         let left = if purpose == Purpose::New { 1 } else { 0 };
+        self.collect();
         while self.blanks.len() <= left {
-            let blank = self.make(self.capacity)?;
+            let blank = match self.ahead.take() {
+                Some(ahead) => ahead.get().map_err(NoFile::of)?,
+                None => self.make(self.capacity)?,
+            };
             self.blanks.push(blank);
         }
-        self.blanks.pop().ok_or(NoFile::Full)
+        let blank = self.blanks.pop().ok_or(NoFile::Full)?;
+        self.make_ahead();
+        Ok(blank)
+    }
+
+    /// Has a file made, if there are too few. Whether there is room for it shows when it is needed.
+    pub(crate) fn make_ahead(&mut self) {
+        self.collect();
+        if self.ahead.is_none() && self.blanks.len() < READY {
+            let number = self.number();
+            self.ahead = Ahead::begin(&self.folder, number, self.capacity);
+        }
+    }
+
+    fn collect(&mut self) {
+        if let Some(made) = self.ahead.take_if(|ahead| ahead.is_over()) {
+            match made.get() {
+                Ok(blank) => self.give_back(blank),
+                Err(error) => tracing::debug!("no file could be made ahead: {error}"),
+            }
+        }
     }
 
     /// Takes a file that was found at start.
@@ -110,10 +141,19 @@ impl Pool {
     }
 
     fn make(&mut self, capacity: u64) -> Result<Blank, NoFile> {
-        let number = self.next;
+        let number = self.number();
+        Blank::create(&self.folder, number, capacity, &Haste::hurry()).map_err(NoFile::of)
+    }
+
+    fn number(&mut self) -> u64 {
         self.next += 1;
-        Blank::create(&self.folder, number, capacity)
-            .map_err(|error| if is_full(&error) { NoFile::Full } else { NoFile::Failed(error) })
+        self.next - 1
+    }
+}
+
+impl NoFile {
+    fn of(error: io::Error) -> Self {
+        if is_full(&error) { Self::Full } else { Self::Failed(error) }
     }
 }
 

@@ -8,6 +8,8 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use crate::queue::{MessageId, Origin};
+
 /// The size of a head.
 pub(crate) const HEAD: usize = 48;
 
@@ -26,6 +28,8 @@ pub(crate) enum Kind {
     Tombstone = 2,
     /// A partner that a session involves.
     Involved = 3,
+    /// Ids of pushes whose messages are gone.
+    Pushed = 4,
 }
 
 /// The head of a record.
@@ -55,6 +59,8 @@ pub(crate) struct Record {
     head: Head,
     /// When it loses its meaning by itself, in milliseconds since 1970.
     pub(crate) lapses: Option<u64>,
+    /// The id of the push, and who pushed.
+    pub(crate) numbered: Option<(Origin, MessageId)>,
 }
 
 impl Record {
@@ -66,12 +72,12 @@ impl Record {
         check.update(&payload);
         let length = (own.len() + payload.len()) as u64;
         let head = Head { kind, length, body: check.finalize(), time, id: 0, slot: 0, synced: 0 };
-        Self { front, payload, head, lapses: None }
+        Self { front, payload, head, lapses: None, numbered: None }
     }
 
     /// A record as it stands on disk, to be written once more elsewhere.
     pub(crate) fn again(head: Head, bytes: Vec<u8>) -> Self {
-        Self { front: bytes, payload: Bytes::new(), head, lapses: None }
+        Self { front: bytes, payload: Bytes::new(), head, lapses: None, numbered: None }
     }
 
     /// The bytes that it takes on disk.
@@ -82,6 +88,11 @@ impl Record {
     /// Its number in the whole log.
     pub(crate) fn id(&self) -> u64 {
         self.head.id
+    }
+
+    /// When it was first written, in milliseconds since 1970.
+    pub(crate) fn time(&self) -> u64 {
+        self.head.time
     }
 
     /// Fills in its place.
@@ -147,6 +158,7 @@ impl Head {
             1 => Kind::Message,
             2 => Kind::Tombstone,
             3 => Kind::Involved,
+            4 => Kind::Pushed,
             _ => return None,
         };
         let number = |at: usize| bytes.get(at..at + 8)?.first_chunk().map(|b| u64::from_le_bytes(*b));

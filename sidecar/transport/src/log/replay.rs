@@ -21,6 +21,7 @@ use super::{
     millis,
     pace::Pace,
     pool::Pool,
+    pushed::{self, Block},
     record::{self, Head, Kind},
     scan::{self, Known},
     segment::{self, Mark, Opened, Segment},
@@ -75,18 +76,22 @@ pub(super) fn open(
     let folder = Arc::new(Folder::open(path)?);
     let (mut pool, segments) = files(&folder, capacity)?;
     let ends: HashMap<u64, u64> = segments.iter().filter_map(|(_, before)| *before).collect();
-    let mut reading = Reading::default();
+    let mut reading = Reading { now: millis(SystemTime::now()), ..Reading::default() };
     let (mut full, mut before) = (Vec::new(), None);
     for (segment, _) in segments {
-        let segment = Arc::new(segment);
+        let (segment, seen) = (Arc::new(segment), reading.pushed.len());
         let end = reading.segment(&segment, ends.get(&segment.number).copied())?;
         // A record that was written and not synced when the process was killed counts from now on.
         segment.sync().map_err(|error| LogError::disk(segment.path(), &error))?;
         before = Some((segment.number, end));
-        full.push(Held::new(segment));
+        let mut held = Held::new(segment);
+        let seen = reading.pushed.get(seen..).unwrap_or_default();
+        seen.iter().for_each(|push| held.pushed.add(&push.sender, push.id, push.time));
+        full.push(held);
     }
     let next = (reading.next, before.map_or(1, |(number, _)| number + 1));
-    let pushed = std::mem::take(&mut reading.pushed);
+    let mut pushed = std::mem::take(&mut reading.pushed);
+    pushed.append(&mut reading.handed_on);
     let (found, lapsing) = reading.found(&mut full)?;
     pool.trim();
     let writer = Writer {
@@ -140,7 +145,12 @@ struct Reading {
     records: BTreeMap<u64, Read>,
     /// The number after the greatest.
     next: u64,
+    /// Of the messages that were read, in their order.
     pushed: Vec<PushedBefore>,
+    /// Of the records that say what earlier segments knew.
+    handed_on: Vec<PushedBefore>,
+    /// Milliseconds since 1970.
+    now: u64,
 }
 
 impl Reading {
@@ -179,11 +189,18 @@ impl Reading {
 
     /// Keeps the id of a push: it may be repeated, also when its message is gone.
     fn note(&mut self, kind: Kind, time: u64, body: &Bytes) {
-        if kind == Kind::Message
-            && let Some(Entry::Message(stored)) = Entry::decode(kind, body.clone())
-            && let Some(numbered) = &stored.draft.id
-        {
-            self.pushed.push(PushedBefore { sender: stored.draft.origin, id: numbered.id, time });
+        let matters = matches!(kind, Kind::Message | Kind::Pushed) && pushed::lapses(time) > self.now;
+        match if matters { Entry::decode(kind, body.clone()) } else { None } {
+            Some(Entry::Message(stored)) => {
+                let sender = stored.draft.origin;
+                let id = stored.draft.id.map(|numbered| numbered.id);
+                self.pushed.extend(id.map(|id| PushedBefore { sender, id, time }));
+            }
+            Some(Entry::Pushed { sender, blocks }) => {
+                let ids = blocks.into_iter().flat_map(Block::ids);
+                self.handed_on.extend(ids.map(|id| PushedBefore { sender: sender.clone(), id, time }));
+            }
+            _ => {}
         }
     }
 
@@ -205,7 +222,7 @@ impl Reading {
     fn found(self, full: &mut [Held]) -> Result<(Vec<Found>, BTreeMap<(u64, u64), Kept>), LogError> {
         let (mut found, mut lapsing) = (Vec::new(), BTreeMap::new());
         let mut held: HashMap<u64, &mut Held> = full.iter_mut().map(|held| (held.segment.number, held)).collect();
-        let now = millis(SystemTime::now());
+        let now = self.now;
         for Read { head, place, body } in self.records.into_values() {
             if place.mark >= Mark::Gone {
                 continue;
@@ -221,11 +238,14 @@ impl Reading {
             if let hash_map::Entry::Occupied(mut held) = held.entry(number) {
                 held.get_mut().kept.push(kept.clone());
             }
-            if let Entry::Tombstone { until, .. } = entry {
-                lapsing.insert((until, head.id), kept.clone());
-                if until <= now {
-                    continue;
-                }
+            let lapses = match entry {
+                Entry::Tombstone { until, .. } => Some(until),
+                Entry::Pushed { .. } => Some(pushed::lapses(head.time)),
+                Entry::Message(_) | Entry::Involved { .. } => None,
+            };
+            lapsing.extend(lapses.map(|lapses| ((lapses, head.id), kept.clone())));
+            if lapses.is_some_and(|lapses| lapses <= now) || matches!(entry, Entry::Pushed { .. }) {
+                continue;
             }
             found.push(Found { entry, kept, time: head.time, given });
         }

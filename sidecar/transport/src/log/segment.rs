@@ -12,6 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use rustix::{
@@ -20,11 +21,12 @@ use rustix::{
 };
 
 use super::{
+    ahead::Haste,
     folder::Folder,
     title::{Layout, TITLE, Title},
 };
 
-/// Zeros are written in pieces of this size.
+/// Zeros are written in pieces of this size. Each is synced where others use the disk: their syncs wait for no more than one.
 const PIECE: usize = 1 << 20;
 
 /// What became of a record; the byte on disk. A mark only ever grows.
@@ -78,10 +80,10 @@ impl Mark {
 
 impl Blank {
     /// Makes a file with room for `capacity` bytes of records. Needs that room on disk, or makes nothing.
-    pub(crate) fn create(folder: &Folder, number: u64, capacity: u64) -> io::Result<Self> {
+    pub(super) fn create(folder: &Folder, number: u64, capacity: u64, haste: &Haste) -> io::Result<Self> {
         let (path, file) = folder.create(number)?;
         let blank = Self { file: Arc::new(file), path, layout: Layout::of(capacity) };
-        match blank.fill().and_then(|()| folder.sync()) {
+        match blank.fill(haste).and_then(|()| folder.sync()) {
             Ok(()) => Ok(blank),
             Err(error) => {
                 // What is left of it has no title, so it counts as nothing if even this fails.
@@ -105,7 +107,7 @@ impl Blank {
     }
 
     /// Writes zeros over the whole length, and the title last.
-    fn fill(&self) -> io::Result<()> {
+    fn fill(&self, haste: &Haste) -> io::Result<()> {
         let length = self.layout.length();
         match fallocate(&*self.file, FallocateFlags::empty(), 0, length) {
             // Not every file system can; writing the zeros then says whether there is room.
@@ -115,9 +117,10 @@ impl Blank {
         let zeros = vec![0; PIECE];
         let mut at = 0;
         while at < length {
-            let piece = usize::try_from(length - at).unwrap_or(PIECE).min(PIECE);
+            let (piece, since) = (usize::try_from(length - at).unwrap_or(PIECE).min(PIECE), Instant::now());
             self.file.write_all_at(zeros.get(..piece).unwrap_or_default(), at)?;
             at += piece as u64;
+            haste.piece_written(since, || self.file.sync_data())?;
         }
         self.file.sync_data()?;
         self.file.write_all_at(&Title::Blank(self.layout).encode(), 0)?;

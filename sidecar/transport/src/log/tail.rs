@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     group::{Group, Member, What},
     kept::Kept,
+    pushed::Pushed,
     reclaim::Usage,
     record::Record,
     segment::{Mark, Segment},
@@ -15,6 +16,8 @@ pub(super) struct Held {
     pub(super) segment: Arc<Segment>,
     /// Those that are not gone, and some that are.
     pub(super) kept: Vec<Kept>,
+    /// Pushes with an id that stand in it, and in no later record.
+    pub(super) pushed: Pushed,
     /// How many bytes were not gone when `kept` was last looked through.
     looked: u64,
     /// Whether something in it cannot be read, so that it can not be emptied.
@@ -33,7 +36,7 @@ pub(super) struct Tail {
 
 impl Held {
     pub(super) fn new(segment: Arc<Segment>) -> Self {
-        Self { segment, kept: Vec::new(), looked: u64::MAX, stuck: false }
+        Self { segment, kept: Vec::new(), pushed: Pushed::default(), looked: u64::MAX, stuck: false }
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -45,9 +48,14 @@ impl Held {
         }
     }
 
-    /// Whether nothing in it counts any more.
+    /// Whether no record in it counts any more.
     pub(super) fn is_dead(&self) -> bool {
         self.segment.live() == 0
+    }
+
+    /// Whether its file may be used for something else.
+    pub(super) fn is_free(&self) -> bool {
+        self.is_dead() && self.pushed.is_empty()
     }
 
     /// The records that are still here.

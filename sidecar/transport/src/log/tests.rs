@@ -1,7 +1,7 @@
 //! The log on a real file system, with small segments.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -9,11 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use mesh_core::{SessionId, Topic};
+use mesh_core::{NodeId, SessionId, Topic};
 use proptest::prelude::*;
 
 use super::*;
-use crate::queue::{Draft, Origin};
+use crate::queue::{Draft, MessageId, Numbered, Origin};
 
 /// Small segments, so that a test fills many.
 const CAPACITY: u64 = 16 << 10;
@@ -214,6 +214,31 @@ fn a_withdrawn_append_is_never_written() {
         let withdrawn = claim.withdraw();
         assert_eq!(told.recv().unwrap(), !withdrawn, "either it is withdrawn, or it lands");
         assert!(!claim.withdraw());
+    }
+}
+
+#[test]
+fn the_ids_of_pushes_outlive_their_messages_and_the_segments_of_these() {
+    let home = tempfile::tempdir().unwrap();
+    let sender = Origin::Partner(NodeId::new("LX-B"));
+    let id = |sequence| MessageId { instance: 1, epoch: 2, sequence };
+    let numbered = |sequence| {
+        let Entry::Message(mut stored) = message(vec![7; 1000]) else { unreachable!() };
+        (stored.draft.id, stored.draft.origin) = (Some(Numbered::new(id(sequence))), sender.clone());
+        Entry::Message(stored)
+    };
+    for _ in 0..2 {
+        let (log, _) = open(home.path());
+        // Far more than all files hold: each is used again several times.
+        for sequence in 0..400 {
+            append(&log, &numbered(sequence)).unwrap().gone();
+        }
+        drop(log);
+        assert!(files(home.path()).len() <= 12, "{:?}", files(home.path()));
+        let (_log, replayed) = Log::with(home.path(), CAPACITY, Metrics::default()).unwrap();
+        assert!(replayed.found.is_empty());
+        let known: BTreeSet<_> = replayed.pushed.iter().map(|push| (push.sender == sender, push.id.sequence)).collect();
+        assert_eq!(known, (0..400).map(|sequence| (true, sequence)).collect());
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
     kept::{Kept, Place},
     pace::Pace,
     pool::{NoFile, Pool, Purpose},
+    pushed::Pushed,
     segment::Mark,
     tail::{Held, Tail},
 };
@@ -60,6 +61,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Writes until it is asked to end.
     pub(super) fn run(mut self) {
+        self.pool.make_ahead();
         loop {
             let work = self.inbox.wait(self.patience());
             let mut ending = self.take(work);
@@ -99,6 +101,7 @@ impl Writer {
 
     fn write_group(&mut self) {
         let mut group = Group::default();
+        self.hand_on(&mut group);
         self.move_some(&mut group);
         self.fill(&mut group);
         if !group.is_empty() {
@@ -204,23 +207,27 @@ impl Writer {
         self.pace.wrote(now - start, there, now);
         for member in group.members {
             let place = Place { segment: Arc::clone(&segment), slot: member.slot, at: member.at, mark: Mark::Fresh };
-            match member.what {
-                What::New(landed) => {
-                    let kept = Kept::new(place, member.record.size());
-                    tail.held.kept.push(kept.clone());
-                    if let Some(lapses) = member.record.lapses {
-                        self.lapsing.insert((lapses, member.record.id()), kept.clone());
-                    }
-                    self.metrics.records.inc();
-                    landed(Ok(kept));
-                }
-                What::Moved { kept, mark } => {
-                    kept.moved(Place { mark, ..place });
-                    tail.held.kept.push(kept);
-                    self.metrics.moved.inc();
-                }
+            if let What::Moved { kept, mark } = member.what {
+                kept.moved(Place { mark, ..place });
+                tail.held.kept.push(kept);
+                self.metrics.moved.inc();
+                continue;
+            }
+            let (kept, record) = (Kept::new(place, member.record.size()), member.record);
+            tail.held.kept.push(kept.clone());
+            if let Some(lapses) = record.lapses {
+                self.lapsing.insert((lapses, record.id()), kept.clone());
+            }
+            if let Some((sender, id)) = &record.numbered {
+                tail.held.pushed.add(sender, *id, record.time());
+            }
+            if let What::New(landed) = member.what {
+                self.metrics.records.inc();
+                landed(Ok(kept));
             }
         }
+        let handed_on = |held: &&mut Held| group.handed_on.contains(&held.segment.number);
+        self.full.iter_mut().filter(handed_on).for_each(|held| held.pushed = Pushed::default());
     }
 
     /// All segments.

@@ -7,7 +7,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
+
+/// No sender repeats a push for longer than this after its first try, and no receiver remembers one for longer: it bounds
+/// memory. Design section 6: "the longest retry".
+pub(crate) const LONGEST_RETRY: Duration = Duration::from_secs(600);
+/// Ids are remembered for so long after the last moment at which they may be repeated (design section 6).
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// For so long after its push an id may matter.
+pub(crate) const REMEMBERED_FOR: Duration = Duration::from_secs(LONGEST_RETRY.as_secs() + REMEMBERED.as_secs());
 
 /// The id of a push. The same push sent again has the same one, and no other push ever has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

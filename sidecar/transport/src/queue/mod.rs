@@ -31,6 +31,7 @@ pub(crate) use budget::{Budget, Charge, Permit, Turn};
 pub(crate) use loan::{Lacking, Loan, take_both};
 pub use message::{Draft, Metadata, Origin, Reader};
 pub(crate) use message::{Landed, Message, Served};
+pub(crate) use message_id::{LONGEST_RETRY, REMEMBERED, REMEMBERED_FOR};
 pub use message_id::{MessageId, NoMessageId, Numbered};
 pub(crate) use release::Releasing;
 pub(crate) use remains::Remains;

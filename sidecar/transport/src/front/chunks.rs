@@ -1,5 +1,7 @@
-//! An encoded body as a few pieces, so that a large payload is written from where it lies.
+//! An encoded body as a few pieces, so that a large payload is written from where it lies. Where it goes out as base64, its
+//! text is made as the connection takes it: it is never there as a whole, so nobody need pay for it.
 
+use base64::{Engine, encoded_len, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
 /// A payload up to this size is copied beside its frame: one small write is cheaper than three. Above it the copy costs
@@ -9,46 +11,101 @@ pub(crate) const SMALL: usize = 8 * 1024;
 /// At most five pieces: JSON with the payload twice and text before, between and behind.
 const PIECES: usize = 5;
 
+/// Bytes that are encoded at a time: three make four, without a rest, and their text is one write.
+const AT_A_TIME: usize = 48 * 1024;
+
 /// The pieces of a body, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chunks {
-    pieces: [Bytes; PIECES],
+    pieces: [Piece; PIECES],
     next: usize,
+}
+
+/// A piece of a body.
+#[derive(Clone, Debug)]
+pub(crate) enum Piece {
+    /// As it is.
+    Plain(Bytes),
+    /// To be written as base64.
+    Base64(Bytes),
 }
 
 impl Chunks {
     /// The bytes that are left.
     pub(crate) fn len(&self) -> usize {
-        self.pieces.iter().map(Bytes::len).sum()
+        self.pieces.iter().map(Piece::len).sum()
     }
 
-    /// The next piece that is not empty.
+    /// The next bytes, unless none are left.
     pub(crate) fn take(&mut self) -> Option<Bytes> {
         while let Some(piece) = self.pieces.get_mut(self.next) {
-            self.next += 1;
-            if !piece.is_empty() {
-                return Some(std::mem::take(piece));
+            let taken = piece.take();
+            if piece.len() == 0 {
+                self.next += 1;
+            }
+            if !taken.is_empty() {
+                return Some(taken);
             }
         }
         None
     }
 
-    /// The only piece, where there is one.
+    /// The only piece, where there is one and it is there as a whole.
     pub(crate) fn single(&self) -> Option<&Bytes> {
-        let mut pieces = self.pieces.iter().filter(|piece| !piece.is_empty());
-        pieces.next().filter(|_| pieces.next().is_none())
+        let mut pieces = self.pieces.iter().filter(|piece| piece.len() > 0);
+        match (pieces.next(), pieces.next()) {
+            (Some(Piece::Plain(whole)), None) => Some(whole),
+            _ => None,
+        }
     }
 }
 
-impl<const N: usize> From<[Bytes; N]> for Chunks {
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(bytes) => bytes.len(),
+            Self::Base64(bytes) => encoded_len(bytes.len(), true).unwrap_or(usize::MAX),
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        match self {
+            Self::Plain(bytes) => std::mem::take(bytes),
+            Self::Base64(bytes) => {
+                let part = bytes.split_to(bytes.len().min(AT_A_TIME));
+                STANDARD.encode(part).into()
+            }
+        }
+    }
+}
+
+impl Default for Piece {
+    fn default() -> Self {
+        Self::Plain(Bytes::new())
+    }
+}
+
+impl From<Bytes> for Piece {
+    fn from(bytes: Bytes) -> Self {
+        Self::Plain(bytes)
+    }
+}
+
+impl<const N: usize> From<[Piece; N]> for Chunks {
     /// `N` is at most [`PIECES`]; more do not compile.
-    fn from(pieces: [Bytes; N]) -> Self {
+    fn from(pieces: [Piece; N]) -> Self {
         const { assert!(N <= PIECES) };
         let mut chunks = Self::default();
         for (place, piece) in chunks.pieces.iter_mut().zip(pieces) {
             *place = piece;
         }
         chunks
+    }
+}
+
+impl<const N: usize> From<[Bytes; N]> for Chunks {
+    fn from(pieces: [Bytes; N]) -> Self {
+        pieces.map(Piece::from).into()
     }
 }
 

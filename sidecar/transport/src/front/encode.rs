@@ -3,14 +3,14 @@
 
 use std::sync::LazyLock;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{Engine, encoded_len, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::HeaderValue;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use super::{
     call::Answer,
-    chunks::{Chunks, SMALL},
+    chunks::{Chunks, Piece, SMALL},
 };
 use crate::Metadata;
 
@@ -98,10 +98,10 @@ fn json(answer: &Answer, extra: &str) -> Chunks {
     }
     text.push_str("\"payload\":\"");
     if delivery.payload.len() > SMALL {
-        // Encoded once, written twice.
-        let payload = Bytes::from(STANDARD.encode(&delivery.payload));
+        let payload = || Piece::Base64(delivery.payload.clone());
         let between = Bytes::from_static(b"\",\"content\":\"");
-        return [text.into(), payload.clone(), between, payload, format!("\",{tail}").into()].into();
+        let (head, tail) = (Bytes::from(text), Bytes::from(format!("\",{tail}")));
+        return [head.into(), payload(), between.into(), payload(), tail.into()].into();
     }
     let start = text.len();
     STANDARD.encode_string(&delivery.payload, &mut text);
@@ -116,21 +116,23 @@ fn json(answer: &Answer, extra: &str) -> Chunks {
 fn generic(answer: &Answer, prefix: usize) -> Chunks {
     let mut head = vec![0; prefix];
     head.extend_from_slice(format!("{{\"code\":\"{}\",\"message\":\"{}\"", answer.code, answer.message).as_bytes());
-    let (content, tail) = match &answer.delivery {
+    let (payload, tail) = match &answer.delivery {
         Some(delivery) => {
             head.extend_from_slice(b",\"content\":\"");
-            (STANDARD.encode(&delivery.payload), &b"\"}"[..])
+            (delivery.payload.clone(), &b"\"}"[..])
         }
-        None => (String::new(), &b"}"[..]),
+        None => (Bytes::new(), &b"}"[..]),
     };
-    let length = head.len() + content.len() + tail.len();
-    write_prefix(&mut head, prefix, length);
-    if content.len() <= SMALL {
-        head.extend_from_slice(content.as_bytes());
+    if payload.len() <= SMALL {
+        head.extend_from_slice(STANDARD.encode(&payload).as_bytes());
         head.extend_from_slice(tail);
+        let length = head.len();
+        write_prefix(&mut head, prefix, length);
         return head.into();
     }
-    [head.into(), content.into(), Bytes::from_static(tail)].into()
+    let length = head.len() + encoded_len(payload.len(), true).unwrap_or(usize::MAX) + tail.len();
+    write_prefix(&mut head, prefix, length);
+    [Bytes::from(head).into(), Piece::Base64(payload), Bytes::from_static(tail).into()].into()
 }
 
 fn protobuf(answer: &Answer, layout: Layout, prefix: usize) -> Chunks {

@@ -83,6 +83,23 @@ fn the_samples_of_both_layouts_are_written_exactly() {
 }
 
 #[test]
+fn the_text_of_a_large_payload_is_never_there_as_a_whole() {
+    let payload: Vec<u8> = (0..1_000_001_u32).map(|n| n as u8).collect();
+    for (encoding, skipped) in [(Encoding::Json, 0), (Encoding::Generic, 0), (Encoding::GenericGrpc, GRPC_PREFIX)] {
+        let mut chunks = encoding.write(&answer(Some(payload.clone()), &[]));
+        let announced = chunks.len();
+        let mut whole = Vec::new();
+        while let Some(chunk) = chunks.take() {
+            assert!(chunk.len() <= 64 * 1024, "{}", chunk.len());
+            whole.extend_from_slice(&chunk);
+        }
+        assert_eq!(announced, whole.len());
+        let value: Value = serde_json::from_slice(&whole[skipped..]).unwrap();
+        assert_eq!(value["content"], STANDARD.encode(&payload), "{encoding:?}");
+    }
+}
+
+#[test]
 fn a_large_payload_is_not_copied() {
     let answer = answer(Some(vec![0; SMALL + 1]), &[]);
     let mut chunks = Encoding::Protobuf.write(&answer);

@@ -8,6 +8,7 @@ mod contract;
 mod disk;
 mod fair;
 mod flight;
+mod generic;
 mod grpc;
 mod hop;
 mod http1;

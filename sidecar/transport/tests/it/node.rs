@@ -175,6 +175,9 @@ async fn serve(front: &Arc<Front<Wire>>, request: Request<Body>, caller: Caller)
         return front.lease(request, caller).await;
     }
     let context = CallContext::from_headers(request.headers()).unwrap();
+    if request.uri().path() == "/mesh/invoke" {
+        return front.invoke(request, context, caller).await;
+    }
     let op = Op::of_path(request.uri().path()).unwrap();
     front.http(op, request, context, caller).await
 }

@@ -1,8 +1,9 @@
 //! The generic service: MPIs called by name, with arguments in JSON (PTP sections 3.1, 7 and 8.4). It comes in two
 //! carriers, the gRPC method `/mesh-rpc/v1` and `POST /mesh/invoke`.
 //!
-//! A call that names a partner goes on as it is (`onward`). The channel MPIs end in the same exchange as every other channel
-//! call, so that their messages are leased like all others; any other MPI is looked up in core's table.
+//! The channel MPIs end in the same exchange as every other channel call, here or at a partner, so that their messages are
+//! numbered and leased like all others. Any other MPI is looked up in core's table, or goes on to the partner that it names
+//! as it is (`onward`).
 
 mod answer;
 mod asked;
@@ -65,7 +66,7 @@ impl<P: Peers> Front<P> {
             Ok(party) => party,
             Err(refusal) => return refused(refusal),
         };
-        match self.partner_of(&party) {
+        match self.onward_to(&party) {
             Err(refusal) => return refused(refusal),
             Ok(Some(route)) => {
                 let answer = self.onward(request, &route, &party.context, patience).await;
@@ -108,7 +109,7 @@ impl<P: Peers> Front<P> {
             return plain(StatusCode::BAD_REQUEST, "the body is no JSON object of arguments\n");
         };
         party.context.urn = party.context.urn.or_else(|| asked.method.clone());
-        let outcome = match self.partner_of(&party) {
+        let outcome = match self.onward_to(&party) {
             Err(refusal) => Err(refusal),
             Ok(Some(route)) => {
                 // The header names the method from here on, so that the body holds nothing but the arguments.
@@ -131,19 +132,21 @@ impl<P: Peers> Front<P> {
         Ok(self.exchange.admit(Op::Invoke, context, caller)?)
     }
 
-    /// The partner that the call names, for a caller whose calls are passed on.
-    fn partner_of(&self, party: &Party) -> Result<Option<Arc<Route>>, Refusal> {
+    /// The partner to which the call goes on as it is, for a caller whose calls are passed on.
+    fn onward_to(&self, party: &Party) -> Result<Option<Arc<Route>>, Refusal> {
         match route::target(&self.exchange.live.load(), &party.context)? {
             Target::Local => Ok(None),
-            Target::Remote(route) => onward::permit(&party.caller, &route).map(|()| Some(route)),
+            Target::Remote(route) => {
+                onward::permit(&party.caller, &route)?;
+                Ok(channel_op(&party.context).is_none().then_some(route))
+            }
         }
     }
 
     /// Serves a call on this node.
     async fn by_name(&self, asked: Asked<'_>, mut party: Party, patience: Patience) -> Result<Outcome, Refusal> {
-        let name = party.context.urn.as_deref().map(mpi::name_of_urn).unwrap_or_default();
         let malformed = |text: String| Refusal::from(TransportError::Malformed(text));
-        if let Some(op) = Op::of_mpi(&name) {
+        if let Some(op) = channel_op(&party.context) {
             let call = asked.channel(op, &mut party.context).map_err(malformed)?;
             let reply = self.exchange.run(call, Wire::Json, &party, patience).await;
             return Ok(Outcome::Channel(grpc::settled(reply)));
@@ -151,6 +154,7 @@ impl<P: Peers> Front<P> {
         if !matches!(party.caller, Caller::Local | Caller::Member) && asked.arguments.len() > LONGEST_DOCUMENT {
             return Err(TransportError::BodyTooLarge { limit: LONGEST_DOCUMENT as u64 }.into());
         }
+        let name = name(&party.context);
         let arguments = asked.members(&mut party.context).map_err(malformed)?;
         let Party { context, caller, .. } = party;
         self.mpis.call(&name, MpiCall { context, caller, arguments }).await.map(Outcome::Content)
@@ -160,7 +164,7 @@ impl<P: Peers> Front<P> {
     fn unread(&self, unread: Unread) -> Response<Body> {
         let e = match unread {
             Unread::TooLarge => TransportError::BodyTooLarge { limit: self.max_body() },
-            Unread::NoRoom(e) => e,
+            Unread::Refused(e) => e,
             Unread::Broken(reason) => TransportError::Malformed(format!("the body broke off: {reason}")),
         };
         let mut response = self.said(Err(e.into()), Carrier::Http);
@@ -187,4 +191,14 @@ impl<P: Peers> Front<P> {
     fn max_body(&self) -> u64 {
         self.exchange.live.load().transport.max_body_bytes.bytes()
     }
+}
+
+/// The channel operation that a call names.
+fn channel_op(context: &CallContext) -> Option<Op> {
+    Op::of_mpi(&name(context))
+}
+
+/// The MPI that a call names.
+fn name(context: &CallContext) -> String {
+    context.urn.as_deref().map(mpi::name_of_urn).unwrap_or_default()
 }

@@ -48,6 +48,14 @@ pub enum TransportError {
         /// The setting's value.
         limit: u64,
     },
+    /// A body that holds room and hardly comes.
+    #[error("the body came too slowly: {least} bytes in {seconds} s, or its end, are the least")]
+    TooSlow {
+        /// What must come of it.
+        least: u64,
+        /// In so much time.
+        seconds: u64,
+    },
     /// More sessions than are kept.
     #[error("{limit} sessions are open: release sessions that are done, or shorten idleTimeout")]
     TooManySessions {
@@ -164,6 +172,7 @@ impl ProtocolError for TransportError {
             | Self::Log(LogError::Full { .. }) => Code::BUFFER_FULL,
             Self::Log(_) => Code::INTERNAL,
             Self::TooLarge { .. } | Self::BodyTooLarge { .. } => Code::TOO_LARGE,
+            Self::TooSlow { .. } => Code::TIMEOUT,
             Self::NoSession | Self::NotOpen { .. } => Code::NOT_PERMITTED,
             Self::Stranger | Self::ForeignSource { .. } | Self::PeerRefused { .. } => Code::UNAUTHORISED,
             Self::Malformed(_) => Code::BAD_REQUEST,
@@ -191,6 +200,7 @@ impl ProtocolError for TransportError {
             | Self::PartnerSessions { .. }
             | Self::PartnerWaits { .. }
             | Self::DiskFull { .. }
+            | Self::TooSlow { .. }
             | Self::Log(LogError::Full { .. }) => Retry::Safe,
             Self::Log(_) => Retry::Unknown,
             Self::PeerStatus { .. } | Self::PeerAnswer { .. } | Self::PeerCode { .. } => Retry::Unknown,

@@ -35,6 +35,8 @@ pub(crate) struct Claim {
     pub(crate) session: SessionId,
     pub(crate) who: Origin,
     bytes: u64,
+    /// Whether it is for a body that has some of its room: it goes before those that have none.
+    pub(crate) begun: bool,
     node: Arc<Budget>,
     route: Option<Arc<Budget>>,
     state: Mutex<State>,
@@ -98,11 +100,13 @@ impl<'a> Claiming<'a> {
         who: &Origin,
         bytes: u64,
         route: Option<Arc<Budget>>,
+        begun: bool,
     ) -> Self {
         let claim = Claim {
             session: session.clone(),
             who: who.clone(),
             bytes,
+            begun,
             node: Arc::clone(channels.lines.node()),
             route,
             state: Mutex::new(State::Over),
@@ -116,7 +120,8 @@ impl Future for Claiming<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permits> {
         if !self.stands {
-            let short = match self.claim.take(Turn::Behind) {
+            let turn = if self.claim.begun { Turn::Begun } else { Turn::Behind };
+            let short = match self.claim.take(turn) {
                 Ok(permits) => return Poll::Ready(permits),
                 Err(short) => short,
             };

@@ -2,7 +2,8 @@
 //!
 //! Turns go round: applications by session, partners each as one, and within a partner by session again. Whoever is at
 //! the front takes what one push needs, or waits for it, and then the next has its turn; so nobody is starved by what is
-//! smaller, nor by who is many. Within a session the order is that of arrival.
+//! smaller, nor by who is many. Within a session the order is that of arrival. A body that has some of its room has had its
+//! turn: it gets the rest before others begin, or they would keep it from each other.
 //!
 //! Order of locks: a line, then a session or a claim. A step within a session only notes that a budget is short; joining
 //! the line and serving it come after the session's lock is free, in this order, so no room that comes free in between is
@@ -39,6 +40,8 @@ pub(crate) struct Line {
 struct Waiting {
     /// Whose turn it is, front first; each stands here once.
     turns: VecDeque<Whose>,
+    /// Bodies that have some of their room, before all turns.
+    begun: VecDeque<Weak<Claim>>,
     entries: HashMap<Whose, VecDeque<Entry>>,
     /// The sessions that stand here, by their address: none stands twice.
     sessions: HashSet<usize>,
@@ -98,16 +101,25 @@ impl Line {
             return 0;
         }
         waiting.add(Whose::of(who, &cell.id), Entry::Session(Arc::downgrade(cell)));
-        self.budget.set_line(waiting.len);
+        self.show(&waiting);
         1
     }
 
     /// Lets a claim stand in line. Answers by how much the line grew.
     pub(crate) fn join_claim(&self, claim: &Arc<Claim>) -> usize {
         let mut waiting = self.waiting.lock();
-        waiting.add(Whose::of(&claim.who, &claim.session), Entry::Claim(Arc::downgrade(claim)));
-        self.budget.set_line(waiting.len);
+        if claim.begun {
+            waiting.begun.push_back(Arc::downgrade(claim));
+            waiting.len += 1;
+        } else {
+            waiting.add(Whose::of(&claim.who, &claim.session), Entry::Claim(Arc::downgrade(claim)));
+        }
+        self.show(&waiting);
         1
+    }
+
+    fn show(&self, waiting: &Waiting) {
+        self.budget.set_line(waiting.len, waiting.begun.len());
     }
 
     /// Gives turns, as long as there is room. `is_mine` tells whether it is this line's budget that is short.
@@ -123,6 +135,18 @@ impl Line {
         }
         let mut waiting = self.waiting.lock();
         for _ in 0..MOST_TURNS {
+            if let Some(claim) = waiting.begun.front().cloned() {
+                match Entry::Claim(claim).turn(&is_mine, setting, journal, served) {
+                    Done::Waits => return,
+                    Done::Again | Done::Leaves => {
+                        waiting.begun.pop_front();
+                        waiting.len -= 1;
+                        served.gone += 1;
+                        self.show(&waiting);
+                    }
+                }
+                continue;
+            }
             let Some((whose, entry)) = waiting.front() else { return };
             match entry.turn(&is_mine, setting, journal, served) {
                 Done::Waits => return,
@@ -133,7 +157,7 @@ impl Line {
                     }
                     waiting.next(&whose, None);
                     served.gone += 1;
-                    self.budget.set_line(waiting.len);
+                    self.show(&waiting);
                 }
             }
         }

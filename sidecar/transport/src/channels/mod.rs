@@ -40,6 +40,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::delivery::Verdict;
 use self::{
     cell::Cell,
     guests::Guests,
@@ -51,13 +52,16 @@ use self::{
     shards::Shards,
     waiting::{Entering, Popping},
 };
-pub(crate) use self::{claim::Room, purse::Purse};
-pub(crate) use self::{delivery::Verdict, once::LONGEST_RETRY};
+pub(crate) use self::{
+    claim::Room,
+    purse::{Purse, Wait},
+};
 pub use self::{
     delivery::{Delivery, Lease},
     list::{Page, QueueRow, SessionRow},
     spill::Unread,
 };
+pub(crate) use crate::queue::LONGEST_RETRY;
 use crate::{
     TransportError,
     log::Keeping,

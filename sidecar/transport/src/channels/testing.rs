@@ -5,18 +5,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+#[cfg(not(feature = "shuttle"))]
+use super::{Channels, Purse, Wait};
+#[cfg(not(feature = "shuttle"))]
+use crate::Origin;
 use crds::snapshot::NodeConfig;
 #[cfg(not(feature = "shuttle"))]
 use mesh_core::SessionId;
 use mesh_core::{Live, Parts, Snapshot};
 use mesh_pki::{Algorithm, Identity, LeafRequest, Root};
-#[cfg(not(feature = "shuttle"))]
-use tokio::time::Instant;
-
-#[cfg(not(feature = "shuttle"))]
-use super::{Channels, Purse};
-#[cfg(not(feature = "shuttle"))]
-use crate::Origin;
 
 /// A snapshot with these bounds of a session and of all.
 pub(crate) fn live(session_bytes: u64, total_bytes: u64) -> Arc<Live> {
@@ -67,5 +64,5 @@ pub(crate) fn channels(total: u64) -> Arc<Channels> {
 pub(crate) fn purse(channels: &Arc<Channels>, patience: Duration) -> Purse<'_> {
     static SESSION: OnceLock<SessionId> = OnceLock::new();
     let session = SESSION.get_or_init(|| SessionId::new("s"));
-    channels.purse(session, &Origin::Application, None, Instant::now() + patience)
+    channels.purse(session, &Origin::Application, None, Wait { left: patience, until: None })
 }

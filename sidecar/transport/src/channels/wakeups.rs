@@ -22,7 +22,7 @@ use shuttle::{
 };
 use tokio::time::Instant;
 
-use super::{Channels, Entering, Key, Lease, Popping, testing::live};
+use super::{Channels, Entering, Key, Lease, Popping, Wait, testing::live};
 use crate::{
     Draft, Origin, Reader, TransportError,
     queue::{Coming, Outcome, Place},
@@ -232,7 +232,7 @@ fn claims_for_room_and_pushes_that_wait_all_get_theirs() {
             let (claims, pushes, pops) = (Arc::clone(&channels), Arc::clone(&channels), Arc::clone(&channels));
             tasks.push(spawn(async move {
                 let session = SessionId::new(&format!("claim-{number}"));
-                let mut purse = claims.purse(&session, &Origin::Application, None, Instant::now());
+                let mut purse = claims.purse(&session, &Origin::Application, None, Wait::until(Instant::now()));
                 purse.hold_however_long(9_000 + number).await;
                 shuttle::future::yield_now().await;
             }));

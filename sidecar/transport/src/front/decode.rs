@@ -9,7 +9,7 @@ use proto::ptp;
 
 use super::{
     call::{Call, Operation, Reach},
-    dialect::Dialect,
+    dialect::{Dialect, Signs},
     encode::Encoding,
     json::{self, Members, Milliseconds, Payload},
     kuscia,
@@ -68,6 +68,15 @@ pub(crate) fn call(
     }
     let call = assemble(op, arguments, of_query(query)?, context)?;
     Ok((call, encoding))
+}
+
+/// The timeout that the query of a call names, as its dialect reads it. One that cannot be read is refused with the call.
+pub(crate) fn timeout(signs: &Signs<'_>) -> Option<Duration> {
+    let text = signs.query.timeout.as_deref().filter(|text| !text.is_empty())?;
+    match signs.dialect() {
+        Dialect::Kuscia => kuscia::timeout(signs.query).ok().flatten(),
+        _ => Milliseconds::read(text)?.0,
+    }
 }
 
 /// Reads the inner body of a wrapped operation.

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Channels, Delivery, Draft, Key, MessageId, Numbered, Origin, Reader, TransportError,
-    channels::{Purse, Room},
+    channels::{Purse, Room, Wait},
     sync::Mutex,
 };
 
@@ -73,9 +73,19 @@ impl<P: Peers> Exchange<P> {
 
     /// What pays for a body of `party`: it waits for room as long as a push would.
     pub(crate) fn purse<'a>(&'a self, party: &'a Party, patience: Patience) -> Purse<'a> {
-        let until = patience.push(party.context.timeout, self.live.load().transport.push_timeout.get());
+        self.purse_within(party, party.context.timeout, patience)
+    }
+
+    /// The same for one that names its time.
+    pub(crate) fn purse_within<'a>(
+        &'a self,
+        party: &'a Party,
+        named: Option<Duration>,
+        patience: Patience,
+    ) -> Purse<'a> {
+        let wait = patience.room(named, self.live.load().transport.push_timeout.get());
         let route = party.caller.partner().map(|route| &**route);
-        self.channels.purse(&party.context.session, &party.origin, route, until)
+        self.channels.purse(&party.context.session, &party.origin, route, wait)
     }
 
     /// Serves a call, or passes it on.
@@ -281,7 +291,7 @@ impl<P: Peers> Exchange<P> {
         let response = self.peers.send(route, request, *until).await?;
         let has_lease = response.headers().contains_key(super::LEASE);
         let limit = snapshot.transport.max_body_bytes.bytes();
-        let purse = self.channels.purse(&errand.context.session, &Origin::Application, None, *until);
+        let purse = self.channels.purse(&errand.context.session, &Origin::Application, None, Wait::until(*until));
         Ok((hop::reply(response, errand.wire, &route.node_id, limit, *until, purse).await?, has_lease))
     }
 

@@ -1,19 +1,22 @@
 //! The body of a large push that is passed on while it arrives: by reference, and kept until the partner has answered, so that
 //! it can be sent once more (design section 6, "Across nodes").
 //!
-//! The partner's HTTP/2 window is the only thing that paces it: whoever does not read there holds up whoever sends here.
+//! The partner's HTTP/2 window paces it: whoever does not read there holds up whoever sends here. So does the room that there
+//! is, for which it pays as it comes.
 
 use std::{
+    convert::Infallible,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use mesh_core::{Body, BoxError};
 
-use crate::sync::Mutex;
+use crate::{TransportError, channels::Purse, sync::Mutex};
 
 /// A body from this size on flows. A smaller one is here before a connection to the partner is chosen.
 pub(crate) const SMALLEST: u64 = 64 * 1024;
@@ -29,8 +32,14 @@ pub(crate) struct Flow {
 struct Source {
     body: Body,
     kept: Vec<Bytes>,
+    length: u64,
     left: u64,
+    /// How much of it may be kept.
+    paid: u64,
     broken: Option<String>,
+    /// Who pays, and who waits until it is paid for.
+    paying: Option<Waker>,
+    unpaid: Option<Waker>,
 }
 
 /// One sending of it, with what stands before.
@@ -43,9 +52,10 @@ struct Sending {
 }
 
 impl Flow {
-    /// A body that announces `length` bytes.
-    pub(crate) fn new(body: Body, length: u64) -> Self {
-        let source = Source { body, kept: Vec::new(), left: length, broken: None };
+    /// A body that announces `length` bytes, of which so many are `paid` for.
+    pub(crate) fn new(body: Body, length: u64, paid: u64) -> Self {
+        let source =
+            Source { body, kept: Vec::new(), length, left: length, paid, broken: None, paying: None, unpaid: None };
         Self { length, source: Arc::new(Mutex::new(source)) }
     }
 
@@ -60,6 +70,15 @@ impl Flow {
         Body::Boxed(Box::pin(Sending { head, next: 0, left, source: Arc::clone(&self.source) }))
     }
 
+    /// Pays for it as it comes, for as long as there is room.
+    pub(crate) async fn pay(&self, purse: &mut Purse<'_>) -> Result<Infallible, TransportError> {
+        loop {
+            let next = poll_fn(|cx| self.source.lock().next_to_pay(cx)).await;
+            let paid = purse.grow(next, self.length).await?;
+            self.source.lock().is_paid(paid);
+        }
+    }
+
     /// Why it did not arrive whole, if that is so: then no sending of it helps.
     pub(crate) fn broken(&self) -> Option<String> {
         self.source.lock().broken.clone()
@@ -67,6 +86,25 @@ impl Flow {
 }
 
 impl Source {
+    fn arrived(&self) -> u64 {
+        self.length - self.left
+    }
+
+    /// Waits until what has arrived is all that is paid for. Answers how much must be paid for then.
+    fn next_to_pay(&mut self, cx: &Context<'_>) -> Poll<u64> {
+        let next = self.arrived() + 1;
+        if self.left > 0 && next > self.paid {
+            return Poll::Ready(next);
+        }
+        self.paying = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn is_paid(&mut self, paid: u64) {
+        self.paid = paid;
+        self.unpaid.take().into_iter().for_each(Waker::wake);
+    }
+
     /// The piece at `place`; waits for it to arrive.
     fn piece(&mut self, place: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
         loop {
@@ -78,6 +116,11 @@ impl Source {
             }
             if self.left == 0 {
                 return Poll::Ready(None);
+            }
+            if self.arrived() >= self.paid {
+                self.unpaid = Some(cx.waker().clone());
+                self.paying.take().into_iter().for_each(Waker::wake);
+                return Poll::Pending;
             }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => self.keep(frame),
@@ -144,7 +187,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_arrived_is_sent_again_and_the_rest_follows() {
-        let flow = Flow::new(arriving(vec![Ok("one "), Ok("two "), Ok("three")]), 13);
+        let flow = Flow::new(arriving(vec![Ok("one "), Ok("two "), Ok("three")]), 13, 13);
         let mut first = flow.send(Bytes::from_static(b"head "));
         for _ in 0..2 {
             first.frame().await.unwrap().unwrap();
@@ -158,7 +201,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_not_what_it_announced_is_broken() {
         for pieces in [vec![Ok("one"), Err("reset")], vec![Ok("one")], vec![Ok("one"), Ok("two much")]] {
-            let flow = Flow::new(arriving(pieces.clone()), 5);
+            let flow = Flow::new(arriving(pieces.clone()), 5, 5);
             assert!(sent(&flow).await.is_err(), "{pieces:?}");
             assert!(flow.broken().is_some(), "{pieces:?}");
         }

@@ -1,23 +1,26 @@
 //! The messages of a gRPC body: a flag, a length, and that many bytes, opened where they are compressed.
 //!
 //! Our limit decides, before anything is set aside for a message, and once more while it is decompressed (PTP section 6.4).
-//! So does the room that there is: a message is charged before it is read, and what it is opened to piece by piece.
+//! So does the room that there is: a message is charged ahead of what came of it, and what it is opened to piece by piece.
 
-use std::io::Read;
+use std::{io::Read, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use flate2::read::GzDecoder;
 use mesh_core::Body;
 use tokio::task::yield_now;
 
 use super::{
     encode::GRPC_PREFIX,
-    intake::{self, Unread},
+    intake::{self, Pace, Unread},
 };
 use crate::{TransportError, channels::Purse};
 
 /// Decompressed in one go: some 100 µs. Others run in between, and each piece is paid for before it is kept.
 const PIECE: usize = 64 * 1024;
+
+/// A stream is given up in which no message begins for so long. Twice the 60 s after which middle boxes cut idle streams.
+const IDLE: Duration = Duration::from_secs(120);
 
 /// What messages may be compressed with, as `grpc-encoding` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +40,8 @@ pub(crate) struct Frames {
 /// Why a message cannot be had.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FrameProblem {
-    /// There was no room for it.
-    NoRoom(TransportError),
+    /// There was no room for it, or it kept its room from others for nothing.
+    Refused(TransportError),
     /// Larger than the limit, compressed or not.
     TooLarge,
     /// It broke off.
@@ -61,14 +64,14 @@ impl Frames {
 
     /// The next message; `None` where the body ends. Its room is taken before it is read, and as it is opened.
     pub(crate) async fn next(&mut self, purse: &mut Purse<'_>) -> Result<Option<Bytes>, FrameProblem> {
-        let Some(prefix) = self.prefix().await? else { return Ok(None) };
+        let mut pace = Pace::default();
+        let Some(prefix) = self.prefix(&mut pace).await? else { return Ok(None) };
         let [flag, length @ ..] = prefix;
         let length = u32::from_be_bytes(length);
         if u64::from(length) > self.limit {
             return Err(FrameProblem::TooLarge);
         }
-        purse.hold(length.into()).await?;
-        let message = self.take(length as usize).await?;
+        let message = self.take(length, purse, pace).await?;
         match (flag, self.compression) {
             (0, _) => Ok(Some(message)),
             (1, Compression::Gzip) => open(message, self.limit, purse).await.map(Some),
@@ -79,16 +82,16 @@ impl Frames {
     /// Waits for the next message, or for the end.
     pub(crate) async fn arrives(&mut self) -> Result<(), FrameProblem> {
         if self.rest.is_empty() {
-            self.more().await?;
+            self.more(&mut Pace::within(IDLE)).await?;
         }
         Ok(())
     }
 
-    async fn prefix(&mut self) -> Result<Option<[u8; GRPC_PREFIX]>, FrameProblem> {
+    async fn prefix(&mut self, pace: &mut Pace) -> Result<Option<[u8; GRPC_PREFIX]>, FrameProblem> {
         let mut prefix = [0; GRPC_PREFIX];
         let mut filled = 0;
         while filled < GRPC_PREFIX {
-            if self.rest.is_empty() && !self.more().await? {
+            if self.rest.is_empty() && !self.more(pace).await? {
                 return if filled == 0 { Ok(None) } else { Err(cut()) };
             }
             let part = self.rest.split_to(self.rest.len().min(GRPC_PREFIX - filled));
@@ -98,26 +101,31 @@ impl Frames {
         Ok(Some(prefix))
     }
 
-    async fn take(&mut self, length: usize) -> Result<Bytes, FrameProblem> {
-        if length > 0 && self.rest.is_empty() && !self.more().await? {
+    async fn take(&mut self, length: u32, purse: &mut Purse<'_>, mut pace: Pace) -> Result<Bytes, FrameProblem> {
+        let (announced, length) = (u64::from(length), length as usize);
+        intake::pay(purse, &mut pace, 0, announced).await?;
+        if length > 0 && self.rest.is_empty() && !self.more(&mut pace).await? {
             return Err(cut());
         }
         if self.rest.len() >= length {
+            intake::pay(purse, &mut pace, announced, announced).await?;
             return Ok(self.rest.split_to(length));
         }
-        let mut whole = BytesMut::with_capacity(length);
+        let mut whole = Vec::new();
         while whole.len() < length {
-            if self.rest.is_empty() && !self.more().await? {
+            if self.rest.is_empty() && !self.more(&mut pace).await? {
                 return Err(cut());
             }
             let part = self.rest.split_to(self.rest.len().min(length - whole.len()));
+            let paid = intake::pay(purse, &mut pace, (whole.len() + part.len()) as u64, announced).await?;
+            intake::set_aside(&mut whole, paid, part.len());
             whole.extend_from_slice(&part);
         }
-        Ok(whole.freeze())
+        Ok(whole.into())
     }
 
-    async fn more(&mut self) -> Result<bool, FrameProblem> {
-        match intake::next(&mut self.body).await {
+    async fn more(&mut self, pace: &mut Pace) -> Result<bool, FrameProblem> {
+        match intake::next(&mut self.body, pace).await {
             Ok(Some(bytes)) => {
                 self.rest = bytes;
                 Ok(true)
@@ -125,7 +133,7 @@ impl Frames {
             Ok(None) => Ok(false),
             Err(Unread::Broken(reason)) => Err(FrameProblem::Broken(reason)),
             Err(Unread::TooLarge) => Err(FrameProblem::TooLarge),
-            Err(Unread::NoRoom(e)) => Err(FrameProblem::NoRoom(e)),
+            Err(Unread::Refused(e)) => Err(FrameProblem::Refused(e)),
         }
     }
 }
@@ -157,7 +165,7 @@ async fn open(message: Bytes, limit: u64, purse: &mut Purse<'_>) -> Result<Bytes
 
 impl From<TransportError> for FrameProblem {
     fn from(e: TransportError) -> Self {
-        Self::NoRoom(e)
+        Self::Refused(e)
     }
 }
 
@@ -228,10 +236,10 @@ mod tests {
         };
         assert_eq!(read(1 << 19).await, Err(FrameProblem::TooLarge));
         let larger_than_all = read(1 << 30).await;
-        assert!(matches!(larger_than_all, Err(FrameProblem::NoRoom(TransportError::TooLarge { .. }))));
+        assert!(matches!(larger_than_all, Err(FrameProblem::Refused(TransportError::TooLarge { .. }))));
         let mut others = purse(&channels, Duration::ZERO);
         others.hold(1 << 19).await.unwrap();
-        assert!(matches!(read(1 << 19).await, Err(FrameProblem::NoRoom(TransportError::Full { .. }))));
+        assert!(matches!(read(1 << 19).await, Err(FrameProblem::Refused(TransportError::Full { .. }))));
         assert_eq!(channels.levels().in_flight, 1 << 19, "what was opened so far is given back");
     }
 

@@ -285,7 +285,7 @@ fn framed(bytes: &[u8], size: usize, limit: u64) -> Messages {
             Ok(None) => return messages,
             Err(problem) => {
                 messages.push(Err(match problem {
-                    FrameProblem::NoRoom(e) => panic!("{e}"),
+                    FrameProblem::Refused(e) => panic!("{e}"),
                     FrameProblem::TooLarge | FrameProblem::Codec(_) => "refused",
                     FrameProblem::Broken(_) => "broken",
                     FrameProblem::Unannounced => "unannounced",

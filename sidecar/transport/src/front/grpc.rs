@@ -91,7 +91,7 @@ impl<P: Peers> Front<P> {
                 let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
                 TransportError::BodyTooLarge { limit }.into()
             }
-            FrameProblem::NoRoom(e) => e.clone().into(),
+            FrameProblem::Refused(e) => e.clone().into(),
             FrameProblem::Broken(reason) => TransportError::Malformed(reason.clone()).into(),
             FrameProblem::Unannounced => TransportError::Codec { reason: "grpc-encoding is missing".into() }.into(),
             FrameProblem::Codec(reason) => TransportError::Codec { reason: reason.clone() }.into(),

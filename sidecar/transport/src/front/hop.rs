@@ -223,7 +223,7 @@ pub(crate) async fn reply(
         Ok(Ok(text)) => {
             return Ok(Reply::PassedOn { status: head.status, text: intake::with_room(text, room) });
         }
-        Ok(Err(Unread::NoRoom(e))) => return Err(e),
+        Ok(Err(Unread::Refused(e))) => return Err(e),
         Ok(Err(Unread::TooLarge)) => format!("it is larger than {limit} bytes"),
         Ok(Err(Unread::Broken(reason))) => reason,
         Err(_) => "it did not arrive in time".into(),

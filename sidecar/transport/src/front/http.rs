@@ -82,25 +82,34 @@ impl<P: Peers> Front<P> {
             }));
         }
         let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
-        let mut purse = self.exchange.purse(&party, patience);
+        let (post, query) = (head.method == Method::POST, Query::read(head.uri.query().unwrap_or_default().as_bytes()));
+        // How long a push waits for room counts before its body is here, so it is told without it.
+        let signs =
+            Signs { op, post, names_source, headers: &head.headers, context: &party.context, query: &query, body: &[] };
+        let named = party.context.timeout.or_else(|| decode::timeout(&signs));
+        let mut purse = self.exchange.purse_within(&party, named, patience);
         let unread = |unread| match unread {
             Unread::TooLarge => Failure::Unread(TransportError::BodyTooLarge { limit }.into(), guess),
-            Unread::NoRoom(e) => Failure::Unread(e.into(), guess),
+            Unread::Refused(e) => Failure::Unread(e.into(), guess),
             Unread::Broken(reason) => refused(TransportError::Malformed(format!("the body broke off: {reason}"))),
         };
         if let Some((route, call, length)) = self.flows(op, (&head, &body), &party, limit) {
             // It is kept for a repeat, so it has its room like any other.
-            purse.hold(length).await.map_err(|e| unread(e.into()))?;
-            let _room = purse.into_room();
-            let flow = Flow::new(body, length);
+            let paid = purse.grow(0, length).await.map_err(|e| unread(e.into()))?;
+            let flow = Flow::new(body, length, paid);
             // In a box: it is larger than the handlers of all other calls, which carry it along.
-            let reply = Box::pin(self.exchange.pass_on(&call, &flow, &party, &route, patience)).await;
-            return Ok((reply.map_err(|refusal| Failure::Refused(refusal, guess))?, guess));
+            let reply = Box::pin(async {
+                tokio::select! {
+                    reply = self.exchange.pass_on(&call, &flow, &party, &route, patience) => {
+                        reply.map_err(|refusal| Failure::Refused(refusal, guess))
+                    }
+                    Err(e) = flow.pay(&mut purse) => Err(unread(e.into())),
+                }
+            });
+            return Ok((reply.await?, guess));
         }
         let body = intake::read(body, limit, &mut purse).await.map_err(unread)?;
         party.room = purse.into_room();
-        let query = Query::read(head.uri.query().unwrap_or_default().as_bytes());
-        let post = head.method == Method::POST;
         let arrived = Arrived { op, post, names_source, headers: head.headers, query, body };
         match arrived.dialect(&party.context) {
             Dialect::Unknown => Err(Failure::Unbindable(

@@ -58,7 +58,8 @@ pub(crate) fn call(op: Op, context: &CallContext, query: &Query, body: &Bytes) -
     })
 }
 
-fn timeout(query: &Query) -> Result<Option<Duration>, String> {
+/// The timeout of the query, in seconds.
+pub(super) fn timeout(query: &Query) -> Result<Option<Duration>, String> {
     let Some(text) = query.timeout.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };
     let seconds: i64 = text.trim().parse().map_err(|_| "timeout is no number of seconds")?;
     Ok(Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0).clamp(SHORTEST, LONGEST))))

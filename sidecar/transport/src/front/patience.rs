@@ -3,6 +3,7 @@
 use tokio::time::{Duration, Instant};
 
 use super::call::Patience;
+use crate::channels::Wait;
 
 /// What a pop without a timeout gets (PTP section 9.3).
 const POP_DEFAULT: Duration = Duration::from_secs(120);
@@ -39,12 +40,23 @@ impl Patience {
 
     /// When a push gives up waiting for room; `default` is `transport.pushTimeout`.
     pub(crate) fn push(&self, named: Option<Duration>, default: Duration) -> Instant {
+        self.since + self.wait(named, default)
+    }
+
+    /// How long the body of a call waits for room: as long as a push, and the time in which it comes does not count, unless
+    /// its caller is known to be gone.
+    pub(crate) fn room(&self, named: Option<Duration>, default: Duration) -> Wait {
+        let until = self.limit.map(|limit| self.since + less_margin(limit).min(LONGEST));
+        Wait { left: self.wait(named, default), until }
+    }
+
+    fn wait(&self, named: Option<Duration>, default: Duration) -> Duration {
         let wait = match (named, self.limit.map(less_margin)) {
             (Some(named), Some(limit)) => named.min(limit),
             (Some(wait), None) | (None, Some(wait)) => wait,
             (None, None) => default,
         };
-        self.since + wait.min(LONGEST)
+        wait.min(LONGEST)
     }
 
     /// When a generic call at a partner gives up: what it does there is not known here, so it may take as long as a pop.
@@ -96,6 +108,8 @@ mod tests {
         for (named, limit, expected) in table {
             let patience = Patience::from_now(limit.map(ms));
             assert_eq!(patience.push(named.map(ms), ms(10_000)), patience.since + ms(expected), "{named:?} {limit:?}");
+            let until = limit.map(|limit| patience.since + less_margin(ms(limit)));
+            assert_eq!(patience.room(named.map(ms), ms(10_000)), Wait { left: ms(expected), until });
         }
     }
 

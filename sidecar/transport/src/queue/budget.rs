@@ -17,6 +17,8 @@ pub(crate) struct Budget {
     /// How many messages hold the rest.
     messages: AtomicUsize,
     line: AtomicUsize,
+    /// How many of the line have some of their room already.
+    begun: AtomicUsize,
 }
 
 /// Some bytes of a budget.
@@ -40,6 +42,8 @@ pub(crate) struct Charge {
 pub(crate) enum Turn {
     /// It comes last.
     Behind,
+    /// It has had a turn, and needs more for the same body: only those like it stand before it.
+    Begun,
     /// It is its turn.
     Front,
 }
@@ -53,7 +57,12 @@ impl Budget {
 
     /// Takes `bytes`, if they are there and nobody stands before the taker.
     pub(crate) fn take(self: &Arc<Self>, bytes: u64, turn: Turn) -> Option<Permit> {
-        if turn == Turn::Behind && self.line.load(Ordering::SeqCst) > 0 {
+        let before = match turn {
+            Turn::Behind => self.line(),
+            Turn::Begun => self.begun.load(Ordering::SeqCst),
+            Turn::Front => 0,
+        };
+        if before > 0 {
             return None;
         }
         let limit = self.limit();
@@ -98,9 +107,16 @@ impl Budget {
         self.line.load(Ordering::SeqCst)
     }
 
-    /// Says how many stand in line now.
-    pub(crate) fn set_line(&self, length: usize) {
+    /// Says how many stand in line now, and how many of them have some of their room.
+    pub(crate) fn set_line(&self, length: usize, begun: usize) {
+        self.begun.store(begun, Ordering::SeqCst);
         self.line.store(length, Ordering::SeqCst);
+    }
+
+    /// Whether so much more may go on loan to somebody who will need more still: half of it all at most, so that what is
+    /// begun can be finished with the other half.
+    pub(crate) fn may_lend_a_part(&self, bytes: u64) -> bool {
+        self.lent().saturating_add(bytes) <= self.limit() / 2
     }
 
     /// Counts bytes that go on loan.
@@ -214,8 +230,11 @@ mod tests {
     #[test]
     fn nobody_jumps_the_line() {
         let budget = Budget::new(10);
-        budget.set_line(1);
+        budget.set_line(1, 0);
         assert!(budget.take(1, Turn::Behind).is_none());
+        assert!(budget.take(1, Turn::Begun).is_some(), "it has had its turn");
+        budget.set_line(1, 1);
+        assert!(budget.take(1, Turn::Begun).is_none());
         assert!(budget.take(1, Turn::Front).is_some());
     }
 

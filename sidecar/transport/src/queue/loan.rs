@@ -21,7 +21,7 @@ struct Held {
 
 impl Loan {
     pub(crate) fn new(node: Permit, route: Option<Permit>) -> Arc<Self> {
-        node.budget().lend(node.bytes());
+        [Some(&node), route.as_ref()].into_iter().flatten().for_each(lend);
         Arc::new(Self(Mutex::new(Held { node, route })))
     }
 
@@ -33,7 +33,7 @@ impl Loan {
     /// Takes in more.
     pub(crate) fn add(&self, node: Permit, route: Option<Permit>) {
         let mut held = self.0.lock();
-        node.budget().lend(node.bytes());
+        [Some(&node), route.as_ref()].into_iter().flatten().for_each(lend);
         held.node.absorb(node);
         match (&mut held.route, route) {
             (Some(mine), Some(more)) => mine.absorb(more),
@@ -57,16 +57,26 @@ impl Loan {
 impl Held {
     fn give(&mut self, bytes: u64) -> (Permit, Option<Permit>) {
         let node = self.node.split(bytes);
-        node.budget().unlend(node.bytes());
+        unlend(&node);
         let route = self.route.as_mut().map(|route| route.split(node.bytes()));
+        route.iter().for_each(unlend);
         (node, route)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.node.budget().unlend(self.node.bytes());
+        unlend(&self.node);
+        self.route.iter().for_each(unlend);
     }
+}
+
+fn lend(permit: &Permit) {
+    permit.budget().lend(permit.bytes());
+}
+
+fn unlend(permit: &Permit) {
+    permit.budget().unlend(permit.bytes());
 }
 
 /// Which budget is short.
@@ -97,11 +107,11 @@ mod tests {
         let (node, route) = (Budget::new(100), Budget::new(50));
         let (mine, theirs) = take_both(40, &node, Some(&route), Turn::Behind).unwrap();
         let loan = Loan::new(mine, theirs);
-        assert_eq!((node.used(), node.lent(), route.used()), (40, 40, 40));
+        assert_eq!((node.used(), node.lent(), route.used(), route.lent()), (40, 40, 40, 40));
         let message = loan.give(30);
         assert_eq!((node.used(), node.lent(), loan.bytes()), (40, 10, 10));
         drop(loan);
-        assert_eq!((node.used(), node.lent(), route.used()), (30, 0, 30));
+        assert_eq!((node.used(), node.lent(), route.used(), route.lent()), (30, 0, 30, 0));
         drop(message);
         assert_eq!((node.used(), route.used()), (0, 0));
     }

@@ -199,3 +199,43 @@ async fn an_answer_of_a_partner_without_room_is_refused_and_stays_there() {
     assert_eq!(a.ask(pop).await.code(), "E0000000700");
     assert_eq!((b.channels.levels().messages, held(&a).1), (1, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_large_push_that_flows_on_to_a_partner_pays_as_it_comes() {
+    const MIB: usize = 1 << 20;
+    let (a, b) = (node(16 * MIB), Node::new(B, &[A, C], &json!({})));
+    a.connect(&b);
+    b.connect(&a);
+    let whole = Bytes::from(protobuf(8 * MIB));
+    let (sender, bytes) = tokio::sync::mpsc::channel(64);
+    let body = Body::boxed(Slow { announced: whole.len() as u64, bytes });
+    let ask = push(0).to(B);
+    let mut pushing = Box::pin(send(&a, Caller::Local, ask, body));
+    assert!(futures::poll!(&mut pushing).is_pending());
+    assert_eq!(held(&a).1, 2 * MIB as u64, "of the eight that it announces");
+    for piece in whole.chunks(MIB) {
+        sender.send(whole.slice_ref(piece)).await.unwrap();
+    }
+    drop(sender);
+    let answer = proto::ptp::TransportOutbound::decode(hear(pushing.await).await.body).unwrap();
+    assert_eq!(answer.code, "E0000000000");
+    assert_eq!((b.channels.levels().messages, held(&a)), (1, (0, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timeout_of_the_query_counts_while_the_body_waits_for_room() {
+    let node = node(SIZE * 3 / 2);
+    occupy(&node, SIZE).await;
+    let kuscia = Ask::raw("push?timeout=3", vec![7; SIZE])
+        .header("x-ptp-session-id", "s1")
+        .header("x-ptp-topic", "t1")
+        .header("x-ptp-source-node-id", "alice");
+    let wrapped = Ask { uri: "/v1/interconn/chan/invoke?timeout=4".into(), ..kuscia.clone() };
+    let json = Ask::json("push?timeout=700", &json!({"topic": "t1", "payload": "A".repeat(SIZE)}));
+    for (ask, expected) in [(kuscia, 3_000), (wrapped, 4_000), (json, 700)] {
+        let started = Instant::now();
+        node.ask(ask.clone()).await;
+        assert_eq!(started.elapsed(), Duration::from_millis(expected), "{ask:?}");
+    }
+    assert_eq!(node.channels.levels().messages, 1);
+}

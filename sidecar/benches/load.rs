@@ -10,15 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 
 use crate::{
     process::{self, Server},
-    stats::{Round, percentile},
+    stats::Round,
 };
 
 /// Connections, pools and branch predictors settle within half a second.
-const WARM_UP: Duration = Duration::from_millis(500);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What one connection does over and over.
 pub(crate) trait Exchange {
@@ -76,16 +76,7 @@ impl Load<'_> {
             all += done.all;
             latencies.extend(done.latencies);
         }
-        ensure!(!latencies.is_empty(), "no exchange was completed");
-        latencies.sort_unstable();
-        Ok(Round {
-            rate: latencies.len() as f64 / length.as_secs_f64(),
-            p50: percentile(&latencies, 0.50),
-            p99: percentile(&latencies, 0.99),
-            p999: percentile(&latencies, 0.999),
-            cpu: cpu / all.max(1),
-            client: client.as_secs_f64() / elapsed.as_secs_f64() / process::cores(),
-        })
+        Round::of(latencies, length, cpu / all.max(1), client.as_secs_f64() / elapsed.as_secs_f64() / process::cores())
     }
 
     fn worker(&self, n: usize, pace: Pace, length: Duration, start: &Barrier) -> Result<Done> {
@@ -125,7 +116,7 @@ impl Load<'_> {
 }
 
 /// The CPU time that several servers have used together.
-fn cpu(servers: &[&Server]) -> Result<Duration> {
+pub(crate) fn cpu(servers: &[&Server]) -> Result<Duration> {
     servers.iter().map(|server| server.cpu()).sum()
 }
 

@@ -3,10 +3,11 @@
 //! Each measure runs ours and the peer in turn and reports medians. The yardstick is the *floor*: a server with a thread
 //! per connection on raw sockets, which does the same exchange and nothing else. Servers run as processes of their own, so
 //! that their CPU time is read from the system and not guessed. `measure/` says what is compared, `peer/` what with,
-//! `client/` speaks the protocols, `load.rs` keeps the pace.
+//! `client/` speaks the protocols, `load.rs` keeps the pace, `looped.rs` where one thread has all connections.
 
 mod client;
 mod load;
+mod looped;
 mod machine;
 mod measure;
 mod peer;

@@ -18,6 +18,25 @@ pub(crate) struct Round {
     pub(crate) client: f64,
 }
 
+impl Round {
+    /// A round of `length` with these latencies, for which the servers took `cpu` each and the generator the share `client`.
+    ///
+    /// # Errors
+    /// No exchange was completed.
+    pub(crate) fn of(mut latencies: Vec<Duration>, length: Duration, cpu: Duration, client: f64) -> anyhow::Result<Self> {
+        anyhow::ensure!(!latencies.is_empty(), "no exchange was completed");
+        latencies.sort_unstable();
+        Ok(Self {
+            rate: latencies.len() as f64 / length.as_secs_f64(),
+            p50: percentile(&latencies, 0.50),
+            p99: percentile(&latencies, 0.99),
+            p999: percentile(&latencies, 0.999),
+            cpu,
+            client,
+        })
+    }
+}
+
 /// A figure of a round.
 pub(crate) type Figure = fn(&Round) -> f64;
 

@@ -23,7 +23,12 @@ impl Round {
     ///
     /// # Errors
     /// No exchange was completed.
-    pub(crate) fn of(mut latencies: Vec<Duration>, length: Duration, cpu: Duration, client: f64) -> anyhow::Result<Self> {
+    pub(crate) fn of(
+        mut latencies: Vec<Duration>,
+        length: Duration,
+        cpu: Duration,
+        client: f64,
+    ) -> anyhow::Result<Self> {
         anyhow::ensure!(!latencies.is_empty(), "no exchange was completed");
         latencies.sort_unstable();
         Ok(Self {

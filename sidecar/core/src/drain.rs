@@ -63,6 +63,15 @@ impl Drained {
     {
         self.tasks.spawn(task)
     }
+
+    /// The same on `runtime`, which need not be this one.
+    pub fn spawn_on<F>(&self, task: F, runtime: &tokio::runtime::Handle) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.tasks.spawn_on(task, runtime)
+    }
 }
 
 #[cfg(test)]

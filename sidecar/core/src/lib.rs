@@ -23,6 +23,7 @@ mod snapshot;
 pub mod store;
 pub mod telemetry;
 mod urn;
+mod workers;
 
 pub use body::{Body, BoxError};
 pub use caller::Caller;
@@ -35,3 +36,4 @@ pub use live::Live;
 pub use refusal::{Fault, ProtocolError, Refusal, Retry};
 pub use snapshot::{ConfigProblem, Leaf, Network, Node, Origin, Parts, Route, Snapshot, Standing};
 pub use urn::Urn;
+pub use workers::{Crew, Seat, Workers};

@@ -1,20 +1,20 @@
 //! What the process may use: threads, open files; and where panics go.
 
+use mesh_core::Crew;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::runtime::{Builder, Runtime};
 
 use crate::exit::Exit;
 
-/// The runtime of the data plane: as many workers as were asked for, else one for each CPU that this process may use.
+/// For each CPU. With one, a connection waits while its thread's other work is under way or the system runs something else
+/// there; more than two only take turns (measured, `docs/benchmarks.md`).
+const THREADS: usize = 2;
+
+/// The threads of the data plane: as many as were asked for, else two for each CPU that this process may use.
 /// `available_parallelism` reads the quota of the cgroup (`cpu.max`) and the affinity mask, so a pod with half a CPU does not
 /// get a node's worth of threads.
-pub(crate) fn runtime(workers: Option<usize>) -> Result<Runtime, Exit> {
-    let workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let mut builder = if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    if workers > 1 {
-        builder.worker_threads(workers);
-    }
-    builder.enable_all().thread_name("mesh").build().map_err(|e| Exit::local("no runtime", e))
+pub(crate) fn crew(workers: Option<usize>) -> Result<Crew, Exit> {
+    let workers = workers.unwrap_or_else(|| THREADS * std::thread::available_parallelism().map_or(1, usize::from));
+    Crew::start(workers).map_err(|e| Exit::local("no threads", e))
 }
 
 /// Raises the number of open files to what the system lets us have: each connection is one.

@@ -8,7 +8,7 @@ mod rooms;
 use std::{sync::Arc, time::SystemTime};
 
 use mesh_core::{
-    Drain,
+    Drain, Workers,
     config::{ConfigMetrics, Environment, Keeper, KeeperError, Settings},
     store::Store,
     telemetry::{self, LevelHandle},
@@ -35,7 +35,9 @@ pub(crate) fn run(args: &Start) -> Result<(), Exit> {
     telemetry::register_process(&mut metrics);
     let node = Node::open(args, &settings, &mut metrics)?;
     let listeners = Listeners::bind(&settings)?;
-    limits::runtime(settings.workers)?.block_on(node.serve(settings, listeners, metrics, level))
+    let crew = limits::crew(settings.workers)?;
+    let workers = crew.workers();
+    crew.run(node.serve(settings, listeners, metrics, level, workers))
 }
 
 /// A node whose configuration was read and checked; no port is bound yet.
@@ -64,11 +66,12 @@ impl Node {
         listeners: Listeners,
         mut metrics: Registry,
         level: LevelHandle,
+        workers: Workers,
     ) -> Result<(), Exit> {
         let mut signals = Signals::listen()?;
         let (drain, ended, phase) = (Drain::new(), Drain::new(), Arc::new(Phase::default()));
         let own = listeners.addresses()?;
-        let rooms = Rooms::build(&self.keeper, &self.store, &settings, &own, &mut metrics, &drain.handle())?;
+        let rooms = Rooms::build(&self.keeper, &self.store, &settings, (&own, workers), &mut metrics, &drain.handle())?;
         rooms.serve(listeners.data, &drain.handle())?;
         drain.handle().spawn(Arc::clone(&self.keeper).watch(drain.handle()));
         let node = self.keeper.live().load().node.node_id.to_string();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use mesh_core::{
-    Drained, SessionId, Topic,
+    Drained, SessionId, Topic, Workers,
     config::{Keeper, Settings},
     mpi::Table,
     store::Store,
@@ -49,12 +49,13 @@ impl Rooms {
         keeper: &Arc<Keeper>,
         store: &Arc<Store>,
         settings: &Settings,
-        own: &[SocketAddr],
+        (own, workers): (&[SocketAddr], Workers),
         metrics: &mut prometheus_client::registry::Registry,
         drained: &Drained,
     ) -> Result<Self, Exit> {
         let live = keeper.live();
-        let gate = Gate::new(Arc::clone(live), Limits::default(), metrics).map_err(|e| Exit::local("TLS", e))?;
+        let gate =
+            Gate::new(Arc::clone(live), Limits::default(), workers, metrics).map_err(|e| Exit::local("TLS", e))?;
         own.iter().for_each(|address| gate.addresses().add(*address));
         let network = mesh_network::Settings {
             instance: instance(settings)?,

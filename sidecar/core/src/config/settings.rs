@@ -49,7 +49,7 @@ pub struct Settings {
     pub permit_circulation: bool,
     /// `MESH_RUNTIME`: the `host:port` that partners dial (PTP section 14); beats what file and API say.
     pub address: Option<String>,
-    /// `MESH_WORKERS`: threads of the data plane; absent: one for each CPU that this process may use.
+    /// `MESH_WORKERS`: threads of the data plane; absent: two for each CPU that this process may use.
     pub workers: Option<usize>,
     /// `MESH_NAME`: what this instance calls itself in the loop guard.
     pub name: Option<String>,

@@ -347,7 +347,13 @@ async fn a_partner_that_says_who_it_is_counts_as_connected_and_another_does_not(
     for (says, status, name) in [(B, 1, "银行B"), ("LX7777777777777", 0, "")] {
         let b = institution(B);
         let live = Arc::new(mesh_core::Live::new(b.snapshot(Vec::new())));
-        let gate = crate::listen::Gate::new(live, crate::listen::Limits::default(), &mut Registry::default()).unwrap();
+        let gate = crate::listen::Gate::new(
+            live,
+            crate::listen::Limits::default(),
+            mesh_core::Workers::here(),
+            &mut Registry::default(),
+        )
+        .unwrap();
         let listener = crate::testing::listener("127.0.0.1:0".parse().unwrap());
         let address = listener.local_addr().unwrap();
         tokio::spawn(crate::listen::serve(listener, Arc::new(Environ(says)), gate, node._drain.handle()));

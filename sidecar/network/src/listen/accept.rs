@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use mesh_core::Drained;
+use mesh_core::{Drained, Seat};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -35,6 +35,7 @@ pub(super) struct Rooms {
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
     _open: Open,
+    _seat: Seat,
 }
 
 impl Rooms {
@@ -52,7 +53,11 @@ impl Rooms {
 #[cfg(test)]
 impl Place {
     pub(super) fn for_test(gate: &Gate, peer: SocketAddr) -> Self {
-        Self { _permit: gate.rooms.take(peer).unwrap(), _open: Open::count(&gate.metrics) }
+        Self {
+            _permit: gate.rooms.take(peer).unwrap(),
+            _open: Open::count(&gate.metrics),
+            _seat: gate.workers.seat().unwrap(),
+        }
     }
 }
 
@@ -79,8 +84,18 @@ fn welcome<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>, gate: &
     if let Err(e) = options(&tcp, peer) {
         tracing::debug!(%peer, "socket options: {e}");
     }
-    let place = Place { _permit: permit, _open: Open::count(&gate.metrics) };
-    drained.spawn(drive::connection(tcp, peer, Arc::clone(service), Arc::clone(gate), drained.clone(), place));
+    let (Some(seat), Ok(tcp)) = (gate.workers.seat(), tcp.into_std()) else { return };
+    let runtime = seat.runtime().clone();
+    let place = Place { _permit: permit, _open: Open::count(&gate.metrics), _seat: seat };
+    let (service, gate, drain) = (Arc::clone(service), Arc::clone(gate), drained.clone());
+    let connection = async move {
+        // Its bytes come to the reactor of the worker that has it from now on.
+        match TcpStream::from_std(tcp) {
+            Ok(tcp) => drive::connection(tcp, peer, service, gate, drain, place).await,
+            Err(e) => tracing::warn!(%peer, "turned away: {e}"),
+        }
+    };
+    drained.spawn_on(connection, &runtime);
 }
 
 /// The connection was gone before it was taken; the next one is not affected.

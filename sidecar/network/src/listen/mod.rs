@@ -31,7 +31,7 @@ mod wire;
 use std::{future::Future, io, sync::Arc};
 
 use http::{Request, Response};
-use mesh_core::{Body, Drained, Live};
+use mesh_core::{Body, Drained, Live, Workers};
 use parking_lot::RwLock;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -67,6 +67,7 @@ pub trait Serve: Send + Sync + 'static {
 pub struct Gate {
     live: Arc<Live>,
     limits: Limits,
+    workers: Workers,
     tls: TlsAcceptor,
     roster: Arc<Roster>,
     rooms: Rooms,
@@ -96,11 +97,12 @@ impl Gate {
     ///
     /// # Errors
     /// When TLS cannot be set up: the machine has no randomness.
-    pub fn new(live: Arc<Live>, limits: Limits, registry: &mut Registry) -> io::Result<Arc<Self>> {
+    pub fn new(live: Arc<Live>, limits: Limits, workers: Workers, registry: &mut Registry) -> io::Result<Arc<Self>> {
         let tls = tls::server_config(Arc::clone(&live)).map_err(io::Error::other)?;
         Ok(Arc::new(Self {
             live,
             limits,
+            workers,
             tls: TlsAcceptor::from(tls),
             roster: Arc::default(),
             rooms: Rooms::new(limits),

@@ -145,7 +145,7 @@ impl Running {
     pub(crate) fn start_with(parts: Parts, limits: Limits, names: NameCheck) -> Self {
         let live = Arc::new(Live::new(Snapshot::assemble(parts).unwrap()));
         let (drain, mut registry) = (Drain::new(), Registry::default());
-        let gate = Gate::new(Arc::clone(&live), limits, &mut registry).unwrap();
+        let gate = Gate::new(Arc::clone(&live), limits, mesh_core::Workers::here(), &mut registry).unwrap();
         let listener = listener("[::]:0".parse().unwrap());
         let port = listener.local_addr().unwrap().port();
         let settings = Settings {

@@ -102,7 +102,7 @@ impl Drop for Told {
 
 fn start(is_plain: bool) -> (SocketAddr, UnboundedReceiver<Fate>, Drain) {
     let live = Arc::new(Live::new(institution(A).snapshot(Vec::new())));
-    let gate = Gate::new(live, Limits::default(), &mut Registry::default()).unwrap();
+    let gate = Gate::new(live, Limits::default(), mesh_core::Workers::here(), &mut Registry::default()).unwrap();
     let listener = listener("127.0.0.1:0".parse().unwrap());
     let address = listener.local_addr().unwrap();
     let (drain, (fates, seen)) = (Drain::new(), unbounded_channel());

@@ -179,6 +179,7 @@ async fn the_first_address_takes_over_again_when_it_is_back() {
             .unwrap(),
         )),
         crate::listen::Limits::default(),
+        mesh_core::Workers::here(),
         &mut prometheus_client::registry::Registry::default(),
     )
     .unwrap();

@@ -8,6 +8,11 @@ mod raw;
 mod relay;
 mod tls;
 
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU16, Ordering},
+};
+
 pub(crate) use self::{
     bank::{Bank, Partner},
     http::{connect, from, post},
@@ -21,7 +26,11 @@ pub(crate) use self::{
 pub(crate) const A: &str = "LX0000010000280";
 pub(crate) const B: &str = "LX0000010000270";
 
-/// A free port of loopback; taken again at once by the node that gets it.
+/// A free port of loopback, below those that the system gives to callers: a node that is started again must find it free.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    /// Begins somewhere else in each process, for several runs may go on at the same time.
+    static NEXT: LazyLock<AtomicU16> =
+        LazyLock::new(|| AtomicU16::new(u16::try_from(std::process::id() % 20_000).unwrap()));
+    let ports = std::iter::repeat_with(|| 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 20_000);
+    ports.take(20_000).find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }

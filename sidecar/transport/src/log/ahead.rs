@@ -54,6 +54,7 @@ impl Haste {
         match self.0.load(Ordering::Relaxed) {
             CALM => {
                 sync()?;
+                #[allow(clippy::disallowed_methods, reason = "a thread of its own, which has nothing else to do")]
                 thread::sleep(since.elapsed().min(LONGEST));
                 Ok(())
             }

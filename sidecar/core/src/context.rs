@@ -88,16 +88,18 @@ impl CallContext {
                 context.take(&mut seen, family, &key, name, value)?;
             }
         }
+        // Read last: what a better name replaces is not looked at, wherever it stands.
+        context.timeout = seen.timeout.map(|(name, value)| milliseconds(name, value)).transpose()?.flatten();
         Ok(context)
     }
 
-    fn take(
+    fn take<'h>(
         &mut self,
-        seen: &mut Seen,
+        seen: &mut Seen<'h>,
         family: Family,
         key: &str,
-        name: &HeaderName,
-        value: &HeaderValue,
+        name: &'h HeaderName,
+        value: &'h HeaderValue,
     ) -> Result<(), HeaderProblem> {
         if key == "mdc" && family == Family::Mesh {
             self.mdc.push(text(name, value)?.to_owned());
@@ -122,7 +124,7 @@ impl CallContext {
                 self.has_session = true;
             }
             Slot::Topic => self.topic = Some(Topic::new(value)),
-            Slot::Timeout => self.timeout = milliseconds(name, value)?,
+            Slot::Timeout => seen.timeout = Some((name, value)),
             Slot::Uri => self.uri = Some(value.to_owned()),
             Slot::Urn => self.urn = Some(value.to_owned()),
             Slot::Subset => self.subset = Some(value.to_owned()),
@@ -180,11 +182,15 @@ impl Slot {
 
 /// Which family filled a slot; the better one may overwrite it.
 #[derive(Default)]
-struct Seen([Option<Family>; 16]);
+struct Seen<'h> {
+    families: [Option<Family>; 16],
+    /// The timeout that counts, as it stands there.
+    timeout: Option<(&'h HeaderName, &'h str)>,
+}
 
-impl Seen {
+impl Seen<'_> {
     fn is_better(&mut self, slot: Slot, family: Family) -> bool {
-        let known = &mut self.0[slot as usize];
+        let known = &mut self.families[slot as usize];
         let better = known.is_none_or(|old| family > old);
         if better {
             *known = Some(family);
@@ -248,6 +254,14 @@ mod tests {
         let pair = [("mesh-session-id", "old"), ("x-ptp-session-id", "new")];
         assert_eq!(context(&pair).session, SessionId::new("new"));
         assert_eq!(context(&[pair[1], pair[0]]).session, SessionId::new("new"));
+    }
+
+    #[test]
+    fn a_timeout_that_a_better_name_replaces_is_not_read() {
+        let pair = [("mesh-timeout", "soon"), ("x-ptp-timeout", "50")];
+        for headers in [pair, [pair[1], pair[0]]] {
+            assert_eq!(context(&headers).timeout, Some(Duration::from_millis(50)), "{headers:?}");
+        }
     }
 
     #[test]

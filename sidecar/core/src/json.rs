@@ -1,16 +1,27 @@
-//! JSON of the control plane, as people paste it: a comma before a closing bracket, as in the manual's sample for net/ack,
-//! is forgiven (PTP section 3.3).
+//! Bodies in JSON are objects. In those of the control plane, as people paste them, a comma before a closing bracket, as in
+//! the manual's sample for net/ack, is forgiven (PTP section 3.3).
 
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Error as _};
+
+/// Reads an object. A list would pass for one: its items fill the members in the order of their declaration.
+///
+/// # Errors
+/// What is no JSON, no object, or not of the type.
+pub fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_json::Error> {
+    match body.trim_ascii_start().first() {
+        Some(b'[') => Err(serde_json::Error::custom("it is a list and no object")),
+        _ => serde_json::from_slice(body),
+    }
+}
 
 /// Reads a document. What is wrong is said of the document as it was sent.
 ///
 /// # Errors
-/// What is no JSON even without such commas, or not of the type.
+/// What is no JSON even without such commas, no object, or not of the type.
 pub fn forgiving<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(body).or_else(|strict| {
+    object(body).or_else(|strict| {
         let forgiven = std::str::from_utf8(body).ok().map(without_trailing_commas);
-        forgiven.and_then(|text| serde_json::from_str(&text).ok()).ok_or(strict)
+        forgiven.and_then(|text| object(text.as_bytes()).ok()).ok_or(strict)
     })
 }
 
@@ -53,8 +64,22 @@ mod tests {
     fn one_trailing_comma_is_forgiven_and_nothing_else() {
         let map = read("{\"node_id\": \"a,}\\\"\", \"l\": [1, 2 , ],\n}").unwrap();
         assert_eq!((map["node_id"].as_str(), map["l"].as_array().map(Vec::len)), (Some("a,}\""), Some(2)));
-        for wrong in ["", "[]", "{,}x", "{\"a\":1,,}", "\"text\"", "{\"a\":", "null"] {
+        for wrong in ["", "[]", " [1]", "{,}x", "{\"a\":1,,}", "\"text\"", "{\"a\":", "null"] {
             assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_no_object_though_its_items_would_fill_one() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Pair {
+            one: u8,
+            other: u8,
+        }
+        let read = |text: &str| forgiving(text.as_bytes()).map(|Pair { one, other }| (one, other)).ok();
+        assert_eq!(read(r#"{"one":1,"other":2,}"#), Some((1, 2)));
+        for list in ["[1,2]", " \n[1,2]", "[1,2,]"] {
+            assert_eq!(read(list), None, "{list}");
         }
     }
 

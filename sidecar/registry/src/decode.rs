@@ -69,8 +69,7 @@ pub(crate) fn document(bytes: &[u8]) -> Result<Registration, RegistryError> {
 /// # Errors
 /// As [`document`].
 pub(crate) fn argument(value: Value) -> Result<Registration, RegistryError> {
-    let wire: Wire = serde_json::from_value(value).map_err(|e| RegistryError::Unreadable(e.to_string()))?;
-    checked(wire, Front::Mpi)
+    checked(wire(value)?, Front::Mpi)
 }
 
 /// Reads the argument of `mesh.registry.puts`.
@@ -90,9 +89,17 @@ pub(crate) fn arguments(value: Value) -> Result<Vec<Registration>, RegistryError
 /// # Errors
 /// `E0000000400` naming the member of the key that is missing.
 pub(crate) fn key(value: Value) -> Result<crate::Key, RegistryError> {
-    let wire: Wire = serde_json::from_value(value).map_err(|e| RegistryError::Unreadable(e.to_string()))?;
+    let wire = wire(value)?;
     let kind = required_key(&wire)?;
     Ok(crate::Key { kind, name: wire.name, instance_id: wire.instance_id })
+}
+
+fn wire(value: Value) -> Result<Wire, RegistryError> {
+    // The items of a list would fill the members in the order of their declaration.
+    if !value.is_object() {
+        return Err(RegistryError::Unreadable("it is no object".into()));
+    }
+    serde_json::from_value(value).map_err(|e| RegistryError::Unreadable(e.to_string()))
 }
 
 fn required_key(wire: &Wire) -> Result<Kind, RegistryError> {

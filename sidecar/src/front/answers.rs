@@ -36,9 +36,9 @@ pub(super) fn text(status: StatusCode, text: impl Into<Body>) -> Response<Body> 
     answer
 }
 
-/// A request that does not name its host once; nothing more is read from whoever sends such.
-pub(super) fn no_host() -> Response<Body> {
-    let mut answer = text(StatusCode::BAD_REQUEST, "send one Host\n");
+/// A request that others may have understood in another way; nothing more is read from whoever sends such.
+pub(super) fn unclear(rule: &'static str) -> Response<Body> {
+    let mut answer = text(StatusCode::BAD_REQUEST, rule);
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }

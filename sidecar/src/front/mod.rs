@@ -9,7 +9,10 @@ mod services;
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, Version, header::HOST};
+use http::{
+    Method, Request, Response, Version,
+    header::{HOST, TRANSFER_ENCODING},
+};
 use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal};
 use mesh_network::{
     admission,
@@ -38,7 +41,10 @@ pub(crate) struct Front {
 impl Serve for Front {
     async fn serve(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
         if !names_one_host(&request) {
-            return answers::no_host();
+            return answers::unclear("send one Host\n");
+        }
+        if !is_chunked_once_or_not(&request) {
+            return answers::unclear("send no Transfer-Encoding but chunked, once\n");
         }
         let room = paths::room_of(request.uri().path());
         if room == Room::Stats {
@@ -144,6 +150,15 @@ impl Front {
 /// RFC 9112 section 3.2: HTTP/1.1 names its host once. Of two, somebody in between may have looked at the other.
 fn names_one_host(request: &Request<Body>) -> bool {
     request.version() != Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
+}
+
+/// RFC 9112 section 7.1: a body is chunked once, and no other coding is opened here. Of a longer list, somebody in between may
+/// have made something else.
+fn is_chunked_once_or_not(request: &Request<Body>) -> bool {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let is_chunked =
+        codings.next().is_none_or(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    is_chunked && codings.next().is_none()
 }
 
 /// PTP section 3.2: GET and POST for every path under `/v1/interconn/`, and `/mesh/invoke`.

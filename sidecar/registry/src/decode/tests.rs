@@ -40,6 +40,15 @@ fn a_trailing_comma_is_forgiven() {
 }
 
 #[test]
+fn a_list_of_the_members_is_no_registration() {
+    let list = json!(["10.0.0.5:1", "n", "complex", "10.0.0.5:1", {"services": []}, 0, {}]);
+    assert_eq!(code(&list), Code::BAD_REQUEST);
+    for said in [argument(list.clone()).map(drop), key(list).map(drop)] {
+        assert_eq!(said.map_err(|e| e.code()), Err(Code::BAD_REQUEST));
+    }
+}
+
+#[test]
 fn the_older_manuals_content_and_its_text_timestamp_are_taken() {
     let content: Value = serde_json::from_str(&SEED_000.replace("IP:PORT", "10.0.0.5:8000")).unwrap();
     let value = json!({"instance_id": "i", "name": "n", "kind": "complex", "address": "10.0.0.5:8000",

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use mesh_core::{CallContext, Topic};
+use mesh_core::{CallContext, Topic, json::object};
 use prost::Message;
 use proto::ptp;
 
@@ -11,7 +11,7 @@ use super::{
     call::{Call, Operation, Reach},
     dialect::{Dialect, Signs},
     encode::Encoding,
-    json::{self, Members, Milliseconds, Payload},
+    json::{Members, Milliseconds, Payload},
     kuscia,
     op::Op,
     query::Query,
@@ -104,7 +104,7 @@ pub(crate) fn wrapped(wire: Wire, body: &Bytes) -> Result<Wrapped, String> {
 }
 
 fn json(body: &[u8]) -> Result<Arguments<'_>, String> {
-    let members: Members<'_> = json::object(body).map_err(|e| format!("the body is no valid JSON: {e}"))?;
+    let members: Members<'_> = object(body).map_err(|e| format!("the body is no valid JSON: {e}"))?;
     Ok(Arguments {
         is_osx: members.is_osx(),
         topic: members.topic,

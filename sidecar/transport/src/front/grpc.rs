@@ -73,7 +73,7 @@ impl<P: Peers> Front<P> {
         };
         party.room = purse.into_room();
         let reply = if op == Op::Invoke {
-            self.unwrapped(message, Wire::Protobuf, party, patience).await
+            self.unwrapped(message, Wire::Protobuf, party, patience).await.map(|(_, reply)| reply)
         } else {
             let call = decode::call(op, Dialect::Protobuf, &party.context, &Query::default(), &message);
             drop(message);
@@ -187,10 +187,12 @@ fn only_status(status: Status, text: &'static str) -> Response<Body> {
 }
 
 /// Reads `grpc-timeout`: up to eight digits and a unit. One that cannot be read counts as absent.
-fn timeout(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    // A sign would be read, too.
+    let is_number = digits.len() <= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
     Some(match unit {
         "H" => Duration::from_secs(number * 3600),
         "M" => Duration::from_secs(number * 60),
@@ -226,6 +228,7 @@ mod tests {
             ("", None),
             ("10", None),
             ("-1S", None),
+            ("+1S", None),
         ];
         for (text, expected) in table {
             assert_eq!(read(text), expected, "{text}");

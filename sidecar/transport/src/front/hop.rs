@@ -283,7 +283,7 @@ impl From<ptp::Outbound> for Outbound {
 }
 
 fn of_json(body: &[u8]) -> Result<Outbound, serde_json::Error> {
-    let outbound: json::Outbound<'_> = json::object(body)?;
+    let outbound: json::Outbound<'_> = mesh_core::json::object(body)?;
     Ok(Outbound {
         code: outbound.code.unwrap_or_default().into_owned(),
         message: outbound.message.or(outbound.msg).unwrap_or_default().into_owned(),

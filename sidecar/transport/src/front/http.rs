@@ -17,6 +17,7 @@ use super::{
     exchange::Party,
     flow::{self, Flow},
     intake::{self, Unread},
+    kuscia,
     op::Op,
     peers::Peers,
     query::Query,
@@ -74,7 +75,7 @@ impl<P: Peers> Front<P> {
         let guess = Encoding::guessed(&head.headers);
         let refused = |e: TransportError| Failure::Refused(e.into(), guess);
         // Admission fills in what a call leaves open; the dialect is told by what the request itself says.
-        let names_source = context.source_node.is_some();
+        let names_source = context.source_node.is_some() || caller.partner().is_some();
         let mut party = self.exchange.admit(op, context, caller).map_err(refused)?;
         if let Some(coding) = content_coding(&head.headers) {
             return Err(refused(TransportError::Codec {
@@ -145,15 +146,17 @@ impl<P: Peers> Front<P> {
         party: &Party,
         patience: Patience,
     ) -> Result<(Reply, Encoding), Failure> {
-        let (call, encoding) = decode::call(arrived.op, dialect, &party.context, &arrived.query, &arrived.body)
+        let whole =
+            if dialect == Dialect::Kuscia { kuscia::check_sender(arrived.op, arrived.names_source) } else { Ok(()) };
+        let (call, encoding) = whole
+            .and_then(|()| decode::call(arrived.op, dialect, &party.context, &arrived.query, &arrived.body))
             .map_err(|text| Failure::Refused(TransportError::Malformed(text).into(), dialect.encoding()))?;
         let op = arrived.op;
         // While the call waits, its payload is held once: a body in JSON was decoded out of this one.
         drop(arrived);
         let reply = self.exchange.run(call, dialect.wire(), party, patience).await;
         let reply = reply.map_err(|refusal| Failure::Refused(refusal, encoding))?;
-        let timed_out = encoding == Encoding::Osx && op == Op::Pop && reply.is_empty();
-        Ok((if timed_out { Reply::Answer(Answer::timed_out()) } else { reply }, encoding))
+        Ok((expired(op, reply, encoding), encoding))
     }
 
     async fn wrapped(
@@ -165,17 +168,18 @@ impl<P: Peers> Front<P> {
     ) -> Result<(Reply, Encoding), Failure> {
         let encoding = dialect.encoding();
         let reply = self.unwrapped(arrived.body, dialect.wire(), party, patience).await;
-        Ok((reply.map_err(|refusal| Failure::Refused(refusal, encoding))?, encoding))
+        let (op, reply) = reply.map_err(|refusal| Failure::Refused(refusal, encoding))?;
+        Ok((expired(op, reply, encoding), encoding))
     }
 
-    /// Takes an `Inbound` apart and serves the operation within (PTP sections 3.1 and 6.1).
+    /// Takes an `Inbound` apart and serves the operation within, and says which it was (PTP sections 3.1 and 6.1).
     pub(super) async fn unwrapped(
         &self,
         body: Bytes,
         wire: Wire,
         mut party: Party,
         patience: Patience,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<(Op, Reply), Refusal> {
         let wrapped = decode::wrapped(wire, &body).map_err(TransportError::Malformed)?;
         drop(body);
         take_over(&wrapped.metadata, &mut party.context)?;
@@ -185,7 +189,7 @@ impl<P: Peers> Front<P> {
         let call = decode::inner(op, wire, &party.context, &wrapped.inner)
             .map_err(|reason| TransportError::Inner { what: op.name(), reason })?;
         drop(wrapped);
-        self.exchange.run(call, wire, &party, patience).await
+        Ok((op, self.exchange.run(call, wire, &party, patience).await?))
     }
 
     /// Writes an answer, and counts a refusal.
@@ -216,6 +220,12 @@ impl<P: Peers> Front<P> {
             self.exchange.channels.refused(answer.code);
         }
     }
+}
+
+/// What comes of an operation, as the caller's dialect has it: FATE OSX has a code for an empty pop (PTP section 5.2).
+fn expired(op: Op, reply: Reply, encoding: Encoding) -> Reply {
+    let has_expired = encoding == Encoding::Osx && op == Op::Pop && reply.is_empty();
+    if has_expired { Reply::Answer(Answer::timed_out()) } else { reply }
 }
 
 /// A message of a wrapped call may name its uri, session, topic and timeout itself; that wins over the call's (PTP section

@@ -52,14 +52,6 @@ pub(crate) struct Payload(pub(crate) Bytes);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Milliseconds(pub(crate) Option<Duration>);
 
-/// Reads an object. A list would pass for one: its items fill the members in the order of their declaration.
-pub(crate) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_json::Error> {
-    match body.trim_ascii_start().first() {
-        Some(b'[') => Err(serde_json::Error::custom("it is a list and no object")),
-        _ => serde_json::from_slice(body),
-    }
-}
-
 impl Members<'_> {
     /// Whether only FATE OSX sends such a body (PTP section 5.4, rule 4).
     pub(crate) fn is_osx(&self) -> bool {

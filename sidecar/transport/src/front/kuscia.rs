@@ -18,6 +18,12 @@ const SHORTEST: u64 = 1;
 const LONGEST: u64 = 300;
 const DEFAULT: Duration = Duration::from_secs(120);
 
+/// A push says who its sender is: readers ask for it. `names_source`: the request did, or its certificate does.
+pub(crate) fn check_sender(op: Op, names_source: bool) -> Result<(), String> {
+    let pushes = matches!(op, Op::Push | Op::Invoke | Op::Transport);
+    if pushes && !names_source { Err("header x-ptp-source-node-id is missing".into()) } else { Ok(()) }
+}
+
 /// Reads a call.
 pub(crate) fn call(op: Op, context: &CallContext, query: &Query, body: &Bytes) -> Result<Call, String> {
     // The header before the query, as in every dialect (PTP section 9.2).

@@ -64,7 +64,7 @@ impl<P: Peers> Front<P> {
             Caller::Local | Caller::Member => Origin::Application,
             Caller::Partner(route) => Origin::Partner(route.node_id.clone()),
         };
-        let Settlement { id, action } = serde_json::from_slice(body)
+        let Settlement { id, action } = mesh_core::json::object(body)
             .map_err(|e| TransportError::Malformed(format!("the body is no lease and action: {e}")))?;
         let unknown = || TransportError::NoSuchLease;
         let holding = Holding { holder, name: id.into() };

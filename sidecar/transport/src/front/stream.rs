@@ -134,7 +134,8 @@ impl Serve {
             Ok(None) => None,
             Ok(Some(message)) => {
                 let patience = self.patience();
-                Some(settled(front.unwrapped(message, Wire::Protobuf, self.party, patience).await))
+                let reply = front.unwrapped(message, Wire::Protobuf, self.party, patience).await;
+                Some(settled(reply.map(|(_, reply)| reply)))
             }
             // What follows a message that cannot be read cannot be told from its rest: the answer is the last one.
             Err(problem) => {

@@ -61,7 +61,7 @@ impl<'a> Asked<'a> {
 
     /// A call that its body names.
     pub(super) fn by_body(body: &'a [u8]) -> Result<Self, String> {
-        let named: Named<'a> = serde_json::from_slice(body).map_err(|e| not_json(&e))?;
+        let named: Named<'a> = mesh_core::json::object(body).map_err(|e| not_json(&e))?;
         let arguments = named.content.map_or(&b"{}"[..], |content| content.get().as_bytes());
         starts_as_object(arguments)?;
         Ok(Self { method: Some(named.method), arguments })
@@ -147,7 +147,7 @@ mod tests {
         let expected = Asked { method: Some("mesh.net.edge".into()), arguments: br#"{"node_id":"LX1"}"# };
         assert_eq!(Asked::by_body(body).unwrap(), expected);
         assert_eq!(Asked::by_body(br#"{"method":"m"}"#).unwrap().arguments, b"{}");
-        for body in [&b"[1]"[..], b"x", b"\xff", b"null"] {
+        for body in [&b"[1]"[..], br#"["mesh.net.edge",{}]"#, b"x", b"\xff", b"null"] {
             assert!(Asked::by_urn(body).is_err() && Asked::by_body(body).is_err(), "{body:?}");
         }
         assert!(Asked::by_body(br#"{"method":"m","content":[]}"#).is_err());

@@ -1,36 +1,18 @@
 //! A full disk under `MESH_HOME`: the change is refused, nothing is lost, and it goes on when there is room.
 
-use std::{fs, io::Write as _, path::PathBuf, process::Command};
+use std::fs;
 
 use serde_json::json;
 
-use crate::harness::{A, B, Node, configure, free_port, post};
+use crate::harness::{A, B, Node, fill_disk, on_a_small_disk, post};
 
 const OK: &str = "E0000000000";
-
-/// A node whose home is a file system of `size`, in a mount namespace of its own that ends with it.
-async fn on_a_small_disk(size: &str, transport: &str) -> Node {
-    Node::run(free_port(), &[], |home, mesh| {
-        configure(home, transport);
-        let script = format!(r#"mount -t tmpfs -o size={size} tmpfs "$1" && shift && exec "$@""#);
-        let mut command = Command::new("unshare");
-        // With a user namespace it needs no root either.
-        command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
-        command.arg(home.join("mesh")).arg(mesh.get_program()).args(mesh.get_args());
-        command
-    })
-    .await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_changes_until_there_is_room() {
     let node = on_a_small_disk("3m", "").await;
     let root = node.become_node(A).await;
-    let seen_from_here = PathBuf::from(format!("/proc/{}/root{}", node.pid(), node.home().display()));
-    let filler = seen_from_here.join("filler");
-    let mut file = fs::File::create(&filler).unwrap();
-    while file.write_all(&[0; 4096]).is_ok() {}
-    drop(file);
+    let filler = fill_disk(&node);
 
     let mut refused = None;
     // The store has pages in reserve; a few changes may still fit.
@@ -55,7 +37,8 @@ async fn a_full_disk_refuses_changes_until_there_is_room() {
 async fn push_until_full(node: &Node, payload: &str) -> (usize, String) {
     for i in 0..1000 {
         let body = json!({"topic": "t", "payload": payload}).to_string();
-        let headers = [("x-ptp-session-id", "s"), ("x-ptp-timeout", "1000")];
+        // A disk that others write to takes its time, too.
+        let headers = [("x-ptp-session-id", "s"), ("x-ptp-timeout", "10000")];
         let code = node.send(post("/v1/interconn/chan/push", &headers, body)).await.code();
         if code != OK {
             return (i, code);

@@ -2,6 +2,7 @@
 
 mod client;
 mod node;
+mod trust_all;
 
 use std::{
     collections::HashMap,

@@ -182,7 +182,7 @@ fn rows() -> Vec<Row> {
             Applications,
             vec![
                 push(b"1")
-                    .with(&[("x-ptp-target-node-id", UNREACHABLE), ("x-ptp-timeout", "60")])
+                    .with(&[("x-ptp-target-node-id", UNREACHABLE), ("x-ptp-timeout", "500")])
                     .refused("E0000000607"),
             ],
         ),

@@ -16,7 +16,10 @@ use super::{
     stage::{MAX_BODY, Stage},
     wire::{Ask, Heard, Transport, frame},
 };
-use crate::harness::A;
+use crate::harness::{
+    A, Node,
+    h2::{self, H2},
+};
 
 const TRANSPORT: &str = "/org.ppc.ptp.PrivateTransferTransport";
 const PROTOCOL: &str = "/org.ppc.ptp.PrivateTransferProtocol";
@@ -167,6 +170,45 @@ async fn a_stream_is_answered_in_order_each_message_by_its_own_metadata() {
         let expected = [(OK, ""), (OK, ""), (OK, "second"), (OK, ""), ("E0000000404", ""), (OK, "first")];
         assert_eq!(outbounds(&heard), expected.map(|(code, payload)| (code.to_owned(), payload.to_owned())));
     }
+}
+
+/// PTP section 6.1: each message is answered when it comes, not when the client half-closes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_answered_while_it_is_open() {
+    let node = Node::start().await;
+    let mut h2 = H2::to(&node, 1 << 16).await;
+    let headers = [("content-type", "application/grpc"), ("te", "trailers"), ("x-ptp-session-id", "open")];
+    h2.write(&h2::request(1, &format!("{PROTOCOL}/transport"), &headers)).await;
+    let push = PushInbound { topic: "t".into(), payload: "open".into(), ..Default::default() }.encode_to_vec();
+    let pop = PopInbound { topic: "t".into(), timeout: 60_000 }.encode_to_vec();
+    for (op, inner, payload) in [("push", push, ""), ("pop", pop, "open")] {
+        let metadata = [("x-ptp-uri".to_owned(), format!("{TRANSPORT}/{op}"))].into();
+        let message = frame(&Inbound { metadata, payload: inner.into() }.encode_to_vec());
+        h2.write(&h2::frame(h2::DATA, 0, 1, &message)).await;
+        let answer = h2.wait_for(h2::DATA, 1).await.unwrap().payload;
+        let answer = Outbound::decode(&answer[5..]).unwrap();
+        assert_eq!((answer.code.as_str(), &answer.payload[..]), (OK, payload.as_bytes()), "{op}");
+    }
+    h2.write(&h2::frame(h2::DATA, h2::END_STREAM, 1, b"")).await;
+    assert!(h2.wait_for(h2::HEADERS, 1).await.is_some(), "the trailers");
+}
+
+/// PTP sections 1 and 15: a client with no metadata at all has the empty session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_without_metadata_is_served() {
+    let stage = Stage::set().await;
+    let mut wire = stage.wire(Transport::H2c).await;
+    let mut ask = async |name: &str, message: Vec<u8>| {
+        let said = wire.send(stage.node.data, op(name, &message)).await.message();
+        let Outbound { code, payload, .. } = Outbound::decode(said).unwrap();
+        (code, payload)
+    };
+    let push = PushInbound { topic: "t".into(), payload: "bare".into(), ..Default::default() };
+    let pop = || PopInbound { topic: "t".into(), timeout: 60 }.encode_to_vec();
+    assert_eq!(ask("push", push.encode_to_vec()).await, (OK.into(), "".into()));
+    assert_eq!(ask("pop", pop()).await, (OK.into(), "bare".into()));
+    assert_eq!(ask("release", Vec::new()).await, (OK.into(), "".into()));
+    assert_eq!(ask("pop", pop()).await, (OK.into(), "".into()), "it is never over");
 }
 
 fn outbounds(heard: &Heard) -> Vec<(String, String)> {

@@ -3,19 +3,28 @@
 //! ```text
 //! calls.rs  what is asked and what it brings, in plain words: each row over every way that there is
 //! ways.rs   the ways: a dialect on a transport, from the words to bytes and back
-//! http.rs   exact requests and answers over HTTP
+//! http.rs   exact requests and answers over HTTP: bodies.rs, dialects.rs, headers.rs, paths.rs, written with rows.rs
 //! grpc.rs   exact messages over gRPC, health and reflection
+//! waits.rs  calls that wait, on every way at once
+//! hops.rs   what a partner sees of a call, and what becomes of its answer
 //! codes.rs  every code of PTP section 13.1 that this node raises or passes on
 //! stage.rs  the node, its partners, and one that answers as it is told
 //! wire.rs   connections
 //! ```
 
+mod bodies;
 mod calls;
 mod codes;
+mod dialects;
 mod grpc;
+mod headers;
+mod hops;
 mod http;
 mod large;
+mod paths;
+mod rows;
 mod stage;
+mod waits;
 mod ways;
 mod wire;
 

@@ -117,7 +117,10 @@ async fn answer(request: Request<Incoming>) -> Result<Reply, Infallible> {
         "html" => plain(200, "<html>".into()),
         "403" => plain(403, "对方节点已禁用网络".into()),
         "502" => plain(502, "bad gateway".into()),
-        "seen" => plain(200, json!({"code": "E0000000000", "payload": STANDARD.encode(seen.to_string())}).to_string()),
+        "seen" => {
+            let payload = STANDARD.encode(seen.to_string());
+            plain(200, json!({"code": "E0000000000", "message": "so it is", "payload": payload}).to_string())
+        }
         code => plain(200, json!({"code": code, "message": "so it is"}).to_string()),
     })
 }

@@ -226,7 +226,9 @@ fn kuscia(want: Want, session: &str, topic: &str, headers: &[(&str, &str)]) -> A
     let ask = match want {
         Want::Push(payload) => topic(Ask::post(format!("{path}?timeout=5"), payload)),
         // A target names the sender on a read. Seconds, one at least.
-        Want::Pop(_) => topic(Ask::get(format!("{path}?timeout=1"))).header("x-ptp-target-node-id", SENDER),
+        Want::Pop(timeout) => {
+            topic(Ask::get(format!("{path}?timeout={}", timeout.div_ceil(1000)))).header("x-ptp-target-node-id", SENDER)
+        }
         Want::Peek => topic(Ask::get(path)).header("x-ptp-target-node-id", SENDER),
         Want::Release => topic(Ask::post(path, "")),
     };

@@ -6,6 +6,7 @@ mod http;
 mod node;
 mod raw;
 mod relay;
+mod small_disk;
 mod tls;
 
 use std::sync::{
@@ -19,6 +20,7 @@ pub(crate) use self::{
     node::{Node, base64, configure, until},
     raw::{Heard, Raw},
     relay::Relay,
+    small_disk::{fill_disk, on_a_small_disk},
     tls::{Client, over_tls, tls},
 };
 

@@ -9,16 +9,15 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use mesh_pki::Pair;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::{ClientConfig, crypto::ring, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use self::trust_all::TrustAll;
 use super::http::{Answer, connect, exchange};
+
+#[path = "../../../network/src/testing/trust_all.rs"]
+mod trust_all;
 
 /// What a client shows.
 #[derive(Clone, Copy)]
@@ -40,7 +39,7 @@ pub(crate) async fn tls(to: SocketAddr, client: Client<'_>, alpn: &[&str]) -> Tl
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(BelievesAll));
+        .with_custom_certificate_verifier(Arc::new(TrustAll));
     let mut config = match client {
         Client::Nothing => config.with_no_client_auth(),
         Client::Pair(pair) => config
@@ -54,42 +53,4 @@ pub(crate) async fn tls(to: SocketAddr, client: Client<'_>, alpn: &[&str]) -> Tl
     let tcp = connect(Ipv4Addr::LOCALHOST, to).await;
     let name = ServerName::try_from("node.example").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
-}
-
-#[derive(Debug)]
-struct BelievesAll;
-
-impl ServerCertVerifier for BelievesAll {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }

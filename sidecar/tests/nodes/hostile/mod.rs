@@ -7,6 +7,7 @@ mod bombs;
 mod browsers;
 mod clocks;
 mod cuts;
+mod deaf;
 mod floods;
 mod guesses;
 mod poppers;

@@ -57,6 +57,28 @@ fn lengths() -> Vec<(String, Vec<u8>, Want)> {
         Refused(400),
     );
     add("a list of lengths", format!("content-length: 0, {inner}\r\n"), SMUGGLED, Refused(400));
+    add("two equal lengths", format!("content-length: {l}\r\ncontent-length: {l}\r\n"), JSON, Served);
+    add("a list of equal lengths", format!("content-length: {l}, {l}\r\n"), JSON, Refused(400));
+    add("noughts before a length", format!("content-length: 000{l}\r\n"), JSON, Served);
+    add("blanks around a length", format!("content-length: \t {l} \t\r\n"), JSON, Served);
+    add("chunks in capitals", "Transfer-ENCODING:\tChunked \r\n".into(), &chunked(), Served);
+    add("chunked twice", "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n".into(), &zero, Refused(400));
+    add("chunked twice in a list", "transfer-encoding: chunked, chunked\r\n".into(), &zero, Refused(400));
+    add(
+        "a coding, then chunks in a header of their own",
+        "transfer-encoding: identity\r\ntransfer-encoding: chunked\r\n".into(),
+        &zero,
+        Refused(400),
+    );
+    add(
+        "chunks, then a coding in a header of its own",
+        "transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n".into(),
+        &zero,
+        Refused(400),
+    );
+    add("a packed body in chunks", "transfer-encoding: gzip, chunked\r\n".into(), &zero, Refused(400));
+    add("accepted codings are none of the request's", format!("content-length: {l}\r\nte: chunked\r\n"), JSON, Served);
+    add("an announced trailer", format!("content-length: {l}\r\ntrailer: content-length\r\n"), JSON, Served);
     for length in [
         "+0",
         "-0",
@@ -111,6 +133,10 @@ fn lengths() -> Vec<(String, Vec<u8>, Want)> {
         "x: a\rtransfer-encoding: chunked\r\n",
         "tränsfer-encoding: chunked\r\n",
         "(x): a\r\n",
+        "x\r: a\r\n",
+        "x: a\r\n\x0btransfer-encoding: chunked\r\n",
+        "\0transfer-encoding: chunked\r\n",
+        "x: a\r\n\r transfer-encoding: chunked\r\n",
         "host: localhost\r\n",
     ] {
         add(&format!("line {lines:?}"), lines.to_owned(), &zero, Refused(400));
@@ -133,6 +159,11 @@ fn chunks() -> Vec<(String, Vec<u8>, Want)> {
         all.push((name.to_owned(), push("transfer-encoding: chunked\r\n", &body), want));
     };
     add("a chunk extension", format!("{l:x};a=b\r\n{rest}"), Served);
+    add("blanks behind a chunk size", format!("{l:x} \t\r\n{rest}"), Served);
+    add("noughts before a chunk size", format!("0000{l:x}\r\n{rest}"), Served);
+    let (ten, sixteen) = JSON.split_at(10);
+    add("a chunk size in capitals", format!("A\r\n{ten}\r\n{:X}\r\n{sixteen}\r\n00\r\n\r\n", l - 10), Served);
+    add("an extension with a carriage return", format!("{l:x};a\rb\r\n{rest}{SMUGGLED}"), Last);
     add("a quoted chunk extension", format!("{l:x};a=\"b c\"\r\n{rest}"), Served);
     add("trailers that name a length", format!("{l:x}\r\n{JSON}\r\n0\r\ncontent-length: 5\r\nhost: x\r\n\r\n"), Served);
     for size in
@@ -188,6 +219,23 @@ fn heads() -> Vec<(String, Vec<u8>, Want)> {
             Last,
         ),
         ("a bare line feed at the end of the head", "GET /stats HTTP/1.1\r\nhost: localhost\r\n\n".into(), Served),
+        (
+            "an absolute target with a body",
+            format!("POST http://localhost/nothing HTTP/1.1\r\nhost: localhost\r\n{body}"),
+            Served,
+        ),
+        (
+            "an absolute target beside another host",
+            format!("POST http://localhost/nothing HTTP/1.1\r\nhost: 127.0.0.1\r\n{body}"),
+            Served,
+        ),
+        (
+            "an absolute target with chunks",
+            format!("POST http://localhost/nothing HTTP/1.1\r\nhost: localhost\r\n{in_chunk}"),
+            Served,
+        ),
+        ("a colon in the first line", format!("GET: /stats HTTP/1.1\r\nhost: localhost\r\n\r\n{SMUGGLED}"), Refused(400)),
+        ("a version in small letters", format!("GET /stats http/1.1\r\nhost: localhost\r\n\r\n{SMUGGLED}"), Refused(400)),
         ("two blanks", format!("GET  /stats HTTP/1.1\r\nhost: localhost\r\n\r\n{SMUGGLED}"), Refused(400)),
         ("a blank at the end", format!("GET /stats HTTP/1.1 \r\nhost: localhost\r\n\r\n{SMUGGLED}"), Refused(400)),
         ("a tab", format!("GET\t/stats HTTP/1.1\r\nhost: localhost\r\n\r\n{SMUGGLED}"), Refused(400)),

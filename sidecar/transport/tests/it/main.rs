@@ -4,7 +4,7 @@
 #![cfg(not(feature = "shuttle"))]
 
 mod across;
-mod contract;
+mod callers;
 mod disk;
 mod fair;
 mod flight;

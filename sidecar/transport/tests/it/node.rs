@@ -203,16 +203,6 @@ impl Ask {
         Self { method: Method::POST, uri, headers: Vec::new(), body: body.into() }
     }
 
-    /// GET, in session `s1`.
-    pub(crate) fn get(op_and_query: &str) -> Self {
-        let ask = Self::raw(op_and_query, "").header("x-ptp-session-id", "s1");
-        Self { method: Method::GET, ..ask }
-    }
-
-    pub(crate) fn method(self, method: Method) -> Self {
-        Self { method, ..self }
-    }
-
     /// Sets a header; an empty value takes it away.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(known, _)| known != name);

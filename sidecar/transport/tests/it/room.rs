@@ -7,7 +7,7 @@ use mesh_transport::{Draft, Key, Origin, Reader, TransportError};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::node::{A, B, Node};
+use crate::node::{A, Ask, B, Node};
 
 fn node(session: u32, total: u32) -> Node {
     let settings: Value = json!({"sessionBytes": session.to_string(), "totalBytes": total.to_string()});
@@ -154,4 +154,13 @@ async fn a_route_without_a_bound_gets_a_quarter_of_everything() {
     push().await.unwrap();
     assert!(matches!(push().await, Err(TransportError::Full { .. })));
     assert_eq!(node.channels.levels().bytes, 1000);
+}
+
+#[tokio::test]
+async fn a_body_above_the_limit_is_refused_without_being_read() {
+    let node = Node::new(A, &[], &json!({"maxBodyBytes": "100"}));
+    let heard = node.ask(Ask::json("push", &json!({"topic": "t1", "payload": "A".repeat(400)}))).await;
+    assert_eq!((heard.status, heard.code()), (200, "E0000000413".into()));
+    assert_eq!(heard.headers["connection"], "close");
+    assert!(heard.json()["message"].as_str().unwrap().contains("100 bytes"), "the limit stands in the text");
 }

@@ -10,6 +10,7 @@ use super::{
     accept::Place,
     exchange::Sharing,
     h1::{self, Outcome},
+    h2,
     handler::Handler,
     handshake::{Ready, first_bytes},
     hyper,
@@ -45,7 +46,7 @@ pub(super) async fn connection<S: Serve>(
     }
 }
 
-/// Serves requests until the end. hyper's parts are in boxes: HTTP/2 is rare, and so is what does not go the short way.
+/// Serves requests until the end. All but the short way is in boxes: it is rare, or large beside an idle connection.
 async fn serve<S: Serve>(
     ready: Ready,
     service: Arc<S>,
@@ -58,7 +59,7 @@ async fn serve<S: Serve>(
     let handler =
         Arc::new(Handler { service, connection: Arc::clone(&connection), sharing, metrics: gate.metrics.clone() });
     if is_h2 {
-        return Ok(Box::pin(hyper::h2(stream, handler, gate.limits, &mut rare)).await?);
+        return Box::pin(h2::serve(stream, handler, gate.limits, &mut rare)).await;
     }
     let outcome = {
         let short = std::pin::pin!(h1::serve(stream, &handler, gate));
@@ -67,7 +68,7 @@ async fn serve<S: Serve>(
     match outcome {
         Some(Outcome::Odd(stream)) => {
             gate.metrics.odd.inc();
-            Ok(Box::pin(hyper::h1(stream, pace, handler, gate.limits, &mut rare)).await?)
+            Ok(Box::pin(hyper::serve(stream, pace, handler, gate.limits, &mut rare)).await?)
         }
         Some(Outcome::Over) | None => Ok(()),
     }

@@ -1,15 +1,11 @@
-//! A connection through hyper: HTTP/2, and whatever of HTTP/1.1 does not go the short way.
+//! A connection through hyper: whatever of HTTP/1.1 does not go the short way.
 
 use std::{convert::Infallible, sync::Arc};
 
 use futures::FutureExt;
 use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::Service,
-};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper_util::rt::TokioIo;
 use mesh_core::Body;
 
 use super::{
@@ -20,9 +16,8 @@ use super::{
     rare::{Rare, until_end},
     wire::Stream,
 };
-use crate::http2_sizes as sizes;
 
-pub(super) async fn h1<S: Serve>(
+pub(super) async fn serve<S: Serve>(
     stream: Stream,
     pace: Arc<Pace>,
     handler: Arc<Handler<S>>,
@@ -42,29 +37,6 @@ pub(super) async fn h1<S: Serve>(
     let conn = builder.serve_connection(TokioIo::new(stream), Calls(handler)).with_upgrades();
     let conn = std::pin::pin!(conn);
     until_end(conn, rare, http1::UpgradeableConnection::graceful_shutdown).await.unwrap_or(Ok(()))
-}
-
-pub(super) async fn h2<S: Serve>(
-    stream: Stream,
-    handler: Arc<Handler<S>>,
-    limits: Limits,
-    rare: &mut Rare,
-) -> hyper::Result<()> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(sizes::STREAM_WINDOW)
-        .initial_connection_window_size(sizes::CONNECTION_WINDOW)
-        .max_frame_size(sizes::FRAME)
-        .max_send_buf_size(sizes::SEND_BUFFER)
-        .max_concurrent_streams(limits.streams)
-        // A client that gives up all its calls at once is no attacker.
-        .max_pending_accept_reset_streams(usize::try_from(limits.streams).unwrap_or(usize::MAX))
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(limits.ping)
-        .keep_alive_timeout(limits.ping);
-    let conn = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), Calls(handler)));
-    until_end(conn, rare, http2::Connection::graceful_shutdown).await.unwrap_or(Ok(()))
 }
 
 /// The handler, as hyper calls it.

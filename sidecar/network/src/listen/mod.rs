@@ -5,7 +5,8 @@
 //! handshake.rs   first byte, TLS, which HTTP          -> wire.rs
 //! drive.rs       one connection until it ends, is drained, or is cut by the roster -> rare.rs
 //!   h1/          plain HTTP/1.1 requests, by the short way
-//!   hyper.rs     everything else
+//!   hyper.rs     whatever else is HTTP/1.1
+//!   h2/          HTTP/2
 //! handler.rs     a request and its answer, whichever way they go
 //! owed.rs        what is to happen once a client surely has an answer -> exchange.rs
 //! ```
@@ -16,6 +17,7 @@ mod connection;
 mod drive;
 mod exchange;
 mod h1;
+mod h2;
 mod handler;
 mod handshake;
 mod hyper;

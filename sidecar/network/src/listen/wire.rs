@@ -134,13 +134,16 @@ impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.remaining();
         let read = either!(&mut *self, io => Pin::new(io).poll_read(cx, buf));
-        if let (Self::Tls(io), Poll::Ready(Ok(()))) = (&mut *self, &read)
-            && before > 0
-            && buf.remaining() == before
-        {
-            io.get_mut().0.end_is_said();
+        match (&mut *self, read) {
+            (Self::Tls(io), Poll::Ready(Ok(()))) if before > 0 && buf.remaining() == before => {
+                io.get_mut().0.end_is_said();
+                Poll::Ready(Ok(()))
+            }
+            // It ended without a goodbye. Each HTTP says itself whether a request is whole, and whoever closes before an answer
+            // arrives is to be told from whoever has read it, with TLS as without.
+            (Self::Tls(_), Poll::Ready(Err(e))) if e.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            (_, read) => read,
         }
-        read
     }
 }
 

@@ -1,6 +1,7 @@
 //! Institutions to test with: roots, leaves, routes, and nodes that run on loopback.
 
 mod client;
+pub(crate) mod http2;
 mod node;
 mod trust_all;
 

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
@@ -30,8 +30,8 @@ pub(crate) const END_HEADERS: u8 = 4;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
 /// One connection.
-pub(crate) struct H2 {
-    pub(crate) tcp: TcpStream,
+pub(crate) struct H2<IO = TcpStream> {
+    pub(crate) tcp: IO,
     read: Vec<u8>,
 }
 
@@ -39,6 +39,7 @@ pub(crate) struct H2 {
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
+    pub(crate) flags: u8,
     pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
 }
@@ -46,7 +47,14 @@ pub(crate) struct Frame {
 impl H2 {
     /// Connects; each stream of this end takes `window` bytes before it asks for more.
     pub(crate) async fn to(node: &Node, window: u32) -> Self {
-        let mut h2 = Self { tcp: connect(Ipv4Addr::LOCALHOST, node.data).await, read: Vec::new() };
+        Self::over(connect(Ipv4Addr::LOCALHOST, node.data).await, window).await
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
+    /// The same on a connection that is there.
+    pub(crate) async fn over(io: IO, window: u32) -> Self {
+        let mut h2 = Self { tcp: io, read: Vec::new() };
         let [a, b, c, d] = window.to_be_bytes();
         let start = [PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, a, b, c, d])].concat();
         assert!(h2.write(&start).await);
@@ -59,7 +67,7 @@ impl H2 {
 
     /// Writes; `false` where the other end has closed.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
-        self.tcp.write_all(bytes).await.is_ok()
+        self.tcp.write_all(bytes).await.is_ok() && self.tcp.flush().await.is_ok()
     }
 
     /// A whole request.
@@ -110,11 +118,11 @@ impl H2 {
 
     async fn whole_frame(&mut self) -> Option<Frame> {
         self.fill(9).await?;
-        let [a, b, c, kind, _, id @ ..] = <[u8; 9]>::try_from(self.read.get(..9)?).ok()?;
+        let [a, b, c, kind, flags, id @ ..] = <[u8; 9]>::try_from(self.read.get(..9)?).ok()?;
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
         self.fill(9 + length).await?;
         let payload = self.read.drain(..9 + length).skip(9).collect();
-        Some(Frame { kind, stream: u32::from_be_bytes(id), payload })
+        Some(Frame { kind, flags, stream: u32::from_be_bytes(id), payload })
     }
 
     async fn fill(&mut self, length: usize) -> Option<()> {

@@ -80,6 +80,7 @@ impl Drop for AnswerBody {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take()
             && self.is_end_stream()
+            && !self.settlement.is_lost()
             && let Some(lease) = lease.written()
         {
             self.settlement.when_received(move || lease.commit());

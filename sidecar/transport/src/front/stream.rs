@@ -1,7 +1,7 @@
 //! The gRPC method `transport`: a stream of wrapped operations, each handled like an invoke and answered in order, until
 //! the client half-closes (PTP section 6.1, decision D10).
 //!
-//! A message that was given out commits once its answer has gone and the stream has lived on for a second, or the end of
+//! A message that was given out commits once its answer was written and the stream has lived on for a second, or the end of
 //! the stream was received; what a broken stream gave out in its last second goes back (design section 6).
 
 use std::{
@@ -48,8 +48,13 @@ struct Answers<P> {
     trailers: Option<HeaderMap>,
 }
 
-/// Leases whose answers have gone, and when.
+/// Leases of answers that the connection took.
 struct Given {
+    /// Bytes of all answers so far.
+    bytes: usize,
+    /// Those that are not written yet: after so many bytes they are.
+    taken: VecDeque<(usize, Lease)>,
+    /// Those that were written, and when.
     leases: VecDeque<(Instant, Lease)>,
     oldest: Option<Pin<Box<Sleep>>>,
     settlement: Settlement,
@@ -76,7 +81,7 @@ pub(super) fn response<P: Peers>(
     let serve = Serve { party, until };
     let next = Box::pin(serve.clone().one(Arc::clone(&front), frames));
     let settlement = Settlement::default();
-    let given = Given { leases: VecDeque::new(), oldest: None, settlement: settlement.clone() };
+    let given = Given::new(settlement.clone());
     let trailers = Some(success());
     let answers = Answers { front, next, serve, chunks: Chunks::default(), lease: None, given, trailers };
     let mut response = head(Body::Boxed(Box::pin(answers)));
@@ -94,12 +99,18 @@ fn marked(delivery: &mut Delivery) {
 }
 
 impl Given {
-    fn add(&mut self, lease: Lease, now: Instant) {
-        self.leases.push_back((now, lease));
+    fn new(settlement: Settlement) -> Self {
+        Self { bytes: 0, taken: VecDeque::new(), leases: VecDeque::new(), oldest: None, settlement }
     }
 
     /// Commits what has had its peace, and wakes for the next.
     fn settle(&mut self, cx: &mut Context<'_>) {
+        while let Some((bytes, _)) = self.taken.front()
+            && self.settlement.poll_written(cx, *bytes).is_ready()
+        {
+            let written = self.taken.pop_front().map(|(_, lease)| (Instant::now(), lease));
+            self.leases.extend(written);
+        }
         loop {
             match &mut self.oldest {
                 Some(timer) => {
@@ -160,11 +171,13 @@ impl<P: Peers> HttpBody for Answers<P> {
         self.given.settle(cx);
         loop {
             if let Some(piece) = self.chunks.take() {
+                self.given.bytes += piece.len();
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             // Asked for more: the connection took the last answer whole.
             if let Some(lease) = self.lease.take() {
-                self.given.add(lease, Instant::now());
+                let bytes = self.given.bytes;
+                self.given.taken.push_back((bytes, lease));
                 self.given.settle(cx);
             }
             if self.trailers.is_none() {
@@ -185,9 +198,11 @@ impl<P: Peers> HttpBody for Answers<P> {
 
 impl<P> Drop for Answers<P> {
     fn drop(&mut self) {
-        let leases = std::mem::take(&mut self.given.leases);
-        if self.trailers.is_none() && !leases.is_empty() {
-            self.given.settlement.when_received(move || leases.into_iter().for_each(|(_, lease)| lease.commit()));
+        let written = std::mem::take(&mut self.given.leases).into_iter().map(|(_, lease)| lease);
+        let taken = std::mem::take(&mut self.given.taken).into_iter().map(|(_, lease)| lease);
+        let all: Vec<Lease> = written.chain(taken).collect();
+        if self.trailers.is_none() && !all.is_empty() {
+            self.given.settlement.when_received(move || all.into_iter().for_each(Lease::commit));
         }
     }
 }

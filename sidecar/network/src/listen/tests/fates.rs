@@ -9,8 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Frame, SizeHint};
+use http::{HeaderMap, Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
 use mesh_core::{Body, BoxError, Drain, Live};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -21,22 +21,25 @@ use crate::{
 };
 
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Received,
     Lost,
 }
 
-/// Answers 1 MiB at once, and reports each answer's fate.
+/// Answers 1 MiB at once, or at `/small` three bytes and trailers, and reports each answer's fate.
 struct Tells {
     fates: UnboundedSender<Fate>,
     is_plain: bool,
 }
 
 impl Serve for Tells {
-    async fn serve(&self, _: Request<Body>, _: Arc<Connection>) -> Response<Body> {
+    async fn serve(&self, request: Request<Body>, _: Arc<Connection>) -> Response<Body> {
         let settlement = Settlement::default();
-        let report = Report { fates: self.fates.clone(), fate: Fate::Lost };
-        let body = Told { bytes: vec![b'x'; 1 << 20].into(), report: Some(report), settlement: settlement.clone() };
+        let report = Some(Report { fates: self.fates.clone(), fate: Fate::Lost });
+        let is_small = request.uri().path() == "/small";
+        let bytes = vec![b'x'; if is_small { 3 } else { 1 << 20 }].into();
+        let trailers = is_small.then(HeaderMap::new);
+        let body = Told { bytes, trailers, report, settlement: settlement.clone() };
         let mut response = Response::new(Body::Boxed(Box::pin(body)));
         response.extensions_mut().insert(settlement);
         response
@@ -50,6 +53,7 @@ impl Serve for Tells {
 /// A body that asks for its fate at its end, as the front's do.
 struct Told {
     bytes: Bytes,
+    trailers: Option<HeaderMap>,
     report: Option<Report>,
     settlement: Settlement,
 }
@@ -78,11 +82,12 @@ impl http_body::Body for Told {
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let bytes = std::mem::take(&mut self.bytes);
-        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+        let trailers = if bytes.is_empty() { self.trailers.take() } else { None };
+        Poll::Ready(trailers.map(Frame::trailers).or_else(|| (!bytes.is_empty()).then(|| Frame::data(bytes))).map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes.is_empty() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -93,14 +98,14 @@ impl http_body::Body for Told {
 impl Drop for Told {
     fn drop(&mut self) {
         if let Some(report) = self.report.take()
-            && self.bytes.is_empty()
+            && self.is_end_stream()
         {
             self.settlement.when_received(move || report.received());
         }
     }
 }
 
-fn start(is_plain: bool) -> (SocketAddr, UnboundedReceiver<Fate>, Drain) {
+pub(super) fn start(is_plain: bool) -> (SocketAddr, UnboundedReceiver<Fate>, Drain) {
     let live = Arc::new(Live::new(institution(A).snapshot(Vec::new())));
     let gate = Gate::new(live, Limits::default(), mesh_core::Workers::here(), &mut Registry::default()).unwrap();
     let listener = listener("127.0.0.1:0".parse().unwrap());

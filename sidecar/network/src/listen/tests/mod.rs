@@ -1,7 +1,9 @@
 mod bounds;
 mod ends;
 mod fates;
+mod gone;
 mod idle;
 mod protocols;
 mod strangers;
+mod streams;
 mod ways;

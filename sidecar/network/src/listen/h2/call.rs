@@ -1,0 +1,76 @@
+//! One request until its answer is handed over.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::Method;
+
+use super::{
+    answer::{self, Began, Writing},
+    arriving,
+    connection::Asked,
+    ledger::{Ledger, Place},
+};
+use crate::listen::{
+    Serve,
+    exchange::Proof,
+    handler::{Answering, Handler},
+};
+
+/// A request and its answer.
+struct Call {
+    place: Place,
+    stage: Stage,
+    is_head: bool,
+}
+
+enum Stage {
+    Serving(Answering, SendResponse<Bytes>),
+    Writing(Writing),
+    Over,
+}
+
+/// Begins to serve a request. Most are answered at once, in the task that read them; the others get one of their own.
+pub(super) fn begin<S: Serve>(handler: &Arc<Handler<S>>, ledger: &Arc<Ledger>, (request, respond): Asked) {
+    let place = ledger.open(respond.stream_id().as_u32());
+    let is_head = request.method() == Method::HEAD;
+    let (head, stream) = request.into_parts();
+    let body = arriving::body(&head.headers, stream);
+    // What a request proves is asked where one follows another.
+    let answering = handler.answer(http::Request::from_parts(head, body), Proof::None);
+    let mut call = Call { place, stage: Stage::Serving(answering, respond), is_head };
+    // Whatever it waits for is asked again by its own task.
+    if Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        tokio::spawn(call);
+    }
+}
+
+impl Future for Call {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if let Stage::Serving(answering, respond) = &mut this.stage {
+            let Poll::Ready(response) = answering.as_mut().poll(cx) else {
+                // A client that gives its call up ends it.
+                return respond.poll_reset(cx).map(drop);
+            };
+            let Stage::Serving(_, respond) = std::mem::replace(&mut this.stage, Stage::Over) else {
+                return Poll::Ready(());
+            };
+            match answer::begin(response, respond, this.is_head, &mut this.place) {
+                Began::Part(writing) => this.stage = Stage::Writing(writing),
+                Began::Whole => return Poll::Ready(()),
+            }
+        }
+        let Stage::Writing(writing) = &mut this.stage else { return Poll::Ready(()) };
+        ready!(writing.poll(cx, &mut this.place));
+        this.stage = Stage::Over;
+        Poll::Ready(())
+    }
+}

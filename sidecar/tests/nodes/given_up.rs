@@ -275,6 +275,10 @@ async fn pops_that_are_given_up_at_any_moment_lose_nothing_and_repeat_nothing() 
         }
         client.cancel(stream).await;
     }
+    // Once a later call is answered, the node has heard of all of them.
+    let last = 2 * RACES + 1;
+    assert!(client.ask(last, "/stats", &[], b"").await);
+    end_of(&mut client, last).await;
     until("all are settled", Duration::from_secs(10), async || stage.node.leased().await == 0.0).await;
     let mut found = Vec::new();
     while let Some(text) = stage.node.pop_now("t").await {

@@ -104,7 +104,7 @@ const PIECE: usize = 1 << 20;
 #[tokio::test]
 async fn bodies_and_trailers_pass_in_both_directions_at_the_same_time() {
     let live = Arc::new(Live::new(institution(A).snapshot(Vec::new())));
-    let gate = Gate::new(live, Limits::default(), &mut Registry::default()).unwrap();
+    let gate = Gate::new(live, Limits::default(), mesh_core::Workers::here(), &mut Registry::default()).unwrap();
     let (listener, drain) = (listener("127.0.0.1:0".parse().unwrap()), Drain::new());
     let tcp = Plain::to(listener.local_addr().unwrap()).await.tcp;
     tokio::spawn(serve(listener, Arc::new(Mirror), gate, drain.handle()));

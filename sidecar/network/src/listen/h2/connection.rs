@@ -38,7 +38,7 @@ pub(super) struct Http2<S> {
 }
 
 enum Stage {
-    Greeting(Handshake<Tap, Bytes>),
+    Greeting(Box<Handshake<Tap, Bytes>>),
     Serving(Box<Connection<Tap, Bytes>>),
 }
 
@@ -59,7 +59,7 @@ impl<S: Serve> Http2<S> {
         ledger: Arc<Ledger>,
         silence: Silence,
     ) -> Self {
-        let stage = Stage::Greeting(builder(limits).handshake(tap));
+        let stage = Stage::Greeting(Box::new(builder(limits).handshake(tap)));
         Self { stage, handler, ledger, silence, batch: Vec::new(), is_finishing: false }
     }
 
@@ -117,7 +117,7 @@ impl<S: Serve> Future for Http2<S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let Stage::Greeting(handshake) = &mut this.stage {
-            let mut connection = ready!(Pin::new(handshake).poll(cx))?;
+            let mut connection = ready!(Pin::new(&mut **handshake).poll(cx))?;
             this.silence.begin(connection.ping_pong());
             if this.is_finishing {
                 connection.graceful_shutdown();

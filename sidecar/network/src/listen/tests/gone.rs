@@ -9,7 +9,7 @@ use tokio::{
 
 use super::fates::{Fate, start};
 use crate::testing::{
-    http2::{CANCEL, DATA, Frames, GOAWAY, HEADERS, NO_ERROR, RST_STREAM},
+    http2::{CANCEL, DATA, Frame, Frames, GOAWAY, HEADERS, NO_ERROR, RST_STREAM},
     tls_client,
 };
 
@@ -30,7 +30,7 @@ async fn an_answer_is_received_after_a_second_in_which_nobody_gave_it_up() {
     let (address, mut fates, _drain) = start(true);
     let mut client = Frames::to(address, WIDE).await;
     client.get(1, "/small").await;
-    client.until(|frame| frame.ends()).await;
+    client.until(Frame::ends).await;
     assert!(is_open(&mut fates), "not known yet");
     assert_eq!(fates.recv().await, Some(Fate::Received));
 }
@@ -41,7 +41,7 @@ async fn an_answer_that_was_given_up_after_its_end_is_lost_and_the_others_are_no
     let mut client = Frames::to(address, WIDE).await;
     for stream in [1, 3, 5] {
         client.get(stream, "/small").await;
-        client.until(|frame| frame.ends()).await;
+        client.until(Frame::ends).await;
     }
     client.reset(3, CANCEL).await;
     assert_eq!(fates.recv().await, Some(Fate::Lost));
@@ -54,7 +54,7 @@ async fn a_client_that_only_stops_sending_has_its_answer() {
     let (address, mut fates, _drain) = start(true);
     let mut client = Frames::to(address, WIDE).await;
     client.head(1, 0, "/small").await;
-    client.until(|frame| frame.ends()).await;
+    client.until(Frame::ends).await;
     // The node wants no more of the request either.
     let reset = client.until(|frame| frame.kind == RST_STREAM).await;
     assert_eq!((reset.stream, reset.payload), (1, NO_ERROR.to_be_bytes().to_vec()));
@@ -75,7 +75,7 @@ async fn an_answer_that_waits_in_a_closed_window_is_not_written() {
     longer_than_peace().await;
     assert!(is_open(&mut fates), "the last byte was not written");
     client.open_window(1, 1).await;
-    client.until(|frame| frame.ends()).await;
+    client.until(Frame::ends).await;
     assert_eq!(fates.recv().await, Some(Fate::Received));
 }
 
@@ -116,7 +116,7 @@ async fn a_connection_that_breaks_loses_what_was_written_within_its_last_second(
         let mut client = Frames::to(address, WIDE).await;
         client.open_window(0, WIDE).await;
         client.get(1, path).await;
-        client.until(|frame| frame.ends()).await;
+        client.until(Frame::ends).await;
         client.reset_connection();
         assert_eq!(fates.recv().await, Some(Fate::Lost), "{path}");
     }
@@ -146,7 +146,7 @@ async fn a_client_that_dies_with_unread_bytes_has_not_seen_the_answer_over_tls_e
 /// Asks twice and reads the first answer: whatever comes then is of the second.
 async fn reads_one_of_two(client: &mut Frames<impl AsyncRead + AsyncWrite + Unpin>) {
     client.get(1, "/small").await;
-    client.until(|frame| frame.ends()).await;
+    client.until(Frame::ends).await;
     client.get(3, "/small").await;
 }
 
@@ -157,7 +157,7 @@ async fn a_client_that_read_everything_and_goes_has_its_answer_with_a_goodbye_or
         let stream = tls_client(None, &["h2"]).connect(address).await;
         let mut client = Frames::over(stream, WIDE).await;
         client.get(1, "/small").await;
-        client.until(|frame| frame.ends()).await;
+        client.until(Frame::ends).await;
         if goodbye {
             client.write(GOAWAY, 0, 0, &[0; 8]).await;
             client.io.shutdown().await.unwrap();

@@ -39,10 +39,16 @@ pub type Answer = Result<Option<Value>, Refusal>;
 
 type Handler = Arc<dyn Fn(Call) -> BoxFuture<'static, Answer> + Send + Sync>;
 
+/// A call that somebody takes, under way; or the call itself, which nobody took.
+pub type Taken = Result<BoxFuture<'static, Answer>, Call>;
+
+type Other = Arc<dyn Fn(Call) -> Taken + Send + Sync>;
+
 /// All MPIs of this node.
 #[derive(Clone, Default)]
 pub struct Table {
     methods: HashMap<&'static str, (Access, Handler)>,
+    other: Option<Other>,
 }
 
 impl Table {
@@ -55,13 +61,33 @@ impl Table {
         self.methods.insert(name, (access, Arc::new(move |call| Box::pin(handler(call)))));
     }
 
+    /// Has `other` asked for every name that nobody registered. It looks itself at who calls.
+    pub fn otherwise(&mut self, other: impl Fn(Call) -> Taken + Send + Sync + 'static) {
+        self.other = Some(Arc::new(other));
+    }
+
+    /// Whether a room registered the MPI `name`.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.methods.contains_key(name)
+    }
+
     /// Calls the MPI `name`.
     ///
     /// # Errors
     /// `E0000000404` for a name that nobody registered (`E0000000617` for another node's call of a service), `E0000000403`
     /// for a stranger and `E0000000614` for anybody else who may not call it; otherwise what the MPI itself refuses.
     pub async fn call(&self, name: &str, call: Call) -> Answer {
-        let Some((access, handler)) = self.methods.get(name) else { return Err(unknown(name, &call.caller)) };
+        let Some((access, handler)) = self.methods.get(name) else {
+            let taken = match &self.other {
+                Some(other) => other(call),
+                None => Err(call),
+            };
+            return match taken {
+                Ok(answer) => answer.await,
+                Err(call) => Err(unknown(name, &call.caller)),
+            };
+        };
         admit(*access, &call.caller, name)?;
         handler(call).await
     }
@@ -129,6 +155,27 @@ mod tests {
         let urn = "environ.net.mesh.0001000000000000000000000000000000000.lx0000000000000.trustbe.cn";
         assert_eq!(name_of_urn(urn), "mesh.net.environ");
         assert_eq!(name_of_urn("mesh.net.environ"), "mesh.net.environ");
+    }
+
+    #[tokio::test]
+    async fn another_is_asked_for_what_the_rooms_do_not_know_and_for_nothing_else() {
+        let mut table = Table::default();
+        table.register("mesh.net.environ", Access::Local, |_| async { Ok(Some("room".into())) });
+        table.otherwise(|call| match call.context.urn.as_deref() {
+            Some("acme.score") => Ok(Box::pin(async { Ok(Some("other".into())) })),
+            _ => Err(call),
+        });
+        for (name, answer) in [("mesh.net.environ", Some("room")), ("acme.score", Some("other")), ("acme.x", None)] {
+            let context = CallContext { urn: Some(name.into()), ..CallContext::default() };
+            let call = Call { context, caller: Caller::Local, arguments: Map::new() };
+            let answered = table.call(name, call).await.map(|content| content.unwrap());
+            assert_eq!(
+                answered.map_err(|refusal| refusal.code),
+                answer.map(Value::from).ok_or(Code::NOT_FOUND),
+                "{name}"
+            );
+        }
+        assert!(table.knows("mesh.net.environ") && !table.knows("acme.score"));
     }
 
     #[tokio::test]

@@ -126,6 +126,31 @@ impl Store {
         })
     }
 
+    /// Puts and removes keys of a table, all of them or none; one write to disk for the lot.
+    ///
+    /// # Errors
+    /// The disk failed; then everything is as it was.
+    pub fn write<T: Serialize>(&self, table: &str, puts: &[(String, T)], removed: &[String]) -> Result<(), StoreError> {
+        let encoded = puts.iter().map(|(key, value)| match serde_json::to_vec(value) {
+            Ok(bytes) => Ok((key.as_str(), bytes)),
+            Err(e) => Err(self.value(table, key, &e)),
+        });
+        let rows: Vec<(&str, Vec<u8>)> = encoded.collect::<Result<_, _>>()?;
+        self.with(|database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut open = transaction.open_table(definition(table))?;
+                for (key, bytes) in &rows {
+                    open.insert(*key, bytes.as_slice())?;
+                }
+                for key in removed {
+                    open.remove(key.as_str())?;
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
     /// All values of a table, in the order of their keys.
     ///
     /// # Errors
@@ -249,6 +274,16 @@ mod tests {
         assert_eq!(store.all::<u32>("routes").unwrap(), [("a".to_owned(), 1), ("b".to_owned(), 2)]);
         assert_eq!(store.get::<u32>("routes", "c").unwrap(), None);
         assert_eq!(store.get::<u32>("no such table", "a").unwrap(), None);
+    }
+
+    #[test]
+    fn several_keys_are_written_together() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        store.put("t", "gone", &0).unwrap();
+        let puts: Vec<_> = (0..3).map(|n| (n.to_string(), n)).collect();
+        store.write("t", &puts, &["gone".to_owned(), "never there".to_owned()]).unwrap();
+        assert_eq!(store.all::<u32>("t").unwrap(), puts);
     }
 
     #[test]

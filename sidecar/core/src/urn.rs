@@ -3,6 +3,8 @@
 //! `environ.net.mesh.<flag>.<node>.trustbe.cn` is the MPI `mesh.net.environ` of a node: the name backwards, a flag of 37
 //! digits, the id of a node or of an institution, a domain.
 
+use http::Uri;
+
 /// Version, protocol, codec, API version, zone, cluster, cell, group, address and port, in digits.
 const FLAG_DIGITS: usize = 37;
 
@@ -23,6 +25,13 @@ impl<'u> Urn<'u> {
         let labels = labels(text);
         let flag = labels.iter().position(|label| is_flag(label))?;
         (labels.len() >= FEWEST_LABELS).then_some(Self { labels, flag })
+    }
+
+    /// The urn in the place of a host: Go clients put it there.
+    #[must_use]
+    pub fn in_authority(uri: &Uri) -> Option<&str> {
+        let host = uri.authority()?.host();
+        Urn::read(host).map(|_| host)
     }
 
     /// The name of the method, the right way round.
@@ -85,6 +94,15 @@ mod tests {
             let urn = Urn::read(&text).unwrap();
             assert_eq!((urn.name().as_str(), urn.node()), (name, node), "{text}");
         }
+    }
+
+    #[test]
+    fn an_authority_may_be_a_urn() {
+        let urn = format!("pop.chan.mesh.{FLAG}.lx0000000000000.trustbe.cn");
+        let uri = |text: &str| text.parse::<Uri>().unwrap();
+        assert_eq!(Urn::in_authority(&uri(&format!("http://{urn}:7304/mesh-rpc/v1"))), Some(urn.as_str()));
+        assert_eq!(Urn::in_authority(&uri("http://b:1/")), None);
+        assert_eq!(Urn::in_authority(&uri("/mesh-rpc/v1")), None);
     }
 
     #[test]

@@ -11,17 +11,24 @@ const PLACE: &str = "MESH_TRICK";
 
 /// Reads all registrations of the variable.
 pub(super) fn registrations(text: &str) -> Result<Vec<RegistrationConfig>, ConfigProblem> {
-    let entries = text.split(';').map(str::trim).filter(|entry| !entry.is_empty());
-    entries
-        .map(|entry| {
-            registration(entry).ok_or_else(|| {
-                ConfigProblem::invalid(
-                    PLACE,
-                    format_args!("{entry} is not of the form name:kind+service=proto://host:port/pattern,pattern"),
-                )
-            })
-        })
-        .collect()
+    let mut all: Vec<RegistrationConfig> = Vec::new();
+    for entry in text.split(';').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let next = registration(entry).ok_or_else(|| {
+            ConfigProblem::invalid(
+                PLACE,
+                format_args!("{entry} is not of the form name:kind+service=proto://host:port/pattern,pattern"),
+            )
+        })?;
+        // One instance may have an entry for each of its services; as registrations the later would replace the earlier.
+        let is_same = |one: &&mut RegistrationConfig| {
+            (&one.name, &one.instance_id, one.kind) == (&next.name, &next.instance_id, next.kind)
+        };
+        match all.iter_mut().find(is_same) {
+            Some(one) => one.services.extend(next.services),
+            None => all.push(next),
+        }
+    }
+    Ok(all)
 }
 
 fn registration(entry: &str) -> Option<RegistrationConfig> {
@@ -82,6 +89,13 @@ mod tests {
         assert_eq!((all[0].name.as_str(), all[0].address.as_str()), ("serving", "10.0.0.5:8000"));
         assert_eq!(all[0].services.iter().map(|s| s.urn.as_str()).collect::<Vec<_>>(), ["/a/b", "/c"]);
         assert_eq!(all[1].services[0].proto, ServiceProto::Grpc);
+    }
+
+    #[test]
+    fn entries_of_one_instance_are_one_registration() {
+        let all = registrations("a:complex+x=http://h:1/x;b:complex=http://h:1/z;a:complex+y=grpc://h:1/y").unwrap();
+        let urns = |n: usize| all[n].services.iter().map(|s| (s.urn.as_str(), s.proto)).collect::<Vec<_>>();
+        assert_eq!((all.len(), urns(0)), (2, vec![("/x", ServiceProto::Http), ("/y", ServiceProto::Grpc)]));
     }
 
     #[test]

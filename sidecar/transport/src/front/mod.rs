@@ -38,7 +38,10 @@ mod trace;
 
 use std::sync::Arc;
 
-use mesh_core::{Live, mpi::Table};
+use mesh_core::{
+    Live,
+    mpi::{self, Table},
+};
 
 use self::exchange::Exchange;
 pub use self::{
@@ -68,6 +71,13 @@ impl<P: Peers> Front<P> {
     #[must_use]
     pub fn new(channels: Arc<Channels>, peers: Arc<P>, live: Arc<Live>, mpis: Table) -> Arc<Self> {
         Arc::new(Self { exchange: Exchange::new(channels, live, Arc::clone(&peers)), peers, mpis })
+    }
+
+    /// Whether a generic call with this urn is one of this node's own MPIs, which no registration takes over.
+    #[must_use]
+    pub fn serves(&self, urn: &str) -> bool {
+        let name = mpi::name_of_urn(urn);
+        Op::of_mpi(&name).is_some() || self.mpis.knows(&name)
     }
 
     /// Waits, when the node ends and its clients are gone, until other nodes know what became of their messages; not for long.

@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use mesh_core::{CallContext, Urn};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use mesh_core::CallContext;
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
@@ -113,12 +113,6 @@ fn complete(context: &mut CallContext, attachments: &Attachments) -> Result<(), 
     Ok(())
 }
 
-/// Go clients put the urn where the host belongs.
-pub(super) fn urn_of_authority(uri: &Uri) -> Option<String> {
-    let host = uri.authority()?.host();
-    Urn::read(host).map(|_| host.to_owned())
-}
-
 fn starts_as_object(arguments: &[u8]) -> Result<(), String> {
     match arguments.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => Ok(()),
@@ -179,14 +173,6 @@ mod tests {
     fn more_attachments_than_headers_can_hold_are_refused() {
         let attachments: Attachments = (0..100_000).map(|n| (format!("x-{n}"), "".into())).collect();
         assert!(complete(&mut CallContext::default(), &attachments).is_err());
-    }
-
-    #[test]
-    fn an_authority_may_be_a_urn() {
-        let urn = format!("pop.chan.mesh.0001{}.lx0000000000000.trustbe.cn", "0".repeat(33));
-        for (uri, expected) in [(format!("http://{urn}:7304/mesh-rpc/v1"), Some(urn)), ("http://b:1/".into(), None)] {
-            assert_eq!(urn_of_authority(&uri.parse().unwrap()), expected);
-        }
     }
 
     proptest! {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use mesh_core::{
-    Body, CallContext, Caller, Refusal, Route,
+    Body, CallContext, Caller, Refusal, Route, Urn,
     mpi::{self, Call as MpiCall},
 };
 use mesh_network::route::{self, Target};
@@ -59,7 +59,7 @@ impl<P: Peers> Front<P> {
         }
         let patience = grpc::patience(request.headers());
         if context.urn.is_none() {
-            context.urn = asked::urn_of_authority(request.uri());
+            context.urn = Urn::in_authority(request.uri()).map(ToOwned::to_owned);
         }
         let refused = |refusal: Refusal| self.said(Err(refusal), Carrier::Grpc);
         let mut party = match self.entered(context, caller) {

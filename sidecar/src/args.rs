@@ -38,6 +38,10 @@ pub(crate) enum Command {
     Release(Release),
     /// Look at the queues of the node on this machine.
     Queue(Queue),
+    /// Register a service, so that port 7304 routes to it.
+    Register(Register),
+    /// Look at registered services.
+    Service(Service),
     /// Look at configurations.
     Config(Config),
 }
@@ -153,6 +157,73 @@ pub(crate) struct QueueLs {
     #[arg(long)]
     pub(crate) session: Option<String>,
     /// Sessions and queues to list at most.
+    #[arg(long, default_value_t = 200, value_name = "ROWS")]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Register {
+    /// The name that instances of one service share.
+    pub(crate) name: String,
+    /// The paths that callers use, such as /serving.
+    #[arg(required_unless_present = "remove")]
+    pub(crate) urns: Vec<String>,
+    /// Where the instance is: host:port, https://host:port for TLS.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) at: String,
+    /// What the instance speaks.
+    #[arg(long, value_enum, default_value_t = Proto::Http)]
+    pub(crate) proto: Proto,
+    /// The share of calls that the instance gets; 0 drains it.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) weight: f64,
+    /// How long the instance may take to begin its answer.
+    #[arg(long, value_parser = span, default_value = "10s")]
+    pub(crate) timeout: Duration,
+    /// How long the registration holds; the node's grace comes on top.
+    #[arg(long = "for", value_parser = span, default_value = "1h", value_name = "TIME")]
+    pub(crate) span: Duration,
+    /// The instance's id; its address if not given.
+    #[arg(long, value_name = "ID")]
+    pub(crate) instance: Option<String>,
+    /// Take the registration of this instance out again.
+    #[arg(long)]
+    pub(crate) remove: bool,
+    /// The nodes to call, with commas between: the first that accepts a connection is used.
+    #[arg(long, env = "MESH_ADDRESS", default_value = "127.0.0.1:7304")]
+    pub(crate) address: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Proto {
+    /// HTTP/1.1.
+    Http,
+    /// gRPC over HTTP/2.
+    Grpc,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Service {
+    #[command(subcommand)]
+    pub(crate) command: ServiceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// List registrations and their services: where they are, whether they are ready, and why not.
+    Ls(ServiceLs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServiceLs {
+    /// Only registrations of this name.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Registrations to list at most.
     #[arg(long, default_value_t = 200, value_name = "ROWS")]
     pub(crate) limit: usize,
     #[command(flatten)]

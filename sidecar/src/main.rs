@@ -16,7 +16,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::Parser as _;
 
 use crate::{
-    args::{Args, Command, QueueCommand},
+    args::{Args, Command, QueueCommand, ServiceCommand},
     exit::Exit,
 };
 
@@ -31,6 +31,10 @@ fn main() -> ExitCode {
         Command::Release(release) => cli::release(&release),
         Command::Queue(queue) => match queue.command {
             QueueCommand::Ls(ls) => cli::queue_ls(&ls),
+        },
+        Command::Register(register) => cli::register(&register),
+        Command::Service(service) => match service.command {
+            ServiceCommand::Ls(ls) => cli::service_ls(&ls),
         },
         Command::Config(config) => cli::config(&config),
     };

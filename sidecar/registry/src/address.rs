@@ -9,18 +9,38 @@ use mesh_core::is_host_name;
 /// A host name is at most 253 characters (RFC 1035); brackets, scheme and port add little.
 const LONGEST: usize = 300;
 
-/// An address that can be dialled by plain text.
+/// The schemes that are read; without one it is plain text.
+const SCHEMES: [(&str, Carried); 5] = [
+    ("http://", Carried::Plain),
+    ("grpc://", Carried::Plain),
+    ("h2c://", Carried::Plain),
+    ("https://", Carried::Tls),
+    ("grpcs://", Carried::Tls),
+];
+
+/// An address that can be dialled.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
     host: String,
     port: u16,
+    carried: Carried,
+}
+
+/// What carries the calls to an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Carried {
+    /// TCP.
+    Plain,
+    /// TLS, with the instance's certificate verified.
+    Tls,
 }
 
 impl Address {
-    /// Reads an address. The schemes of services that speak plain text are accepted and dropped.
+    /// Reads an address. A scheme only says whether there is TLS; what is spoken over it the service's `proto` says.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let rest = ["http://", "grpc://", "h2c://"].iter().find_map(|s| text.strip_prefix(s)).unwrap_or(text);
+        let schemed = SCHEMES.iter().find_map(|(scheme, carried)| Some((text.strip_prefix(scheme)?, *carried)));
+        let (rest, carried) = schemed.unwrap_or((text, Carried::Plain));
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.len() > LONGEST {
             return None;
@@ -31,7 +51,7 @@ impl Address {
             Some(v6) => v6.parse::<std::net::Ipv6Addr>().ok()?.to_string(),
             None => is_host_name(host).then(|| host.to_ascii_lowercase())?,
         };
-        (port != 0).then_some(Self { host, port })
+        (port != 0).then_some(Self { host, port, carried })
     }
 
     /// The host: a name, or an address without brackets.
@@ -46,6 +66,28 @@ impl Address {
         self.port
     }
 
+    /// Whether there is TLS.
+    #[must_use]
+    pub fn carried(&self) -> Carried {
+        self.carried
+    }
+
+    /// Whether `other` is the same port of the same host, however it is carried.
+    #[must_use]
+    pub fn is_place_of(&self, other: &Self) -> bool {
+        self.port == other.port && self.host == other.host
+    }
+
+    /// `host:port` alone, as `Host` and `:authority` have it.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
     /// The host, if it is an IP address and no name.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
@@ -55,11 +97,11 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        let scheme = match self.carried {
+            Carried::Plain => "",
+            Carried::Tls => "https://",
+        };
+        write!(f, "{scheme}{}", self.authority())
     }
 }
 
@@ -81,6 +123,8 @@ mod tests {
             ("grpc://Serving.Default.svc:8000/", "serving.default.svc:8000"),
             ("[0:0::1]:80", "[::1]:80"),
             ("localhost:1", "localhost:1"),
+            ("https://a:443", "https://a:443"),
+            ("grpcs://[::1]:443/", "https://[::1]:443"),
         ];
         for (given, read) in table {
             assert_eq!(Address::parse(given).unwrap().to_string(), read);
@@ -104,7 +148,8 @@ mod tests {
             "a..b:80",
             "[::1:80",
             "::1:80",
-            "https://a:443",
+            "ftp://a:21",
+            "https://a",
             "a/b:80",
             "a@b:80",
             "1.2.3:80",

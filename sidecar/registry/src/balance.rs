@@ -1,4 +1,5 @@
-//! Which instance takes a call: in turn by weight, or the least loaded (PTP section 10.4, point 3).
+//! Which instance takes a call: the one that the caller named, or in turn by weight, or the least loaded (PTP section
+//! 10.4, points 3 to 5).
 //!
 //! Pure but for the turn counter. Neither allocates nor locks.
 
@@ -12,7 +13,7 @@ use std::{
 
 use crds::Balance;
 
-use crate::{instance::Instance, offer::Weight};
+use crate::{Address, instance::Instance, offer::Weight};
 
 /// 2^64 divided by the golden ratio: its multiples fall evenly into a range, however far one has counted.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -42,9 +43,29 @@ pub struct Member {
     pub retries: u8,
 }
 
+/// What a caller says about the instance that it wants.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish<'c> {
+    /// `mesh-subset`.
+    pub subset: Option<&'c str>,
+    /// The instance that earlier calls went to.
+    pub sticky: Option<&'c Address>,
+}
+
+/// Whether instances that answered badly of late are asked as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ejected {
+    Left,
+    Asked,
+}
+
 impl Member {
-    fn serves(&self, subset: Option<&str>) -> bool {
-        self.weight > 0 && subset.is_none_or(|wanted| self.subset.as_deref() == Some(wanted))
+    fn serves(&self, wish: Wish<'_>) -> bool {
+        self.weight > 0 && wish.subset.is_none_or(|wanted| self.subset.as_deref() == Some(wanted))
+    }
+
+    fn can_take(&self, wish: Wish<'_>, ejected: Ejected) -> bool {
+        self.serves(wish) && self.instance.can_take() && (ejected == Ejected::Asked || !self.instance.is_ejected())
     }
 }
 
@@ -52,36 +73,54 @@ impl Group {
     /// A group whose turn starts with its first member.
     #[must_use]
     pub fn new(name: Arc<str>, members: Vec<Member>) -> Self {
-        Self { name, members: members.into(), turn: AtomicU64::new(0) }
+        Self::following(name, members, None)
+    }
+
+    /// A group whose turn goes on where that of the one `before` was, so that a change prefers nobody.
+    #[must_use]
+    pub(crate) fn following(name: Arc<str>, members: Vec<Member>, before: Option<&Self>) -> Self {
+        let turn = before.map_or(0, |before| before.turn.load(Relaxed));
+        Self { name, members: members.into(), turn: AtomicU64::new(turn) }
     }
 
     /// The instance that takes the next call; `None` if none can.
     #[must_use]
-    pub fn pick(&self, balance: Balance, subset: Option<&str>) -> Option<&Member> {
-        let turn = self.turn.fetch_add(1, Relaxed);
-        match balance {
-            Balance::RoundRobin => self.in_turn(turn, subset),
-            Balance::LeastLoaded => self.least_loaded(turn, subset),
+    pub fn pick(&self, balance: Balance, wish: Wish<'_>) -> Option<&Member> {
+        if let Some(named) = wish.sticky.and_then(|wanted| self.member_at(wanted)) {
+            return named.can_take(wish, Ejected::Asked).then_some(named);
         }
+        let turn = self.turn.fetch_add(1, Relaxed);
+        // Where all answered badly of late, it is not the instances: they get their calls as if nothing had been.
+        [Ejected::Left, Ejected::Asked].into_iter().find_map(|ejected| match balance {
+            Balance::RoundRobin => self.in_turn(turn, wish, ejected),
+            Balance::LeastLoaded => self.least_loaded(turn, wish, ejected),
+        })
     }
 
     /// Any instance that has a share, ready or not: where a retry is tried when none is ready.
     #[must_use]
-    pub fn pick_any(&self, subset: Option<&str>) -> Option<&Member> {
+    pub fn pick_any(&self, wish: Wish<'_>) -> Option<&Member> {
+        if let Some(named) = wish.sticky.and_then(|wanted| self.member_at(wanted)) {
+            return named.serves(wish).then_some(named);
+        }
         let turn = self.turn.fetch_add(1, Relaxed);
-        let count = self.members.iter().filter(|m| m.serves(subset)).count();
+        let count = self.members.iter().filter(|m| m.serves(wish)).count();
         let nth = usize::try_from(turn.checked_rem(count as u64)?).ok()?;
-        self.members.iter().filter(|m| m.serves(subset)).nth(nth)
+        self.members.iter().filter(|m| m.serves(wish)).nth(nth)
     }
 
-    fn able<'g>(&'g self, subset: Option<&str>) -> impl Iterator<Item = &'g Member> {
-        self.members.iter().filter(move |m| m.serves(subset) && m.instance.can_take())
+    fn member_at(&self, address: &Address) -> Option<&Member> {
+        self.members.iter().find(|member| member.instance.address().is_place_of(address))
     }
 
-    fn in_turn(&self, turn: u64, subset: Option<&str>) -> Option<&Member> {
+    fn able<'g>(&'g self, wish: Wish<'_>, ejected: Ejected) -> impl Iterator<Item = &'g Member> {
+        self.members.iter().filter(move |m| m.can_take(wish, ejected))
+    }
+
+    fn in_turn(&self, turn: u64, wish: Wish<'_>, ejected: Ejected) -> Option<&Member> {
         let (mut count, mut total, mut equal) = (0_u64, 0_u64, true);
-        let first = self.able(subset).next()?;
-        for member in self.able(subset) {
+        let first = self.able(wish, ejected).next()?;
+        for member in self.able(wish, ejected) {
             count += 1;
             total += u64::from(member.weight);
             equal &= member.weight == first.weight;
@@ -89,10 +128,10 @@ impl Group {
         // An instance may have gone away since; then the first one has it.
         if equal {
             let nth = usize::try_from(turn.checked_rem(count)?).ok()?;
-            return self.able(subset).nth(nth).or(Some(first));
+            return self.able(wish, ejected).nth(nth).or(Some(first));
         }
         let mut point = scaled(turn.wrapping_mul(GOLDEN), total);
-        let hit = self.able(subset).find(|member| {
+        let hit = self.able(wish, ejected).find(|member| {
             let weight = u64::from(member.weight);
             let hit = point < weight;
             point = point.saturating_sub(weight);
@@ -101,10 +140,10 @@ impl Group {
         hit.or(Some(first))
     }
 
-    fn least_loaded(&self, turn: u64, subset: Option<&str>) -> Option<&Member> {
+    fn least_loaded(&self, turn: u64, wish: Wish<'_>, ejected: Ejected) -> Option<&Member> {
         let start = usize::try_from(turn.checked_rem(self.members.len() as u64)?).ok()?;
         let (tail, head) = self.members.split_at(start);
-        let rotated = head.iter().chain(tail).filter(|m| m.serves(subset) && m.instance.can_take());
+        let rotated = head.iter().chain(tail).filter(|m| m.can_take(wish, ejected));
         rotated.min_by_key(|m| (m.instance.under_way() as u64 + 1) * 1_000_000 / u64::from(m.weight))
     }
 }
@@ -120,7 +159,7 @@ mod tests {
     use super::*;
     use mesh_network::dial::Given;
 
-    use crate::{Address, dial::Dialer};
+    use crate::{Address, dial::Dialer, instance::EJECTED_AFTER};
 
     fn group(weights: &[Weight]) -> Group {
         let member = |(n, weight): (usize, &Weight)| Member {
@@ -138,8 +177,10 @@ mod tests {
         Group::new("g".into(), weights.iter().enumerate().map(member).collect())
     }
 
+    const ANY: Wish<'_> = Wish { subset: None, sticky: None };
+
     fn ports(group: &Group, balance: Balance, calls: usize) -> Vec<u16> {
-        (0..calls).filter_map(|_| group.pick(balance, None)).map(|m| m.instance.address().port()).collect()
+        (0..calls).filter_map(|_| group.pick(balance, ANY)).map(|m| m.instance.address().port()).collect()
     }
 
     #[test]
@@ -167,7 +208,7 @@ mod tests {
         group.members[2].instance.mark_not_ready("refused".into());
         assert_eq!(ports(&group, Balance::RoundRobin, 3), [0_u16; 0]);
         assert_eq!(ports(&group, Balance::LeastLoaded, 3), [0_u16; 0]);
-        assert!(group.pick_any(None).is_some());
+        assert!(group.pick_any(ANY).is_some());
     }
 
     #[test]
@@ -189,7 +230,44 @@ mod tests {
     #[test]
     fn callers_with_a_subset_get_only_its_instances() {
         let group = group(&[1000, 1000, 1000]);
-        let port = |subset| group.pick(Balance::RoundRobin, Some(subset)).map(|m| m.instance.address().port());
+        let wish = |subset| Wish { subset: Some(subset), sticky: None };
+        let port = |subset| group.pick(Balance::RoundRobin, wish(subset)).map(|m| m.instance.address().port());
         assert_eq!((port("blue"), port("blue"), port("green")), (Some(2), Some(2), None));
+    }
+
+    #[test]
+    fn a_call_that_names_its_instance_goes_there_or_nowhere() {
+        let group = group(&[1000, 1000, 0]);
+        let address = |port| Address::parse(&format!("http://10.0.0.1:{port}")).unwrap();
+        let port = |to: &Address| {
+            let wish = Wish { subset: None, sticky: Some(to) };
+            group.pick(Balance::RoundRobin, wish).map(|m| m.instance.address().port())
+        };
+        assert_eq!((port(&address(2)), port(&address(2)), port(&address(3))), (Some(2), Some(2), None));
+        group.members[1].instance.mark_not_ready("refused".into());
+        assert_eq!(port(&address(2)), None);
+        // Only an instance of the service can be named.
+        assert_eq!(port(&address(9)), Some(1));
+    }
+
+    #[test]
+    fn an_instance_that_answers_badly_is_left_out_unless_all_do() {
+        let group = group(&[1000, 1000]);
+        let fail = |n: usize| (0..EJECTED_AFTER).filter_map(|_| group.members[n].instance.note_failure()).count();
+        fail(0);
+        assert_eq!(ports(&group, Balance::RoundRobin, 3), [2, 2, 2]);
+        assert_eq!(ports(&group, Balance::LeastLoaded, 3), [2, 2, 2]);
+        fail(1);
+        assert_eq!(ports(&group, Balance::RoundRobin, 4).iter().filter(|port| **port == 1).count(), 2);
+        group.members[0].instance.note_success();
+        assert_eq!(ports(&group, Balance::RoundRobin, 3), [1, 1, 1]);
+    }
+
+    #[test]
+    fn a_change_of_the_group_goes_on_with_the_turn() {
+        let before = group(&[1000, 1000, 1000]);
+        assert_eq!(ports(&before, Balance::RoundRobin, 1), [1]);
+        let after = Group::following("g".into(), before.members.to_vec(), Some(&before));
+        assert_eq!(ports(&after, Balance::RoundRobin, 2), [2, 3]);
     }
 }

@@ -102,20 +102,29 @@ pub(crate) struct Catalogue {
     bytes: usize,
 }
 
+/// What entries that were admitted and are not in yet will add.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ahead {
+    entries: usize,
+    bytes: usize,
+}
+
 impl Catalogue {
-    /// Whether `entry` fits in.
+    /// Whether `entry` fits in behind what is `ahead` of it; if so it is added there.
     ///
     /// # Errors
     /// [`RegistryError::Full`] with the bound that it would break.
-    pub(crate) fn admits(&self, entry: &Entry) -> Result<(), RegistryError> {
+    pub(crate) fn admits(&self, entry: &Entry, ahead: &mut Ahead) -> Result<(), RegistryError> {
         let old = self.live.get(&entry.registration.key());
-        if old.is_none() && self.live.len() >= MOST_ENTRIES {
+        if old.is_none() && self.live.len() + ahead.entries >= MOST_ENTRIES {
             return Err(RegistryError::Full(format!("{MOST_ENTRIES} live registrations")));
         }
-        let bytes = self.bytes - old.map_or(0, Entry::bytes) + entry.bytes();
+        let bytes = self.bytes - old.map_or(0, Entry::bytes) + entry.bytes() + ahead.bytes;
         if bytes > MOST_BYTES {
             return Err(RegistryError::Full(format!("{MOST_BYTES} bytes of live registrations")));
         }
+        ahead.entries += usize::from(old.is_none());
+        ahead.bytes += entry.bytes();
         Ok(())
     }
 
@@ -147,10 +156,11 @@ impl Catalogue {
         if self.permanent.contains_key(key) { Change::None } else { Change::Routes }
     }
 
-    /// The live entries whose time and grace have passed at `now`; they stay until they are removed.
+    /// The first live entries whose time and grace have passed at `now`; they stay until they are removed.
     #[must_use]
-    pub(crate) fn expired(&self, now: WallTime, grace: Duration) -> Vec<Key> {
-        self.ends.iter().take_while(|(until, _)| until.plus(grace) <= now).map(|(_, key)| key.clone()).collect()
+    pub(crate) fn expired(&self, now: WallTime, grace: Duration, most: usize) -> Vec<Key> {
+        let over = self.ends.iter().take_while(|(until, _)| until.plus(grace) <= now);
+        over.take(most).map(|(_, key)| key.clone()).collect()
     }
 
     /// Replaces all permanent entries. Answers the keys whose routes are others now.
@@ -179,14 +189,30 @@ impl Catalogue {
         self.permanent.contains_key(key)
     }
 
+    /// The keys of everything in force, in order.
+    #[must_use]
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.permanent.keys().cloned().collect();
+        keys.extend(self.live.keys().filter(|key| !self.permanent.contains_key(*key)).cloned());
+        keys.sort();
+        keys
+    }
+
     /// Everything in force of a kind (all kinds for `None`), in the order of the keys.
     #[must_use]
     pub(crate) fn export(&self, kind: Option<Kind>) -> Vec<&Registration> {
-        let mut keys: Vec<&Key> = self.permanent.keys().collect();
-        keys.extend(self.live.keys().filter(|key| !self.permanent.contains_key(*key)));
-        keys.retain(|key| kind.is_none_or(|kind| key.kind == kind));
-        keys.sort();
-        keys.into_iter().filter_map(|key| self.get(key)).collect()
+        let mut found: Vec<(&Key, &Registration)> = self.permanent.iter().collect();
+        let live = self.live.iter().filter(|(key, _)| !self.permanent.contains_key(*key));
+        found.extend(live.map(|(key, entry)| (key, &entry.registration)));
+        found.retain(|(key, _)| kind.is_none_or(|kind| key.kind == kind));
+        found.sort_by_key(|(key, _)| *key);
+        found.into_iter().map(|(_, registration)| registration).collect()
+    }
+
+    /// Milliseconds until a live entry goes.
+    #[must_use]
+    pub(crate) fn goes_in(&self, key: &Key, now: WallTime, grace: Duration) -> Option<u64> {
+        self.live.get(key).map(|entry| entry.until.plus(grace).0.saturating_sub(now.0))
     }
 
     /// How many live and how many permanent entries there are.

@@ -45,11 +45,33 @@ struct Wire {
     kind: String,
     #[serde(deserialize_with = "lenient::text")]
     address: String,
-    content: Option<Content>,
+    content: Option<Lists>,
     #[serde(deserialize_with = "lenient::number")]
     timestamp: i64,
     #[serde(deserialize_with = "lenient::texts")]
     attachments: BTreeMap<String, String>,
+}
+
+/// The content as it came; what is in which list is not yet believed.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Lists {
+    #[serde(deserialize_with = "lenient::list")]
+    references: Vec<Service>,
+    #[serde(deserialize_with = "lenient::list")]
+    services: Vec<Service>,
+}
+
+impl Lists {
+    /// The head Python SDK puts its services into `references` and what it calls into `services`; 0.0.47.1 has them
+    /// right (PTP section 10.1). Only a service has a `kind`.
+    fn sorted(self) -> Content {
+        let is_service = |record: &Service| !record.kind.is_empty();
+        let are_swapped = self.references.iter().any(is_service) && !self.services.iter().any(is_service);
+        let (services, references) =
+            if are_swapped { (self.references, self.services) } else { (self.services, self.references) };
+        Content { services, references: references.into_iter().map(Into::into).collect() }
+    }
 }
 
 /// Reads the document of `register`.
@@ -124,7 +146,7 @@ fn checked(mut wire: Wire, front: Front) -> Result<Registration, RegistryError> 
         }
         wire.address.clone_from(&wire.instance_id);
     }
-    let content = wire.content.ok_or(RegistryError::Missing("content"))?;
+    let content = wire.content.ok_or(RegistryError::Missing("content"))?.sorted();
     attributes("attachments", &wire.attachments, MOST_ATTACHMENTS)?;
     let registration = Registration {
         instance_id: wire.instance_id,

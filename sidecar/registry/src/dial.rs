@@ -1,11 +1,16 @@
-//! Connects to an instance: resolves its name, asks the network's guard about each address, and connects within a bound.
+//! Connects to an instance: resolves its name, asks the network's guard about each address, connects within a bound, and
+//! goes on by TLS where the address says so.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
+    sync::Arc,
     time::Duration,
 };
 
+use crds::ServiceProto;
+use mesh_core::Live;
 use mesh_network::{
+    NameCheck,
     dial::{Given, Resolver, refusal},
     listen::OwnAddresses,
 };
@@ -14,8 +19,10 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
-use crate::Address;
+use crate::{Address, address::Carried, tls::Tls};
 
 /// An instance stands in the same cluster or on the same machine; one that needs longer has lost its packets. The
 /// reference waits 1 s, which one lost SYN (retransmitted after 1 s) would already exceed.
@@ -28,16 +35,20 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A name with more addresses than this is a balancer of its own.
 const MOST_ADDRESSES: usize = 8;
 
+/// A connection to an instance, plain or by TLS.
+pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
 /// Connects to instances, and to nothing that is forbidden.
 #[derive(Clone, Default)]
 pub struct Dialer {
     resolver: Resolver,
     own: OwnAddresses,
+    tls: Option<Arc<Tls>>,
 }
 
 /// Why an instance could not be connected to. Nothing has arrived there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DialProblem {
+pub(crate) enum DialProblem {
     /// Its name does not resolve.
     #[error("{0} does not resolve: {1}")]
     Name(Address, String),
@@ -50,25 +61,51 @@ pub enum DialProblem {
     /// No answer in time.
     #[error("{0} accepts no connection within {secs} s", secs = CONNECT_TIMEOUT.as_secs())]
     Silent(Address),
+    /// The connection was made, but TLS does not come about.
+    #[error("TLS with {0} fails: {1}; its certificate must end in a root of SSL_CERT_FILE or of this node, and name {host}", host = .0.host())]
+    Tls(Address, String),
     /// The connection was made, but the other side does not speak the protocol.
-    #[error("{0} does not speak the registered protocol: {1}")]
-    Handshake(Address, String),
+    #[error("it does not speak the registered protocol: {0}")]
+    Handshake(String),
 }
 
 impl Dialer {
-    /// Refuses to dial the listeners in `own`.
+    /// Refuses to dial the listeners in `own`. Instances that speak TLS are checked against the roots of `live`.
     #[must_use]
-    pub fn new(own: OwnAddresses) -> Self {
-        Self { resolver: Resolver::default(), own }
+    pub fn new(own: OwnAddresses, live: Arc<Live>, names: NameCheck) -> Self {
+        Self { resolver: Resolver::default(), own, tls: Some(Arc::new(Tls::new(live, names))) }
     }
 
-    /// Connects; the first of the name's addresses that accepts has it.
+    /// Connects for calls of this protocol, or of any; the first of the name's addresses that accepts has it.
     ///
     /// # Errors
     /// What was wrong with the last address that was tried.
-    pub async fn connect(&self, address: &Address, given: Given) -> Result<TcpStream, DialProblem> {
-        let any = timeout(CONNECT_TIMEOUT, self.any(address, given));
-        any.await.unwrap_or_else(|_| Err(DialProblem::Silent(address.clone())))
+    pub(crate) async fn connect(
+        &self,
+        address: &Address,
+        given: Given,
+        proto: Option<ServiceProto>,
+    ) -> Result<Stream, DialProblem> {
+        let carried = timeout(CONNECT_TIMEOUT, self.carried(address, given, proto));
+        carried.await.unwrap_or_else(|_| Err(DialProblem::Silent(address.clone())))
+    }
+
+    async fn carried(
+        &self,
+        address: &Address,
+        given: Given,
+        proto: Option<ServiceProto>,
+    ) -> Result<Stream, DialProblem> {
+        let stream = self.any(address, given).await?;
+        let failed = |reason: String| DialProblem::Tls(address.clone(), reason);
+        match (address.carried(), &self.tls) {
+            (Carried::Plain, _) => Ok(Either::Left(stream)),
+            (Carried::Tls, None) => Err(failed("this node has no roots".into())),
+            (Carried::Tls, Some(tls)) => {
+                let stream = tls.connect(stream, address.host(), proto).await.map_err(failed)?;
+                Ok(Either::Right(Box::new(stream)))
+            }
+        }
     }
 
     async fn any(&self, address: &Address, given: Given) -> Result<TcpStream, DialProblem> {
@@ -138,17 +175,18 @@ mod tests {
         own.add(format!("0.0.0.0:{port}").parse().unwrap());
         for host in ["127.0.0.1", "localhost", "127.0.0.7"] {
             for given in [Given::ByApi, Given::ByOperator] {
-                let problem = Dialer::new(own.clone()).connect(&address(&format!("{host}:{port}")), given).await;
+                let dialer = Dialer { own: own.clone(), ..Dialer::default() };
+                let problem = dialer.connect(&address(&format!("{host}:{port}")), given, None).await;
                 assert!(matches!(problem, Err(DialProblem::Forbidden(..))), "{host}: {problem:?}");
             }
         }
-        let free = Dialer::default().connect(&address(&format!("127.0.0.1:{port}")), Given::ByApi).await;
+        let free = Dialer::default().connect(&address(&format!("127.0.0.1:{port}")), Given::ByApi, None).await;
         assert!(free.is_ok(), "{free:?}");
     }
 
     #[tokio::test]
     async fn a_registration_by_api_leads_to_no_metadata_address() {
-        let problem = Dialer::default().connect(&address("169.254.169.254:80"), Given::ByApi).await;
+        let problem = Dialer::default().connect(&address("169.254.169.254:80"), Given::ByApi, None).await;
         assert!(matches!(problem, Err(DialProblem::Forbidden(..))), "{problem:?}");
     }
 

@@ -16,7 +16,7 @@ use crate::{Kind, Registry, RegistryError, decode, permit::Registrant, proxy};
 
 impl Registry {
     /// Answers `POST /v1/interconn/registry/register`: always HTTP 200 with a code (PTP section 13.2).
-    pub async fn register(&self, request: Request<Body>, caller: &Caller, peer: IpAddr) -> Response<Body> {
+    pub async fn register(self: &Arc<Self>, request: Request<Body>, caller: &Caller, peer: IpAddr) -> Response<Body> {
         let refusal = match self.registered(request, caller, peer).await {
             Ok(()) => Refusal::of_caller(Code::SUCCESS, Code::SUCCESS.text()),
             Err(refusal) => refusal,
@@ -24,7 +24,12 @@ impl Registry {
         proxy::json(StatusCode::OK, &refusal)
     }
 
-    async fn registered(&self, request: Request<Body>, caller: &Caller, peer: IpAddr) -> Result<(), Refusal> {
+    async fn registered(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        caller: &Caller,
+        peer: IpAddr,
+    ) -> Result<(), Refusal> {
         let registrant = Registrant { caller, peer: Some(peer) };
         registrant.may_control()?;
         let bytes = read(request.into_body()).await?;
@@ -53,11 +58,10 @@ impl Registry {
         Ok(None)
     }
 
-    /// All are read before the first is taken in; the first that is refused then ends the call.
+    /// All of them, or none.
     async fn mpi_puts(self: Arc<Self>, mut call: Call) -> Answer {
-        for registration in decode::arguments(argument(&mut call, "registrations")?)? {
-            self.put(registration, &registrant(&call)).await?;
-        }
+        let registrations = decode::arguments(argument(&mut call, "registrations")?)?;
+        self.puts(registrations, &registrant(&call)).await?;
         Ok(None)
     }
 

@@ -5,9 +5,9 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use mesh_network::dial::Given;
@@ -20,18 +20,38 @@ use crate::{Address, dial::Dialer, proxy::pool::Pool};
 /// another instance or fails at once.
 pub(crate) const MOST_CALLS: usize = 1024;
 
+/// So many calls in a row that it did not answer in time or broke off take an instance out of the turn: one or two are
+/// the fate of a call, five are the state of an instance (Envoy's own number).
+pub(crate) const EJECTED_AFTER: u32 = 5;
+/// How long it is left out the first time; doubled each time that the next calls fail as well.
+const FIRST_EJECTION: Duration = Duration::from_secs(1);
+/// It is asked again within half a minute, however long it has been ill.
+const LONGEST_EJECTION: Duration = Duration::from_secs(30);
+/// The value of `back_at` of an instance that is not left out.
+const IN_TURN: u64 = 0;
+
 /// One address that registrations name.
 #[derive(Debug)]
 pub struct Instance {
     address: Address,
+    /// What times below count from.
+    since: Instant,
+    /// Calls in a row that failed.
+    failures: AtomicU32,
+    /// Milliseconds after `since` until which it is left out.
+    back_at: AtomicU64,
     down: AtomicBool,
     /// Why it is not ready, or that it was never checked. Read by people only.
     standing: Mutex<InstanceState>,
     under_way: AtomicUsize,
     most: usize,
-    due: Mutex<Option<Instant>>,
+    /// Milliseconds after `since` from which on it is to be checked; [`BEING_CHECKED`] while it is.
+    due: AtomicU64,
     pub(crate) pool: Pool,
 }
+
+/// Nobody else checks it in the meantime.
+const BEING_CHECKED: u64 = u64::MAX;
 
 /// What is known of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,6 +63,8 @@ pub enum InstanceState {
     Ready,
     /// It does not, and gets no calls until it does.
     NotReady(String),
+    /// It accepts connections and answered badly: it gets no calls for a while, unless all are like that.
+    Ejected(String),
 }
 
 impl Instance {
@@ -52,22 +74,57 @@ impl Instance {
         Self {
             pool: Pool::new(address.clone(), given, dialer),
             address,
+            since: Instant::now(),
+            failures: AtomicU32::new(0),
+            back_at: AtomicU64::new(IN_TURN),
             down: AtomicBool::new(false),
             standing: Mutex::new(InstanceState::Unknown),
             under_way: AtomicUsize::new(0),
             most,
-            due: Mutex::new(None),
+            due: AtomicU64::new(0),
         }
     }
 
-    /// Whether it is time to ask whether it is there.
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.due.lock().is_none_or(|due| due <= now)
+    /// Whether it is time to ask whether it is there; if so nobody else is told until [`Self::check_in`].
+    pub(crate) fn take_due(&self) -> bool {
+        let due = self.due.load(Relaxed);
+        due <= self.clock() && self.due.compare_exchange(due, BEING_CHECKED, Relaxed, Relaxed).is_ok()
     }
 
-    /// It is not asked again before `then`.
-    pub(crate) fn check_after(&self, then: Instant) {
-        *self.due.lock() = Some(then);
+    /// It is asked again after `span`.
+    pub(crate) fn check_in(&self, span: Duration) {
+        self.due.store(self.clock().saturating_add(millis(span)), Relaxed);
+    }
+
+    /// Milliseconds of its life.
+    fn clock(&self) -> u64 {
+        millis(self.since.elapsed())
+    }
+
+    /// A call was answered.
+    pub(crate) fn note_success(&self) {
+        if self.failures.load(Relaxed) != 0 {
+            self.failures.store(0, Relaxed);
+            self.back_at.store(IN_TURN, Relaxed);
+        }
+    }
+
+    /// A call was not answered in time, or broke off before the head of its answer. Answers for how long the instance is
+    /// left out, if it is now.
+    pub(crate) fn note_failure(&self) -> Option<Duration> {
+        let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
+        let times = failures.checked_sub(EJECTED_AFTER)?;
+        let span = (FIRST_EJECTION * (1 << times.min(5))).min(LONGEST_EJECTION);
+        // Nought means that it is in turn.
+        self.back_at.store(self.clock().saturating_add(millis(span)).max(1), Relaxed);
+        Some(span)
+    }
+
+    /// Whether it is left out for now.
+    pub(crate) fn is_ejected(&self) -> bool {
+        // The clock is read only for an instance that was.
+        let back_at = self.back_at.load(Relaxed);
+        back_at != IN_TURN && self.clock() < back_at
     }
 
     /// Where it is.
@@ -79,7 +136,13 @@ impl Instance {
     /// What is known of it.
     #[must_use]
     pub fn state(&self) -> InstanceState {
-        self.standing.lock().clone()
+        match self.standing.lock().clone() {
+            InstanceState::Ready | InstanceState::Unknown if self.is_ejected() => {
+                let failures = self.failures.load(Relaxed);
+                InstanceState::Ejected(format!("its last {failures} calls were not answered in time, or broke off"))
+            }
+            state => state,
+        }
     }
 
     /// Whether it accepted the last connection.
@@ -109,8 +172,8 @@ impl Instance {
 
     /// It did not. Answers whether that is news; if so it is asked again at once.
     pub fn mark_not_ready(&self, reason: String) -> bool {
-        if !self.down.swap(true, Relaxed) {
-            *self.due.lock() = None;
+        if !self.down.swap(true, Relaxed) && self.due.load(Relaxed) != BEING_CHECKED {
+            self.due.store(0, Relaxed);
         }
         let was = std::mem::replace(&mut *self.standing.lock(), InstanceState::NotReady(reason));
         !matches!(was, InstanceState::NotReady(_))
@@ -137,6 +200,10 @@ impl Instance {
         }
         Some(Load(self.clone()))
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX - 1)
 }
 
 /// A call under way at an instance.
@@ -172,6 +239,29 @@ mod tests {
         assert!(instance.can_take());
         drop(second);
         assert_eq!(instance.under_way(), 0);
+    }
+
+    #[test]
+    fn five_bad_answers_in_a_row_take_it_out_of_the_turn_and_a_good_one_brings_it_back() {
+        let instance = Instance::new(Address::parse("a:1").unwrap(), Given::ByApi, Dialer::default(), 2);
+        let spans: Vec<_> = (0..4).map(|_| instance.note_failure()).collect();
+        assert_eq!((spans, instance.is_ejected()), (vec![None; 4], false));
+        instance.note_success();
+        let spans: Vec<_> = (0..12).filter_map(|_| instance.note_failure()).map(|span| span.as_secs()).collect();
+        assert_eq!(spans, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert!(instance.is_ejected() && matches!(instance.state(), InstanceState::Ejected(_)));
+        instance.note_success();
+        assert_eq!((instance.is_ejected(), instance.state()), (false, InstanceState::Unknown));
+    }
+
+    #[test]
+    fn a_check_is_due_once() {
+        let instance = Instance::new(Address::parse("a:1").unwrap(), Given::ByApi, Dialer::default(), 2);
+        assert!(instance.take_due() && !instance.take_due());
+        instance.check_in(Duration::from_secs(60));
+        assert!(!instance.take_due());
+        instance.mark_not_ready("refused".into());
+        assert!(instance.take_due());
     }
 
     #[test]

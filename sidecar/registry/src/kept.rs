@@ -27,15 +27,13 @@ impl Kept {
         Ok(rows.into_iter().filter_map(|(key, value)| readable(&key, value)).collect())
     }
 
-    /// Keeps an entry; it is durable when this returns.
-    pub(crate) async fn put(&self, entry: Entry) -> Result<(), RegistryError> {
-        let key = entry.registration.key().to_string();
-        self.store.run(move |store| store.put(TABLE, &key, &entry)).await.map_err(|e| failed(&e))
-    }
-
-    /// Forgets entries.
-    pub(crate) async fn remove(&self, keys: Vec<Key>) -> Result<(), RegistryError> {
-        let work = move |store: &Store| keys.iter().try_for_each(|key| store.remove(TABLE, &key.to_string()));
+    /// Keeps these entries and forgets those keys, with one write; it is durable when this returns.
+    pub(crate) async fn write(&self, entries: Vec<Entry>, gone: Vec<Key>) -> Result<(), RegistryError> {
+        let work = move |store: &Store| {
+            let puts: Vec<_> = entries.into_iter().map(|entry| (entry.registration.key().to_string(), entry)).collect();
+            let removed: Vec<_> = gone.iter().map(Key::to_string).collect();
+            store.write(TABLE, &puts, &removed)
+        };
         self.store.run(work).await.map_err(|e| failed(&e))
     }
 }

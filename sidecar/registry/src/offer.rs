@@ -1,8 +1,9 @@
-//! What a service of a registration means for routing: path, protocol, weight, limits (PTP section 10.4).
+//! What a service of a registration means for routing: place, protocol, weight, limits (PTP sections 8.5 and 10.4).
 
 use std::{sync::Arc, time::Duration};
 
 use crds::ServiceProto;
+use mesh_core::mpi;
 
 use crate::{Address, Kind, Registration, Service, path};
 
@@ -21,8 +22,9 @@ pub(crate) type Weight = u32;
 /// One service of one instance, as the routing table takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
-    /// The path prefix.
-    pub prefix: Arc<str>,
+    /// The path prefix of a `complex` registration, or the name in the urn of a `metadata` one. Only the former starts
+    /// with `/`.
+    pub place: Arc<str>,
     /// What the instance speaks.
     pub proto: ServiceProto,
     /// The registration's name: instances of the same name share the calls.
@@ -50,10 +52,11 @@ pub(crate) enum Priority {
     High,
 }
 
-/// The offers of a registration; none unless it is routed by path. Services that break a rule are left out (they were
-/// refused on their way in).
+/// The offers of a registration; none unless it is routed. Services that break a rule are left out: of a `complex`
+/// registration they were refused on their way in; SDKs list all that they have in a `metadata` one, and some of that
+/// nobody can call over 7304.
 pub(crate) fn of(registration: &Registration) -> Vec<Offer> {
-    if registration.kind != Kind::Complex {
+    if !registration.kind.is_routed() {
         return Vec::new();
     }
     let name: Arc<str> = registration.name.as_str().into();
@@ -64,7 +67,7 @@ fn one(registration: &Registration, name: &Arc<str>, service: &Service) -> Optio
     let address = if service.address.is_empty() { &registration.address } else { &service.address };
     let high = service.attrs.get("priority").is_some_and(|p| p.eq_ignore_ascii_case("high"));
     Some(Offer {
-        prefix: path::prefix_of(&service.urn).ok()?.into(),
+        place: place(registration.kind, &service.urn)?,
         proto: proto(service)?,
         name: name.clone(),
         priority: if high { Priority::High } else { Priority::Ordinary },
@@ -74,6 +77,14 @@ fn one(registration: &Registration, name: &Arc<str>, service: &Service) -> Optio
         timeout: timeout(service.timeout),
         retries: u8::try_from(service.retries.clamp(0, MOST_RETRIES)).unwrap_or(0),
     })
+}
+
+fn place(kind: Kind, urn: &str) -> Option<Arc<str>> {
+    if kind == Kind::Complex {
+        return Some(path::prefix_of(urn).ok()?.into());
+    }
+    let name = mpi::name_of_urn(urn);
+    (!name.is_empty() && !name.starts_with('/')).then(|| name.into())
 }
 
 /// The protocol of a service; absent is `http`.

@@ -84,6 +84,17 @@ pub(crate) fn is_exported(exports: &[String], path: &str) -> bool {
     })
 }
 
+/// Whether one of a route's `exports` covers the service of this name: by its name or by a beginning of it that ends at a
+/// dot, with or without a slash in front; `/` exports everything.
+#[must_use]
+pub(crate) fn exports_name(exports: &[String], name: &str) -> bool {
+    exports.iter().any(|export| {
+        let prefix = export.strip_prefix('/').unwrap_or(export);
+        let rest = name.strip_prefix(prefix).filter(|_| !prefix.is_empty());
+        matches!(export.as_str(), "/" | "/*") || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
 /// Refuses a partner's path that we and the service behind us may read in two ways, so that nothing leads out of what
 /// is exported: dot segments (also encoded, also with a parameter), encoded slashes, backslashes, empty segments.
 ///
@@ -156,6 +167,22 @@ mod tests {
             ("/tensorflow.serving.PredictionService", "/tensorflow.serving.PredictionService"),
         ] {
             assert_eq!(prefix_of(urn).unwrap(), prefix, "{urn}");
+        }
+    }
+
+    #[test]
+    fn names_are_exported_whole_or_by_what_stands_before_a_dot() {
+        for (export, name, is_exported) in [
+            ("acme.score", "acme.score", true),
+            ("/acme.score", "acme.score", true),
+            ("acme", "acme.score", true),
+            ("acme.sc", "acme.score", false),
+            ("acme.score.x", "acme.score", false),
+            ("/", "acme.score", true),
+            ("", "acme.score", false),
+            ("/serving", "acme.score", false),
+        ] {
+            assert_eq!(exports_name(&[export.to_owned()], name), is_exported, "{export} {name}");
         }
     }
 

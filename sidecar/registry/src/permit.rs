@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use mesh_core::{Caller, Origin};
 
-use crate::{Address, Kind, Registration, RegistryError};
+use crate::{Address, Registration, RegistryError};
 
 /// Who registers.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl Registrant<'_> {
         is_ours: impl Fn(IpAddr) -> bool,
     ) -> Result<(), RegistryError> {
         let Origin::Managed { resource } = origin else { return Ok(()) };
-        let services = registration.content.services.iter().filter(|_| registration.kind == Kind::Complex);
+        let services = registration.content.services.iter().filter(|_| registration.kind.is_routed());
         let named = services.map(|service| service.address.as_str()).filter(|address| !address.is_empty());
         for address in std::iter::once(registration.address.as_str()).chain(named) {
             if !self.owns(address, &is_ours) {
@@ -69,7 +69,7 @@ impl Registrant<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Content, Service};
+    use crate::{Content, Kind, Service};
 
     fn registration(address: &str, service: &str) -> Registration {
         Registration {

@@ -10,7 +10,7 @@ use crate::lenient;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// By urn, in generic calls; listed, and not routed by path.
+    /// By the name in its urn, in generic calls (PTP section 8.5).
     Metadata,
     /// By path.
     Complex,
@@ -27,6 +27,12 @@ impl Kind {
         [Self::Metadata, Self::Complex, Self::Server, Self::Proxy]
             .into_iter()
             .find(|kind| kind.as_str().eq_ignore_ascii_case(text))
+    }
+
+    /// Whether calls are routed to it.
+    #[must_use]
+    pub(crate) fn is_routed(self) -> bool {
+        matches!(self, Self::Metadata | Self::Complex)
     }
 
     /// The kind as it goes over the wire.
@@ -144,6 +150,32 @@ wire_record! {
         numbers: flags, timeout, retries;
     }
 }
+impl From<Service> for Reference {
+    fn from(service: Service) -> Self {
+        let Service { urn, namespace, name, version, proto, codec, flags, timeout, retries, attrs, .. } = service;
+        let Service { node, inst, zone, cluster, cell, group, address, .. } = service;
+        Self {
+            urn,
+            namespace,
+            name,
+            version,
+            proto,
+            codec,
+            node,
+            inst,
+            zone,
+            cluster,
+            cell,
+            group,
+            address,
+            flags,
+            timeout,
+            retries,
+            attrs,
+        }
+    }
+}
+
 wire_record! {
     /// One service that an instance calls.
     Reference {

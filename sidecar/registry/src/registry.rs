@@ -3,36 +3,42 @@
 //! Readers (the proxy) load the table without a lock. A change is durable before it is in force, and in force before it
 //! is answered.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
 use mesh_core::{Live, store::Store};
-use mesh_network::listen::OwnAddresses;
+use mesh_network::{NameCheck, listen::OwnAddresses};
 use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::{
     Key, Kind, Metrics, Registration, RegistryError,
-    catalogue::{Catalogue, Change, Entry, WallTime},
+    catalogue::{self, Catalogue, Change, Entry, WallTime},
     dial::{self, Dialer},
     instance::{Instance, InstanceState, MOST_CALLS},
+    journal::{Journal, Step},
     kept::Kept,
     offer, permanent,
     permit::Registrant,
-    routes::{Routes, Source},
+    routes::{MOST_IN_ONE_PLACE, Routes, Source},
     table::Table,
 };
 
-/// Each entry is a write to disk of some milliseconds, and whoever registers waits for the lot.
-const SWEPT_AT_ONCE: usize = 32;
+/// Where the registry's instances may be, and how they prove who they are.
+#[derive(Debug, Default)]
+pub struct Reach {
+    /// The node's own listeners, to which no registration may lead.
+    pub own: OwnAddresses,
+    /// Whether the certificate of an instance must carry its name.
+    pub names: NameCheck,
+}
 
 /// The registry of this node.
 #[derive(Debug)]
 pub struct Registry {
     state: Mutex<State>,
     table: ArcSwap<Table>,
-    /// Held over the write to disk and the change in memory, so that both have the same order.
-    writing: tokio::sync::Mutex<()>,
+    pub(crate) journal: Journal,
     kept: Kept,
     live: Arc<Live>,
     metrics: Metrics,
@@ -41,9 +47,16 @@ pub struct Registry {
 }
 
 #[derive(Debug)]
-struct State {
-    catalogue: Catalogue,
-    routes: Routes,
+pub(crate) struct State {
+    pub(crate) catalogue: Catalogue,
+    pub(crate) routes: Routes,
+}
+
+/// What was admitted and is not in yet will add.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    catalogue: catalogue::Ahead,
+    places: HashMap<Arc<str>, usize>,
 }
 
 /// What people see of an instance.
@@ -62,21 +75,21 @@ pub struct InstanceStatus {
 }
 
 impl Registry {
-    /// Takes up what the store kept and what the configuration has. `own` are the node's own listeners, to which no
-    /// registration may lead.
+    /// Takes up what the store kept and what the configuration has.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn new(
         live: Arc<Live>,
         store: Arc<Store>,
-        own: OwnAddresses,
+        reach: Reach,
         metered: &mut prometheus_client::registry::Registry,
     ) -> Result<Arc<Self>, RegistryError> {
         let kept = Kept::new(store);
-        let mut state = State { catalogue: Catalogue::default(), routes: Routes::new(Dialer::new(own), MOST_CALLS) };
+        let dialer = Dialer::new(reach.own, Arc::clone(&live), reach.names);
+        let mut state = State { catalogue: Catalogue::default(), routes: Routes::new(dialer, MOST_CALLS) };
         for entry in kept.all()? {
-            match state.catalogue.admits(&entry) {
+            match state.admits(&entry, &mut Ahead::default()) {
                 Ok(()) => drop(state.put(entry)),
                 Err(error) => tracing::warn!(%error, "a stored registration is left out"),
             }
@@ -84,7 +97,7 @@ impl Registry {
         let registry = Self {
             table: ArcSwap::from_pointee(state.routes.table().clone()),
             state: Mutex::new(state),
-            writing: tokio::sync::Mutex::new(()),
+            journal: Journal::default(),
             kept,
             live,
             metrics: Metrics::new(metered),
@@ -98,29 +111,39 @@ impl Registry {
     ///
     /// # Errors
     /// The registrant may not, the registry is full, or the disk is.
-    pub async fn put(&self, registration: Registration, registrant: &Registrant<'_>) -> Result<(), RegistryError> {
+    pub async fn put(
+        self: &Arc<Self>,
+        registration: Registration,
+        registrant: &Registrant<'_>,
+    ) -> Result<(), RegistryError> {
+        self.puts(vec![registration], registrant).await
+    }
+
+    /// Registers all of them, or none.
+    ///
+    /// # Errors
+    /// As [`Self::put`], for the first that is refused.
+    pub async fn puts(
+        self: &Arc<Self>,
+        registrations: Vec<Registration>,
+        registrant: &Registrant<'_>,
+    ) -> Result<(), RegistryError> {
         registrant.may_control()?;
-        registrant.may_name(&registration, &self.live.load().origin, dial::is_ours)?;
-        let _order = self.writing.lock().await;
-        let entry = Entry::new(registration, WallTime::now());
-        self.state.lock().catalogue.admits(&entry)?;
-        self.kept.put(entry.clone()).await?;
-        self.change(|state| state.put(entry));
-        Ok(())
+        let origin = self.live.load().origin.clone();
+        registrations.iter().try_for_each(|one| registrant.may_name(one, &origin, dial::is_ours))?;
+        let now = WallTime::now();
+        let entries = registrations.into_iter().map(|registration| Entry::new(registration, now)).collect();
+        self.submit(Step::Put(entries)).await.map(drop)
     }
 
     /// Takes a registration out; one that is not there is no error.
     ///
     /// # Errors
     /// The registrant may not, or the disk fails.
-    pub async fn remove(&self, key: &Key, registrant: &Registrant<'_>) -> Result<(), RegistryError> {
+    pub async fn remove(self: &Arc<Self>, key: &Key, registrant: &Registrant<'_>) -> Result<(), RegistryError> {
         registrant.may_control()?;
-        // First in line, then looked at: what is removed is what was judged.
-        let _order = self.writing.lock().await;
-        let found = self.state.lock().catalogue.live(key).cloned();
-        let Some(found) = found else { return Ok(()) };
-        registrant.may_name(&found, &self.live.load().origin, dial::is_ours)?;
-        self.forget(vec![key.clone()]).await
+        let (caller, peer) = (registrant.caller.clone(), registrant.peer);
+        self.submit(Step::Remove(key.clone(), caller, peer)).await.map(drop)
     }
 
     /// What is in force of a kind; all kinds for `None`.
@@ -149,18 +172,14 @@ impl Registry {
     ///
     /// # Errors
     /// The disk fails; then the entries stay, and the next sweep tries again.
-    pub async fn sweep(&self, now: WallTime) -> Result<usize, RegistryError> {
+    pub async fn sweep(self: &Arc<Self>, now: WallTime) -> Result<usize, RegistryError> {
         let grace = self.live.load().registry.expiry_grace.get();
         let mut count = 0;
         loop {
-            let _order = self.writing.lock().await;
-            let mut expired = self.state.lock().catalogue.expired(now, grace);
-            expired.truncate(SWEPT_AT_ONCE);
-            if expired.is_empty() {
+            let gone = self.submit(Step::Expire(now, grace)).await?;
+            if gone == 0 {
                 return Ok(count);
             }
-            let gone = expired.len();
-            self.forget(expired).await?;
             self.metrics.expired.inc_by(gone as u64);
             count += gone;
         }
@@ -187,7 +206,7 @@ impl Registry {
         });
     }
 
-    pub(crate) fn instances(&self) -> Vec<Arc<Instance>> {
+    pub(crate) fn instances(&self) -> Arc<[Arc<Instance>]> {
         self.state.lock().routes.instances()
     }
 
@@ -199,13 +218,16 @@ impl Registry {
         &self.live
     }
 
-    async fn forget(&self, keys: Vec<Key>) -> Result<(), RegistryError> {
-        self.kept.remove(keys.clone()).await?;
-        self.change(|state| keys.iter().fold(Change::None, |change, key| change.or(state.remove(key))));
-        Ok(())
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
-    fn change(&self, work: impl FnOnce(&mut State) -> Change) {
+    /// What there is, for whoever is about to change it; nobody changes it in the meantime but the configuration.
+    pub(crate) fn looked<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.lock())
+    }
+
+    pub(crate) fn change(&self, work: impl FnOnce(&mut State) -> Change) {
         let mut state = self.state.lock();
         if work(&mut state) == Change::Routes {
             self.table.store(Arc::new(state.routes.table().clone()));
@@ -218,7 +240,24 @@ impl Registry {
 }
 
 impl State {
-    fn put(&mut self, entry: Entry) -> Change {
+    /// Whether `entry` fits in behind what is `ahead` of it.
+    pub(crate) fn admits(&self, entry: &Entry, ahead: &mut Ahead) -> Result<(), RegistryError> {
+        let key = entry.registration.key();
+        for offer in offer::of(&entry.registration) {
+            // A renewal needs no further room.
+            if self.routes.is_at(&key, &offer.place) {
+                continue;
+            }
+            let before = ahead.places.entry(offer.place.clone()).or_default();
+            if !self.routes.has_room(&offer.place, *before) {
+                return Err(RegistryError::Full(format!("{MOST_IN_ONE_PLACE} instances at {}", offer.place)));
+            }
+            *before += 1;
+        }
+        self.catalogue.admits(entry, &mut ahead.catalogue)
+    }
+
+    pub(crate) fn put(&mut self, entry: Entry) -> Change {
         let key = entry.registration.key();
         let change = self.catalogue.put(entry);
         if change == Change::Routes {
@@ -227,7 +266,7 @@ impl State {
         change
     }
 
-    fn remove(&mut self, key: &Key) -> Change {
+    pub(crate) fn remove(&mut self, key: &Key) -> Change {
         let change = self.catalogue.remove(key);
         if change == Change::Routes {
             self.route(key);

@@ -1,11 +1,11 @@
 //! Keeps the routing table in step with the catalogue: from the offers of each registration to the groups of each
-//! prefix, and the instances that they share.
+//! place, which is a path prefix or a name, and the instances that they share.
 //!
 //! A plain structure; `registry.rs` owns it under its lock and publishes [`Routes::table`] after each change.
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -17,9 +17,13 @@ use crate::{
     balance::{Group, Member},
     dial::Dialer,
     instance::Instance,
-    offer::{Offer, Priority},
+    offer::Offer,
     table::{Leaf, Table},
 };
+
+/// A call looks at each instance of its place, and a change compiles them anew: this keeps both within microseconds.
+/// More than a thousand instances behind one path are the business of a balancer.
+pub(crate) const MOST_IN_ONE_PLACE: usize = 1024;
 
 /// Whether an offer comes from the configuration or from the API; the later variant wins a urn that both have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,9 +40,11 @@ pub(crate) struct Routes {
     dialer: Dialer,
     most_calls: usize,
     table: Table,
-    by_prefix: HashMap<Arc<str>, Vec<Placed>>,
+    by_place: HashMap<Arc<str>, BTreeMap<(Key, usize), Placed>>,
     by_key: HashMap<Key, BTreeSet<Arc<str>>>,
     instances: HashMap<Named, (Arc<Instance>, usize)>,
+    /// The instances as a list, until one comes or goes: whoever checks them looks twice a second.
+    listed: Option<Arc<[Arc<Instance>]>>,
 }
 
 /// An address, and who named it: what the configuration may dial the API may not.
@@ -46,7 +52,6 @@ type Named = (Address, Source);
 
 #[derive(Debug)]
 struct Placed {
-    key: Key,
     source: Source,
     offer: Offer,
     instance: Arc<Instance>,
@@ -60,9 +65,10 @@ impl Routes {
             dialer,
             most_calls,
             table: Table::default(),
-            by_prefix: HashMap::new(),
+            by_place: HashMap::new(),
             by_key: HashMap::new(),
             instances: HashMap::new(),
+            listed: None,
         }
     }
 
@@ -74,76 +80,106 @@ impl Routes {
 
     /// The instances that the table leads to.
     #[must_use]
-    pub(crate) fn instances(&self) -> Vec<Arc<Instance>> {
-        self.instances.values().map(|(instance, _)| instance.clone()).collect()
+    pub(crate) fn instances(&mut self) -> Arc<[Arc<Instance>]> {
+        let all = || self.instances.values().map(|(instance, _)| instance.clone()).collect();
+        self.listed.get_or_insert_with(all).clone()
     }
 
-    /// The instances, each with the prefixes that it takes calls for.
+    /// The instance at an address that one of them named.
+    #[must_use]
+    pub(crate) fn instance_at(&self, address: &Address, source: Source) -> Option<&Arc<Instance>> {
+        self.instances.get(&(address.clone(), source)).map(|(instance, _)| instance)
+    }
+
+    /// The instances, each with the places that it takes calls for.
     #[must_use]
     pub(crate) fn placed(&self) -> Vec<(Arc<Instance>, Vec<Arc<str>>)> {
-        let mut prefixes: HashMap<Named, BTreeSet<Arc<str>>> = HashMap::new();
-        for placed in self.by_prefix.values().flatten() {
-            prefixes.entry(placed.named()).or_default().insert(placed.offer.prefix.clone());
+        let mut places: HashMap<Named, BTreeSet<Arc<str>>> = HashMap::new();
+        for placed in self.by_place.values().flat_map(BTreeMap::values) {
+            places.entry(placed.named()).or_default().insert(placed.offer.place.clone());
         }
-        let of = |named| prefixes.get(named).into_iter().flatten().cloned().collect();
+        let of = |named| places.get(named).into_iter().flatten().cloned().collect();
         self.instances.iter().map(|(named, (instance, _))| (instance.clone(), of(named))).collect()
+    }
+
+    /// Whether `key` offers `place` already.
+    #[must_use]
+    pub(crate) fn is_at(&self, key: &Key, place: &str) -> bool {
+        self.by_key.get(key).is_some_and(|places| places.contains(place))
+    }
+
+    /// Whether one more may offer `place` when `ahead` others are about to.
+    #[must_use]
+    pub(crate) fn has_room(&self, place: &str, ahead: usize) -> bool {
+        self.by_place.get(place).map_or(0, BTreeMap::len) + ahead < MOST_IN_ONE_PLACE
     }
 
     /// Replaces what `key` offers; no offers take it out.
     pub(crate) fn set(&mut self, key: &Key, source: Source, offers: Vec<Offer>) {
         let (mut touched, left) = self.take_out(key);
-        for offer in offers {
-            touched.insert(offer.prefix.clone());
-            self.by_key.entry(key.clone()).or_default().insert(offer.prefix.clone());
+        for (n, offer) in offers.into_iter().enumerate() {
+            let place = offer.place.clone();
+            touched.insert(place.clone());
+            self.by_key.entry(key.clone()).or_default().insert(place.clone());
             let instance = self.instance(&offer.address, source);
-            let placed = Placed { key: key.clone(), source, instance, offer };
-            self.by_prefix.entry(placed.offer.prefix.clone()).or_default().push(placed);
+            self.by_place.entry(place).or_default().insert((key.clone(), n), Placed { source, instance, offer });
         }
         for named in left {
             if self.instances.get(&named).is_some_and(|(_, users)| *users == 0) {
                 self.instances.remove(&named);
+                self.listed = None;
             }
         }
-        for prefix in touched {
-            self.compile(&prefix);
+        for place in touched {
+            self.compile(&place);
         }
     }
 
-    /// The prefixes and the addresses that the key had.
+    /// The places and the addresses that the key had.
     fn take_out(&mut self, key: &Key) -> (BTreeSet<Arc<str>>, Vec<Named>) {
         let mut left = Vec::new();
-        let prefixes = self.by_key.remove(key).unwrap_or_default();
-        for prefix in &prefixes {
-            let Some(placed) = self.by_prefix.get_mut(prefix) else { continue };
-            for gone in placed.extract_if(.., |p| p.key == *key) {
+        let places = self.by_key.remove(key).unwrap_or_default();
+        for place in &places {
+            let Some(placed) = self.by_place.get_mut(place) else { continue };
+            let all = (key.clone(), 0)..=(key.clone(), usize::MAX);
+            let numbers: Vec<(Key, usize)> = placed.range(all).map(|(number, _)| number.clone()).collect();
+            for gone in numbers.iter().filter_map(|number| placed.remove(number)) {
                 if let Some((_, users)) = self.instances.get_mut(&gone.named()) {
                     *users -= 1;
                 }
                 left.push(gone.named());
             }
         }
-        (prefixes, left)
+        (places, left)
     }
 
     fn instance(&mut self, address: &Address, source: Source) -> Arc<Instance> {
-        let (dialer, most) = (&self.dialer, self.most_calls);
+        let (dialer, most, listed) = (&self.dialer, self.most_calls, &mut self.listed);
         let given = match source {
             Source::Live => Given::ByApi,
             Source::Permanent => Given::ByOperator,
         };
-        let new = || (Arc::new(Instance::new(address.clone(), given, dialer.clone(), most)), 0);
+        let new = || {
+            *listed = None;
+            (Arc::new(Instance::new(address.clone(), given, dialer.clone(), most)), 0)
+        };
         let (instance, users) = self.instances.entry((address.clone(), source)).or_insert_with(new);
         *users += 1;
         instance.clone()
     }
 
-    fn compile(&mut self, prefix: &Arc<str>) {
-        let placed = self.by_prefix.get(prefix).map_or(&[][..], Vec::as_slice);
-        let leaf = Leaf { http: group(placed, ServiceProto::Http), grpc: group(placed, ServiceProto::Grpc) };
+    fn compile(&mut self, place: &Arc<str>) {
+        let none = BTreeMap::new();
+        let placed = self.by_place.get(place).unwrap_or(&none);
+        let before = self.table.at(place).map(Arc::as_ref);
+        let leaf = Leaf {
+            http: group(placed, ServiceProto::Http, before.and_then(|leaf| leaf.http.as_ref())),
+            grpc: group(placed, ServiceProto::Grpc, before.and_then(|leaf| leaf.grpc.as_ref())),
+        };
         if placed.is_empty() {
-            self.by_prefix.remove(prefix);
+            self.by_place.remove(place);
         }
-        self.table.set(prefix, leaf);
+        self.table.set(place, leaf);
     }
 }
 
@@ -153,17 +189,14 @@ impl Placed {
     }
 }
 
-/// The group of the registration name that wins the urn: by priority, then the configuration's before the API's, then
-/// the first by name, so that the same registrations always give the same routes.
-fn group(placed: &[Placed], proto: ServiceProto) -> Option<Group> {
-    let offered = || placed.iter().filter(move |p| p.offer.proto == proto);
-    let rank = |p: &&Placed| -> (Priority, Source, Reverse<Arc<str>>) {
-        (p.offer.priority, p.source, Reverse(p.offer.name.clone()))
-    };
+/// The group of the registration name that wins the place: by priority, then the configuration's before the API's, then
+/// the first by name, so that the same registrations always give the same routes. It goes on where the one `before` was.
+fn group(placed: &BTreeMap<(Key, usize), Placed>, proto: ServiceProto, before: Option<&Group>) -> Option<Group> {
+    let offered = || placed.values().filter(move |p| p.offer.proto == proto);
+    let rank = |p: &&Placed| (p.offer.priority, p.source, Reverse(p.offer.name.clone()));
     let winner = offered().max_by_key(rank)?.offer.name.clone();
-    let mut members: Vec<&Placed> = offered().filter(|p| p.offer.name == winner).collect();
-    members.sort_by(|a, b| a.key.cmp(&b.key));
-    Some(Group::new(winner, members.into_iter().map(member).collect()))
+    let members = offered().filter(|p| p.offer.name == winner).map(member).collect();
+    Some(Group::following(winner, members, before))
 }
 
 fn member(placed: &Placed) -> Member {

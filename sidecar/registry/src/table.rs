@@ -1,27 +1,29 @@
-//! The compiled routing table: from a request's path to the instances that may take it (PTP section 10.4).
+//! The compiled routing table: from a request's path, or a method's name, to the instances that may take it (PTP sections
+//! 8.5 and 10.4).
 //!
-//! A tree of path segments. Looked up without a lock or an allocation. A change copies only the nodes on its way, so a
-//! table that is in use stays as it is and ten thousand other urns are not touched.
+//! A tree of path segments, and a map of names beside it. Looked up without a lock or an allocation. A change copies only
+//! its own way, so a table that is in use stays as it is and ten thousand other urns are not touched.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use crds::ServiceProto;
 
-use crate::balance::Group;
+use crate::{balance::Group, persistent::Map};
 
-/// From a path to the instances that may take it. A clone shares everything.
+/// From a path or a name to the instances that may take it. A clone shares everything.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     root: Arc<Node>,
+    names: Map<Arc<Leaf>>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Node {
-    children: HashMap<Arc<str>, Arc<Node>>,
+    children: Map<Arc<Node>>,
     leaf: Option<Arc<Leaf>>,
 }
 
-/// What is registered under one prefix.
+/// What is registered under one prefix, or one name.
 #[derive(Debug, Default)]
 pub struct Leaf {
     /// Who takes HTTP.
@@ -39,6 +41,14 @@ impl Leaf {
         match wanted {
             ServiceProto::Http => http.or(grpc),
             ServiceProto::Grpc => grpc.or(http),
+        }
+    }
+
+    /// Who takes calls of this protocol and speaks it.
+    pub(crate) fn of(&self, proto: ServiceProto) -> Option<&Group> {
+        match proto {
+            ServiceProto::Http => self.http.as_ref(),
+            ServiceProto::Grpc => self.grpc.as_ref(),
         }
     }
 
@@ -63,12 +73,39 @@ impl Table {
         found
     }
 
-    /// Puts `leaf` in place under `prefix`, which starts with `/` and has no empty segment; an empty one takes it out.
-    pub fn set(&mut self, prefix: &str, leaf: Leaf) {
+    /// What is registered for generic calls under this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Arc<Leaf>> {
+        self.names.get(name)
+    }
+
+    /// Whether anything is registered by name.
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// Puts `leaf` in place under `place`, a prefix that starts with `/` and has no empty segment, or a name, which does
+    /// not; an empty leaf takes it out.
+    pub fn set(&mut self, place: &str, leaf: Leaf) {
         let leaf = (!leaf.is_empty()).then(|| Arc::new(leaf));
-        let mut segments = prefix.split('/');
-        segments.next();
-        Arc::make_mut(&mut self.root).set(segments, leaf);
+        match (place.strip_prefix('/'), leaf) {
+            (Some(path), leaf) => Arc::make_mut(&mut self.root).set(path.split('/'), leaf),
+            (None, Some(leaf)) => self.names.insert(place, leaf),
+            (None, None) => self.names.remove(place),
+        }
+    }
+
+    /// What stands in that very place.
+    pub(crate) fn at(&self, place: &str) -> Option<&Arc<Leaf>> {
+        match place.strip_prefix('/') {
+            None => self.named(place),
+            Some(path) => path
+                .split('/')
+                .try_fold(&*self.root, |node, segment| Some(&**node.children.get(segment)?))?
+                .leaf
+                .as_ref(),
+        }
     }
 }
 
@@ -79,16 +116,16 @@ impl Node {
             self.leaf = leaf;
             return;
         };
-        if let Some(child) = self.children.get_mut(segment) {
-            let child = Arc::make_mut(child);
-            child.set_dyn(&mut segments, leaf);
-            if child.is_bare() {
-                self.children.remove(segment);
-            }
-        } else if leaf.is_some() {
-            let mut child = Self::default();
-            child.set_dyn(&mut segments, leaf);
-            self.children.insert(segment.into(), Arc::new(child));
+        let child = self.children.get(segment);
+        if child.is_none() && leaf.is_none() {
+            return;
+        }
+        let mut child = child.map_or_else(Self::default, |child| (**child).clone());
+        child.set_dyn(&mut segments, leaf);
+        if child.is_bare() {
+            self.children.remove(segment);
+        } else {
+            self.children.insert(segment, Arc::new(child));
         }
     }
 

@@ -1,11 +1,8 @@
 //! What the registry does by itself: expiry, following the configuration, and asking instances whether they are there.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use mesh_core::Drained;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -23,8 +20,9 @@ const LOOK: Duration = Duration::from_millis(500);
 const READY: Duration = Duration::from_secs(10);
 /// One that is not ready gets its traffic back within about this time.
 const NOT_READY: Duration = Duration::from_secs(1);
-/// Checks at the same time: a hundred thousand dead instances must not take all our descriptors.
-const MOST_CHECKS: usize = 64;
+/// Checks at the same time: a hundred thousand dead instances must not take all our descriptors, of which a container
+/// often has no more than a thousand.
+const MOST_CHECKS: usize = 128;
 
 impl Registry {
     /// Runs until the drain asks.
@@ -32,7 +30,7 @@ impl Registry {
         let mut changes = self.configuration().changes();
         let mut sweep = ticks(SWEEP);
         let checks = checks(self.clone());
-        let mut checks = std::pin::pin!(checks);
+        let mut checks = pin!(checks);
         loop {
             tokio::select! {
                 () = drained.asked() => return,
@@ -57,23 +55,29 @@ fn ticks(period: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// Asks the instances that are due, for ever.
+/// Asks the instances that are due, for ever. One that does not answer keeps nobody else waiting.
 async fn checks(registry: Arc<Registry>) {
-    let mut look = ticks(LOOK);
-    loop {
+    due(registry).for_each_concurrent(MOST_CHECKS, |instance| async move { check(&instance).await }).await;
+}
+
+/// The instances whose turn it is, for ever.
+fn due(registry: Arc<Registry>) -> impl Stream<Item = Arc<Instance>> {
+    let rounds = stream::unfold((registry, ticks(LOOK)), |(registry, mut look)| async move {
         tokio::select! {
             _ = look.tick() => {}
             () = registry.news.notified() => {}
         }
-        let now = Instant::now();
-        let instances = registry.instances();
-        stream::iter(instances.iter().filter(|instance| instance.is_due(now)))
-            .for_each_concurrent(MOST_CHECKS, |instance| check(instance))
-            .await;
-        let ready = instances.iter().filter(|instance| instance.is_ready()).count();
-        registry.metrics().ready.set(i64::try_from(ready).unwrap_or(i64::MAX));
-        registry.metrics().not_ready.set(i64::try_from(instances.len() - ready).unwrap_or(i64::MAX));
-    }
+        Some((stream::iter(look_over(&registry)), (registry, look)))
+    });
+    rounds.flatten()
+}
+
+fn look_over(registry: &Registry) -> Vec<Arc<Instance>> {
+    let instances = registry.instances();
+    let ready = instances.iter().filter(|instance| instance.is_ready()).count();
+    registry.metrics().ready.set(i64::try_from(ready).unwrap_or(i64::MAX));
+    registry.metrics().not_ready.set(i64::try_from(instances.len() - ready).unwrap_or(i64::MAX));
+    instances.iter().filter(|instance| instance.take_due()).cloned().collect()
 }
 
 async fn check(instance: &Instance) {
@@ -84,14 +88,14 @@ async fn check(instance: &Instance) {
             if instance.mark_ready() && was_away {
                 tracing::info!(instance = %instance.address(), "an instance is ready again");
             }
-            instance.check_after(Instant::now() + jittered(READY));
+            instance.check_in(jittered(READY));
         }
         Err(problem) => {
             let reason = problem.to_string();
             if instance.mark_not_ready(reason.clone()) {
                 tracing::warn!(instance = %instance.address(), %reason, "an instance is not ready");
             }
-            instance.check_after(Instant::now() + jittered(NOT_READY));
+            instance.check_in(jittered(NOT_READY));
         }
     }
 }

@@ -13,7 +13,7 @@ use axum::{
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
 
-use super::{Admin, QueuePage, server::Peer, shown};
+use super::{Admin, QueuePage, ServicePage, server::Peer, shown};
 
 /// A log level is a line.
 const LONGEST_BODY: usize = 4096;
@@ -27,6 +27,7 @@ pub(super) fn routes(admin: Arc<Admin>) -> Router {
         .route("/status", get(status))
         .route("/queues", get(queues))
         .route("/queues/list", get(queue_page))
+        .route("/services", get(services))
         .route("/log", get(level).put(set_level))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard));
     Router::new()
@@ -75,6 +76,10 @@ async fn queues(State(admin): State<Arc<Admin>>) -> Json<Value> {
 
 async fn queue_page(State(admin): State<Arc<Admin>>, Query(ask): Query<QueuePage>) -> Json<Value> {
     Json(admin.rooms.queue_page(&ask))
+}
+
+async fn services(State(admin): State<Arc<Admin>>, Query(ask): Query<ServicePage>) -> Json<Value> {
+    Json(admin.rooms.services(&ask))
 }
 
 async fn level(State(admin): State<Arc<Admin>>) -> String {

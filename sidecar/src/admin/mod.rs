@@ -40,6 +40,17 @@ pub(crate) trait Rooms: Send + Sync {
     fn queue_page(&self, ask: &QueuePage) -> Value;
     /// The instances of registered services, with their state.
     fn instances(&self) -> Value;
+    /// The registrations one by one, with their services.
+    fn services(&self, ask: &ServicePage) -> Value;
+}
+
+/// Which registrations are asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServicePage {
+    /// Only those of this name.
+    pub(crate) name: Option<String>,
+    pub(crate) limit: Option<usize>,
 }
 
 /// Which page of queues is asked for.

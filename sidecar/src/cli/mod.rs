@@ -7,6 +7,8 @@ mod client;
 mod message;
 mod outbound;
 mod queue;
+mod register;
+mod service;
 mod status;
 
 use std::future::Future;
@@ -14,6 +16,8 @@ use std::future::Future;
 pub(crate) use channel::{peek, pop, push, release};
 pub(crate) use check::config;
 pub(crate) use queue::ls as queue_ls;
+pub(crate) use register::register;
+pub(crate) use service::ls as service_ls;
 pub(crate) use status::status;
 
 use crate::exit::Exit;

@@ -11,15 +11,15 @@ use std::sync::Arc;
 
 use http::{
     Method, Request, Response, Version,
-    header::{HOST, TRANSFER_ENCODING},
+    header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING},
 };
-use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal};
+use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal, Urn};
 use mesh_network::{
     admission,
     control::Control,
     listen::{Connection, Serve},
 };
-use mesh_registry::{Proxy, Registry};
+use mesh_registry::{Generic, Proxy, Registry};
 
 use mesh_transport::Sought;
 use paths::Room;
@@ -34,7 +34,7 @@ pub(crate) struct Front {
     pub(crate) channels: crate::start::ChannelFront,
     pub(crate) control: Arc<Control>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) proxy: Proxy,
+    pub(crate) proxy: Arc<Proxy>,
     pub(crate) services: Services,
 }
 
@@ -94,10 +94,30 @@ impl Front {
             Room::Control(call) => Box::pin(self.control(call, request, &caller)).await,
             Room::Register => Box::pin(self.registry.register(request, &caller, connection.peer.ip())).await,
             Room::Mpi => Box::pin(self.channels.invoke(request, context, caller)).await,
-            Room::Generic => Box::pin(self.channels.generic(request, context, caller)).await,
+            Room::Generic => Box::pin(self.generic(request, context, caller)).await,
             Room::Services => Box::pin(self.services(request, &caller)).await,
             Room::Unknown => answers::not_found(request.uri().path(), request.headers()),
             Room::Registered => Box::pin(self.registered(request, &context, &caller)).await,
+        }
+    }
+
+    /// An MPI of this node, or a service that an application registered by name.
+    async fn generic(&self, request: Request<Body>, mut context: CallContext, caller: Caller) -> Response<Body> {
+        if context.urn.is_none() {
+            context.urn = Urn::in_authority(request.uri()).map(ToOwned::to_owned);
+        }
+        let is_registered = self.registry.table().has_names();
+        if !is_registered || context.urn.as_deref().is_none_or(|urn| self.channels.serves(urn)) {
+            return self.channels.generic(request, context, caller).await;
+        }
+        let form = request.headers().get(CONTENT_TYPE).cloned();
+        match self.proxy.generic(request, &context, &caller).await {
+            Generic::NotHere(request) => self.channels.generic(request, context, caller).await,
+            Generic::Answered(answer) => answer,
+            Generic::Refused(refusal) => {
+                let headers = form.map(|form| (CONTENT_TYPE, form)).into_iter().collect();
+                mesh_transport::refused(Sought::Mpi, &headers, refusal)
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use mesh_network::{
     control::Control,
     listen::{self, Gate, Limits},
 };
-use mesh_registry::{Proxy, Registry};
+use mesh_registry::{Proxy, Reach, Registry};
 use mesh_transport::{Channels, QueueRow, SessionRow, Unread};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ use crate::{
 /// The fronts of the channels, with the network room's pools behind them.
 pub(crate) type ChannelFront = Arc<mesh_transport::Front<Partners>>;
 
-/// Rows of a page of queues where the question names no number.
+/// Rows of a page of queues or services where the question names no number.
 const LISTED: usize = 200;
 
 /// The rooms of a node.
@@ -57,28 +57,33 @@ impl Rooms {
         let gate =
             Gate::new(Arc::clone(live), Limits::default(), workers, metrics).map_err(|e| Exit::local("TLS", e))?;
         own.iter().for_each(|address| gate.addresses().add(*address));
+        let names = if settings.skip_name_check { NameCheck::Skipped } else { NameCheck::Required };
         let network = mesh_network::Settings {
             instance: instance(settings)?,
             circulation: if settings.permit_circulation { Circulation::Permitted } else { Circulation::Stopped },
-            names: if settings.skip_name_check { NameCheck::Skipped } else { NameCheck::Required },
+            names,
             own: gate.addresses(),
         };
         let partners = Partners::new(Arc::clone(live), network, metrics, drained);
         let channels =
             Channels::open(Arc::clone(live), &settings.home, metrics).map_err(|e| Exit::Local(e.to_string()))?;
-        let registry = Registry::new(Arc::clone(live), Arc::clone(store), gate.addresses(), metrics)
+        let reach = Reach { own: gate.addresses(), names };
+        let registry = Registry::new(Arc::clone(live), Arc::clone(store), reach, metrics)
             .map_err(|e| Exit::Local(e.to_string()))?;
         drained.spawn(Arc::clone(&registry).run(drained.clone()));
         let control = Control::new(Arc::clone(keeper), Arc::clone(&partners));
         let mut table = Table::default();
         control.register(&mut table);
         registry.add_mpis(&mut table);
+        let proxy = Proxy::new(Arc::clone(&registry), Arc::clone(&partners), Arc::clone(live), drained.clone());
+        let proxy = Arc::new(proxy);
+        proxy.add_services(&mut table);
         let front = Front {
             live: Arc::clone(live),
             channels: mesh_transport::Front::new(Arc::clone(&channels), Arc::clone(&partners), Arc::clone(live), table),
             control,
             registry: Arc::clone(&registry),
-            proxy: Proxy::new(Arc::clone(&registry), Arc::clone(&partners), Arc::clone(live), drained.clone()),
+            proxy,
             services: Services::new(drained).map_err(|e| Exit::local("gRPC reflection", e))?,
         };
         Ok(Self { channels, registry, front: Arc::new(front), gate })
@@ -153,6 +158,10 @@ impl admin::Rooms for View {
 
     fn instances(&self) -> Value {
         json!(self.registry.status())
+    }
+
+    fn services(&self, ask: &admin::ServicePage) -> Value {
+        json!(self.registry.list(ask.name.as_deref(), ask.limit.unwrap_or(LISTED)))
     }
 }
 

@@ -20,7 +20,7 @@ fn registration(name: &str, instance: &str, timestamp: i64) -> Registration {
 
 fn put(catalogue: &mut Catalogue, registration: Registration, now: u64) -> Change {
     let entry = Entry::new(registration, WallTime(now));
-    catalogue.admits(&entry).unwrap();
+    catalogue.admits(&entry, &mut Ahead::default()).unwrap();
     catalogue.put(entry)
 }
 
@@ -43,9 +43,9 @@ fn an_entry_goes_when_its_grace_has_passed() {
     let mut catalogue = Catalogue::default();
     put(&mut catalogue, registration("a", "1", 30_000), 0);
     let key = registration("a", "1", 0).key();
-    assert_eq!(catalogue.expired(WallTime(329_999), GRACE), []);
-    assert_eq!(catalogue.expired(WallTime(330_000), GRACE), std::slice::from_ref(&key));
-    assert_eq!(catalogue.expired(WallTime(30_000), Duration::ZERO), [key]);
+    assert_eq!(catalogue.expired(WallTime(329_999), GRACE, 9), []);
+    assert_eq!(catalogue.expired(WallTime(330_000), GRACE, 9), std::slice::from_ref(&key));
+    assert_eq!(catalogue.expired(WallTime(30_000), Duration::ZERO, 9), [key]);
 }
 
 #[test]
@@ -53,8 +53,8 @@ fn a_renewal_moves_the_end_and_changes_no_route() {
     let mut catalogue = Catalogue::default();
     assert_eq!(put(&mut catalogue, registration("a", "1", 30_000), 0), Change::Routes);
     assert_eq!(put(&mut catalogue, registration("a", "1", 30_000), 100_000), Change::None);
-    assert_eq!(catalogue.expired(WallTime(330_000), GRACE), []);
-    assert_eq!(catalogue.expired(WallTime(430_000), GRACE).len(), 1);
+    assert_eq!(catalogue.expired(WallTime(330_000), GRACE, 9), []);
+    assert_eq!(catalogue.expired(WallTime(430_000), GRACE, 9).len(), 1);
     let moved = Registration { address: "10.0.0.6:8000".into(), ..registration("a", "1", 30_000) };
     assert_eq!(put(&mut catalogue, moved, 100_000), Change::Routes);
     assert_eq!(catalogue.counts(), (1, 0));
@@ -92,7 +92,7 @@ fn a_permanent_entry_neither_expires_nor_is_removed() {
     let mut catalogue = Catalogue::default();
     let permanent = registration("a", "1", 0);
     catalogue.set_permanent(vec![permanent.clone()]);
-    assert_eq!(catalogue.expired(WallTime(u64::MAX), Duration::ZERO), []);
+    assert_eq!(catalogue.expired(WallTime(u64::MAX), Duration::ZERO, 9), []);
     assert_eq!(catalogue.remove(&permanent.key()), Change::None);
     assert!(catalogue.is_permanent(&permanent.key()));
 }
@@ -114,15 +114,27 @@ fn the_number_of_entries_is_bounded_but_renewals_pass() {
         put(&mut catalogue, registration("a", &n.to_string(), 0), 0);
     }
     let one_more = Entry::new(registration("a", "more", 0), WallTime(0));
-    assert!(matches!(catalogue.admits(&one_more), Err(RegistryError::Full(_))));
-    assert_eq!(catalogue.admits(&Entry::new(registration("a", "7", 5), WallTime(0))), Ok(()));
+    assert!(matches!(catalogue.admits(&one_more, &mut Ahead::default()), Err(RegistryError::Full(_))));
+    assert_eq!(catalogue.admits(&Entry::new(registration("a", "7", 5), WallTime(0)), &mut Ahead::default()), Ok(()));
+}
+
+#[test]
+fn what_is_admitted_together_fits_together() {
+    let mut catalogue = Catalogue::default();
+    for n in 1..MOST_ENTRIES {
+        put(&mut catalogue, registration("a", &n.to_string(), 0), 0);
+    }
+    let mut ahead = Ahead::default();
+    let entry = |id| Entry::new(registration("a", id, 0), WallTime(0));
+    assert_eq!(catalogue.admits(&entry("x"), &mut ahead), Ok(()));
+    assert!(matches!(catalogue.admits(&entry("y"), &mut ahead), Err(RegistryError::Full(_))));
 }
 
 #[test]
 fn the_bytes_of_all_entries_are_bounded() {
     let mut catalogue = Catalogue { bytes: MOST_BYTES - 100, ..Catalogue::default() };
     let entry = Entry::new(registration("a", "1", 0), WallTime(0));
-    assert!(matches!(catalogue.admits(&entry), Err(RegistryError::Full(_))));
+    assert!(matches!(catalogue.admits(&entry, &mut Ahead::default()), Err(RegistryError::Full(_))));
     catalogue.bytes = 0;
-    assert_eq!(catalogue.admits(&entry), Ok(()));
+    assert_eq!(catalogue.admits(&entry, &mut Ahead::default()), Ok(()));
 }

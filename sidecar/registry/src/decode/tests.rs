@@ -140,6 +140,23 @@ fn services_of_sdks_that_are_not_routed_by_path_are_kept_as_they_are() {
 }
 
 #[test]
+fn the_lists_that_the_head_python_sdk_swaps_are_put_right() {
+    let service = json!({"urn": "score.acme", "kind": "MPS", "lang": "Python3", "proto": "grpc"});
+    let reference = json!({"urn": "environ.net.mesh", "proto": "grpc", "timeout": 5000});
+    let registration = |services: &Value, references: &Value| {
+        json!({"instance_id": "10.0.0.5:8864", "name": "app", "kind": "metadata", "address": "10.0.0.5:8864",
+            "content": {"services": services, "references": references}})
+    };
+    let (services, references) = (json!([service]), json!([reference]));
+    let right = argument(registration(&services, &references)).unwrap();
+    assert_eq!(argument(registration(&references, &services)).unwrap(), right);
+    assert_eq!((right.content.services[0].kind.as_str(), right.content.references[0].timeout), ("MPS", 5000));
+    // Where both have services, nothing is guessed.
+    let both = argument(registration(&services, &services)).unwrap();
+    assert_eq!((both.content.services.len(), both.content.references.len()), (1, 1));
+}
+
+#[test]
 fn what_was_read_is_exported_in_the_same_form() {
     let read = document(sample().to_string().as_bytes()).unwrap();
     let written = serde_json::to_value(&read).unwrap();

@@ -15,11 +15,10 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use mesh_core::{Body, BoxError};
 use tokio::time::Instant;
 
-use super::pool::Return;
+use super::pool::Answer;
 use crate::instance::Load;
 
 /// The value that says the next byte has to come from the caller, for which no service is to blame.
@@ -99,44 +98,38 @@ impl HttpBody for Outgoing {
 /// The service's answer on its way to the caller.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    inner: Incoming,
-    connection: Option<Return>,
-    ended: bool,
+    inner: Answer,
     _load: Load,
 }
 
 impl Answered {
-    pub(crate) fn new(inner: Incoming, connection: Option<Return>, load: Load) -> Self {
-        Self { inner, connection, ended: false, _load: load }
+    pub(crate) fn new(inner: Answer, load: Load) -> Self {
+        Self { inner, _load: load }
     }
 }
 
 impl HttpBody for Answered {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        self.ended |= matches!(polled, Poll::Ready(None));
-        polled
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.inner {
+            Answer::Http1(body) => Pin::new(body).poll_frame(cx),
+            Answer::Upgrade(body) | Answer::Http2(body, _) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.inner {
+            Answer::Http1(body) => body.is_end_stream(),
+            Answer::Upgrade(body) | Answer::Http2(body, _) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-impl Drop for Answered {
-    /// Only a connection whose answer was read to its end carries nothing that belongs to this call.
-    fn drop(&mut self) {
-        if (self.ended || self.inner.is_end_stream())
-            && let Some(connection) = self.connection.take()
-        {
-            connection.give();
+        match &self.inner {
+            Answer::Http1(body) => body.size_hint(),
+            Answer::Upgrade(body) | Answer::Http2(body, _) => body.size_hint(),
         }
     }
 }

@@ -12,13 +12,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     body::{Answered, Outgoing, Progress},
+    h1::Whose,
     headers,
-    pool::{Return, Sent},
+    pool::{Answer, Sent, Wanted},
     upgrade,
 };
 use crate::{
     RegistryError,
-    balance::{Group, Member},
+    balance::{Group, Member, Wish},
     instance::{Instance, Load},
 };
 
@@ -35,8 +36,10 @@ const MOST_TRIES: usize = 16;
 pub(crate) struct How<'c> {
     pub(crate) proto: ServiceProto,
     pub(crate) balance: Balance,
-    pub(crate) subset: Option<&'c str>,
+    pub(crate) wish: Wish<'c>,
     pub(crate) websocket: bool,
+    /// Whether the caller reads trailers.
+    pub(crate) trailers: bool,
     pub(crate) drained: &'c Drained,
 }
 
@@ -84,7 +87,7 @@ pub(crate) async fn make(
 }
 
 fn ready<'g>(group: &'g Group, how: &How<'_>) -> Option<(&'g Member, Load)> {
-    let member = group.pick(how.balance, how.subset)?;
+    let member = group.pick(how.balance, how.wish)?;
     Some((member, member.instance.enter()?))
 }
 
@@ -95,7 +98,7 @@ async fn unready<'g>(
     retries: &mut u8,
     reason: Option<String>,
 ) -> Result<(&'g Member, Load), RegistryError> {
-    let found = group.pick_any(how.subset);
+    let found = group.pick_any(how.wish);
     let reason = || reason.unwrap_or_else(|| found.map_or_else(|| unmatched(group, how), |m| m.instance.complaint()));
     let Some(member) = found.filter(|member| *retries < member.retries) else {
         return Err(no_instance(group, reason()));
@@ -107,7 +110,7 @@ async fn unready<'g>(
 }
 
 fn unmatched(group: &Group, how: &How<'_>) -> String {
-    match how.subset {
+    match how.wish.subset {
         Some(_) => format!("none of its {} instances is of the caller's mesh-subset", group.members.len()),
         None => format!("all of its {} instances are drained: their weight is 0", group.members.len()),
     }
@@ -127,7 +130,8 @@ async fn attempt(
     how: &How<'_>,
 ) -> Attempt {
     let instance = &member.instance;
-    let connection = match instance.pool.take(how.proto).await {
+    let wanted = if how.websocket { Wanted::Upgrade } else { Wanted::Call(how.proto) };
+    let connection = match instance.pool.take(wanted).await {
         Ok(connection) => connection,
         Err(problem) => {
             let reason = problem.to_string();
@@ -138,15 +142,34 @@ async fn attempt(
         }
     };
     match in_time(instance.pool.send(connection, *request), progress, member.timeout).await {
-        None => Attempt::Failed(RegistryError::Timeout {
-            service: group.name.to_string(),
-            address: instance.address().to_string(),
-            millis: member.timeout.as_millis(),
-        }),
+        None => {
+            answers_badly(group, instance);
+            Attempt::Failed(RegistryError::Timeout {
+                service: group.name.to_string(),
+                address: instance.address().to_string(),
+                millis: member.timeout.as_millis(),
+            })
+        }
         // Only a connection that closed while it waited gives a request back; the next one is fresh.
         Some(Sent::Back(back)) => Attempt::Back(back, format!("{} closed the connection", instance.address())),
-        Some(Sent::Lost(error)) => Attempt::Failed(broken(group, instance, &error)),
-        Some(Sent::Answered(answer, connection)) => answered(group, answer, connection, load, upgrade.take(), how),
+        Some(Sent::Lost(whose, reason)) => {
+            if whose == Whose::Service {
+                answers_badly(group, instance);
+            }
+            Attempt::Failed(broken(group, instance, reason))
+        }
+        Some(Sent::Answered(answer)) => {
+            instance.note_success();
+            answered(group, answer, load, upgrade.take(), how)
+        }
+    }
+}
+
+/// Notes a call that failed at an instance, and says so in the log when the instance is left out for it.
+fn answers_badly(group: &Group, instance: &Instance) {
+    if let Some(span) = instance.note_failure() {
+        let secs = span.as_secs();
+        tracing::warn!(service = %group.name, instance = %instance.address(), secs, "an instance answers badly and is left out for a while");
     }
 }
 
@@ -161,6 +184,8 @@ fn addressed(
             headers::for_http1(request, named, instance.address())?;
             if how.websocket {
                 upgrade::mark(request.headers_mut());
+            } else if how.trailers {
+                headers::ask_for_trailers(request.headers_mut());
             }
             Ok(())
         }
@@ -168,19 +193,13 @@ fn addressed(
     }
 }
 
-fn broken(group: &Group, instance: &Instance, error: &hyper::Error) -> RegistryError {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    RegistryError::Broken {
-        service: group.name.to_string(),
-        address: instance.address().to_string(),
-        reason: format!("{error}{cause}"),
-    }
+fn broken(group: &Group, instance: &Instance, reason: String) -> RegistryError {
+    RegistryError::Broken { service: group.name.to_string(), address: instance.address().to_string(), reason }
 }
 
 fn answered(
     group: &Group,
-    mut answer: Response<hyper::body::Incoming>,
-    connection: Option<Return>,
+    mut answer: Response<Answer>,
     load: Load,
     caller: Option<OnUpgrade>,
     how: &How<'_>,
@@ -189,12 +208,10 @@ fn answered(
     // The listener's connection decides how the answer is written.
     *answer.version_mut() = http::Version::HTTP_11;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Attempt::Answered(answer.map(|body| Body::boxed(Answered::new(body, connection, load))));
+        return Attempt::Answered(answer.map(|body| Body::boxed(Answered::new(body, load))));
     }
     let Some(caller) = caller else {
-        let address = load.instance().address().to_string();
-        let reason = "it switched protocols without being asked".into();
-        return Attempt::Failed(RegistryError::Broken { service: group.name.to_string(), address, reason });
+        return Attempt::Failed(broken(group, load.instance(), "it switched protocols without being asked".into()));
     };
     upgrade::mark(answer.headers_mut());
     upgrade::join(caller, hyper::upgrade::on(&mut answer), load, how.drained);

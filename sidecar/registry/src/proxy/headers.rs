@@ -7,9 +7,9 @@ use http::{
     header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
     uri::{Authority, PathAndQuery, Scheme},
 };
-use mesh_core::{Caller, InstId, NodeId};
+use mesh_core::{CallContext, Caller, InstId, Node, NodeId};
 
-use crate::{Address, RegistryError};
+use crate::{Address, RegistryError, address::Carried};
 
 /// The headers that speak of one connection only (RFC 9110 section 7.6.1), beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 6] = [
@@ -74,10 +74,18 @@ pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// Writes down who the caller was proven to be. A partner's claim is replaced; what a local application or a member
-/// claims is kept (design section 4).
-pub(crate) fn set_identity(headers: &mut HeaderMap, caller: &Caller) -> Result<(), RegistryError> {
+/// claims is kept (design section 4), and one that claims nothing is this node (PTP section 4.3).
+pub(crate) fn set_identity(
+    headers: &mut HeaderMap,
+    context: &CallContext,
+    caller: &Caller,
+    own: &Node,
+) -> Result<(), RegistryError> {
     match caller.partner() {
         Some(route) => set_source(headers, &route.node_id, route.inst_id.as_ref()),
+        None if context.source_node.is_none() && context.source_inst.is_none() => {
+            set_source(headers, &own.node_id, Some(&own.inst_id))
+        }
         None => Ok(()),
     }
 }
@@ -98,15 +106,27 @@ pub(crate) fn set_source(headers: &mut HeaderMap, node: &NodeId, inst: Option<&I
 }
 
 fn is_source_claim(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
-    let Some(rest) = name.strip_prefix("x-ptp-").or_else(|| name.strip_prefix("mesh-")) else { return false };
-    matches!(rest, "source-node-id" | "source-inst-id" | "from-node-id" | "from-inst-id")
+    let name = name.as_str().as_bytes();
+    let same =
+        |a: &[u8], b: &[u8]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || (*a == b'_' && *b == b'-'));
+    let rest = [&b"x-ptp-"[..], b"mesh-"].iter().find_map(|family| {
+        let (start, rest) = name.split_at_checked(family.len())?;
+        same(start, family).then_some(rest)
+    });
+    let ids = [&b"source-node-id"[..], b"source-inst-id", b"from-node-id", b"from-inst-id"];
+    rest.is_some_and(|rest| ids.iter().any(|id| same(rest, id)))
 }
 
 /// The host that the caller named, wherever its protocol puts it.
 pub(crate) fn named_host<B>(request: &Request<B>) -> Option<Authority> {
     let header = || request.headers().get(HOST).and_then(|host| host.to_str().ok()?.parse().ok());
     request.uri().authority().cloned().or_else(header)
+}
+
+/// Says on a connection of HTTP/1.1 that its caller reads trailers (RFC 9110 section 10.1.4).
+pub(crate) fn ask_for_trailers(headers: &mut HeaderMap) {
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.append(CONNECTION, HeaderValue::from_static("te"));
 }
 
 /// Gives the request the form of HTTP/1.1: the target as a path, the host as a header.
@@ -118,13 +138,15 @@ pub(crate) fn for_http1<B>(
     named: Option<&Authority>,
     address: &Address,
 ) -> Result<(), RegistryError> {
-    let host = named.map_or_else(|| address.to_string(), |host| host.as_str().to_owned());
+    let host = named.map_or_else(|| address.authority(), |host| host.as_str().to_owned());
     let host = HeaderValue::try_from(host).map_err(|_| RegistryError::Request("its Host is no header value"))?;
     request.headers_mut().insert(HOST, host);
     join_cookies(request.headers_mut())?;
     let target = path_and_query(request.uri());
     *request.uri_mut() = Uri::from(target);
     *request.version_mut() = Version::HTTP_11;
+    request.headers_mut().remove(TE);
+    request.headers_mut().remove(CONNECTION);
     Ok(())
 }
 
@@ -146,10 +168,14 @@ pub(crate) fn for_http2<B>(
     address: &Address,
 ) -> Result<(), RegistryError> {
     let wrong = |_| RegistryError::Request("its target is no URI");
-    let authority = named.map_or_else(|| address.to_string().parse(), |named| Ok(named.clone()));
+    let authority = named.map_or_else(|| address.authority().parse(), |named| Ok(named.clone()));
     let authority = authority.map_err(|_| RegistryError::Request("its authority is no host"))?;
     let target = path_and_query(request.uri());
-    let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(target).build().map_err(wrong)?;
+    let scheme = match address.carried() {
+        Carried::Plain => Scheme::HTTP,
+        Carried::Tls => Scheme::HTTPS,
+    };
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build().map_err(wrong)?;
     request.headers_mut().remove(HOST);
     request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
     *request.uri_mut() = uri;

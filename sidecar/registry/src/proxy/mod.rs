@@ -5,7 +5,10 @@
 mod answer;
 mod body;
 mod call;
+mod generic;
+mod h1;
 mod headers;
+mod lanes;
 pub(crate) mod pool;
 mod relay;
 mod upgrade;
@@ -21,7 +24,8 @@ use mesh_network::{
 };
 
 pub(crate) use self::answer::json;
-use crate::{Metrics, Registry, RegistryError, metrics::Outcome, path};
+pub use self::generic::Generic;
+use crate::{Metrics, Registry, RegistryError, Wish, metrics::Outcome, path};
 
 /// The reverse proxy.
 pub struct Proxy {
@@ -108,21 +112,28 @@ impl Proxy {
         let wanted = if to_grpc { ServiceProto::Grpc } else { ServiceProto::Http };
         let Some((group, proto)) = leaf.group(wanted) else { return Ok(None) };
         let websocket = proto == ServiceProto::Http && headers::asks_for_websocket(request.headers());
-        headers::strip_hop_by_hop(request.headers_mut());
-        headers::add_via(&mut request);
-        headers::set_identity(request.headers_mut(), caller)?;
-        // A service may be another node's port 7304, and lead back here.
-        self.partners.loop_guard().pass(request.headers_mut())?;
+        let trailers = headers::takes_trailers(request.headers());
+        self.dressed(&mut request, context, caller)?;
         let how = call::How {
             proto,
             balance: self.live.load().registry.balance,
-            subset: context.subset.as_deref(),
+            wish: Wish { subset: context.subset.as_deref(), sticky: None },
             websocket,
+            trailers,
             drained: &self.drained,
         };
         let answer = call::make(group, request, &how).await?;
         self.metrics.count(Outcome::Forwarded);
         Ok(Some(answer))
+    }
+
+    /// Takes off what spoke of the caller's connection, and says who calls and that the call came by here.
+    fn dressed(&self, request: &mut Request<Body>, context: &CallContext, caller: &Caller) -> Result<(), Refusal> {
+        headers::strip_hop_by_hop(request.headers_mut());
+        headers::add_via(request);
+        headers::set_identity(request.headers_mut(), context, caller, &self.live.load().node)?;
+        // A service may be another node's port 7304, and lead back here.
+        Ok(self.partners.loop_guard().pass(request.headers_mut())?)
     }
 }
 
@@ -132,11 +143,7 @@ fn admit(route: &Route, path: &str) -> Result<(), RegistryError> {
     if path::is_exported(&route.config.exports, path) {
         return Ok(());
     }
-    Err(RegistryError::NotExported {
-        path: path::shown(path),
-        node: route.node_id.to_string(),
-        route: route.config.name.clone(),
-    })
+    Err(RegistryError::not_exported(path, route))
 }
 
 impl std::fmt::Debug for Proxy {

@@ -1,12 +1,9 @@
-//! The connections to one instance: HTTP/1.1 ones that wait for their next call, and one of HTTP/2.
+//! The connections to one instance: HTTP/1.1 ones that wait for their next call, and those of HTTP/2 (`lanes.rs`).
 //!
 //! A connection is taken out, used for one call, and put back when the answer has ended. A call whose request surely was
 //! not sent comes back whole, so that it may go elsewhere.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use crds::ServiceProto;
 use http::{Request, Response};
@@ -14,11 +11,15 @@ use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use mesh_network::dial::Given;
 use parking_lot::Mutex;
 
-use super::body::Outgoing;
+use super::{
+    body::Outgoing,
+    h1::{self, Whose, Wire},
+    lanes::{Lanes, Seat},
+};
 use crate::{
     Address,
     dial::{DialProblem, Dialer},
@@ -28,16 +29,6 @@ use crate::{
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// More than this many waiting connections to one instance only cost memory.
 const MOST_IDLE: usize = 128;
-/// How many waiting connections are looked at for one that is ready before a new one is made.
-const LOOKED_AT: usize = 8;
-/// hyper's own default for what a head may take; stated because `huge heads` is a test.
-const LONGEST_HEAD: usize = 400 * 1024;
-/// Room for 64 MiB messages at datacentre delays: 4 MiB per stream keeps 10 Gb/s at 3 ms.
-const STREAM_WINDOW: u32 = 4 << 20;
-/// Four busy streams at once.
-const CONNECTION_WINDOW: u32 = 16 << 20;
-/// A dead HTTP/2 connection is found within two of these.
-const PING: Duration = Duration::from_secs(20);
 
 /// The connections to one instance.
 #[derive(Debug)]
@@ -46,151 +37,149 @@ pub(crate) struct Pool {
     given: Given,
     dialer: Dialer,
     idle: Arc<Idle>,
-    shared: tokio::sync::Mutex<Option<http2::SendRequest<Outgoing>>>,
+    lanes: Lanes,
 }
 
 /// HTTP/1.1 connections that wait for their next call, the last used one on top.
 #[derive(Debug, Default)]
-struct Idle(Mutex<Vec<(http1::SendRequest<Outgoing>, Instant)>>);
+pub(crate) struct Idle(Mutex<Vec<Wire>>);
+
+/// What a call needs of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// One request and its answer.
+    Call(ServiceProto),
+    /// HTTP/1.1 that goes on as something else.
+    Upgrade,
+}
 
 /// A connection that was taken out.
 pub(crate) enum Connection {
     /// For this call alone.
-    Http1(http1::SendRequest<Outgoing>),
+    Http1(Wire),
+    /// For an upgrade; it comes back to nobody.
+    Upgrade(http1::SendRequest<Outgoing>),
     /// Shared with other calls.
-    Http2(http2::SendRequest<Outgoing>),
-}
-
-/// Brings an HTTP/1.1 connection back when the answer has ended; dropped without, the connection closes.
-#[derive(Debug)]
-pub(crate) struct Return {
-    connection: http1::SendRequest<Outgoing>,
-    idle: Arc<Idle>,
+    Http2(http2::SendRequest<Outgoing>, Seat),
 }
 
 /// What became of a request.
 pub(crate) enum Sent {
-    /// The head of the answer, and how its connection comes back.
-    Answered(Response<Incoming>, Option<Return>),
+    /// The head of the answer.
+    Answered(Response<Answer>),
     /// Not one byte of it left; it may go elsewhere.
     Back(Box<Request<Outgoing>>),
     /// It may have arrived.
-    Lost(hyper::Error),
+    Lost(Whose, String),
+}
+
+/// The body of an answer, with what it holds until its end.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Http1(h1::Answer),
+    Upgrade(Incoming),
+    Http2(Incoming, #[allow(dead_code, reason = "held, and let go of")] Seat),
 }
 
 impl Pool {
     pub(crate) fn new(address: Address, given: Given, dialer: Dialer) -> Self {
-        Self { address, given, dialer, idle: Arc::default(), shared: tokio::sync::Mutex::new(None) }
+        Self { address, given, dialer, idle: Arc::default(), lanes: Lanes::default() }
     }
 
     /// A connection for one call: a waiting one, or a new one.
     ///
     /// # Errors
     /// Why no connection could be made.
-    pub(crate) async fn take(&self, proto: ServiceProto) -> Result<Connection, DialProblem> {
-        match proto {
-            ServiceProto::Http => match self.idle.take() {
+    pub(crate) async fn take(&self, wanted: Wanted) -> Result<Connection, DialProblem> {
+        let connect = |proto| self.dialer.connect(&self.address, self.given, Some(proto));
+        match wanted {
+            Wanted::Call(proto @ ServiceProto::Http) => match self.idle.take() {
                 Some(waiting) => Ok(Connection::Http1(waiting)),
-                None => self.connect_http1().await.map(Connection::Http1),
+                None => Ok(Connection::Http1(Wire::new(connect(proto).await?))),
             },
-            ServiceProto::Grpc => self.http2().await.map(Connection::Http2),
+            Wanted::Call(proto @ ServiceProto::Grpc) => {
+                let (sender, seat) = self.lanes.take(|| connect(proto)).await?;
+                Ok(Connection::Http2(sender, seat))
+            }
+            Wanted::Upgrade => {
+                let stream = TokioIo::new(connect(ServiceProto::Http).await?);
+                let handshake = http1::handshake(stream).await;
+                let (sender, connection) = handshake.map_err(|e| DialProblem::Handshake(e.to_string()))?;
+                // The connection's own end is told to the call that uses it; nobody else wants to know.
+                tokio::spawn(async move { connection.with_upgrades().await.ok() });
+                Ok(Connection::Upgrade(sender))
+            }
         }
     }
 
     /// Sends a request over a connection that [`Self::take`] gave.
     pub(crate) async fn send(&self, connection: Connection, request: Request<Outgoing>) -> Sent {
         match connection {
-            Connection::Http1(mut connection) => match connection.try_send_request(request).await {
-                Ok(answer) => Sent::Answered(answer, Some(Return { connection, idle: self.idle.clone() })),
+            Connection::Http1(wire) => match h1::send(wire, request, Arc::clone(&self.idle)).await {
+                h1::Outcome::Answered(answer) => Sent::Answered((*answer).map(Answer::Http1)),
+                h1::Outcome::Back(request) => {
+                    // Who closed one closed the others too.
+                    self.idle.0.lock().clear();
+                    Sent::Back(request)
+                }
+                h1::Outcome::Lost(whose, reason) => Sent::Lost(whose, reason),
+            },
+            Connection::Upgrade(mut connection) => match connection.try_send_request(request).await {
+                Ok(answer) => Sent::Answered(answer.map(Answer::Upgrade)),
                 Err(mut failed) => sent_back(failed.take_message(), failed.into_error()),
             },
-            Connection::Http2(mut connection) => match connection.try_send_request(request).await {
-                Ok(answer) => Sent::Answered(answer, None),
+            Connection::Http2(mut connection, seat) => match connection.try_send_request(request).await {
+                Ok(answer) => Sent::Answered(answer.map(|body| Answer::Http2(body, seat))),
                 Err(mut failed) => sent_back(failed.take_message(), failed.into_error()),
             },
         }
     }
 
-    /// Connects and closes again: whether the instance accepts connections.
+    /// Connects and closes again: whether the instance accepts connections, and is whom it should be.
     ///
     /// # Errors
     /// Why it does not.
     pub(crate) async fn check(&self) -> Result<(), DialProblem> {
-        self.dialer.connect(&self.address, self.given).await.map(drop)
+        self.dialer.connect(&self.address, self.given, None).await.map(drop)
     }
 
     /// Closes what has waited for too long.
     pub(crate) fn sweep(&self) {
-        self.idle.0.lock().retain(|(connection, since)| since.elapsed() < IDLE_TIMEOUT && !connection.is_closed());
-    }
-
-    async fn connect_http1(&self) -> Result<http1::SendRequest<Outgoing>, DialProblem> {
-        let stream = self.dialer.connect(&self.address, self.given).await?;
-        let handshake = http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(TokioIo::new(stream)).await;
-        let (sender, connection) =
-            handshake.map_err(|e| DialProblem::Handshake(self.address.clone(), e.to_string()))?;
-        // The connection's own end is told to the call that uses it; nobody else wants to know.
-        tokio::spawn(async move { connection.with_upgrades().await.ok() });
-        Ok(sender)
-    }
-
-    /// The lock is held while a connection is made, so that a hundred first calls make one.
-    async fn http2(&self) -> Result<http2::SendRequest<Outgoing>, DialProblem> {
-        let mut shared = self.shared.lock().await;
-        if let Some(open) = shared.as_ref().filter(|open| !open.is_closed()) {
-            return Ok(open.clone());
-        }
-        let stream = self.dialer.connect(&self.address, self.given).await?;
-        let handshake = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PING)
-            .handshake(TokioIo::new(stream))
-            .await;
-        let (sender, connection) =
-            handshake.map_err(|e| DialProblem::Handshake(self.address.clone(), e.to_string()))?;
-        tokio::spawn(async move { connection.await.ok() });
-        Ok(shared.insert(sender).clone())
+        self.idle.0.lock().retain(|wire| wire.since.elapsed() < IDLE_TIMEOUT);
     }
 }
 
 fn sent_back(message: Option<Request<Outgoing>>, error: hyper::Error) -> Sent {
-    match message {
-        Some(request) => Sent::Back(Box::new(request)),
-        None => Sent::Lost(error),
+    if let Some(request) = message {
+        return Sent::Back(Box::new(request));
     }
+    let whose = if error.is_user() { Whose::Caller } else { Whose::Service };
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Sent::Lost(whose, format!("{error}{cause}"))
 }
 
 impl Idle {
-    /// The last used connection that is ready. One that still finishes its last call is left for later.
-    fn take(&self) -> Option<http1::SendRequest<Outgoing>> {
+    /// The last used connection. Those below it have waited for longer.
+    fn take(&self) -> Option<Wire> {
         let mut waiting = self.0.lock();
-        let mut at = waiting.len();
-        for _ in 0..LOOKED_AT {
-            at = at.checked_sub(1)?;
-            let (connection, since) = waiting.get(at)?;
-            if connection.is_closed() || since.elapsed() >= IDLE_TIMEOUT {
-                waiting.remove(at);
-            } else if connection.is_ready() {
-                return Some(waiting.remove(at).0);
-            }
+        let last = waiting.pop()?;
+        if last.since.elapsed() < IDLE_TIMEOUT {
+            return Some(last);
         }
+        waiting.clear();
         None
     }
 
-    fn put(&self, connection: http1::SendRequest<Outgoing>) {
-        let mut waiting = self.0.lock();
-        if waiting.len() < MOST_IDLE && !connection.is_closed() {
-            waiting.push((connection, Instant::now()));
-        }
-    }
-}
-
-impl Return {
     /// The answer has ended: the connection may take the next call.
-    pub(crate) fn give(self) {
-        self.idle.put(self.connection);
+    pub(crate) fn put(&self, mut wire: Wire) {
+        wire.since = std::time::Instant::now();
+        let mut waiting = self.0.lock();
+        // The lowest has waited longest; busy services are swept by the way.
+        if waiting.first().is_some_and(|first| first.since.elapsed() >= IDLE_TIMEOUT) {
+            waiting.remove(0);
+        }
+        if waiting.len() < MOST_IDLE {
+            waiting.push(wire);
+        }
     }
 }

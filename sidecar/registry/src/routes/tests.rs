@@ -77,7 +77,7 @@ fn an_instance_goes_with_the_last_registration_that_names_it() {
     routes.set(&two.key(), Source::Live, Vec::new());
     assert_eq!(routes.instances().len(), 1);
     routes.set(&one.key(), Source::Live, Vec::new());
-    assert_eq!((routes.instances().len(), routes.by_prefix.len(), routes.by_key.len()), (0, 0, 0));
+    assert_eq!((routes.instances().len(), routes.by_place.len(), routes.by_key.len()), (0, 0, 0));
     assert!(routes.table().find("/x").is_none());
 }
 

@@ -91,6 +91,20 @@ fn what_was_taken_out_leaves_no_node_behind() {
 }
 
 #[test]
+fn names_and_paths_do_not_meet() {
+    let mut table = table(&["/acme.score"]);
+    assert!(table.named("acme.score").is_none());
+    table.set("acme.score", http("by name"));
+    assert_eq!(found(&table, "/acme.score").as_deref(), Some("/acme.score"));
+    let name = |table: &Table, place| table.at(place).map(|leaf| leaf.http.as_ref().unwrap().name.to_string());
+    assert_eq!(name(&table, "acme.score").as_deref(), Some("by name"));
+    assert_eq!(name(&table, "/acme.score").as_deref(), Some("/acme.score"));
+    assert_eq!(name(&table, "/acme.score/x"), None);
+    table.set("acme.score", Leaf::default());
+    assert!(table.named("acme.score").is_none());
+}
+
+#[test]
 fn a_path_of_very_many_segments_does_no_harm() {
     let table = table(&["/a"]);
     assert_eq!(found(&table, &"/a".repeat(100_000)).as_deref(), Some("/a"));
@@ -140,7 +154,7 @@ fn a_change_among_ten_thousand_urns_copies_only_its_own_way() {
     table.set("/org7/service7", http("new"));
     let untouched = (0..100).filter(|n| {
         let org = format!("org{n}");
-        Arc::ptr_eq(&in_use.root.children[&*org], &table.root.children[&*org])
+        Arc::ptr_eq(in_use.root.children.get(&org).unwrap(), table.root.children.get(&org).unwrap())
     });
     assert_eq!(untouched.count(), 99);
     assert_eq!(

@@ -35,6 +35,20 @@ async fn a_local_applications_claim_is_kept() {
 }
 
 #[tokio::test]
+async fn a_local_application_that_claims_nothing_is_this_node() {
+    let node = node();
+    node.register("1", &echo().await.to_string(), json!({})).await;
+    let front = node.listen(Caller::Local).await;
+    // The SDKs send placeholders where they know no better.
+    for claims in [&[][..], &[("x-ptp-source-node-id", "LX0000000000000"), ("mesh-from-inst-id", "JG0000000000000000")]]
+    {
+        let (_, text) = get(front, "/serving", claims).await;
+        assert!(text.contains("x-ptp-source-node-id: LX0000010000280\n"), "{text}");
+        assert!(text.contains("x-ptp-source-inst-id: JG0100002800000000\n") && !text.contains("JG0000000"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_partner_reaches_only_what_is_exported_to_it() {
     let node = node();
     let service = echo().await.to_string();

@@ -39,6 +39,7 @@ pub(crate) struct Institution {
     root: String,
     leaf: String,
     key: String,
+    signer: Root,
 }
 
 impl Institution {
@@ -54,8 +55,41 @@ impl Institution {
             extra_ips: Vec::new(),
         };
         let pair = root.issue(&request, now).unwrap();
-        let root = root.certificate_pem().to_owned();
-        Self { node, inst, root, leaf: pair.chain_pem, key: pair.key.expose().to_owned() }
+        let pem = root.certificate_pem().to_owned();
+        Self { node, inst, root: pem, leaf: pair.chain_pem, key: pair.key.expose().to_owned(), signer: root }
+    }
+
+    /// A TLS acceptor whose certificate this institution signed, for these names, and that offers these protocols.
+    pub(crate) fn acceptor(&self, dns: &[&str], ips: &[&str], alpn: &[&[u8]]) -> tokio_rustls::TlsAcceptor {
+        let request = LeafRequest {
+            identity: Identity { node_id: "SERVICE".into(), name: "S".into() },
+            algorithm: Algorithm::EcdsaP256,
+            lifetime: Duration::from_secs(86_400),
+            extra_dns: dns.iter().map(ToString::to_string).collect(),
+            extra_ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
+        };
+        let pair = self.signer.issue(&request, std::time::SystemTime::now()).unwrap();
+        let chain = mesh_pki::parse_certificates(&pair.chain_pem).unwrap();
+        let key = mesh_pki::parse_key(pair.key.expose()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        tokio_rustls::TlsAcceptor::from(Arc::new(config))
+    }
+
+    /// What this institution's programs call `other`'s port with: HTTP/2, and its own certificate.
+    pub(crate) fn connector(&self, other: &Self) -> tokio_rustls::TlsConnector {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(mesh_pki::parse_certificates(&other.root).unwrap());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config =
+            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let pair = (mesh_pki::parse_certificates(&self.leaf).unwrap(), mesh_pki::parse_key(&self.key).unwrap());
+        let mut config = config.with_root_certificates(roots).with_client_auth_cert(pair.0, pair.1).unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        tokio_rustls::TlsConnector::from(Arc::new(config))
     }
 
     /// Its node with one partner, reached at `addresses`, that may call `exports`.
@@ -178,6 +212,27 @@ where
     .await
 }
 
+/// As [`serve`], over TLS.
+pub(crate) async fn serve_tls<S, F>(acceptor: tokio_rustls::TlsAcceptor, service: S) -> SocketAddr
+where
+    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    raw_service(move |stream| {
+        let (service, acceptor) = (service.clone(), acceptor.clone());
+        async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let service = service_fn(move |request| {
+                let answer = service(request);
+                async move { Ok::<_, Infallible>(answer.await) }
+            });
+            let builder = auto::Builder::new(TokioExecutor::new());
+            builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await.ok();
+        }
+    })
+    .await
+}
+
 /// A service that does what `script` does with each connection.
 pub(crate) async fn raw_service<S, F>(script: S) -> SocketAddr
 where
@@ -206,16 +261,17 @@ pub(crate) async fn canned(answer: &'static [u8]) -> SocketAddr {
 
 /// A service that answers what it was sent: method, target, headers, body.
 pub(crate) async fn echo() -> SocketAddr {
-    serve(|request: Request<Incoming>| async move {
-        let mut text = format!("{} {}\n", request.method(), request.uri());
-        for (name, value) in request.headers() {
-            text += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
-        }
-        let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        text += &format!("\n{}", String::from_utf8_lossy(&body));
-        Response::new(Body::from(text))
-    })
-    .await
+    serve(echoed).await
+}
+
+pub(crate) async fn echoed(request: Request<Incoming>) -> Response<Body> {
+    let mut text = format!("{} {}\n", request.method(), request.uri());
+    for (name, value) in request.headers() {
+        text += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
+    }
+    let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    text += &format!("\n{}", String::from_utf8_lossy(&body));
+    Response::new(Body::from(text))
 }
 
 /// An address where nobody listens.

@@ -156,3 +156,73 @@ async fn a_registration_that_leads_to_a_metadata_address_is_kept_and_never_diall
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(text.contains("link-local"), "{text}");
 }
+
+#[tokio::test]
+async fn an_instance_that_never_answers_in_time_is_left_out_and_comes_back() {
+    let node = node();
+    let is_well = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let well = is_well.clone();
+    let ill = serve(move |_| {
+        let well = well.clone();
+        async move {
+            if !well.load(std::sync::atomic::Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            Response::new(Body::from("ill"))
+        }
+    })
+    .await;
+    node.register("1", &ill.to_string(), json!({"timeout": 100})).await;
+    node.register("2", &named("well").await.to_string(), json!({})).await;
+    let front = node.listen(Caller::Local).await;
+    let mut late = 0;
+    for _ in 0..10 {
+        late += usize::from(get(front, "/serving", &[]).await.0 == StatusCode::GATEWAY_TIMEOUT);
+    }
+    assert_eq!(late, 5, "each second call came to it");
+    for _ in 0..6 {
+        assert_eq!(get(front, "/serving", &[]).await.1, "well");
+    }
+    let state = |status: &[mesh_registry::InstanceStatus]| status.iter().map(|i| i.state.clone()).collect::<Vec<_>>();
+    let states = state(&node.registry.status());
+    assert!(
+        states.iter().any(|s| matches!(s, InstanceState::Ejected(reason) if reason.contains("5 calls"))),
+        "{states:?}"
+    );
+    is_well.store(true, std::sync::atomic::Ordering::Relaxed);
+    let back = async {
+        while get(front, "/serving", &[]).await.1 != "ill" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), back).await.expect("it got no calls");
+    assert!(!state(&node.registry.status()).iter().any(|s| matches!(s, InstanceState::Ejected(_))));
+}
+
+#[tokio::test]
+async fn an_instance_that_is_removed_ends_its_calls_and_gets_no_more() {
+    let node = node();
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let held = gate.clone();
+    let leaving = serve(move |_| {
+        let held = held.clone();
+        async move {
+            held.notified().await;
+            Response::new(Body::from("leaving"))
+        }
+    })
+    .await;
+    node.register("1", &leaving.to_string(), json!({})).await;
+    let front = node.listen(Caller::Local).await;
+    let last = tokio::spawn(async move { get(front, "/serving", &[]).await });
+    while node.registry.status()[0].under_way == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    node.register("2", &named("staying").await.to_string(), json!({})).await;
+    let registrant = mesh_registry::Registrant { caller: &Caller::Local, peer: None };
+    let key = super::house::registration("1", "", json!({})).key();
+    node.registry.remove(&key, &registrant).await.unwrap();
+    assert_eq!(shares(front, 4).await, HashMap::from([("staying".to_owned(), 4)]));
+    gate.notify_one();
+    assert_eq!(last.await.unwrap(), (StatusCode::OK, "leaving".into()));
+}

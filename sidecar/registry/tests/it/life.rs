@@ -189,6 +189,97 @@ async fn the_mpis_put_export_and_remove() {
 }
 
 #[tokio::test]
+async fn of_several_registrations_all_come_in_or_none() {
+    let node = node();
+    let one = |id: &str, urn: &str| {
+        json!({"instance_id": id, "name": "app", "kind": "complex", "address": "127.0.0.1:8000",
+            "content": {"services": [{"urn": urn}]}})
+    };
+    let bad = json!({"registrations": [one("1", "/a"), one("2", "/stats")]});
+    assert_eq!(mpi(&node, "mesh.registry.puts", bad, Caller::Local).await, Err(Code::BAD_REQUEST));
+    assert_eq!(known(&node), [""; 0]);
+    // The same key twice: the later one counts.
+    let good = json!({"registrations": [one("1", "/a"), one("1", "/b"), one("2", "/c")]});
+    assert_eq!(mpi(&node, "mesh.registry.puts", good, Caller::Local).await, Ok(None));
+    let routed = |path| node.registry.table().find(path).is_some();
+    assert!(!routed("/a") && routed("/b") && routed("/c"));
+}
+
+#[tokio::test]
+async fn one_urn_has_a_thousand_instances_at_most_and_they_can_renew() {
+    let node = node();
+    let instance = |n: usize| {
+        json!({"instance_id": n.to_string(), "name": "app", "kind": "complex", "address": format!("127.0.0.1:{}", n + 1),
+            "content": {"services": [{"urn": "/a"}]}})
+    };
+    let put = async |from: usize, to: usize| {
+        let all: Vec<_> = (from..to).map(instance).collect();
+        mpi(&node, "mesh.registry.puts", json!({"registrations": all}), Caller::Local).await
+    };
+    assert_eq!(put(0, 1000).await, Ok(None));
+    assert_eq!(put(1000, 1025).await, Err(Code::BUFFER_FULL));
+    assert_eq!(put(1000, 1024).await, Ok(None));
+    assert_eq!(put(1024, 1025).await, Err(Code::BUFFER_FULL));
+    assert_eq!(put(500, 900).await, Ok(None));
+    assert_eq!(node.registry.export(None).len(), 1024);
+}
+
+#[tokio::test]
+async fn changes_that_come_together_are_all_in_force_when_they_are_answered() {
+    let node = node();
+    let changes = (0..200).map(|n| {
+        let node = &node;
+        async move {
+            let urn = format!("/u{n}");
+            node.register(&n.to_string(), "127.0.0.1:8000", json!({"urn": urn})).await;
+            assert!(node.registry.table().find(&urn).is_some());
+            if n % 2 == 0 {
+                let registrant = Registrant { caller: &Caller::Local, peer: None };
+                node.registry.remove(&registration(&n.to_string(), "", json!({})).key(), &registrant).await.unwrap();
+                assert!(node.registry.table().find(&urn).is_none());
+            }
+        }
+    });
+    futures::future::join_all(changes).await;
+    assert_eq!(node.registry.export(None).len(), 100);
+    let Node { registry, proxy, home, .. } = node;
+    drop((registry, proxy));
+    assert_eq!(node_of(parts(&[]), home).registry.export(None).len(), 100);
+}
+
+#[tokio::test]
+async fn a_change_whose_caller_has_gone_is_made_on_disk_and_in_force_alike() {
+    let node = node();
+    let registrant = Registrant { caller: &Caller::Local, peer: None };
+    let put = node.registry.put(registration("1", "127.0.0.1:8000", json!({})), &registrant);
+    // Polled once, and given up.
+    assert!(futures::FutureExt::now_or_never(put).is_none());
+    node.register("2", "127.0.0.1:8000", json!({})).await;
+    assert_eq!(known(&node), ["tensorserving 1", "tensorserving 2"]);
+}
+
+#[tokio::test]
+async fn people_see_each_registration_with_where_its_calls_go() {
+    let node = node();
+    node.register("1", "127.0.0.1:8000", json!({})).await;
+    let mut other = registration("9", "127.0.0.1:9000", json!({"attrs": {"priority": "high", "weight": "0.5"}}));
+    other.name = "winner".into();
+    let registrant = Registrant { caller: &Caller::Local, peer: None };
+    node.registry.put(other, &registrant).await.unwrap();
+    let page = node.registry.list(None, 10);
+    let seen: Vec<_> = page
+        .services
+        .iter()
+        .map(|r| (r.name.as_str(), r.permanent, r.services[0].outranked_by.as_deref(), r.services[0].weight))
+        .collect();
+    assert_eq!(seen, [("tensorserving", false, Some("winner"), 1000), ("winner", false, None, 500)]);
+    let goes_in = page.services[0].goes_in_ms.unwrap();
+    assert!((590_000..=600_000).contains(&goes_in), "{goes_in}");
+    let first = node.registry.list(Some("winner"), 10);
+    assert_eq!((first.total, first.services.len(), node.registry.list(None, 1).services.len()), (1, 1, 1));
+}
+
+#[tokio::test]
 async fn the_mpis_are_refused_to_others_and_name_what_is_missing() {
     let node = node();
     for (arguments, caller, code) in [

@@ -4,11 +4,15 @@
 
 mod admission;
 mod bad_services;
+mod conformance;
 mod framing;
 mod grpc;
+mod hostile;
 mod house;
 mod instances;
 mod life;
+mod names;
+mod secure;
 mod streaming;
 mod two_nodes;
 mod websocket;

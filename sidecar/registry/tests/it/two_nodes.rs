@@ -32,7 +32,7 @@ fn start(parts: Parts) -> Node {
 }
 
 /// Opens the node's port; partners come by TLS, applications by plain text.
-fn open(node: &Node) -> std::net::SocketAddr {
+pub(crate) fn open(node: &Node) -> std::net::SocketAddr {
     let gate =
         Gate::new(node.live.clone(), Limits::default(), mesh_core::Workers::here(), &mut Default::default()).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -5,11 +5,13 @@
 //! - [`route`]: where a call goes (PTP section 8.3), pure.
 //! - [`Partners`]: calls to partners, over [`dial`].
 //! - [`control`]: node/refresh, net/refresh and the MPIs `mesh.net.*` (PTP sections 11 and 12).
+//! - `bundle`: what nodes of our kind speak with each other where calls are small.
 //! - [`LoopGuard`]: calls that go round in circles (PTP section 11.5).
 //!
 //! What a call does is the business of the rooms above.
 
 pub mod admission;
+mod bundle;
 pub mod control;
 pub mod dial;
 mod error;

@@ -1,7 +1,7 @@
 //! Two nodes over mutual TLS with something bad between them: every message comes exactly once (design section 6, "Across
 //! nodes"; docs/delivery.md).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -197,4 +197,45 @@ async fn partners_that_guess_each_others_sessions_and_leases_get_nothing() {
     assert_eq!(again.json()["payload"], STANDARD.encode("first's own"));
     assert_eq!(by(&first, settle("00fe", "commit")).await.code(), OK);
     empty(&b).await;
+}
+
+/// A push in a session of its own; answers its code when it has entered.
+fn pushing(from: &Node, to: &str, session: &str, bytes: usize) -> impl Future<Output = String> + use<> {
+    let headers = [("x-ptp-session-id", session), ("x-ptp-timeout", "60000"), ("x-ptp-target-node-id", to)];
+    let body = json!({"topic": "t", "payload": STANDARD.encode(vec![b'x'; bytes])}).to_string();
+    let (request, data) = (post("/v1/interconn/chan/push", &headers, body), from.data);
+    async move { crate::harness::from(Ipv4Addr::LOCALHOST, data, request).await.code() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_popper_there_holds_up_its_own_pushers_and_nobody_else() {
+    let narrow = "sessionBytes: 1Mi, maxBodyBytes: 1Mi, totalBytes: 64Mi";
+    let (a, b, c) = (Node::start().await, Node::with_transport(narrow, &[]).await, Node::start().await);
+    let (root_a, root_b, root_c) = (a.become_node(A).await, b.become_node(B).await, c.become_node(C).await);
+    for (of, partner, root) in
+        [(&a, (B, &b), &root_b), (&a, (C, &c), &root_c), (&b, (A, &a), &root_a), (&c, (A, &a), &root_a)]
+    {
+        assert_eq!(of.trust(partner.0, partner.1.data, root).await, OK);
+    }
+    // Small ones and large ones go by different connections; none of them waits with its bytes in the other's way.
+    for _ in 0..3 {
+        assert_eq!(pushing(&a, B, "s", 348_000).await, OK);
+    }
+    let sizes = [400_000, 400_000, 400_000].into_iter().chain([6_000; 20]);
+    let held: Vec<_> = sizes.map(|bytes| tokio::spawn(pushing(&a, B, "s", bytes))).collect();
+    let waiting = async |what: &str| b.metric(&format!("mesh_transport_waiting_{what}")).await;
+    let waits = async || waiting("pushes").await + waiting("bodies").await == 23.0;
+    until("all pushes to wait for room", Duration::from_secs(30), waits).await;
+    for (to, session) in [(B, "other"), (C, "s")] {
+        for bytes in [10, 300_000, 6_000] {
+            assert_eq!(pushing(&a, to, session, bytes).await, OK, "{to} {session} {bytes}");
+        }
+    }
+    assert!(held.iter().all(|push| !push.is_finished()));
+    for _ in 0..26 {
+        assert!(b.pop("t").await.is_some());
+    }
+    for push in held {
+        assert_eq!(push.await.unwrap(), OK);
+    }
 }

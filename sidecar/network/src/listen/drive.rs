@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use super::{
     Gate, Serve,
     accept::Place,
+    bundle,
     exchange::Sharing,
     h1::{self, Outcome},
     h2,
@@ -17,6 +18,7 @@ use super::{
     rare::{Rare, until_end},
     wire::Alive,
 };
+use crate::tls::Agreed;
 
 pub(super) async fn connection<S: Serve>(
     tcp: TcpStream,
@@ -53,12 +55,15 @@ async fn serve<S: Serve>(
     gate: &Gate,
     drained: &Drained,
 ) -> Result<(), mesh_core::BoxError> {
-    let Ready { stream, connection, pace, is_h2 } = ready;
+    let Ready { stream, connection, pace, agreed } = ready;
     let mut rare = Rare::new(&connection, drained, gate.limits.strangers);
-    let sharing = if is_h2 { Sharing::Many } else { Sharing::One };
+    let sharing = if matches!(agreed, Agreed::H2 | Agreed::Bundle) { Sharing::Many } else { Sharing::One };
     let handler =
         Arc::new(Handler { service, connection: Arc::clone(&connection), sharing, metrics: gate.metrics.clone() });
-    if is_h2 {
+    if agreed == Agreed::Bundle {
+        return Ok(Box::pin(bundle::serve(stream, handler, &mut rare)).await?);
+    }
+    if agreed == Agreed::H2 {
         return Box::pin(h2::serve(stream, handler, gate.limits, &mut rare)).await;
     }
     let outcome = {

@@ -25,7 +25,7 @@ pub(super) struct Ready {
     pub(super) stream: Stream,
     pub(super) connection: Arc<Connection>,
     pub(super) pace: Arc<Pace>,
-    pub(super) is_h2: bool,
+    pub(super) agreed: Agreed,
 }
 
 /// Reads the first bytes.
@@ -41,11 +41,11 @@ pub(super) async fn first_bytes(tcp: TcpStream, peer: SocketAddr, gate: &Gate) -
     let mut stream = Stream::new(wire, Arc::clone(&pace));
     let agreed = match agreed {
         // Nothing was read of it yet, and a TLS client may take its time to ask.
-        Agreed::H1 | Agreed::H2 => agreed,
+        Agreed::H1 | Agreed::H2 | Agreed::Bundle => agreed,
         Agreed::Unsaid => timeout(gate.limits.handshake, stream.sniff()).await??,
     };
     let connection = Arc::new(Connection::new((peer, local), security, is_broken, Arc::clone(&gate.roster)));
-    Ok(Ready { stream, connection, pace, is_h2: agreed == Agreed::H2 })
+    Ok(Ready { stream, connection, pace, agreed })
 }
 
 async fn protect(tcp: TcpStream, gate: &Gate, is_broken: Arc<AtomicBool>) -> io::Result<(Wire, Security, Agreed)> {

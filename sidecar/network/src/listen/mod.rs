@@ -7,12 +7,14 @@
 //!   h1/          plain HTTP/1.1 requests, by the short way
 //!   hyper.rs     whatever else is HTTP/1.1
 //!   h2/          HTTP/2
+//!   bundle.rs    many small calls of another node of our kind
 //! handler.rs     a request and its answer, whichever way they go
 //! owed.rs        what is to happen once a client surely has an answer -> exchange.rs
 //! ```
 //! What a request means is not known here: it goes to [`Serve`] with the [`Connection`] it came on.
 
 mod accept;
+mod bundle;
 mod connection;
 mod drive;
 mod exchange;

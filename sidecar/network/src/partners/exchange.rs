@@ -9,8 +9,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Progress,
+    calls::{Lost, Why},
     held::{Held, Hold},
-    lane::Lane,
+    lane::{Lane, Sender},
     member::{Freshness, Member, Ticket},
     pool::Pool,
     slip::{Kind, Slip},
@@ -26,16 +27,27 @@ pub(super) struct Undone {
     pub(super) request: Option<Request<Body>>,
 }
 
-/// An answer and what it occupies.
-pub(super) struct Answer {
-    response: Response<Incoming>,
-    hold: Hold,
+/// An answer.
+pub(super) enum Answer {
+    /// It comes as it is read, and occupies something until then.
+    Arriving(Response<Incoming>, Hold),
+    /// It is here.
+    Whole(Response<Body>),
+}
+
+/// A request that brought no answer.
+enum Failed {
+    Http(TrySendError<Request<Body>>),
+    Bundle(Lost, Request<Body>),
 }
 
 impl Answer {
     /// The answer as the rooms above take it.
     pub(super) fn with(self, permit: OwnedSemaphorePermit) -> Response<Body> {
-        self.response.map(|body| Body::boxed(Held::new(body, self.hold, permit)))
+        match self {
+            Self::Arriving(response, hold) => response.map(|body| Body::boxed(Held::new(body, hold, permit))),
+            Self::Whole(response) => response,
+        }
     }
 }
 
@@ -49,14 +61,14 @@ impl Member {
         progress: &Progress,
     ) -> Result<Answer, Undone> {
         let mut stale = 0;
-        let lane = Lane::of(request.body());
+        let lane = Lane::of(&request, slip);
         loop {
             let (ticket, freshness) = match self.checkout(lane, pool).await {
                 Ok(found) => found,
                 Err(error) => return Err(Undone { error, request: Some(request) }),
             };
             slip.leaves(self.place(), ticket.kind(), &mut request);
-            let again = if slip.is_repeated() { None } else { Again::of(&request) };
+            let again = if slip.is_repeated() || ticket.keeps() { None } else { Again::of(&request) };
             progress.leaves();
             let mut undone = match self.send(ticket, request).await {
                 Ok(answer) => return Ok(answer),
@@ -75,25 +87,30 @@ impl Member {
         }
     }
 
-    async fn send(
-        self: &Arc<Self>,
-        ticket: Ticket,
-        request: Request<Body>,
-    ) -> Result<Answer, TrySendError<Request<Body>>> {
-        match ticket {
-            Ticket::H2(mut sender, counted, _) => {
-                let response = sender.try_send_request(self.addressed_h2(request)).await?;
-                self.answered();
-                Ok(Answer { response, hold: Hold::Place { _counted: counted } })
+    async fn send(self: &Arc<Self>, ticket: Ticket, request: Request<Body>) -> Result<Answer, Failed> {
+        let answer = match ticket {
+            Ticket::Shared(Sender::Bundle(handle), _counted, _) => {
+                let called = handle.call(&request);
+                let outcome = match called {
+                    Ok(called) => called.answer().await,
+                    Err(lost) => Err(lost),
+                };
+                outcome.map(Answer::Whole).map_err(|lost| Failed::Bundle(lost, request))?
+            }
+            Ticket::Shared(Sender::H2(mut sender), counted, _) => {
+                let sending = sender.try_send_request(self.addressed_h2(request));
+                Answer::Arriving(sending.await.map_err(Failed::Http)?, Hold::Place { _counted: counted })
             }
             Ticket::H1(mut single) => {
-                let response = single.sender.try_send_request(self.addressed_h1(request)).await?;
-                self.answered();
+                let sending = single.sender.try_send_request(self.addressed_h1(request));
+                let response = sending.await.map_err(Failed::Http)?;
                 let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 let hold = if upgraded { Hold::Gone } else { Hold::Single(single, Arc::clone(self)) };
-                Ok(Answer { response, hold })
+                Answer::Arriving(response, hold)
             }
-        }
+        };
+        self.answered();
+        Ok(answer)
     }
 
     /// HTTP/2 names scheme and authority in the target.
@@ -119,7 +136,24 @@ impl Member {
         request
     }
 
-    fn undone(&self, mut failed: TrySendError<Request<Body>>, again: Option<Again>, pool: &Pool) -> Undone {
+    fn undone(&self, failed: Failed, again: Option<Again>, pool: &Pool) -> Undone {
+        match failed {
+            Failed::Http(failed) => self.undone_http(failed, again, pool),
+            Failed::Bundle(lost, request) => self.undone_bundle(lost, request, pool),
+        }
+    }
+
+    fn undone_bundle(&self, Lost { may_have_left, why }: Lost, request: Request<Body>, pool: &Pool) -> Undone {
+        let node = pool.node.clone();
+        let sent = if may_have_left { Sent::Perhaps } else { Sent::Nothing };
+        let error = match why {
+            Why::Ended(reason) => RouteError::Broken { node, reason, sent },
+            Why::Refused => RouteError::Broken { node, reason: "it takes no further calls here".to_owned(), sent },
+        };
+        Undone { error, request: (!may_have_left).then_some(request) }
+    }
+
+    fn undone_http(&self, mut failed: TrySendError<Request<Body>>, again: Option<Again>, pool: &Pool) -> Undone {
         let back = failed.take_message();
         let error = failed.into_error();
         let refused = was_not_processed(&error);
@@ -139,10 +173,15 @@ impl Ticket {
     /// What answers on this connection.
     fn kind(&self) -> Kind {
         match self {
-            Self::H2(_, _, kind) => *kind,
+            Self::Shared(_, _, kind) => *kind,
             // Our kind agrees on HTTP/2.
             Self::H1(_) => Kind::Other,
         }
+    }
+
+    /// Whether a request stays here until it is answered.
+    fn keeps(&self) -> bool {
+        matches!(self, Self::Shared(Sender::Bundle(_), _, _))
     }
 }
 
@@ -186,13 +225,15 @@ fn was_not_processed(error: &hyper::Error) -> bool {
 
 /// In TLS 1.3 a partner that does not like our certificate says so only after the handshake.
 pub(super) fn alert_in(error: &hyper::Error) -> Option<String> {
-    sources(error).find_map(|e| {
-        let io = e.downcast_ref::<std::io::Error>()?;
-        match io.get_ref()?.downcast_ref::<rustls::Error>()? {
-            rustls::Error::AlertReceived(alert) => Some(format!("{alert:?}")),
-            _ => None,
-        }
-    })
+    sources(error).find_map(|e| alert_from(e.downcast_ref()?))
+}
+
+/// The same of a stream's error.
+pub(super) fn alert_from(error: &std::io::Error) -> Option<String> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(alert) => Some(format!("{alert:?}")),
+        _ => None,
+    }
 }
 
 fn sources<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {

@@ -1,6 +1,7 @@
-//! HTTP/2 connections to one address, in two lanes: one for calls with small bodies, one for large bodies.
+//! Connections to one address that carry many calls, in three lanes: bundles for calls that are small both ways, HTTP/2 for
+//! calls with small bodies, and HTTP/2 for large bodies.
 //!
-//! All calls of a connection share its window of [`CONNECTION_WINDOW`] bytes. Bodies that the partner does not read for a
+//! All calls of an HTTP/2 connection share its window of [`CONNECTION_WINDOW`] bytes. Bodies that the partner does not read for a
 //! while, because their queue is full, would use it up, and the pops that make room would wait behind them. So no connection
 //! carries more bodies than its window holds: a slow reader slows its own pusher and nobody else.
 
@@ -9,13 +10,19 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use http::Request;
 use http_body::Body as _;
-use hyper::client::conn::http2::SendRequest;
+use hyper::client::conn::http2;
 use mesh_core::Body;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{member::Ticket, slip::Kind};
+use super::{
+    calls::Handle,
+    member::Ticket,
+    slip::{Kind, Slip},
+};
+use crate::bundle::{LONGEST_BODY, LONGEST_HEAD, head};
 use crate::http2_sizes::{CONNECTION_WINDOW, STREAM_WINDOW};
 
 /// A body up to this size is small. Larger ones are rare enough for connections of their own, and slow enough not to feel it.
@@ -32,6 +39,8 @@ const _: () = assert!(SMALL_CALLS as u64 * SMALL_BODY <= CONNECTION_WINDOW as u6
 /// Which connections a call may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
+    /// By a bundle, where the partner knows it.
+    Brief,
     Small,
     Large,
 }
@@ -40,9 +49,9 @@ pub(super) enum Lane {
 #[derive(Default)]
 pub(super) struct Connections(Mutex<Vec<Shared>>);
 
-/// An HTTP/2 connection: many calls at once.
+/// A connection that carries many calls at once.
 pub(super) struct Shared {
-    pub(super) sender: SendRequest<Body>,
+    pub(super) sender: Sender,
     /// How many calls the partner permits; it may say so at any time.
     pub(super) room: Arc<AtomicUsize>,
     pub(super) calls: Arc<AtomicUsize>,
@@ -50,19 +59,45 @@ pub(super) struct Shared {
     pub(super) kind: Kind,
 }
 
+/// How a call is put on a connection.
+#[derive(Clone)]
+pub(super) enum Sender {
+    H2(http2::SendRequest<Body>),
+    Bundle(Handle),
+}
+
 /// Counts one call on a shared connection for as long as it lives.
 pub(super) struct Counted(Arc<AtomicUsize>);
 
 impl Lane {
-    /// The lane for a request with this body.
-    pub(super) fn of(body: &Body) -> Self {
-        if body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BODY) { Self::Small } else { Self::Large }
+    /// The lane for a request.
+    pub(super) fn of(request: &Request<Body>, slip: &Slip) -> Self {
+        match request.body() {
+            Body::Empty | Body::Full(_) if slip.is_brief() && is_brief(request) => Self::Brief,
+            body if body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BODY) => Self::Small,
+            _ => Self::Large,
+        }
     }
 
     fn most_calls(self) -> usize {
         match self {
-            Self::Small => SMALL_CALLS,
+            Self::Brief | Self::Small => SMALL_CALLS,
             Self::Large => LARGE_CALLS,
+        }
+    }
+}
+
+/// Whether it fits a bundle; it may get a header more on its way.
+fn is_brief(request: &Request<Body>) -> bool {
+    let body = request.body().size_hint().exact();
+    body.is_some_and(|bytes| bytes <= LONGEST_BODY as u64) && head::length(request) <= LONGEST_HEAD / 2
+}
+
+impl Sender {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::H2(sender) => sender.is_closed(),
+            Self::Bundle(handle) => handle.is_closed(),
         }
     }
 }
@@ -102,7 +137,7 @@ impl Shared {
 
     fn ticket(&self) -> Ticket {
         self.calls.fetch_add(1, Ordering::AcqRel);
-        Ticket::H2(self.sender.clone(), Counted(Arc::clone(&self.calls)), self.kind)
+        Ticket::Shared(self.sender.clone(), Counted(Arc::clone(&self.calls)), self.kind)
     }
 }
 
@@ -117,6 +152,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_known_to_be_small_both_ways_goes_by_a_bundle() {
+        let brief = Slip::at(http::HeaderMap::new(), crate::Place::new("b"));
+        let lane = |bytes: usize, slip| Lane::of(&Request::new(Body::from(vec![0; bytes])), slip);
+        assert_eq!((lane(0, &brief), lane(16 * 1024, &brief)), (Lane::Brief, Lane::Brief));
+        assert_eq!((lane(16 * 1024 + 1, &brief), lane(1 << 20, &brief)), (Lane::Small, Lane::Large));
+        assert_eq!(lane(1, &Slip::default()), Lane::Small, "its answer may be long");
+        let long = Request::post("/x").header("x-ptp-token", "t".repeat(9000)).body(Body::Empty).unwrap();
+        assert_eq!(Lane::of(&long, &brief), Lane::Small);
+    }
+
+    #[test]
     fn the_size_of_the_body_chooses_the_lane() {
         let unknown = Body::boxed(http_body_util::StreamBody::new(futures::stream::empty::<
             Result<http_body::Frame<bytes::Bytes>, std::convert::Infallible>,
@@ -128,7 +174,8 @@ mod tests {
             (unknown, Lane::Large),
         ];
         for (body, lane) in table {
-            assert_eq!(Lane::of(&body), lane, "{body:?}");
+            let text = format!("{body:?}");
+            assert_eq!(Lane::of(&Request::new(body), &Slip::default()), lane, "{text}");
         }
     }
 }

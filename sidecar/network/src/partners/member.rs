@@ -20,15 +20,17 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    exchange::alert_in,
+    bundle,
+    exchange::{alert_from, alert_in},
     health::Health,
-    lane::{Connections, Counted, Lane, Shared},
+    lane::{Connections, Counted, Lane, Sender, Shared},
     pool::Pool,
     pulse::{Felt, Pulse, Watched},
     slip::{Kind, Place},
 };
 use crate::{
     RouteError,
+    bundle::MOST_CALLS,
     dial::{Address, Failure, Link},
     http2_sizes as sizes,
     tls::Agreed,
@@ -59,10 +61,13 @@ pub(super) struct Member {
     health: Mutex<Health>,
     /// The last dial, if it failed.
     failed: Mutex<Option<Failed>>,
+    brief: Way,
     small: Way,
     large: Way,
     idle: Mutex<Vec<Single>>,
     speaks_h1: AtomicBool,
+    /// As far as is known: what our kind did not agree on at the last dial, it may the next time.
+    knows_bundles: AtomicBool,
 }
 
 /// The connections of one lane.
@@ -88,7 +93,7 @@ pub(super) struct Single {
 
 /// The right to send one request on a connection.
 pub(super) enum Ticket {
-    H2(http2::SendRequest<Body>, Counted, Kind),
+    Shared(Sender, Counted, Kind),
     H1(Single),
 }
 
@@ -101,10 +106,12 @@ impl Member {
             server_name: given.server_name.clone(),
             health: Mutex::default(),
             failed: Mutex::default(),
+            brief: Way::default(),
             small: Way::default(),
             large: Way::default(),
             idle: Mutex::default(),
             speaks_h1: AtomicBool::new(false),
+            knows_bundles: AtomicBool::new(true),
         }
     }
 
@@ -137,6 +144,7 @@ impl Member {
 
     /// Drops all connections that no call uses.
     pub(super) fn forget(&self) {
+        self.brief.shared.forget();
         self.small.shared.forget();
         self.large.shared.forget();
         self.idle.lock().clear();
@@ -176,6 +184,7 @@ impl Member {
 
     fn way(&self, lane: Lane) -> &Way {
         match lane {
+            Lane::Brief => &self.brief,
             Lane::Small => &self.small,
             Lane::Large => &self.large,
         }
@@ -202,6 +211,12 @@ impl Member {
         if let Some(ticket) = self.way(lane).shared.ticket(lane, now) {
             return Some(ticket);
         }
+        if lane == Lane::Brief
+            && !self.knows_bundles.load(Ordering::Relaxed)
+            && let Some(ticket) = self.small.shared.ticket(Lane::Small, now)
+        {
+            return Some(ticket);
+        }
         loop {
             let mut single = self.idle.lock().pop()?;
             let is_good = single.ends > now && single.since + IDLE > now;
@@ -220,7 +235,8 @@ impl Member {
         pool.metrics.dials.inc();
         let began = Instant::now();
         // In a box: a handshake is larger than the call that waits for it.
-        let dialling = Box::pin(pool.dialler.dial(address, &self.server_name, pool.given, &pool.tls, &pool.trust));
+        let offer = if lane == Lane::Brief { &pool.tls.bundle } else { &pool.tls.http };
+        let dialling = Box::pin(pool.dialler.dial(address, &self.server_name, pool.given, offer, &pool.trust));
         let opened = match dialling.await {
             Ok(link) => self.open(link, lane, pool).await,
             Err(failure) => Err(failure),
@@ -243,9 +259,19 @@ impl Member {
     async fn open(&self, link: Link, lane: Lane, pool: &Arc<Pool>) -> Result<Ticket, Failure> {
         let ends = Instant::now() + AGE.mul_f64(rand::rng().random_range(0.9..1.1));
         // Ended by itself, or with its pool.
-        let (pulse, dead) = (Pulse::default(), pool.close.child_token());
-        let io = TokioIo::new(Felt::new(link.stream, &pulse, &dead));
+        let dead = pool.close.child_token();
         self.speaks_h1.store(link.agreed == Agreed::H1, Ordering::Relaxed);
+        if lane == Lane::Brief {
+            self.knows_bundles.store(link.agreed == Agreed::Bundle, Ordering::Relaxed);
+        }
+        if link.agreed == Agreed::Bundle {
+            return self.open_bundle(link, (ends, dead), pool).await;
+        }
+        let was_offered = lane == Lane::Brief;
+        // Those who do not know bundles get brief calls like any other small ones.
+        let lane = if lane == Lane::Brief { Lane::Small } else { lane };
+        let pulse = Pulse::default();
+        let io = TokioIo::new(Felt::new(link.stream, &pulse, &dead));
         if link.agreed == Agreed::H1 {
             let (sender, connection) = http1::handshake(io).await.map_err(|e| no_http(&e))?;
             run(pool, connection.with_upgrades(), dead);
@@ -269,11 +295,34 @@ impl Member {
             Err(_) => (Kind::Other, Instant::now() + SILENT_AGE),
         };
         let calls = Arc::default();
+        if kind == Kind::Ours && !was_offered {
+            // It may have learnt of them.
+            self.knows_bundles.store(true, Ordering::Relaxed);
+        }
         if kind == Kind::Ours && lane == Lane::Small {
             let (sender, calls) = (sender.clone(), Arc::downgrade(&calls));
             tokio::spawn(Watched { pulse, sender, calls, stats, dead }.watch());
         }
+        let sender = Sender::H2(sender);
         Ok(self.way(lane).shared.keep(Shared { sender, room, calls, ends, kind }))
+    }
+
+    /// Only our own kind agrees on it, so nobody is asked.
+    async fn open_bundle(
+        &self,
+        link: Link,
+        (ends, dead): (Instant, CancellationToken),
+        pool: &Arc<Pool>,
+    ) -> Result<Ticket, Failure> {
+        let begun = timeout(STATS, bundle::begin(link.stream)).await;
+        let begun = begun.map_err(|_| Failure::Unreachable("it agreed on a bundle and keeps silent".to_owned()))?;
+        let (handle, carrier) = begun.map_err(|e| {
+            alert_from(&e).map_or_else(|| Failure::Unreachable(format!("no bundle there: {e}")), Failure::Refused)
+        })?;
+        run(pool, carrier.run(), dead);
+        let (room, calls) = (Arc::new(AtomicUsize::new(MOST_CALLS)), Arc::default());
+        let one = Shared { sender: Sender::Bundle(handle), room, calls, ends, kind: Kind::Ours };
+        Ok(self.brief.shared.keep(one))
     }
 
     fn stats(&self) -> Result<Uri, Failure> {
@@ -327,9 +376,10 @@ fn h2_builder() -> http2::Builder<TokioExecutor> {
 }
 
 /// Lets a connection work until it is over or `dead`.
-fn run<C>(pool: &Arc<Pool>, connection: C, dead: CancellationToken)
+fn run<C, E>(pool: &Arc<Pool>, connection: C, dead: CancellationToken)
 where
-    C: Future<Output = hyper::Result<()>> + Send + 'static,
+    C: Future<Output = Result<(), E>> + Send + 'static,
+    E: std::fmt::Display + Send,
 {
     let (node, open) = (pool.node.clone(), pool.metrics.connections.clone());
     open.inc();

@@ -4,7 +4,8 @@
 //! mod.rs       which pool, whether the route is open, the deadline
 //! pool.rs      one partner: addresses in order of preference, failover
 //! member.rs    one address: one dial at a time, what answers there, idle connections
-//! lane.rs      its HTTP/2 connections: small calls and large bodies apart
+//! lane.rs      its shared connections: small calls and large bodies apart
+//! bundle.rs    carries small calls to our own kind     -> calls.rs
 //! pulse.rs     whether a partner of our kind still answers there
 //! slip.rs      what goes with a request: what our own kind is told, and where it went
 //! exchange.rs  one request on one connection, and what its failure means
@@ -12,6 +13,8 @@
 //! tend.rs      closes what is disabled, tries resting addresses again
 //! ```
 
+mod bundle;
+mod calls;
 mod exchange;
 mod health;
 mod held;

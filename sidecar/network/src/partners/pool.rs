@@ -7,7 +7,6 @@ use std::sync::{
 
 use http::{Request, Response};
 use mesh_core::{Body, Leaf, NodeId, Route, Snapshot};
-use rustls::ClientConfig;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +14,7 @@ use super::{Progress, exchange::Undone, health, member::Member, metrics::Metrics
 use crate::{
     NameCheck, RouteError, Sent,
     dial::{Dialler, Given},
-    tls::{Trust, client_config},
+    tls::{Offers, Trust},
 };
 
 /// Calls to one partner at the same time. Beyond it the partner is too slow for what is asked of it, and more waiting calls
@@ -33,7 +32,7 @@ pub(super) struct Identity {
 pub(super) struct Pool {
     pub(super) node: NodeId,
     pub(super) members: Vec<Arc<Member>>,
-    pub(super) tls: Arc<ClientConfig>,
+    pub(super) tls: Offers,
     pub(super) trust: Trust,
     pub(super) given: Given,
     pub(super) dialler: Dialler,
@@ -69,7 +68,7 @@ impl Pool {
         let route = &identity.route;
         let node = route.node_id.clone();
         let trust = Trust { route: Arc::clone(route), names };
-        let tls = client_config(trust.clone(), &identity.leaf)
+        let tls = Offers::new(trust.clone(), &identity.leaf)
             .map_err(|e| RouteError::OwnPair { node: node.clone(), reason: e.to_string() })?;
         let members = route.config.addresses.iter().map(|given| Arc::new(Member::new(given))).collect();
         let seen = AtomicU64::new(identity.generation);

@@ -47,6 +47,8 @@ struct Inner {
     only: Option<Place>,
     /// Whoever sends it will send it again by himself.
     is_repeated: bool,
+    /// Its answer is a code and a text at most.
+    is_brief: bool,
     state: Mutex<State>,
 }
 
@@ -54,8 +56,11 @@ struct Inner {
 struct State {
     went: Option<Went>,
     /// What stands before the body for other kinds.
-    before: Bytes,
+    before: Option<Before>,
 }
+
+/// Makes what stands before a body out of the request's headers; those for our own kind are not among them.
+type Before = fn(&HeaderMap) -> Bytes;
 
 impl Kind {
     /// What the answer of `/stats` says.
@@ -86,22 +91,27 @@ impl Slip {
         Self(Arc::new(Inner { ours, ..Inner::default() }))
     }
 
-    /// The same for a request that must go to `place` and nowhere else.
+    /// The same for a request that must go to `place` and nowhere else, and that is answered with a code and a text.
     #[must_use]
     pub fn at(ours: HeaderMap, place: Place) -> Self {
-        Self(Arc::new(Inner { ours, only: Some(place), ..Inner::default() }))
+        Self(Arc::new(Inner { ours, only: Some(place), is_brief: true, ..Inner::default() }))
     }
 
-    /// The same for a request that its sender repeats: no copy of it is kept for the case that the partner did not begin with
+    /// The same for a push, which its sender repeats and which is answered with a code and a text: no copy of it is kept for the case that the partner did not begin with
     /// it.
     #[must_use]
     pub fn repeated(ours: HeaderMap, only: Option<Place>) -> Self {
-        Self(Arc::new(Inner { ours, only, is_repeated: true, state: Mutex::default() }))
+        Self(Arc::new(Inner { ours, only, is_repeated: true, is_brief: true, state: Mutex::default() }))
     }
 
     /// Whether its sender sends it again.
     pub(super) fn is_repeated(&self) -> bool {
         self.0.is_repeated
+    }
+
+    /// Whether its answer is known to be short.
+    pub(super) fn is_brief(&self) -> bool {
+        self.0.is_brief
     }
 
     /// Where the request went, if any of it may have left.
@@ -117,8 +127,8 @@ impl Slip {
     }
 
     /// What stands before the body of the request for other kinds, and our own does without.
-    pub fn before_for_others(&self, before: Bytes) {
-        self.0.state.lock().before = before;
+    pub fn before_for_others(&self, before: Before) {
+        self.0.state.lock().before = Some(before);
     }
 
     /// Called by the carrier when the request is about to leave: notes where to, and completes it.
@@ -127,7 +137,7 @@ impl Slip {
             let mut state = self.0.state.lock();
             state.went = Some(Went { place: place.clone(), kind });
             // Put there once: a request that came back has it already.
-            if kind == Kind::Other { std::mem::take(&mut state.before) } else { Bytes::new() }
+            if kind == Kind::Other { state.before.take() } else { None }
         };
         for (name, value) in &self.0.ours {
             let headers = request.headers_mut();
@@ -137,7 +147,7 @@ impl Slip {
                 Kind::Other => drop(headers.remove(name)),
             }
         }
-        if !before.is_empty()
+        if let Some(before) = before.map(|before| before(request.headers()))
             && let Body::Full(body) = request.body_mut()
         {
             *body = [&before[..], body].concat().into();
@@ -160,7 +170,10 @@ mod tests {
     fn only_our_kind_sees_what_is_for_our_kind() {
         let ours = HeaderMap::from_iter([(HeaderName::from_static("x-ptp-message-id"), HeaderValue::from_static("1"))]);
         let slip = Slip::new(ours);
-        slip.before_for_others(Bytes::from_static(b"for others, "));
+        slip.before_for_others(|headers| {
+            assert!(headers.is_empty(), "nothing for our kind is among them");
+            Bytes::from_static(b"for others, ")
+        });
         let (place, mut request) = (Place::new("b:7304"), Request::new(Body::from("for all")));
         let body = |request: &Request<Body>| match request.body() {
             Body::Full(bytes) => bytes.clone(),

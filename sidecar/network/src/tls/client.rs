@@ -16,7 +16,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{alpn, provider, server_certificate::certified, system_time};
+use super::{alpn, http_alpn, provider, server_certificate::certified, system_time};
 
 /// Sessions kept for one partner: it has at most 8 addresses, TLS 1.3 gives two tickets a handshake.
 const SESSIONS: usize = 32;
@@ -54,11 +54,28 @@ impl Trust {
     }
 }
 
-/// The configuration of all connections to one partner that show `leaf`.
-///
-/// # Errors
-/// When ring cannot use the leaf's key.
-pub(crate) fn client_config(trust: Trust, leaf: &Leaf) -> Result<Arc<ClientConfig>, Error> {
+/// What connections to one partner offer; their sessions are one store.
+pub(crate) struct Offers {
+    /// HTTP alone.
+    pub(crate) http: Arc<ClientConfig>,
+    /// A bundle, and HTTP for those who do not know it.
+    pub(crate) bundle: Arc<ClientConfig>,
+}
+
+impl Offers {
+    /// For all connections to one partner that show `leaf`.
+    ///
+    /// # Errors
+    /// When ring cannot use the leaf's key.
+    pub(crate) fn new(trust: Trust, leaf: &Leaf) -> Result<Self, Error> {
+        let bundle = client_config(trust, leaf)?;
+        let mut http = bundle.clone();
+        http.alpn_protocols = http_alpn();
+        Ok(Self { http: Arc::new(http), bundle: Arc::new(bundle) })
+    }
+}
+
+fn client_config(trust: Trust, leaf: &Leaf) -> Result<ClientConfig, Error> {
     let provider = provider();
     let verifier = PinnedPartner { trust, algorithms: provider.signature_verification_algorithms };
     let pair = SingleCertAndKey::from(Arc::unwrap_or_clone(certified(leaf)?));
@@ -69,7 +86,7 @@ pub(crate) fn client_config(trust: Trust, leaf: &Leaf) -> Result<Arc<ClientConfi
         .with_client_cert_resolver(Arc::new(pair));
     config.alpn_protocols = alpn();
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// The problem with the partner's chain that a failed handshake carries, if that is why it failed.

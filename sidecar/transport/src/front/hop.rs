@@ -1,7 +1,7 @@
 //! The hop to a partner over HTTP (PTP section 8.4): the inner body in the caller's encoding, wrapped in an `Inbound`,
 //! and the answer taken apart again. The hop speaks the published dialect always.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -18,13 +18,14 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     body::AnswerBody,
     call::{Answer, Call, Operation, Reply},
-    chunks::{Chunks, SMALL},
+    chunks::Chunks,
     decode::Wire,
     dialect::media_type,
     encode::{put_entry, put_length, put_map, put_text},
     flow::Flow,
     intake::{self, Unread},
     json,
+    op::Op,
     patience::less_margin,
 };
 use crate::{
@@ -38,18 +39,34 @@ const INVOKE: &str = "/v1/interconn/chan/invoke";
 /// What an answer may be longer than the largest body: its frame, codes and texts.
 const FRAME: u64 = 64 * 1024;
 
+const URI: HeaderName = HeaderName::from_static("x-ptp-uri");
+const VERSION: HeaderName = HeaderName::from_static("x-ptp-version");
+const SOURCE_NODE: HeaderName = HeaderName::from_static("x-ptp-source-node-id");
+const SOURCE_INST: HeaderName = HeaderName::from_static("x-ptp-source-inst-id");
+const TARGET_NODE: HeaderName = HeaderName::from_static("x-ptp-target-node-id");
+const TARGET_INST: HeaderName = HeaderName::from_static("x-ptp-target-inst-id");
+const SESSION: HeaderName = HeaderName::from_static("x-ptp-session-id");
+const TOPIC: HeaderName = HeaderName::from_static("x-ptp-topic");
+const TIMEOUT: HeaderName = HeaderName::from_static("x-ptp-timeout");
+const PROVIDER: HeaderName = HeaderName::from_static("x-ptp-tech-provider-code");
+const TRACE: HeaderName = HeaderName::from_static("x-ptp-trace-id");
+const TOKEN: HeaderName = HeaderName::from_static("x-ptp-token");
+
 /// Headers with a new value in nearly every call. HTTP/2 keeps what is not marked in its table of 4 KiB, where they would
 /// push out those that stay the same.
-const OFTEN_NEW: [&str; 3] = ["x-ptp-timeout", "x-ptp-trace-id", "x-ptp-token"];
+const OFTEN_NEW: [HeaderName; 3] = [TIMEOUT, TRACE, TOKEN];
+
+/// A map for this many needs no second allocation: the context, its type, our own word, and the loop guard.
+const HEADERS: usize = 20;
+
+/// A message up to this size goes in one piece: what is small travels in company, and the copy costs less than a call of its own.
+const ONE_PIECE: usize = 15 * 1024;
 
 /// What the context of a call usually takes.
 const HEAD: usize = 640;
 
 /// A tag and a length take less.
 const LENGTH: usize = 12;
-
-/// The context of a call, as headers and as metadata.
-type Said<'c> = [(&'static str, Cow<'c, str>)];
 
 /// A call that is passed on.
 pub(crate) struct Errand<'a> {
@@ -73,22 +90,11 @@ impl Errand<'_> {
     ///
     /// Our kind reads the context from the headers; `slip` says what stands before the body for the others.
     pub(crate) fn request(&self, node: &Node, until: Instant, slip: &Slip) -> Result<Request<Body>, TransportError> {
-        let context = self.headers(node, until);
+        let mut headers = self.headers(node, until);
         let body = match self.flow {
-            Some(flow) => flow.send(flow_head(&context, flow.length())),
-            None => AnswerBody::of(self.inbound(&context, until, slip), None),
+            Some(flow) => flow.send(flow_head(&headers, flow.length())),
+            None => AnswerBody::of(self.inbound(&headers, until, slip), None),
         };
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = http::Uri::from_static(INVOKE);
-        let headers = request.headers_mut();
-        for (name, value) in context {
-            // A topic that only a body can carry stands there alone.
-            if let Ok(mut value) = HeaderValue::from_bytes(value.as_bytes()) {
-                value.set_sensitive(OFTEN_NEW.contains(&name));
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        }
         let media = match self.wire {
             Wire::Json => "application/json",
             Wire::Protobuf => "application/x-protobuf",
@@ -99,41 +105,50 @@ impl Errand<'_> {
                 HeaderValue::from_str(passed).map_err(|_| TransportError::Malformed(format!("{MDC} is no text")))?;
             headers.append(MDC, value);
         }
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = http::Uri::from_static(INVOKE);
+        *request.headers_mut() = headers;
         Ok(request)
     }
 
     /// The context of the call. The source is this node itself, whoever the application says it is: the partner holds it
-    /// against our certificate.
-    fn headers(&self, node: &Node, until: Instant) -> Vec<(&'static str, Cow<'_, str>)> {
+    /// against our certificate. A topic that only a body can carry stands there alone.
+    fn headers(&self, node: &Node, until: Instant) -> HeaderMap {
         let context = self.context;
-        let given = |name, value: Option<&'_ str>| value.map(|value| (name, Cow::Owned(value.to_owned())));
-        let timeout = less_margin(until.saturating_duration_since(Instant::now())).as_millis().max(1);
-        let waits = matches!(self.call.operation, Operation::Push { .. } | Operation::Pop);
-        let all = [
-            Some(("x-ptp-uri", format!("https://ptp.cn/v1/interconn/chan/{}", self.call.operation.op().name()).into())),
-            Some(("x-ptp-version", context.version.clone().unwrap_or_else(|| "1.0.0".into()).into())),
-            Some(("x-ptp-source-node-id", node.node_id.to_string().into())),
-            Some(("x-ptp-source-inst-id", node.inst_id.to_string().into())),
-            given("x-ptp-target-node-id", context.target_node.as_ref().map(NodeId::as_str)),
-            given("x-ptp-target-inst-id", context.target_inst.as_ref().map(mesh_core::InstId::as_str)),
-            given("x-ptp-session-id", context.has_session.then(|| context.session.as_str())),
-            given("x-ptp-topic", Some(self.call.topic.as_str()).filter(|topic| !topic.is_empty())),
-            waits.then(|| ("x-ptp-timeout", timeout.to_string().into())),
-            given("x-ptp-tech-provider-code", context.provider.as_deref()),
-            given("x-ptp-trace-id", context.trace_id.as_deref()),
-            given("x-ptp-token", context.token.as_deref()),
-        ];
-        all.into_iter().flatten().collect()
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.insert(URI, HeaderValue::from_static(uri_of(self.call.operation.op())));
+        match &context.version {
+            Some(version) => put(&mut headers, VERSION, version),
+            None => drop(headers.insert(VERSION, HeaderValue::from_static("1.0.0"))),
+        }
+        put(&mut headers, SOURCE_NODE, node.node_id.as_str());
+        put(&mut headers, SOURCE_INST, node.inst_id.as_str());
+        let mut given = |name: HeaderName, value: Option<&str>| {
+            value.into_iter().for_each(|it| put(&mut headers, name.clone(), it))
+        };
+        given(TARGET_NODE, context.target_node.as_ref().map(NodeId::as_str));
+        given(TARGET_INST, context.target_inst.as_ref().map(mesh_core::InstId::as_str));
+        given(SESSION, context.has_session.then(|| context.session.as_str()));
+        given(TOPIC, Some(self.call.topic.as_str()).filter(|topic| !topic.is_empty()));
+        if matches!(self.call.operation, Operation::Push { .. } | Operation::Pop) {
+            let timeout = less_margin(until.saturating_duration_since(Instant::now())).as_millis().max(1);
+            given(TIMEOUT, Some(&timeout.to_string()));
+        }
+        given(PROVIDER, context.provider.as_deref());
+        given(TRACE, context.trace_id.as_deref());
+        given(TOKEN, context.token.as_deref());
+        headers
     }
 
-    fn inbound(&self, context: &Said<'_>, until: Instant, slip: &Slip) -> Chunks {
+    fn inbound(&self, headers: &HeaderMap, until: Instant, slip: &Slip) -> Chunks {
         let timeout = less_margin(until.saturating_duration_since(Instant::now())).as_millis();
         match self.wire {
             Wire::Json => {
-                let metadata = context.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
+                let metadata = said(headers).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
                 self.json(&metadata, timeout)
             }
-            Wire::Protobuf => self.protobuf(context, timeout, slip),
+            Wire::Protobuf => self.protobuf(headers, timeout, slip),
         }
     }
 
@@ -150,12 +165,15 @@ impl Errand<'_> {
             Operation::Peek | Operation::Release => {}
         }
         let inner = STANDARD.encode(inner.to_string());
-        let metadata = serde_json::json!(metadata);
-        [format!("{{\"metadata\":{metadata},\"payload\":\"").into(), inner.into(), Bytes::from_static(b"\"}")].into()
+        let head = format!("{{\"metadata\":{},\"payload\":\"", serde_json::json!(metadata));
+        if inner.len() <= ONE_PIECE {
+            return [head, inner, "\"}".to_owned()].concat().into_bytes().into();
+        }
+        [head.into(), inner.into(), Bytes::from_static(b"\"}")].into()
     }
 
     /// A large payload stays where it is; only what stands around it is written.
-    fn protobuf(&self, context: &Said<'_>, timeout: u128, slip: &Slip) -> Chunks {
+    fn protobuf(&self, headers: &HeaderMap, timeout: u128, slip: &Slip) -> Chunks {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         put_text(1, self.call.topic.as_str(), &mut before);
         let mut payload = Bytes::new();
@@ -172,11 +190,9 @@ impl Errand<'_> {
             Operation::Peek | Operation::Release => {}
         }
         let inner = before.len() + payload.len() + after.len();
-        let mut head = Vec::with_capacity(HEAD);
-        context.iter().for_each(|(name, value)| put_entry(1, name, value, &mut head));
-        if payload.len() <= SMALL {
+        if payload.len() <= ONE_PIECE {
             // The fields of a message may stand apart: the metadata in front, for those who want it.
-            slip.before_for_others(head.into());
+            slip.before_for_others(|headers| entries(headers).into());
             // One frame instead of three.
             let mut whole = Vec::with_capacity(inner + LENGTH);
             put_length(2, inner, &mut whole);
@@ -185,18 +201,50 @@ impl Errand<'_> {
             whole.append(&mut after);
             return whole.into();
         }
+        let mut head = entries(headers);
         put_length(2, inner, &mut head);
         head.append(&mut before);
         [head.into(), payload, after.into()].into()
     }
 }
 
+/// What `x-ptp-uri` says.
+fn uri_of(op: Op) -> &'static str {
+    match op {
+        Op::Push => "https://ptp.cn/v1/interconn/chan/push",
+        Op::Pop => "https://ptp.cn/v1/interconn/chan/pop",
+        Op::Peek => "https://ptp.cn/v1/interconn/chan/peek",
+        Op::Release => "https://ptp.cn/v1/interconn/chan/release",
+        Op::Invoke => "https://ptp.cn/v1/interconn/chan/invoke",
+        Op::Transport => "https://ptp.cn/v1/interconn/chan/transport",
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(mut value) = HeaderValue::from_bytes(value.as_bytes()) {
+        value.set_sensitive(OFTEN_NEW.contains(&name));
+        headers.insert(name, value);
+    }
+}
+
+/// The context among the headers, as names and texts.
+fn said(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let of_context = headers.iter().filter(|(name, _)| name.as_str().starts_with("x-ptp-"));
+    of_context.filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?)))
+}
+
 /// What stands before a body that is passed on as it arrives.
-fn flow_head(context: &Said<'_>, length: u64) -> Bytes {
-    let mut head = Vec::with_capacity(HEAD);
-    context.iter().for_each(|(name, value)| put_entry(1, name, value, &mut head));
+fn flow_head(headers: &HeaderMap, length: u64) -> Bytes {
+    let mut head = entries(headers);
     put_length(2, usize::try_from(length).unwrap_or(usize::MAX), &mut head);
     head.into()
+}
+
+/// The context as metadata of an `Inbound`.
+fn entries(headers: &HeaderMap) -> Vec<u8> {
+    let mut head = Vec::with_capacity(HEAD);
+    said(headers).for_each(|(name, value)| put_entry(1, name, value, &mut head));
+    head
 }
 
 /// Takes the partner's answer apart.

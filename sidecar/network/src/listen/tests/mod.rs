@@ -1,4 +1,5 @@
 mod bounds;
+mod bundles;
 mod ends;
 mod fates;
 mod gone;

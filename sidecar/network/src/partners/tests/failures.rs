@@ -34,7 +34,7 @@ where
 }
 
 /// A TLS server with this leaf and this ALPN.
-async fn tls_server<F>(
+pub(super) async fn tls_server<F>(
     pair: &Pair,
     alpn: &str,
     act: impl Fn(TlsStream<TcpStream>) -> F + Send + Sync + 'static,

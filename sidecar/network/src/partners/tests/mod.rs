@@ -1,3 +1,4 @@
+mod bundles;
 mod certificates;
 mod failures;
 mod kinds;

@@ -1,0 +1,269 @@
+//! A connection that carries a bundle: calls of another node of our kind, many at a time ([`crate::bundle`]).
+//!
+//! Each call goes to the same service as a request over HTTP. What is answered at once, as most pushes are, costs no task; all
+//! that was answered since the last look goes out in one write.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, BytesMut};
+use futures::{
+    FutureExt as _, StreamExt as _,
+    future::{AbortHandle, Abortable},
+    stream::FuturesUnordered,
+};
+use http::{Request, Response, StatusCode, header, response::Parts};
+use http_body::Body as _;
+use mesh_core::Body;
+use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
+use tokio_util::io::poll_read_buf;
+
+use super::{
+    Serve, Settlement,
+    exchange::Proof,
+    handler::{Answering, Handler},
+    rare::{Rare, until_end},
+    wire::Stream,
+};
+use crate::bundle::{
+    LONGEST_ANSWER, LONGEST_BODY, MOST_CALLS,
+    frame::{self, Broken, Frame, Kind},
+    head,
+};
+
+/// What is read at once, at the least: two TLS records.
+const READ: usize = 32 * 1024;
+/// Memory for answers that is kept for the next ones: those of a busy turn.
+const MOST_KEPT: usize = 32 * 1024;
+/// Answers that nobody takes: beyond it nothing more is read.
+const MOST_UNSENT: usize = 256 * 1024;
+
+/// Serves calls until the caller ends the connection.
+///
+/// # Errors
+/// Those of the stream, and bytes that are no bundle.
+pub(super) async fn serve<S: Serve>(stream: Stream, handler: Arc<Handler<S>>, rare: &mut Rare) -> io::Result<()> {
+    let bundle = pin!(Bundle::new(stream, handler));
+    let Some(ended) = until_end(bundle, rare, |bundle| bundle.get_mut().leave()).await else { return Ok(()) };
+    ended?.shutdown().await
+}
+
+struct Bundle<S> {
+    handler: Arc<Handler<S>>,
+    /// Taken at the end.
+    stream: Option<Stream>,
+    /// What has come and was not understood yet. Without memory of its own while it is empty.
+    come: BytesMut,
+    /// What is to go out, and how much of it has.
+    out: Vec<u8>,
+    sent: usize,
+    /// Calls that were not answered at once.
+    calls: FuturesUnordered<Abortable<Served>>,
+    cancels: HashMap<u32, AbortHandle>,
+}
+
+/// One call until its answer is here.
+struct Served {
+    call: u32,
+    state: State,
+}
+
+enum State {
+    Answering(Answering),
+    /// The answer's body comes in pieces.
+    Reading(Box<(Parts, Body, BytesMut)>),
+}
+
+/// A whole answer.
+struct Answer {
+    call: u32,
+    head: Parts,
+    body: bytes::Bytes,
+}
+
+impl<S: Serve> Bundle<S> {
+    fn new(stream: Stream, handler: Arc<Handler<S>>) -> Self {
+        let mut out = Vec::new();
+        frame::put_bare(&mut out, Kind::Hello, 0);
+        let (calls, cancels) = (FuturesUnordered::new(), HashMap::new());
+        Self { handler, stream: Some(stream), come: BytesMut::new(), out, sent: 0, calls, cancels }
+    }
+
+    /// The caller is to bring no new calls here; when it has no more, it ends the connection.
+    fn leave(&mut self) {
+        frame::put_bare(&mut self.out, Kind::Leaving, 0);
+    }
+
+    /// Reads and serves until nothing more comes, or too much waits to go out. Ready at the caller's end.
+    fn poll_come(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.out.len() - self.sent < MOST_UNSENT {
+            let Some(stream) = &mut self.stream else { break };
+            self.come.reserve(READ);
+            match poll_read_buf(Pin::new(stream), cx, &mut self.come)? {
+                Poll::Ready(0) => return Poll::Ready(Ok(())),
+                Poll::Ready(_) => self.understand(cx)?,
+                Poll::Pending => {
+                    if self.come.is_empty() {
+                        self.come = BytesMut::new();
+                    }
+                    break;
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    fn understand(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        let mut come = std::mem::take(&mut self.come);
+        while let Some((frame, used)) = frame::first(&come)? {
+            self.take(frame, cx)?;
+            come.advance(used);
+        }
+        self.come = come;
+        Ok(())
+    }
+
+    fn take(&mut self, Frame { kind, call, content }: Frame<'_>, cx: &mut Context<'_>) -> Result<(), Broken> {
+        match kind {
+            Kind::Call if self.calls.len() >= MOST_CALLS => frame::put_bare(&mut self.out, Kind::Refused, call),
+            Kind::Call if self.cancels.contains_key(&call) => return Err(Broken::OutOfTurn(kind)),
+            Kind::Call => {
+                let (request, body) = head::call(content)?;
+                if body.len() > LONGEST_BODY {
+                    return Err(Broken::TooLong(body.len()));
+                }
+                let body = bytes::Bytes::copy_from_slice(body);
+                self.begin(call, request.map(|()| Body::from(body)), cx);
+            }
+            Kind::Cancel => {
+                if let Some(cancel) = self.cancels.remove(&call) {
+                    cancel.abort();
+                }
+            }
+            Kind::Ping => frame::put_bare(&mut self.out, Kind::Pong, call),
+            Kind::Hello | Kind::Answer | Kind::Refused | Kind::Leaving | Kind::Pong => {
+                return Err(Broken::OutOfTurn(kind));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, call: u32, request: Request<Body>, cx: &mut Context<'_>) {
+        let mut served = Served { call, state: State::Answering(self.handler.answer(request, Proof::Read)) };
+        if let Poll::Ready(answer) = served.poll_unpin(cx) {
+            return self.put(answer);
+        }
+        let (cancel, registration) = AbortHandle::new_pair();
+        self.cancels.insert(call, cancel);
+        self.calls.push(Abortable::new(served, registration));
+    }
+
+    fn put(&mut self, Answer { call, mut head, body }: Answer) {
+        // What it says of a connection is said of none here.
+        head.headers.remove(header::CONNECTION);
+        frame::put(&mut self.out, Kind::Answer, call, |out| {
+            head::put_answer(out, head.status, &head.headers);
+            out.extend_from_slice(&body);
+        });
+    }
+
+    fn poll_calls(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(done)) = self.calls.poll_next_unpin(cx) {
+            // A call that was cancelled has no answer.
+            if let Ok(answer) = done {
+                self.cancels.remove(&answer.call);
+                self.put(answer);
+            }
+        }
+    }
+
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(stream) = &mut self.stream else { return Poll::Pending };
+        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut *stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.sent += written,
+            }
+        }
+        self.sent = 0;
+        self.out.clear();
+        self.out.shrink_to(MOST_KEPT);
+        Pin::new(stream).poll_flush(cx)
+    }
+}
+
+impl<S: Serve> Future for Bundle<S> {
+    type Output = io::Result<Stream>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            this.poll_calls(cx);
+            if this.poll_come(cx)?.is_ready() {
+                return this.stream.take().map_or(Poll::Pending, |stream| Poll::Ready(Ok(stream)));
+            }
+            let was_full = this.out.len() - this.sent >= MOST_UNSENT;
+            // Calls that had to wait are looked at once more: they had no waker before.
+            this.poll_calls(cx);
+            ready!(this.poll_out(cx))?;
+            if !was_full {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Future for Served {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let call = self.call;
+        loop {
+            match &mut self.state {
+                State::Answering(answering) => {
+                    let (head, body) = ready!(answering.poll_unpin(cx)).into_parts();
+                    match body {
+                        Body::Empty => return Poll::Ready(Answer { call, head, body: bytes::Bytes::new() }),
+                        Body::Full(body) if body.len() <= LONGEST_ANSWER => {
+                            return Poll::Ready(Answer { call, head, body });
+                        }
+                        body => self.state = State::Reading(Box::new((head, body, BytesMut::new()))),
+                    }
+                }
+                State::Reading(reading) => {
+                    let (head, body, read) = &mut **reading;
+                    match ready!(Pin::new(body).poll_frame(cx)) {
+                        Some(Ok(piece)) => {
+                            let piece = piece.into_data().unwrap_or_default();
+                            if read.len() + piece.len() > LONGEST_ANSWER {
+                                return Poll::Ready(unfit(call, "the answer is too long for a bundle"));
+                            }
+                            read.extend_from_slice(&piece);
+                            if let Some(settlement) = head.extensions.get::<Settlement>() {
+                                settlement.wrote(piece.len());
+                            }
+                        }
+                        Some(Err(_)) => return Poll::Ready(unfit(call, "the answer broke off")),
+                        None => {
+                            let (head, body) = (head.clone(), std::mem::take(read).freeze());
+                            return Poll::Ready(Answer { call, head, body });
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is answered where the answer cannot be carried. Its body is dropped before its end: nobody has the message in it.
+fn unfit(call: u32, text: &'static str) -> Answer {
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = StatusCode::INTERNAL_SERVER_ERROR;
+    Answer { call, head, body: bytes::Bytes::from_static(text.as_bytes()) }
+}

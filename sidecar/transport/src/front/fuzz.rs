@@ -20,10 +20,12 @@ use super::{
     dialect::{Dialect, Signs, media_type},
     encode::Encoding,
     frames::{Compression, FrameProblem, Frames},
-    hop,
+    grpc, hop,
     json::{Members, Milliseconds, Payload},
+    leases::Leases,
     op::{Op, path_of},
     query::Query,
+    settle::Settlement,
 };
 use crate::{
     Delivery, Metadata,
@@ -255,6 +257,47 @@ fn uri() {
             assert!(paths.iter().any(|known| known == path), "{uri}");
             assert_eq!(Op::of_uri(&format!("https://elsewhere{path}?{name}#")), Some(op));
         }
+    });
+}
+
+/// What is to be done with a lease is said by an object with its name, and by nothing else.
+#[test]
+fn lease() {
+    fuzz::run("lease", |bytes| {
+        let Ok(said) = mesh_core::json::object::<Settlement<'_>>(bytes) else { return };
+        // A number that no float holds is skipped by ours, in a member that nobody asks for.
+        let Ok(object) = serde_json::from_slice::<Value>(bytes) else { return };
+        assert_eq!((object["id"].as_str(), object.is_object()), (Some(said.id), true));
+        let written = serde_json::to_vec(&said).unwrap();
+        let again: Settlement<'_> = mesh_core::json::object(&written).unwrap();
+        assert_eq!((again.id, again.action), (said.id, said.action));
+        assert!(!Leases::is_name(said.id) || said.id.len() <= 64 && said.id.bytes().all(|b| b.is_ascii_alphanumeric()));
+    });
+}
+
+/// A deadline is eight digits and a unit, as gRPC writes it, or none.
+#[test]
+fn deadline() {
+    fuzz::run("deadline", |bytes| {
+        let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+        let read = grpc::timeout(&HeaderMap::from_iter([(HeaderName::from_static("grpc-timeout"), value)]));
+        let nanoseconds = |unit| match unit {
+            b'H' => Some(3_600_000_000_000_u128),
+            b'M' => Some(60_000_000_000),
+            b'S' => Some(1_000_000_000),
+            b'm' => Some(1_000_000),
+            b'u' => Some(1_000),
+            b'n' => Some(1),
+            _ => None,
+        };
+        let expected = bytes.split_last().and_then(|(unit, digits)| {
+            if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+                return None;
+            }
+            let number = digits.iter().fold(0, |sum, digit| sum * 10 + u128::from(digit - b'0'));
+            Some(number * nanoseconds(*unit)?)
+        });
+        assert_eq!(read.map(|time| time.as_nanos()), expected);
     });
 }
 

@@ -17,6 +17,9 @@ mod entry;
 #[cfg(test)]
 mod faults;
 mod folder;
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod fuzz;
 mod group;
 mod housekeeping;
 mod inbox;

@@ -4,6 +4,9 @@
 //! short) goes out in [`Effects`]. `channels/` is the shell that locks, sleeps and wakes. Keeps PTP section 9.
 
 mod budget;
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod fuzz;
 mod involved;
 mod keys;
 mod loan;

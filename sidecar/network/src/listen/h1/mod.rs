@@ -12,6 +12,8 @@
 
 mod answer;
 mod arriving;
+#[cfg(test)]
+mod fuzz;
 mod head;
 mod reader;
 

@@ -7,6 +7,9 @@
 
 mod answer;
 mod asked;
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod fuzz;
 mod onward;
 
 use std::sync::Arc;

@@ -105,6 +105,9 @@ pub struct RouteConfig {
     /// The URL of a proxy to dial through; empty: none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub proxy: String,
+    /// Where the partner's names lead, without asking name servers (PTP section 11.1, `static_ip`); set by the API only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub static_ips: Vec<std::net::IpAddr>,
 }
 
 /// A permanent service, with its address resolved.

@@ -44,6 +44,12 @@ pub(crate) enum Command {
     Service(Service),
     /// Look at configurations.
     Config(Config),
+    /// Partners: list, add, remove, weave.
+    Route(Route),
+    /// Call any method of a node by name.
+    Exec(Exec),
+    /// Find out why something does not work.
+    Diagnose(Diagnose),
 }
 
 #[derive(Debug, clap::Args)]
@@ -198,6 +204,109 @@ pub(crate) struct Register {
     pub(crate) output: Output,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Route {
+    #[command(subcommand)]
+    pub(crate) command: RouteCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RouteCommand {
+    /// List partners, and parties that wait to be woven.
+    Ls(RouteLs),
+    /// Add a partner, or change one.
+    Add(RouteAdd),
+    /// Let go of a partner, or of a party that waits.
+    Rm(RouteOf),
+    /// Offer this node to a partner.
+    Weave(RouteOf),
+    /// Say yes to a party that waits.
+    Ack(RouteOf),
+    /// Let nothing through to and from a partner.
+    Disable(RouteOf),
+    /// Let calls through again.
+    Enable(RouteOf),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RouteLs {
+    #[command(flatten)]
+    pub(crate) node: NodeCall,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RouteOf {
+    /// The partner's node id.
+    pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) call: NodeCall,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RouteAdd {
+    /// The partner's node id.
+    pub(crate) node: String,
+    /// The partner's institution id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) inst: String,
+    /// Where the partner is dialled: host:port, or several with commas between, the first that works is used.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) at: String,
+    /// A file with the partner's root.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) root: Option<PathBuf>,
+    /// A file with the certificate that the partner issued for this node.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// A file with its key.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// What people call the partner.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// A proxy to dial through: http://host:port or socks5://host:port.
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<String>,
+    /// Where the partner's names lead, instead of what name servers say.
+    #[arg(long, value_name = "IPS")]
+    pub(crate) static_ip: Option<String>,
+    #[command(flatten)]
+    pub(crate) call: NodeCall,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Diagnose {
+    #[command(subcommand)]
+    pub(crate) command: DiagnoseCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DiagnoseCommand {
+    /// Check the way to a partner step by step; each step that fails comes with its remedy.
+    Route(DiagnoseRoute),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiagnoseRoute {
+    /// The partner's node id.
+    pub(crate) node: String,
+    /// How long a connection is left idle, to find what cuts it.
+    #[arg(long, value_parser = span, default_value = "10s")]
+    pub(crate) idle: Duration,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Which node is called, and how its answer is shown.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeCall {
+    /// The nodes to call, with commas between: the first that accepts a connection is used.
+    #[arg(long, env = "MESH_ADDRESS", default_value = "127.0.0.1:7304")]
+    pub(crate) address: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Proto {
     /// HTTP/1.1.
@@ -228,6 +337,22 @@ pub(crate) struct ServiceLs {
     pub(crate) limit: usize,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Exec {
+    /// The method, such as mesh.net.environ; or a whole urn.
+    #[arg(short = 'm', long, value_name = "NAME")]
+    pub(crate) method: String,
+    /// Its arguments; `-` is standard input.
+    #[arg(short = 'i', long, value_name = "JSON", default_value = "{}")]
+    pub(crate) input: String,
+    /// The node that the call is for; this node if not given.
+    #[arg(long, value_name = "ID")]
+    pub(crate) target_node: Option<String>,
+    /// The nodes to call, with commas between: the first that accepts a connection is used.
+    #[arg(long, env = "MESH_ADDRESS", default_value = "127.0.0.1:7304")]
+    pub(crate) address: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -16,7 +16,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::Parser as _;
 
 use crate::{
-    args::{Args, Command, QueueCommand, ServiceCommand},
+    args::{Args, Command, DiagnoseCommand, QueueCommand, ServiceCommand},
     exit::Exit,
 };
 
@@ -37,6 +37,11 @@ fn main() -> ExitCode {
             ServiceCommand::Ls(ls) => cli::service_ls(&ls),
         },
         Command::Config(config) => cli::config(&config),
+        Command::Route(route) => cli::route(&route.command),
+        Command::Exec(exec) => cli::exec(&exec),
+        Command::Diagnose(diagnose) => match diagnose.command {
+            DiagnoseCommand::Route(route) => cli::diagnose_route(&route),
+        },
     };
     done.map_or_else(report, |()| ExitCode::SUCCESS)
 }

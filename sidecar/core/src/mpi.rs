@@ -72,6 +72,12 @@ impl Table {
         self.methods.contains_key(name)
     }
 
+    /// Whether strangers may call the MPI `name`.
+    #[must_use]
+    pub fn is_open(&self, name: &str) -> bool {
+        self.methods.get(name).is_some_and(|(access, _)| *access == Access::Anyone)
+    }
+
     /// Calls the MPI `name`.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! - [`Partners`]: calls to partners, over [`dial`].
 //! - [`control`]: node/refresh, net/refresh and the MPIs `mesh.net.*` (PTP sections 11 and 12).
 //! - `bundle`: what nodes of our kind speak with each other where calls are small.
+//! - [`diagnose`]: why a route does not work.
 //! - [`LoopGuard`]: calls that go round in circles (PTP section 11.5).
 //!
 //! What a call does is the business of the rooms above.
@@ -13,6 +14,7 @@
 pub mod admission;
 mod bundle;
 pub mod control;
+pub mod diagnose;
 pub mod dial;
 mod error;
 mod http2_sizes;
@@ -26,5 +28,5 @@ mod tls;
 
 pub use error::{RouteError, Sent};
 pub use loop_guard::{Circulation, LoopGuard, MDC};
-pub use partners::{Kind, Partners, Place, Settings, Slip, Went};
+pub use partners::{AddressState, Kind, Partners, Place, Settings, ShownAddress, Slip, Went};
 pub use tls::NameCheck;

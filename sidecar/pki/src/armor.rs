@@ -63,6 +63,18 @@ pub fn parse_key(pem: &str) -> Result<PrivateKeyDer<'static>, PkiError> {
     Err(PkiError::WrongBlock { expected: WHAT, found: other.map_or("nothing", called) })
 }
 
+/// The one certificate request in a text, DER.
+///
+/// # Errors
+/// [`PkiError::NotPem`] when there is no block, [`PkiError::WrongBlock`] when the first is something else.
+pub(crate) fn parse_request(pem: &str) -> Result<Vec<u8>, PkiError> {
+    const WHAT: &str = "certificate request";
+    match blocks(pem, WHAT)?.into_iter().next() {
+        Some((SectionKind::Csr, der)) => Ok(der.to_vec()),
+        other => Err(PkiError::WrongBlock { expected: WHAT, found: other.map_or("nothing", |(kind, _)| called(kind)) }),
+    }
+}
+
 /// Writes one block.
 pub(crate) fn encode(label: &str, der: &[u8]) -> String {
     let body = Zeroizing::new(STANDARD.encode(der));

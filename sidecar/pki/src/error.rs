@@ -103,6 +103,12 @@ pub enum PkiError {
         /// Which rule it breaks.
         reason: &'static str,
     },
+    /// A certificate request that cannot be met.
+    #[error("the certificate request is not met: {reason}")]
+    BadRequest {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A life that no certificate can have.
     #[error("a life of {seconds} s cannot be certified: give between one second and 100 years")]
     BadLifetime {
@@ -135,7 +141,7 @@ impl PkiError {
     pub fn kind(&self) -> PkiErrorKind {
         match self {
             Self::NotPem { .. } => PkiErrorKind::NotPem,
-            Self::BadName { .. } | Self::BadLifetime { .. } => PkiErrorKind::BadRequest,
+            Self::BadName { .. } | Self::BadLifetime { .. } | Self::BadRequest { .. } => PkiErrorKind::BadRequest,
             Self::Machine { .. } => PkiErrorKind::Machine,
             Self::TooLarge { .. }
             | Self::WrongBlock { .. }

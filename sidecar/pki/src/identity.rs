@@ -50,6 +50,12 @@ impl Identity {
     }
 }
 
+/// The node id in a name such as `lx0000010000270.trustbe.cn`; `None` for any other name.
+pub fn node_of_dns_name(name: &str) -> Option<&str> {
+    let (label, domain) = name.split_once('.')?;
+    (domain.eq_ignore_ascii_case(DOMAIN) && !label.is_empty()).then_some(label)
+}
+
 /// The DNS name by which partners know a node: `<node_id>.trustbe.cn` (PTP section 12.4).
 pub fn node_dns_name(node_id: &str) -> String {
     format!("{node_id}.{DOMAIN}")

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `identity.rs` | the names that a node carries in its certificates |
 //! | `root.rs`, `leaf.rs`, `life.rs` | a root: generated or brought along; what a leaf is asked for; how long they live |
+//! | `request.rs` | what others ask a certificate for, with a key of their own |
 //! | `body.rs`, `extensions.rs`, `der.rs` | how a certificate is written |
 //! | `key.rs`, `secret.rs` | keys that sign, and their text that must not leak |
 //! | `armor.rs` | PEM in and out |
@@ -29,6 +30,7 @@ mod names;
 mod pair;
 mod problem;
 mod renewal;
+mod request;
 mod root;
 mod secret;
 mod trust;
@@ -36,7 +38,7 @@ mod verdict;
 
 pub use armor::{encode_certificate, parse_certificates, parse_key};
 pub use error::{PkiError, PkiErrorKind};
-pub use identity::{Identity, node_dns_name};
+pub use identity::{Identity, node_dns_name, node_of_dns_name};
 pub use info::CertificateInfo;
 pub use key::Algorithm;
 pub use leaf::LeafRequest;
@@ -44,6 +46,7 @@ pub use names::require_name;
 pub use pair::check_pair;
 pub use problem::ChainProblem;
 pub use renewal::{renewal_due, renewal_time};
+pub use request::CertificateRequest;
 pub use root::Root;
 pub use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 pub use secret::{Pair, PrivateKeyPem};

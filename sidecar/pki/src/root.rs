@@ -16,6 +16,7 @@ use crate::key::{Algorithm, SigningKey};
 use crate::leaf::LeafRequest;
 use crate::life::{check_in_force, life};
 use crate::pair::{check_key, check_order, decode_all, signed};
+use crate::request::CertificateRequest;
 use crate::secret::{Pair, PrivateKeyPem};
 
 /// A certificate that signs, with its key.
@@ -38,6 +39,14 @@ pub struct Root {
 struct Above {
     der: CertificateDer<'static>,
     not_after: SystemTime,
+}
+
+/// Whose key a leaf certifies.
+struct Holder<'a> {
+    identity: &'a Identity,
+    /// DER.
+    public_key_info: &'a [u8],
+    is_rsa: bool,
 }
 
 impl Root {
@@ -126,15 +135,44 @@ impl Root {
         request.identity.check()?;
         check_in_force(&self.info, now)?;
         let names = request.alt_names()?;
-        let (not_before, not_after) = life(request.lifetime, now)?;
         let (key, key_pem) = SigningKey::generate(request.algorithm)?;
-        let public_key_info = key.public_key_info();
+        let holder =
+            Holder { identity: &request.identity, public_key_info: &key.public_key_info(), is_rsa: key.is_rsa() };
+        let chain_pem = self.leaf(&holder, names, request.lifetime, now)?;
+        Ok(Pair { chain_pem, key: key_pem })
+    }
+
+    /// Issues a leaf for a key that stays with whoever asks; the chain is as in [`issue`](Self::issue). Of the request's
+    /// names only the node's own is taken.
+    ///
+    /// # Errors
+    /// As [`issue`](Self::issue).
+    pub fn certify(
+        &self,
+        request: &CertificateRequest,
+        lifetime: Duration,
+        now: SystemTime,
+    ) -> Result<String, PkiError> {
+        check_in_force(&self.info, now)?;
+        let CertificateRequest { identity, public_key_info, is_rsa } = request;
+        let names = AltNames { dns: vec![identity.dns_name()], mail: vec![identity.leaf_mail()], ips: Vec::new() };
+        self.leaf(&Holder { identity, public_key_info, is_rsa: *is_rsa }, names, lifetime, now)
+    }
+
+    fn leaf(
+        &self,
+        holder: &Holder<'_>,
+        names: AltNames,
+        lifetime: Duration,
+        now: SystemTime,
+    ) -> Result<String, PkiError> {
+        let (not_before, not_after) = life(lifetime, now)?;
         let body = Body {
             purpose: Purpose::Leaf,
-            subject: &subject(&request.identity),
-            public_key_info: &public_key_info,
-            key_id: &key_id(&public_key_info),
-            is_rsa: key.is_rsa(),
+            subject: &subject(holder.identity),
+            public_key_info: holder.public_key_info,
+            key_id: &key_id(holder.public_key_info),
+            is_rsa: holder.is_rsa,
             alt_names: Some(names),
             not_before: not_before.max(self.info.not_before),
             not_after: not_after.min(self.info.not_after),
@@ -143,7 +181,7 @@ impl Root {
         for above in self.above.iter().filter(|above| now <= above.not_after) {
             chain_pem.push_str(&encode_certificate(&above.der));
         }
-        Ok(Pair { chain_pem, key: key_pem })
+        Ok(chain_pem)
     }
 
     /// Certifies another root's name and key with this one's: whoever trusts only this root then accepts the other's leaves

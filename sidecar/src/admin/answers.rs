@@ -13,7 +13,7 @@ use axum::{
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
 
-use super::{Admin, QueuePage, ServicePage, server::Peer, shown};
+use super::{Admin, Diagnose, QueuePage, ServicePage, server::Peer, shown};
 
 /// A log level is a line.
 const LONGEST_BODY: usize = 4096;
@@ -28,6 +28,7 @@ pub(super) fn routes(admin: Arc<Admin>) -> Router {
         .route("/queues", get(queues))
         .route("/queues/list", get(queue_page))
         .route("/services", get(services))
+        .route("/diagnose/route", get(diagnose))
         .route("/log", get(level).put(set_level))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard));
     Router::new()
@@ -80,6 +81,13 @@ async fn queue_page(State(admin): State<Arc<Admin>>, Query(ask): Query<QueuePage
 
 async fn services(State(admin): State<Arc<Admin>>, Query(ask): Query<ServicePage>) -> Json<Value> {
     Json(admin.rooms.services(&ask))
+}
+
+async fn diagnose(State(admin): State<Arc<Admin>>, Query(ask): Query<Diagnose>) -> Response {
+    match admin.rooms.diagnose(&ask).await {
+        Ok(said) => Json(said).into_response(),
+        Err(refusal) => (StatusCode::NOT_FOUND, format!("{refusal}\n")).into_response(),
+    }
 }
 
 async fn level(State(admin): State<Arc<Admin>>) -> String {

@@ -14,7 +14,8 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use mesh_core::{config::Keeper, telemetry::LevelHandle};
+use futures::future::BoxFuture;
+use mesh_core::{NodeId, Refusal, config::Keeper, telemetry::LevelHandle};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use serde_json::Value;
@@ -42,6 +43,10 @@ pub(crate) trait Rooms: Send + Sync {
     fn instances(&self) -> Value;
     /// The registrations one by one, with their services.
     fn services(&self, ask: &ServicePage) -> Value;
+    /// What is known of a partner's addresses.
+    fn addresses(&self, node: &NodeId) -> Value;
+    /// The diagnosis of a route: `{"done": true, "report"}`, or `{"done": false}` while it takes its time; or why there is none.
+    fn diagnose<'a>(&'a self, ask: &'a Diagnose) -> BoxFuture<'a, Result<Value, Refusal>>;
 }
 
 /// Which registrations are asked for.
@@ -51,6 +56,16 @@ pub(crate) struct ServicePage {
     /// Only those of this name.
     pub(crate) name: Option<String>,
     pub(crate) limit: Option<usize>,
+}
+
+/// Which route is to be diagnosed, and how deep.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Diagnose {
+    /// The partner.
+    pub(crate) node: String,
+    /// How long a connection is left idle.
+    pub(crate) idle_ms: Option<u64>,
 }
 
 /// Which page of queues is asked for.

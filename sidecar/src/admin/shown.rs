@@ -37,6 +37,7 @@ pub(super) fn status(admin: &Admin) -> Value {
                 "nodeId": route.node_id.as_str(),
                 "addresses": addresses.join(", "),
                 "standing": standing(route, now),
+                "reached": admin.rooms.addresses(&route.node_id),
             })
         })
         .collect();

@@ -40,12 +40,17 @@ impl Admin {
 
     /// Asks for `path`.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Exit> {
+        self.get_within(path, LIMIT).await
+    }
+
+    /// Asks for `path`, whose answer is not in memory.
+    pub(super) async fn get_within(&self, path: &str, limit: Duration) -> Result<Value, Exit> {
         let address = &self.address;
         let request = Request::get(path)
             .header(AUTHORIZATION, self.token.header())
             .body(Body::Empty)
             .map_err(|e| Exit::local("the question cannot be sent", e))?;
-        let answer = client::send(address, ADMIN_PORT, request, LIMIT).await?;
+        let answer = client::send(address, ADMIN_PORT, request, limit).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), LARGEST).collect().await;
         let body = body.map_err(|e| Exit::Unreachable(format!("{address}: {e}")))?.to_bytes();

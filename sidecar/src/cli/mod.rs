@@ -4,10 +4,13 @@ mod admin;
 mod channel;
 mod check;
 mod client;
+mod diagnose;
+mod invoke;
 mod message;
 mod outbound;
 mod queue;
 mod register;
+mod route;
 mod service;
 mod status;
 
@@ -15,8 +18,11 @@ use std::future::Future;
 
 pub(crate) use channel::{peek, pop, push, release};
 pub(crate) use check::config;
+pub(crate) use diagnose::route as diagnose_route;
+pub(crate) use invoke::exec;
 pub(crate) use queue::ls as queue_ls;
 pub(crate) use register::register;
+pub(crate) use route::route;
 pub(crate) use service::ls as service_ls;
 pub(crate) use status::status;
 

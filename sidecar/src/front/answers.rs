@@ -11,13 +11,17 @@ use serde_json::{Value, json};
 /// Our kind names itself here, so that a peer knows what it may rely on (design section 6).
 const KIND: HeaderName = HeaderName::from_static("x-mesh-kind");
 
+/// Which process answers: what it remembers of a push is found at all of its addresses.
+const INSTANCE: HeaderName = HeaderName::from_static("x-mesh-instance");
+
 /// `GET /stats`: to everyone, the bare text (PTP section 3.1).
-pub(super) fn stats(method: &Method) -> Response<Body> {
+pub(super) fn stats(method: &Method, instance: &HeaderValue) -> Response<Body> {
     if !matches!(*method, Method::GET | Method::HEAD) {
         return wrong_method("GET, HEAD");
     }
     let mut answer = text(StatusCode::OK, "E0000000000");
     answer.headers_mut().insert(KIND, HeaderValue::from_static("interconn/1"));
+    answer.headers_mut().insert(INSTANCE, instance.clone());
     answer
 }
 
@@ -105,11 +109,12 @@ mod tests {
 
     #[test]
     fn the_stats_answer_everybody_and_name_our_kind() {
-        let answer = stats(&Method::GET);
+        let instance = HeaderValue::from_static("one");
+        let answer = stats(&Method::GET, &instance);
         assert_eq!(
             (answer.status(), &answer.headers()["x-mesh-kind"]),
             (StatusCode::OK, &HeaderValue::from_static("interconn/1"))
         );
-        assert_eq!(stats(&Method::POST).status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(stats(&Method::POST, &instance).status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 }

@@ -6,11 +6,12 @@ mod answers;
 mod body;
 mod paths;
 mod services;
+mod wrapped;
 
 use std::sync::Arc;
 
 use http::{
-    Method, Request, Response, Version,
+    HeaderValue, Method, Request, Response, Version,
     header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING},
 };
 use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal, Urn};
@@ -21,12 +22,15 @@ use mesh_network::{
 };
 use mesh_registry::{Generic, Proxy, Registry};
 
-use mesh_transport::Sought;
+use mesh_transport::{Op, Sought};
 use paths::Room;
 pub(crate) use services::Services;
 
 /// Control documents carry a few certificates at most.
 const LONGEST_DOCUMENT: u64 = 1 << 20;
+
+/// A route with one root and one pair; base64 makes it a third longer.
+const LONGEST_OF_STRANGERS: u64 = 128 * 1024;
 
 /// All rooms behind the data plane.
 pub(crate) struct Front {
@@ -36,6 +40,8 @@ pub(crate) struct Front {
     pub(crate) registry: Arc<Registry>,
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) services: Services,
+    /// What this process is called in the answer of `/stats`.
+    pub(crate) instance: HeaderValue,
 }
 
 impl Serve for Front {
@@ -48,7 +54,7 @@ impl Serve for Front {
         }
         let room = paths::room_of(request.uri().path());
         if room == Room::Stats {
-            return answers::stats(request.method());
+            return answers::stats(request.method(), &self.instance);
         }
         if takes_get_and_post(room) && !matches!(*request.method(), Method::GET | Method::POST) {
             return answers::wrong_method("GET, POST");
@@ -57,7 +63,7 @@ impl Serve for Front {
         let caller = match admitted {
             Ok(caller) => caller,
             Err(denied) if denied.is_plain_text() => return answers::forbidden(&denied),
-            Err(denied) => return Box::pin(self.denied(room, request, denied.into())).await,
+            Err(denied) => return Box::pin(self.stranger(room, request, denied.into())).await,
         };
         match CallContext::from_headers(request.headers()) {
             Ok(context) => match admission::check_source(&caller, &context) {
@@ -86,8 +92,11 @@ impl Front {
         caller: Caller,
         connection: &Connection,
     ) -> Response<Body> {
+        if let Some(call) = wrapped_control(room, &context) {
+            return Box::pin(self.wrapped(call, request, &caller)).await;
+        }
         match room {
-            Room::Stats => answers::stats(request.method()),
+            Room::Stats => answers::stats(request.method(), &self.instance),
             Room::Channel(op) => self.channels.http(op, request, context, caller).await,
             Room::Lease => Box::pin(self.channels.lease(request, caller)).await,
             Room::ChannelGrpc => Box::pin(self.channels.grpc(request, context, caller)).await,
@@ -122,14 +131,45 @@ impl Front {
     }
 
     async fn control(&self, call: paths::Control, request: Request<Body>, caller: &Caller) -> Response<Body> {
-        let result = match body::whole(request.into_body(), LONGEST_DOCUMENT).await {
+        let result = match body::whole(request.into_body(), longest(caller)).await {
             Err(refusal) => Err(refusal),
-            Ok(document) => match call {
-                paths::Control::NodeRefresh => self.control.node_refresh(caller, &document).await,
-                paths::Control::NetRefresh => self.control.net_refresh(caller, &document).await,
-            },
+            Ok(document) => self.decide(call, caller, &document).await,
         };
         answers::outcome(result.map(|()| None))
+    }
+
+    async fn decide(&self, call: paths::Control, caller: &Caller, document: &[u8]) -> Result<(), Refusal> {
+        match call {
+            paths::Control::NodeRefresh => self.control.node_refresh(caller, document).await,
+            paths::Control::NetRefresh => self.control.net_refresh(caller, document).await,
+            paths::Control::NetWeave => self.control.weave(caller, document).await,
+            paths::Control::NetAck => self.control.ack(caller, document).await,
+        }
+    }
+
+    /// Weave and ack as another node's invoke carries them.
+    async fn wrapped(&self, call: paths::Control, request: Request<Body>, caller: &Caller) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let result = async {
+            let body = body::whole(body, longest(caller)).await?;
+            self.decide(call, caller, &wrapped::document(&head.headers, &body)?).await
+        };
+        wrapped::answer(&head.headers, result.await)
+    }
+
+    /// A caller that nobody knows: it may offer itself (design section 4), and nothing else.
+    async fn stranger(&self, room: Room, request: Request<Body>, refusal: Refusal) -> Response<Body> {
+        // Whose route is disabled or has expired is no stranger.
+        let context = match CallContext::from_headers(request.headers()) {
+            Ok(context) if refusal.code == Code::UNAUTHORISED => context,
+            _ => return self.denied(room, request, refusal).await,
+        };
+        match (room, wrapped_control(room, &context)) {
+            (_, Some(call @ paths::Control::NetWeave)) => self.wrapped(call, request, &Caller::Stranger).await,
+            (Room::Control(call @ paths::Control::NetWeave), _) => self.control(call, request, &Caller::Stranger).await,
+            (Room::Mpi | Room::Generic, _) => self.channels.for_stranger(request, context, refusal).await,
+            _ => self.denied(room, request, refusal).await,
+        }
     }
 
     /// Health and reflection are for this node's own: who is no application of it has `/stats`.
@@ -165,6 +205,17 @@ impl Front {
             Room::Stats | Room::Control(_) | Room::Register | Room::Unknown => answers::outcome(Err(refusal)),
         }
     }
+}
+
+fn longest(caller: &Caller) -> u64 {
+    if matches!(caller, Caller::Stranger) { LONGEST_OF_STRANGERS } else { LONGEST_DOCUMENT }
+}
+
+/// The control call within an invoke, if that is what it carries.
+fn wrapped_control(room: Room, context: &CallContext) -> Option<paths::Control> {
+    matches!(room, Room::Channel(Op::Invoke | Op::Transport))
+        .then(|| context.uri.as_deref().and_then(paths::Control::of_uri))
+        .flatten()
 }
 
 /// RFC 9112 section 3.2: HTTP/1.1 names its host once. Of two, somebody in between may have looked at the other.

@@ -35,6 +35,18 @@ pub(crate) enum Room {
 pub(crate) enum Control {
     NodeRefresh,
     NetRefresh,
+    NetWeave,
+    NetAck,
+}
+
+impl Control {
+    /// The control call that another node may send wrapped, by the path in `x-ptp-uri` (PTP section 8.4).
+    pub(crate) fn of_uri(uri: &str) -> Option<Self> {
+        match room_of(mesh_transport::path_of(uri)) {
+            Room::Control(call @ (Self::NetWeave | Self::NetAck)) => Some(call),
+            _ => None,
+        }
+    }
 }
 
 /// Whom a path is for.
@@ -43,6 +55,8 @@ pub(crate) fn room_of(path: &str) -> Room {
         "/stats" => Room::Stats,
         "/v1/interconn/node/refresh" => Room::Control(Control::NodeRefresh),
         "/v1/interconn/net/refresh" => Room::Control(Control::NetRefresh),
+        "/v1/interconn/net/weave" => Room::Control(Control::NetWeave),
+        "/v1/interconn/net/ack" => Room::Control(Control::NetAck),
         "/v1/interconn/registry/register" => Room::Register,
         "/mesh/invoke" => Room::Mpi,
         "/v1/interconn/chan/lease" => Room::Lease,
@@ -71,6 +85,8 @@ mod tests {
             ("/v1/interconn/chan/browse", Room::Unknown),
             ("/v1/interconn/node/refresh", Room::Control(Control::NodeRefresh)),
             ("/v1/interconn/net/refresh", Room::Control(Control::NetRefresh)),
+            ("/v1/interconn/net/weave", Room::Control(Control::NetWeave)),
+            ("/v1/interconn/net/ack", Room::Control(Control::NetAck)),
             ("/v1/interconn/node/query", Room::Unknown),
             ("/v1/interconn/registry/register", Room::Register),
             ("/org.ppc.ptp.PrivateTransferTransport/push", Room::ChannelGrpc),
@@ -85,6 +101,18 @@ mod tests {
             ("*", Room::Registered),
         ] {
             assert_eq!(room_of(path), room, "{path}");
+        }
+    }
+    #[test]
+    fn weave_and_ack_may_be_wrapped_and_nothing_else_of_control() {
+        for (uri, call) in [
+            ("https://ptp.cn/v1/interconn/net/weave", Some(Control::NetWeave)),
+            ("/v1/interconn/net/ack?x=1", Some(Control::NetAck)),
+            ("/v1/interconn/net/refresh", None),
+            ("/v1/interconn/node/refresh", None),
+            ("/v1/interconn/chan/push", None),
+        ] {
+            assert_eq!(Control::of_uri(uri), call, "{uri}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `mesh start --server`: configuration first, then ports, then the rooms; and the same backwards at the end.
 
 mod bind;
+mod diagnoses;
 mod ending;
 mod limits;
 mod rooms;

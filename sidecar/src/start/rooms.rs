@@ -6,22 +6,25 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
+use http::HeaderValue;
 use mesh_core::{
-    Drained, SessionId, Topic, Workers,
+    Drained, NodeId, Refusal, SessionId, Topic, Workers,
     config::{Keeper, Settings},
     mpi::Table,
     store::Store,
 };
 use mesh_network::{
-    Circulation, NameCheck, Partners,
+    Circulation, NameCheck, Partners, ShownAddress,
     control::Control,
     listen::{self, Gate, Limits},
 };
 use mesh_registry::{Proxy, Reach, Registry};
 use mesh_transport::{Channels, QueueRow, SessionRow, Unread};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
+use super::diagnoses::Diagnoses;
 use crate::{
     admin,
     exit::Exit,
@@ -41,6 +44,7 @@ pub(crate) struct Rooms {
     registry: Arc<Registry>,
     front: Arc<Front>,
     gate: Arc<Gate>,
+    partners: Arc<Partners>,
 }
 
 impl Rooms {
@@ -71,7 +75,7 @@ impl Rooms {
         let registry = Registry::new(Arc::clone(live), Arc::clone(store), reach, metrics)
             .map_err(|e| Exit::Local(e.to_string()))?;
         drained.spawn(Arc::clone(&registry).run(drained.clone()));
-        let control = Control::new(Arc::clone(keeper), Arc::clone(&partners));
+        let control = Control::new(Arc::clone(keeper), Arc::clone(&partners), settings.data_centres.clone());
         let mut table = Table::default();
         control.register(&mut table);
         registry.add_mpis(&mut table);
@@ -85,8 +89,10 @@ impl Rooms {
             registry: Arc::clone(&registry),
             proxy,
             services: Services::new(drained).map_err(|e| Exit::local("gRPC reflection", e))?,
+            // Not the name, which is nobody else's business.
+            instance: HeaderValue::from_str(&random::hex::<8>()?).map_err(|e| Exit::local("an instance", e))?,
         };
-        Ok(Self { channels, registry, front: Arc::new(front), gate })
+        Ok(Self { channels, registry, front: Arc::new(front), gate, partners })
     }
 
     /// Accepts on `listeners` until `drained` is asked.
@@ -102,7 +108,12 @@ impl Rooms {
 
     /// What the admin port shows of the rooms.
     pub(crate) fn view(&self) -> View {
-        View { channels: Arc::clone(&self.channels), registry: Arc::clone(&self.registry) }
+        View {
+            channels: Arc::clone(&self.channels),
+            registry: Arc::clone(&self.registry),
+            partners: Arc::clone(&self.partners),
+            diagnoses: Diagnoses::new(Arc::clone(&self.partners), Handle::current()),
+        }
     }
 
     /// Says to whoever asks by gRPC that the node is about to end.
@@ -130,6 +141,8 @@ impl Rooms {
 pub(crate) struct View {
     channels: Arc<Channels>,
     registry: Arc<Registry>,
+    partners: Arc<Partners>,
+    diagnoses: Diagnoses,
 }
 
 impl admin::Rooms for View {
@@ -162,6 +175,14 @@ impl admin::Rooms for View {
 
     fn services(&self, ask: &admin::ServicePage) -> Value {
         json!(self.registry.list(ask.name.as_deref(), ask.limit.unwrap_or(LISTED)))
+    }
+
+    fn addresses(&self, node: &NodeId) -> Value {
+        json!(self.partners.addresses(node).into_iter().map(ShownAddress::from).collect::<Vec<_>>())
+    }
+
+    fn diagnose<'a>(&'a self, ask: &'a admin::Diagnose) -> BoxFuture<'a, Result<Value, Refusal>> {
+        Box::pin(self.diagnoses.of(ask))
     }
 }
 

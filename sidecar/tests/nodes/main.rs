@@ -17,6 +17,7 @@ mod harness;
 mod hostile;
 mod idle;
 mod input;
+mod partners;
 mod persistence;
 mod refusals;
 mod secrets;

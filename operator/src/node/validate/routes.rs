@@ -75,6 +75,7 @@ fn config(route: &MeshRoute, roots: &Roots, client_pair: bool) -> RouteConfig {
         exports: spec.exports.clone(),
         max_queued_bytes: spec.max_queued_bytes,
         proxy: spec.proxy.clone(),
+        static_ips: Vec::new(),
     }
 }
 

@@ -75,6 +75,11 @@ impl Issued {
         StoredCredentials { root: StoredPair::from(&root), leaf: self.leaf.as_ref().map(StoredPair::from) }
     }
 
+    /// The root itself, which issues for partners too.
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
     /// Whether `pem` is this very root.
     pub(super) fn is_root(&self, pem: &str) -> bool {
         mesh_pki::CertificateInfo::from_pem(pem).is_ok_and(|info| info.sha256 == self.root.info().sha256)
@@ -134,7 +139,7 @@ fn named(identity: &StoredIdentity) -> Identity {
     Identity { node_id: identity.node_id.clone(), name: identity.name.clone() }
 }
 
-fn algorithm(certificates: &Certificates) -> Algorithm {
+pub(super) fn algorithm(certificates: &Certificates) -> Algorithm {
     match certificates.algorithm {
         KeyAlgorithm::EcdsaP256 => Algorithm::EcdsaP256,
         KeyAlgorithm::Rsa2048 => Algorithm::Rsa2048,

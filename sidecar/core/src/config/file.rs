@@ -195,6 +195,7 @@ impl Reader<'_> {
             exports: spec.exports,
             max_queued_bytes: spec.max_queued_bytes,
             proxy: spec.proxy,
+            static_ips: Vec::new(),
         });
         Ok(())
     }

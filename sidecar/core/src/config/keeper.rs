@@ -8,7 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use mesh_pki::{CertificateInfo, PkiError, PkiErrorKind};
+use mesh_pki::{CertificateInfo, CertificateRequest, Identity, Pair, PkiError, PkiErrorKind};
 use parking_lot::Mutex;
 
 use super::{
@@ -73,6 +73,11 @@ pub enum KeeperError {
     /// The store did not keep it, so it is not in force.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A leaf was brought, and the root's key stays where it was made.
+    #[error(
+        "this node has no key of its root, so it issues nothing: exchange roots by net/refresh instead, or bring the root with its key (certificateFiles.rootKey)"
+    )]
+    NoRootKey,
     /// The process ends.
     #[error("this node is shutting down: {0}")]
     Ending(String),
@@ -138,6 +143,47 @@ impl Keeper {
         match &*self.rule.lock() {
             Rule::Standalone(node) => node.api_routes(),
             Rule::Managed(_) => Vec::new(),
+        }
+    }
+
+    /// Where state is kept beside the configuration.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Who decides, for whoever would change what a resource says.
+    ///
+    /// # Errors
+    /// [`KeeperError::Managed`] where it is not this process.
+    pub fn decides(&self) -> Result<(), KeeperError> {
+        match &*self.rule.lock() {
+            Rule::Standalone(_) => Ok(()),
+            Rule::Managed(_) => Err(self.managed()),
+        }
+    }
+
+    /// Issues a pair for a partner under this node's root (PTP section 11.3).
+    ///
+    /// # Errors
+    /// A resource decides, the root's key is not here, or the id cannot be certified.
+    pub async fn issue_for(self: &Arc<Self>, partner: Identity) -> Result<Pair, KeeperError> {
+        // Making an RSA key takes a while, and holds nobody up who asks for the rule.
+        self.away(move |keeper| keeper.standalone()?.issue_for(partner, SystemTime::now())).await
+    }
+
+    /// Certifies the key of a request under this node's root (PTP section 12.2).
+    ///
+    /// # Errors
+    /// As [`issue_for`](Self::issue_for).
+    pub fn certify(&self, request: &CertificateRequest) -> Result<String, KeeperError> {
+        self.standalone()?.certify(request, SystemTime::now())
+    }
+
+    fn standalone(&self) -> Result<Box<Standalone>, KeeperError> {
+        match &*self.rule.lock() {
+            Rule::Standalone(node) => Ok(node.clone()),
+            Rule::Managed(_) => Err(self.managed()),
         }
     }
 
@@ -296,20 +342,30 @@ impl Keeper {
 
     /// With a resource in charge the API may only say what the resource says.
     fn confirm(&self, is_same: bool) -> Result<Applied, KeeperError> {
-        if is_same {
-            return Ok(Applied::Unchanged);
-        }
-        Err(KeeperError::Managed {
+        if is_same { Ok(Applied::Unchanged) } else { Err(self.managed()) }
+    }
+
+    fn managed(&self) -> KeeperError {
+        KeeperError::Managed {
             resource: match &self.live.load().origin {
                 Origin::Managed { resource } => format!("the resources of MeshNode {resource}"),
                 Origin::Standalone => "this node".to_owned(),
             },
-        })
+        }
     }
 
     async fn blocking<F>(self: &Arc<Self>, work: F) -> Result<Applied, KeeperError>
     where
         F: FnOnce(&Self) -> Result<Applied, KeeperError> + Send + 'static,
+    {
+        self.away(work).await
+    }
+
+    /// Runs what takes its time where it holds nobody up.
+    async fn away<T, F>(self: &Arc<Self>, work: F) -> Result<T, KeeperError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self) -> Result<T, KeeperError> + Send + 'static,
     {
         let keeper = Arc::clone(self);
         tokio::task::spawn_blocking(move || work(&keeper))
@@ -345,7 +401,7 @@ fn seconds(info: &CertificateInfo) -> f64 {
 impl ProtocolError for KeeperError {
     fn code(&self) -> Code {
         match self {
-            Self::Managed { .. } => Code::NOT_PERMITTED,
+            Self::Managed { .. } | Self::NoRootKey => Code::NOT_PERMITTED,
             Self::Config(ConfigProblem::Invalid { .. }) => Code::BAD_REQUEST,
             Self::Config(ConfigProblem::Certificate { source, .. }) | Self::Certificate(source) => code_of(source),
             Self::Store(_) | Self::Ending(_) => Code::INTERNAL,
@@ -355,14 +411,14 @@ impl ProtocolError for KeeperError {
     fn fault(&self) -> Fault {
         match self {
             Self::Store(_) | Self::Ending(_) => Fault::Ours,
-            Self::Managed { .. } | Self::Config(_) | Self::Certificate(_) => Fault::Caller,
+            Self::Managed { .. } | Self::NoRootKey | Self::Config(_) | Self::Certificate(_) => Fault::Caller,
         }
     }
 
     fn retry(&self) -> Retry {
         match self {
             Self::Store(_) | Self::Ending(_) => Retry::Safe,
-            Self::Managed { .. } | Self::Config(_) | Self::Certificate(_) => Retry::Useless,
+            Self::Managed { .. } | Self::NoRootKey | Self::Config(_) | Self::Certificate(_) => Retry::Useless,
         }
     }
 }

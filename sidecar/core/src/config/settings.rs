@@ -25,6 +25,8 @@ const DRAIN_DELAY: Duration = Duration::from_secs(4);
 /// More threads than the largest machine of today has CPUs are a slip of the pen.
 const MOST_WORKERS: usize = 512;
 
+const DATA_CENTRES_RULE: &str = "a list of addresses such as mesh-1.bank-a.example,mesh-2.bank-a.example:7304";
+
 /// How long calls under way may take after that. With the delay it stays below the 30 s that Kubernetes gives a pod.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
@@ -49,6 +51,9 @@ pub struct Settings {
     pub permit_circulation: bool,
     /// `MESH_RUNTIME`: the `host:port` that partners dial (PTP section 14); beats what file and API say.
     pub address: Option<String>,
+    /// `MESH_MDC`: the addresses of this node's data centres, in the order in which partners are to try them. Told to
+    /// partners when this node weaves.
+    pub data_centres: Option<String>,
     /// `MESH_WORKERS`: threads of the data plane; absent: two for each CPU that this process may use.
     pub workers: Option<usize>,
     /// `MESH_NAME`: what this instance calls itself in the loop guard.
@@ -116,6 +121,7 @@ impl Settings {
             skip_name_check: parse(environment, "PLUGIN_PROXY_INSECURE_SKIP", bool_rule, boolean)?.unwrap_or(false),
             permit_circulation: mode & MODE_CIRCULATE != 0,
             address: parse(environment, "MESH_RUNTIME", "host:port such as mesh.bank-a.example:7304", address)?,
+            data_centres: parse(environment, "MESH_MDC", DATA_CENTRES_RULE, data_centres)?,
             workers: parse(environment, "MESH_WORKERS", "a number from 1 to 512", workers)?,
             name: get("MESH_NAME").map(str::to_owned),
             registrations: get("MESH_TRICK").map(trick::registrations).transpose()?.unwrap_or_default(),
@@ -202,6 +208,22 @@ fn address(text: &str) -> Option<String> {
     crds::validate::node(&spec).is_ok().then_some(spec.address)
 }
 
+/// As addresses of a route (PTP section 11.4): a member without a port takes the port of the last one.
+fn data_centres(text: &str) -> Option<String> {
+    let members = list(text);
+    let split = |member: &str| match member.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host.to_owned(), port.parse::<u16>().ok()),
+        _ => (member.to_owned(), None),
+    };
+    let port = split(members.last()?).1.filter(|port| *port != 0)?;
+    let full = members.iter().map(|member| {
+        let (host, own) = split(member);
+        let full = format!("{host}:{}", own.unwrap_or(port));
+        address(&full)
+    });
+    full.collect::<Option<Vec<_>>>().map(|all| all.join(","))
+}
+
 fn workers(text: &str) -> Option<usize> {
     text.parse().ok().filter(|n| (1..=MOST_WORKERS).contains(n))
 }
@@ -260,6 +282,8 @@ mod tests {
             ("MESH_LOG", "info,mesh_network=loud"),
             ("MESH_RUNTIME", "10.0.0.1"),
             ("MESH_RUNTIME", "https://mesh.bank-a.example:7304"),
+            ("MESH_MDC", "mesh.bank-a.example"),
+            ("MESH_MDC", "http://a:1,b:2"),
             ("MESH_WORKERS", "0"),
             ("MESH_WORKERS", "all"),
             ("MESH_DRAIN_DELAY", "soon"),
@@ -278,6 +302,13 @@ mod tests {
         assert_eq!((settings.workers, settings.notes.len()), (Some(3), 0));
         let managed = read(&[("MESH_RUNTIME", "h:1"), ("MESH_CONFIG_DIR", "/etc/mesh")]).unwrap();
         assert!(managed.notes[0].starts_with("MESH_RUNTIME has no effect: "), "{:?}", managed.notes);
+    }
+
+    #[test]
+    fn data_centres_are_a_list_whose_last_port_counts_for_those_without() {
+        let read = |text| read(&[("MESH_MDC", text)]).unwrap().data_centres.unwrap();
+        assert_eq!(read("a.example, b.example:1, 10.0.0.1:7304"), "a.example:7304,b.example:1,10.0.0.1:7304");
+        assert_eq!(read("[::1]:7304"), "[::1]:7304");
     }
 
     #[test]

@@ -2,13 +2,18 @@
 //!
 //! What the file names is the file's: its identity, and each of its routes. Everything else is the API's.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crds::snapshot::NodeConfig;
+use mesh_pki::{CertificateRequest, Identity, LeafRequest, Pair, Root};
 use sha2::{Digest, Sha256};
 
 use super::{
-    credentials::{Credentials, Issued, StoredCredentials},
+    credentials::{Credentials, Issued, StoredCredentials, algorithm},
     directory::hex,
     file::FileConfig,
     identity::{ApiRoute, NodeIdentity, StoredIdentity, StoredRoute},
@@ -24,6 +29,9 @@ const IDENTITY: &str = "identity";
 const CREDENTIALS_TABLE: &str = "credentials";
 /// The table of partners that the API set, by node id in lower case.
 const ROUTES_TABLE: &str = "routes";
+
+/// The life of what is issued to partners: the reference's ten years (PTP section 12.3). Nobody would renew it for them.
+const PARTNER_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// A node that nobody manages.
 #[derive(Clone)]
@@ -169,6 +177,30 @@ impl Standalone {
         match self.routes.get(&key) {
             Some(route) => Ok(store.put(ROUTES_TABLE, &key, route)?),
             None => Ok(store.remove(ROUTES_TABLE, &key)?),
+        }
+    }
+
+    /// A pair for a partner under this node's root: what weaving gives it (PTP section 11.3). Says nothing of this node.
+    pub(super) fn issue_for(&self, partner: Identity, now: SystemTime) -> Result<Pair, KeeperError> {
+        let request = LeafRequest {
+            identity: partner,
+            algorithm: algorithm(&self.file.certificates),
+            lifetime: PARTNER_LIFETIME,
+            extra_dns: Vec::new(),
+            extra_ips: Vec::new(),
+        };
+        Ok(self.root()?.issue(&request, now)?)
+    }
+
+    /// A chain for a key that stays with whoever asks (`kms.crt.apply.issue`, PTP section 12.2).
+    pub(super) fn certify(&self, request: &CertificateRequest, now: SystemTime) -> Result<String, KeeperError> {
+        Ok(self.root()?.certify(request, PARTNER_LIFETIME, now)?)
+    }
+
+    fn root(&self) -> Result<&Root, KeeperError> {
+        match &self.credentials {
+            Credentials::Issued(issued) => Ok(issued.root()),
+            Credentials::Brought(_) => Err(KeeperError::NoRootKey),
         }
     }
 

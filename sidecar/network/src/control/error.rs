@@ -1,6 +1,6 @@
 //! Why a control call is refused. Keys and certificates are never repeated in the text.
 
-use mesh_core::{Code, Fault, ProtocolError, Retry};
+use mesh_core::{Code, Fault, NodeId, ProtocolError, Retry};
 use mesh_pki::{PkiError, PkiErrorKind};
 
 use crate::RouteError;
@@ -55,6 +55,69 @@ pub enum ControlError {
     /// The address cannot be read.
     #[error(transparent)]
     Address(#[from] RouteError),
+    /// A pair that a host sent and that is none of this node's under the host's root.
+    #[error("the pair in host_crt cannot be used: {reason}")]
+    UnfitPair {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The call is about this node itself.
+    #[error("node_id is this node itself: name a partner")]
+    Ourselves,
+    /// A partner speaks of somebody else's route.
+    #[error("the route says {claimed}, the certificate is {node}'s: a node weaves for itself only")]
+    ForeignRoute {
+        /// The id in the document.
+        claimed: String,
+        /// The partner.
+        node: NodeId,
+    },
+    /// A stranger uses an id that is taken.
+    #[error("{claimed} has a route here: weave with the certificate that its roots ask for")]
+    NotItself {
+        /// The id in the document.
+        claimed: String,
+    },
+    /// Another party waits under that id.
+    #[error("a weave of {node} with another root waits already: compare roots and codes, then ack or disband it")]
+    OtherWeave {
+        /// The id.
+        node: String,
+    },
+    /// Strangers may not fill the disk.
+    #[error("too many parties wait to be woven: answer or disband some, and try again")]
+    TooManyWeaves,
+    /// An address wants what nobody permits.
+    #[error("{address} has the tag k (skip verify): take it out, or start the node with PLUGIN_PROXY_INSECURE_SKIP=true")]
+    SkipVerify {
+        /// The address.
+        address: String,
+    },
+    /// A root for somebody else.
+    #[error("this node makes no root but its own, {node}'s: nobody could be given the key")]
+    OtherRoot {
+        /// This node.
+        node: NodeId,
+    },
+    /// Nothing to certify.
+    #[error(
+        "csr must be a certificate request (PKCS#10, PEM), or an object that has one as csr: this node gives no keys out, so make the key where it is used"
+    )]
+    NoRequest,
+    /// More entries than the bound.
+    #[error("{member} has more than {limit} entries")]
+    TooMany {
+        /// Which list.
+        member: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// The disk did not keep it.
+    #[error("it could not be kept: {reason}")]
+    NotKept {
+        /// What the store said.
+        reason: String,
+    },
     /// A partner or a member of the node calls.
     #[error("{call} is open to this node's own applications only: call it from the same machine or pod over 127.0.0.1")]
     NotOpen {
@@ -81,7 +144,12 @@ impl ProtocolError for ControlError {
                 PkiErrorKind::Unfit => Code::CERTIFICATE,
                 PkiErrorKind::Machine => Code::INTERNAL,
             },
-            Self::HalfPair { .. } => Code::CERTIFICATE,
+            Self::HalfPair { .. } | Self::UnfitPair { .. } => Code::CERTIFICATE,
+            Self::Ourselves | Self::TooMany { .. } | Self::NoRequest => Code::BAD_REQUEST,
+            Self::ForeignRoute { .. } | Self::NotItself { .. } => Code::UNAUTHORISED,
+            Self::OtherWeave { .. } | Self::OtherRoot { .. } | Self::SkipVerify { .. } => Code::NOT_PERMITTED,
+            Self::TooManyWeaves => Code::BUFFER_FULL,
+            Self::NotKept { .. } => Code::INTERNAL,
             Self::Address(error) => error.code(),
             Self::NotOpen { .. } => Code::NOT_PERMITTED,
             Self::Stranger { .. } => Code::UNAUTHORISED,
@@ -89,10 +157,16 @@ impl ProtocolError for ControlError {
     }
 
     fn fault(&self) -> Fault {
-        Fault::Caller
+        match self {
+            Self::NotKept { .. } => Fault::Ours,
+            _ => Fault::Caller,
+        }
     }
 
     fn retry(&self) -> Retry {
-        Retry::Useless
+        match self {
+            Self::NotKept { .. } | Self::TooManyWeaves => Retry::Safe,
+            _ => Retry::Useless,
+        }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     document, identity,
-    route::{self, Refresh},
+    route::{self, Need, Refresh},
 };
 use crate::dial::Address;
 
@@ -44,7 +44,7 @@ fn route_document() {
     let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     fuzz::run("route-document", |bytes| {
         let Ok(document) = document::parse(bytes) else { return };
-        let route = match route::read(&document, None, now) {
+        let route = match route::read(&document, None, Need::All, now) {
             Ok(Refresh::Put(route)) => *route,
             Ok(Refresh::Remove) => return,
             Err(error) => return tells_no_key(&document.0, &error.to_string()),
@@ -54,7 +54,7 @@ fn route_document() {
             assert_eq!(Address::parse(&peer.address).unwrap().to_string(), peer.address);
         }
         let later = now + Duration::from_secs(3600);
-        match route::read(&document, Some(&route), later) {
+        match route::read(&document, Some(&route), Need::All, later) {
             Ok(Refresh::Put(again)) => assert_eq!((again.config, again.record), (route.config, route.record)),
             other => panic!("{other:?}"),
         }

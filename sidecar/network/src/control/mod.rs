@@ -3,10 +3,12 @@
 //! ```text
 //! document.rs   JSON as people paste it                 -> identity.rs, route.rs: members checked, pure
 //! mod.rs        who may call; the Keeper puts it in force
-//! greeting.rs   asks a new partner who it is
-//! mpi.rs        the same by MPI, and what may be read
+//! asking.rs     one MPI of a partner                    -> greeting.rs: asks a new partner who it is
+//! weave.rs      two nodes give each other pairs and consent -> pending.rs: strangers that wait for an answer
+//! mpi/          the same by MPI, what may be read, and the KMS
 //! ```
 
+mod asking;
 mod document;
 mod error;
 #[cfg(test)]
@@ -14,7 +16,9 @@ mod fuzz;
 mod greeting;
 mod identity;
 mod mpi;
+mod pending;
 mod route;
+mod weave;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -25,20 +29,31 @@ use mesh_core::{
 
 pub use error::ControlError;
 
-use crate::Partners;
-use route::Refresh;
+use crate::{NameCheck, Partners};
+use mpi::Books;
+use pending::Pending;
+use route::{Need, Refresh};
 
 /// The control calls of this room.
 pub struct Control {
     keeper: Arc<Keeper>,
     partners: Arc<Partners>,
+    /// Where partners dial this node, in order (`MESH_MDC`); the node's own address if nothing is said.
+    addresses: Option<String>,
+    pending: Pending,
+    books: Books,
+    /// Reading a route and putting it back changed is one step.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Control {
-    /// Control over what `keeper` keeps; new partners are greeted through `partners`.
+    /// Control over what `keeper` keeps; new partners are greeted through `partners`, and told that this node is dialled at
+    /// `addresses`.
     #[must_use]
-    pub fn new(keeper: Arc<Keeper>, partners: Arc<Partners>) -> Arc<Self> {
-        Arc::new(Self { keeper, partners })
+    pub fn new(keeper: Arc<Keeper>, partners: Arc<Partners>, addresses: Option<String>) -> Arc<Self> {
+        let (pending, books) = (Pending::open(Arc::clone(keeper.store())), Books::open(Arc::clone(keeper.store())));
+        let changing = tokio::sync::Mutex::default();
+        Arc::new(Self { keeper, partners, addresses, pending, books, changing })
     }
 
     /// `POST /v1/interconn/node/refresh`: who this node is. The same document again changes nothing.
@@ -63,16 +78,41 @@ impl Control {
 
     async fn refresh(&self, document: &document::Document) -> Result<(), Refusal> {
         let node = NodeId::new(route::node_id(document)?);
-        let before = self.known(&node);
-        match route::read(document, before.as_ref(), SystemTime::now())? {
-            Refresh::Remove => self.keeper.remove_route(node).await?,
-            // Also for a route that says nothing new: the partner may answer by now.
-            Refresh::Put(route) => {
-                let applied = self.keeper.put_route((*route).clone()).await?;
-                self.greet(&node, *route).await;
-                applied
+        let route = {
+            let _turn = self.changing.lock().await;
+            let (before, now) = (self.known(&node), SystemTime::now());
+            match route::read(document, before.as_ref(), Need::All, now)? {
+                Refresh::Remove => {
+                    self.pending.forget(&node).await?;
+                    self.keeper.remove_route(node).await?;
+                    return Ok(());
+                }
+                Refresh::Put(mut route) => {
+                    self.permit_tags(&route)?;
+                    let waited = self.pending.of(&node, now).is_some_and(|weave| weave.settles(&mut route));
+                    self.keeper.put_route((*route).clone()).await?;
+                    if waited || route::bits_of(&route.record) & route::status::REJECTED != 0 {
+                        self.pending.forget(&node).await?;
+                    }
+                    *route
+                }
             }
         };
+        // Also for a route that says nothing new: the partner may answer by now.
+        self.greet(&node, route).await;
+        Ok(())
+    }
+
+    /// Refuses addresses that would skip a check which nobody permits to be skipped (PTP section 11.4, tag `k`).
+    fn permit_tags(&self, route: &ApiRoute) -> Result<(), ControlError> {
+        let skipping = route.config.addresses.iter().find(|given| {
+            crate::dial::Address::parse(&given.address).is_ok_and(|address| address.tags.skips_verify)
+        });
+        let Some(given) = skipping else { return Ok(()) };
+        if self.partners.names() == NameCheck::Required {
+            return Err(ControlError::SkipVerify { address: given.address.clone() });
+        }
+        tracing::warn!(address = given.address, "the names in the partner's certificates are not looked at; its chain is");
         Ok(())
     }
 

@@ -41,7 +41,7 @@ fn open(home: &Path) -> Standalone {
         own: OwnAddresses::default(),
     };
     let partners = Partners::new(Arc::clone(keeper.live()), settings, &mut Registry::default(), &drain.handle());
-    Standalone { control: Control::new(Arc::clone(&keeper), partners), keeper, _drain: drain }
+    Standalone { control: Control::new(Arc::clone(&keeper), partners, None), keeper, _drain: drain }
 }
 
 impl Standalone {

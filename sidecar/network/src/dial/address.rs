@@ -4,18 +4,21 @@ use std::{fmt, net::Ipv6Addr};
 
 use mesh_core::is_host_name;
 
+use super::Tags;
 use crate::RouteError;
 
 /// The longest address that is read; the resources' schema has the same bound.
 const LONGEST: usize = 512;
 
-/// A host and its port.
+/// A host and its port, and what is said of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// A name, or an IP address without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
+    /// What stands behind the question mark.
+    pub tags: Tags,
 }
 
 impl Address {
@@ -39,7 +42,7 @@ impl Address {
     }
 
     fn with_port_of(text: &str, port: Option<u16>) -> Result<Self, RouteError> {
-        let bare = bare(text.trim())?;
+        let (bare, query) = bare(text.trim())?;
         let (host, given) = split(bare).ok_or_else(|| wrong(text, "write it as host:port"))?;
         let port = match (given, port) {
             (Some(given), _) => given.parse().ok().filter(|port| *port != 0),
@@ -49,12 +52,23 @@ impl Address {
         if !is_host_name(host) && host.parse::<Ipv6Addr>().is_err() {
             return Err(wrong(text, "the host is neither a name nor an IP address"));
         }
-        Ok(Self { host: host.to_owned(), port })
+        let tags = Tags::parse(query).map_err(|rule| wrong(text, rule))?;
+        Ok(Self { host: host.to_owned(), port, tags })
+    }
+
+    /// `host:port` alone, as it stands in `:authority`.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 }
 
-/// The address without scheme, path and tags.
-fn bare(text: &str) -> Result<&str, RouteError> {
+/// The address without scheme and path, and the tags.
+fn bare(text: &str) -> Result<(&str, &str), RouteError> {
     if text.len() > LONGEST {
         return Err(wrong(text.get(..40).unwrap_or_default(), "it is longer than 512 bytes"));
     }
@@ -63,8 +77,9 @@ fn bare(text: &str) -> Result<&str, RouteError> {
         Some(_) => return Err(wrong(text, "between nodes only TLS is spoken: https:// or nothing")),
         None => text,
     };
-    let end = bare.find(['/', '?', '#']).unwrap_or(bare.len());
-    Ok(bare.get(..end).unwrap_or(bare))
+    let (bare, query) = bare.split_once('?').unwrap_or((bare, ""));
+    let end = bare.find(['/', '#']).unwrap_or(bare.len());
+    Ok((bare.get(..end).unwrap_or(bare), query))
 }
 
 /// Host and port; an IPv6 address stands in brackets, or alone without a port.
@@ -92,11 +107,7 @@ fn wrong(text: &str, rule: &'static str) -> RouteError {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        write!(f, "{}{}", self.authority(), self.tags)
     }
 }
 
@@ -114,7 +125,20 @@ mod tests {
             (" b:1 ", "b", 1),
         ];
         for (text, host, port) in table {
-            assert_eq!(Address::parse(text), Ok(Address { host: host.into(), port }), "{text}");
+            let read = Address::parse(text).unwrap();
+            assert_eq!((read.host.as_str(), read.port), (host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn tags_are_read_kept_and_written_in_one_form() {
+        let read = Address::parse("https://b:1/x?d=mesh.b&s=blue&k&v=2&p=socks5://p:1080&t=9&w").unwrap();
+        assert_eq!(read.to_string(), "b:1?s=blue&p=socks5://p:1080&k=1&v=2&d=mesh.b");
+        assert_eq!(Address::parse("b:1?k=0&s=").unwrap().to_string(), "b:1");
+        let list = Address::parse_list("a?s=x,b:7304").unwrap();
+        assert_eq!((list[0].to_string().as_str(), list[1].to_string().as_str()), ("a:7304?s=x", "b:7304"));
+        for wrong in ["b:1?p=proxy", "b:1?s=a b", "b:1?s=\"", &format!("b:1?s={}", "x".repeat(300))] {
+            assert!(Address::parse(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -138,7 +162,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_is_read_is_read_again_as_the_same(text in "\\PC{0,40}|[a-z0-9.:\\[\\]/?,-]{0,40}") {
+        fn whatever_is_read_is_read_again_as_the_same(text in "\\PC{0,40}|[a-z0-9.:\\[\\]/?,-]{0,40}|[ab]:1\\?[spkvd=&0a:/]{0,20}") {
             if let Ok(list) = Address::parse_list(&text) {
                 for address in list {
                     proptest::prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Address, Given, Resolver, guard};
+use super::{Address, Given, Proxy, Resolver, guard};
 use crate::{
     listen::OwnAddresses,
     tls::{Agreed, Trust, problem_in},
@@ -59,6 +59,16 @@ pub(crate) struct Link {
     pub(crate) agreed: Agreed,
 }
 
+/// Where a connection goes, and on which way.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'t> {
+    pub(crate) address: &'t Address,
+    /// Where the name leads; empty: name servers say.
+    pub(crate) static_ips: &'t [IpAddr],
+    pub(crate) proxy: Option<&'t Proxy>,
+    pub(crate) given: Given,
+}
+
 /// Makes connections.
 #[derive(Clone)]
 pub(crate) struct Dialler {
@@ -70,14 +80,13 @@ impl Dialler {
     /// Connects to `address` and proves who is there. `server_name` is asked for in TLS instead of the host.
     pub(crate) async fn dial(
         &self,
-        address: &Address,
+        target: Target<'_>,
         server_name: &str,
-        given: Given,
         tls: &Arc<ClientConfig>,
         trust: &Trust,
     ) -> Result<Link, Failure> {
-        let tcp = self.tcp(address, given).await?;
-        let host = if server_name.is_empty() { &address.host } else { server_name };
+        let tcp = self.tcp(target).await?;
+        let host = if server_name.is_empty() { &target.address.host } else { server_name };
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Failure::Unreachable(format!("{host} cannot be asked for in TLS")))?;
         let connecting = TlsConnector::from(Arc::clone(tls)).connect(name, tcp);
@@ -95,11 +104,36 @@ impl Dialler {
         Ok(Link { stream, agreed })
     }
 
-    /// A TCP connection to the first address that accepts one.
-    async fn tcp(&self, address: &Address, given: Given) -> Result<TcpStream, Failure> {
-        let found = timeout(RESOLVE, self.resolver.resolve(&address.host)).await;
-        let ips = found.unwrap_or_else(|_| Err("its name servers do not answer".to_owned()));
-        let ips = ips.map_err(Failure::Unreachable)?;
+    /// A TCP connection to the first address that accepts one, through the proxy if there is one.
+    pub(crate) async fn tcp(&self, target: Target<'_>) -> Result<TcpStream, Failure> {
+        let Target { address, static_ips, proxy, given } = target;
+        let Some(proxy) = proxy else { return self.straight(address, static_ips, given).await };
+        let host = static_ips.first().map_or_else(|| address.host.clone(), ToString::to_string);
+        // A name is the proxy's to resolve; an address is looked at here.
+        let own = self.own.all();
+        if let Some(rule) =
+            host.parse::<IpAddr>().ok().and_then(|ip| guard::refusal((ip, address.port).into(), None, &own, given))
+        {
+            return Err(Failure::Forbidden(rule));
+        }
+        let tcp = self.straight(&proxy.address, &[], given).await?;
+        match timeout(HANDSHAKE, proxy.connect(tcp, &host, address.port)).await {
+            Ok(connected) => connected.map_err(Failure::Unreachable),
+            Err(_) => Err(Failure::Unreachable("the proxy does not answer".to_owned())),
+        }
+    }
+
+    /// The addresses behind a host: those that are given for it, or what name servers say.
+    pub(crate) async fn resolve(&self, host: &str, static_ips: &[IpAddr]) -> Result<Vec<IpAddr>, String> {
+        if !static_ips.is_empty() && host.parse::<IpAddr>().is_err() {
+            return Ok(static_ips.to_vec());
+        }
+        let found = timeout(RESOLVE, self.resolver.resolve(host)).await;
+        found.unwrap_or_else(|_| Err("its name servers do not answer".to_owned()))
+    }
+
+    async fn straight(&self, address: &Address, static_ips: &[IpAddr], given: Given) -> Result<TcpStream, Failure> {
+        let ips = self.resolve(&address.host, static_ips).await.map_err(Failure::Unreachable)?;
         let own = self.own.all();
         let mut last = Failure::Unreachable("its name has no address".to_owned());
         for ip in ips.into_iter().take(MOST_IPS) {

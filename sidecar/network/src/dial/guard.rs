@@ -12,9 +12,10 @@ pub enum Given {
     ByApi,
 }
 
-/// Metadata services that are not on link-local addresses: AWS over IPv6, Alibaba, Oracle, Azure.
-const METADATA: [IpAddr; 4] = [
+/// Metadata services that are not on link-local addresses: AWS and Google over IPv6, Alibaba, Oracle, Azure.
+const METADATA: [IpAddr; 5] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
@@ -24,7 +25,7 @@ const METADATA: [IpAddr; 4] = [
 /// comes from that address.
 #[must_use]
 pub fn refusal(to: SocketAddr, from: Option<IpAddr>, own: &[SocketAddr], given: Given) -> Option<&'static str> {
-    let ip = to.ip().to_canonical();
+    let ip = meant(to.ip());
     let is_here = ip.is_loopback() || ip.is_unspecified() || from.is_some_and(|from| from.to_canonical() == ip);
     if own.iter().any(|own| own.port() == to.port() && reaches(own.ip().to_canonical(), ip, is_here)) {
         return Some("it is this node's own listener");
@@ -38,7 +39,30 @@ pub fn refusal(to: SocketAddr, from: Option<IpAddr>, own: &[SocketAddr], given: 
     if METADATA.contains(&ip) {
         return Some("metadata services are not dialled for the API");
     }
-    (ip.is_unspecified() || ip.is_multicast() || ip == Ipv4Addr::BROADCAST).then_some("it is no address of one machine")
+    is_reserved(ip).then_some("it is no address of one machine: unspecified, multicast, or reserved")
+}
+
+/// The address that is reached in the end: an IPv4 address is also written within IPv6, for dual-stack sockets and for the
+/// translators NAT64 (RFC 6052) and 6to4 (RFC 3056).
+fn meant(ip: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = ip.to_canonical() else { return ip.to_canonical() };
+    let [.., y, z] = v6.segments();
+    let embedded = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
+    match v6.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => embedded(y, z),
+        [0x2002, high, low, ..] => embedded(high, low),
+        // What `to_canonical` leaves out: the old compatible form, which is not the loopback address.
+        [0, 0, 0, 0, 0, 0, ..] if (y, z) > (0, 1) => embedded(y, z),
+        _ => IpAddr::V6(v6),
+    }
+}
+
+/// RFC 6890: nobody's address. Documentation and benchmark networks are left: tests and laboratories use them.
+fn is_reserved(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_multicast() || v4.octets()[0] >= 240,
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast() || matches!(v6.segments(), [0x100, 0, 0, 0, ..]),
+    }
 }
 
 /// Whether a listener on `own` answers at `ip`, an address of this machine if `is_here`.
@@ -80,7 +104,16 @@ mod tests {
     #[test]
     fn the_api_leads_to_no_metadata_and_no_link_local_address() {
         let table = ["169.254.169.254:80", "169.254.0.1:1", "[fe80::1]:1", "[fd00:ec2::254]:80", "100.100.100.200:80"];
-        for to in table.into_iter().chain(["[::ffff:169.254.169.254]:80", "0.0.0.0:1", "224.0.0.1:1"]) {
+        let written_otherwise = [
+            "[::ffff:169.254.169.254]:80",
+            "[64:ff9b::169.254.169.254]:80",
+            "[2002:a9fe:a9fe::1]:80",
+            "[::169.254.169.254]:80",
+            "[fd20:ce::254]:80",
+        ];
+        let nobodys =
+            ["0.0.0.0:1", "0.1.2.3:1", "224.0.0.1:1", "240.0.0.1:1", "255.255.255.255:1", "[ff02::1]:1", "[100::1]:1"];
+        for to in table.into_iter().chain(written_otherwise).chain(nobodys) {
             assert!(asked(to, None, Given::ByApi), "{to}");
             assert!(!asked(to, None, Given::ByOperator), "{to}");
         }

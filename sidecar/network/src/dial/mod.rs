@@ -5,9 +5,13 @@
 mod address;
 mod connect;
 mod guard;
+mod proxy;
 mod resolve;
+mod tags;
 
 pub use address::Address;
-pub(crate) use connect::{Dialler, Failure, Link};
+pub(crate) use connect::{Dialler, Failure, Link, Target};
 pub use guard::{Given, refusal};
+pub use proxy::Proxy;
 pub use resolve::Resolver;
+pub use tags::Tags;

@@ -42,6 +42,11 @@ enum Failed {
 }
 
 impl Answer {
+    /// Whether it is an answer of the good kind.
+    pub(super) fn is_success(&self) -> bool {
+        self.response.status().is_success()
+    }
+
     /// The answer as the rooms above take it.
     pub(super) fn with(self, permit: OwnedSemaphorePermit) -> Response<Body> {
         match self {
@@ -67,7 +72,7 @@ impl Member {
                 Ok(found) => found,
                 Err(error) => return Err(Undone { error, request: Some(request) }),
             };
-            slip.leaves(self.place(), ticket.kind(), &mut request);
+            slip.leaves(&self.place(), ticket.kind(), &mut request);
             let again = if slip.is_repeated() || ticket.keeps() { None } else { Again::of(&request) };
             progress.leaves();
             let mut undone = match self.send(ticket, request).await {
@@ -115,10 +120,11 @@ impl Member {
 
     /// HTTP/2 names scheme and authority in the target.
     fn addressed_h2(&self, mut request: Request<Body>) -> Request<Body> {
+        let asked = asked_host(&request);
         request.headers_mut().remove(header::HOST);
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(uri::Scheme::HTTPS);
-        parts.authority = self.authority().parse().ok();
+        parts.authority = self.host(asked.as_deref()).parse().ok();
         parts.path_and_query.get_or_insert(uri::PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
         *request.version_mut() = http::Version::HTTP_2;
@@ -127,9 +133,9 @@ impl Member {
 
     /// HTTP/1.1 names the authority in `Host`.
     fn addressed_h1(&self, mut request: Request<Body>) -> Request<Body> {
-        let path = request.uri().path_and_query().cloned();
+        let (path, asked) = (request.uri().path_and_query().cloned(), asked_host(&request));
         *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
-        if let Ok(host) = HeaderValue::from_str(self.authority()) {
+        if let Ok(host) = HeaderValue::from_str(self.host(asked.as_deref())) {
             request.headers_mut().insert(header::HOST, host);
         }
         *request.version_mut() = http::Version::HTTP_11;
@@ -183,6 +189,12 @@ impl Ticket {
     fn keeps(&self) -> bool {
         matches!(self, Self::Shared(Sender::Bundle(_), _, _))
     }
+}
+
+/// The host that the caller asked for.
+fn asked_host(request: &Request<Body>) -> Option<String> {
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    request.uri().authority().map(|authority| authority.as_str()).or(named).map(str::to_owned)
 }
 
 /// What is needed to send a request a second time, where its body can be.

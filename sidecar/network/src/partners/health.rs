@@ -9,8 +9,13 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 /// The longest rest: the interval of health checks (PTP section 11.4).
 const LONGEST_REST: Duration = Duration::from_secs(12);
 
+/// An address that no call uses is asked this often (PTP section 11.4).
+const CHECK: Duration = Duration::from_secs(12);
+/// The part of a rest or of an interval that chance takes off.
+const SPREAD: f64 = 0.25;
+
 /// A dial that fails after this long costs every call that makes it; one that fails sooner costs nothing.
-const SLOW: Duration = Duration::from_secs(1);
+pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 /// What is known of one address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,19 +23,45 @@ pub(super) struct Health {
     failures: u32,
     rests_until: Option<Instant>,
     fails_slowly: bool,
+    /// When something was last known of it.
+    heard: Option<Instant>,
+    has_answered: bool,
 }
 
 impl Health {
-    /// A dial failed after `took`.
-    pub(super) fn failed(&mut self, now: Instant, took: Duration) {
+    /// Of an address that was never asked: its first check comes when it was idle for a while.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { heard: Some(now), ..Self::default() }
+    }
+
+    /// A dial or a check failed after `took`. `chance`, from 0 to 1, spreads the end of the rest: partners that were cut off
+    /// together do not come back together.
+    pub(super) fn failed(&mut self, now: Instant, took: Duration, chance: f64) {
         self.fails_slowly = took >= SLOW;
         let rest = FIRST_REST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(LONGEST_REST);
         self.failures = self.failures.saturating_add(1);
-        self.rests_until = Some(now + rest);
+        self.rests_until = Some(now + rest.mul_f64(1.0 - SPREAD * chance.clamp(0.0, 1.0)));
+        self.heard = Some(now);
+    }
+
+    /// It was asked, or it answered.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = Some(now);
+    }
+
+    /// Whether nothing was heard for so long that it is to be asked (PTP section 11.4); `chance` spreads it.
+    pub(super) fn is_idle(&self, now: Instant, chance: f64) -> bool {
+        let due = CHECK.mul_f64(1.0 - SPREAD * chance.clamp(0.0, 1.0));
+        !self.is_failing() && self.heard.is_none_or(|heard| heard + due <= now)
     }
 
     pub(super) fn answered(&mut self) {
-        *self = Self::default();
+        *self = Self { heard: self.heard, has_answered: true, ..Self::default() };
+    }
+
+    /// Whether anything ever answered here.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered
     }
 
     /// Whether the last try failed.
@@ -68,9 +99,9 @@ mod tests {
         let now = Instant::now();
         let mut all = [Health::default(); 3];
         assert_eq!(order(&all), [0, 1, 2]);
-        all[0].failed(now, Duration::ZERO);
+        all[0].failed(now, Duration::ZERO, 0.0);
         assert_eq!(order(&all), [1, 2, 0]);
-        all[1].failed(now, Duration::ZERO);
+        all[1].failed(now, Duration::ZERO, 0.0);
         assert_eq!(order(&all), [2, 0, 1]);
         all[0].answered();
         assert_eq!(order(&all), [0, 2, 1]);
@@ -82,7 +113,7 @@ mod tests {
         let mut health = Health::default();
         let mut rests = Vec::new();
         for _ in 0..40 {
-            health.failed(now, Duration::ZERO);
+            health.failed(now, Duration::ZERO, 0.0);
             rests.push(health.rests_until.unwrap() - now);
         }
         let seconds: Vec<u64> = rests.iter().map(Duration::as_secs).collect();
@@ -98,11 +129,40 @@ mod tests {
         let table = [(Duration::from_millis(10), false), (Duration::from_millis(2500), true)];
         for (took, refuses) in table {
             let mut health = Health::default();
-            health.failed(now, took);
+            health.failed(now, took, 0.0);
             assert_eq!(health.refuses(now), refuses, "{took:?}");
             assert!(!health.refuses(now + FIRST_REST), "it has rested");
             health.answered();
             assert!(!health.refuses(now));
         }
+    }
+
+    #[test]
+    fn those_that_were_cut_off_together_do_not_come_back_together() {
+        let now = Instant::now();
+        let rests: Vec<Duration> = (0..=4)
+            .map(|n| {
+                let mut health = Health::default();
+                (0..5).for_each(|_| health.failed(now, Duration::ZERO, f64::from(n) / 4.0));
+                health.rests_until.unwrap() - now
+            })
+            .collect();
+        assert_eq!((rests[0], rests[4]), (LONGEST_REST, Duration::from_secs(9)));
+        assert!(rests.windows(2).all(|two| two[0] > two[1]));
+    }
+
+    #[test]
+    fn an_address_of_which_nothing_was_heard_for_twelve_seconds_is_asked() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        assert!(health.is_idle(now, 0.0), "nothing is known yet");
+        health.heard(now);
+        assert!(!health.is_idle(now + Duration::from_secs(8), 1.0));
+        assert!(
+            health.is_idle(now + Duration::from_secs(9), 1.0) && !health.is_idle(now + Duration::from_secs(11), 0.0)
+        );
+        assert!(health.is_idle(now + CHECK, 0.0));
+        health.failed(now, Duration::ZERO, 0.0);
+        assert!(!health.is_idle(now + CHECK, 0.0), "one that fails is tried when it has rested");
     }
 }

@@ -9,9 +9,13 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwapOption;
 use crds::PeerAddress;
-use http::{Request, Uri, uri};
-use hyper::client::conn::{http1, http2};
+use http::{Request, Response, Uri, uri};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh_core::Body;
 use parking_lot::Mutex;
@@ -20,18 +24,19 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    bundle,
-    exchange::{alert_from, alert_in},
-    health::Health,
+    Progress, bundle,
+    exchange::{Undone, alert_from, alert_in},
+    health::{Health, SLOW},
     lane::{Connections, Counted, Lane, Sender, Shared},
     pool::Pool,
     pulse::{Felt, Pulse, Watched},
-    slip::{Kind, Place},
+    slip::{Kind, Place, Slip, instance_of},
+    state::AddressState,
 };
 use crate::{
     RouteError,
     bundle::MOST_CALLS,
-    dial::{Address, Failure, Link},
+    dial::{Address, Failure, Link, Proxy, Target},
     http2_sizes as sizes,
     tls::Agreed,
 };
@@ -49,6 +54,8 @@ const MOST_IDLE: usize = 64;
 const STATS: Duration = Duration::from_secs(5);
 /// Whoever keeps silent about its kind is taken for another kind, and asked again this soon, on another connection.
 const SILENT_AGE: Duration = Duration::from_secs(30);
+/// What a health check waits for the answer (PTP section 11.4).
+const CHECK: Duration = Duration::from_secs(10);
 /// HTTP/2 pings after this silence while a call waits: a third of the 60 s after which middle boxes cut.
 const PING: Duration = Duration::from_secs(20);
 
@@ -57,10 +64,14 @@ pub(super) struct Member {
     place: Place,
     label: String,
     address: Result<Address, RouteError>,
+    authority: String,
+    /// The address's own; before the route's.
+    proxy: Option<Result<Proxy, RouteError>>,
     server_name: String,
-    health: Mutex<Health>,
+    instance: ArcSwapOption<Arc<str>>,
+    health: Arc<Mutex<Health>>,
     /// The last dial, if it failed.
-    failed: Mutex<Option<Failed>>,
+    failed: Arc<Mutex<Option<Failed>>>,
     brief: Way,
     small: Way,
     large: Way,
@@ -99,13 +110,18 @@ pub(super) enum Ticket {
 
 impl Member {
     pub(super) fn new(given: &PeerAddress) -> Self {
+        let address = Address::parse(&given.address);
+        let proxy = address.as_ref().ok().and_then(|address| address.tags.proxy.as_deref()).map(Proxy::parse);
         Self {
             place: Place::new(&given.address),
             label: given.address.clone(),
-            address: Address::parse(&given.address),
+            authority: address.as_ref().map(Address::authority).unwrap_or_default(),
+            address,
+            proxy,
             server_name: given.server_name.clone(),
-            health: Mutex::default(),
-            failed: Mutex::default(),
+            instance: ArcSwapOption::empty(),
+            health: Arc::new(Mutex::new(Health::new(Instant::now()))),
+            failed: Arc::default(),
             brief: Way::default(),
             small: Way::default(),
             large: Way::default(),
@@ -120,15 +136,28 @@ impl Member {
         &self.label
     }
 
-    /// The address as callers remember it.
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    /// The address as callers remember it, with the process that answered there last.
+    pub(super) fn place(&self) -> Place {
+        self.place.of_instance(self.instance.load_full().map(|instance| (*instance).clone()))
     }
 
     /// What is asked for: `:authority` and `Host`.
     pub(super) fn authority(&self) -> &str {
-        let bare = self.label.split_once("://").map_or(self.label.as_str(), |(_, rest)| rest);
-        bare.split(['/', '?', '#']).next().unwrap_or(bare)
+        &self.authority
+    }
+
+    /// The Host of a request here: our own word for the address, unless the address passes the caller's on (tag `d`).
+    pub(super) fn host<'r>(&'r self, asked: Option<&'r str>) -> &'r str {
+        match self.address.as_ref().ok().and_then(|address| address.tags.domain.as_deref()) {
+            Some(domain) => asked.unwrap_or(domain),
+            None => &self.authority,
+        }
+    }
+
+    /// Whether calls for this subset go here first (tag `s`).
+    pub(super) fn is_of_subset(&self, subset: &str) -> bool {
+        let own = self.address.as_ref().ok().and_then(|address| address.tags.subset.as_deref());
+        own.is_some_and(|own| own == subset)
     }
 
     pub(super) fn health(&self) -> Health {
@@ -137,9 +166,10 @@ impl Member {
 
     pub(super) fn answered(&self) {
         let mut health = self.health.lock();
-        if health.is_failing() {
+        if health.is_failing() || !health.has_answered() {
             health.answered();
         }
+        health.heard(Instant::now());
     }
 
     /// Drops all connections that no call uses.
@@ -227,16 +257,12 @@ impl Member {
     }
 
     async fn dial(&self, lane: Lane, pool: &Arc<Pool>) -> Result<Ticket, RouteError> {
-        let address = self.address.as_ref().map_err(Clone::clone)?;
-        if let Some(proxy) = pool.proxy() {
-            let rule = "it is a proxy, and this version does not dial through one: take it out of the route";
-            return Err(RouteError::BadAddress { address: proxy.to_owned(), rule });
-        }
+        let target = self.target(pool)?;
         pool.metrics.dials.inc();
         let began = Instant::now();
         // In a box: a handshake is larger than the call that waits for it.
         let offer = if lane == Lane::Brief { &pool.tls.bundle } else { &pool.tls.http };
-        let dialling = Box::pin(pool.dialler.dial(address, &self.server_name, pool.given, offer, &pool.trust));
+        let dialling = Box::pin(pool.dialler.dial(target, &self.server_name, offer, &pool.trust));
         let opened = match dialling.await {
             Ok(link) => self.open(link, lane, pool).await,
             Err(failure) => Err(failure),
@@ -250,10 +276,59 @@ impl Member {
                 pool.metrics.dials_failed.inc();
                 let (error, at) = (self.error(failure, pool), Instant::now());
                 *self.failed.lock() = Some(Failed { at, error: error.clone() });
-                self.health.lock().failed(at, at - began);
+                self.suspect(at, began);
                 Err(error)
             }
         }
+    }
+
+    /// It failed, a dial or a check that began then.
+    fn suspect(&self, now: Instant, began: Instant) {
+        self.health.lock().failed(now, now - began, rand::rng().random());
+    }
+
+    /// Asks `/stats` where nobody has called for a while: what does not answer is known before somebody calls.
+    pub(super) async fn check(self: &Arc<Self>, pool: &Arc<Pool>) {
+        let began = Instant::now();
+        self.health.lock().heard(began);
+        let mut request = Request::new(Body::Empty);
+        *request.uri_mut() = Uri::from_static("/stats");
+        let (slip, progress) = (Slip::default(), Progress::default());
+        let asked = timeout(CHECK, self.exchange(pool, request, &slip, &progress)).await;
+        let error = match asked {
+            Ok(Ok(answer)) if answer.is_success() => return,
+            // A dial that failed has said so by itself.
+            Ok(Err(Undone { error, .. })) if !progress.has_left() => {
+                tracing::debug!(address = self.label, "not healthy: {error}");
+                return;
+            }
+            Ok(Err(Undone { error, .. })) => error,
+            Ok(Ok(_)) => self.error(Failure::Unreachable("no success to /stats".to_owned()), pool),
+            Err(_) => self.error(Failure::Unreachable(format!("no answer to /stats in {} s", CHECK.as_secs())), pool),
+        };
+        let at = Instant::now();
+        tracing::info!(address = self.label, "not healthy: {error}");
+        *self.failed.lock() = Some(Failed { at, error });
+        self.suspect(at, began);
+        // What keeps silent is not used again.
+        self.forget();
+    }
+
+    /// What is known of it: nothing, that it answers, or why not.
+    pub(super) fn state(&self) -> AddressState {
+        let health = self.health();
+        let failed = self.failed.lock().as_ref().filter(|_| health.is_failing()).map(|failed| failed.error.clone());
+        AddressState { address: self.label.clone(), answered: health.has_answered(), error: failed }
+    }
+
+    /// Where it is, and on which way it is reached.
+    pub(super) fn target<'m>(&'m self, pool: &'m Pool) -> Result<Target<'m>, RouteError> {
+        let address = self.address.as_ref().map_err(Clone::clone)?;
+        let proxy = match self.proxy.as_ref().or(pool.proxy.as_ref()) {
+            Some(proxy) => Some(proxy.as_ref().map_err(Clone::clone)?),
+            None => None,
+        };
+        Ok(Target { address, static_ips: &pool.route().config.static_ips, proxy, given: pool.given })
     }
 
     async fn open(&self, link: Link, lane: Lane, pool: &Arc<Pool>) -> Result<Ticket, Failure> {
@@ -291,7 +366,11 @@ impl Member {
         );
         let stats = self.stats()?;
         let (kind, ends) = match timeout(STATS, ask(&mut sender, &stats)).await {
-            Ok(kind) => (kind?, ends),
+            Ok(answer) => {
+                let answer = answer?;
+                self.instance.store(instance_of(&answer).map(Arc::new));
+                (Kind::of_stats(&answer), ends)
+            }
             Err(_) => (Kind::Other, Instant::now() + SILENT_AGE),
         };
         let calls = Arc::default();
@@ -301,7 +380,8 @@ impl Member {
         }
         if kind == Kind::Ours && lane == Lane::Small {
             let (sender, calls) = (sender.clone(), Arc::downgrade(&calls));
-            tokio::spawn(Watched { pulse, sender, calls, stats, dead }.watch());
+            let given_up = self.given_up(pool);
+            tokio::spawn(Watched { pulse, sender, calls, stats, dead, given_up }.watch());
         }
         let sender = Sender::H2(sender);
         Ok(self.way(lane).shared.keep(Shared { sender, room, calls, ends, kind }))
@@ -323,6 +403,17 @@ impl Member {
         let (room, calls) = (Arc::new(AtomicUsize::new(MOST_CALLS)), Arc::default());
         let one = Shared { sender: Sender::Bundle(handle), room, calls, ends, kind: Kind::Ours };
         Ok(self.brief.shared.keep(one))
+    }
+
+    /// What is done when a connection keeps silent: calls go elsewhere, and do not wait for a dial here to be swallowed too.
+    fn given_up(&self, pool: &Pool) -> Box<dyn FnOnce() + Send> {
+        let (health, failed) = (Arc::clone(&self.health), Arc::clone(&self.failed));
+        let error = self.error(Failure::Unreachable("a connection keeps silent".to_owned()), pool);
+        Box::new(move || {
+            let at = Instant::now();
+            *failed.lock() = Some(Failed { at, error });
+            health.lock().failed(at, SLOW, rand::rng().random());
+        })
     }
 
     fn stats(&self) -> Result<Uri, Failure> {
@@ -350,11 +441,10 @@ pub(super) enum Freshness {
 }
 
 /// What answers on a new connection. Over HTTP/1.1 nobody is asked: our kind agrees on HTTP/2.
-async fn ask(sender: &mut http2::SendRequest<Body>, stats: &Uri) -> Result<Kind, Failure> {
+async fn ask(sender: &mut http2::SendRequest<Body>, stats: &Uri) -> Result<Response<Incoming>, Failure> {
     let mut request = Request::new(Body::Empty);
     request.uri_mut().clone_from(stats);
-    let answer = sender.send_request(request).await.map_err(|e| no_http(&e))?;
-    Ok(Kind::of_stats(&answer))
+    sender.send_request(request).await.map_err(|e| no_http(&e))
 }
 
 /// Why a new connection carries nothing: in TLS 1.3 a refusal of our certificate arrives only now.

@@ -10,7 +10,8 @@
 //! slip.rs      what goes with a request: what our own kind is told, and where it went
 //! exchange.rs  one request on one connection, and what its failure means
 //! health.rs    which addresses rest (pure)
-//! tend.rs      closes what is disabled, tries resting addresses again
+//! tend.rs      closes what is disabled, tries resting addresses again, asks idle ones
+//! state.rs     what is known of addresses, for status
 //! ```
 
 mod bundle;
@@ -24,6 +25,7 @@ mod metrics;
 mod pool;
 mod pulse;
 mod slip;
+mod state;
 mod tend;
 
 use std::{
@@ -32,24 +34,31 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use http::{Request, Response};
 use mesh_core::{Body, Drained, Live, NodeId, Origin, Route, Snapshot};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::{
     Circulation, LoopGuard, NameCheck, RouteError, Sent,
-    dial::{Dialler, Given, Resolver},
+    dial::{Address, Dialler, Given, Resolver, Target},
     listen::OwnAddresses,
     route::require_open,
 };
 use metrics::Metrics;
 use pool::{Identity, Pool};
 pub use slip::{Kind, Place, Slip, Went};
+pub use state::{AddressState, ShownAddress};
+
+/// Health checks at once: 2000 partners are asked within their 12 s, and a network that is gone costs no more than this.
+const MOST_CHECKS: usize = 64;
 
 /// How calls to partners are made.
 #[derive(Clone, Debug)]
@@ -72,6 +81,8 @@ pub struct Partners {
     dialler: Dialler,
     pools: Mutex<HashMap<NodeId, Arc<Pool>>>,
     metrics: Metrics,
+    /// Health checks that may be under way at once.
+    checks: Arc<Semaphore>,
 }
 
 /// How far a call has come, for the error that a deadline makes of it.
@@ -93,6 +104,7 @@ impl Partners {
             dialler: Dialler { resolver: Resolver::default(), own },
             pools: Mutex::default(),
             metrics: Metrics::register(registry),
+            checks: Arc::new(Semaphore::new(MOST_CHECKS)),
         });
         drained.spawn(tend::all(Arc::downgrade(&partners), drained.clone()));
         partners
@@ -134,6 +146,37 @@ impl Partners {
         answer
     }
 
+    /// What answers at a partner: `/stats` over its route.
+    ///
+    /// # Errors
+    /// What is in the way, with its code.
+    pub async fn answers(&self, route: &Arc<Route>, deadline: Instant) -> Result<Kind, RouteError> {
+        let mut request = Request::new(Body::Empty);
+        *request.uri_mut() = http::Uri::from_static("/stats");
+        let answer = self.send(route, request, deadline).await?;
+        if !answer.status().is_success() {
+            let reason = format!("HTTP {} to /stats", answer.status().as_u16());
+            return Err(RouteError::NotHttp { node: route.node_id.clone(), reason });
+        }
+        Ok(Kind::of_stats(&answer))
+    }
+
+    /// Whether one of `addresses`, which an application named, accepts a connection within `patience`.
+    pub async fn accepts(&self, addresses: &[Address], patience: Duration) -> bool {
+        let dials = addresses.iter().map(|address| {
+            let target = Target { address, static_ips: &[], proxy: None, given: Given::ByApi };
+            async move { timeout(patience, self.dialler.tcp(target)).await.is_ok_and(|dialled| dialled.is_ok()) }
+        });
+        futures::future::join_all(dials).await.into_iter().any(|accepted| accepted)
+    }
+
+    /// What is known of a partner's addresses, in order; empty before anything was tried.
+    #[must_use]
+    pub fn addresses(&self, node: &NodeId) -> Vec<AddressState> {
+        let pool = self.pools.lock().get(node).cloned();
+        pool.map(|pool| pool.members.iter().map(|member| member.state()).collect()).unwrap_or_default()
+    }
+
     /// The pool of a partner whose route is open, for the certificate and addresses of this snapshot.
     fn pool(&self, snapshot: &Snapshot, node: &NodeId) -> Result<Arc<Pool>, RouteError> {
         // A route that was removed since the caller looked is as good as disabled.
@@ -143,13 +186,29 @@ impl Partners {
         if let Some(pool) = pools.get(node).filter(|pool| pool.is_of(snapshot, route)) {
             return Ok(Arc::clone(pool));
         }
-        let identity = Identity::of(snapshot, route);
-        let given = if snapshot.origin == Origin::Standalone { Given::ByApi } else { Given::ByOperator };
+        let (identity, given) = (Identity::of(snapshot, route), self.given(snapshot));
         // The old pool's calls under way finish on its connections, and end with the route; new ones show the new certificate.
         let close = pools.get(node).map(|old| old.close.clone()).unwrap_or_default();
         let pool = Pool::new(identity, self.names, given, self.dialler.clone(), self.metrics.clone(), close)?;
         pools.insert(node.clone(), Arc::clone(&pool));
         Ok(pool)
+    }
+
+    /// Who says where partners are.
+    pub(crate) fn given(&self, snapshot: &Snapshot) -> Given {
+        if snapshot.origin == Origin::Standalone { Given::ByApi } else { Given::ByOperator }
+    }
+
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    pub(crate) fn names(&self) -> NameCheck {
+        self.names
+    }
+
+    pub(crate) fn dialler(&self) -> &Dialler {
+        &self.dialler
     }
 
     /// Why a pool was closed under a call.
@@ -174,6 +233,10 @@ impl Progress {
 
     fn came_back(&self) {
         self.left.store(false, Ordering::Release);
+    }
+
+    fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
     }
 
     fn sent(&self) -> Sent {

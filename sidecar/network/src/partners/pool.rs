@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Progress, exchange::Undone, health, member::Member, metrics::Metrics, slip::Slip};
 use crate::{
     NameCheck, RouteError, Sent,
-    dial::{Dialler, Given},
+    dial::{Dialler, Given, Proxy},
     tls::{Offers, Trust},
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Pool {
     pub(super) dialler: Dialler,
     pub(super) metrics: Metrics,
     pub(super) calls: Arc<Semaphore>,
+    /// What the route wants to be dialled through.
+    pub(super) proxy: Option<Result<Proxy, RouteError>>,
     /// Ends every connection and every waiting call.
     pub(super) close: CancellationToken,
     identity: Identity,
@@ -70,10 +72,11 @@ impl Pool {
         let trust = Trust { route: Arc::clone(route), names };
         let tls = Offers::new(trust.clone(), &identity.leaf)
             .map_err(|e| RouteError::OwnPair { node: node.clone(), reason: e.to_string() })?;
+        let proxy = Some(&route.config.proxy).filter(|proxy| !proxy.is_empty()).map(|proxy| Proxy::parse(proxy));
         let members = route.config.addresses.iter().map(|given| Arc::new(Member::new(given))).collect();
         let seen = AtomicU64::new(identity.generation);
         let calls = Arc::new(Semaphore::new(MOST_CALLS));
-        Ok(Arc::new(Self { node, members, tls, trust, given, dialler, metrics, calls, close, identity, seen }))
+        Ok(Arc::new(Self { node, members, tls, trust, given, dialler, metrics, calls, proxy, close, identity, seen }))
     }
 
     /// Whether it is the pool for `route` of this snapshot.
@@ -88,9 +91,9 @@ impl Pool {
         same
     }
 
-    /// The proxy that the route wants to be dialled through.
-    pub(super) fn proxy(&self) -> Option<&str> {
-        Some(self.identity.route.config.proxy.as_str()).filter(|proxy| !proxy.is_empty())
+    /// The route that it was made for.
+    pub(super) fn route(&self) -> &Arc<Route> {
+        &self.identity.route
     }
 
     pub(super) async fn closed(&self) {
@@ -108,8 +111,15 @@ impl Pool {
         };
         let slip = request.extensions_mut().remove::<Slip>().unwrap_or_default();
         let mut last = RouteError::NoAddress { node: self.node.clone() };
-        for i in self.order() {
-            let Some(member) = self.members.get(i).filter(|member| slip.permits(member.place())) else { continue };
+        let mut order = self.order();
+        if let Some(subset) = request.headers().get("mesh-subset").and_then(|subset| subset.to_str().ok()) {
+            // Health decides first, the subset within it.
+            let failing = |i: &usize| self.members.get(*i).is_some_and(|member| member.health().is_failing());
+            let other = |i: &usize| !self.members.get(*i).is_some_and(|member| member.is_of_subset(subset));
+            order.sort_by_key(|i| (failing(i), other(i)));
+        }
+        for i in order {
+            let Some(member) = self.members.get(i).filter(|member| slip.permits(&member.place())) else { continue };
             match member.exchange(self, request, &slip, progress).await {
                 Ok(answer) => return Ok(answer.with(permit)),
                 Err(Undone { error, request: Some(back) }) if error.is_of_address() => (last, request) = (error, back),

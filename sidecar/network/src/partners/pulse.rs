@@ -25,9 +25,11 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Silence after which is asked, and the time for the answer: a break is known after 6 s at the latest, so that a push of 10 s
-/// is repeated in time; the slowest link answers in one.
-const BEAT: Duration = Duration::from_secs(2);
+/// Silence after which is asked. With [`ANSWER`] a break is known after 3 s at the latest: the time in which calls must have
+/// failed over (issue 5), and early enough for a push of 10 s to be repeated.
+const BEAT: Duration = Duration::from_millis(750);
+/// The time for the answer; the slowest link answers in one second.
+const ANSWER: Duration = Duration::from_millis(1500);
 
 /// Counts what arrives.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +54,8 @@ pub(super) struct Watched {
     pub(super) stats: Uri,
     /// Ends the connection.
     pub(super) dead: CancellationToken,
+    /// Told when it is given up.
+    pub(super) given_up: Box<dyn FnOnce() + Send>,
 }
 
 impl Pulse {
@@ -82,9 +86,10 @@ impl Watched {
             }
             let mut request = Request::new(Body::Empty);
             request.uri_mut().clone_from(&self.stats);
-            let answered = timeout(BEAT, self.sender.send_request(request)).await.is_ok();
+            let answered = timeout(ANSWER, self.sender.send_request(request)).await.is_ok();
             if !answered && self.pulse.beats() == now {
                 tracing::info!(address = %self.stats, "a connection keeps silent and is given up");
+                (self.given_up)();
                 return self.dead.cancel();
             }
             before = self.pulse.beats();

@@ -22,9 +22,18 @@ pub enum Kind {
     Other,
 }
 
-/// An address of a partner, as its route has it.
+/// Which running process of our kind answers. A push is remembered, and a lease held, by a process: on which of its addresses it
+/// is asked does not matter.
+const INSTANCE: HeaderName = HeaderName::from_static("x-mesh-instance");
+/// What is kept of a partner's word for its process.
+const LONGEST_INSTANCE: usize = 128;
+
+/// An address of a partner, as its route has it, and the process that answers there, as far as that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place(Arc<str>);
+pub struct Place {
+    address: Arc<str>,
+    instance: Option<Arc<str>>,
+}
 
 /// Where a request went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,17 +79,35 @@ impl Kind {
     }
 }
 
+/// The process that the answer of `/stats` names.
+pub(super) fn instance_of<B>(answer: &Response<B>) -> Option<Arc<str>> {
+    let named = answer.headers().get(&INSTANCE)?.to_str().ok()?;
+    (!named.is_empty() && named.len() <= LONGEST_INSTANCE).then(|| named.into())
+}
+
 impl Place {
     /// An address as a route has it.
     #[must_use]
     pub fn new(address: &str) -> Self {
-        Self(address.into())
+        Self { address: address.into(), instance: None }
+    }
+
+    /// The same address, with the process that answers there.
+    #[must_use]
+    pub fn of_instance(&self, instance: Option<Arc<str>>) -> Self {
+        Self { address: Arc::clone(&self.address), instance }
+    }
+
+    /// Whether what is kept here is found there too: at the same address, or in the same process.
+    #[must_use]
+    pub fn leads_to(&self, other: &Self) -> bool {
+        self.address == other.address || (self.instance.is_some() && self.instance == other.instance)
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.address)
     }
 }
 
@@ -123,7 +150,7 @@ impl Slip {
     /// Whether the request may go to `place`.
     #[must_use]
     pub fn permits(&self, place: &Place) -> bool {
-        self.0.only.as_ref().is_none_or(|only| only == place)
+        self.0.only.as_ref().is_none_or(|only| only.leads_to(place))
     }
 
     /// What stands before the body of the request for other kinds, and our own does without.
@@ -189,6 +216,23 @@ mod tests {
         assert_eq!(slip.went(), Some(Went { place, kind: Kind::Other }));
         slip.came_back();
         assert_eq!(slip.went(), None);
+    }
+
+    #[test]
+    fn what_is_bound_to_a_process_may_go_to_any_of_its_addresses() {
+        let at = |address: &str, instance: Option<&str>| Place::new(address).of_instance(instance.map(Into::into));
+        let slip = Slip::at(HeaderMap::new(), at("a", Some("one")));
+        let table = [
+            (at("a", None), true),
+            (at("a", Some("another")), true),
+            (at("b", Some("one")), true),
+            (at("b", Some("two")), false),
+            (at("b", None), false),
+        ];
+        for (place, permitted) in table {
+            assert_eq!(slip.permits(&place), permitted, "{place:?}");
+        }
+        assert!(!Slip::at(HeaderMap::new(), at("a", None)).permits(&at("b", None)), "nothing known is not the same");
     }
 
     #[test]

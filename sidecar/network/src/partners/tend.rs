@@ -5,8 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mesh_core::{Drained, Standing};
-use tokio::time::sleep;
+use mesh_core::{Drained, Route, Standing};
+use rand::Rng as _;
+use tokio::time::{Instant, sleep};
 
 use super::{Partners, pool::Pool};
 
@@ -21,6 +22,7 @@ pub(super) async fn all(partners: Weak<Partners>, drained: Drained) {
         }
         let Some(partners) = partners.upgrade() else { return };
         partners.close_shut();
+        partners.check_idle();
         for pool in partners.failing() {
             tokio::spawn(async move {
                 // A pool that is closed in the meantime ends its probe as it ends its calls.
@@ -46,8 +48,29 @@ impl Partners {
         });
     }
 
+    /// Asks the addresses of open routes of which nothing was heard for a while (PTP section 11.4).
+    fn check_idle(self: &Arc<Self>) {
+        let (snapshot, now) = (self.live.snapshot(), Instant::now());
+        let can_answer = |route: &&Arc<Route>| !route.config.addresses.is_empty() && !route.anchors.is_empty();
+        for route in snapshot.routes().iter().filter(can_answer) {
+            let Ok(pool) = self.pool(&snapshot, &route.node_id) else { continue };
+            for member in pool.members.iter().filter(|member| member.health().is_idle(now, rand::rng().random())) {
+                // The rest has its turn at the next look.
+                let Ok(turn) = Arc::clone(&self.checks).try_acquire_owned() else { return };
+                let (member, pool) = (Arc::clone(member), Arc::clone(&pool));
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = member.check(&pool) => {}
+                        () = pool.closed() => {}
+                    }
+                    drop(turn);
+                });
+            }
+        }
+    }
+
     fn failing(&self) -> Vec<Arc<Pool>> {
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         let is_due = |pool: &&Arc<Pool>| pool.members.iter().any(|member| member.health().is_due(now));
         self.pools.lock().values().filter(is_due).cloned().collect()
     }

@@ -79,6 +79,7 @@ impl Institution {
             exports: Vec::new(),
             max_queued_bytes: None,
             proxy: String::new(),
+            static_ips: Vec::new(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::bundle;
 pub use client::NameCheck;
 pub(crate) use client::{Offers, Trust, problem_in};
 pub(crate) use server::server_config;
+pub(crate) use server_certificate::certified;
 
 /// Only our own kind asks for a bundle. HTTP/2 before HTTP/1.1: one connection then carries all calls between two nodes.
 const ALPN: [&[u8]; 3] = [bundle::ALPN, b"h2", b"http/1.1"];
@@ -49,7 +50,7 @@ fn http_alpn() -> Vec<Vec<u8>> {
     alpn().split_off(1)
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 

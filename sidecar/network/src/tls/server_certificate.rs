@@ -45,7 +45,7 @@ impl LiveLeaf {
 }
 
 /// A leaf as rustls takes it.
-pub(super) fn certified(leaf: &Leaf) -> Result<Arc<CertifiedKey>, rustls::Error> {
+pub(crate) fn certified(leaf: &Leaf) -> Result<Arc<CertifiedKey>, rustls::Error> {
     Ok(Arc::new(CertifiedKey::new(leaf.chain.clone(), any_supported_type(&leaf.key)?)))
 }
 

@@ -6,6 +6,7 @@ mod garbage;
 mod issue;
 mod pairs;
 mod renewal;
+mod request;
 mod roll;
 mod secrecy;
 mod support;

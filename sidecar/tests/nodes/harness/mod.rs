@@ -15,7 +15,7 @@ use std::sync::{
 };
 
 pub(crate) use self::{
-    bank::{Bank, Partner},
+    bank::{Bank, Partner, leaf},
     http::{connect, from, post},
     node::{Node, base64, configure, until},
     raw::{Heard, Raw},

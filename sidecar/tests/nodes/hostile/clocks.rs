@@ -17,13 +17,13 @@ const OK: &str = "E0000000000";
 const HOUR: i64 = 3600;
 
 /// A clock that a test sets; `harness/clock.c` shows it to the node.
-struct Clock {
+pub(crate) struct Clock {
     folder: tempfile::TempDir,
     offset: File,
 }
 
 impl Clock {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nodes/harness/clock.c");
         let mut cc = Command::new("cc");
@@ -37,11 +37,11 @@ impl Clock {
     }
 
     /// The wall clock shows this many seconds more than the system's.
-    fn set(&self, seconds: i64) {
+    pub(crate) fn set(&self, seconds: i64) {
         self.offset.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
     }
 
-    fn variables(&self) -> [(&'static str, String); 2] {
+    pub(crate) fn variables(&self) -> [(&'static str, String); 2] {
         let path = |name: &str| -> String { PathBuf::from(self.folder.path()).join(name).display().to_string() };
         [("LD_PRELOAD", path("clock.so")), ("CLOCK_OFFSET", path("offset"))]
     }

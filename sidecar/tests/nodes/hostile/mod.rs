@@ -5,7 +5,7 @@
 
 mod bombs;
 mod browsers;
-mod clocks;
+pub(crate) mod clocks;
 mod cuts;
 mod deaf;
 mod floods;

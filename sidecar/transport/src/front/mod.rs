@@ -45,7 +45,7 @@ use mesh_core::{
 
 use self::exchange::Exchange;
 pub use self::{
-    op::Op,
+    op::{Op, path_of},
     peers::Peers,
     refused::{Sought, refused},
 };

@@ -80,7 +80,8 @@ impl Op {
 }
 
 /// The path of a uri, or of a bare path, without its query.
-pub(super) fn path_of(uri: &str) -> &str {
+#[must_use]
+pub fn path_of(uri: &str) -> &str {
     let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
     rest.split(['?', '#']).next().unwrap_or(rest)
 }

@@ -1,3 +1,4 @@
+mod addresses;
 mod bundles;
 mod certificates;
 mod failures;

@@ -11,6 +11,7 @@ mod asked;
 #[cfg(not(feature = "shuttle"))]
 mod fuzz;
 mod onward;
+mod open;
 
 use std::sync::Arc;
 

@@ -1,0 +1,41 @@
+//! What is known of a partner's addresses, for status and diagnosis.
+
+use serde::Serialize;
+
+use crate::RouteError;
+
+/// One address of a partner, as calls and checks found it last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressState {
+    /// As the route has it.
+    pub address: String,
+    /// Whether anything ever answered there.
+    pub answered: bool,
+    /// Why it is not used now.
+    pub error: Option<RouteError>,
+}
+
+/// The same for people and programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShownAddress {
+    /// As the route has it.
+    pub address: String,
+    /// `reachable`, `failing`, or `unknown` before anything was tried.
+    pub state: &'static str,
+    /// Why it fails, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl From<AddressState> for ShownAddress {
+    fn from(state: AddressState) -> Self {
+        let AddressState { address, answered, error } = state;
+        let word = match (&error, answered) {
+            (Some(_), _) => "failing",
+            (None, true) => "reachable",
+            (None, false) => "unknown",
+        };
+        Self { address, state: word, reason: error.map(|error| error.to_string()) }
+    }
+}

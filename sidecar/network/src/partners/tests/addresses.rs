@@ -1,0 +1,170 @@
+//! Addresses as PTP section 11.4 has them: tags, proxies, names that lead where they are told to; and checks of those that nobody
+//! calls.
+
+#![allow(clippy::disallowed_methods, reason = "loopback, in a test")]
+
+use std::{net::SocketAddr, time::Duration};
+
+use crds::{PeerAddress, snapshot::RouteConfig};
+use http::Request;
+use http_body_util::BodyExt as _;
+use mesh_core::{Body, Code, NodeId, ProtocolError};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
+
+use crate::{
+    AddressState,
+    testing::{A, B, Institution, Running, institution, until},
+};
+
+fn at(partner: &Institution, addresses: &[&str]) -> RouteConfig {
+    let named = |address: &&str| PeerAddress { address: (*address).to_owned(), server_name: String::new() };
+    RouteConfig { addresses: addresses.iter().map(named).collect(), ..partner.route() }
+}
+
+/// What the partner sees as Host.
+async fn host(client: &Running, headers: &[(&str, &str)]) -> String {
+    let snapshot = client.live.snapshot();
+    let mut request = Request::post("/seen");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let route = snapshot.route_to(&NodeId::new(B)).unwrap();
+    let answer = client.partners.send(route, request.body(Body::Empty).unwrap(), deadline).await.unwrap();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    serde_json::from_slice::<serde_json::Value>(&body).unwrap()["host"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_tag_d_passes_the_callers_host_on() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(b.parts(vec![a.route()]));
+    let plain = server.address.to_string();
+    let tagged = format!("{plain}?d=mesh.b.example");
+    for (address, headers, expected) in [
+        (plain.as_str(), &[("host", "asked.example")][..], plain.as_str()),
+        (&tagged, &[("host", "asked.example")], "asked.example"),
+        (&tagged, &[], "mesh.b.example"),
+    ] {
+        let client = Running::start(a.parts(vec![at(&b, &[address])]));
+        assert_eq!(host(&client, headers).await, expected, "{address} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_tag_s_is_tried_first_by_calls_of_that_subset() {
+    let (a, b) = (institution(A), institution(B));
+    let (blue, green) = (Running::start(b.parts(vec![a.route()])), Running::start(b.parts(vec![a.route()])));
+    let (of_blue, of_green) = (format!("{}?s=blue", blue.address), format!("{}?s=green", green.address));
+    let client = Running::start(a.parts(vec![at(&b, &[&of_blue, &of_green])]));
+    let (blue, green) = (blue.address.to_string(), green.address.to_string());
+    for (subset, expected) in [("green", &green), ("blue", &blue), ("red", &blue)] {
+        assert_eq!(host(&client, &[("mesh-subset", subset)]).await, *expected, "{subset}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_leads_where_static_ip_says_and_no_name_server_is_asked() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(b.parts(vec![a.route()]));
+    let address = format!("mesh.bank-b.invalid:{}", server.address.port());
+    let route = RouteConfig { static_ips: vec!["127.0.0.1".parse().unwrap()], ..at(&b, &[&address]) };
+    let client = Running::start(a.parts(vec![route]));
+    assert_eq!(host(&client, &[]).await, address);
+}
+
+/// A proxy that takes one login, and says what it was asked for.
+async fn proxy(login: Option<&'static str>) -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (asked, seen) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let asked = asked.clone();
+            tokio::spawn(async move {
+                let _ = relay(tcp, login, &asked).await;
+            });
+        }
+    });
+    (address, seen)
+}
+
+async fn relay(
+    mut near: TcpStream,
+    login: Option<&str>,
+    asked: &tokio::sync::mpsc::UnboundedSender<String>,
+) -> std::io::Result<()> {
+    let first = near.read_u8().await?;
+    let (port, answer): (u16, &[u8]) = if first == 5 {
+        let methods = near.read_u8().await?;
+        let mut offered = vec![0; methods.into()];
+        near.read_exact(&mut offered).await?;
+        near.write_all(&[5, 0]).await?;
+        let mut head = [0; 5];
+        near.read_exact(&mut head).await?;
+        let mut name = vec![0; head[4].into()];
+        near.read_exact(&mut name).await?;
+        asked.send(format!("socks {}", String::from_utf8_lossy(&name))).unwrap();
+        (near.read_u16().await?, &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+    } else {
+        let mut head = vec![first];
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(near.read_u8().await?);
+        }
+        let head = String::from_utf8(head).unwrap();
+        asked.send(head.lines().next().unwrap().to_owned()).unwrap();
+        if login.is_some_and(|login| !head.contains(login)) {
+            return near.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await;
+        }
+        let target = head.split(' ').nth(1).unwrap();
+        (target.rsplit_once(':').unwrap().1.parse().unwrap(), b"HTTP/1.1 200 OK\r\nx: y\r\n\r\n")
+    };
+    let mut far = TcpStream::connect(("127.0.0.1", port)).await?;
+    near.write_all(answer).await?;
+    copy_bidirectional(&mut near, &mut far).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn a_partner_is_reached_through_the_routes_proxy_or_the_addresss_own() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(b.parts(vec![a.route()]));
+    let named = format!("mesh.bank-b.invalid:{}", server.address.port());
+    // "user:secret"
+    let (closed, mut closed_asked) = proxy(Some("proxy-authorization: Basic dXNlcjpzZWNyZXQ=")).await;
+    let (open, mut open_asked) = proxy(None).await;
+    let by_route = |url: String| RouteConfig { proxy: url, ..at(&b, &[&named]) };
+    let client = Running::start(a.parts(vec![by_route(format!("http://user:secret@{closed}"))]));
+    assert_eq!(host(&client, &[]).await, named);
+    assert_eq!(closed_asked.recv().await.unwrap(), format!("CONNECT {named} HTTP/1.1"), "the proxy resolves");
+    let tagged = format!("{named}?p=socks5://{open}");
+    let client = Running::start(a.parts(vec![RouteConfig { proxy: "http://127.0.0.1:1".into(), ..at(&b, &[&tagged]) }]));
+    assert_eq!(host(&client, &[]).await, named, "the address's own proxy is before the route's");
+    assert_eq!(open_asked.recv().await.unwrap(), "socks mesh.bank-b.invalid");
+    let client = Running::start(a.parts(vec![by_route(format!("http://{closed}"))]));
+    let failed = client.call(B, "/seen").await.unwrap_err();
+    assert_eq!(failed.code(), Code::UNREACHABLE);
+    assert!(failed.to_string().contains("407"), "{failed}");
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_calls_is_checked_and_what_is_found_is_shown() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(b.parts(vec![a.route()]));
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let client = Running::start(a.parts(vec![b.route_at(&[closed, server.address])]));
+    let states = || client.partners.addresses(&NodeId::new(B));
+    until(|| states().len() == 2).await;
+    assert!(states().iter().all(|state| !state.answered && state.error.is_none()), "nothing was tried yet");
+    // Nobody calls: what is known in the end is what the checks found, 12 s after the start at the latest.
+    let known = |states: &[AddressState]| states[0].error.is_some() && states[1].answered;
+    let end = Instant::now() + Duration::from_secs(60);
+    while !known(&states()) {
+        assert!(Instant::now() < end, "{:?}", states());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(host(&client, &[]).await, server.address.to_string());
+}

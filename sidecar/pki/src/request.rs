@@ -1,0 +1,61 @@
+//! A certificate request (PKCS#10): whoever sends one keeps its key, and proves by the request's signature that it has it.
+
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey;
+
+use crate::armor::parse_request;
+use crate::error::PkiError;
+use crate::identity::{Identity, node_of_dns_name};
+
+/// RSA keys below this are broken in practice, and ring verifies none; above the other it does not either.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
+
+/// What a request asks for, its signature checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateRequest {
+    /// The node whose name stands in it, `<node_id>.trustbe.cn`; the holder's name for people.
+    pub identity: Identity,
+    /// The public key, DER.
+    pub(crate) public_key_info: Vec<u8>,
+    pub(crate) is_rsa: bool,
+}
+
+impl CertificateRequest {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// Not PEM, not a request, a signature that does not fit, a key of another kind, or no node's name in it.
+    pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
+        let unfit = |reason| PkiError::BadRequest { reason };
+        let der = parse_request(pem)?;
+        let request = match X509CertificationRequest::from_der(&der) {
+            Ok(([], request)) => request,
+            _ => return Err(unfit("it is not PKCS#10 in DER")),
+        };
+        request.verify_signature().map_err(|_| unfit("its signature does not fit its key"))?;
+        let info = &request.certification_request_info;
+        let is_rsa = match info.subject_pki.parsed() {
+            Ok(PublicKey::RSA(key)) if RSA_BITS.contains(&key.key_size()) => true,
+            Ok(PublicKey::EC(_)) => false,
+            _ => return Err(unfit("only RSA keys of 2048 to 4096 bits and EC keys are certified")),
+        };
+        let node_id = node_named(&request).ok_or_else(|| unfit("it names no node: ask for <node id>.trustbe.cn"))?;
+        let name = info.subject.iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default();
+        let identity = Identity { node_id, name: name.to_owned() };
+        identity.check()?;
+        Ok(Self { identity, public_key_info: info.subject_pki.raw.to_vec(), is_rsa })
+    }
+}
+
+/// The node id among the names that are asked for.
+fn node_named(request: &X509CertificationRequest<'_>) -> Option<String> {
+    request.requested_extensions()?.find_map(|extension| match extension {
+        ParsedExtension::SubjectAlternativeName(names) => names.general_names.iter().find_map(|name| match name {
+            GeneralName::DNSName(name) => node_of_dns_name(name).map(str::to_owned),
+            _ => None,
+        }),
+        _ => None,
+    })
+}

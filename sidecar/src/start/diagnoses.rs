@@ -1,0 +1,84 @@
+//! Diagnoses that are asked for at the admin port. They work on the data plane's runtime, where partners are dialled, and may take
+//! longer than a connection to the admin port lasts: whoever asks again gets the one that is under way, or its report.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mesh_core::{Code, NodeId, Refusal};
+use mesh_network::{
+    Partners, RouteError,
+    diagnose::{Depth, Report},
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::{runtime::Handle, sync::watch, time::timeout};
+
+use crate::admin::Diagnose;
+
+/// Long enough to find what cuts idle connections early, short enough to wait for.
+const USUAL_IDLE: Duration = Duration::from_secs(10);
+/// A pop waits 120 s by default; nobody needs to know of more than five minutes.
+const LONGEST_IDLE: Duration = Duration::from_secs(300);
+/// How long one question waits: half of what a connection to the admin port may last.
+const WAIT: Duration = Duration::from_secs(30);
+/// A report is given out again for so long.
+const KEPT: Duration = Duration::from_secs(30);
+/// Diagnoses at once, of different routes.
+const MOST: usize = 8;
+
+type Found = Option<Result<Report, RouteError>>;
+
+/// The diagnoses under way, and those just made.
+pub(super) struct Diagnoses {
+    partners: Arc<Partners>,
+    data_plane: Handle,
+    all: Mutex<HashMap<(NodeId, Duration), (Instant, watch::Receiver<Found>)>>,
+}
+
+impl Diagnoses {
+    pub(super) fn new(partners: Arc<Partners>, data_plane: Handle) -> Self {
+        Self { partners, data_plane, all: Mutex::default() }
+    }
+
+    /// The diagnosis of a route, or that it is not done yet.
+    pub(super) async fn of(&self, ask: &Diagnose) -> Result<Value, Refusal> {
+        let idle = ask.idle_ms.map_or(USUAL_IDLE, Duration::from_millis).min(LONGEST_IDLE);
+        let key = (NodeId::new(ask.node.trim()), idle);
+        let mut found = self.begin(&key)?;
+        let done = timeout(WAIT, found.wait_for(Option::is_some)).await;
+        match done {
+            Err(_) => Ok(json!({"done": false})),
+            Ok(Err(_)) => Err(Refusal::of_caller(Code::INTERNAL, "the diagnosis broke off")),
+            Ok(Ok(found)) => match found.as_ref() {
+                Some(Ok(report)) => Ok(json!({"done": true, "report": report})),
+                Some(Err(e)) => Err(e.clone().into()),
+                None => Ok(json!({"done": false})),
+            },
+        }
+    }
+
+    fn begin(&self, key: &(NodeId, Duration)) -> Result<watch::Receiver<Found>, Refusal> {
+        let mut all = self.all.lock();
+        // What is done is kept for whoever asks again; what is under way stays.
+        all.retain(|_, (since, found)| found.borrow().is_none() || since.elapsed() < KEPT + key.1);
+        if let Some((_, found)) =
+            all.get(key).filter(|(_, found)| found.borrow().is_none() && found.has_changed().is_ok())
+        {
+            return Ok(found.clone());
+        }
+        if all.values().filter(|(_, found)| found.borrow().is_none()).count() >= MOST {
+            return Err(Refusal::of_caller(Code::BUFFER_FULL, "eight diagnoses are under way: wait for one"));
+        }
+        let (done, found) = watch::channel(None);
+        let (partners, (node, idle)) = (Arc::clone(&self.partners), key.clone());
+        self.data_plane.spawn(async move {
+            let report = partners.diagnose(&node, Depth { idle }).await;
+            done.send_replace(Some(report));
+        });
+        all.insert(key.clone(), (Instant::now(), found.clone()));
+        Ok(found)
+    }
+}

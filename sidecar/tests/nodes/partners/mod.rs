@@ -1,0 +1,17 @@
+//! Partners as the wire contract has them (PTP sections 8, 11 and 12), between real nodes.
+//!
+//! ```text
+//! diagnose.rs  broken partners, each with its line and its remedy; nginx.rs stands between
+//! failover.rs  the first address is killed, or swallows everything, and comes back
+//! weave.rs   weaving and acknowledging: consent on both sides, in every carrier, and what strangers try
+//! mpis.rs    each MPI of PTP sections 11.2 and 12.2 as a table
+//! ```
+
+mod diagnose;
+mod failover;
+mod mpis;
+mod nginx;
+mod weave;
+
+/// Success.
+const OK: &str = "E0000000000";

@@ -1,0 +1,83 @@
+//! nginx between two nodes: Debian's package, with its stream module (`apt-get install nginx libnginx-mod-stream`).
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use mesh_pki::Pair;
+
+use crate::harness::{free_port, until};
+
+/// A running nginx; ended when dropped.
+pub(super) struct Nginx {
+    child: Child,
+    pub(super) address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Nginx {
+    /// TLS passed through to `to`; an idle connection is cut after `idle`.
+    pub(super) async fn passing_through(to: SocketAddr, idle: &str) -> Self {
+        Self::start(|port, _| {
+            format!("stream {{ server {{ listen 127.0.0.1:{port}; proxy_pass {to}; proxy_timeout {idle}; }} }}\n")
+        })
+        .await
+    }
+
+    /// TLS ended here with the pair `shown`, and spoken anew to `to` with the pair `as_client`, if there is one.
+    pub(super) async fn ending_tls(to: SocketAddr, shown: &Pair, as_client: Option<&Pair>, settings: &str) -> Self {
+        Self::start(|port, folder| {
+            let put = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+            put("shown.crt", &shown.chain_pem);
+            put("shown.key", shown.key.expose());
+            let client = as_client.map_or_else(String::new, |pair| {
+                put("client.crt", &pair.chain_pem);
+                put("client.key", pair.key.expose());
+                "proxy_ssl_certificate client.crt; proxy_ssl_certificate_key client.key;".to_owned()
+            });
+            format!(
+                "http {{ access_log off; client_body_temp_path body; proxy_temp_path proxied; fastcgi_temp_path f; \
+                 uwsgi_temp_path u; scgi_temp_path s; server {{ listen 127.0.0.1:{port} ssl; ssl_certificate shown.crt; \
+                 ssl_certificate_key shown.key; {settings} location / {{ proxy_pass https://{to}; proxy_http_version 1.1; \
+                 proxy_set_header Host $http_host; {client} }} }} }}\n"
+            )
+        })
+        .await
+    }
+
+    async fn start(config: impl FnOnce(u16, &Path) -> String) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
+        let load = if Path::new(module).exists() { format!("load_module {module};\n") } else { String::new() };
+        let head = format!("{load}user root; daemon off; pid nginx.pid; error_log error.log; worker_processes 1; events {{}}\n");
+        // Relative names are of this folder.
+        fs::write(folder.path().join("nginx.conf"), head + &config(port, folder.path())).unwrap();
+        let mut nginx = Command::new("nginx");
+        nginx.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
+        let spawned = nginx.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = spawned.expect("nginx is there: apt-get install nginx libnginx-mod-stream");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let nginx = Self { child, address, _folder: folder };
+        let log = nginx._folder.path().join("error.log");
+        until("nginx to listen", Duration::from_secs(20), async || {
+            let listens = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
+            assert!(listens || !fs::read_to_string(&log).unwrap_or_default().contains("[emerg]"), "see {log:?}");
+            listens
+        })
+        .await;
+        nginx
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Asked, so that its worker goes too.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}

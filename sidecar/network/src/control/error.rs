@@ -88,7 +88,9 @@ pub enum ControlError {
     #[error("too many parties wait to be woven: answer or disband some, and try again")]
     TooManyWeaves,
     /// An address wants what nobody permits.
-    #[error("{address} has the tag k (skip verify): take it out, or start the node with PLUGIN_PROXY_INSECURE_SKIP=true")]
+    #[error(
+        "{address} has the tag k (skip verify): take it out, or start the node with PLUGIN_PROXY_INSECURE_SKIP=true"
+    )]
     SkipVerify {
         /// The address.
         address: String,

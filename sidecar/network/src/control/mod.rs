@@ -105,14 +105,18 @@ impl Control {
 
     /// Refuses addresses that would skip a check which nobody permits to be skipped (PTP section 11.4, tag `k`).
     fn permit_tags(&self, route: &ApiRoute) -> Result<(), ControlError> {
-        let skipping = route.config.addresses.iter().find(|given| {
-            crate::dial::Address::parse(&given.address).is_ok_and(|address| address.tags.skips_verify)
-        });
+        let skipping =
+            route.config.addresses.iter().find(|given| {
+                crate::dial::Address::parse(&given.address).is_ok_and(|address| address.tags.skips_verify)
+            });
         let Some(given) = skipping else { return Ok(()) };
         if self.partners.names() == NameCheck::Required {
             return Err(ControlError::SkipVerify { address: given.address.clone() });
         }
-        tracing::warn!(address = given.address, "the names in the partner's certificates are not looked at; its chain is");
+        tracing::warn!(
+            address = given.address,
+            "the names in the partner's certificates are not looked at; its chain is"
+        );
         Ok(())
     }
 

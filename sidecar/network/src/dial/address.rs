@@ -72,12 +72,13 @@ fn bare(text: &str) -> Result<(&str, &str), RouteError> {
     if text.len() > LONGEST {
         return Err(wrong(text.get(..40).unwrap_or_default(), "it is longer than 512 bytes"));
     }
-    let bare = match text.split_once("://") {
+    // A tag may hold a URL of its own.
+    let (place, query) = text.split_once('?').unwrap_or((text, ""));
+    let bare = match place.split_once("://") {
         Some(("https" | "grpcs", rest)) => rest,
         Some(_) => return Err(wrong(text, "between nodes only TLS is spoken: https:// or nothing")),
-        None => text,
+        None => place,
     };
-    let (bare, query) = bare.split_once('?').unwrap_or((bare, ""));
     let end = bare.find(['/', '#']).unwrap_or(bare.len());
     Ok((bare.get(..end).unwrap_or(bare), query))
 }
@@ -134,6 +135,7 @@ mod tests {
     fn tags_are_read_kept_and_written_in_one_form() {
         let read = Address::parse("https://b:1/x?d=mesh.b&s=blue&k&v=2&p=socks5://p:1080&t=9&w").unwrap();
         assert_eq!(read.to_string(), "b:1?s=blue&p=socks5://p:1080&k=1&v=2&d=mesh.b");
+        assert_eq!(Address::parse(&read.to_string()), Ok(read), "also where the scheme is left out");
         assert_eq!(Address::parse("b:1?k=0&s=").unwrap().to_string(), "b:1");
         let list = Address::parse_list("a?s=x,b:7304").unwrap();
         assert_eq!((list[0].to_string().as_str(), list[1].to_string().as_str()), ("a:7304?s=x", "b:7304"));

@@ -111,13 +111,14 @@ fn load(a: &Arc<Node>) -> (Arc<AtomicBool>, Vec<JoinHandle<()>>, Arc<Mutex<Load>
                 let (start, body) =
                     (Instant::now(), json!({"topic": "t", "payload": crate::harness::base64(&format!("{n} {i}"))}));
                 let answer = a.post("/v1/interconn/chan/push", &headers, &body).await;
-                let mut sum = sum.lock();
-                sum.pushed += 1;
-                sum.longest = sum.longest.max(start.elapsed());
-                if answer.code() != OK {
-                    sum.failed.push(answer.text());
+                {
+                    let mut sum = sum.lock();
+                    sum.pushed += 1;
+                    sum.longest = sum.longest.max(start.elapsed());
+                    if answer.code() != OK {
+                        sum.failed.push(answer.text());
+                    }
                 }
-                drop(sum);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })

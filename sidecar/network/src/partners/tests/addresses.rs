@@ -141,7 +141,8 @@ async fn a_partner_is_reached_through_the_routes_proxy_or_the_addresss_own() {
     assert_eq!(host(&client, &[]).await, named);
     assert_eq!(closed_asked.recv().await.unwrap(), format!("CONNECT {named} HTTP/1.1"), "the proxy resolves");
     let tagged = format!("{named}?p=socks5://{open}");
-    let client = Running::start(a.parts(vec![RouteConfig { proxy: "http://127.0.0.1:1".into(), ..at(&b, &[&tagged]) }]));
+    let client =
+        Running::start(a.parts(vec![RouteConfig { proxy: "http://127.0.0.1:1".into(), ..at(&b, &[&tagged]) }]));
     assert_eq!(host(&client, &[]).await, named, "the address's own proxy is before the route's");
     assert_eq!(open_asked.recv().await.unwrap(), "socks mesh.bank-b.invalid");
     let client = Running::start(a.parts(vec![by_route(format!("http://{closed}"))]));

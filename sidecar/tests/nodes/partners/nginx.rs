@@ -54,7 +54,9 @@ impl Nginx {
         let port = free_port();
         let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
         let load = if Path::new(module).exists() { format!("load_module {module};\n") } else { String::new() };
-        let head = format!("{load}user root; daemon off; pid nginx.pid; error_log error.log; worker_processes 1; events {{}}\n");
+        let head = format!(
+            "{load}user root; daemon off; pid nginx.pid; error_log error.log; worker_processes 1; events {{}}\n"
+        );
         // Relative names are of this folder.
         fs::write(folder.path().join("nginx.conf"), head + &config(port, folder.path())).unwrap();
         let mut nginx = Command::new("nginx");

@@ -167,6 +167,7 @@ mod tests {
     async fn another_is_asked_for_what_the_rooms_do_not_know_and_for_nothing_else() {
         let mut table = Table::default();
         table.register("mesh.net.environ", Access::Local, |_| async { Ok(Some("room".into())) });
+        #[allow(clippy::result_large_err, reason = "it is no error, and is taken apart at once")]
         table.otherwise(|call| match call.context.urn.as_deref() {
             Some("acme.score") => Ok(Box::pin(async { Ok(Some("other".into())) })),
             _ => Err(call),

@@ -30,9 +30,8 @@ impl CertificateRequest {
     pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
         let unfit = |reason| PkiError::BadRequest { reason };
         let der = parse_request(pem)?;
-        let request = match X509CertificationRequest::from_der(&der) {
-            Ok(([], request)) => request,
-            _ => return Err(unfit("it is not PKCS#10 in DER")),
+        let Ok(([], request)) = X509CertificationRequest::from_der(&der) else {
+            return Err(unfit("it is not PKCS#10 in DER"));
         };
         request.verify_signature().map_err(|_| unfit("its signature does not fit its key"))?;
         let info = &request.certification_request_info;

@@ -295,7 +295,8 @@ fn fill_in(document: &mut Document, weave: &Weave, before: Option<&ApiRoute>) {
     let own_pair = is_given(document, "guest_crt") || is_given(document, "guest_key");
     for (member, text, is_known) in members {
         let skip = is_known || is_given(document, member) || (own_pair && member.starts_with("guest_c"));
-        if !skip && !text.is_empty() && !(own_pair && member == "guest_key") {
+        let is_left_out = skip || text.is_empty() || (own_pair && member == "guest_key");
+        if !is_left_out {
             document.0.insert(member.to_owned(), text.as_str().into());
         }
     }

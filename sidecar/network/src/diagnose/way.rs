@@ -113,7 +113,7 @@ async fn buffering(partners: &Partners, subject: &Subject, lines: &mut Lines) {
                     lines.failed("buffering", text, remedy);
                 }
                 Err(reason) => {
-                    lines.failed("buffering", format!("a body that comes slowly is not answered: {reason}"), remedy)
+                    lines.failed("buffering", format!("a body that comes slowly is not answered: {reason}"), remedy);
                 }
             }
         }

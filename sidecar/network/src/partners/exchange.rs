@@ -44,7 +44,10 @@ enum Failed {
 impl Answer {
     /// Whether it is an answer of the good kind.
     pub(super) fn is_success(&self) -> bool {
-        self.response.status().is_success()
+        match self {
+            Self::Arriving(response, _) => response.status().is_success(),
+            Self::Whole(response) => response.status().is_success(),
+        }
     }
 
     /// The answer as the rooms above take it.
@@ -194,7 +197,7 @@ impl Ticket {
 /// The host that the caller asked for.
 fn asked_host(request: &Request<Body>) -> Option<String> {
     let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    request.uri().authority().map(|authority| authority.as_str()).or(named).map(str::to_owned)
+    request.uri().authority().map(http::uri::Authority::as_str).or(named).map(str::to_owned)
 }
 
 /// What is needed to send a request a second time, where its body can be.

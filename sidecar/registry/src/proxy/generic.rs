@@ -53,6 +53,7 @@ impl Proxy {
     /// Has `table` ask here for the names that it does not know itself.
     pub fn add_services(self: &Arc<Self>, table: &mut mpi::Table) {
         let proxy = Arc::clone(self);
+        #[allow(clippy::result_large_err, reason = "it is no error, and is taken apart at once")]
         table.otherwise(move |call| match proxy.service_of(&call.context) {
             None => Err(call),
             Some((name, leaf)) => {

@@ -126,11 +126,11 @@ impl Pool {
             },
             Connection::Upgrade(mut connection) => match connection.try_send_request(request).await {
                 Ok(answer) => Sent::Answered(answer.map(Answer::Upgrade)),
-                Err(mut failed) => sent_back(failed.take_message(), failed.into_error()),
+                Err(mut failed) => sent_back(failed.take_message(), &failed.into_error()),
             },
             Connection::Http2(mut connection, seat) => match connection.try_send_request(request).await {
                 Ok(answer) => Sent::Answered(answer.map(|body| Answer::Http2(body, seat))),
-                Err(mut failed) => sent_back(failed.take_message(), failed.into_error()),
+                Err(mut failed) => sent_back(failed.take_message(), &failed.into_error()),
             },
         }
     }
@@ -149,12 +149,12 @@ impl Pool {
     }
 }
 
-fn sent_back(message: Option<Request<Outgoing>>, error: hyper::Error) -> Sent {
+fn sent_back(message: Option<Request<Outgoing>>, error: &hyper::Error) -> Sent {
     if let Some(request) = message {
         return Sent::Back(Box::new(request));
     }
     let whose = if error.is_user() { Whose::Caller } else { Whose::Service };
-    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     Sent::Lost(whose, format!("{error}{cause}"))
 }
 

@@ -125,7 +125,7 @@ impl Errand<'_> {
         put(&mut headers, SOURCE_NODE, node.node_id.as_str());
         put(&mut headers, SOURCE_INST, node.inst_id.as_str());
         let mut given = |name: HeaderName, value: Option<&str>| {
-            value.into_iter().for_each(|it| put(&mut headers, name.clone(), it))
+            value.into_iter().for_each(|it| put(&mut headers, name.clone(), it));
         };
         given(TARGET_NODE, context.target_node.as_ref().map(NodeId::as_str));
         given(TARGET_INST, context.target_inst.as_ref().map(mesh_core::InstId::as_str));

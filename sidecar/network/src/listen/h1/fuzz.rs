@@ -52,7 +52,7 @@ fn http1_head() {
             headers: HeaderMap::from_iter([(http::header::HOST, http::HeaderValue::from_static("marker"))]),
             body: Bytes::new(),
         };
-        assert_eq!(by_hyper([head, &body, MARKER].concat()), [ours, marker]);
+        assert_eq!(by_hyper(&[head, &body, MARKER].concat()), [ours, marker]);
     });
 }
 
@@ -62,7 +62,7 @@ fn read(request: Request<()>, body: Bytes) -> Read {
 }
 
 /// The requests that hyper reads of these bytes.
-fn by_hyper(bytes: Vec<u8>) -> Vec<Read> {
+fn by_hyper(bytes: &[u8]) -> Vec<Read> {
     let all = Arc::<Mutex<Vec<Read>>>::default();
     let seen = Arc::clone(&all);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -76,7 +76,7 @@ fn by_hyper(bytes: Vec<u8>) -> Vec<Read> {
     });
     let work = async {
         let (mut client, server) = tokio::io::duplex(bytes.len() + (1 << 16));
-        client.write_all(&bytes).await.unwrap();
+        client.write_all(bytes).await.unwrap();
         client.shutdown().await.unwrap();
         // The end behind the bytes is not the client's: all of them are read. What comes of it is of no interest here.
         let _ = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(server), service).await;

@@ -29,13 +29,15 @@ const KEPT: Duration = Duration::from_secs(30);
 /// Diagnoses at once, of different routes.
 const MOST: usize = 8;
 
+/// Which route, and how long a connection is left idle.
+type Asked = (NodeId, Duration);
 type Found = Option<Result<Report, RouteError>>;
 
 /// The diagnoses under way, and those just made.
 pub(super) struct Diagnoses {
     partners: Arc<Partners>,
     data_plane: Handle,
-    all: Mutex<HashMap<(NodeId, Duration), (Instant, watch::Receiver<Found>)>>,
+    all: Mutex<HashMap<Asked, (Instant, watch::Receiver<Found>)>>,
 }
 
 impl Diagnoses {

@@ -112,6 +112,6 @@ pub(super) fn text(value: &Value, member: &str) -> String {
 }
 
 /// The arguments of weave and ack at a partner (PTP section 11.3).
-pub(super) fn as_guest(verb: &str, route: Value) -> Value {
+pub(super) fn as_guest(verb: &str, route: &Value) -> Value {
     json!({"route": route, "attachments": {format!("mesh.net.{verb}"): "guest"}})
 }

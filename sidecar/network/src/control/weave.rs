@@ -131,7 +131,7 @@ impl Control {
         let partner = Identity { node_id: node.to_string(), name: route.config.peer.display_name.clone() };
         let pair = self.keeper.issue_for(partner).await?;
         let code = route.record.get("auth_code").and_then(Value::as_str).unwrap_or_default();
-        let arguments = as_guest(verb, self.own_route(&pair, code));
+        let arguments = as_guest(verb, &self.own_route(&pair, code));
         let asked = self.ask(node, &format!("{verb}.net.mesh"), &arguments, Instant::now() + PATIENCE).await;
         match asked {
             Ok(_) => Ok(()),

@@ -197,7 +197,7 @@ impl Ticket {
 /// The host that the caller asked for.
 fn asked_host(request: &Request<Body>) -> Option<String> {
     let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    request.uri().authority().map(http::uri::Authority::as_str).or(named).map(str::to_owned)
+    request.uri().authority().map(uri::Authority::as_str).or(named).map(str::to_owned)
 }
 
 /// What is needed to send a request a second time, where its body can be.

@@ -190,7 +190,8 @@ async fn a_strangers_weave_waits_whichever_way_it_comes_and_opens_nothing_else()
     let b = Node::start().await;
     b.become_node(B).await;
     let c = Bank::new(C);
-    let ways: [(&str, fn(&Value) -> Request<Full<Bytes>>); 5] =
+    type Ask = fn(&Value) -> Request<Full<Bytes>>;
+    let ways: [(&str, Ask); 5] =
         [("path", by_path), ("MPI", by_mpi), ("invoke", wrapped), ("protobuf", wrapped_protobuf), ("gRPC", by_grpc)];
     for client in [Client::Nothing, Client::Pair(&c.leaf)] {
         for (way, request) in ways {

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::{Request, Response};
 use mesh_core::{
-    Body, CallContext, Caller, Code, Refusal,
+    Body, CallContext, Caller, Code, Refusal, Urn,
     mpi::{self, Call as MpiCall},
 };
 use mesh_network::route::{self, Target};
 
-use super::{Carrier, Outcome, asked};
+use super::{Carrier, Outcome};
 use crate::{
     TransportError,
     front::{Front, encode::GRPC_PREFIX, generic::asked::Asked, grpc, intake, peers::Peers},
@@ -37,7 +37,7 @@ impl<P: Peers> Front<P> {
         refusal: Refusal,
     ) -> Result<Outcome, Refusal> {
         // By the body alone nobody is let in: it is not read for that.
-        let urn = context.urn.take().or_else(|| asked::urn_of_authority(request.uri()));
+        let urn = context.urn.take().or_else(|| Urn::in_authority(request.uri()).map(ToOwned::to_owned));
         let name = urn.as_deref().map(mpi::name_of_urn).unwrap_or_default();
         context.urn = urn;
         if !self.mpis.is_open(&name) {

@@ -7,7 +7,6 @@
 use std::{
     collections::{HashMap, HashSet},
     net::{Ipv4Addr, SocketAddr},
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -25,7 +24,7 @@ use rand::Rng as _;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use crate::harness::{A, B, Bank, Client, Node, over_tls, post, until};
+use crate::harness::{Node, post};
 
 /// As many as the issue asks for.
 const ROUNDS: u64 = 20;
@@ -167,39 +166,4 @@ async fn kill_9_under_load_loses_nothing_acknowledged_and_repeats_nothing_commit
     let committed = known.committed.lock().len();
     assert!(acknowledged.len() > 100 && committed > 100, "{} acknowledged, {committed} committed", acknowledged.len());
     println!("{} acknowledged, {} given out, {committed} committed", acknowledged.len(), given.len());
-}
-
-/// A push of `text` by the partner `bank`, as its node sends it: with an id.
-async fn push_of(bank: &Bank, node: &Node, sequence: u32, text: &str) -> String {
-    let inner = json!({"topic": "t", "payload": STANDARD.encode(text)}).to_string();
-    let id = format!("{:016x}-7-{sequence}", 5);
-    let headers = [
-        ("x-ptp-uri", "https://ptp.cn/v1/interconn/chan/push"),
-        ("x-ptp-session-id", "s"),
-        ("x-ptp-message-id", id.as_str()),
-    ];
-    let body = json!({"payload": STANDARD.encode(inner)}).to_string();
-    over_tls(node.data, Client::Pair(&bank.leaf), post("/v1/interconn/chan/invoke", &headers, body)).await.code()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_push_repeated_after_kill_9_enters_once_though_nothing_of_its_message_is_left() {
-    const ONCE: &str = "a message that comes once";
-    let (bank, mut node) = (Bank::new(A), Node::with_transport("store: Disk", &[]).await);
-    node.become_node(B).await;
-    assert_eq!(node.trust(A, node.data, bank.root.certificate_pem()).await, OK);
-    assert_eq!(push_of(&bank, &node, 1, ONCE).await, OK);
-    assert_eq!(node.pop("t").await.as_deref(), Some(ONCE));
-    let (filler, log) = ("A".repeat(4 << 20), node.home().join("messages"));
-    until("its place on disk to be used again", Duration::from_secs(120), async || {
-        assert_eq!(node.push(None, "filler", &filler).await, OK);
-        assert_eq!(node.pop("filler").await.map(|text| text.len()), Some(filler.len()));
-        !Command::new("grep").args(["-rqF", ONCE]).arg(&log).status().unwrap().success()
-    })
-    .await;
-    node.kill_and_restart().await;
-    assert_eq!(push_of(&bank, &node, 1, ONCE).await, OK);
-    assert_eq!(node.pop_soon("t").await, None, "it was delivered before the crash");
-    assert_eq!(push_of(&bank, &node, 2, "another").await, OK);
-    assert_eq!(node.pop("t").await.as_deref(), Some("another"));
 }

@@ -136,8 +136,10 @@ impl Partners {
         self.metrics.requests.inc();
         let progress = Progress::default();
         let answer = tokio::select! {
-            answer = timeout_at(deadline, pool.send(request, &progress)) => answer,
+            // Its connections break at the same moment, and that is not the reason.
+            biased;
             () = pool.closed() => return Err(self.closed(&route.node_id, &progress)),
+            answer = timeout_at(deadline, pool.send(request, &progress)) => answer,
         };
         let answer = answer.unwrap_or_else(|_| Err(pool.too_late(&progress)));
         if answer.is_err() {

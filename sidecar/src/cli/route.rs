@@ -74,7 +74,7 @@ async fn add(args: &RouteAdd) -> Result<(), Exit> {
             route[member] = read(file)?.into();
         }
     }
-    invoke(&args.call.address, "mesh.net.refresh", &json!({ "route": route }), None).await?;
+    invoke(&args.call.address, "mesh.net.refresh", &json!({ "routes": [route] }), None).await?;
     said(args.call.output.form, &args.node)
 }
 

@@ -103,6 +103,15 @@ impl Control {
         Ok(())
     }
 
+    /// What [`refresh`](Self::refresh) would refuse, without changing anything.
+    fn check(&self, document: &document::Document) -> Result<(), Refusal> {
+        let before = self.known(&NodeId::new(route::node_id(document)?));
+        match route::read(document, before.as_ref(), Need::All, SystemTime::now())? {
+            Refresh::Put(route) => Ok(self.permit_tags(&route)?),
+            Refresh::Remove => Ok(()),
+        }
+    }
+
     /// Refuses addresses that would skip a check which nobody permits to be skipped (PTP section 11.4, tag `k`).
     fn permit_tags(&self, route: &ApiRoute) -> Result<(), ControlError> {
         let skipping =

@@ -226,6 +226,25 @@ async fn each_fault_of_net_refresh_has_its_code() {
 }
 
 #[tokio::test]
+async fn several_routes_are_refreshed_together_and_none_where_one_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let node = open(home.path());
+    assert_eq!(node.node(SEED_001_NODE).await, Code::SUCCESS);
+    // Nobody listens there.
+    let route = |id: &str, address: &str| -> Value {
+        serde_json::from_slice(&with(SEED_001_NET, &json!({"node_id": id, "address": address}))).unwrap()
+    };
+    let (one, other, bad) = (route(A, "127.0.0.1:1"), route("LX9", "127.0.0.1:1"), route("LX8", "not:an:address"));
+    let refresh = async |routes: Value| node.mpi(Caller::Local, "mesh.net.refresh", json!({"routes": routes})).await;
+    let edges = async || node.mpi(Caller::Local, "mesh.net.edges", json!({})).await.unwrap().as_array().unwrap().len();
+    let before = edges().await;
+    assert!(refresh(json!([one, bad])).await.is_err());
+    assert_eq!(edges().await, before);
+    refresh(json!([one, other])).await.unwrap();
+    assert_eq!(edges().await, before + 2);
+}
+
+#[tokio::test]
 async fn status_bits_disable_enable_and_remove() {
     let home = tempfile::tempdir().unwrap();
     let node = open(home.path());
@@ -281,7 +300,7 @@ async fn control_is_for_applications_of_this_node() {
         assert_eq!(refusal.code, expected);
         assert!(refusal.message.contains("127.0.0.1"), "the remedy: {}", refusal.message);
         assert_eq!(code(node.control.net_refresh(&caller, SEED_001_NET).await), expected);
-        let by_mpi = node.mpi(caller.clone(), "mesh.net.refresh", json!({"route": {}})).await;
+        let by_mpi = node.mpi(caller.clone(), "mesh.net.refresh", json!({"routes": [{}]})).await;
         assert_eq!(by_mpi.unwrap_err().code, expected);
     }
     assert_eq!(node.generation(), open_generation());

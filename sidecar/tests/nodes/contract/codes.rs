@@ -125,7 +125,7 @@ async fn what_has_no_code_of_its_own_is_500_on_every_way() {
         }
         assert_eq!(codes.last().map(String::as_str), Some("E0000000500"), "{transport:?}");
     }
-    let arguments = json!({"route": route(CHANGES), "routes": [route(CHANGES)]}).to_string();
+    let arguments = json!({"routes": [route(CHANGES)]}).to_string();
     let http = Ask::post("/mesh/invoke", arguments.clone()).header("mesh-urn", "mesh.net.refresh");
     let grpc = Ask::post("/mesh-rpc/v1", frame(arguments.as_bytes())).header("mesh-urn", "mesh.net.refresh");
     let mut wire = Wire::open(Transport::H2c, node.data, &pair).await;

@@ -15,14 +15,20 @@ use super::{
         permit,
         route::{bits_of, status},
     },
-    done, node_id, node_ids, object,
+    done, node_id, node_ids, object, objects,
 };
 use crate::RouteError;
 
 impl Control {
+    /// Each route as by `net/refresh`.
     pub(super) async fn refresh_by_mpi(self: Arc<Self>, call: Call) -> Answer {
         permit(&call.caller, "mesh.net.refresh")?;
-        done(self.refresh(&object(&call, "route")?).await)
+        let documents = objects(&call, "routes")?;
+        documents.iter().try_for_each(|document| self.check(document))?;
+        for document in &documents {
+            self.refresh(document).await?;
+        }
+        Ok(None)
     }
 
     pub(super) async fn weave_by_mpi(self: Arc<Self>, call: Call) -> Answer {

@@ -80,6 +80,19 @@ fn object(call: &Call, member: &'static str) -> Result<Document, ControlError> {
     }
 }
 
+/// An argument that is a list of objects.
+fn objects(call: &Call, member: &'static str) -> Result<Vec<Document>, ControlError> {
+    let wrong = ControlError::Kind { member, expected: "a list of objects" };
+    let Some(Value::Array(given)) = call.arguments.get(member) else {
+        return Err(if call.arguments.contains_key(member) { wrong } else { ControlError::Missing { member } });
+    };
+    if given.len() > MOST_NODES {
+        return Err(ControlError::TooMany { member, limit: MOST_NODES });
+    }
+    let documents = given.iter().map(|one| one.as_object().cloned().map(Document));
+    documents.collect::<Option<Vec<_>>>().ok_or(wrong)
+}
+
 /// An argument that is a text; `None` where it is absent or empty.
 fn text<'c>(call: &'c Call, member: &'static str) -> Result<Option<&'c str>, ControlError> {
     match call.arguments.get(member) {

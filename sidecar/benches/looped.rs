@@ -60,16 +60,25 @@ pub(crate) fn round(scripts: Vec<Script>, servers: &[&Server], length: Duration)
     }
     let mut events = [MaybeUninit::uninit(); EVENTS];
     let patience = rustix::event::Timespec::try_from(PATIENCE)?;
-    while Instant::now() < until {
+    // What was begun comes to its end: a message left behind would be the next round's.
+    let mut busy = all.len();
+    while busy > 0 {
         let (ready, _) = epoll::wait(&poll, &mut events, Some(&patience))?;
         ensure!(!ready.is_empty(), "no server answered for {PATIENCE:?}");
         for event in ready {
             let n = usize::try_from(event.data.u64())?;
             let connection = all.get_mut(n).context("an event of nobody")?;
+            if connection.is_over() {
+                continue;
+            }
             while let Some(latency) = connection.advance().with_context(|| format!("connection {n}"))? {
                 count += 1;
                 if connection.begun >= from {
                     latencies.push(latency);
+                }
+                if Instant::now() >= until {
+                    busy -= 1;
+                    break;
                 }
                 connection.begin()?;
             }
@@ -93,6 +102,11 @@ impl Connection {
     fn begin(&mut self) -> Result<()> {
         (self.step, self.begun) = (0, Instant::now());
         self.ask()
+    }
+
+    /// Whether its last exchange is over and no other was begun.
+    fn is_over(&self) -> bool {
+        self.step == self.steps.len()
     }
 
     fn ask(&mut self) -> Result<()> {

@@ -234,7 +234,7 @@ async fn several_routes_are_refreshed_together_and_none_where_one_is_refused() {
     let route = |id: &str, address: &str| -> Value {
         serde_json::from_slice(&with(SEED_001_NET, &json!({"node_id": id, "address": address}))).unwrap()
     };
-    let (one, other, bad) = (route(A, "127.0.0.1:1"), route("LX9", "127.0.0.1:1"), route("LX8", "not:an:address"));
+    let (one, other, bad) = (route(B, "127.0.0.1:1"), route("LX9", "127.0.0.1:1"), route("LX8", "not:an:address"));
     let refresh = async |routes: Value| node.mpi(Caller::Local, "mesh.net.refresh", json!({"routes": routes})).await;
     let edges = async || node.mpi(Caller::Local, "mesh.net.edges", json!({})).await.unwrap().as_array().unwrap().len();
     let before = edges().await;

@@ -19,8 +19,8 @@ need_go() {
 }
 
 need_root() {
-  [ "$(uname -s)" = Linux ] || fail "the node tier needs Linux; leave it out with TIERS=lint,unit,api"
-  [ "$(id -u)" = 0 ] || fail "the node tier needs root; leave it out with TIERS=lint,unit,api"
+  [ "$(uname -s)" = Linux ] || fail "this tier needs Linux; leave it out (TIERS=lint)"
+  [ "$(id -u)" = 0 ] || fail "this tier needs root, for network namespaces; leave it out (TIERS=lint,clients,api)"
 }
 
 need_packages() {

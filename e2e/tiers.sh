@@ -23,6 +23,9 @@ tier_lint() {
 }
 
 tier_unit() {
+  # Partners behind nginx, and links that are cut: in network namespaces of their own.
+  need_root
+  need_packages nginx libnginx-mod-stream iptables iproute2 util-linux
   step "tests without a cluster"
   cargo test --workspace
   # Its stand-ins for locks and tasks work under shuttle only, so the feature is on for this one crate alone.

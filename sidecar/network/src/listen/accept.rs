@@ -84,7 +84,10 @@ fn welcome<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>, gate: &
     if let Err(e) = options(&tcp, peer) {
         tracing::debug!(%peer, "socket options: {e}");
     }
-    let (Some(seat), Ok(tcp)) = (gate.workers.seat(), tcp.into_std()) else { return };
+    let (Some(seat), Ok(tcp)) = (gate.workers.seat(), tcp.into_std()) else {
+        tracing::warn!(%peer, "turned away: no worker could take it over");
+        return;
+    };
     let runtime = seat.runtime().clone();
     let place = Place { _permit: permit, _open: Open::count(&gate.metrics), _seat: seat };
     let (service, gate, drain) = (Arc::clone(service), Arc::clone(gate), drained.clone());

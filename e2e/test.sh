@@ -52,6 +52,11 @@ for tier in "${all[@]}"; do
   echo "${result[$tier]:-left out: $tier (TIERS=$tiers)}"
 done
 if [ $failed = 1 ]; then
+  # Who sees only the end of a long output is to see what failed.
+  for tier in "${all[@]}"; do
+    [[ "${result[$tier]:-}" != *FAILED* ]] ||
+      grep -hE '^test .* FAILED|panicked at|^error|×|^[a-z0-9_.]+: ' "$target/test-logs/$tier.log" | tail -n 20 | sed "s/^/$tier: /"
+  done
   echo "logs: $target/test-logs; of the clusters: $E2E_LOGS"
 fi
 exit $failed

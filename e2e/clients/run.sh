@@ -16,8 +16,8 @@ cleanup() {
 }
 trap cleanup EXIT
 fail() {
-  echo "clients: $*" >&2
   for log in "$work"/*.log; do echo "== the log of $log" >&2 && tail -n 40 "$log" >&2; done
+  echo "clients: $*" >&2
   exit 1
 }
 

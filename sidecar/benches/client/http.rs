@@ -2,11 +2,12 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use socket2::{Domain, Socket, Type};
 
 use super::Expect;
 use crate::load::Exchange;
@@ -22,7 +23,21 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn open(address: SocketAddr) -> Result<Self> {
-        Ok(Self { stream: connect(address)?, buffer: vec![0; 64 * 1024] })
+        Ok(Self::over(connect(address)?))
+    }
+
+    /// As a caller of another address of this machine.
+    pub(crate) fn open_from(from: IpAddr, address: SocketAddr) -> Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+        socket.connect(&address.into()).with_context(|| format!("connect to {address} from {from}"))?;
+        let stream = TcpStream::from(socket);
+        ready(&stream)?;
+        Ok(Self::over(stream))
+    }
+
+    fn over(stream: TcpStream) -> Self {
+        Self { stream, buffer: vec![0; 64 * 1024] }
     }
 
     /// Only the socket, without the buffer: thousands of them fit.
@@ -76,7 +91,11 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     pub(crate) fn open(address: SocketAddr, steps: Vec<(Vec<u8>, Expect)>) -> Result<Box<dyn Exchange>> {
-        Ok(Box::new(Self { connection: Http::open(address)?, steps }))
+        Ok(Self::over(Http::open(address)?, steps))
+    }
+
+    pub(crate) fn over(connection: Http, steps: Vec<(Vec<u8>, Expect)>) -> Box<dyn Exchange> {
+        Box::new(Self { connection, steps })
     }
 }
 
@@ -93,9 +112,14 @@ impl Exchange for Sequence {
 pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
     #[allow(clippy::disallowed_methods, reason = "a load generator's own thread, to its own server on loopback")]
     let stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
+    ready(&stream)?;
+    Ok(stream)
+}
+
+fn ready(stream: &TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    Ok(stream)
+    Ok(())
 }
 
 /// Where `needle` begins in `hay`.

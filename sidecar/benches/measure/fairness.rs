@@ -1,14 +1,18 @@
 //! One caller beside another: a connection beside a thousand, and small messages beside a stream of large ones; each
-//! against the same caller alone.
+//! against the same caller alone. A caller is an address; the thousand come from another one, whose plain text is trusted.
 
-use std::{thread, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Result, anyhow};
 
-use super::pairs::pair;
+use super::pairs::{pair, steps};
 use crate::{
     Effort,
-    client::Body,
+    client::{Body, Http, Sequence},
     load::{Load, Pace, pause},
     process::Server,
     report::{Goal, Report, Unit},
@@ -23,14 +27,22 @@ const MANY: usize = 1000;
 /// What the caller with one connection wants per second.
 const ONE: Pace = Pace::Open(500.0);
 
+/// Where the thousand come from.
+const CROWD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+const TRUST: &str = "transport: {plaintextFrom: [127.0.0.2/32]}\n";
+
 /// The others' load has begun, and goes on until after the one's round.
 const LEAD: Duration = Duration::from_secs(1);
 
 pub(super) fn run(effort: Effort, report: &mut Report) -> Result<()> {
-    let node = Server::mesh(&folder("mesh")?, None)?;
+    let node = Server::mesh(&folder("mesh")?, Some(TRUST))?;
     let to = node.address;
     let load = |name: &'static str, size| move |n: usize| pair(to, Body::Protobuf, &format!("{name}-{n}"), size);
-    let (small, small_too, large) = (load("one", SMALL), load("many", SMALL), load("stream", LARGE));
+    let (small, large) = (load("one", SMALL), load("stream", LARGE));
+    let small_too = |n: usize| {
+        let steps = steps(Body::Protobuf, &format!("many-{n}"), SMALL);
+        Ok(Sequence::over(Http::open_from(CROWD, to)?, steps))
+    };
     let one = Load { connections: 1, open: &small };
     let many = Load { connections: MANY, open: &small_too };
     let stream = Load { connections: 1, open: &large };

@@ -60,6 +60,6 @@ pub(super) fn pair(to: SocketAddr, body: Body, session: &str, size: usize) -> Re
     Sequence::open(to, steps(body, session, size))
 }
 
-fn steps(body: Body, session: &str, size: usize) -> Vec<(Vec<u8>, Expect)> {
+pub(super) fn steps(body: Body, session: &str, size: usize) -> Vec<(Vec<u8>, Expect)> {
     vec![(push(body, session, "", size), Expect::Success), (pop(body, session, ""), Expect::AtLeast(size))]
 }

@@ -5,8 +5,10 @@
 //! crosses processors costs more than a small exchange itself (`docs/benchmarks.md` has the figures).
 
 use std::{
+    collections::HashMap,
     future::Future,
     io,
+    net::{IpAddr, Ipv6Addr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,12 +16,23 @@ use std::{
     thread,
 };
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
+/// A caller with more connections than this is a crowd. Pools of usual clients stay below it.
+const FEW: usize = 16;
+
 /// All workers of a process.
 #[derive(Clone, Debug)]
-pub struct Workers(Arc<[Arc<Worker>]>);
+pub struct Workers(Arc<Hall>);
+
+#[derive(Debug)]
+struct Hall {
+    workers: Vec<Worker>,
+    /// How many seats each caller has.
+    callers: Mutex<HashMap<IpAddr, usize>>,
+}
 
 #[derive(Debug)]
 struct Worker {
@@ -30,7 +43,12 @@ struct Worker {
 
 /// A place at a worker, until it is dropped.
 #[derive(Debug)]
-pub struct Seat(Arc<Worker>);
+pub struct Seat {
+    hall: Arc<Hall>,
+    worker: usize,
+    caller: IpAddr,
+    runtime: Handle,
+}
 
 /// The threads behind [`Workers`]. The thread that holds it is the first of them, as long as it runs something.
 #[derive(Debug)]
@@ -53,7 +71,7 @@ impl Crew {
             all.push(Worker::of(runtime.handle()));
             thread::Builder::new().name(format!("mesh-{n}")).spawn(move || runtime.block_on(end.cancelled()))?;
         }
-        Ok(Self { first, workers: Workers(all.into()), end })
+        Ok(Self { first, workers: Workers::new(all), end })
     }
 
     /// All of them.
@@ -70,26 +88,52 @@ impl Crew {
 }
 
 impl Workers {
+    fn new(workers: Vec<Worker>) -> Self {
+        Self(Arc::new(Hall { workers, callers: Mutex::default() }))
+    }
+
     /// Only the runtime that this is called on.
     #[must_use]
     pub fn here() -> Self {
-        Self(vec![Worker::of(&Handle::current())].into())
+        Self::new(vec![Worker::of(&Handle::current())])
     }
 
-    /// A seat at a worker that has few. They are given out by twos: connections that are opened one after the other often speak
-    /// with each other, one pushing what the other waits for, and on one thread nobody has to be woken for that. `None` where
-    /// there are no workers, which cannot be.
+    /// A seat for a connection of `caller` at a worker that has few. They are given out by twos: connections that are opened
+    /// one after the other often speak with each other, one pushing what the other waits for, and on one thread nobody has
+    /// to be woken for that.
+    ///
+    /// A crowd shares the back half: whoever has few connections sits in front of it as long as it is not full, where the
+    /// system gives each thread its time, however many requests a crowd has waiting behind. `None` where there are no workers,
+    /// which cannot be.
     #[must_use]
-    pub fn seat(&self) -> Option<Seat> {
-        let least = self.0.iter().min_by_key(|worker| worker.busy.load(Ordering::Relaxed) / 2)?;
+    pub fn seat(&self, caller: IpAddr) -> Option<Seat> {
+        let caller = household(caller);
+        let taken = {
+            let mut callers = self.0.callers.lock();
+            let taken = callers.entry(caller).or_default();
+            *taken += 1;
+            *taken
+        };
+        let workers = &self.0.workers;
+        let first = if taken > FEW { workers.len() / 2 } else { 0 };
+        let free = workers.iter().enumerate().skip(first);
+        let (worker, least) = free.min_by_key(|(_, worker)| worker.busy.load(Ordering::Relaxed) / 2)?;
         least.busy.fetch_add(1, Ordering::Relaxed);
-        Some(Seat(Arc::clone(least)))
+        Some(Seat { hall: Arc::clone(&self.0), worker, caller, runtime: least.runtime.clone() })
+    }
+}
+
+/// Whose address it is: of IPv6 a caller usually has a whole /64 to choose from.
+fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
     }
 }
 
 impl Worker {
-    fn of(runtime: &Handle) -> Arc<Self> {
-        Arc::new(Self { runtime: runtime.clone(), busy: AtomicUsize::new(0) })
+    fn of(runtime: &Handle) -> Self {
+        Self { runtime: runtime.clone(), busy: AtomicUsize::new(0) }
     }
 }
 
@@ -97,13 +141,22 @@ impl Seat {
     /// Where to run what has the seat.
     #[must_use]
     pub fn runtime(&self) -> &Handle {
-        &self.0.runtime
+        &self.runtime
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        if let Some(worker) = self.hall.workers.get(self.worker) {
+            worker.busy.fetch_sub(1, Ordering::Relaxed);
+        }
+        let mut callers = self.hall.callers.lock();
+        if let Some(taken) = callers.get_mut(&self.caller) {
+            *taken -= 1;
+            if *taken == 0 {
+                callers.remove(&self.caller);
+            }
+        }
     }
 }
 
@@ -113,9 +166,11 @@ fn runtime() -> io::Result<Runtime> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread::ThreadId;
+    use std::{net::Ipv4Addr, thread::ThreadId};
 
     use super::*;
+
+    const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     async fn thread_of(seat: &Seat) -> ThreadId {
         seat.runtime().spawn(async { thread::current().id() }).await.unwrap()
@@ -126,13 +181,39 @@ mod tests {
         let crew = Crew::start(2).unwrap();
         let workers = crew.workers();
         crew.run(async {
-            let seats: Vec<_> = (0..4).filter_map(|_| workers.seat()).collect();
+            let seats: Vec<_> = (0..4).filter_map(|_| workers.seat(CALLER)).collect();
             let threads = futures::future::join_all(seats.iter().map(thread_of)).await;
             assert!(threads[0] == threads[1] && threads[2] == threads[3] && threads[0] != threads[2], "{threads:?}");
             drop(seats.into_iter().nth(2));
-            let next = workers.seat().unwrap();
+            let next = workers.seat(CALLER).unwrap();
             assert_eq!(thread_of(&next).await, threads[0], "all were given back");
         });
+    }
+
+    #[test]
+    fn a_crowd_sits_in_the_back_half_and_whoever_has_few_connections_in_front_of_it() {
+        let crew = Crew::start(4).unwrap();
+        let workers = crew.workers();
+        let crowd: Vec<_> = (0..100).filter_map(|_| workers.seat(CALLER)).collect();
+        let in_front = |seats: &[Seat]| seats.iter().filter(|seat| seat.worker < 2).count();
+        assert_eq!(in_front(&crowd), FEW / 2, "the first were no crowd yet");
+        let other = Ipv4Addr::new(192, 0, 2, 1).into();
+        let few: Vec<_> = (0..4).filter_map(|_| workers.seat(other)).collect();
+        assert_eq!(in_front(&few), few.len());
+        drop(crowd);
+        drop(few);
+        assert!(workers.0.callers.lock().is_empty());
+        assert!(workers.0.workers.iter().all(|worker| worker.busy.load(Ordering::Relaxed) == 0));
+        assert_eq!(workers.seat(CALLER).unwrap().worker, 0, "it is no crowd any more");
+    }
+
+    #[test]
+    fn addresses_of_one_household_are_one_caller() {
+        let of = |text: &str| household(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:0:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 
     #[test]
@@ -140,14 +221,14 @@ mod tests {
         let crew = Crew::start(0).unwrap();
         let workers = crew.workers();
         let here = thread::current().id();
-        assert_eq!(crew.run(async { thread_of(&workers.seat().unwrap()).await }), here);
+        assert_eq!(crew.run(async { thread_of(&workers.seat(CALLER).unwrap()).await }), here);
     }
 
     #[test]
     fn what_runs_on_any_worker_ends_with_the_crew() {
         let crew = Crew::start(2).unwrap();
         let workers = crew.workers();
-        let (_here, there) = ([workers.seat(), workers.seat()], workers.seat().unwrap());
+        let (_here, there) = ([workers.seat(CALLER), workers.seat(CALLER)], workers.seat(CALLER).unwrap());
         let task = there.runtime().spawn(std::future::pending::<()>());
         crew.run(async {});
         let ended = runtime().unwrap().block_on(task);

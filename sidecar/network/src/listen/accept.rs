@@ -56,7 +56,7 @@ impl Place {
         Self {
             _permit: gate.rooms.take(peer).unwrap(),
             _open: Open::count(&gate.metrics),
-            _seat: gate.workers.seat().unwrap(),
+            _seat: gate.workers.seat(peer.ip()).unwrap(),
         }
     }
 }
@@ -84,7 +84,7 @@ fn welcome<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>, gate: &
     if let Err(e) = options(&tcp, peer) {
         tracing::debug!(%peer, "socket options: {e}");
     }
-    let (Some(seat), Ok(tcp)) = (gate.workers.seat(), tcp.into_std()) else {
+    let (Some(seat), Ok(tcp)) = (gate.workers.seat(peer.ip()), tcp.into_std()) else {
         tracing::warn!(%peer, "turned away: no worker could take it over");
         return;
     };

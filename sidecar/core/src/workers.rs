@@ -41,9 +41,12 @@ struct Worker {
     busy: AtomicUsize,
 }
 
-/// A place at a worker, until it is dropped.
+/// A place at a worker, until it is dropped. In a box: a connection's task holds it in several states.
 #[derive(Debug)]
-pub struct Seat {
+pub struct Seat(Box<Taken>);
+
+#[derive(Debug)]
+struct Taken {
     hall: Arc<Hall>,
     worker: usize,
     caller: IpAddr,
@@ -119,7 +122,7 @@ impl Workers {
         let free = workers.iter().enumerate().skip(first);
         let (worker, least) = free.min_by_key(|(_, worker)| worker.busy.load(Ordering::Relaxed) / 2)?;
         least.busy.fetch_add(1, Ordering::Relaxed);
-        Some(Seat { hall: Arc::clone(&self.0), worker, caller, runtime: least.runtime.clone() })
+        Some(Seat(Box::new(Taken { hall: Arc::clone(&self.0), worker, caller, runtime: least.runtime.clone() })))
     }
 }
 
@@ -141,11 +144,11 @@ impl Seat {
     /// Where to run what has the seat.
     #[must_use]
     pub fn runtime(&self) -> &Handle {
-        &self.runtime
+        &self.0.runtime
     }
 }
 
-impl Drop for Seat {
+impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(worker) = self.hall.workers.get(self.worker) {
             worker.busy.fetch_sub(1, Ordering::Relaxed);
@@ -195,7 +198,7 @@ mod tests {
         let crew = Crew::start(4).unwrap();
         let workers = crew.workers();
         let crowd: Vec<_> = (0..100).filter_map(|_| workers.seat(CALLER)).collect();
-        let in_front = |seats: &[Seat]| seats.iter().filter(|seat| seat.worker < 2).count();
+        let in_front = |seats: &[Seat]| seats.iter().filter(|seat| seat.0.worker < 2).count();
         assert_eq!(in_front(&crowd), FEW / 2, "the first were no crowd yet");
         let other = Ipv4Addr::new(192, 0, 2, 1).into();
         let few: Vec<_> = (0..4).filter_map(|_| workers.seat(other)).collect();
@@ -204,7 +207,7 @@ mod tests {
         drop(few);
         assert!(workers.0.callers.lock().is_empty());
         assert!(workers.0.workers.iter().all(|worker| worker.busy.load(Ordering::Relaxed) == 0));
-        assert_eq!(workers.seat(CALLER).unwrap().worker, 0, "it is no crowd any more");
+        assert_eq!(workers.seat(CALLER).unwrap().0.worker, 0, "it is no crowd any more");
     }
 
     #[test]

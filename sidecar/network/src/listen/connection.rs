@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     owed::{Fate, Owed},
     roster::Roster,
+    traffic::Traffic,
+    unacknowledged::unacknowledged,
 };
 use crate::admission::{self, Denied, Proven, local::Shown};
 
@@ -36,7 +38,7 @@ pub struct Connection {
     pub(super) owed: Owed,
     is_admitted: AtomicBool,
     is_finishing: AtomicBool,
-    is_broken: Arc<AtomicBool>,
+    traffic: Arc<Traffic>,
     end: CancellationToken,
     roster: Arc<Roster>,
 }
@@ -63,7 +65,7 @@ impl Connection {
     pub(super) fn new(
         (peer, local): (SocketAddr, SocketAddr),
         security: Security,
-        is_broken: Arc<AtomicBool>,
+        traffic: Arc<Traffic>,
         roster: Arc<Roster>,
     ) -> Self {
         Self {
@@ -75,7 +77,7 @@ impl Connection {
             owed: Owed::default(),
             is_admitted: AtomicBool::new(false),
             is_finishing: AtomicBool::new(false),
-            is_broken,
+            traffic,
             end: CancellationToken::new(),
             roster,
         }
@@ -116,7 +118,19 @@ impl Connection {
     /// Whether it was lost: a reset, a broken link, bytes that nobody could read.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.is_broken.load(Ordering::Acquire)
+        self.traffic.is_broken()
+    }
+
+    /// The bytes that the kernel took so far.
+    pub(super) fn written(&self) -> u64 {
+        self.traffic.written()
+    }
+
+    /// Those of them that the other end has acknowledged; all, where the system does not say.
+    pub(super) fn acknowledged(&self) -> u64 {
+        // Asked first: what is written meanwhile is taken for not acknowledged, never the other way round.
+        let written = self.written();
+        written.saturating_sub(unacknowledged(self.local, self.peer).unwrap_or(0))
     }
 
     /// Whether any of its requests came from somebody.
@@ -146,7 +160,7 @@ impl Connection {
 
     /// Cuts the connection, with everything that waits on it. What was on its way to the other side may be lost.
     pub(super) fn cut(&self) {
-        self.is_broken.store(true, Ordering::Release);
+        self.traffic.broke();
         self.owed.end(Fate::Lost);
         self.end.cancel();
     }

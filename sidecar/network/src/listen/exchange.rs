@@ -88,8 +88,7 @@ impl Settlement {
     /// when it was lost. Without a listener there is nobody to tell, and the complete answer counts as received.
     ///
     /// A client that dies with unread bytes makes its kernel send a reset, which is the case in which it has not seen the
-    /// answer. What the kernel still holds back is not asked (that needs an unsafe call); a link that breaks is noticed when
-    /// something is sent on it.
+    /// answer. The time of peace begins when its TCP has acknowledged the last byte.
     pub fn when_received(&self, received: impl FnOnce() + Send + 'static) {
         match self.0.exchange.get() {
             Some(exchange) if exchange.sharing == Sharing::Many => self.when_kept(exchange, Box::new(received)),

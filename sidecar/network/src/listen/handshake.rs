@@ -1,10 +1,6 @@
 //! From an accepted socket to bytes of a known protocol. Whoever takes too long is gone.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::{net::TcpStream, time::timeout};
 
@@ -13,6 +9,7 @@ use super::{
     connection::{Connection, Security},
     linger::Lingering,
     pace::Pace,
+    traffic::Traffic,
     wire::{Stream, Wire},
 };
 use crate::tls::Agreed;
@@ -34,8 +31,8 @@ pub(super) struct Ready {
 /// The peer went away, took too long, or failed at TLS.
 pub(super) async fn first_bytes(tcp: TcpStream, peer: SocketAddr, gate: &Gate) -> io::Result<Ready> {
     let local = tcp.local_addr()?;
-    let is_broken = Arc::new(AtomicBool::new(false));
-    let protecting = protect(tcp, gate, Arc::clone(&is_broken));
+    let traffic = Arc::new(Traffic::default());
+    let protecting = protect(tcp, gate, Arc::clone(&traffic));
     let (wire, security, agreed) = timeout(gate.limits.handshake, protecting).await??;
     let pace = Arc::new(Pace::default());
     let mut stream = Stream::new(wire, Arc::clone(&pace));
@@ -44,16 +41,16 @@ pub(super) async fn first_bytes(tcp: TcpStream, peer: SocketAddr, gate: &Gate) -
         Agreed::H1 | Agreed::H2 | Agreed::Bundle => agreed,
         Agreed::Unsaid => timeout(gate.limits.handshake, stream.sniff()).await??,
     };
-    let connection = Arc::new(Connection::new((peer, local), security, is_broken, Arc::clone(&gate.roster)));
+    let connection = Arc::new(Connection::new((peer, local), security, traffic, Arc::clone(&gate.roster)));
     Ok(Ready { stream, connection, pace, agreed })
 }
 
-async fn protect(tcp: TcpStream, gate: &Gate, is_broken: Arc<AtomicBool>) -> io::Result<(Wire, Security, Agreed)> {
+async fn protect(tcp: TcpStream, gate: &Gate, traffic: Arc<Traffic>) -> io::Result<(Wire, Security, Agreed)> {
     let mut first = [0];
     if tcp.peek(&mut first).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let socket = Lingering::new(tcp, gate.limits.linger, is_broken);
+    let socket = Lingering::new(tcp, gate.limits.linger, traffic);
     if first != [TLS_HANDSHAKE] {
         return Ok((Wire::Plain(socket), Security::Plain, Agreed::Unsaid));
     }

@@ -7,10 +7,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,6 +17,8 @@ use tokio::{
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
+
+use super::traffic::Traffic;
 
 /// How often an end is looked at that the other side has not acknowledged yet: it takes one round trip.
 const LOOK: Duration = Duration::from_millis(5);
@@ -37,7 +36,7 @@ pub(super) struct Lingering {
     has_ended: bool,
     /// The other side has said in TLS that it ends.
     has_said_so: bool,
-    is_broken: Arc<AtomicBool>,
+    traffic: Arc<Traffic>,
 }
 
 /// The time after our end.
@@ -70,18 +69,25 @@ impl Ending {
 }
 
 impl Lingering {
-    /// `is_broken` is set when the connection is lost. Nobody above says so: to TLS and HTTP an idle connection's reset is an
+    /// `traffic` is told when the connection is lost. Nobody above says so: to TLS and HTTP an idle connection's reset is an
     /// end like any other.
-    pub(super) fn new(tcp: TcpStream, most: Duration, is_broken: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(tcp: TcpStream, most: Duration, traffic: Arc<Traffic>) -> Self {
         let most = u32::try_from(most.as_millis()).unwrap_or(u32::MAX);
-        Self { tcp, most, ending: None, has_ended: false, has_said_so: false, is_broken }
+        Self { tcp, most, ending: None, has_ended: false, has_said_so: false, traffic }
     }
 
     fn note<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if matches!(done, Poll::Ready(Err(_))) {
-            self.is_broken.store(true, Ordering::Release);
+            self.traffic.broke();
         }
         done
+    }
+
+    fn count(&self, done: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(written)) = done {
+            self.traffic.wrote(written);
+        }
+        self.note(done)
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -132,7 +138,7 @@ impl AsyncRead for Lingering {
 impl AsyncWrite for Lingering {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        self.note(done)
+        self.count(done)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -151,7 +157,7 @@ impl AsyncWrite for Lingering {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
-        self.note(done)
+        self.count(done)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -30,6 +30,8 @@ mod owed;
 mod pace;
 mod rare;
 mod roster;
+mod traffic;
+mod unacknowledged;
 mod wire;
 
 use std::{future::Future, io, sync::Arc};

@@ -2,8 +2,8 @@
 //!
 //! Each has something that is to happen once the client surely has it. A later request of an HTTP/1.1 connection settles
 //! all that were written before it, an end of the connection settles the rest in one way or the other, and whatever stays
-//! open is received after a time of peace. That last one is watched by one task per connection, which is there only while
-//! something is owed; a connection in steady use therefore starts no timer for an answer.
+//! open is received after a time of peace, in which its last byte was acknowledged. That last one is watched by one task per
+//! connection, which is there only while something is owed; a connection in steady use therefore starts no timer for an answer.
 
 use std::{
     collections::VecDeque,
@@ -52,7 +52,10 @@ struct State {
 struct Answer {
     /// Which request of its connection it answers.
     ordinal: u64,
-    /// When it counts as received.
+    /// Where its last byte stands among all that were written.
+    last_byte: u64,
+    peace: Duration,
+    /// When it counts as received, if that byte was acknowledged by then.
     until: Instant,
     received: Received,
 }
@@ -70,7 +73,8 @@ impl Owed {
     /// Notes what is to happen once the client of `connection` has the answer to its request `ordinal`, which was written
     /// just now.
     pub(super) fn note(connection: &Arc<Connection>, ordinal: u64, peace: Duration, received: Received) {
-        let answer = Answer { ordinal, until: Instant::now() + peace, received };
+        let (last_byte, until) = (connection.written(), Instant::now() + peace);
+        let answer = Answer { ordinal, last_byte, peace, until, received };
         if connection.owed.add(answer) == Watch::Needed
             && let Ok(runtime) = Handle::try_current()
         {
@@ -108,12 +112,20 @@ impl Owed {
         }
     }
 
-    /// Settles what had its time of peace. Answers when to look again; `None`: there is nothing left to watch.
-    fn look(&self, now: Instant) -> Option<Instant> {
-        while let Some(answer) = self.take(|answer| answer.until <= now) {
-            (answer.received)();
+    /// Settles what had its time of peace. Answers when to look again; `None`: there is nothing left to watch. The system is
+    /// asked for what was `acknowledged` only where something is due.
+    fn look(&self, now: Instant, acknowledged: impl FnOnce() -> u64) -> Option<Instant> {
+        if self.0.lock().answers.front().is_some_and(|answer| answer.until <= now) {
+            let acknowledged = acknowledged();
+            while let Some(answer) = self.take(|answer| answer.until <= now && answer.last_byte <= acknowledged) {
+                (answer.received)();
+            }
         }
         let mut state = self.0.lock();
+        if let Some(answer) = state.answers.front_mut().filter(|answer| answer.until <= now) {
+            // Its peace has not begun. Those behind it were written later.
+            answer.until = now + answer.peace;
+        }
         let next = state.answers.front().map(|answer| answer.until + SLACK);
         if next.is_none() {
             state.is_watched = false;
@@ -136,7 +148,8 @@ fn settle(fate: Fate, answer: Answer) {
 }
 
 async fn watch(connection: Weak<Connection>) {
-    while let Some(next) = connection.upgrade().and_then(|connection| connection.owed.look(Instant::now())) {
+    let look = |connection: Arc<Connection>| connection.owed.look(Instant::now(), || connection.acknowledged());
+    while let Some(next) = connection.upgrade().and_then(look) {
         sleep_until(next).await;
     }
 }
@@ -162,7 +175,7 @@ mod tests {
             let received = Box::new(move || {
                 count.fetch_add(1, Ordering::SeqCst);
             });
-            Answer { ordinal, until, received }
+            Answer { ordinal, last_byte: ordinal * 100, peace: PEACE, until, received }
         }
 
         /// How many answers were received.
@@ -172,6 +185,7 @@ mod tests {
     }
 
     const PEACE: Duration = Duration::from_secs(5);
+    const ALL: u64 = u64::MAX;
 
     #[test]
     fn a_later_request_settles_what_was_written_before_it() {
@@ -189,10 +203,30 @@ mod tests {
         let (owed, count, now) = (Owed::default(), Count::default(), Instant::now());
         owed.add(count.answer(1, now + PEACE));
         owed.add(count.answer(2, now + 2 * PEACE));
-        assert_eq!((owed.look(now), count.get()), (Some(now + PEACE + SLACK), 0));
-        assert_eq!((owed.look(now + PEACE), count.get()), (Some(now + 2 * PEACE + SLACK), 1));
-        assert_eq!((owed.look(now + 2 * PEACE), count.get()), (None, 2));
+        assert_eq!((owed.look(now, || ALL), count.get()), (Some(now + PEACE + SLACK), 0));
+        assert_eq!((owed.look(now + PEACE, || ALL), count.get()), (Some(now + 2 * PEACE + SLACK), 1));
+        assert_eq!((owed.look(now + 2 * PEACE, || ALL), count.get()), (None, 2));
         assert_eq!(owed.add(count.answer(3, now)), Watch::Needed, "the watcher has gone");
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_has_its_peace_anew_and_what_is_written_later_does_not_disturb_it() {
+        let (owed, count, now) = (Owed::default(), Count::default(), Instant::now());
+        owed.add(count.answer(1, now + PEACE));
+        owed.add(count.answer(2, now + PEACE));
+        let soon = now + PEACE;
+        assert_eq!((owed.look(soon, || 99), count.get()), (Some(soon + PEACE + SLACK), 0), "a byte is missing");
+        // The second is long due when the first has had its peace, and not acknowledged.
+        let later = soon + PEACE;
+        assert_eq!((owed.look(later, || 199), count.get()), (Some(later + PEACE + SLACK), 1));
+        assert_eq!((owed.look(later + PEACE, || 200), count.get()), (None, 2));
+    }
+
+    #[test]
+    fn nobody_is_asked_while_nothing_is_due() {
+        let (owed, count, now) = (Owed::default(), Count::default(), Instant::now());
+        owed.add(count.answer(1, now + PEACE));
+        assert!(owed.look(now, || panic!("nothing is due")).is_some());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
     listen::{Connection, Gate, Limits, Serve, serve},
     testing::{
         A, Plain, Running,
-        http2::{CANCEL, Frames, GOAWAY, HEADERS, NO_ERROR, PING, RST_STREAM},
+        http2::{CANCEL, DATA, END_STREAM, Frames, GOAWAY, HEADERS, NO_ERROR, PING, RST_STREAM},
         institution, listener, until,
     },
 };
@@ -164,7 +164,22 @@ async fn a_call_that_is_given_up_ends_its_wait_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn an_early_answer_is_whole_and_then_the_rest_of_the_request_is_refused() {
+async fn what_comes_behind_an_early_answer_is_taken_so_that_nobody_throws_the_answer_away() {
+    let node = node();
+    let mut client = Frames::to(node.address, WIDE).await;
+    client.head(1, 0, "/unread").await;
+    client.until(|frame| frame.stream == 1 && frame.ends()).await;
+    for _ in 0..3 {
+        client.write(DATA, 0, 1, &[0; 16_384]).await;
+    }
+    client.write(DATA, END_STREAM, 1, b"the end").await;
+    client.get(3, "/seen").await;
+    let next = client.until(|frame| frame.kind == RST_STREAM || frame.stream == 3 && frame.ends()).await;
+    assert_eq!((next.stream, next.kind == RST_STREAM), (3, false), "the first was not reset");
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_end_behind_its_early_answer_is_refused_in_the_end() {
     let node = node();
     let mut client = Frames::to(node.address, WIDE).await;
     client.head(1, 0, "/unread").await;

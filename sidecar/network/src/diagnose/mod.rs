@@ -30,7 +30,10 @@ use mesh_core::{NodeId, Route, Snapshot, Standing};
 
 pub use report::{AddressReport, Line, Report, State};
 
-use crate::{Partners, RouteError, dial::Address};
+use crate::{
+    Partners, RouteError,
+    dial::{Address, shown},
+};
 use report::Lines;
 
 /// How much is tried.
@@ -67,7 +70,7 @@ impl Partners {
         depth: Depth,
     ) -> AddressReport {
         let mut lines = Lines::default();
-        let (label, server_name) = (given.address.clone(), given.server_name.clone());
+        let (label, server_name) = (shown(&given.address), given.server_name.clone());
         match Address::parse(&given.address) {
             Ok(address) => {
                 let subject =

@@ -10,6 +10,9 @@ use crate::RouteError;
 /// The longest address that is read; the resources' schema has the same bound.
 const LONGEST: usize = 512;
 
+/// A list has as many members as a route (`crds`, `addresses`).
+const MOST: usize = 8;
+
 /// A host and its port, and what is said of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
@@ -33,10 +36,13 @@ impl Address {
     /// Reads a comma list, in order. A member without a port takes the port of the last one.
     ///
     /// # Errors
-    /// `E0000000619` for the first member that cannot be read.
+    /// `E0000000619` for the first member that cannot be read, and for more than eight.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, RouteError> {
         let members: Vec<&str> = text.split(',').map(str::trim).filter(|member| !member.is_empty()).collect();
         let Some((last, _)) = members.split_last() else { return Err(wrong(text, "it is empty")) };
+        if members.len() > MOST {
+            return Err(wrong(text, "it has more than 8 members"));
+        }
         let port = Self::parse(last)?.port;
         members.iter().map(|member| Self::with_port_of(member, Some(port))).collect()
     }
@@ -102,8 +108,20 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
+/// What people are shown of an address: the tag `p` may hold the login of a proxy.
+pub(crate) fn shown(text: &str) -> String {
+    let Some((place, query)) = text.split_once('?') else { return text.to_owned() };
+    let tags = query.split('&').map(|tag| {
+        match tag.split_once("//").and_then(|(s, rest)| Some((s, rest.rsplit_once('@')?))) {
+            Some((scheme, (_, host))) => format!("{scheme}//...@{host}"),
+            None => tag.to_owned(),
+        }
+    });
+    format!("{place}?{}", tags.collect::<Vec<_>>().join("&"))
+}
+
 fn wrong(text: &str, rule: &'static str) -> RouteError {
-    RouteError::BadAddress { address: text.chars().filter(|c| !c.is_control()).take(100).collect(), rule }
+    RouteError::BadAddress { address: shown(text).chars().filter(|c| !c.is_control()).take(100).collect(), rule }
 }
 
 impl fmt::Display for Address {
@@ -129,6 +147,21 @@ mod tests {
             let read = Address::parse(text).unwrap();
             assert_eq!((read.host.as_str(), read.port), (host, port), "{text}");
         }
+    }
+
+    #[test]
+    fn the_login_of_a_proxy_is_shown_to_nobody() {
+        let table = [
+            ("b:1", "b:1"),
+            ("b:1?s=x", "b:1?s=x"),
+            ("b:1?p=http://proxy:3128", "b:1?p=http://proxy:3128"),
+            ("b:1?s=x&p=http://user:sec@ret@proxy:3128&k=1", "b:1?s=x&p=http://...@proxy:3128&k=1"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(shown(text), expected);
+        }
+        let refused = Address::parse("b?p=ftp://user:secret@proxy").unwrap_err().to_string();
+        assert!(!refused.contains("secret"), "{refused}");
     }
 
     #[test]
@@ -159,6 +192,8 @@ mod tests {
         let hosts = Address::parse_list("a,b:1, c:7304").unwrap();
         assert_eq!(hosts.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:7304", "b:1", "c:7304"]);
         assert!(Address::parse_list(",").is_err());
+        assert_eq!(Address::parse_list(&["a:1"; 8].join(",")).unwrap().len(), 8);
+        assert!(Address::parse_list(&["a:1"; 9].join(",")).is_err());
         assert!(Address::parse_list("a:1,b").is_err());
     }
 

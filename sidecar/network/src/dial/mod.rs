@@ -10,6 +10,7 @@ mod resolve;
 mod tags;
 
 pub use address::Address;
+pub(crate) use address::shown;
 pub(crate) use connect::{Dialler, Failure, Link, Target};
 pub use guard::{Given, refusal};
 pub use proxy::Proxy;

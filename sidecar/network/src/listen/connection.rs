@@ -110,7 +110,7 @@ impl Connection {
     }
 
     /// Resolves when the connection is over, in whatever way; also when its partner's route was closed. Whoever took it
-    /// over by an upgrade lets go of it then.
+    /// over by an upgrade lets go of it then; it stands among the extensions of requests that may ask for one.
     pub async fn ended(&self) {
         self.end.cancelled().await;
     }

@@ -47,7 +47,9 @@ impl<S: Serve> Service<Request<Incoming>> for Calls<S> {
     type Error = Infallible;
     type Future = futures::future::Map<Answering, fn(Response<Body>) -> Result<Response<Body>, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        // For whoever takes the connection over by an upgrade.
+        request.extensions_mut().insert(Arc::clone(&self.0.connection));
         // hyper does not say when it read a request; who sends odd ones without waiting is taken to have read.
         self.0.answer(request.map(Body::Incoming), Proof::Read).map(Ok)
     }

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     RouteError,
     bundle::MOST_CALLS,
-    dial::{Address, Failure, Link, Proxy, Target},
+    dial::{Address, Failure, Link, Proxy, Target, shown},
     http2_sizes as sizes,
     tls::Agreed,
 };
@@ -114,7 +114,7 @@ impl Member {
         let proxy = address.as_ref().ok().and_then(|address| address.tags.proxy.as_deref()).map(Proxy::parse);
         Self {
             place: Place::new(&given.address),
-            label: given.address.clone(),
+            label: shown(&given.address),
             authority: address.as_ref().map(Address::authority).unwrap_or_default(),
             address,
             proxy,

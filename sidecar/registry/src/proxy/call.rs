@@ -6,7 +6,6 @@ use std::{future::Future, time::Duration};
 
 use crds::{Balance, ServiceProto};
 use http::{Request, Response, StatusCode, uri::Authority};
-use hyper::upgrade::OnUpgrade;
 use mesh_core::{Body, Drained};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -15,7 +14,7 @@ use super::{
     h1::Whose,
     headers,
     pool::{Answer, Sent, Wanted},
-    upgrade,
+    upgrade::{self, Switch},
 };
 use crate::{
     RegistryError,
@@ -62,7 +61,7 @@ pub(crate) async fn make(
     let progress = Progress::new();
     let mut request = Box::new(request.map(|body| Outgoing::new(body, progress.clone())));
     let named = headers::named_host(&request);
-    let mut upgrade = how.websocket.then(|| hyper::upgrade::on(&mut *request));
+    let mut upgrade = how.websocket.then(|| Switch::of(&mut request));
     let mut reason = None;
     let mut retries = 0;
     for _ in 0..MOST_TRIES {
@@ -125,7 +124,7 @@ async fn attempt(
     member: &Member,
     load: Load,
     request: Box<Request<Outgoing>>,
-    upgrade: &mut Option<OnUpgrade>,
+    upgrade: &mut Option<Switch>,
     progress: &Progress,
     how: &How<'_>,
 ) -> Attempt {
@@ -197,13 +196,7 @@ fn broken(group: &Group, instance: &Instance, reason: String) -> RegistryError {
     RegistryError::Broken { service: group.name.to_string(), address: instance.address().to_string(), reason }
 }
 
-fn answered(
-    group: &Group,
-    mut answer: Response<Answer>,
-    load: Load,
-    caller: Option<OnUpgrade>,
-    how: &How<'_>,
-) -> Attempt {
+fn answered(group: &Group, mut answer: Response<Answer>, load: Load, caller: Option<Switch>, how: &How<'_>) -> Attempt {
     headers::strip_hop_by_hop(answer.headers_mut());
     // The listener's connection decides how the answer is written.
     *answer.version_mut() = http::Version::HTTP_11;

@@ -5,6 +5,7 @@
 //! failover.rs  the first address is killed, or swallows everything, and comes back
 //! weave.rs   weaving and acknowledging: consent on both sides, in every carrier, and what strangers try
 //! mpis.rs    each MPI of PTP sections 11.2 and 12.2 as a table
+//! websocket.rs  a partner's WebSocket to a service, which ends with its route
 //! ```
 
 mod diagnose;
@@ -12,6 +13,7 @@ mod failover;
 mod mpis;
 mod nginx;
 mod weave;
+mod websocket;
 
 /// Success.
 const OK: &str = "E0000000000";

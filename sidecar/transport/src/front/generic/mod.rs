@@ -40,8 +40,8 @@ use super::{
 };
 use crate::TransportError;
 
-/// What others than this node's own applications may send: JSON in memory is many times longer than its text, and what they
-/// may call by the table takes a few members. Messages are bounded by `maxBodyBytes`, as everywhere.
+/// The arguments of a method, as long as a control call's document may be: JSON in memory is up to thirty times longer than
+/// its text. Messages are bounded by `maxBodyBytes`, as everywhere.
 const LONGEST_DOCUMENT: usize = 1 << 20;
 
 /// What a generic call comes to on this node.
@@ -155,7 +155,7 @@ impl<P: Peers> Front<P> {
             let reply = self.exchange.run(call, Wire::Json, &party, patience).await;
             return Ok(Outcome::Channel(grpc::settled(reply)));
         }
-        if !matches!(party.caller, Caller::Local | Caller::Member) && asked.arguments.len() > LONGEST_DOCUMENT {
+        if asked.arguments.len() > LONGEST_DOCUMENT {
             return Err(TransportError::BodyTooLarge { limit: LONGEST_DOCUMENT as u64 }.into());
         }
         let name = name(&party.context);

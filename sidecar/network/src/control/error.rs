@@ -87,6 +87,12 @@ pub enum ControlError {
     /// Strangers may not fill the disk.
     #[error("too many parties wait to be woven: answer or disband some, and try again")]
     TooManyWeaves,
+    /// Nor may a partner keep everybody busy.
+    #[error("{node} changes its route too often: try again in ten seconds")]
+    TooOften {
+        /// The partner.
+        node: NodeId,
+    },
     /// An address wants what nobody permits.
     #[error(
         "{address} has the tag k (skip verify): take it out, or start the node with PLUGIN_PROXY_INSECURE_SKIP=true"
@@ -150,7 +156,7 @@ impl ProtocolError for ControlError {
             Self::Ourselves | Self::TooMany { .. } | Self::NoRequest => Code::BAD_REQUEST,
             Self::ForeignRoute { .. } | Self::NotItself { .. } => Code::UNAUTHORISED,
             Self::OtherWeave { .. } | Self::OtherRoot { .. } | Self::SkipVerify { .. } => Code::NOT_PERMITTED,
-            Self::TooManyWeaves => Code::BUFFER_FULL,
+            Self::TooManyWeaves | Self::TooOften { .. } => Code::BUFFER_FULL,
             Self::NotKept { .. } => Code::INTERNAL,
             Self::Address(error) => error.code(),
             Self::NotOpen { .. } => Code::NOT_PERMITTED,
@@ -167,7 +173,7 @@ impl ProtocolError for ControlError {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::NotKept { .. } | Self::TooManyWeaves => Retry::Safe,
+            Self::NotKept { .. } | Self::TooManyWeaves | Self::TooOften { .. } => Retry::Safe,
             _ => Retry::Useless,
         }
     }

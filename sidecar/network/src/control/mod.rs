@@ -5,6 +5,7 @@
 //! mod.rs        who may call; the Keeper puts it in force
 //! asking.rs     one MPI of a partner                    -> greeting.rs: asks a new partner who it is
 //! weave.rs      two nodes give each other pairs and consent -> pending.rs: strangers that wait for an answer
+//! window.rs     how often somebody outside may change something
 //! mpi/          the same by MPI, what may be read, and the KMS
 //! ```
 
@@ -19,8 +20,9 @@ mod mpi;
 mod pending;
 mod route;
 mod weave;
+mod window;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use mesh_core::{
     Caller, NodeId, Refusal,
@@ -33,6 +35,7 @@ use crate::{NameCheck, Partners};
 use mpi::Books;
 use pending::Pending;
 use route::{Need, Refresh};
+use window::Window;
 
 /// The control calls of this room.
 pub struct Control {
@@ -44,6 +47,8 @@ pub struct Control {
     books: Books,
     /// Reading a route and putting it back changed is one step.
     changing: tokio::sync::Mutex<()>,
+    /// How often each partner has changed its own route lately.
+    told: parking_lot::Mutex<HashMap<NodeId, Window>>,
 }
 
 impl Control {
@@ -52,8 +57,8 @@ impl Control {
     #[must_use]
     pub fn new(keeper: Arc<Keeper>, partners: Arc<Partners>, addresses: Option<String>) -> Arc<Self> {
         let (pending, books) = (Pending::open(Arc::clone(keeper.store())), Books::open(Arc::clone(keeper.store())));
-        let changing = tokio::sync::Mutex::default();
-        Arc::new(Self { keeper, partners, addresses, pending, books, changing })
+        let (changing, told) = Default::default();
+        Arc::new(Self { keeper, partners, addresses, pending, books, changing, told })
     }
 
     /// `POST /v1/interconn/node/refresh`: who this node is. The same document again changes nothing.

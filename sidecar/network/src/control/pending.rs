@@ -19,7 +19,7 @@ use mesh_pki::{CertificateInfo, Pair, PrivateKeyPem};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::ControlError;
+use super::{ControlError, window::Window};
 
 /// The table of the store, by node id in lower case.
 const TABLE: &str = "weaves";
@@ -27,9 +27,8 @@ const TABLE: &str = "weaves";
 const MOST: usize = 256;
 /// A weave that nobody answered for so long was meant for somebody else.
 const LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Weaves that are taken in one [`WINDOW`]: each is a write to disk that a stranger can ask for.
+/// Weaves that are taken in one [`Window`]: each is a write to disk that a stranger can ask for.
 const MOST_IN_WINDOW: u32 = 30;
-const WINDOW: Duration = Duration::from_secs(10);
 
 /// What a stranger says of itself and gives us.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +51,7 @@ pub(super) struct Weave {
 #[derive(Debug, Default)]
 struct Waiting {
     all: BTreeMap<String, Weave>,
-    window: Option<SystemTime>,
-    in_window: u32,
+    window: Window,
 }
 
 /// The weaves that wait, and the store that keeps them.
@@ -96,22 +94,11 @@ impl Waiting {
         } else if self.all.len() >= MOST {
             return Err(ControlError::TooManyWeaves);
         }
-        self.count(now)?;
-        self.all.insert(key, weave);
-        Ok(true)
-    }
-
-    fn count(&mut self, now: SystemTime) -> Result<(), ControlError> {
-        let is_new =
-            self.window.is_none_or(|from| now.duration_since(from).is_ok_and(|age| age >= WINDOW) || now < from);
-        if is_new {
-            (self.window, self.in_window) = (Some(now), 0);
-        }
-        if self.in_window >= MOST_IN_WINDOW {
+        if !self.window.take(MOST_IN_WINDOW, now) {
             return Err(ControlError::TooManyWeaves);
         }
-        self.in_window += 1;
-        Ok(())
+        self.all.insert(key, weave);
+        Ok(true)
     }
 }
 

@@ -26,6 +26,9 @@ use crate::{RouteError, dial::Address};
 
 /// What the partner may take: it may make an RSA key meanwhile, and write to a slow disk.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Weaves and answers that are taken from one partner in one [`Window`](super::window::Window): each is a write to disk, after
+/// which every connection is judged anew.
+const MOST_IN_WINDOW: u32 = 10;
 /// Members of a stranger's document: an id, a name, a code, a handful of addresses.
 const LONGEST_TEXT: usize = 512;
 /// A root or a chain of a stranger.
@@ -175,6 +178,10 @@ impl Control {
             self.fits(given, &route.anchors)?;
         }
         self.keeper.decides()?;
+        // There are as many windows as routes.
+        if !self.told.lock().entry(route.node_id.clone()).or_default().take(MOST_IN_WINDOW, SystemTime::now()) {
+            return Err(ControlError::TooOften { node: route.node_id.clone() }.into());
+        }
         let _turn = self.changing.lock().await;
         let Some(mut known) = self.known(node) else {
             return Err(RouteError::UnknownNode { node: node.clone() }.into());

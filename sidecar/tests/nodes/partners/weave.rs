@@ -294,6 +294,26 @@ async fn a_flood_of_weaves_is_bounded_and_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_partner_that_weaves_without_end_is_bounded_and_another_is_not() {
+    let (b, first, second) = (Node::start().await, Bank::new(A), Bank::new(C));
+    b.become_node(B).await;
+    for (bank, id) in [(&first, A), (&second, C)] {
+        assert_eq!(b.trust(id, "127.0.0.1:1".parse().unwrap(), bank.root.certificate_pem()).await, OK);
+    }
+    let says = async |bank: &Bank, id: &str| {
+        let document = json!({"node_id": id, "auth_code": "x"});
+        over_tls(b.data, Client::Pair(&bank.leaf), by_path(&document)).await.code()
+    };
+    let mut codes = Vec::new();
+    for _ in 0..100 {
+        codes.push(says(&first, A).await);
+    }
+    assert!(codes[..10].iter().all(|code| code == OK), "{codes:?}");
+    assert!(codes.iter().any(|code| code == "E0000000700"), "{codes:?}");
+    assert_eq!(says(&second, C).await, OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_partner_weaves_for_itself_only_and_its_roots_stay() {
     let (a, b) = crate::exchange::two().await;
     let before = edge(&b, A).await;

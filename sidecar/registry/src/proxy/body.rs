@@ -18,7 +18,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use mesh_core::{Body, BoxError};
 use tokio::time::Instant;
 
-use super::pool::Answer;
+use super::{headers, pool::Answer};
 use crate::instance::Load;
 
 /// The value that says the next byte has to come from the caller, for which no service is to blame.
@@ -83,7 +83,12 @@ impl HttpBody for Outgoing {
         } else {
             self.progress.moved();
         }
-        polled
+        polled.map_ok(|mut frame| {
+            if let Some(trailers) = frame.trailers_mut() {
+                headers::strip_trailers(trailers);
+            }
+            frame
+        })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,7 +4,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Uri, Version,
-    header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
+    header::{self, CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use mesh_core::{CallContext, Caller, InstId, Node, NodeId};
@@ -34,7 +34,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             .flat_map(|value| value.split(','))
             .filter_map(|name| name.trim().parse().ok())
             // A caller must not be able to take away what frames or addresses the message.
-            .filter(|name| *name != HOST && *name != http::header::CONTENT_LENGTH)
+            .filter(|name| *name != HOST && *name != header::CONTENT_LENGTH)
             .collect();
         for name in named {
             headers.remove(name);
@@ -103,6 +103,35 @@ pub(crate) fn set_source(headers: &mut HeaderMap, node: &NodeId, inst: Option<&I
         headers.insert(SOURCE_INST, value(inst.as_str())?);
     }
     Ok(())
+}
+
+/// What frames, routes or authorises a message has no place behind it (RFC 9110 section 6.5.1).
+const NEVER_BEHIND: [HeaderName; 11] = [
+    header::CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    HOST,
+    CONNECTION,
+    TE,
+    header::TRAILER,
+    UPGRADE,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::AUTHORIZATION,
+    header::SET_COOKIE,
+];
+
+/// Whether a header may stand behind a message.
+pub(crate) fn may_trail(name: &HeaderName) -> bool {
+    !NEVER_BEHIND.contains(name)
+}
+
+/// Takes out of a caller's trailers what a service might take for headers that were checked.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    let foreign = |name: &&HeaderName| !may_trail(name) || is_source_claim(name);
+    let all: Vec<HeaderName> = trailers.keys().filter(foreign).cloned().collect();
+    for name in all {
+        trailers.remove(name);
+    }
 }
 
 fn is_source_claim(name: &HeaderName) -> bool {

@@ -48,6 +48,36 @@ async fn hop_by_hop_headers_stay_on_their_own_connection() {
     assert!(answer.contains("\nte: trailers\n"), "{answer}");
 }
 
+/// A service that merges trailers into headers must not believe there what would have been refused or replaced above.
+#[tokio::test]
+async fn no_claim_hides_behind_the_body() {
+    let node = node();
+    let bodies = Arc::new(Mutex::new(String::new()));
+    let seen = bodies.clone();
+    let service = raw_service(move |mut stream| {
+        let seen = seen.clone();
+        async move {
+            if read_head(&mut stream).await.is_empty() {
+                return;
+            }
+            // The body ends with an empty line, as a head does.
+            let behind = read_head(&mut stream).await;
+            seen.lock().push_str(&behind);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.ok();
+        }
+    })
+    .await;
+    node.register("1", &service.to_string(), json!({})).await;
+    let front = node.listen(Caller::Local).await;
+    let request = b"POST /serving HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+        2\r\nok\r\n0\r\nx-sum: 7\r\nx-ptp-source-node-id: LX9\r\nmesh_from_node_id: LX9\r\nhost: b\r\n\
+        authorization: x\r\n\r\n";
+    let answer = raw(front, request).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let seen = bodies.lock().to_ascii_lowercase();
+    assert!(seen.contains("ok\r\n0\r\nx-sum: 7\r\n\r\n"), "nothing but the sum behind the body: {seen}");
+}
+
 #[tokio::test]
 async fn the_services_hop_by_hop_headers_do_not_reach_the_caller() {
     let node = node();

@@ -3,10 +3,13 @@
 //! Pure. Strict: a chunk that another reader could end elsewhere is none.
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memchr;
 
-use super::head::{Bad, put_header};
+use super::{
+    super::headers::may_trail,
+    head::{Bad, put_header},
+};
 
 /// A chunk's size with its extension, which nobody reads.
 const LONGEST_SIZE: usize = 1024;
@@ -109,24 +112,9 @@ fn take_trailers(bytes: &mut BytesMut) -> Result<Option<HeaderMap>, Bad> {
     Ok(Some(trailers))
 }
 
-/// RFC 9110 section 6.5.1: what frames, routes or authorises a message has no place behind it.
 fn kept(line: &httparse::Header<'_>) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
-    let is_foreign = [
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::HOST,
-        header::CONNECTION,
-        header::TE,
-        header::TRAILER,
-        header::UPGRADE,
-        header::CONTENT_TYPE,
-        header::CONTENT_ENCODING,
-        header::AUTHORIZATION,
-        header::SET_COOKIE,
-    ]
-    .contains(&name);
-    (!is_foreign).then_some((name, HeaderValue::from_bytes(line.value).ok()?))
+    may_trail(&name).then_some((name, HeaderValue::from_bytes(line.value).ok()?))
 }
 
 /// Writes what stands before a chunk.

@@ -10,8 +10,13 @@
 //! | `routes-N.json` | a list of [`RouteConfig`] | as many ConfigMaps as the 1 MiB limit needs |
 //! | `registrations-N.json` | a list of [`RegistrationConfig`] | the same |
 //! | `ca.crt` | the node's own roots, PEM | ConfigMap |
-//! | `tls.crt`, `tls.key` | the node's leaf with its chain, and its key | Secret |
-//! | `client-ROUTE.crt`, `client-ROUTE.key` | a pair that a partner issued for us | Secret |
+//! | `tls.crt`, `tls.key` | the node's leaf with its chain, and its key | Secret of the gateway |
+//! | `client-ROUTE.crt`, `client-ROUTE.key` | a pair that a partner issued for us | Secret of the gateway |
+//! | `members.crt` | the roots of the members, PEM: whose leaf ends here is a sidecar of this node | ConfigMap |
+//! | `member.crt`, `member.key` | the pair that sidecars show to their gateway | Secret of the sidecars |
+//!
+//! The last three are there where the node has a gateway ([`NodeConfig::gateway`]). The manifest names the certificates of both
+//! Secrets; each reader asks for the files of its own [`Role`] ([`Role::reads`]).
 //!
 //! Unknown members are ignored by serde; a reader that wants to know of them uses `serde_ignored`.
 
@@ -31,8 +36,50 @@ pub const CA_CRT: &str = "ca.crt";
 pub const TLS_CRT: &str = "tls.crt";
 /// The leaf's key. Never named in the manifest: a sum of a key has no place in a ConfigMap.
 pub const TLS_KEY: &str = "tls.key";
+/// The roots of the node's members. They are under none of the published roots.
+pub const MEMBERS_CRT: &str = "members.crt";
+/// What sidecars show to their gateway.
+pub const MEMBER_CRT: &str = "member.crt";
+/// The key to it. Never named in the manifest, like [`TLS_KEY`].
+pub const MEMBER_KEY: &str = "member.key";
 /// The layout that this version writes and reads.
 pub const FORMAT: u32 = 1;
+
+/// What a process is for its node: the value of `MESH_ROLE` (design sections 4 and 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The whole node: the gateway, a lone sidecar, or a node on bare metal.
+    #[default]
+    Gateway,
+    /// The applications' own 7304 in their pod; it passes on to the gateway what it cannot answer itself.
+    Sidecar,
+}
+
+impl Role {
+    /// As `MESH_ROLE` and the label `interconn.dev/role` say it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Sidecar => "sidecar",
+        }
+    }
+
+    /// The role of that word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Gateway, Self::Sidecar].into_iter().find(|role| role.as_str() == text)
+    }
+
+    /// Whether a process of this role reads a file that the manifest names. The keys go with their certificates.
+    #[must_use]
+    pub fn reads(self, file: &str) -> bool {
+        match self {
+            Self::Gateway => file != MEMBER_CRT,
+            Self::Sidecar => file != TLS_CRT && !(file.starts_with("client-") && file.ends_with(".crt")),
+        }
+    }
+}
 
 /// Which files make up the snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +115,20 @@ pub struct NodeConfig {
     /// The registry of services.
     #[serde(default)]
     pub registry: Registry,
+    /// Where the gateway is; absent: there is none, and the lone sidecar is the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayConfig>,
+}
+
+/// Where sidecars find their gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayConfig {
+    /// `host:port` of the gateway's Service.
+    pub address: String,
+    /// The addresses behind that name: nobody depends on name servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub static_ips: Vec<std::net::IpAddr>,
 }
 
 /// A partner, with everything that the MeshRoute referred to filled in.
@@ -140,4 +201,33 @@ pub fn routes_file(n: usize) -> String {
 #[must_use]
 pub fn registrations_file(n: usize) -> String {
     format!("registrations-{n}.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_reads_its_own_pair_and_all_else() {
+        let table = [
+            (NODE, true, true),
+            (CA_CRT, true, true),
+            ("routes-0.json", true, true),
+            (MEMBERS_CRT, true, true),
+            (TLS_CRT, true, false),
+            ("client-bank-b.crt", true, false),
+            (MEMBER_CRT, false, true),
+        ];
+        for (file, gateway, sidecar) in table {
+            assert_eq!((Role::Gateway.reads(file), Role::Sidecar.reads(file)), (gateway, sidecar), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_role_is_known_by_its_word() {
+        for role in [Role::Gateway, Role::Sidecar] {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+        }
+        assert_eq!(Role::parse("Sidecar"), None);
+    }
 }

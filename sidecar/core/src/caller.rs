@@ -1,6 +1,6 @@
 //! Who is calling, as far as it was proven.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::Route;
 
@@ -9,8 +9,11 @@ use crate::Route;
 pub enum Caller {
     /// An application of this node, by plain text from the same machine or a trusted address (design section 4).
     Local,
-    /// A sidecar of this node, by a member certificate.
-    Member,
+    /// A sidecar of this node, by a member certificate. It passes on what the applications of its pod ask for.
+    Member {
+        /// Where its connection comes from: its pod.
+        from: IpAddr,
+    },
     /// A partner, by a certificate that ends in its route's roots (or by a route that asks for none).
     Partner(Arc<Route>),
     /// Anybody else.
@@ -23,7 +26,7 @@ impl Caller {
     pub fn partner(&self) -> Option<&Arc<Route>> {
         match self {
             Self::Partner(route) => Some(route),
-            Self::Local | Self::Member | Self::Stranger => None,
+            Self::Local | Self::Member { .. } | Self::Stranger => None,
         }
     }
 

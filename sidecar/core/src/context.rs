@@ -50,6 +50,9 @@ pub struct CallContext {
     pub message_id: Option<String>,
     /// `x-ptp-lease`: the name under which our kind settles what it pops.
     pub lease: Option<String>,
+    /// `x-ptp-here`: a sidecar's word for its gateway that a call ends there whatever its targets say; `*`, or the source whose
+    /// messages alone are read (PTP section 5.3).
+    pub here: Option<String>,
     /// The values of `mesh-mdc`, in order: the instances that passed the call on (PTP section 11.5).
     pub mdc: Vec<String>,
 }
@@ -130,6 +133,7 @@ impl CallContext {
             Slot::Subset => self.subset = Some(value.to_owned()),
             Slot::MessageId => self.message_id = Some(value.to_owned()),
             Slot::Lease => self.lease = Some(value.to_owned()),
+            Slot::Here => self.here = Some(value.to_owned()),
         }
         Ok(())
     }
@@ -154,6 +158,7 @@ enum Slot {
     Subset,
     MessageId,
     Lease,
+    Here,
 }
 
 impl Slot {
@@ -175,6 +180,7 @@ impl Slot {
             "subset" => Self::Subset,
             "message-id" => Self::MessageId,
             "lease" => Self::Lease,
+            "here" => Self::Here,
             _ => return None,
         })
     }
@@ -183,7 +189,7 @@ impl Slot {
 /// Which family filled a slot; the better one may overwrite it.
 #[derive(Default)]
 struct Seen<'h> {
-    families: [Option<Family>; 16],
+    families: [Option<Family>; 17],
     /// The timeout that counts, as it stands there.
     timeout: Option<(&'h HeaderName, &'h str)>,
 }

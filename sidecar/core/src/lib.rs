@@ -29,6 +29,7 @@ pub use body::{Body, BoxError};
 pub use caller::Caller;
 pub use code::Code;
 pub use context::{CallContext, HeaderProblem};
+pub use crds::snapshot::Role;
 pub use drain::{Drain, Drained};
 pub use host::is_host_name;
 pub use ids::{InstId, NodeId, SessionId, Topic};

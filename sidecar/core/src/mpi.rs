@@ -108,7 +108,7 @@ fn unknown(name: &str, caller: &Caller) -> Refusal {
     // As much of a name as helps whoever sent it.
     let shown: String = name.chars().take(200).collect();
     match caller {
-        Caller::Partner(_) | Caller::Member if !name.starts_with("mesh.") => {
+        Caller::Partner(_) if !name.starts_with("mesh.") => {
             Refusal::of_caller(Code::NO_SERVICE, format_args!("this node has no service called {shown}"))
         }
         _ => Refusal::of_caller(Code::NOT_FOUND, format_args!("no MPI is called {shown}")),
@@ -119,7 +119,7 @@ fn unknown(name: &str, caller: &Caller) -> Refusal {
 fn admit(access: Access, caller: &Caller, name: &str) -> Result<(), Refusal> {
     let open = match caller {
         Caller::Local => true,
-        Caller::Member => access != Access::Local,
+        Caller::Member { .. } => access != Access::Local,
         Caller::Partner(_) => matches!(access, Access::Partner | Access::Anyone),
         Caller::Stranger => access == Access::Anyone,
     };
@@ -191,14 +191,15 @@ mod tests {
         table.register("mesh.net.environ", Access::Partner, |_| async { Ok(None) });
         let call = |caller| Call { context: CallContext::default(), caller, arguments: Map::new() };
         let code = |answer: Answer| answer.err().map(|r| r.code);
+        let member = || Caller::Member { from: [10, 0, 0, 7].into() };
         assert_eq!(code(table.call("mesh.net.environ", call(Caller::Local)).await), None);
         assert_eq!(code(table.call("mesh.net.environ", call(Caller::Stranger)).await), Some(Code::UNAUTHORISED));
         for (name, caller, expected) in [
             ("mesh.no.such", Caller::Local, Code::NOT_FOUND),
             ("acme.no.such", Caller::Local, Code::NOT_FOUND),
-            ("mesh.no.such", Caller::Member, Code::NOT_FOUND),
-            ("acme.no.such", Caller::Member, Code::NO_SERVICE),
-            ("", Caller::Member, Code::NOT_FOUND),
+            ("mesh.no.such", member(), Code::NOT_FOUND),
+            ("acme.no.such", member(), Code::NOT_FOUND),
+            ("", member(), Code::NOT_FOUND),
         ] {
             assert_eq!(code(table.call(name, call(caller)).await), Some(expected), "{name}");
         }

@@ -8,7 +8,13 @@ use std::{
     time::SystemTime,
 };
 
-use crds::snapshot::{NodeConfig, RegistrationConfig, RouteConfig};
+use crds::{
+    ClientCertificate, Peer, PeerAddress,
+    snapshot::{
+        CA_CRT, GatewayConfig, MEMBER_CRT, MEMBERS_CRT, NODE, NodeConfig, RegistrationConfig, Role, RouteConfig,
+        TLS_CRT,
+    },
+};
 use mesh_pki::{CertificateInfo, TrustAnchors};
 
 use crate::{InstId, NodeId};
@@ -22,8 +28,14 @@ pub struct Snapshot {
     pub hash: String,
     /// Who decides about it.
     pub origin: Origin,
+    /// What this process is for its node.
+    pub role: Role,
     /// Who this node is.
     pub node: Node,
+    /// The roots of this node's members: whose certificate ends here is one of its sidecars. Empty where there is no gateway.
+    pub members: TrustAnchors,
+    /// The way to the node's gateway; only a sidecar has one. Its node id is this node's own.
+    pub gateway: Option<Arc<Route>>,
     /// The queues of the data plane.
     pub transport: crds::Transport,
     /// The networks that may speak plain text beside loopback; parsed from `transport.plaintextFrom`.
@@ -60,7 +72,7 @@ pub struct Node {
     pub name: String,
     /// The `host:port` that partners dial; may be empty.
     pub address: String,
-    /// What the node shows partners.
+    /// What this process shows: the node's leaf, or in a sidecar its member pair.
     pub leaf: Arc<Leaf>,
     /// The roots that partners need to trust this node, PEM.
     pub roots_pem: String,
@@ -118,6 +130,8 @@ pub struct Parts {
     pub hash: String,
     /// Who decides.
     pub origin: Origin,
+    /// What this process is for its node.
+    pub role: Role,
     /// The node itself.
     pub node: NodeConfig,
     /// The partners.
@@ -126,11 +140,13 @@ pub struct Parts {
     pub registrations: Vec<RegistrationConfig>,
     /// The node's roots, PEM.
     pub roots_pem: String,
-    /// The node's leaf and chain, PEM.
+    /// The node's leaf and chain, PEM; in a sidecar its member pair's.
     pub leaf_pem: String,
     /// The leaf's key, PEM.
     pub key_pem: String,
-    /// Pairs that partners issued for us: route name to chain and key, PEM.
+    /// The roots of the node's members, PEM; empty: it has none.
+    pub members_pem: String,
+    /// Pairs that partners issued for us: route name to chain and key, PEM. A sidecar has none, and dials no partner.
     pub client_pairs: HashMap<String, (String, String)>,
 }
 
@@ -172,20 +188,36 @@ impl Snapshot {
     /// # Errors
     /// The first part that breaks a rule, by place and rule.
     pub fn assemble(parts: Parts) -> Result<Self, ConfigProblem> {
-        let Parts { hash, origin, node, routes, registrations, roots_pem, leaf_pem, key_pem, client_pairs } = parts;
-        let roots = TrustAnchors::from_pems(&[&roots_pem]).map_err(|e| ConfigProblem::certificate("ca.crt", e))?;
-        let leaf = Leaf::from_pem(&leaf_pem, &key_pem).map_err(|e| ConfigProblem::certificate("tls.crt", e))?;
+        let Parts {
+            hash,
+            origin,
+            role,
+            node,
+            routes,
+            registrations,
+            roots_pem,
+            leaf_pem,
+            key_pem,
+            members_pem,
+            client_pairs,
+        } = parts;
+        let roots = TrustAnchors::from_pems(&[&roots_pem]).map_err(|e| ConfigProblem::certificate(CA_CRT, e))?;
+        let shown = if role == Role::Sidecar { MEMBER_CRT } else { TLS_CRT };
+        let leaf = Leaf::from_pem(&leaf_pem, &key_pem).map_err(|e| ConfigProblem::certificate(shown, e))?;
+        let members = members(&members_pem, &roots)?;
+        let gateway = gateway(role, &node, &roots_pem)?;
         let plaintext_from = networks("transport.plaintextFrom", &node.transport.plaintext_from)?;
         let own = NodeId::new(&node.node_id);
         let routes = routes
             .into_iter()
-            .map(|config| Route::assemble(config, &client_pairs).map(Arc::new))
+            .map(|config| Route::assemble(config, (role == Role::Gateway).then_some(&client_pairs)).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
         let (by_node, by_inst) = index(&own, &routes)?;
         Ok(Self {
             generation: 0,
             hash,
             origin,
+            role,
             node: Node {
                 node_id: own,
                 inst_id: InstId::new(&node.inst_id),
@@ -195,10 +227,13 @@ impl Snapshot {
                 roots_pem,
                 roots,
             },
+            members,
+            gateway,
             transport: node.transport,
             plaintext_from,
             registry: node.registry,
-            registrations,
+            // A sidecar passes calls of services on, and has no use for them.
+            registrations: if role == Role::Sidecar { Vec::new() } else { registrations },
             routes,
             by_node,
             by_inst,
@@ -217,11 +252,65 @@ impl Snapshot {
         self.by_node.get(node).map(|i| &self.routes[*i])
     }
 
+    /// Those whom this process dials: the partners, or in a sidecar the gateway alone.
+    #[must_use]
+    pub fn peers(&self) -> &[Arc<Route>] {
+        self.gateway.as_ref().map_or(&self.routes, std::slice::from_ref)
+    }
+
+    /// The one of [`peers`](Self::peers) with that node id.
+    #[must_use]
+    pub fn peer(&self, node: &NodeId) -> Option<&Arc<Route>> {
+        match &self.gateway {
+            Some(gateway) => Some(gateway).filter(|gateway| gateway.node_id == *node),
+            None => self.route_to(node),
+        }
+    }
+
     /// The route to an institution; the first one where an institution has several nodes.
     #[must_use]
     pub fn route_to_inst(&self, inst: &InstId) -> Option<&Arc<Route>> {
         self.by_inst.get(inst).map(|i| &self.routes[*i])
     }
+}
+
+/// Members are told by a root of their own: under one that partners trust, a partner would be a member.
+fn members(pem: &str, own: &TrustAnchors) -> Result<TrustAnchors, ConfigProblem> {
+    if pem.trim().is_empty() {
+        return Ok(TrustAnchors::default());
+    }
+    let members = TrustAnchors::from_pems(&[pem]).map_err(|e| ConfigProblem::certificate(MEMBERS_CRT, e))?;
+    if members.roots().any(|root| own.roots().any(|published| published.spki_sha256 == root.spki_sha256)) {
+        let rule = "holds a root that is in ca.crt too: members have a root of their own, which no partner trusts";
+        return Err(ConfigProblem::invalid(MEMBERS_CRT, rule));
+    }
+    Ok(members)
+}
+
+/// The way from a sidecar to its gateway, as if it were a partner: found by its address, known by the node's own roots and name.
+fn gateway(role: Role, node: &NodeConfig, roots_pem: &str) -> Result<Option<Arc<Route>>, ConfigProblem> {
+    if role == Role::Gateway {
+        return Ok(None);
+    }
+    let Some(GatewayConfig { address, static_ips }) = node.gateway.clone() else {
+        let rule = "names no gateway, and MESH_ROLE is sidecar: enable spec.gateway, or start this pod anew";
+        return Err(ConfigProblem::invalid(NODE, rule));
+    };
+    let config = RouteConfig {
+        name: Role::Gateway.as_str().into(),
+        peer: Peer { node_id: node.node_id.clone(), inst_id: node.inst_id.clone(), display_name: String::new() },
+        addresses: vec![PeerAddress { address, server_name: String::new() }],
+        roots: vec![roots_pem.to_owned()],
+        client_certificate: ClientCertificate::default(),
+        client_pair: false,
+        expires_at: None,
+        disabled: false,
+        exports: Vec::new(),
+        max_queued_bytes: None,
+        proxy: String::new(),
+        static_ips,
+    };
+    Route::assemble(config, None).map(|route| Some(Arc::new(route)))
 }
 
 type Index = (HashMap<NodeId, usize>, HashMap<InstId, usize>);
@@ -278,16 +367,18 @@ impl fmt::Debug for Leaf {
 }
 
 impl Route {
-    fn assemble(config: RouteConfig, pairs: &HashMap<String, (String, String)>) -> Result<Self, ConfigProblem> {
+    /// `pairs` are what partners issued for us; `None`: this process dials no partner.
+    fn assemble(config: RouteConfig, pairs: Option<&HashMap<String, (String, String)>>) -> Result<Self, ConfigProblem> {
         let place = format!("route {}", config.name);
         let anchors = TrustAnchors::from_pems(&config.roots).map_err(|e| ConfigProblem::certificate(&place, e))?;
-        let client_pair = match (config.client_pair, pairs.get(&config.name)) {
-            (false, _) => None,
-            (true, None) => {
+        let client_pair = match (pairs.filter(|_| config.client_pair), pairs.and_then(|pairs| pairs.get(&config.name)))
+        {
+            (None, _) => None,
+            (Some(_), None) => {
                 let rule = format!("client-{0}.crt and client-{0}.key are missing", config.name);
                 return Err(ConfigProblem::invalid(&place, rule));
             }
-            (true, Some((chain, key))) => {
+            (Some(_), Some((chain, key))) => {
                 Some(Arc::new(Leaf::from_pem(chain, key).map_err(|e| ConfigProblem::certificate(&place, e))?))
             }
         };

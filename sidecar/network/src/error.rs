@@ -73,6 +73,16 @@ pub enum RouteError {
         /// What happened there.
         reason: String,
     },
+    /// A sidecar's gateway does not answer.
+    #[error(
+        "the node's gateway does not answer at {address} ({reason}): see whether its pod runs; the call waited for it"
+    )]
+    GatewayAway {
+        /// The address.
+        address: String,
+        /// What happened there.
+        reason: String,
+    },
     /// The partner's certificate does not hold.
     #[error("{node} at {address} cannot be trusted: {problem}")]
     Untrusted {
@@ -154,9 +164,11 @@ impl ProtocolError for RouteError {
             Self::Expired { .. } => Code::ROUTE_EXPIRED,
             Self::Loop { .. } => Code::LOOP,
             Self::BadAddress { .. } => Code::BAD_ADDRESS,
-            Self::NoAddress { .. } | Self::Unreachable { .. } | Self::Broken { .. } | Self::Crowded { .. } => {
-                Code::UNREACHABLE
-            }
+            Self::NoAddress { .. }
+            | Self::Unreachable { .. }
+            | Self::GatewayAway { .. }
+            | Self::Broken { .. }
+            | Self::Crowded { .. } => Code::UNREACHABLE,
             Self::Untrusted { .. } | Self::Refused { .. } | Self::OwnPair { .. } => Code::CERTIFICATE,
             Self::Timeout { .. } => Code::TIMEOUT,
             Self::NotHttp { .. } => Code::UNKNOWN,
@@ -173,6 +185,7 @@ impl ProtocolError for RouteError {
             | Self::Loop { .. } => Fault::Caller,
             Self::NoAddress { .. } | Self::BadAddress { .. } | Self::OwnPair { .. } => Fault::Ours,
             Self::Unreachable { .. }
+            | Self::GatewayAway { .. }
             | Self::Untrusted { .. }
             | Self::Refused { .. }
             | Self::Timeout { .. }
@@ -187,6 +200,7 @@ impl ProtocolError for RouteError {
             Self::Timeout { sent: Sent::Perhaps, .. } | Self::Broken { sent: Sent::Perhaps, .. } => Retry::Unknown,
             Self::NotHttp { .. } => Retry::Unknown,
             Self::Unreachable { .. }
+            | Self::GatewayAway { .. }
             | Self::Untrusted { .. }
             | Self::Refused { .. }
             | Self::Timeout { .. }

@@ -22,7 +22,7 @@ impl Registrant<'_> {
     /// `E0000000614` for partners and strangers.
     pub(crate) fn may_control(&self) -> Result<(), RegistryError> {
         match self.caller {
-            Caller::Local | Caller::Member => Ok(()),
+            Caller::Local | Caller::Member { .. } => Ok(()),
             Caller::Partner(_) | Caller::Stranger => Err(RegistryError::NotPermitted(
                 "only this node's own applications and sidecars register services: call your own node".into(),
             )),
@@ -44,9 +44,12 @@ impl Registrant<'_> {
         let named = services.map(|service| service.address.as_str()).filter(|address| !address.is_empty());
         for address in std::iter::once(registration.address.as_str()).chain(named) {
             if !self.owns(address, &is_ours) {
+                let own = match self.caller {
+                    Caller::Member { from } => format!("the address {from} of the pod that registers"),
+                    _ => "the caller's own address".to_owned(),
+                };
                 return Err(RegistryError::NotPermitted(format!(
-                    "{address} is not the caller's own address: node {resource} takes others only as a \
-                     ServiceRegistration resource"
+                    "{address} is not {own}: node {resource} takes others only as a ServiceRegistration resource"
                 )));
             }
         }
@@ -58,6 +61,10 @@ impl Registrant<'_> {
         let Some(ip) = Address::parse(address).and_then(|address| address.ip()).map(|ip| ip.to_canonical()) else {
             return false;
         };
+        // A sidecar speaks for the applications of its pod, and for nobody beside them.
+        if let Caller::Member { from } = self.caller {
+            return ip == from.to_canonical();
+        }
         match self.peer.map(|peer| peer.to_canonical()) {
             Some(peer) if !peer.is_loopback() => ip == peer,
             Some(_) => is_ours(ip),
@@ -105,6 +112,19 @@ mod tests {
             let registrant = Registrant { caller: &Caller::Local, peer };
             let verdict = registrant.may_name(&registration(address, service), &managed, is_ours);
             assert_eq!(verdict.is_ok(), open, "{peer:?} {address} {service}");
+        }
+    }
+
+    #[test]
+    fn a_sidecar_registers_the_address_of_its_pod_alone_also_by_mpi() {
+        let managed = Origin::Managed { resource: "privacy/bank-a".into() };
+        for (address, open) in [("10.0.0.7:8000", true), ("10.0.0.8:8000", false), ("127.0.0.1:8000", false)] {
+            for peer in [None, Some([10, 0, 0, 7].into())] {
+                let caller = Caller::Member { from: [10, 0, 0, 7].into() };
+                let registrant = Registrant { caller: &caller, peer };
+                let verdict = registrant.may_name(&registration(address, ""), &managed, |ip| ip.is_loopback());
+                assert_eq!(verdict.is_ok(), open, "{peer:?} {address}");
+            }
         }
     }
 

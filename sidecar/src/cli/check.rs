@@ -2,7 +2,10 @@
 
 use std::time::SystemTime;
 
-use mesh_core::config::{Checked, check};
+use mesh_core::{
+    Role,
+    config::{Checked, Environment, check},
+};
 
 use super::print_json;
 use crate::{
@@ -13,7 +16,9 @@ use crate::{
 /// `mesh config`.
 pub(crate) fn config(args: &Config) -> Result<(), Exit> {
     let ConfigCommand::Check { path, output } = &args.command;
-    let checked = check(path, SystemTime::now()).map_err(|e| Exit::Refused(e.to_string()))?;
+    // As the process in whose place it is asked would read it.
+    let role = Environment::of_process().get("MESH_ROLE").and_then(Role::parse).unwrap_or_default();
+    let checked = check(path, role, SystemTime::now()).map_err(|e| Exit::Refused(e.to_string()))?;
     match output.form {
         Form::Json => print_json(&checked),
         Form::Text => {

@@ -14,7 +14,7 @@ use http::{
     HeaderValue, Method, Request, Response, Version,
     header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING},
 };
-use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal, Urn};
+use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal, Role, Urn};
 use mesh_network::{
     admission,
     control::Control,
@@ -101,13 +101,27 @@ impl Front {
             Room::Lease => Box::pin(self.channels.lease(request, caller)).await,
             Room::ChannelGrpc => Box::pin(self.channels.grpc(request, context, caller)).await,
             Room::Control(call) => Box::pin(self.control(call, request, &caller)).await,
-            Room::Register => Box::pin(self.registry.register(request, &caller, connection.peer.ip())).await,
+            Room::Register => Box::pin(self.register(request, &context, &caller, connection)).await,
             Room::Mpi => Box::pin(self.channels.invoke(request, context, caller)).await,
             Room::Generic => Box::pin(self.generic(request, context, caller)).await,
             Room::Services => Box::pin(self.services(request, &caller)).await,
             Room::Unknown => answers::not_found(request.uri().path(), request.headers()),
             Room::Registered => Box::pin(self.registered(request, &context, &caller)).await,
         }
+    }
+
+    /// A registration: here, or at the gateway, which holds what is registered by its sidecars.
+    async fn register(
+        &self,
+        request: Request<Body>,
+        context: &CallContext,
+        caller: &Caller,
+        connection: &Connection,
+    ) -> Response<Body> {
+        if self.live.load().role == Role::Sidecar {
+            return self.registered(request, context, caller).await;
+        }
+        self.registry.register(request, caller, connection.peer.ip()).await
     }
 
     /// An MPI of this node, or a service that an application registered by name.
@@ -161,7 +175,7 @@ impl Front {
     async fn stranger(&self, room: Room, request: Request<Body>, refusal: Refusal) -> Response<Body> {
         // Whose route is disabled or has expired is no stranger.
         let context = match CallContext::from_headers(request.headers()) {
-            Ok(context) if refusal.code == Code::UNAUTHORISED => context,
+            Ok(context) if refusal.code == Code::UNAUTHORISED && self.live.load().role == Role::Gateway => context,
             _ => return self.denied(room, request, refusal).await,
         };
         match (room, wrapped_control(room, &context)) {
@@ -175,8 +189,8 @@ impl Front {
     /// Health and reflection are for this node's own: who is no application of it has `/stats`.
     async fn services(&self, request: Request<Body>, caller: &Caller) -> Response<Body> {
         match caller {
-            Caller::Local | Caller::Member => self.services.serve(request).await,
-            Caller::Partner(_) | Caller::Stranger => {
+            Caller::Local => self.services.serve(request).await,
+            Caller::Member { .. } | Caller::Partner(_) | Caller::Stranger => {
                 let text = "health and reflection are open to this node's own applications only";
                 answers::grpc_denied(&Refusal::of_caller(Code::NOT_PERMITTED, text))
             }

@@ -9,7 +9,7 @@ use std::{
 use futures::future::BoxFuture;
 use http::HeaderValue;
 use mesh_core::{
-    Drained, NodeId, Refusal, SessionId, Topic, Workers,
+    Drained, NodeId, Refusal, Role, SessionId, Topic, Workers,
     config::{Keeper, Settings},
     mpi::Table,
     store::Store,
@@ -74,14 +74,21 @@ impl Rooms {
         let reach = Reach { own: gate.addresses(), names };
         let registry = Registry::new(Arc::clone(live), Arc::clone(store), reach, metrics)
             .map_err(|e| Exit::Local(e.to_string()))?;
-        drained.spawn(Arc::clone(&registry).run(drained.clone()));
+        let is_sidecar = settings.role == Role::Sidecar;
+        if !is_sidecar {
+            drained.spawn(Arc::clone(&registry).run(drained.clone()));
+        }
         let control = Control::new(Arc::clone(keeper), Arc::clone(&partners), settings.data_centres.clone());
         let mut table = Table::default();
         control.register(&mut table);
-        registry.add_mpis(&mut table);
+        if !is_sidecar {
+            registry.add_mpis(&mut table);
+        }
         let proxy = Proxy::new(Arc::clone(&registry), Arc::clone(&partners), Arc::clone(live), drained.clone());
         let proxy = Arc::new(proxy);
-        proxy.add_services(&mut table);
+        if !is_sidecar {
+            proxy.add_services(&mut table);
+        }
         let front = Front {
             live: Arc::clone(live),
             channels: mesh_transport::Front::new(Arc::clone(&channels), Arc::clone(&partners), Arc::clone(live), table),

@@ -229,12 +229,14 @@ fn live(idle: &str) -> Arc<Live> {
     let parts = Parts {
         hash: String::new(),
         origin: mesh_core::Origin::Standalone,
+        role: mesh_core::Role::Gateway,
         node: serde_json::from_value(node).expect("a node"),
         routes: Vec::new(),
         registrations: Vec::new(),
         roots_pem: root.certificate_pem().to_owned(),
         leaf_pem: leaf.chain_pem.clone(),
         key_pem: leaf.key.expose().to_owned(),
+        members_pem: String::new(),
         client_pairs: HashMap::new(),
     };
     Arc::new(Live::new(Snapshot::assemble(parts).expect("a snapshot")))

@@ -176,6 +176,7 @@ fn node_config(valid: &ValidNode) -> NodeConfig {
         address: spec.address.clone(),
         transport: spec.transport.clone(),
         registry: spec.registry.clone(),
+        gateway: None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{path::Path, time::SystemTime};
 
+use crds::snapshot::Role;
+
 use super::{directory, file, keeper::KeeperError, standalone::Standalone};
 use crate::{Origin, Snapshot};
 
@@ -23,13 +25,13 @@ pub struct Checked {
     pub notes: Vec<String>,
 }
 
-/// Reads and checks what `path` names: a directory that was rendered, or a file written by hand.
+/// Reads and checks what `path` names: a directory that was rendered, as `role` reads it, or a file written by hand.
 ///
 /// # Errors
 /// The first thing that breaks a rule, by place.
-pub fn check(path: &Path, now: SystemTime) -> Result<Checked, KeeperError> {
+pub fn check(path: &Path, role: Role, now: SystemTime) -> Result<Checked, KeeperError> {
     if path.is_dir() {
-        let read = directory::read(path)?;
+        let read = directory::read(path, role)?;
         return Ok(summary(&Snapshot::assemble(read.parts)?, read.unknown, Vec::new()));
     }
     let file = file::read(path)?;

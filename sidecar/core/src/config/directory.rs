@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crds::snapshot::{CA_CRT, FORMAT, MANIFEST, Manifest, NODE, TLS_CRT, TLS_KEY};
+use crds::snapshot::{
+    CA_CRT, FORMAT, MANIFEST, MEMBER_CRT, MEMBER_KEY, MEMBERS_CRT, Manifest, NODE, NodeConfig, Role, TLS_CRT, TLS_KEY,
+};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -39,16 +41,16 @@ pub(super) struct Fingerprint {
     files: Vec<(String, u64, i64, i64, u64)>,
 }
 
-/// Reads the directory whole.
+/// Reads what a process of `role` needs of the directory, whole.
 ///
 /// # Errors
 /// A file that is missing, torn, or breaks a rule.
-pub(super) fn read(directory: &Path) -> Result<Read, ConfigProblem> {
+pub(super) fn read(directory: &Path, role: Role) -> Result<Read, ConfigProblem> {
     let mut tries = 1;
     loop {
         let link = fs::read_link(directory.join(DATA_LINK)).ok();
         let data = link.as_ref().map_or_else(|| directory.to_owned(), |target| directory.join(target));
-        let result = Files { shown: directory, data: &data }.read();
+        let result = Files { shown: directory, data: &data, role }.read();
         let swapped = fs::read_link(directory.join(DATA_LINK)).ok() != link;
         if !swapped || tries == TRIES {
             return result;
@@ -85,6 +87,8 @@ struct Files<'d> {
     shown: &'d Path,
     /// Where the files of this version lie.
     data: &'d Path,
+    /// Who reads.
+    role: Role,
 }
 
 impl Files<'_> {
@@ -100,23 +104,47 @@ impl Files<'_> {
         }
         let named = self.named_files(&manifest)?;
         let mut unknown = 0;
-        let node = self.json(NODE, get(self, &named, NODE)?, &mut unknown)?;
+        let node: NodeConfig = self.json(NODE, get(self, &named, NODE)?, &mut unknown)?;
         let routes = self.list(&named, "routes-", &mut unknown)?;
         let registrations = self.list(&named, "registrations-", &mut unknown)?;
         let roots_pem = self.text(CA_CRT, get(self, &named, CA_CRT)?)?;
-        let leaf_pem = self.text(TLS_CRT, get(self, &named, TLS_CRT)?)?;
-        let key_pem = self.text(TLS_KEY, &self.bytes(TLS_KEY)?)?;
-        let client_pairs = self.client_pairs(&named, &routes)?;
+        let (leaf, key) = match self.role {
+            Role::Gateway => (TLS_CRT, TLS_KEY),
+            Role::Sidecar => (MEMBER_CRT, MEMBER_KEY),
+        };
+        let leaf_pem = self.text(leaf, get(self, &named, leaf)?)?;
+        let key_pem = self.text(key, &self.bytes(key)?)?;
+        let members_pem = match node.gateway {
+            Some(_) => self.text(MEMBERS_CRT, get(self, &named, MEMBERS_CRT)?)?,
+            None => String::new(),
+        };
+        let client_pairs = match self.role {
+            Role::Gateway => self.client_pairs(&named, &routes)?,
+            Role::Sidecar => HashMap::new(),
+        };
         let origin = Origin::Managed { resource: format!("{}/{}", manifest.namespace, manifest.name) };
         let hash = hex(&Sha256::digest(&manifest_bytes));
-        let parts = Parts { hash, origin, node, routes, registrations, roots_pem, leaf_pem, key_pem, client_pairs };
+        let role = self.role;
+        let parts = Parts {
+            hash,
+            origin,
+            role,
+            node,
+            routes,
+            registrations,
+            roots_pem,
+            leaf_pem,
+            key_pem,
+            members_pem,
+            client_pairs,
+        };
         Ok(Read { parts, unknown })
     }
 
-    /// Every file that the manifest names, held against its sum.
+    /// Every file that the manifest names and this role reads, held against its sum.
     fn named_files(&self, manifest: &Manifest) -> Result<HashMap<String, Vec<u8>>, ConfigProblem> {
         let mut found = HashMap::new();
-        for (name, sum) in &manifest.files {
+        for (name, sum) in manifest.files.iter().filter(|(name, _)| self.role.reads(name)) {
             if name.contains('/') || name.starts_with("..") {
                 return Err(self.problem(MANIFEST, format_args!("names {name}, which is no plain file name")));
             }

@@ -1,15 +1,15 @@
 use super::*;
-use crate::config::testing::write_directory;
+use crate::config::testing::{add_gateway, write_directory};
 
 fn refusal(directory: &Path) -> String {
-    read(directory).err().map(|e| e.to_string()).unwrap_or_default()
+    read(directory, Role::Gateway).err().map(|e| e.to_string()).unwrap_or_default()
 }
 
 #[test]
 fn a_directory_is_read_whole_and_unknown_members_are_counted() {
     let directory = tempfile::tempdir().unwrap();
     write_directory(directory.path(), "LX1", &["LX2", "LX3"]);
-    let read = read(directory.path()).unwrap();
+    let read = read(directory.path(), Role::Gateway).unwrap();
     assert_eq!(read.unknown, 1, "the member from the future");
     assert_eq!(read.parts.routes.len(), 2);
     assert_eq!(read.parts.origin, Origin::Managed { resource: "privacy/bank-a".into() });
@@ -54,7 +54,7 @@ fn a_key_of_another_leaf_is_refused_and_not_quoted() {
     write_directory(one.path(), "LX1", &[]);
     write_directory(other.path(), "LX1", &[]);
     fs::copy(other.path().join(TLS_KEY), one.path().join(TLS_KEY)).unwrap();
-    let parts = read(one.path()).unwrap().parts;
+    let parts = read(one.path(), Role::Gateway).unwrap().parts;
     let problem = crate::Snapshot::assemble(parts).unwrap_err().to_string();
     assert!(problem.contains("tls.crt") && !problem.contains("PRIVATE"), "{problem}");
 }
@@ -84,7 +84,8 @@ fn two_routes_to_one_node_and_a_route_to_oneself_are_refused() {
     {
         let directory = tempfile::tempdir().unwrap();
         write_directory(directory.path(), "LX1", routes);
-        let problem = crate::Snapshot::assemble(read(directory.path()).unwrap().parts).unwrap_err().to_string();
+        let problem =
+            crate::Snapshot::assemble(read(directory.path(), Role::Gateway).unwrap().parts).unwrap_err().to_string();
         assert!(problem.contains(rule), "{problem}");
     }
 }
@@ -99,9 +100,46 @@ fn a_swap_of_the_link_is_seen() {
     std::os::unix::fs::symlink("v1", volume.path().join(DATA_LINK)).unwrap();
     let seen = Fingerprint::of(volume.path());
     assert!(!seen.link_moved(volume.path()));
-    assert_eq!(read(volume.path()).unwrap().parts.routes.len(), 1);
+    assert_eq!(read(volume.path(), Role::Gateway).unwrap().parts.routes.len(), 1);
     std::os::unix::fs::symlink("v2", volume.path().join("..next")).unwrap();
     fs::rename(volume.path().join("..next"), volume.path().join(DATA_LINK)).unwrap();
     assert!(seen.link_moved(volume.path()));
-    assert_eq!(read(volume.path()).unwrap().parts.routes.len(), 0);
+    assert_eq!(read(volume.path(), Role::Gateway).unwrap().parts.routes.len(), 0);
+}
+
+/// What the kubelet mounts into a gateway's pod and into a sidecar's pod differs in the Secrets.
+#[test]
+fn each_role_reads_a_node_with_a_gateway_without_the_others_pair() {
+    for (role, foreign) in [(Role::Gateway, [MEMBER_CRT, MEMBER_KEY]), (Role::Sidecar, [TLS_CRT, TLS_KEY])] {
+        let directory = tempfile::tempdir().unwrap();
+        write_directory(directory.path(), "LX1", &["LX2"]);
+        add_gateway(directory.path(), "LX1");
+        for file in foreign {
+            fs::remove_file(directory.path().join(file)).unwrap();
+        }
+        let snapshot = crate::Snapshot::assemble(read(directory.path(), role).unwrap().parts).unwrap();
+        assert_eq!(snapshot.role, role);
+        assert_eq!(snapshot.members.roots().count(), 1, "{role:?}");
+        let peers: Vec<_> = snapshot.peers().iter().map(|peer| peer.config.name.as_str()).collect();
+        assert_eq!(peers, [if role == Role::Sidecar { "gateway" } else { "lx2" }]);
+        let other = if role == Role::Sidecar { Role::Gateway } else { Role::Sidecar };
+        let problem = read(directory.path(), other).err().unwrap().to_string();
+        assert!(problem.contains("is missing"), "{problem}");
+    }
+}
+
+#[test]
+fn a_sidecar_of_a_node_without_a_gateway_and_members_under_a_published_root_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    write_directory(directory.path(), "LX1", &[]);
+    add_gateway(directory.path(), "LX1");
+    let parts = |role| read(directory.path(), role).unwrap().parts;
+    let mut alone = parts(Role::Sidecar);
+    alone.node.gateway = None;
+    let mut shared = parts(Role::Gateway);
+    shared.members_pem.clone_from(&shared.roots_pem);
+    for (parts, rule) in [(alone, "names no gateway"), (shared, "holds a root that is in ca.crt too")] {
+        let problem = crate::Snapshot::assemble(parts).unwrap_err().to_string();
+        assert!(problem.contains(rule), "{problem}");
+    }
 }

@@ -96,6 +96,7 @@ routes:
     fs::write(directory.path().join("b.crt"), root("LX2").certificate_pem()).unwrap();
     let path = directory.path().join("mesh.yaml");
     fs::write(&path, text).unwrap();
-    let error = crate::config::check(&path, std::time::SystemTime::now()).unwrap_err().to_string();
+    let error =
+        crate::config::check(&path, crate::Role::Gateway, std::time::SystemTime::now()).unwrap_err().to_string();
     assert!(error.contains("two routes have this name"), "{error}");
 }

@@ -105,7 +105,7 @@ impl Keeper {
                 return Err(ConfigProblem::invalid("MESH_CONFIG_DIR", rule).into());
             }
             (Some(directory), None) => {
-                let (managed, read) = Managed::open(directory.clone())?;
+                let (managed, read) = Managed::open(directory.clone(), settings.role)?;
                 (Rule::Managed(managed), read.parts, read.unknown)
             }
             (None, file) => {

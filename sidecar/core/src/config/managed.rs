@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crds::snapshot::Role;
+
 use super::{
     directory::{self, Fingerprint, Read},
     identity::{ApiRoute, NodeIdentity},
@@ -12,6 +14,7 @@ use crate::{ConfigProblem, NodeId, Snapshot};
 #[derive(Debug)]
 pub(super) struct Managed {
     directory: PathBuf,
+    role: Role,
     seen: Fingerprint,
     /// What was wrong with what was last read, and already logged.
     problem: Option<String>,
@@ -29,11 +32,11 @@ pub(super) enum Look {
 
 impl Managed {
     /// Reads the directory for the first time; there is nothing to fall back to.
-    pub(super) fn open(directory: PathBuf) -> Result<(Self, Read), ConfigProblem> {
+    pub(super) fn open(directory: PathBuf, role: Role) -> Result<(Self, Read), ConfigProblem> {
         // Taken before the files are read, so that a change in between is seen by the next look.
         let seen = Fingerprint::of(&directory);
-        let read = directory::read(&directory)?;
-        Ok((Self { directory, seen, problem: None }, read))
+        let read = directory::read(&directory, role)?;
+        Ok((Self { directory, role, seen, problem: None }, read))
     }
 
     /// Whether the link leads elsewhere than it did: one system call, cheap enough for twice a second.
@@ -48,7 +51,7 @@ impl Managed {
             return Look::Same;
         }
         self.seen = now;
-        match directory::read(&self.directory) {
+        match directory::read(&self.directory, self.role) {
             Ok(read) => Look::New(Box::new(read)),
             Err(problem) => self.bad(problem),
         }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crds::{ADMIN_PORT, DATA_PORT, Span};
+use crds::{ADMIN_PORT, DATA_PORT, Span, snapshot::Role};
 
 use super::{environment::Environment, trick};
 use crate::{
@@ -33,6 +33,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 /// What the environment says about this process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
+    /// What this process is for its node: `MESH_ROLE`.
+    pub role: Role,
     /// Where state is kept: `MESH_HOME`, default `~/mesh`.
     pub home: PathBuf,
     /// What the operator mounted: `MESH_CONFIG_DIR`.
@@ -98,7 +100,6 @@ impl Settings {
     /// The first variable that breaks a rule, by name.
     pub fn read(environment: &Environment) -> Result<Self, ConfigProblem> {
         let get = |name| environment.get(name);
-        only_the_whole_node(get("MESH_ROLE"))?;
         let mut notes = environment.without_effect();
         let mode = parse(environment, "MESH_MODE", "a number", |t| t.parse::<u64>().ok())?.unwrap_or(0);
         if mode & !MODE_CIRCULATE != 0 {
@@ -107,11 +108,16 @@ impl Settings {
         let plaintext_from = get("MESH_PLAINTEXT_FROM").map(list);
         networks("MESH_PLAINTEXT_FROM", plaintext_from.as_deref().unwrap_or_default())?;
         let directory = get("MESH_CONFIG_DIR").map(PathBuf::from);
+        let role = role(environment, directory.is_some())?;
         if directory.is_some() && get("MESH_RUNTIME").is_some() {
             notes.push("MESH_RUNTIME has no effect: the MeshNode's spec.address is what partners dial".into());
         }
+        if role == Role::Sidecar && get("MESH_TRICK").is_some() {
+            notes.push("MESH_TRICK has no effect: services are registered at the gateway".into());
+        }
         let bool_rule = "true or false";
         Ok(Self {
+            role,
             home: home(environment)?,
             directory,
             listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_Y")?.unwrap_or(Listen::Port(DATA_PORT)),
@@ -188,17 +194,15 @@ fn home(environment: &Environment) -> Result<PathBuf, ConfigProblem> {
     })
 }
 
-/// A sidecar beside a gateway passes calls on to it; that comes with the gateway.
-fn only_the_whole_node(role: Option<&str>) -> Result<(), ConfigProblem> {
-    match role {
-        None | Some("gateway") => Ok(()),
-        Some(other) => Err(ConfigProblem::invalid(
-            "MESH_ROLE",
-            format_args!(
-                "{other} is not known to this version, which always is the whole node: leave it out, or set gateway"
-            ),
-        )),
+/// What a sidecar shows to its gateway is written by the operator alone.
+fn role(environment: &Environment, has_directory: bool) -> Result<Role, ConfigProblem> {
+    let role = parse(environment, "MESH_ROLE", "gateway or sidecar", Role::parse)?.unwrap_or_default();
+    if role == Role::Sidecar && !has_directory {
+        let rule =
+            "is sidecar, which needs the directory of a node with a gateway: set MESH_CONFIG_DIR, or leave it out";
+        return Err(ConfigProblem::invalid("MESH_ROLE", rule));
     }
+    Ok(role)
 }
 
 /// An address by the rule of `MeshNode.spec.address`.
@@ -277,6 +281,7 @@ mod tests {
             ("MESH_PLAINTEXT_FROM", "10.0.0.0/8,anywhere"),
             ("MESH_MODE", "fast"),
             ("MESH_ROLE", "sidecar"),
+            ("MESH_ROLE", "node"),
             ("MESH_LOG_FORMAT", "xml"),
             ("MESH_LOG", "verbose"),
             ("MESH_LOG", "info,mesh_network=loud"),

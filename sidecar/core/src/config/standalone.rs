@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crds::snapshot::NodeConfig;
+use crds::snapshot::{NodeConfig, Role};
 use mesh_pki::{CertificateRequest, Identity, LeafRequest, Pair, Root};
 use sha2::{Digest, Sha256};
 
@@ -84,18 +84,21 @@ impl Standalone {
             address: self.address().to_owned(),
             transport: self.file.transport.clone(),
             registry: self.file.registry.clone(),
+            gateway: None,
         };
         let registrations = self.file.registrations.clone();
         let hash = sum(&(&node, &routes, &registrations, self.credentials.roots_pem(), &leaf.chain_pem));
         Ok(Parts {
             hash,
             origin: Origin::Standalone,
+            role: Role::Gateway,
             node,
             routes,
             registrations,
             roots_pem: self.credentials.roots_pem().to_owned(),
             leaf_pem: leaf.chain_pem.clone(),
             key_pem: leaf.key.expose().to_owned(),
+            members_pem: String::new(),
             client_pairs,
         })
     }

@@ -52,6 +52,12 @@ pub enum Denied {
     /// A certificate of ours that names no partner.
     #[error("a certificate that this node issued names no partner with a route here")]
     OwnRoot,
+    /// TLS to a sidecar, which is there for the applications of its pod alone.
+    #[error("this is a sidecar, which serves the applications of its own pod: call the node at its gateway {gateway}")]
+    Sidecar {
+        /// Where the gateway is.
+        gateway: String,
+    },
     /// The chain ended during the connection.
     #[error("the client certificate ended while the connection was open: connect again with a new one")]
     CertificateEnded,
@@ -89,6 +95,7 @@ impl ProtocolError for Denied {
             | Self::UnknownRoot { .. }
             | Self::Ambiguous { .. }
             | Self::OwnRoot
+            | Self::Sidecar { .. }
             | Self::CertificateEnded
             | Self::ForeignSource { .. } => Code::UNAUTHORISED,
         }

@@ -56,6 +56,15 @@ impl Index {
             }
         }
         let Some(leaf) = infos.first() else { return Proven::Nothing(Denied::NoCertificate) };
+        if !snapshot.members.is_empty()
+            && let Ok(root) = snapshot.members.verify_to_root(chain, Role::Client, now)
+        {
+            // The root itself is in a ConfigMap, and its key nowhere near a sidecar.
+            return match root.sha256 == leaf.sha256 {
+                true => Proven::Nothing(Denied::OwnRoot),
+                false => Proven::Member { until: end(&infos, root) },
+            };
+        }
         let mut nearest = None;
         for i in self.candidates(&infos) {
             let Some(route) = snapshot.routes().get(i) else { continue };

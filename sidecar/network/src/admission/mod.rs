@@ -8,7 +8,7 @@ mod denied;
 mod index;
 pub(crate) mod local;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use mesh_core::{CallContext, Caller, NodeId, Route, Snapshot, Standing};
 
@@ -25,15 +25,21 @@ pub(crate) enum Proven {
         /// When a certificate of the chain ends.
         until: SystemTime,
     },
+    /// It belongs to a sidecar of this node, until its first certificate ends.
+    Member {
+        /// When a certificate of the chain ends.
+        until: SystemTime,
+    },
     /// It proves nothing, for this reason.
     Nothing(Denied),
 }
 
 impl Proven {
-    /// What it is worth at `now`.
-    pub(crate) fn now(&self, now: SystemTime) -> Result<Caller, Denied> {
+    /// What it is worth at `now`, on a connection that comes `from` there.
+    pub(crate) fn now(&self, now: SystemTime, from: IpAddr) -> Result<Caller, Denied> {
         match self {
-            Self::Partner { until, .. } if *until < now => Err(Denied::CertificateEnded),
+            Self::Partner { until, .. } | Self::Member { until } if *until < now => Err(Denied::CertificateEnded),
+            Self::Member { .. } => Ok(Caller::Member { from: from.to_canonical() }),
             Self::Partner { route, .. } => open(route, now),
             Self::Nothing(denied) => Err(denied.clone()),
         }

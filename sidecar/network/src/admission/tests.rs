@@ -111,6 +111,9 @@ fn refusals_of_plain_text_name_the_setting() {
     assert_eq!(denied.code(), Code::UNAUTHORISED);
 }
 
+/// Where TLS connections come from here.
+const POD: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
+
 fn chain(pair: &Pair) -> Vec<CertificateDer<'static>> {
     parse_certificates(&pair.chain_pem).unwrap()
 }
@@ -121,7 +124,7 @@ fn judged(snapshot: &Snapshot, pair: &Pair) -> String {
 }
 
 fn judged_at(snapshot: &Snapshot, chain: &[CertificateDer<'_>], now: SystemTime) -> String {
-    match Index::of(snapshot).judge(snapshot, chain, now).now(now) {
+    match Index::of(snapshot).judge(snapshot, chain, now).now(now, POD) {
         Ok(Caller::Partner(route)) => route.node_id.to_string(),
         Ok(other) => format!("{other:?}"),
         Err(denied) => denied.code().number().to_string(),
@@ -141,6 +144,29 @@ fn a_partner_is_the_route_whose_root_its_chain_ends_in() {
     assert_eq!(judged_at(&snapshot, &[CertificateDer::from(vec![1, 2, 3])], SystemTime::now()), "403");
 }
 
+/// The root of the members is another than any that partners trust or show, also where the names are the same.
+#[test]
+fn a_member_is_whose_chain_ends_in_the_members_root_and_nobody_else() {
+    let (a, b, members, foreign) = (institution(A), institution(B), institution(A), institution(A));
+    let mut parts = a.parts(vec![b.route()]);
+    parts.members_pem = members.root.certificate_pem().to_owned();
+    let snapshot = Snapshot::assemble(parts).unwrap();
+    assert_eq!(judged(&snapshot, &members.leaf()), "Member { from: 10.0.0.7 }");
+    let root = parse_certificates(members.root.certificate_pem()).unwrap();
+    let table = [
+        ("a member of another node", judged(&snapshot, &foreign.leaf()), "403"),
+        ("the root itself, which is in a ConfigMap", judged_at(&snapshot, &root, SystemTime::now()), "403"),
+        ("the node's own leaf", judged(&snapshot, &a.leaf()), "403"),
+        ("a partner", judged(&snapshot, &b.leaf()), B),
+    ];
+    for (who, found, expected) in table {
+        assert_eq!(found, expected, "{who}");
+    }
+    assert_eq!(judged(&a.snapshot(vec![b.route()]), &members.leaf()), "403", "a node without a gateway has no members");
+    let late = SystemTime::now() + YEAR * 2;
+    assert_eq!(judged_at(&snapshot, &chain(&members.leaf()), late), "403", "its time is up");
+}
+
 #[test]
 fn a_closed_route_is_recognised_and_no_partner() {
     let (a, b, c) = (institution(A), institution(B), institution(C));
@@ -156,7 +182,7 @@ fn a_route_and_a_certificate_end_while_the_connection_is_open() {
     let snapshot = a.snapshot(vec![RouteConfig { expires_at: Some(in_seconds(3600)), ..b.route() }]);
     let now = SystemTime::now();
     let proven = Index::of(&snapshot).judge(&snapshot, &chain(&b.leaf_until(B, Duration::from_secs(7200))), now);
-    let code = |at| proven.now(at).err().map(|denied| denied.code().number());
+    let code = |at| proven.now(at, POD).err().map(|denied| denied.code().number());
     assert_eq!(code(now), None);
     assert_eq!(code(now + Duration::from_secs(3700)), Some(605));
     assert_eq!(code(now + Duration::from_secs(7300)), Some(403));

@@ -293,7 +293,7 @@ async fn control_is_for_applications_of_this_node() {
     let callers = [
         (Caller::Stranger, Code::UNAUTHORISED),
         (partner(), Code::NOT_PERMITTED),
-        (Caller::Member, Code::NOT_PERMITTED),
+        (Caller::Member { from: [10, 0, 0, 7].into() }, Code::NOT_PERMITTED),
     ];
     for (caller, expected) in callers {
         let refusal = node.control.node_refresh(&caller, SEED_001_NODE).await.unwrap_err();

@@ -169,12 +169,16 @@ impl Connection {
         let Security::Tls(chain) = &self.security else {
             return admission::local::plain_text(snapshot, self.peer, self.local, shown);
         };
+        if let Some(gateway) = &snapshot.gateway {
+            let address = gateway.config.addresses.first();
+            return Err(Denied::Sidecar { gateway: address.map_or_else(String::new, |at| at.address.clone()) });
+        }
         let caller = match self.proven(snapshot, chain, now) {
             Proven::Nothing(denied) => {
                 let claimed = CallContext::from_headers(shown.headers).ok().and_then(|context| context.source_node);
                 admission::unproven(snapshot, claimed.as_ref(), now).unwrap_or(Err(denied))?
             }
-            proven @ Proven::Partner { .. } => proven.now(now)?,
+            proven @ (Proven::Partner { .. } | Proven::Member { .. }) => proven.now(now, self.peer.ip())?,
         };
         if let Caller::Partner(route) = &caller {
             self.note(&route.node_id);

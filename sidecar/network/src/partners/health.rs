@@ -7,7 +7,10 @@ use tokio::time::Instant;
 /// The rest after a first failure: long enough that a burst of calls does not all wait for a dead address.
 const FIRST_REST: Duration = Duration::from_secs(1);
 /// The longest rest: the interval of health checks (PTP section 11.4).
-const LONGEST_REST: Duration = Duration::from_secs(12);
+pub(super) const LONGEST_REST: Duration = Duration::from_secs(12);
+
+/// The longest rest of a gateway: its node's own calls wait for it, and it is a process that starts anew within seconds.
+pub(super) const GATEWAY_REST: Duration = FIRST_REST;
 
 /// An address that no call uses is asked this often (PTP section 11.4).
 const CHECK: Duration = Duration::from_secs(12);
@@ -18,8 +21,9 @@ const SPREAD: f64 = 0.25;
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 /// What is known of one address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Health {
+    longest_rest: Duration,
     failures: u32,
     rests_until: Option<Instant>,
     fails_slowly: bool,
@@ -30,15 +34,20 @@ pub(super) struct Health {
 
 impl Health {
     /// Of an address that was never asked: its first check comes when it was idle for a while.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { heard: Some(now), ..Self::default() }
+    pub(super) fn new(now: Instant, longest_rest: Duration) -> Self {
+        Self { heard: Some(now), ..Self::resting(longest_rest) }
+    }
+
+    fn resting(longest_rest: Duration) -> Self {
+        Self { longest_rest, failures: 0, rests_until: None, fails_slowly: false, heard: None, has_answered: false }
     }
 
     /// A dial or a check failed after `took`. `chance`, from 0 to 1, spreads the end of the rest: partners that were cut off
     /// together do not come back together.
     pub(super) fn failed(&mut self, now: Instant, took: Duration, chance: f64) {
         self.fails_slowly = took >= SLOW;
-        let rest = FIRST_REST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(LONGEST_REST);
+        let rest =
+            FIRST_REST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(self.longest_rest);
         self.failures = self.failures.saturating_add(1);
         self.rests_until = Some(now + rest.mul_f64(1.0 - SPREAD * chance.clamp(0.0, 1.0)));
         self.heard = Some(now);
@@ -56,7 +65,7 @@ impl Health {
     }
 
     pub(super) fn answered(&mut self) {
-        *self = Self { heard: self.heard, has_answered: true, ..Self::default() };
+        *self = Self { heard: self.heard, has_answered: true, ..Self::resting(self.longest_rest) };
     }
 
     /// Whether anything ever answered here.
@@ -97,7 +106,7 @@ mod tests {
     #[test]
     fn the_first_address_that_works_is_asked_first_and_takes_over_again() {
         let now = Instant::now();
-        let mut all = [Health::default(); 3];
+        let mut all = [Health::resting(LONGEST_REST); 3];
         assert_eq!(order(&all), [0, 1, 2]);
         all[0].failed(now, Duration::ZERO, 0.0);
         assert_eq!(order(&all), [1, 2, 0]);
@@ -110,7 +119,7 @@ mod tests {
     #[test]
     fn the_rest_grows_to_the_interval_of_health_checks() {
         let now = Instant::now();
-        let mut health = Health::default();
+        let mut health = Health::resting(LONGEST_REST);
         let mut rests = Vec::new();
         for _ in 0..40 {
             health.failed(now, Duration::ZERO, 0.0);
@@ -124,11 +133,22 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_is_tried_again_every_second() {
+        let now = Instant::now();
+        let mut health = Health::new(now, GATEWAY_REST);
+        (0..40).for_each(|_| health.failed(now, Duration::ZERO, 0.0));
+        assert!(health.is_due(now + GATEWAY_REST));
+        health.answered();
+        health.failed(now, Duration::ZERO, 0.0);
+        assert!(health.is_due(now + GATEWAY_REST), "also after it was back");
+    }
+
+    #[test]
     fn an_address_that_swallows_time_is_not_dialled_by_calls_while_it_rests() {
         let now = Instant::now();
         let table = [(Duration::from_millis(10), false), (Duration::from_millis(2500), true)];
         for (took, refuses) in table {
-            let mut health = Health::default();
+            let mut health = Health::resting(LONGEST_REST);
             health.failed(now, took, 0.0);
             assert_eq!(health.refuses(now), refuses, "{took:?}");
             assert!(!health.refuses(now + FIRST_REST), "it has rested");
@@ -142,7 +162,7 @@ mod tests {
         let now = Instant::now();
         let rests: Vec<Duration> = (0..=4)
             .map(|n| {
-                let mut health = Health::default();
+                let mut health = Health::resting(LONGEST_REST);
                 (0..5).for_each(|_| health.failed(now, Duration::ZERO, f64::from(n) / 4.0));
                 health.rests_until.unwrap() - now
             })
@@ -154,7 +174,7 @@ mod tests {
     #[test]
     fn an_address_of_which_nothing_was_heard_for_twelve_seconds_is_asked() {
         let now = Instant::now();
-        let mut health = Health::default();
+        let mut health = Health::resting(LONGEST_REST);
         assert!(health.is_idle(now, 0.0), "nothing is known yet");
         health.heard(now);
         assert!(!health.is_idle(now + Duration::from_secs(8), 1.0));

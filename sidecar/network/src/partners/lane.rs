@@ -10,7 +10,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use http::Request;
+use http::{Request, header};
 use http_body::Body as _;
 use hyper::client::conn::http2;
 use mesh_core::Body;
@@ -43,6 +43,8 @@ pub(super) enum Lane {
     Brief,
     Small,
     Large,
+    /// On a connection of its own in HTTP/1.1, which it takes over: a WebSocket.
+    Alone,
 }
 
 /// The connections of one lane.
@@ -73,6 +75,7 @@ impl Lane {
     /// The lane for a request.
     pub(super) fn of(request: &Request<Body>, slip: &Slip) -> Self {
         match request.body() {
+            _ if request.headers().contains_key(header::UPGRADE) => Self::Alone,
             Body::Empty | Body::Full(_) if slip.is_brief() && is_brief(request) => Self::Brief,
             body if body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BODY) => Self::Small,
             _ => Self::Large,
@@ -83,6 +86,7 @@ impl Lane {
         match self {
             Self::Brief | Self::Small => SMALL_CALLS,
             Self::Large => LARGE_CALLS,
+            Self::Alone => 1,
         }
     }
 }

@@ -109,7 +109,7 @@ pub(super) enum Ticket {
 }
 
 impl Member {
-    pub(super) fn new(given: &PeerAddress) -> Self {
+    pub(super) fn new(given: &PeerAddress, longest_rest: Duration) -> Self {
         let address = Address::parse(&given.address);
         let proxy = address.as_ref().ok().and_then(|address| address.tags.proxy.as_deref()).map(Proxy::parse);
         Self {
@@ -120,7 +120,7 @@ impl Member {
             proxy,
             server_name: given.server_name.clone(),
             instance: ArcSwapOption::empty(),
-            health: Arc::new(Mutex::new(Health::new(Instant::now()))),
+            health: Arc::new(Mutex::new(Health::new(Instant::now(), longest_rest))),
             failed: Arc::default(),
             brief: Way::default(),
             small: Way::default(),
@@ -182,6 +182,9 @@ impl Member {
 
     /// A connection with room for one more call; says whether it is a new one.
     pub(super) async fn checkout(&self, lane: Lane, pool: &Arc<Pool>) -> Result<(Ticket, Freshness), RouteError> {
+        if lane == Lane::Alone {
+            return Ok((self.dial(lane, pool).await?, Freshness::New));
+        }
         if let Some(ticket) = self.ready(lane).await {
             return Ok((ticket, Freshness::Used));
         }
@@ -216,7 +219,7 @@ impl Member {
         match lane {
             Lane::Brief => &self.brief,
             Lane::Small => &self.small,
-            Lane::Large => &self.large,
+            Lane::Large | Lane::Alone => &self.large,
         }
     }
 
@@ -261,7 +264,11 @@ impl Member {
         pool.metrics.dials.inc();
         let began = Instant::now();
         // In a box: a handshake is larger than the call that waits for it.
-        let offer = if lane == Lane::Brief { &pool.tls.bundle } else { &pool.tls.http };
+        let offer = match lane {
+            Lane::Brief => &pool.tls.bundle,
+            Lane::Small | Lane::Large => &pool.tls.http,
+            Lane::Alone => &pool.tls.http1,
+        };
         let dialling = Box::pin(pool.dialler.dial(target, &self.server_name, offer, &pool.trust));
         let opened = match dialling.await {
             Ok(link) => self.open(link, lane, pool).await,
@@ -335,7 +342,9 @@ impl Member {
         let ends = Instant::now() + AGE.mul_f64(rand::rng().random_range(0.9..1.1));
         // Ended by itself, or with its pool.
         let dead = pool.close.child_token();
-        self.speaks_h1.store(link.agreed == Agreed::H1, Ordering::Relaxed);
+        if lane != Lane::Alone {
+            self.speaks_h1.store(link.agreed == Agreed::H1, Ordering::Relaxed);
+        }
         if lane == Lane::Brief {
             self.knows_bundles.store(link.agreed == Agreed::Bundle, Ordering::Relaxed);
         }

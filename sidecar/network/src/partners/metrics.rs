@@ -12,6 +12,7 @@ pub(super) struct Metrics {
     pub(super) dials: Counter,
     pub(super) dials_failed: Counter,
     pub(super) connections: Gauge,
+    pub(super) waiting: Gauge,
 }
 
 impl Metrics {
@@ -23,6 +24,7 @@ impl Metrics {
         room.register("partner_dials", "Connections to partners that were tried", all.dials.clone());
         room.register("partner_dials_failed", "Connections to partners that failed", all.dials_failed.clone());
         room.register("partner_connections", "Connections to partners that are open now", all.connections.clone());
+        room.register("gateway_waiting", "Calls of a sidecar that wait for its gateway to answer", all.waiting.clone());
         all
     }
 }

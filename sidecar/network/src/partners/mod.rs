@@ -9,6 +9,7 @@
 //! pulse.rs     whether a partner of our kind still answers there
 //! slip.rs      what goes with a request: what our own kind is told, and where it went
 //! exchange.rs  one request on one connection, and what its failure means
+//! gateway.rs   how a sidecar's calls wait for its gateway
 //! health.rs    which addresses rest (pure)
 //! tend.rs      closes what is disabled, tries resting addresses again, asks idle ones
 //! state.rs     what is known of addresses, for status
@@ -17,6 +18,7 @@
 mod bundle;
 mod calls;
 mod exchange;
+mod gateway;
 mod health;
 mod held;
 mod lane;
@@ -131,21 +133,29 @@ impl Partners {
         mut request: Request<Body>,
         deadline: Instant,
     ) -> Result<Response<Body>, RouteError> {
-        let pool = self.pool(&self.live.snapshot(), &route.node_id)?;
+        let snapshot = self.live.snapshot();
+        // A sidecar reaches everybody through its gateway.
+        let peer = snapshot.gateway.as_ref().unwrap_or(route);
+        let pool = self.pool(&snapshot, &peer.node_id)?;
         self.guard.pass(request.headers_mut())?;
         self.metrics.requests.inc();
         let progress = Progress::default();
         let answer = tokio::select! {
             // Its connections break at the same moment, and that is not the reason.
             biased;
-            () = pool.closed() => return Err(self.closed(&route.node_id, &progress)),
+            () = pool.closed() => return Err(self.closed(&pool.node, &progress)),
             answer = timeout_at(deadline, pool.send(request, &progress)) => answer,
         };
         let answer = answer.unwrap_or_else(|_| Err(pool.too_late(&progress)));
         if answer.is_err() {
             self.metrics.failures.inc();
         }
-        answer
+        answer.map_err(|error| match error {
+            RouteError::Unreachable { address, reason, .. } if snapshot.gateway.is_some() => {
+                RouteError::GatewayAway { address, reason }
+            }
+            other => other,
+        })
     }
 
     /// What answers at a partner: `/stats` over its route.
@@ -182,7 +192,7 @@ impl Partners {
     /// The pool of a partner whose route is open, for the certificate and addresses of this snapshot.
     fn pool(&self, snapshot: &Snapshot, node: &NodeId) -> Result<Arc<Pool>, RouteError> {
         // A route that was removed since the caller looked is as good as disabled.
-        let route = snapshot.route_to(node).ok_or_else(|| RouteError::Disabled { node: node.clone() })?;
+        let route = snapshot.peer(node).ok_or_else(|| RouteError::Disabled { node: node.clone() })?;
         require_open(route, SystemTime::now())?;
         let mut pools = self.pools.lock();
         if let Some(pool) = pools.get(node).filter(|pool| pool.is_of(snapshot, route)) {
@@ -217,7 +227,7 @@ impl Partners {
     fn closed(&self, node: &NodeId, progress: &Progress) -> RouteError {
         self.metrics.failures.inc();
         let snapshot = self.live.load();
-        match snapshot.route_to(node).map(|route| require_open(route, SystemTime::now())) {
+        match snapshot.peer(node).map(|route| require_open(route, SystemTime::now())) {
             Some(Err(standing)) => standing,
             Some(Ok(())) => {
                 let reason = "the route was disabled for a moment".to_owned();

@@ -10,7 +10,15 @@ use mesh_core::{Body, Leaf, NodeId, Route, Snapshot};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Progress, exchange::Undone, health, member::Member, metrics::Metrics, slip::Slip};
+use super::{
+    Progress,
+    exchange::{Answer, Undone},
+    gateway::Wait,
+    health,
+    member::Member,
+    metrics::Metrics,
+    slip::Slip,
+};
 use crate::{
     NameCheck, RouteError, Sent,
     dial::{Dialler, Given, Proxy},
@@ -25,6 +33,7 @@ const MOST_CALLS: usize = 4096;
 pub(super) struct Identity {
     pub(super) route: Arc<Route>,
     pub(super) leaf: Arc<Leaf>,
+    to_gateway: bool,
     generation: u64,
 }
 
@@ -42,6 +51,8 @@ pub(super) struct Pool {
     pub(super) proxy: Option<Result<Proxy, RouteError>>,
     /// Ends every connection and every waiting call.
     pub(super) close: CancellationToken,
+    /// Whether calls wait while nothing answers: those of a sidecar to its gateway.
+    waits: bool,
     identity: Identity,
     /// The last snapshot that was compared with.
     seen: AtomicU64,
@@ -49,8 +60,10 @@ pub(super) struct Pool {
 
 impl Identity {
     pub(super) fn of(snapshot: &Snapshot, route: &Arc<Route>) -> Self {
+        // In a sidecar the leaf is its member pair, and its one peer the gateway.
         let leaf = route.client_pair.as_ref().unwrap_or(&snapshot.node.leaf);
-        Self { route: Arc::clone(route), leaf: Arc::clone(leaf), generation: snapshot.generation }
+        let to_gateway = snapshot.gateway.is_some();
+        Self { route: Arc::clone(route), leaf: Arc::clone(leaf), to_gateway, generation: snapshot.generation }
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -73,10 +86,26 @@ impl Pool {
         let tls = Offers::new(trust.clone(), &identity.leaf)
             .map_err(|e| RouteError::OwnPair { node: node.clone(), reason: e.to_string() })?;
         let proxy = Some(&route.config.proxy).filter(|proxy| !proxy.is_empty()).map(|proxy| Proxy::parse(proxy));
-        let members = route.config.addresses.iter().map(|given| Arc::new(Member::new(given))).collect();
+        let waits = identity.to_gateway;
+        let rest = if waits { health::GATEWAY_REST } else { health::LONGEST_REST };
+        let members = route.config.addresses.iter().map(|given| Arc::new(Member::new(given, rest))).collect();
         let seen = AtomicU64::new(identity.generation);
         let calls = Arc::new(Semaphore::new(MOST_CALLS));
-        Ok(Arc::new(Self { node, members, tls, trust, given, dialler, metrics, calls, proxy, close, identity, seen }))
+        Ok(Arc::new(Self {
+            node,
+            members,
+            tls,
+            trust,
+            given,
+            dialler,
+            metrics,
+            calls,
+            proxy,
+            close,
+            waits,
+            identity,
+            seen,
+        }))
     }
 
     /// Whether it is the pool for `route` of this snapshot.
@@ -110,6 +139,26 @@ impl Pool {
             return Err(RouteError::Crowded { node: self.node.clone(), limit: MOST_CALLS });
         };
         let slip = request.extensions_mut().remove::<Slip>().unwrap_or_default();
+        let mut wait = self.waits.then(Wait::begin);
+        loop {
+            let (error, back) = match self.try_all(request, &slip, progress).await {
+                Ok(answer) => return Ok(answer.with(permit)),
+                Err(Undone { error, request }) => (error, request),
+            };
+            match (&mut wait, back) {
+                (Some(wait), Some(back)) if wait.helps(&error) => request = wait.pause(back, &self.metrics).await,
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// The request comes back where none of the addresses took any of it.
+    async fn try_all(
+        self: &Arc<Self>,
+        mut request: Request<Body>,
+        slip: &Slip,
+        progress: &Progress,
+    ) -> Result<Answer, Undone> {
         let mut last = RouteError::NoAddress { node: self.node.clone() };
         let mut order = self.order();
         if let Some(subset) = request.headers().get("mesh-subset").and_then(|subset| subset.to_str().ok()) {
@@ -120,13 +169,13 @@ impl Pool {
         }
         for i in order {
             let Some(member) = self.members.get(i).filter(|member| slip.permits(&member.place())) else { continue };
-            match member.exchange(self, request, &slip, progress).await {
-                Ok(answer) => return Ok(answer.with(permit)),
+            match member.exchange(self, request, slip, progress).await {
+                Ok(answer) => return Ok(answer),
                 Err(Undone { error, request: Some(back) }) if error.is_of_address() => (last, request) = (error, back),
-                Err(undone) => return Err(undone.error),
+                Err(undone) => return Err(Undone { error: undone.error, request: None }),
             }
         }
-        Err(last)
+        Err(Undone { error: last, request: Some(request) })
     }
 
     fn order(&self) -> Vec<usize> {

@@ -40,7 +40,7 @@ impl Partners {
     fn close_shut(&self) {
         let (snapshot, now) = (self.live.load(), SystemTime::now());
         self.pools.lock().retain(|node, pool| {
-            let open = snapshot.route_to(node).is_some_and(|route| route.standing(now) == Standing::Open);
+            let open = snapshot.peer(node).is_some_and(|route| route.standing(now) == Standing::Open);
             if !open {
                 pool.close.cancel();
             }
@@ -52,7 +52,7 @@ impl Partners {
     fn check_idle(self: &Arc<Self>) {
         let (snapshot, now) = (self.live.snapshot(), Instant::now());
         let can_answer = |route: &&Arc<Route>| !route.config.addresses.is_empty() && !route.anchors.is_empty();
-        for route in snapshot.routes().iter().filter(can_answer) {
+        for route in snapshot.peers().iter().filter(can_answer) {
             let Ok(pool) = self.pool(&snapshot, &route.node_id) else { continue };
             for member in pool.members.iter().filter(|member| member.health().is_idle(now, rand::rng().random())) {
                 // The rest has its turn at the next look.

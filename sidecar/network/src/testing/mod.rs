@@ -95,6 +95,7 @@ impl Institution {
         Parts {
             hash: String::new(),
             origin: Origin::Standalone,
+            role: mesh_core::Role::Gateway,
             node: NodeConfig {
                 node_id: self.node_id.clone(),
                 inst_id: self.inst_id.clone(),
@@ -102,12 +103,14 @@ impl Institution {
                 address: "mesh.bank.example:7304".into(),
                 transport: crds::Transport::default(),
                 registry: crds::Registry::default(),
+                gateway: None,
             },
             routes,
             registrations: Vec::new(),
             roots_pem: self.root.certificate_pem().to_owned(),
             leaf_pem: leaf.chain_pem.clone(),
             key_pem: leaf.key.expose().to_owned(),
+            members_pem: String::new(),
             client_pairs: HashMap::new(),
         }
     }

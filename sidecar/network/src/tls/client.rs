@@ -60,6 +60,8 @@ pub(crate) struct Offers {
     pub(crate) http: Arc<ClientConfig>,
     /// A bundle, and HTTP for those who do not know it.
     pub(crate) bundle: Arc<ClientConfig>,
+    /// HTTP/1.1 alone.
+    pub(crate) http1: Arc<ClientConfig>,
 }
 
 impl Offers {
@@ -71,7 +73,9 @@ impl Offers {
         let bundle = client_config(trust, leaf)?;
         let mut http = bundle.clone();
         http.alpn_protocols = http_alpn();
-        Ok(Self { http: Arc::new(http), bundle: Arc::new(bundle) })
+        let mut http1 = bundle.clone();
+        http1.alpn_protocols = http_alpn().split_off(1);
+        Ok(Self { http: Arc::new(http), bundle: Arc::new(bundle), http1: Arc::new(http1) })
     }
 }
 

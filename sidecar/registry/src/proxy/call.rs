@@ -207,7 +207,7 @@ fn answered(group: &Group, mut answer: Response<Answer>, load: Load, caller: Opt
         return Attempt::Failed(broken(group, load.instance(), "it switched protocols without being asked".into()));
     };
     upgrade::mark(answer.headers_mut());
-    upgrade::join(caller, hyper::upgrade::on(&mut answer), load, how.drained);
+    upgrade::join(caller, hyper::upgrade::on(&mut answer), Some(load), how.drained);
     Attempt::Answered(answer.map(|_| Body::Empty))
 }
 

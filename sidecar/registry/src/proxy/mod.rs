@@ -58,6 +58,11 @@ impl Proxy {
         }
         let refused = |refusal: &Refusal| answer::refused(refusal, to_grpc);
         let snapshot = self.live.snapshot();
+        if let Some(gateway) = &snapshot.gateway {
+            let passed = relay::pass(&self.partners, gateway, request, context, &self.drained).await;
+            self.metrics.count(passed.as_ref().map_or_else(|refusal| Outcome::of(refusal.code), |_| Outcome::Relayed));
+            return Some(passed.unwrap_or_else(|refusal| refused(&refusal)));
+        }
         // A target in the headers decides before any local path: two institutions that register the same service under
         // the same urn must be able to call each other's (PTP decision D2).
         let answer = match route::target(&snapshot, context) {

@@ -3,12 +3,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Request, Response, header::TE};
-use mesh_core::{Body, CallContext, Node, Refusal, Route};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::TE};
+use mesh_core::{Body, CallContext, Drained, Node, Refusal, Route};
 use mesh_network::Partners;
 use tokio::time::Instant;
 
-use super::headers;
+use super::{
+    headers,
+    upgrade::{self, Switch},
+};
 
 /// The partner keeps its service's timeout and answers when it has passed; this only ends a call to a partner that went
 /// silent. An hour is beyond any timeout seen in an SDK.
@@ -25,18 +28,58 @@ pub(crate) async fn send(
     context: &CallContext,
     own: &Node,
 ) -> Result<Response<Body>, Refusal> {
-    let deadline = Instant::now() + context.timeout.or_else(|| grpc_timeout(request.headers())).unwrap_or(SILENCE);
-    let trailers = headers::takes_trailers(request.headers());
-    headers::strip_hop_by_hop(request.headers_mut());
-    if trailers {
-        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
-    }
+    let deadline = deadline(&request, context);
+    strip(request.headers_mut());
     headers::add_via(&mut request);
     // The partner refuses any source but the one that our certificate proves.
     headers::set_source(request.headers_mut(), &own.node_id, Some(&own.inst_id))?;
     let mut answer = partners.send(route, request, deadline).await?;
     headers::strip_hop_by_hop(answer.headers_mut());
     Ok(answer)
+}
+
+/// Sends the request of an application to the gateway of its node, which serves it as if it had come there: with what the
+/// application says of itself. A WebSocket passes through too.
+///
+/// # Errors
+/// What `Partners::send` refuses.
+pub(crate) async fn pass(
+    partners: &Partners,
+    gateway: &Arc<Route>,
+    mut request: Request<Body>,
+    context: &CallContext,
+    drained: &Drained,
+) -> Result<Response<Body>, Refusal> {
+    let deadline = deadline(&request, context);
+    let mut caller = headers::asks_for_websocket(request.headers()).then(|| Switch::of(&mut request));
+    strip(request.headers_mut());
+    if caller.is_some() {
+        upgrade::mark(request.headers_mut());
+    }
+    let mut answer = partners.send(gateway, request, deadline).await?;
+    headers::strip_hop_by_hop(answer.headers_mut());
+    *answer.version_mut() = http::Version::HTTP_11;
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(caller) = caller.take()
+    {
+        upgrade::mark(answer.headers_mut());
+        upgrade::join(caller, hyper::upgrade::on(&mut answer), None, drained);
+        return Ok(answer.map(|_| Body::Empty));
+    }
+    Ok(answer)
+}
+
+fn deadline(request: &Request<Body>, context: &CallContext) -> Instant {
+    Instant::now() + context.timeout.or_else(|| grpc_timeout(request.headers())).unwrap_or(SILENCE)
+}
+
+/// Takes off what spoke of the caller's connection, but that it reads trailers.
+fn strip(headers: &mut HeaderMap) {
+    let trailers = headers::takes_trailers(headers);
+    headers::strip_hop_by_hop(headers);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
 }
 
 /// `grpc-timeout`: at most eight digits and a unit.

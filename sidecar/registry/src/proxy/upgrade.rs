@@ -32,8 +32,9 @@ pub(crate) fn mark(headers: &mut HeaderMap) {
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// Joins the two sides. The drain counts the task, and ends it when it is asked for.
-pub(crate) fn join(caller: Switch, service: OnUpgrade, load: Load, drained: &Drained) {
+/// Joins the two sides; `load` is counted where the other one is an instance. The drain counts the task, and ends it when it is
+/// asked for.
+pub(crate) fn join(caller: Switch, service: OnUpgrade, load: Option<Load>, drained: &Drained) {
     let asked = drained.clone();
     drained.spawn(async move {
         let _load = load;

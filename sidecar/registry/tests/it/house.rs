@@ -100,12 +100,14 @@ impl Institution {
         Parts {
             hash: String::new(),
             origin: mesh_core::Origin::Standalone,
+            role: mesh_core::Role::Gateway,
             node: serde_json::from_value(json!({"nodeId": self.node, "instId": self.inst})).unwrap(),
             routes: vec![serde_json::from_value(route).unwrap()],
             registrations: Vec::new(),
             roots_pem: self.root.clone(),
             leaf_pem: self.leaf.clone(),
             key_pem: self.key.clone(),
+            members_pem: String::new(),
             client_pairs: Default::default(),
         }
     }

@@ -50,7 +50,7 @@ async fn refusals_are_http_200_with_a_code() {
         ("x".repeat(2 << 20), Caller::Local, "E0000000413"),
         (sample.clone(), Caller::Stranger, "E0000000614"),
         (sample.clone(), node.partner(), "E0000000614"),
-        (sample, Caller::Member, "E0000000000"),
+        (sample, Caller::Member { from: [127, 0, 0, 1].into() }, "E0000000000"),
     ] {
         let (status, answer) = register(&node, body, &caller).await;
         assert_eq!((status, answer["code"].as_str()), (200, Some(code)), "{answer}");
@@ -175,7 +175,7 @@ async fn the_mpis_put_export_and_remove() {
         "timestamp": 30000, "content": {"services": [{"urn": "/app"}]}});
     assert_eq!(mpi(&node, "mesh.registry.put", json!({"registration": one}), Caller::Local).await, Ok(None));
     let all = json!({"registrations": [one, two]});
-    assert_eq!(mpi(&node, "mesh.registry.puts", all, Caller::Member).await, Ok(None));
+    assert_eq!(mpi(&node, "mesh.registry.puts", all, Caller::Member { from: [127, 0, 0, 1].into() }).await, Ok(None));
     let exported =
         mpi(&node, "mesh.registry.export", json!({"kind": "complex"}), Caller::Local).await.unwrap().unwrap();
     assert_eq!((exported[0]["name"].as_str(), exported[0]["address"].as_str()), (Some("app"), Some("127.0.0.1:8001")));

@@ -27,12 +27,14 @@ pub(crate) fn live(session_bytes: u64, total_bytes: u64) -> Arc<Live> {
     let parts = Parts {
         hash: String::new(),
         origin: mesh_core::Origin::Standalone,
+        role: mesh_core::Role::Gateway,
         node,
         routes: Vec::new(),
         registrations: Vec::new(),
         roots_pem,
         leaf_pem,
         key_pem,
+        members_pem: String::new(),
         client_pairs: Default::default(),
     };
     Arc::new(Live::new(Snapshot::assemble(parts).unwrap()))

@@ -10,7 +10,7 @@ use crate::{Origin, TransportError};
 pub(crate) fn admit(op: Op, caller: &Caller, node: &Node, context: &mut CallContext) -> Result<Origin, TransportError> {
     match caller {
         Caller::Stranger => Err(TransportError::Stranger),
-        Caller::Local | Caller::Member => {
+        Caller::Local | Caller::Member { .. } => {
             context.source_node.get_or_insert_with(|| node.node_id.clone());
             context.source_inst.get_or_insert_with(|| node.inst_id.clone());
             Ok(Origin::Application)

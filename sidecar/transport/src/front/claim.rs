@@ -81,6 +81,19 @@ impl<P: Peers> Claim<P> {
     }
 }
 
+impl<P: Peers> Claim<P> {
+    /// Gives up, and waits until the other node has heard of it, for so long at most.
+    pub(crate) async fn give_back(mut self, until: Instant) {
+        let went = self.slip.went().filter(|went| went.kind == Kind::Ours);
+        if let (Some(held), Some(went)) = (self.held.take(), went) {
+            let tasks = held.tasks.clone();
+            let told = tasks.spawn(async move { held.settle(&went.place, Action::Return).await });
+            // It goes on when nobody waits for it any longer.
+            let _ = tokio::time::timeout_at(until, told).await;
+        }
+    }
+}
+
 impl<P: Peers> Drop for Claim<P> {
     fn drop(&mut self) {
         let went = self.slip.went().filter(|went| went.kind == Kind::Ours);

@@ -18,7 +18,8 @@ use super::{
     claim::Claim,
     decode::Wire,
     flow::Flow,
-    hop::{self, Errand},
+    gateway,
+    hop::{self, Errand, To},
     leases::{Holding, Leases},
     message_id::MessageIds,
     op::Op,
@@ -91,14 +92,17 @@ impl<P: Peers> Exchange<P> {
     /// Serves a call, or passes it on.
     pub(crate) async fn run(
         &self,
-        call: Call,
+        mut call: Call,
         wire: Wire,
         party: &Party,
         patience: Patience,
     ) -> Result<Reply, Refusal> {
+        if let Some(reach) = gateway::said_by_sidecar(party) {
+            call.reach = reach;
+        }
         let target = match call.reach {
             Reach::Addressed => hop::target(&self.live.load(), &party.context)?,
-            Reach::Here { .. } => None,
+            Reach::Here { .. } => self.live.load().gateway.clone(),
         };
         match target {
             None => Ok(Reply::Answer(self.here(call, party, patience).await?)),
@@ -173,7 +177,8 @@ impl<P: Peers> Exchange<P> {
         let op = call.operation.op();
         let (snapshot, until) = (self.live.snapshot(), self.until(&call, patience));
         let context = trace::named(&party.context);
-        let errand = Errand { call: &call, wire, context: &context, flow: None };
+        let to = To::of(&snapshot);
+        let errand = Errand { call: &call, wire: gateway::wire(to, op, wire), context: &context, to, flow: None };
         let hop = Hop { errand, snapshot: &snapshot, route, until };
         match op {
             Op::Push => self.push_there(&hop, party).await,
@@ -225,7 +230,8 @@ impl<P: Peers> Exchange<P> {
         let snapshot = self.live.snapshot();
         let until = patience.push(call.timeout, snapshot.transport.push_timeout.get() + transfer(flow.length()));
         let context = trace::named(&party.context);
-        let errand = Errand { call, wire: Wire::Protobuf, context: &context, flow: Some(flow) };
+        let to = To::of(&snapshot);
+        let errand = Errand { call, wire: Wire::Protobuf, context: &context, to, flow: Some(flow) };
         let reply = self.push_there(&Hop { errand, snapshot: &snapshot, route, until }, party).await;
         match flow.broken() {
             Some(reason) => Err(TransportError::Malformed(format!("the body broke off: {reason}")).into()),
@@ -236,7 +242,8 @@ impl<P: Peers> Exchange<P> {
     async fn push_there(&self, hop: &Hop<'_>, party: &Party) -> Result<Reply, Refusal> {
         let id = party.message_id()?.unwrap_or_else(|| self.ids.next());
         let reply = self.push_often(hop, id).await?;
-        if matches!(&reply, Reply::Answer(answer) if answer.code.is_success()) {
+        let is_done = matches!(&reply, Reply::Answer(answer) if answer.code.is_success());
+        if is_done && hop.errand.to == To::Partner {
             self.involve(party, &hop.route.node_id);
         }
         Ok(reply)
@@ -250,7 +257,7 @@ impl<P: Peers> Exchange<P> {
             value.set_sensitive(true);
             ours.insert(HeaderName::from_static(MESSAGE_ID), value);
         }
-        let mut tries = Tries::new(ours, hop.until);
+        let mut tries = Tries::new(ours, hop.until, gateway::doubt(hop));
         self.budget(hop, Budget::first);
         loop {
             let slip = tries.slip();
@@ -273,18 +280,20 @@ impl<P: Peers> Exchange<P> {
 
     /// Sends a pop or a peek to the partner, once: what it brings may be somebody else's the next time.
     async fn read_there(&self, hop: &Hop<'_>) -> Result<Reply, Refusal> {
-        let claim = Claim::new(&self.settling, &self.peers, hop.route);
-        let (mut reply, has_lease) = self.send(hop, claim.slip().clone()).await?;
-        if let Reply::Answer(Answer { delivery: Some(delivery), .. }) = &mut reply {
-            delivery.lease = claim.settled(has_lease);
-        } else {
-            claim.settled(false);
+        if hop.errand.to == To::Gateway {
+            return self.read_at_gateway(hop).await;
         }
-        Ok(reply)
+        let claim = self.claim(hop);
+        let (reply, has_lease) = self.send(hop, claim.slip().clone()).await?;
+        Ok(leased(reply, claim, has_lease))
+    }
+
+    pub(super) fn claim(&self, hop: &Hop<'_>) -> Claim<P> {
+        Claim::new(&self.settling, &self.peers, hop.route)
     }
 
     /// One try. Says beside the answer whether its message is leased to us.
-    async fn send(&self, hop: &Hop<'_>, slip: Slip) -> Result<(Reply, bool), Refusal> {
+    pub(super) async fn send(&self, hop: &Hop<'_>, slip: Slip) -> Result<(Reply, bool), Refusal> {
         let Hop { errand, snapshot, route, until } = hop;
         let mut request = errand.request(&snapshot.node, *until, &slip)?;
         request.extensions_mut().insert(slip);
@@ -304,7 +313,11 @@ impl<P: Peers> Exchange<P> {
         }
     }
 
-    fn budget<R>(&self, hop: &Hop<'_>, on: impl FnOnce(&mut Budget) -> R) -> R {
+    /// The budget keeps a partner's trouble from being made worse. A gateway's calls wait for it as they are.
+    fn budget<R: Default>(&self, hop: &Hop<'_>, on: impl FnOnce(&mut Budget) -> R) -> R {
+        if hop.errand.to == To::Gateway {
+            return R::default();
+        }
         let mut budgets = self.budgets.lock();
         if let Some(budget) = budgets.get_mut(&hop.route.node_id) {
             return on(budget);
@@ -319,13 +332,23 @@ fn transfer(bytes: u64) -> Duration {
     Duration::from_secs(bytes >> 20)
 }
 
-/// A call to a partner.
-struct Hop<'a> {
-    errand: Errand<'a>,
-    snapshot: &'a Snapshot,
-    route: &'a Arc<Route>,
+/// A call to a partner, or to the gateway.
+pub(super) struct Hop<'a> {
+    pub(super) errand: Errand<'a>,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) route: &'a Arc<Route>,
     /// When its answer must be here.
-    until: Instant,
+    pub(super) until: Instant,
+}
+
+/// The answer to a read, with the right to settle its message there.
+pub(super) fn leased<P: Peers>(mut reply: Reply, claim: Claim<P>, has_lease: bool) -> Reply {
+    if let Reply::Answer(Answer { delivery: Some(delivery), .. }) = &mut reply {
+        delivery.lease = claim.settled(has_lease);
+    } else {
+        claim.settled(false);
+    }
+    reply
 }
 
 impl Party {
@@ -341,6 +364,6 @@ impl Party {
     }
 
     fn is_node(&self) -> bool {
-        matches!(self.caller, Caller::Partner(_) | Caller::Member)
+        matches!(self.caller, Caller::Partner(_) | Caller::Member { .. })
     }
 }

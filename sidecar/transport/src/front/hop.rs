@@ -13,11 +13,11 @@ use mesh_network::{
 };
 use prost::Message;
 use proto::ptp;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
     body::AnswerBody,
-    call::{Answer, Call, Operation, Reply},
+    call::{Answer, Call, Operation, Reach, Reply},
     chunks::Chunks,
     decode::Wire,
     dialect::media_type,
@@ -26,7 +26,7 @@ use super::{
     intake::{self, Unread},
     json,
     op::Op,
-    patience::less_margin,
+    patience::{less_margin, with_margin},
 };
 use crate::{
     Delivery, Metadata, TransportError,
@@ -50,7 +50,11 @@ const TOPIC: HeaderName = HeaderName::from_static("x-ptp-topic");
 const TIMEOUT: HeaderName = HeaderName::from_static("x-ptp-timeout");
 const PROVIDER: HeaderName = HeaderName::from_static("x-ptp-tech-provider-code");
 const TRACE: HeaderName = HeaderName::from_static("x-ptp-trace-id");
+const HERE: HeaderName = HeaderName::from_static("x-ptp-here");
 const TOKEN: HeaderName = HeaderName::from_static("x-ptp-token");
+
+/// What an answer may take from the gateway to its sidecar, on a busy machine.
+const WAY_BACK: Duration = Duration::from_millis(20);
 
 /// Headers with a new value in nearly every call. HTTP/2 keeps what is not marked in its table of 4 KiB, where they would
 /// push out those that stay the same.
@@ -73,12 +77,32 @@ pub(crate) struct Errand<'a> {
     pub(crate) call: &'a Call,
     pub(crate) wire: Wire,
     pub(crate) context: &'a CallContext,
+    pub(crate) to: To,
     /// The body of a push that is passed on as it arrives: its encoded inner operation, of which the call knows nothing.
     pub(crate) flow: Option<&'a Flow>,
 }
 
-/// The partner that a call names; `None`: it ends here.
+/// Whom a call is passed on to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    /// Another node, which is told who we are.
+    Partner,
+    /// This node's gateway, which is told what the application said.
+    Gateway,
+}
+
+impl To {
+    /// What a peer of a process with this configuration is.
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        if snapshot.gateway.is_some() { Self::Gateway } else { Self::Partner }
+    }
+}
+
+/// The peer that a call goes on to: the partner that it names, or in a sidecar the gateway; `None`: it ends here.
 pub(crate) fn target(snapshot: &Snapshot, context: &CallContext) -> Result<Option<Arc<Route>>, Refusal> {
+    if let Some(gateway) = &snapshot.gateway {
+        return Ok(Some(Arc::clone(gateway)));
+    }
     Ok(match route::target(snapshot, context)? {
         Target::Local => None,
         Target::Remote(route) => Some(route),
@@ -112,8 +136,8 @@ impl Errand<'_> {
         Ok(request)
     }
 
-    /// The context of the call. The source is this node itself, whoever the application says it is: the partner holds it
-    /// against our certificate. A topic that only a body can carry stands there alone.
+    /// The context of the call. To a partner the source is this node itself, whoever the application says it is: the partner
+    /// holds it against our certificate. A topic that only a body can carry stands there alone.
     fn headers(&self, node: &Node, until: Instant) -> HeaderMap {
         let context = self.context;
         let mut headers = HeaderMap::with_capacity(HEADERS);
@@ -122,8 +146,13 @@ impl Errand<'_> {
             Some(version) => put(&mut headers, VERSION, version),
             None => drop(headers.insert(VERSION, HeaderValue::from_static("1.0.0"))),
         }
-        put(&mut headers, SOURCE_NODE, node.node_id.as_str());
-        put(&mut headers, SOURCE_INST, node.inst_id.as_str());
+        let claimed = (context.source_node.as_ref(), context.source_inst.as_ref());
+        let (source_node, source_inst) = match (self.to, claimed) {
+            (To::Gateway, (node_id, inst_id)) => (node_id.unwrap_or(&node.node_id), inst_id.unwrap_or(&node.inst_id)),
+            (To::Partner, _) => (&node.node_id, &node.inst_id),
+        };
+        put(&mut headers, SOURCE_NODE, source_node.as_str());
+        put(&mut headers, SOURCE_INST, source_inst.as_str());
         let mut given = |name: HeaderName, value: Option<&str>| {
             value.into_iter().for_each(|it| put(&mut headers, name.clone(), it));
         };
@@ -132,8 +161,10 @@ impl Errand<'_> {
         given(SESSION, context.has_session.then(|| context.session.as_str()));
         given(TOPIC, Some(self.call.topic.as_str()).filter(|topic| !topic.is_empty()));
         if matches!(self.call.operation, Operation::Push { .. } | Operation::Pop) {
-            let timeout = less_margin(until.saturating_duration_since(Instant::now())).as_millis().max(1);
-            given(TIMEOUT, Some(&timeout.to_string()));
+            given(TIMEOUT, Some(&self.timeout(until).as_millis().max(1).to_string()));
+        }
+        if let (To::Gateway, Reach::Here { from }) = (self.to, &self.call.reach) {
+            given(HERE, Some(from.as_ref().map_or("*", NodeId::as_str)));
         }
         given(PROVIDER, context.provider.as_deref());
         given(TRACE, context.trace_id.as_deref());
@@ -141,8 +172,17 @@ impl Errand<'_> {
         headers
     }
 
+    /// What is left for whoever gets the call. A gateway is near, and takes its own margin off.
+    fn timeout(&self, until: Instant) -> Duration {
+        let left = until.saturating_duration_since(Instant::now());
+        match self.to {
+            To::Partner => less_margin(left),
+            To::Gateway => with_margin(left.saturating_sub(WAY_BACK)),
+        }
+    }
+
     fn inbound(&self, headers: &HeaderMap, until: Instant, slip: &Slip) -> Chunks {
-        let timeout = less_margin(until.saturating_duration_since(Instant::now())).as_millis();
+        let timeout = self.timeout(until).as_millis();
         match self.wire {
             Wire::Json => {
                 let metadata = said(headers).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -17,6 +17,7 @@ mod frames;
 #[cfg(test)]
 #[cfg(not(feature = "shuttle"))]
 mod fuzz;
+mod gateway;
 mod generic;
 mod grpc;
 mod hop;

@@ -26,6 +26,12 @@ pub(crate) fn less_margin(limit: Duration) -> Duration {
     limit.saturating_sub(margin(limit))
 }
 
+/// The limit of which `left` is left when its margin is off.
+pub(crate) fn with_margin(left: Duration) -> Duration {
+    // The twentieth of a limit is the nineteenth part of what it leaves.
+    left.saturating_add((left / 19).clamp(Duration::from_millis(10), Duration::from_millis(500)))
+}
+
 impl Patience {
     /// A call that came now over a protocol without deadlines.
     pub(crate) fn from_now(limit: Option<Duration>) -> Self {
@@ -82,6 +88,14 @@ mod tests {
     fn the_margin_is_a_twentieth_within_bounds() {
         for (limit, expected) in [(1, 0), (10, 0), (100, 90), (700, 665), (10_000, 9_500), (120_000, 119_500)] {
             assert_eq!(less_margin(ms(limit)), ms(expected), "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_margin_is_put_on_as_it_is_taken_off() {
+        for left in [1, 90, 190, 665, 9_025, 9_500, 119_500] {
+            let again = less_margin(with_margin(ms(left)));
+            assert!(again.abs_diff(ms(left)) <= ms(1), "{left}: {again:?}");
         }
     }
 

@@ -33,8 +33,18 @@ pub(crate) struct Tries {
     bound: Option<Place>,
     /// Why it may have arrived.
     open: Option<Refusal>,
+    doubt: Doubt,
     pause: Duration,
     until: Instant,
+}
+
+/// What a push that may have arrived may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// Go again to our kind, which remembers it.
+    Repeat,
+    /// Nothing: who remembers it is not known here.
+    End,
 }
 
 /// The repeats that one partner may still get.
@@ -46,8 +56,8 @@ pub(crate) struct Budget {
 
 impl Tries {
     /// The tries of a push with these headers for our kind, until its time is up.
-    pub(crate) fn new(ours: HeaderMap, until: Instant) -> Self {
-        Self { ours, bound: None, open: None, pause: FIRST_PAUSE, until }
+    pub(crate) fn new(ours: HeaderMap, until: Instant, doubt: Doubt) -> Self {
+        Self { ours, bound: None, open: None, doubt, pause: FIRST_PAUSE, until }
     }
 
     /// What goes with the next try.
@@ -62,7 +72,7 @@ impl Tries {
     pub(crate) fn again(&mut self, refusal: Refusal, went: Option<Went>, now: Instant) -> Result<Duration, Refusal> {
         let may_go_on = match (refusal.retry, went) {
             (Retry::Safe, _) => true,
-            (Retry::Unknown, Some(Went { place, kind: Kind::Ours })) => {
+            (Retry::Unknown, Some(Went { place, kind: Kind::Ours })) if self.doubt == Doubt::Repeat => {
                 if self.bound.is_none() {
                     // The receiver remembers the push for as long as this and no longer.
                     self.until = self.until.min(now + LONGEST_RETRY);
@@ -121,7 +131,7 @@ mod tests {
     }
 
     fn tries(now: Instant) -> Tries {
-        Tries::new(HeaderMap::new(), now + Duration::from_secs(10))
+        Tries::new(HeaderMap::new(), now + Duration::from_secs(10), Doubt::Repeat)
     }
 
     #[test]
@@ -137,6 +147,15 @@ mod tests {
         ];
         for (retry, went, again) in table {
             assert_eq!(tries(now).again(refusal(retry), went.clone(), now).is_ok(), again, "{retry:?} {went:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_gateway_may_have_passed_on_does_not_go_again() {
+        let now = Instant::now();
+        for (doubt, again) in [(Doubt::Repeat, true), (Doubt::End, false)] {
+            let mut tries = Tries::new(HeaderMap::new(), now + Duration::from_secs(10), doubt);
+            assert_eq!(tries.again(refusal(Retry::Unknown), went("gw", Kind::Ours), now).is_ok(), again, "{doubt:?}");
         }
     }
 

@@ -61,7 +61,7 @@ impl<P: Peers> Front<P> {
     fn settle(&self, body: &Bytes, caller: &Caller) -> Result<(), TransportError> {
         let holder = match caller {
             Caller::Stranger => return Err(TransportError::Stranger),
-            Caller::Local | Caller::Member => Origin::Application,
+            Caller::Local | Caller::Member { .. } => Origin::Application,
             Caller::Partner(route) => Origin::Partner(route.node_id.clone()),
         };
         let Settlement { id, action } = mesh_core::json::object(body)

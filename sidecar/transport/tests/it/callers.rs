@@ -19,7 +19,7 @@ async fn who_may_call_what() {
     let node = Node::new(A, &[B], &json!({}));
     let partner = || Caller::Partner(node.route(B));
     assert_eq!(node.ask_as(Caller::Stranger, push_hello()).await.code(), "E0000000403");
-    assert_eq!(node.ask_as(Caller::Member, push_hello()).await.code(), "E0000000000");
+    assert_eq!(node.ask_as(Caller::Member { from: [10, 0, 0, 7].into() }, push_hello()).await.code(), "E0000000000");
     for op in ["push", "pop", "peek", "release"] {
         assert_eq!(node.ask_as(partner(), Ask::json(op, &json!({}))).await.code(), "E0000000614", "{op}");
     }

@@ -268,12 +268,14 @@ pub(crate) fn snapshot(id: &str, routes: &[Value], transport: &Value) -> Snapsho
     Snapshot::assemble(Parts {
         hash: String::new(),
         origin: mesh_core::Origin::Standalone,
+        role: mesh_core::Role::Gateway,
         node: serde_json::from_value(node).unwrap(),
         routes,
         registrations: Vec::new(),
         roots_pem: roots_pem.clone(),
         leaf_pem: leaf_pem.clone(),
         key_pem: key_pem.clone(),
+        members_pem: String::new(),
         client_pairs: HashMap::new(),
     })
     .unwrap()

@@ -34,6 +34,8 @@ impl Control {
         let known = node.as_ref().and_then(|node| snapshot.route_to(node));
         let reached = match (node, known, addresses) {
             (Some(node), _, _) if node == snapshot.node.node_id => true,
+            // The gateway is asked to ask it.
+            (Some(node), Some(_), None) if snapshot.gateway.is_some() => self.environ_over_route(&node).await.is_ok(),
             (_, Some(route), None) => self.partners.answers(route, Instant::now() + PATIENCE).await.is_ok(),
             (_, _, Some(addresses)) => self.partners.accepts(&addresses, PATIENCE).await,
             (Some(_), None, None) => false,

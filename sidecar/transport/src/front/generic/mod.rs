@@ -138,7 +138,14 @@ impl<P: Peers> Front<P> {
 
     /// The partner to which the call goes on as it is, for a caller whose calls are passed on.
     fn onward_to(&self, party: &Party) -> Result<Option<Arc<Route>>, Refusal> {
-        match route::target(&self.exchange.live.load(), &party.context)? {
+        let snapshot = self.exchange.live.load();
+        if let Some(gateway) = &snapshot.gateway {
+            // What this sidecar's snapshot says, it answers itself.
+            let is_here = || matches!(route::target(&snapshot, &party.context), Ok(Target::Local));
+            let is_ours = channel_op(&party.context).is_some() || (self.mpis.knows(&name(&party.context)) && is_here());
+            return Ok((!is_ours).then(|| Arc::clone(gateway)));
+        }
+        match route::target(&snapshot, &party.context)? {
             Target::Local => Ok(None),
             Target::Remote(route) => {
                 onward::permit(&party.caller, &route)?;

@@ -7,7 +7,7 @@ use mesh_core::{Body, CallContext, Caller, Code, Node, Refusal, Route};
 
 use crate::{
     TransportError,
-    front::{Front, call::Patience, grpc, peers::Peers, trace},
+    front::{Front, call::Patience, grpc, hop::To, peers::Peers, trace},
 };
 
 /// Headers that speak of one connection only (RFC 9110 section 7.6.1); those that `Connection` names go too.
@@ -25,7 +25,7 @@ const OF_THE_CONNECTION: [&str; 8] = [
 /// Only this node's own: a partner that wants a third party has a route to it, or has none for a reason.
 pub(super) fn permit(caller: &Caller, route: &Route) -> Result<(), Refusal> {
     match caller {
-        Caller::Local | Caller::Member => Ok(()),
+        Caller::Local | Caller::Member { .. } => Ok(()),
         Caller::Partner(_) | Caller::Stranger => Err(Refusal::of_caller(
             Code::NOT_PERMITTED,
             format_args!("calls to {} are passed on for this node's own applications only", route.node_id),
@@ -43,7 +43,11 @@ impl<P: Peers> Front<P> {
         patience: Patience,
     ) -> Result<Response<Body>, Refusal> {
         let is_grpc = grpc::is_grpc(request.headers());
-        in_our_name(request.headers_mut(), &self.exchange.live.load().node);
+        let snapshot = self.exchange.live.snapshot();
+        strip(request.headers_mut());
+        if To::of(&snapshot) == To::Partner || !request.headers().keys().any(|name| is_source(name.as_str())) {
+            in_our_name(request.headers_mut(), &snapshot.node);
+        }
         let headers = request.headers_mut();
         if is_grpc {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -65,9 +69,8 @@ impl<P: Peers> Front<P> {
     }
 }
 
-/// Takes out what speaks of the caller's connection, and says the source that our certificate proves: the partner
-/// refuses any other.
-fn in_our_name(headers: &mut HeaderMap, node: &Node) {
+/// Takes out what speaks of the caller's connection.
+fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -77,6 +80,10 @@ fn in_our_name(headers: &mut HeaderMap, node: &Node) {
         .collect();
     named.iter().for_each(|name| drop(headers.remove(name)));
     OF_THE_CONNECTION.iter().for_each(|name| drop(headers.remove(*name)));
+}
+
+/// Says the source that our certificate proves: a partner refuses any other.
+fn in_our_name(headers: &mut HeaderMap, node: &Node) {
     let sources: Vec<HeaderName> = headers.keys().filter(|name| is_source(name.as_str())).cloned().collect();
     sources.iter().for_each(|name| drop(headers.remove(name)));
     for (name, id) in [("x-ptp-source-node-id", node.node_id.as_str()), ("x-ptp-source-inst-id", node.inst_id.as_str())]

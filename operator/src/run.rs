@@ -12,6 +12,7 @@ use crate::{
     controllers,
     lease::Candidate,
     metrics::Metrics,
+    node::pod::Image,
 };
 
 /// How the operator runs in a cluster.
@@ -32,6 +33,8 @@ pub(crate) struct RunArgs {
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     #[arg(long, env = "MESH_OPERATOR_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
     pub(crate) admin_listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) image: Image,
 }
 
 /// Two processes must never have one name: each would take the other's lease for its own. In containers without a name all

@@ -8,7 +8,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::difference::{has_stale_data, is_contained};
+use super::difference::{has_stale_members, is_contained};
 
 /// Who writes specs and data; status has a manager of its own, so that neither drops the other's fields.
 pub(crate) const MANAGER: &str = "interconn-operator";
@@ -75,12 +75,23 @@ where
         + Serialize
         + DeserializeOwned,
 {
-    let name = wanted.name_any();
     let api: Api<K> = Api::namespaced(client.clone(), &wanted.namespace().unwrap_or_default());
-    let existing = api.get_opt(&name).await.map_err(|e| failed::<K>(&name, e))?;
+    apply_dynamic(&api, &K::kind(&()), wanted, ours).await
+}
+
+/// As [`apply`], for a kind that is known when the program runs.
+///
+/// # Errors
+/// As [`apply`].
+pub(crate) async fn apply_dynamic<K>(api: &Api<K>, kind: &str, wanted: &K, ours: &Ours) -> Result<Written, WriteError>
+where
+    K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    let name = wanted.name_any();
+    let existing = api.get_opt(&name).await.map_err(|e| failed(kind, &name, e))?;
     if let Some(existing) = &existing {
         if !ours.is(existing) {
-            return Err(WriteError::NameConflict { kind: kind::<K>(), name });
+            return Err(WriteError::NameConflict { kind: kind.to_owned(), name });
         }
         if same(wanted, existing) {
             return Ok(Written::Nothing);
@@ -91,7 +102,7 @@ where
     wanted.meta_mut().resource_version = existing.and_then(|object| object.resource_version());
     // Forced, because the object is ours: a user's edit of our fields is taken back.
     let params = PatchParams::apply(MANAGER).force();
-    api.patch(&name, &params, &Patch::Apply(&wanted)).await.map_err(|e| failed::<K>(&name, e))?;
+    api.patch(&name, &params, &Patch::Apply(&wanted)).await.map_err(|e| failed(kind, &name, e))?;
     Ok(Written::Object)
 }
 
@@ -104,30 +115,39 @@ where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let existing = api.get_metadata_opt(name).await.map_err(|e| failed::<K>(name, e))?;
-    if !existing.is_some_and(|object| ours.is(&object)) {
+    remove_dynamic(&api, &K::kind(&()), name, ours).await
+}
+
+/// As [`remove`], for a kind that is known when the program runs.
+///
+/// # Errors
+/// As [`remove`].
+pub(crate) async fn remove_dynamic<K>(api: &Api<K>, kind: &str, name: &str, ours: &Ours) -> Result<Written, WriteError>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let existing = api.get_metadata_opt(name).await.map_err(|e| failed(kind, name, e))?;
+    // Under way already: what waits for its own end (a pod behind it) is asked once.
+    let is_there = existing.is_some_and(|object| ours.is(&object) && object.metadata.deletion_timestamp.is_none());
+    if !is_there {
         return Ok(Written::Nothing);
     }
-    match api.delete(name, &kube::api::DeleteParams::default()).await {
+    match api.delete(name, &kube::api::DeleteParams::background()).await {
         Ok(_) => Ok(Written::Object),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::Nothing),
-        Err(e) => Err(failed::<K>(name, e)),
+        Err(e) => Err(failed(kind, name, e)),
     }
 }
 
 fn same<K: ResourceExt + Serialize>(wanted: &K, existing: &K) -> bool {
     let managed = existing.managed_fields();
     match (serde_json::to_value(wanted), serde_json::to_value(existing)) {
-        (Ok(wanted), Ok(existing)) => is_contained(&wanted, &existing) && !has_stale_data(&wanted, managed, MANAGER),
+        (Ok(wanted), Ok(existing)) => is_contained(&wanted, &existing) && !has_stale_members(&wanted, managed, MANAGER),
         // What cannot be compared is written.
         _ => false,
     }
 }
 
-fn kind<K: Resource<DynamicType = ()>>() -> String {
-    K::kind(&()).into_owned()
-}
-
-fn failed<K: Resource<DynamicType = ()>>(name: &str, source: kube::Error) -> WriteError {
-    WriteError::Api { kind: kind::<K>(), name: name.into(), source: Box::new(source) }
+fn failed(kind: &str, name: &str, source: kube::Error) -> WriteError {
+    WriteError::Api { kind: kind.to_owned(), name: name.into(), source: Box::new(source) }
 }

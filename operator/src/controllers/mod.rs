@@ -34,9 +34,15 @@ use world::World;
 /// A controller's stream ended.
 pub(crate) async fn run(client: Client, args: &RunArgs, readiness: &Readiness, metrics: Metrics) -> Result<()> {
     let scopes = args.scopes();
-    let all = scopes
-        .into_iter()
-        .map(|scope| Box::pin(World::run(client.clone(), args.namespace.clone(), scope, readiness, metrics.clone())));
+    let all = scopes.into_iter().map(|scope| {
+        Box::pin(World::run(
+            client.clone(),
+            (args.namespace.clone(), args.image.clone()),
+            scope,
+            readiness,
+            metrics.clone(),
+        ))
+    });
     let (name, _, _) = select_all(all).await;
     bail!("the watch of {name} ended")
 }

@@ -7,9 +7,13 @@ use std::{sync::Arc, time::Duration};
 
 use crds::{MeshNode, MeshRoute, ServiceRegistration};
 use futures::{StreamExt, future::join5, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+};
 use kube::{
-    Client, ResourceExt,
+    Api, Client, ResourceExt,
     core::PartialObjectMeta,
     runtime::{
         controller::{self, Action, Config, applier},
@@ -34,6 +38,7 @@ use crate::{
     admin::Readiness,
     cluster::follow::Follower,
     metrics::{KindLabel, Metrics},
+    node::pod::{Image, ROLE_LABEL, Role},
 };
 
 /// Reconciles of one kind at a time. They wait for the API server most of the time; more would only be throttled there.
@@ -109,6 +114,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     /// Where issued roots live.
     pub(crate) own_namespace: String,
+    /// What gateways run.
+    pub(crate) image: Image,
     pub(crate) nodes: Kind<MeshNode>,
     pub(crate) routes: Kind<MeshRoute>,
     pub(crate) registrations: Kind<ServiceRegistration>,
@@ -127,7 +134,7 @@ impl World {
     /// Runs the watches and controllers of one scope. Answers the name of the part that ended.
     pub(crate) async fn run(
         client: Client,
-        own_namespace: String,
+        (own_namespace, image): (String, Image),
         scope: Option<&str>,
         readiness: &Readiness,
         metrics: Metrics,
@@ -141,6 +148,7 @@ impl World {
             recorder: Recorder::new(client.clone(), reporter),
             client: client.clone(),
             own_namespace,
+            image,
             nodes,
             routes,
             registrations,
@@ -155,10 +163,6 @@ impl World {
             listed: readiness.pending(&format!("{kind} {}", scope.unwrap_or("of all namespaces"))),
             metrics: world.metrics.clone(),
         };
-        // ConfigMaps and Services of ours: an edit by hand is taken back. Secrets are followed one by one.
-        let written = watcher::Config::default().labels(crds::NODE_LABEL);
-        let config_maps = watch::api::<PartialObjectMeta<ConfigMap>>(&client, scope);
-        let services = watch::api::<PartialObjectMeta<Service>>(&client, scope);
         let watches = join5(
             watch::keep(watch::api(&client, scope), node_writer, shown("MeshNode"), |c| world.node_changed(&c)),
             watch::keep(watch::api(&client, scope), route_writer, shown("MeshRoute"), |c| {
@@ -167,8 +171,8 @@ impl World {
             watch::keep(watch::api(&client, scope), registration_writer, shown("ServiceRegistration"), |c| {
                 world.attached_changed(&c, &world.registrations, |r: &ServiceRegistration| &r.spec.node_ref.name);
             }),
-            watch::hear(config_maps, written.clone(), shown("ConfigMap"), |c| world.object_changed(&c)),
-            watch::hear(services, written, shown("Service"), |c| world.object_changed(&c)),
+            world.watch_written(scope, shown),
+            world.watch_pods(scope, shown),
         );
         tokio::select! {
             _ = watches => "the objects",
@@ -176,6 +180,38 @@ impl World {
             () = world.drive(route_queue, None, &world.routes, route::reconcile) => "MeshRoute",
             () = world.drive(registration_queue, None, &world.registrations, registration::reconcile) => "ServiceRegistration",
         }
+    }
+
+    /// What we write: an edit by hand is taken back. Secrets are followed one by one, so that no list of them is asked for.
+    async fn watch_written(&self, scope: Option<&str>, shown: impl Fn(&'static str) -> Shown) {
+        let labelled = || watcher::Config::default().labels(crds::NODE_LABEL);
+        join5(
+            watch::hear(self.written::<ConfigMap>(scope), labelled(), shown("ConfigMap"), |c| self.object_changed(&c)),
+            watch::hear(self.written::<Service>(scope), labelled(), shown("Service"), |c| self.object_changed(&c)),
+            watch::hear(self.written::<ServiceAccount>(scope), labelled(), shown("ServiceAccount"), |c| {
+                self.object_changed(&c);
+            }),
+            watch::hear(self.written::<StatefulSet>(scope), labelled(), shown("StatefulSet"), |c| {
+                self.object_changed(&c)
+            }),
+            watch::hear(self.written::<NetworkPolicy>(scope), labelled(), shown("NetworkPolicy"), |c| {
+                self.object_changed(&c);
+            }),
+        )
+        .await;
+    }
+
+    fn written<K>(&self, scope: Option<&str>) -> Api<PartialObjectMeta<K>>
+    where
+        PartialObjectMeta<K>: Watched,
+    {
+        watch::api(&self.client, scope)
+    }
+
+    /// The pods of nodes.
+    async fn watch_pods(&self, scope: Option<&str>, shown: impl Fn(&'static str) -> Shown) {
+        let labelled = watcher::Config::default().labels(crds::NODE_LABEL);
+        watch::hear(self.written::<Pod>(scope), labelled, shown("Pod"), |c| self.pod_changed(&c)).await;
     }
 
     /// Works a kind's queue off. The stores are complete first: a node judged without its routes would lose them.
@@ -280,6 +316,20 @@ impl World {
             self.nodes.poke(&namespace, &node);
         }
         kind.poke(&namespace, &name);
+    }
+
+    /// A pod of a node changed or went. What is said of a node depends on its gateway's pods or, without one, on how many
+    /// pods there are; those beside a gateway are not looked at.
+    fn pod_changed(&self, change: &Change<'_, PartialObjectMeta<Pod>>) {
+        // Each relist of the objects that we write has all nodes looked at; one is enough.
+        let (Change::Here(pod) | Change::Gone(pod)) = change else { return };
+        let (namespace, labels) = (pod.namespace().unwrap_or_default(), pod.labels());
+        let Some(name) = labels.get(crds::NODE_LABEL) else { return };
+        let is_gateways = labels.get(ROLE_LABEL).is_some_and(|role| role == Role::Gateway.label());
+        let node = watch::get(&self.nodes.store, &namespace, name);
+        if node.is_some_and(|node| is_gateways || !node.spec.gateway.enabled) {
+            self.nodes.poke(&namespace, name);
+        }
     }
 
     /// An object that we wrote changed or went.

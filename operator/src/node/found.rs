@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -26,6 +27,19 @@ pub(crate) struct Found {
     pub(crate) root: Option<Pair>,
     /// The leaf that was written last.
     pub(crate) leaf: Option<Pair>,
+    /// What there is of the node's gateway; `None` where it has none, as without a cluster.
+    pub(crate) gateway: Option<FoundGateway>,
+}
+
+/// What there is of a gateway, and of the sidecars beside it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FoundGateway {
+    /// The addresses of its Service; none until that is made.
+    pub(crate) static_ips: Vec<IpAddr>,
+    /// The members' root that was issued before.
+    pub(crate) member_root: Option<Pair>,
+    /// The members' pair that was written last.
+    pub(crate) member: Option<Pair>,
 }
 
 /// The content of a Secret. `Debug` names the keys and shows no value.

@@ -11,10 +11,12 @@
 
 pub(crate) mod build;
 mod found;
+pub(crate) mod names;
+pub(crate) mod pod;
 mod problem;
 pub(crate) mod validate;
 
-pub(crate) use found::{Found, Keys, references};
+pub(crate) use found::{Found, FoundGateway, Keys, references};
 pub(crate) use problem::{Object, Problem};
 
 #[cfg(test)]

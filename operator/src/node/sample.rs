@@ -106,6 +106,7 @@ pub(crate) fn found(node: MeshNode, routes: Vec<MeshRoute>) -> Found {
         config_maps: BTreeMap::new(),
         root: None,
         leaf: None,
+        gateway: None,
     }
 }
 

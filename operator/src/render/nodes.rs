@@ -170,6 +170,8 @@ fn found(
         routes,
         root,
         leaf,
+        // Without a cluster the process is the whole node.
+        gateway: None,
     }
 }
 

@@ -11,18 +11,22 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, ResourceExt};
 use mesh_pki::{Pair, PrivateKeyPem};
 
-use super::{Step, World, objects::leaf_name, root_name};
+use super::{Step, World, member_root_name, root_name, seen::Seen};
 use crate::{
     cluster::follow::{Kind, Target},
     controllers::{watch, world::Ref},
-    node::{Found, Keys, references},
+    node::{
+        Found, FoundGateway, Keys,
+        names::{leaf_name, member_name},
+        references,
+    },
 };
 
 /// Objects fetched at a time.
 const FETCHES: usize = 16;
 
-/// Fetches everything, and follows it from now on.
-pub(super) async fn all(world: &World, node: &Arc<MeshNode>) -> Step<Found> {
+/// Fetches everything, and follows it from now on. `seen` has the Service's addresses.
+pub(super) async fn all(world: &World, node: &Arc<MeshNode>, seen: &Seen) -> Step<Found> {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let routes = watch::select(&world.routes.store, &namespace, |r| r.spec.node_ref.name == name);
     let registrations = watch::select(&world.registrations.store, &namespace, |r| r.spec.node_ref.name == name);
@@ -30,8 +34,9 @@ pub(super) async fn all(world: &World, node: &Arc<MeshNode>) -> Step<Found> {
     let target = |kind, name: &String| Target { kind, namespace: namespace.clone(), name: name.clone() };
     let mut targets: Vec<Target> = wanted.secrets.iter().map(|name| target(Kind::Secret, name)).collect();
     targets.extend(wanted.config_maps.iter().map(|name| target(Kind::ConfigMap, name)));
-    // Our own leaf too: an edit by hand is taken back.
+    // Our own pairs too: an edit by hand is taken back.
     targets.push(target(Kind::Secret, &leaf_name(&name)));
+    targets.extend(node.spec.gateway.enabled.then(|| target(Kind::Secret, &member_name(&name))));
     world.follower.want(&Ref::new(&name).within(&namespace), &targets);
 
     let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &namespace);
@@ -43,6 +48,14 @@ pub(super) async fn all(world: &World, node: &Arc<MeshNode>) -> Step<Found> {
             config_maps: fetch(&config_maps, wanted.config_maps, |m: ConfigMap| m.data.unwrap_or_default()).await?,
             root: roots.get_opt(&root_name(node)).await?.map(root),
             leaf: secrets.get_opt(&leaf_name(&name)).await?.and_then(pair),
+            gateway: match node.spec.gateway.enabled {
+                true => Some(FoundGateway {
+                    static_ips: seen.service_ips.clone(),
+                    member_root: roots.get_opt(&member_root_name(node)).await?.and_then(pair),
+                    member: secrets.get_opt(&member_name(&name)).await?.and_then(pair),
+                }),
+                false => None,
+            },
             node: Arc::clone(node),
             routes,
             registrations,

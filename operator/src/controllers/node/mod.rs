@@ -2,8 +2,10 @@
 
 mod apply;
 mod dereference;
+mod gateway;
 mod objects;
 mod root;
+mod seen;
 mod status;
 
 use std::{
@@ -45,11 +47,10 @@ async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
         return Ok(POLL);
     }
     let now = SystemTime::now();
-    let found = dereference::all(world, node).await?;
+    let seen = seen::all(&world.client, node).await;
+    let seen = seen.map_err(|error| ("FetchFailed", format!("what runs of the node cannot be listed: {error}")))?;
+    let found = dereference::all(world, node, &seen).await?;
     let judgement = validate::all(&found, now);
-    if node.spec.gateway.enabled {
-        return status::without_gateway(world, node, &judgement).await.map(|()| POLL);
-    }
     let built = match build::node(&judgement, now) {
         Ok(built) => built,
         Err(problem) => return status::not_built(world, node, &judgement, &problem).await.map(|()| POLL),
@@ -57,8 +58,9 @@ async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
     let Some(built) = built else {
         return status::refused(world, node, &judgement).await.map(|()| POLL);
     };
-    match apply::all(world, objects::prepare(node, &world.own_namespace, &built)).await {
-        Ok(applied) => status::written(world, node, &judgement, &built, &applied).await?,
+    let operator = objects::Operator { namespace: &world.own_namespace, image: &world.image };
+    match apply::all(world, objects::prepare(node, operator, &seen, &judgement, &built)).await {
+        Ok(applied) => status::written(world, node, &seen, &judgement, &built, &applied).await?,
         Err(error) => return Err(status::not_written(world, node, &judgement, error).await),
     }
     Ok(built.due.map_or(POLL, |due| due.duration_since(now).unwrap_or_default().clamp(Duration::from_secs(1), POLL)))
@@ -72,4 +74,9 @@ fn owner(node: &MeshNode) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Own
 /// Where the issued root of a node is kept: no two nodes share a name, because neither part can hold a dot.
 fn root_name(node: &MeshNode) -> String {
     format!("mesh-root.{}.{}", node.namespace().unwrap_or_default(), node.name_any())
+}
+
+/// Where the root of its members is kept.
+fn member_root_name(node: &MeshNode) -> String {
+    format!("mesh-member-root.{}.{}", node.namespace().unwrap_or_default(), node.name_any())
 }

@@ -1,20 +1,36 @@
 //! The objects of a node, from its files: pure, complete, and the same bytes for the same input.
 
+mod policy;
+mod service;
+mod workload;
+
 use std::{collections::BTreeMap, marker::PhantomData};
 
 use crds::{
-    DATA_PORT, MeshNode, NODE_LABEL,
+    MeshNode, NODE_LABEL, NetworkPolicyMode,
     snapshot::{CA_CRT, TLS_CRT, TLS_KEY},
 };
 use k8s_openapi::{
     ByteString,
-    api::core::v1::{ConfigMap, Secret, Service, ServicePort, ServiceSpec},
-    apimachinery::pkg::util::intstr::IntOrString,
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
-use kube::{ResourceExt, api::ObjectMeta};
+use kube::{ResourceExt, api::ObjectMeta, core::DynamicObject};
 
-use super::{owner, root_name};
-use crate::node::build::{Built, Place};
+use super::{member_root_name, owner, root_name, seen::Seen};
+use crate::node::{
+    build::{Built, Place},
+    names::{leaf_name, main_name, member_name, part_name, public_root_name},
+    pod::Image,
+    validate::Judgement,
+};
+
+pub(super) use service::{GATEWAY_API, TLS_ROUTE, tls_route_kind};
+pub(super) use workload::keeps_other_claims;
 
 /// What the operator's own namespace knows our objects by.
 pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -28,60 +44,125 @@ pub(super) struct Prepared;
 /// Written.
 pub(super) struct Applied;
 
+/// What the operator is itself, as far as objects show it.
+#[derive(Clone, Copy)]
+pub(super) struct Operator<'o> {
+    /// Where roots are kept.
+    pub(super) namespace: &'o str,
+    /// What gateways run.
+    pub(super) image: &'o Image,
+}
+
 /// Everything that is written for a node. Only `apply` turns prepared into applied, and it takes the struct apart without
 /// a rest, so that a kind that is added here does not compile until somebody writes it.
 pub(super) struct Resources<State> {
     pub(super) node: (String, String),
-    pub(super) new_root: Option<Secret>,
-    pub(super) leaf: Secret,
+    /// Roots that were made now.
+    pub(super) new_roots: Vec<Secret>,
+    /// The pairs of the node and of its members.
+    pub(super) pairs: Vec<Secret>,
     pub(super) parts: Vec<ConfigMap>,
     pub(super) main: ConfigMap,
     pub(super) public_root: ConfigMap,
     pub(super) service: Service,
-    pub(super) owner: k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference,
+    /// `None`: there must be none.
+    pub(super) gateway: Option<Box<Gateway>>,
+    /// `None`: there must be none. Its policy stands or falls with the gateway.
+    pub(super) policy: Option<NetworkPolicy>,
+    pub(super) tls_route: Exposed,
+    pub(super) owner: OwnerReference,
     pub(super) hash: String,
     pub(super) state: PhantomData<State>,
 }
 
-/// The Secret with the node's leaf.
-pub(super) fn leaf_name(node: &str) -> String {
-    format!("mesh-{node}-leaf")
+/// What the gateway runs in.
+pub(super) struct Gateway {
+    pub(super) account: ServiceAccount,
+    pub(super) set: StatefulSet,
 }
 
-/// The name that the parts of a node begin with.
-pub(super) fn part_prefix(node: &str) -> String {
-    format!("mesh-{node}-")
+/// The TLSRoute of the Gateway API: an API that clusters have or have not.
+pub(super) enum Exposed {
+    /// None is wanted and none was written; or the cluster has no such API.
+    Untouched,
+    /// One is wanted.
+    Written {
+        /// The version of its API.
+        version: String,
+        /// It.
+        route: Box<DynamicObject>,
+    },
+    /// One was written and is no longer wanted.
+    Withdrawn {
+        /// The version of its API.
+        version: String,
+    },
 }
 
 /// Builds all objects. Parts that do not fit were left out before.
-pub(super) fn prepare(node: &MeshNode, own_namespace: &str, built: &Built) -> Resources<Prepared> {
+pub(super) fn prepare(
+    node: &MeshNode,
+    operator: Operator<'_>,
+    seen: &Seen,
+    judgement: &Judgement,
+    built: &Built,
+) -> Resources<Prepared> {
     let name = node.name_any();
     let mut places = built.files.by_place();
     let mut take = |place| places.remove(&place).unwrap_or_default();
-    let (leaf, main) = (take(Place::Secret), take(Place::Main));
+    let (leaf, member, main) = (take(Place::Secret), take(Place::Member), take(Place::Main));
     let parts = places.into_iter().filter_map(|(place, files)| match place {
-        Place::Part(part) => Some(config_map(node, format!("{}{part}", part_prefix(&name)), &files)),
-        Place::Main | Place::Secret => None,
+        Place::Part(part) => Some(config_map(node, part_name(&name, &part), &files)),
+        Place::Main | Place::Secret | Place::Member => None,
     });
+    let pairs = [(leaf_name(&name), leaf), (member_name(&name), member)];
+    let pairs = pairs.into_iter().filter(|(_, files)| !files.is_empty());
+    let new_root = built.new_root.as_ref().map(|pair| root(node, root_name(node), operator, pair));
+    let members = built.members.as_ref().and_then(|members| members.new_root.as_ref());
+    let new_member_root = members.map(|pair| root(node, member_root_name(node), operator, pair));
+    let has_policy = node.spec.gateway.enabled && node.spec.network_policy == NetworkPolicyMode::Managed;
     Resources {
         node: (node.namespace().unwrap_or_default(), name.clone()),
-        new_root: built.new_root.as_ref().map(|pair| root(node, own_namespace, pair)),
-        leaf: secret(metadata(node, leaf_name(&name)), leaf.into_iter().map(|(k, v)| (k.to_owned(), v.to_vec()))),
+        new_roots: new_root.into_iter().chain(new_member_root).collect(),
         parts: parts.collect(),
-        main: config_map(node, format!("mesh-{name}"), &main),
-        public_root: config_map(node, format!("{name}-root"), &BTreeMap::from([(CA_CRT, built.roots_pem.as_bytes())])),
-        service: service(node),
+        pairs: pairs.map(|(name, files)| secret(metadata(node, name), &files)).collect(),
+        main: config_map(node, main_name(&name), &main),
+        public_root: config_map(node, public_root_name(&name), &BTreeMap::from([(CA_CRT, built.roots_pem.as_bytes())])),
+        service: service::service(node),
+        gateway: node.spec.gateway.enabled.then(|| {
+            Box::new(Gateway {
+                account: workload::service_account(node),
+                set: workload::stateful_set(node, operator.image, seen.set.as_ref()),
+            })
+        }),
+        policy: has_policy.then(|| policy::network_policy(node, operator.namespace, judgement)),
+        tls_route: tls_route(node, seen),
         owner: owner(node),
         hash: built.hash.clone(),
         state: PhantomData,
     }
 }
 
+fn tls_route(node: &MeshNode, seen: &Seen) -> Exposed {
+    match (&node.spec.expose.tls_route, seen.tls_route_version.clone()) {
+        (_, None) => Exposed::Untouched,
+        (None, Some(version)) => Exposed::Withdrawn { version },
+        (Some(wanted), Some(version)) => {
+            let route = Box::new(service::tls_route(node, wanted, &version));
+            Exposed::Written { version, route }
+        }
+    }
+}
+
+fn labels_of(node: &MeshNode) -> BTreeMap<String, String> {
+    [(NODE_LABEL.into(), node.name_any()), (MANAGED_BY.into(), US.into())].into()
+}
+
 fn metadata(node: &MeshNode, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: node.namespace(),
-        labels: Some(BTreeMap::from([(NODE_LABEL.into(), node.name_any()), (MANAGED_BY.into(), US.into())])),
+        labels: Some(labels_of(node)),
         owner_references: Some(vec![owner(node)]),
         ..ObjectMeta::default()
     }
@@ -92,51 +173,27 @@ fn config_map(node: &MeshNode, name: String, files: &BTreeMap<&str, &[u8]>) -> C
     ConfigMap { metadata: metadata(node, name), data: Some(files.iter().map(text).collect()), ..ConfigMap::default() }
 }
 
-fn secret(metadata: ObjectMeta, files: impl Iterator<Item = (String, Vec<u8>)>) -> Secret {
+fn secret(metadata: ObjectMeta, files: &BTreeMap<&str, &[u8]>) -> Secret {
+    let bytes = |(file, bytes): (&&str, &&[u8])| ((*file).to_owned(), ByteString(bytes.to_vec()));
     Secret {
         metadata,
-        data: Some(files.map(|(file, bytes)| (file, ByteString(bytes))).collect()),
+        data: Some(files.iter().map(bytes).collect()),
         type_: Some("Opaque".into()),
         ..Secret::default()
     }
 }
 
-/// The root stays when the node goes, so it has no owner; it lies where tenants cannot mount it.
-fn root(node: &MeshNode, own_namespace: &str, pair: &mesh_pki::Pair) -> Secret {
-    let labels = [
-        (MANAGED_BY, US.to_owned()),
-        (NODE_LABEL, node.name_any()),
-        (NODE_NAMESPACE_LABEL, node.namespace().unwrap_or_default()),
-    ];
+/// A root stays when the node goes, so it has no owner; it lies where tenants cannot mount it.
+fn root(node: &MeshNode, name: String, operator: Operator<'_>, pair: &mesh_pki::Pair) -> Secret {
+    let labels =
+        labels_of(node).into_iter().chain([(NODE_NAMESPACE_LABEL.to_owned(), node.namespace().unwrap_or_default())]);
     let metadata = ObjectMeta {
-        name: Some(root_name(node)),
-        namespace: Some(own_namespace.into()),
-        labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+        name: Some(name),
+        namespace: Some(operator.namespace.into()),
+        labels: Some(labels.collect()),
         ..ObjectMeta::default()
     };
-    let files = [(TLS_CRT, &pair.chain_pem), (TLS_KEY, &pair.key.expose().to_owned())]
-        .map(|(file, text)| (file.to_owned(), text.as_bytes().to_vec()));
-    secret(metadata, files.into_iter())
-}
-
-/// Where partners reach the node; the pods of the node carry its label.
-fn service(node: &MeshNode) -> Service {
-    let port = ServicePort {
-        name: Some("ptp".into()),
-        port: i32::from(DATA_PORT),
-        protocol: Some("TCP".into()),
-        target_port: Some(IntOrString::Int(i32::from(DATA_PORT))),
-        ..ServicePort::default()
-    };
-    Service {
-        metadata: metadata(node, format!("mesh-{}", node.name_any())),
-        spec: Some(ServiceSpec {
-            selector: Some(BTreeMap::from([(NODE_LABEL.into(), node.name_any())])),
-            ports: Some(vec![port]),
-            ..ServiceSpec::default()
-        }),
-        ..Service::default()
-    }
+    secret(metadata, &BTreeMap::from([(TLS_CRT, pair.chain_pem.as_bytes()), (TLS_KEY, pair.key.expose().as_bytes())]))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What becomes of the issued root when its node is deleted.
+//! What becomes of the issued root, and of the members', when their node is deleted.
 //!
 //! It is retained by default, and then nothing has to happen. Only `rootDeletionPolicy: Delete` needs a finalizer, because
 //! the root lies in another namespace, where no owner reference reaches.
@@ -12,7 +12,7 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    Step, World,
+    Step, World, member_root_name,
     objects::{MANAGED_BY, US},
     root_name,
 };
@@ -28,8 +28,10 @@ pub(super) async fn settle_deletion(world: &World, node: &MeshNode) -> Step<bool
     let is_ending = node.metadata.deletion_timestamp.is_some();
     if is_ending && is_held && deletes {
         let ours = Ours::Label(MANAGED_BY, US.into());
-        let removed = remove::<Secret>(&world.client, &world.own_namespace, &root_name(node), &ours).await;
-        removed.map_err(|error| ("RootNotDeleted", error.to_string()))?;
+        for name in [root_name(node), member_root_name(node)] {
+            let removed = remove::<Secret>(&world.client, &world.own_namespace, &name, &ours).await;
+            removed.map_err(|error| ("RootNotDeleted", error.to_string()))?;
+        }
     }
     if is_held && (is_ending || !deletes) {
         set(world, node, false).await?;

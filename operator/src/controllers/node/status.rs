@@ -2,13 +2,14 @@
 
 use std::{collections::HashMap, time::SystemTime};
 
-use crds::{Expose, MeshNode, MeshNodeStatus, NetworkPolicyMode, READY, RECONCILING, RootCertificate, STALLED};
+use crds::{ConditionStatus, MeshNode, MeshNodeStatus, READY, RECONCILING, RootCertificate, STALLED};
 use kube::ResourceExt;
 use mesh_pki::{CertificateInfo, encode_certificate, parse_certificates};
 
 use super::{
-    Step, World,
-    objects::{Applied, Resources},
+    Step, World, gateway,
+    objects::{Applied, Resources, keeps_other_claims},
+    seen::Seen,
 };
 use crate::{
     cluster::{
@@ -26,10 +27,18 @@ use crate::{
 /// Sections of the spec that this version does not act on yet.
 const FEATURES_PENDING: &str = "FeaturesPending";
 
+/// Where `spec.expose.tlsRoute` is given: whether the TLSRoute was written.
+pub(super) const TLS_ROUTE_WRITTEN: &str = "TlsRouteWritten";
+/// Without a gateway: whether the node is one process, which is all that can be told when it is not.
+const STATE_SHARED: &str = "StateShared";
+/// The gateway's claim is another one than the spec asks for now.
+const STORAGE_KEPT: &str = "StorageKept";
+
 /// Everything was written.
 pub(super) async fn written(
     world: &World,
     node: &MeshNode,
+    seen: &Seen,
     judgement: &Judgement,
     built: &Built,
     applied: &Resources<Applied>,
@@ -37,15 +46,61 @@ pub(super) async fn written(
     tell_verdicts(world, node, judgement, Some(built));
     let accepted = judgement.routes.iter().filter(|r| r.accepted.is_some()).count();
     let message = format!("configuration written; {accepted} of {} routes are part of it", judgement.routes.len());
-    let mut aspects = vec![
-        Aspect::yes(READY, "Ready", message),
-        Aspect::no(RECONCILING, "Reconciled", "nothing is left to do"),
-        Aspect::no(STALLED, "Progressing", "nothing is in the way"),
-    ];
-    let remarks: Vec<Problem> = judgement.remarks.iter().cloned().chain(cluster_sections(node)).collect();
-    aspects.extend(pending(&remarks));
+    let gateway = node.spec.gateway.enabled.then(|| gateway::ready(seen));
+    let mut aspects = summary(gateway.as_ref(), message);
+    aspects.extend(gateway);
+    aspects.extend(running(node, seen));
+    aspects.extend(pending(&judgement.remarks));
     let roots = roots(&built.roots_pem).map_err(|error| ("BadRoot", error.to_string()))?;
     write(world, node, &aspects, Some((roots, applied.hash.clone()))).await
+}
+
+/// A node with a gateway is ready when that serves: what is written alone carries no call.
+fn summary(gateway: Option<&Aspect>, written: String) -> Vec<Aspect> {
+    let still = Aspect::no(STALLED, "Progressing", "nothing is in the way");
+    match gateway {
+        Some(gateway) if gateway.status != ConditionStatus::True => vec![
+            Aspect { kind: READY, ..gateway.clone() },
+            Aspect::yes(RECONCILING, "GatewayNotReady", "the configuration is written; the gateway is not ready"),
+            still,
+        ],
+        _ => vec![
+            Aspect::yes(READY, "Ready", written),
+            Aspect::no(RECONCILING, "Reconciled", "nothing is left to do"),
+            still,
+        ],
+    }
+}
+
+/// What people should know of that which runs, beside the gateway itself.
+fn running(node: &MeshNode, seen: &Seen) -> Vec<Aspect> {
+    let shared = (seen.lone > 1).then(|| {
+        let message = format!(
+            "{} pods run as this node, each with queues and registrations of its own: set spec.gateway.enabled to true, or run one",
+            seen.lone
+        );
+        Aspect::no(STATE_SHARED, "SeveralSidecars", message)
+    });
+    let route = node.spec.expose.tls_route.is_some().then(|| match seen.tls_route_version {
+        Some(_) => Aspect::yes(
+            TLS_ROUTE_WRITTEN,
+            "Written",
+            "the TLSRoute leads to the Service; its own status says which Gateways take it",
+        ),
+        None => Aspect::no(
+            TLS_ROUTE_WRITTEN,
+            "NoGatewayApi",
+            "spec.expose.tlsRoute: the cluster serves no TLSRoute of gateway.networking.k8s.io: install the Gateway API with it, or expose the node by spec.expose.service",
+        ),
+    });
+    let kept = seen.set.as_ref().filter(|set| keeps_other_claims(node, set)).map(|_| {
+        Aspect::yes(
+            STORAGE_KEPT,
+            "Immutable",
+            "spec.gateway.storage differs from what the gateway has, and Kubernetes changes no claim of a StatefulSet: enlarge the PersistentVolumeClaim itself where its class allows, or delete the StatefulSet (kubectl delete --cascade=orphan keeps the pod and its claim) to have it made anew",
+        )
+    });
+    shared.into_iter().chain(route).chain(kept).collect()
 }
 
 /// The node itself is refused; nothing was written.
@@ -60,13 +115,6 @@ pub(super) async fn refused(world: &World, node: &MeshNode, judgement: &Judgemen
 pub(super) async fn not_built(world: &World, node: &MeshNode, judgement: &Judgement, problem: &Problem) -> Step<()> {
     tell_verdicts(world, node, judgement, None);
     write(world, node, &stalled(problem.reason(), &problem.to_string()), None).await
-}
-
-/// This version has no gateway to run the node in.
-pub(super) async fn without_gateway(world: &World, node: &MeshNode, judgement: &Judgement) -> Step<()> {
-    tell_verdicts(world, node, judgement, None);
-    let message = "spec.gateway.enabled: this version runs no gateway yet: set it to false, and run mesh as a sidecar";
-    write(world, node, &stalled("GatewayNotSupported", message), None).await
 }
 
 /// Something could not be written. Answers the failure for the retry.
@@ -101,18 +149,6 @@ fn stalled(reason: &str, message: &str) -> Vec<Aspect> {
         Aspect::no(RECONCILING, "Waiting", "waiting for a change"),
         Aspect::yes(STALLED, reason, message),
     ]
-}
-
-/// Sections that only a cluster knows, and that nothing is written for yet. `render` has no use for them, so they are told of
-/// here.
-fn cluster_sections(node: &MeshNode) -> impl Iterator<Item = Problem> {
-    let managed = node.spec.network_policy == NetworkPolicyMode::Managed;
-    let sections = [
-        ("spec.expose", node.spec.expose != Expose::default(), "expose the Service by an object of your own"),
-        ("spec.networkPolicy: Managed", managed, "write a NetworkPolicy of your own, or say None"),
-    ];
-    let pending = sections.into_iter().filter(|(_, is_pending, _)| *is_pending);
-    pending.map(|(field, _, remedy)| Problem::NotYet { field, remedy })
 }
 
 fn pending(remarks: &[Problem]) -> Option<Aspect> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crds::snapshot::{FORMAT, MANIFEST, Manifest, TLS_CRT};
+use crds::snapshot::{FORMAT, MANIFEST, MEMBER_CRT, MEMBER_KEY, Manifest, TLS_CRT};
 use sha2::{Digest, Sha256};
 
 /// The files of a snapshot. `Debug` shows names and sizes, no content.
@@ -16,8 +16,10 @@ pub(crate) enum Place {
     Main,
     /// A ConfigMap of its own, called after the file: `routes-3`.
     Part(String),
-    /// The Secret.
+    /// The Secret of the gateway, or of the lone sidecar.
     Secret,
+    /// The Secret of the sidecars beside a gateway.
+    Member,
 }
 
 impl Files {
@@ -69,6 +71,7 @@ pub(crate) fn is_key(name: &str) -> bool {
 fn place(name: &str) -> Place {
     match name.strip_suffix(".json") {
         Some(part) if part.starts_with("routes-") || part.starts_with("registrations-") => Place::Part(part.to_owned()),
+        _ if name == MEMBER_CRT || name == MEMBER_KEY => Place::Member,
         _ if is_key(name) || name == TLS_CRT || name.starts_with("client-") => Place::Secret,
         _ => Place::Main,
     }

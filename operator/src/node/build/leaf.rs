@@ -44,12 +44,17 @@ impl Leaf {
 }
 
 /// Keeps the old leaf, or issues a new one.
-pub(super) fn settle(spec: &MeshNodeSpec, root: &Root, old: Option<&Pair>, now: SystemTime) -> Result<Leaf, PkiError> {
-    let request = request(spec);
-    if let Some((pair, info)) = old.and_then(|pair| Some((pair, good(pair, root, &request, spec, now)?))) {
+pub(super) fn settle(
+    request: &LeafRequest,
+    spec: &MeshNodeSpec,
+    root: &Root,
+    old: Option<&Pair>,
+    now: SystemTime,
+) -> Result<Leaf, PkiError> {
+    if let Some((pair, info)) = old.and_then(|pair| Some((pair, good(pair, root, request, spec, now)?))) {
         return Ok(Leaf { pair: pair.clone(), origin: Origin::Kept, due: Some(due(&info, spec)) });
     }
-    let pair = root.issue(&request, now)?;
+    let pair = root.issue(request, now)?;
     let info = CertificateInfo::from_pem(&pair.chain_pem)?;
     Ok(Leaf { pair, origin: Origin::Issued, due: Some(due(&info, spec)) })
 }
@@ -58,7 +63,8 @@ fn due(info: &CertificateInfo, spec: &MeshNodeSpec) -> SystemTime {
     renewal_time(info.not_before, info.not_after, spec.certificates.renew_at)
 }
 
-fn request(spec: &MeshNodeSpec) -> LeafRequest {
+/// What the node's own leaf is asked for.
+pub(super) fn request(spec: &MeshNodeSpec) -> LeafRequest {
     let (extra_dns, extra_ips) = host_names(&spec.address);
     LeafRequest {
         identity: super::identity(spec),

@@ -5,19 +5,28 @@
 
 mod files;
 mod leaf;
+mod members;
 mod parts;
 
 use std::time::{Duration, SystemTime};
 
-use crds::snapshot::{CA_CRT, NODE, NodeConfig, TLS_CRT, TLS_KEY, registrations_file, routes_file};
+use crds::DATA_PORT;
+use crds::snapshot::{
+    CA_CRT, GatewayConfig, MEMBER_CRT, MEMBER_KEY, MEMBERS_CRT, NODE, NodeConfig, TLS_CRT, TLS_KEY, registrations_file,
+    routes_file,
+};
 use kube::ResourceExt;
 use mesh_pki::{Algorithm, Identity, Pair, Role, Root, TrustAnchors, parse_certificates};
 
 pub(crate) use files::{Files, Place};
 pub(crate) use leaf::{Leaf, Origin};
+pub(crate) use members::Members;
+pub(crate) use parts::PARTS_MAX;
 
 use super::{
     Problem,
+    found::FoundGateway,
+    names::main_name,
     validate::{Credentials, Judged, Judgement, ValidNode, ValidRoute},
 };
 
@@ -41,6 +50,8 @@ pub(crate) struct Built {
     pub(crate) roots_pem: String,
     /// The node's leaf.
     pub(crate) leaf: Leaf,
+    /// What the sidecars beside a gateway are known by; `None` without a gateway.
+    pub(crate) members: Option<Members>,
     /// What was accepted and found no room.
     pub(crate) left_out: LeftOut,
     /// When to build again, because of time alone.
@@ -71,10 +82,12 @@ pub(crate) fn node(judgement: &Judgement, now: SystemTime) -> Result<Option<Buil
     files.add_text(CA_CRT, &roots_pem);
     files.add_text(TLS_CRT, &leaf.pair.chain_pem);
     files.add_text(TLS_KEY, leaf.pair.key.expose());
+    let members = add_members(&mut files, valid, now)?;
     let namespace = valid.node.namespace().unwrap_or_else(|| "default".into());
     let hash = files.seal(namespace, valid.node.name_any()).map_err(|e| unwritable(&e))?;
-    let due = [leaf.due, judgement.turns].into_iter().flatten().min();
-    Ok(Some(Built { files, hash, new_root, roots_pem, leaf, left_out, due }))
+    let member_due = members.as_ref().and_then(|members| members.leaf.due);
+    let due = [leaf.due, member_due, judgement.turns].into_iter().flatten().min();
+    Ok(Some(Built { files, hash, new_root, roots_pem, leaf, members, left_out, due }))
 }
 
 /// Makes the root of a node that has none. `render` calls it for all nodes before it builds any.
@@ -87,7 +100,8 @@ pub(crate) fn new_root(spec: &crds::MeshNodeSpec, now: SystemTime) -> Result<Roo
 
 fn certificates(valid: &ValidNode, now: SystemTime) -> Result<(Option<Pair>, Leaf, String), Problem> {
     let spec = &valid.node.spec;
-    let issue = |root: &Root| leaf::settle(spec, root, valid.leaf.as_ref(), now).map_err(Problem::NotIssued);
+    let request = leaf::request(spec);
+    let issue = |root: &Root| leaf::settle(&request, spec, root, valid.leaf.as_ref(), now).map_err(Problem::NotIssued);
     Ok(match &valid.credentials {
         Credentials::Issued(Some(root)) => (None, issue(root)?, root.certificate_pem().to_owned()),
         Credentials::Issued(None) => {
@@ -110,6 +124,16 @@ fn leads_to(roots_pem: &str, leaf: &Pair, now: SystemTime) -> Result<(), Problem
     let chain = parse_certificates(&leaf.chain_pem).map_err(|e| bad(e.to_string()))?;
     let led = anchors.verify(&chain, Role::Server, now);
     led.map_err(|problem| bad(format!("what tls.crt issues does not lead to ca.crt: {problem}")))
+}
+
+/// The files that are there beside a gateway only.
+fn add_members(files: &mut Files, valid: &ValidNode, now: SystemTime) -> Result<Option<Members>, Problem> {
+    let Some(gateway) = &valid.gateway else { return Ok(None) };
+    let members = members::settle(&valid.node.spec, gateway, now).map_err(Problem::NotIssued)?;
+    files.add_text(MEMBERS_CRT, &members.roots_pem);
+    files.add_text(MEMBER_CRT, &members.leaf.pair.chain_pem);
+    files.add_text(MEMBER_KEY, members.leaf.pair.key.expose());
+    Ok(Some(members))
 }
 
 /// A root as it is kept.
@@ -176,7 +200,16 @@ fn node_config(valid: &ValidNode) -> NodeConfig {
         address: spec.address.clone(),
         transport: spec.transport.clone(),
         registry: spec.registry.clone(),
-        gateway: None,
+        gateway: valid.gateway.as_ref().map(|found| gateway_config(valid, found)),
+    }
+}
+
+/// Where sidecars find the gateway.
+fn gateway_config(valid: &ValidNode, found: &FoundGateway) -> GatewayConfig {
+    let namespace = valid.node.namespace().unwrap_or_else(|| "default".into());
+    GatewayConfig {
+        address: format!("{}.{namespace}.svc:{DATA_PORT}", main_name(&valid.node.name_any())),
+        static_ips: found.static_ips.clone(),
     }
 }
 

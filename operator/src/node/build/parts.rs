@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 const PART_MAX: usize = 700 * 1024;
 
 /// A pod's projected volume names each part; two lists of 16 hold 2000 routes with 5 KiB each.
-const PARTS_MAX: usize = 16;
+pub(crate) const PARTS_MAX: usize = 16;
 
 /// Both bounds, for people.
 pub(super) const LIMIT: &str = "16 parts of 700 KiB";

@@ -16,7 +16,7 @@ use kube::ResourceExt;
 pub(crate) use credentials::{Credentials, credentials, published_roots};
 pub(crate) use routes::ValidRoute;
 
-use super::{Found, Problem};
+use super::{Found, FoundGateway, Problem};
 
 /// The verdict about all of a node's resources.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(crate) struct ValidNode {
     pub(crate) credentials: Credentials,
     /// The leaf that was written last, to be kept while it is good.
     pub(crate) leaf: Option<mesh_pki::Pair>,
+    /// What there is of its gateway; `None` where it has none.
+    pub(crate) gateway: Option<FoundGateway>,
 }
 
 /// The verdict about one resource.
@@ -74,6 +76,7 @@ fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, V
         node: Arc::clone(&found.node),
         credentials,
         leaf: found.leaf.clone(),
+        gateway: found.gateway.clone(),
     });
     (node, remarks)
 }

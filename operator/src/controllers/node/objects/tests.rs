@@ -1,13 +1,14 @@
 //! What the objects are called, whose they are, and that each fits the API server.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use crds::MeshRoute;
+use crds::{MeshRoute, StorageMode, TlsRoute};
 use kube::{Resource, ResourceExt};
-use serde_json::Value;
+use mesh_pki::{Pair, PrivateKeyPem};
+use serde_json::{Value, json};
 
 use super::*;
-use crate::node::{build, sample, validate};
+use crate::node::{Found, FoundGateway, build, pod::restricted, sample, validate};
 
 /// etcd takes 1.5 MiB, and the API server holds Secrets and ConfigMaps to 1 MiB of data.
 const OBJECT_MAX: usize = 1 << 20;
@@ -16,6 +17,28 @@ fn node(name: &str) -> MeshNode {
     let mut node = sample::node(name, "LX1");
     node.metadata.uid = Some("uid-1".into());
     node
+}
+
+/// The node whose lone sidecar is all of it.
+fn lone(name: &str) -> MeshNode {
+    let mut node = node(name);
+    node.spec.gateway.enabled = false;
+    node
+}
+
+fn image() -> Image {
+    Image { name: "example.org/mesh:1".into(), pull_policy: None, pull_secrets: vec!["registry".into()] }
+}
+
+/// Builds what was found and makes the objects, where nothing runs yet.
+fn objects_of(found: &Found) -> Resources<Prepared> {
+    objects_beside(found, &Seen::default())
+}
+
+fn objects_beside(found: &Found, seen: &Seen) -> Resources<Prepared> {
+    let judgement = validate::all(found, sample::now());
+    let built = build::node(&judgement, sample::now()).unwrap().unwrap();
+    prepare(&found.node, Operator { namespace: "interconn-system", image: &image() }, seen, &judgement, &built)
 }
 
 fn prepared(node: &MeshNode, routes: usize, padding: usize) -> Resources<Prepared> {
@@ -27,8 +50,7 @@ fn prepared(node: &MeshNode, routes: usize, padding: usize) -> Resources<Prepare
     };
     let mut found = sample::found(node.clone(), (0..routes).map(route).collect());
     found.registrations = vec![sample::registration("serving", &node.name_any()).into()];
-    let built = build::node(&validate::all(&found, sample::now()), sample::now()).unwrap().unwrap();
-    prepare(node, "interconn-system", &built)
+    objects_of(&found)
 }
 
 /// All objects as they are sent.
@@ -36,10 +58,51 @@ fn all(resources: &Resources<Prepared>) -> Vec<Value> {
     fn sent<K: serde::Serialize>(object: &K) -> Value {
         serde_json::to_value(object).unwrap()
     }
-    let Resources { node: _, new_root, leaf, parts, main, public_root, service, owner: _, hash: _, state: _ } =
-        resources;
+    let Resources {
+        node: _,
+        new_roots,
+        pairs,
+        parts,
+        main,
+        public_root,
+        service,
+        gateway,
+        policy,
+        tls_route,
+        owner: _,
+        hash: _,
+        state: _,
+    } = resources;
     let maps = parts.iter().chain([main, public_root]).map(sent);
-    maps.chain(new_root.iter().chain([leaf]).map(sent)).chain([sent(service)]).collect()
+    let gateway = gateway.iter().flat_map(|gateway| [sent(&gateway.account), sent(&gateway.set)]);
+    let route = match tls_route {
+        Exposed::Written { route, .. } => Some(sent(&**route)),
+        Exposed::Untouched | Exposed::Withdrawn { .. } => None,
+    };
+    let secrets = new_roots.iter().chain(pairs).map(sent);
+    maps.chain(secrets).chain([sent(service)]).chain(gateway).chain(policy.iter().map(sent)).chain(route).collect()
+}
+
+/// A node with a gateway, as it is by default.
+fn with_gateway(change: impl FnOnce(&mut MeshNode)) -> Found {
+    let mut node = node("bank-a");
+    change(&mut node);
+    let mut found = sample::found(node, Vec::new());
+    found.gateway = Some(FoundGateway::default());
+    found
+}
+
+fn with_gateway_and_parts(routes: usize) -> Found {
+    let mut found = with_gateway(|_| {});
+    let pem = sample::root_pem("LX2");
+    let route = |n: usize| sample::route(&format!("route-{n}"), "bank-a", &format!("LX{}", n + 2), &[&pem]);
+    found.routes = (0..routes).map(|n| Arc::new(route(n))).collect();
+    found.registrations = vec![sample::registration("serving", "bank-a").into()];
+    found
+}
+
+fn value<K: serde::Serialize>(object: &K) -> Value {
+    serde_json::to_value(object).unwrap()
 }
 
 fn names(objects: &[Value]) -> BTreeSet<String> {
@@ -52,7 +115,7 @@ fn names(objects: &[Value]) -> BTreeSet<String> {
 
 #[test]
 fn the_objects_of_a_node_have_the_names_that_the_guide_gives() {
-    let objects = all(&prepared(&node("bank-a"), 2, 1));
+    let objects = all(&prepared(&lone("bank-a"), 2, 1));
     let wanted = [
         "ConfigMap privacy/bank-a-root",
         "ConfigMap privacy/mesh-bank-a",
@@ -63,12 +126,26 @@ fn the_objects_of_a_node_have_the_names_that_the_guide_gives() {
         "Service privacy/mesh-bank-a",
     ];
     assert_eq!(names(&objects), wanted.map(str::to_owned).into());
+    let with_gateway = [
+        "NetworkPolicy privacy/mesh-bank-a",
+        "Secret interconn-system/mesh-member-root.privacy.bank-a",
+        "Secret privacy/mesh-bank-a-member",
+        "ServiceAccount privacy/mesh-bank-a",
+        "StatefulSet privacy/mesh-bank-a",
+    ];
+    let mut found = with_gateway_and_parts(2);
+    let all_names: BTreeSet<_> = wanted.into_iter().chain(with_gateway).map(str::to_owned).collect();
+    assert_eq!(names(&all(&objects_of(&found))), all_names);
+    let node = Arc::make_mut(&mut found.node);
+    node.spec.network_policy = NetworkPolicyMode::None;
+    assert!(objects_of(&found).policy.is_none());
 }
 
 #[test]
 fn everything_but_the_root_goes_with_its_node_and_carries_its_label() {
-    let node = node("bank-a");
-    for object in all(&prepared(&node, 2, 1)) {
+    let found = with_gateway_and_parts(2);
+    let node: &MeshNode = &found.node;
+    for object in all(&objects_of(&found)) {
         let metadata = &object["metadata"];
         assert_eq!(metadata["labels"][NODE_LABEL], "bank-a", "{metadata}");
         assert_eq!(metadata["labels"][MANAGED_BY], US, "{metadata}");
@@ -85,7 +162,8 @@ fn everything_but_the_root_goes_with_its_node_and_carries_its_label() {
 /// The longest name that the API takes for a node: each object's is a DNS label, and the Service's has to be.
 #[test]
 fn the_longest_name_of_a_node_leaves_room_for_what_is_made_of_it() {
-    for object in all(&prepared(&node(&"n".repeat(40)), 1, 1)) {
+    let found = with_gateway(|node| node.metadata.name = Some("n".repeat(40)));
+    for object in all(&objects_of(&found)) {
         let name = object["metadata"]["name"].as_str().unwrap();
         let most = if object["metadata"]["namespace"] == "interconn-system" { 253 } else { 63 };
         assert!(name.len() <= most, "{name}");
@@ -94,9 +172,9 @@ fn the_longest_name_of_a_node_leaves_room_for_what_is_made_of_it() {
 
 #[test]
 fn keys_are_in_secrets_and_nowhere_else() {
-    for object in all(&prepared(&node("bank-a"), 1, 1)) {
+    for object in all(&objects_of(&with_gateway_and_parts(1))) {
         let text = object.to_string();
-        let has_key = text.contains("tls.key");
+        let has_key = text.contains("tls.key") || text.contains("member.key");
         assert_eq!(has_key, object["kind"] == "Secret" && !text.contains("PRIVATE"), "{}", object["metadata"]["name"]);
     }
 }
@@ -121,22 +199,153 @@ fn the_same_node_gives_the_same_objects_whatever_the_order_of_its_routes() {
     let objects = |routes: Vec<MeshRoute>, kept: Option<&Resources<Prepared>>| {
         let mut found = sample::found(node.clone(), routes);
         // What was made the first time is found the second time.
-        let pair = |secret: &Secret| {
+        let pair = |secret: &Secret, name: &str| {
             let data = secret.data.as_ref().unwrap();
-            let text = |key: &str| String::from_utf8(data[key].0.clone()).unwrap();
-            mesh_pki::Pair { chain_pem: text(TLS_CRT), key: mesh_pki::PrivateKeyPem::new(text(TLS_KEY)) }
+            let text = |kind: &str| String::from_utf8(data[&format!("{name}.{kind}")].0.clone()).unwrap();
+            Pair { chain_pem: text("crt"), key: PrivateKeyPem::new(text("key")) }
         };
-        found.root = kept.and_then(|kept| kept.new_root.as_ref()).map(pair);
-        found.leaf = kept.map(|kept| pair(&kept.leaf));
-        let built = build::node(&validate::all(&found, sample::now()), sample::now()).unwrap().unwrap();
-        prepare(&node, "interconn-system", &built)
+        let kept_pair = |n: usize, name: &str| kept.map(|kept| pair(&kept.pairs[n], name));
+        let kept_root = |n: usize| kept.and_then(|kept| kept.new_roots.get(n)).map(|root| pair(root, "tls"));
+        found.root = kept_root(0);
+        found.leaf = kept_pair(0, "tls");
+        found.gateway = Some(FoundGateway {
+            static_ips: Vec::new(),
+            member_root: kept_root(1),
+            member: kept_pair(1, "member"),
+        });
+        objects_of(&found)
     };
     let first = objects(routes.clone(), None);
     let again = objects(routes.into_iter().rev().collect(), Some(&first));
-    assert!(again.new_root.is_none());
+    assert!(again.new_roots.is_empty());
     let but_root = |resources: &Resources<Prepared>| {
         let objects = all(resources);
         objects.into_iter().filter(|o| o["metadata"]["namespace"] == "privacy").collect::<Vec<_>>()
     };
     assert_eq!(but_root(&again), but_root(&first));
+}
+
+#[test]
+fn the_gateways_pod_passes_restricted_and_holds_no_right() {
+    let gateway = objects_of(&with_gateway(|_| {})).gateway.unwrap();
+    let pod = &value(&gateway.set)["spec"]["template"]["spec"];
+    assert_eq!(restricted::refusals(pod), Vec::<String>::new());
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(value(&gateway.account)["automountServiceAccountToken"], false);
+    assert_eq!(pod["serviceAccountName"], "mesh-bank-a");
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry"}]));
+    assert_eq!(pod["securityContext"]["fsGroup"], 64304, "so that it may write to its volume");
+}
+
+/// A rollout of the gateway breaks connections: only what the pod itself needs may start one.
+#[test]
+fn no_change_of_the_configuration_starts_a_rollout() {
+    let template = |found: &Found| value(&objects_of(found).gateway.unwrap().set);
+    let before = template(&with_gateway(|_| {}));
+    assert_eq!(template(&with_gateway_and_parts(9)), before);
+    let changed = with_gateway(|node| {
+        node.spec.display_name = "another".into();
+        node.spec.address = "elsewhere.example:7304".into();
+        node.spec.transport.plaintext_from = vec!["10.0.0.0/8".into()];
+        node.spec.certificates.leaf_lifetime = crds::Span::hours(24);
+        node.spec.expose.service.annotations = [("a".into(), "b".into())].into();
+    });
+    assert_eq!(template(&changed), before);
+    let larger = with_gateway(|node| node.spec.transport.total_bytes = crds::ByteSize::gib(8));
+    assert_eq!(
+        template(&larger)["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"], "8704Mi",
+        "the one exception: queues are held in memory"
+    );
+}
+
+#[test]
+fn the_claims_of_a_gateway_that_is_there_stay_and_it_is_told() {
+    let found = with_gateway(|_| {});
+    let set = objects_of(&found).gateway.unwrap().set;
+    let claims = &value(&set)["spec"]["volumeClaimTemplates"];
+    assert_eq!(claims[0]["spec"]["resources"]["requests"]["storage"], "10Gi");
+    assert_eq!(claims[0]["metadata"]["labels"][NODE_LABEL], "bank-a", "people find it by its label");
+    assert!(!keeps_other_claims(&found.node, &set));
+    let seen = Seen { set: Some(set), ..Seen::default() };
+    for change in [
+        (|node| node.spec.gateway.storage.size = crds::ByteSize::gib(20)) as fn(&mut MeshNode),
+        |node| node.spec.gateway.storage.storage_class_name = Some("fast".into()),
+        |node| node.spec.gateway.storage.mode = StorageMode::Ephemeral,
+    ] {
+        let changed = with_gateway(change);
+        let wanted = objects_beside(&changed, &seen).gateway.unwrap().set;
+        assert_eq!(value(&wanted), value(seen.set.as_ref().unwrap()));
+        assert!(keeps_other_claims(&changed.node, &wanted));
+    }
+}
+
+#[test]
+fn an_ephemeral_gateway_has_scratch_space_and_no_claim() {
+    let gateway = objects_of(&with_gateway(|node| node.spec.gateway.storage.mode = StorageMode::Ephemeral)).gateway;
+    let set = value(&gateway.unwrap().set);
+    assert!(set["spec"]["volumeClaimTemplates"].is_null());
+    let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+    assert!(volumes.contains(&json!({"name": "mesh-home", "emptyDir": {}})), "{volumes:?}");
+}
+
+#[test]
+fn the_service_leads_to_the_gateway_or_without_one_to_the_lone_sidecar() {
+    let selector = |found: &Found| value(&objects_of(found).service)["spec"]["selector"].clone();
+    let gateway = json!({"interconn.dev/node": "bank-a", "interconn.dev/role": "gateway"});
+    assert_eq!(selector(&with_gateway(|_| {})), gateway);
+    assert_eq!(selector(&sample::found(lone("bank-a"), Vec::new())), json!({"interconn.dev/node": "bank-a"}));
+}
+
+#[test]
+fn the_service_is_what_expose_says() {
+    let plain = value(&objects_of(&with_gateway(|_| {})).service);
+    assert_eq!(plain["spec"]["type"], "ClusterIP");
+    assert!(plain["metadata"]["annotations"].is_null());
+    let exposed = with_gateway(|node| {
+        node.spec.expose = serde_json::from_value(json!({"service": {"type": "LoadBalancer",
+            "annotations": {"a.example/b": "c"}, "loadBalancerClass": "d.example/e", "externalTrafficPolicy": "Local"}}))
+        .unwrap();
+    });
+    let service = value(&objects_of(&exposed).service);
+    assert_eq!(service["metadata"]["annotations"], json!({"a.example/b": "c"}));
+    let wanted = json!({"type": "LoadBalancer", "loadBalancerClass": "d.example/e", "externalTrafficPolicy": "Local"});
+    for (member, value) in wanted.as_object().unwrap() {
+        assert_eq!(&service["spec"][member], value);
+    }
+}
+
+#[test]
+fn a_tls_route_is_written_where_the_cluster_knows_it_and_taken_away_where_nobody_wants_it() {
+    let wanted = |node: &mut MeshNode| {
+        let route = json!({"parentRefs": [{"name": "public", "namespace": "edge"}], "hostnames": ["mesh.bank-a.example"]});
+        node.spec.expose.tls_route = Some(serde_json::from_value::<TlsRoute>(route).unwrap());
+    };
+    let served = Seen { tls_route_version: Some("v1alpha3".into()), ..Seen::default() };
+    let Exposed::Written { route, .. } = objects_beside(&with_gateway(wanted), &served).tls_route else {
+        panic!("none is written")
+    };
+    let route = value(&*route);
+    assert_eq!(route["apiVersion"], "gateway.networking.k8s.io/v1alpha3");
+    let spec = json!({"parentRefs": [{"name": "public", "namespace": "edge"}], "hostnames": ["mesh.bank-a.example"],
+        "rules": [{"backendRefs": [{"name": "mesh-bank-a", "port": 7304}]}]});
+    assert_eq!(route["spec"], spec);
+    assert!(matches!(objects_of(&with_gateway(wanted)).tls_route, Exposed::Untouched), "the cluster has no such API");
+    assert!(matches!(objects_beside(&with_gateway(|_| {}), &served).tls_route, Exposed::Withdrawn { .. }));
+}
+
+#[test]
+fn the_policy_lets_in_what_everybody_may_dial_and_out_to_those_whom_the_node_knows() {
+    let mut found = with_gateway_and_parts(1);
+    Arc::make_mut(&mut found.routes[0]).spec.addresses[0].address = "mesh-node.bank-b.svc:7304".into();
+    let policy = value(&objects_of(&found).policy.unwrap());
+    let selects = json!({"matchLabels": {"interconn.dev/node": "bank-a", "interconn.dev/role": "gateway"}});
+    assert_eq!(policy["spec"]["podSelector"], selects, "pods of applications are not cut off");
+    let port = |protocol: &str, port: u16| json!({"protocol": protocol, "port": port});
+    assert_eq!(policy["spec"]["ingress"], json!([{"ports": [port("TCP", 7304), port("TCP", 7305)]}]));
+    let namespace =
+        |name: &str| json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}});
+    let names = [port("TCP", 53), port("UDP", 53), port("TCP", 5353), port("UDP", 5353)];
+    let ports: Vec<_> = names.into_iter().chain([port("TCP", 8000)]).collect();
+    let spaces = ["bank-b", "interconn-system", "privacy"].map(namespace);
+    assert_eq!(policy["spec"]["egress"], json!([{"to": spaces}, {"ports": ports}]));
 }

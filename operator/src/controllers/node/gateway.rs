@@ -1,0 +1,212 @@
+//! Whether the gateway serves and, where it does not, what keeps it: one word, and what to do.
+//!
+//! Read off what Kubernetes says of the StatefulSet, its pod and its claim. People should not have to look there.
+
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PersistentVolumeClaim, Pod};
+use kube::ResourceExt;
+
+use super::seen::Seen;
+use crate::{cluster::conditions::Aspect, node::pod::CONTAINER};
+
+/// The gateway's pod is ready.
+pub(super) const GATEWAY_READY: &str = "GatewayReady";
+
+/// What others said is cut to this: a condition has room for 32 KiB, an Event for one.
+const QUOTE_MAX: usize = 600;
+
+/// What keeps a gateway from serving.
+#[derive(Debug, PartialEq, Eq)]
+struct Trouble {
+    reason: &'static str,
+    message: String,
+}
+
+/// What is said of the gateway.
+pub(super) fn ready(seen: &Seen) -> Aspect {
+    if is_ready(seen) {
+        return Aspect::yes(GATEWAY_READY, "Serving", "the gateway's pod is ready");
+    }
+    match trouble(seen) {
+        Some(Trouble { reason, message }) => Aspect::no(GATEWAY_READY, reason, message),
+        None => Aspect::unknown(GATEWAY_READY, "Starting", "the gateway's pod is not ready yet"),
+    }
+}
+
+fn is_ready(seen: &Seen) -> bool {
+    let Some(set) = &seen.set else { return false };
+    let status = set.status.as_ref();
+    let is_current = status.and_then(|status| status.observed_generation) >= set.metadata.generation;
+    is_current && status.and_then(|status| status.ready_replicas).is_some_and(|ready| ready > 0)
+}
+
+/// The first cause, not what follows from it: a claim before the pod that waits for it, a pod before its container.
+fn trouble(seen: &Seen) -> Option<Trouble> {
+    let claim = || seen.claims.iter().find_map(of_claim);
+    seen.pods.iter().find_map(|pod| {
+        let container = || containers(pod).iter().find(|container| container.name == CONTAINER).and_then(of_container);
+        claim().or_else(|| unscheduled(pod)).or_else(container)
+    })
+}
+
+fn of_claim(claim: &PersistentVolumeClaim) -> Option<Trouble> {
+    let phase = claim.status.as_ref()?.phase.as_deref()?;
+    let class = claim.spec.as_ref()?.storage_class_name.as_deref().unwrap_or("none: the cluster has no default");
+    let name = claim.name_any();
+    let message = match phase {
+        "Bound" => return None,
+        "Lost" => {
+            format!("the volume of claim {name} is gone: delete the claim and the pod to begin without its state")
+        }
+        _ => format!(
+            "claim {name} waits for a volume (StorageClass {class}): give spec.gateway.storage.storageClassName a class that makes volumes, or mode Ephemeral, and delete StatefulSet and claim; kubectl describe pvc {name} says more"
+        ),
+    };
+    Some(Trouble { reason: "StoragePending", message })
+}
+
+fn unscheduled(pod: &Pod) -> Option<Trouble> {
+    let conditions = pod.status.as_ref()?.conditions.as_deref().unwrap_or_default();
+    let refused = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    let why = quote(refused.message.as_deref().unwrap_or_default());
+    let message = format!("no machine takes pod {}: {why}: make room, or add a machine", pod.name_any());
+    Some(Trouble { reason: "Unschedulable", message })
+}
+
+fn containers(pod: &Pod) -> &[ContainerStatus] {
+    pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default()
+}
+
+fn of_container(container: &ContainerStatus) -> Option<Trouble> {
+    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+    let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
+    let said = quote(waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default());
+    let trouble = |reason, message| Some(Trouble { reason, message });
+    match reason {
+        "" => None,
+        "ContainerCreating" | "PodInitializing" => None,
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" => {
+            let image = &container.image;
+            let remedy = "check the operator's --image and --image-pull-secrets";
+            trouble("ImageNotPulled", format!("image {image} cannot be had: {said}: {remedy}"))
+        }
+        "CrashLoopBackOff" => {
+            let last = last_words(container);
+            let count = container.restart_count;
+            let remedy = "kubectl logs --previous has the rest";
+            trouble("CrashLoop", format!("the gateway ended {count} times; it said last: {last}; {remedy}"))
+        }
+        other => trouble("ContainerNotStarted", format!("the container cannot be started ({other}): {said}")),
+    }
+}
+
+/// What the program said before it ended, else how it ended.
+fn last_words(container: &ContainerStatus) -> String {
+    let last = container.last_state.as_ref().and_then(|state: &ContainerState| state.terminated.as_ref());
+    let Some(last) = last else { return "nothing".into() };
+    match last.message.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+        Some(text) => quote(text.lines().last().unwrap_or_default()),
+        None => format!("{} (exit code {})", last.reason.as_deref().unwrap_or("nothing"), last.exit_code),
+    }
+}
+
+fn quote(text: &str) -> String {
+    let end = (0..=QUOTE_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    text[..end].trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::ConditionStatus::{False, True, Unknown};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn seen(set: Value, pod: Value, claims: &[Value]) -> Seen {
+        let set = (!set.is_null()).then(|| {
+            serde_json::from_value(json!({"metadata": {"generation": 2}, "spec": null, "status": set})).unwrap()
+        });
+        let pod = (!pod.is_null())
+            .then(|| serde_json::from_value(json!({"metadata": {"name": "mesh-a-0"}, "status": pod})).unwrap());
+        let claims = claims.iter().map(|claim| serde_json::from_value(claim.clone()).unwrap()).collect();
+        Seen { set, pods: pod.into_iter().collect(), claims, ..Seen::default() }
+    }
+
+    fn waiting(reason: &str, message: &str, more: Value) -> Value {
+        let mut container = json!({"name": "mesh", "image": "example.org/mesh:1", "imageID": "", "ready": false,
+            "restartCount": 3, "state": {"waiting": {"reason": reason, "message": message}}});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            container[key.as_str()] = value.clone();
+        }
+        json!({"phase": "Pending", "containerStatuses": [container]})
+    }
+
+    #[test]
+    fn each_state_of_the_pod_has_its_word_and_its_remedy() {
+        let ready = json!({"observedGeneration": 2, "replicas": 1, "readyReplicas": 1});
+        let away = json!({"observedGeneration": 2, "replicas": 1});
+        let claim = |phase: &str| json!({"metadata": {"name": "mesh-home-mesh-a-0"}, "spec": {"storageClassName": "slow"}, "status": {"phase": phase}});
+        let unscheduled =
+            json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]});
+        let ended = json!({"lastState": {"terminated": {"exitCode": 1, "message": "starting\ntls.crt: ended\n"}}});
+        let killed = json!({"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
+        let cases = [
+            (seen(Value::Null, Value::Null, &[]), Unknown, "Starting", ""),
+            (seen(ready.clone(), Value::Null, &[]), True, "Serving", ""),
+            (
+                seen(json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": 1}), Value::Null, &[]),
+                Unknown,
+                "Starting",
+                "",
+            ),
+            (
+                seen(away.clone(), waiting("ContainerCreating", "", json!({})), &[claim("Bound")]),
+                Unknown,
+                "Starting",
+                "",
+            ),
+            (
+                seen(away.clone(), waiting("ImagePullBackOff", "not found", json!({})), &[]),
+                False,
+                "ImageNotPulled",
+                "example.org/mesh:1 cannot be had: not found",
+            ),
+            (
+                seen(away.clone(), waiting("CrashLoopBackOff", "", ended), &[]),
+                False,
+                "CrashLoop",
+                "ended 3 times; it said last: tls.crt: ended;",
+            ),
+            (
+                seen(away.clone(), waiting("CrashLoopBackOff", "", killed), &[]),
+                False,
+                "CrashLoop",
+                "OOMKilled (exit code 137)",
+            ),
+            (
+                seen(away.clone(), waiting("CreateContainerConfigError", "no such key", json!({})), &[]),
+                False,
+                "ContainerNotStarted",
+                "no such key",
+            ),
+            (seen(away.clone(), unscheduled.clone(), &[]), False, "Unschedulable", "0/3 nodes are available"),
+            (
+                seen(away.clone(), unscheduled.clone(), &[claim("Pending")]),
+                False,
+                "StoragePending",
+                "StorageClass slow",
+            ),
+            (seen(away, unscheduled, &[claim("Lost")]), False, "StoragePending", "is gone"),
+        ];
+        for (seen, status, reason, part) in cases {
+            let aspect = super::ready(&seen);
+            assert_eq!((aspect.status, aspect.reason.as_str()), (status, reason), "{}", aspect.message);
+            assert!(aspect.message.contains(part), "{}", aspect.message);
+        }
+    }
+
+    #[test]
+    fn what_others_said_is_cut_between_characters() {
+        assert_eq!(quote(" short "), "short");
+        assert!(quote(&"证".repeat(1000)).len() <= QUOTE_MAX);
+    }
+}

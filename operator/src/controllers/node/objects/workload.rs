@@ -1,0 +1,137 @@
+//! What the gateway runs in: a StatefulSet of one, its claim, and a service account that may do nothing.
+//!
+//! Nothing of the configuration stands in the pod's template, but `transport.totalBytes` as the room that its memory needs:
+//! any other change reaches the running gateway by its volume. A template that is the same starts no rollout.
+
+use std::collections::BTreeMap;
+
+use crds::{GatewayStorage, MeshNode, StorageMode};
+use k8s_openapi::{
+    api::{
+        apps::v1::{StatefulSet, StatefulSetSpec},
+        core::v1::{
+            LocalObjectReference, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec,
+            PodTemplateSpec, SeccompProfile, ServiceAccount, VolumeResourceRequirements,
+        },
+    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::LabelSelector},
+};
+use kube::{ResourceExt, api::ObjectMeta};
+
+use super::{labels_of, metadata};
+use crate::{
+    cluster::difference::is_contained,
+    node::{
+        names::main_name,
+        pod::{HOME_VOLUME, Image, Mesh, Role, USER, labels, whole_mebibytes},
+    },
+};
+
+/// 4 s of serving on, 20 s for calls under way, 20 s to write unread messages down (`docs/operations.md`), and a margin:
+/// who is killed sooner loses messages.
+const GRACE_SECONDS: i64 = 60;
+
+/// The account that the gateway's token speaks for. No Role names it.
+pub(super) fn service_account(node: &MeshNode) -> ServiceAccount {
+    ServiceAccount {
+        metadata: metadata(node, main_name(&node.name_any())),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}
+
+/// The StatefulSet. Kubernetes refuses to change the claims of one that is there, so those of `existing` stay.
+pub(super) fn stateful_set(node: &MeshNode, image: &Image, existing: Option<&StatefulSet>) -> StatefulSet {
+    let name = node.name_any();
+    let claims = existing.map_or_else(|| wanted_claims(node), |set| claims_of(set).to_vec());
+    StatefulSet {
+        metadata: metadata(node, main_name(&name)),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(1),
+            service_name: Some(main_name(&name)),
+            selector: LabelSelector { match_labels: Some(labels(&name, Role::Gateway)), match_expressions: None },
+            // In order, a pod that never becomes ready would never be replaced, not even by a better one
+            // (kubernetes/kubernetes#67250).
+            pod_management_policy: Some("Parallel".into()),
+            template: template(node, image, claims.is_empty()),
+            volume_claim_templates: Some(claims).filter(|claims| !claims.is_empty()),
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    }
+}
+
+/// Whether the StatefulSet that is there keeps other claims than `spec.gateway.storage` asks for now.
+pub(crate) fn keeps_other_claims(node: &MeshNode, existing: &StatefulSet) -> bool {
+    let value = |claims: &[PersistentVolumeClaim]| serde_json::to_value(claims).unwrap_or_default();
+    !is_contained(&value(&wanted_claims(node)), &value(claims_of(existing)))
+}
+
+fn claims_of(set: &StatefulSet) -> &[PersistentVolumeClaim] {
+    let claims = set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_deref());
+    claims.unwrap_or_default()
+}
+
+fn template(node: &MeshNode, image: &Image, is_ephemeral: bool) -> PodTemplateSpec {
+    let name = node.name_any();
+    let mesh = Mesh { node: &name, role: Role::Gateway, image, queues: node.spec.transport.total_bytes };
+    let mut labels = labels(&name, Role::Gateway);
+    labels.extend(not_for_other_meshes());
+    let secrets: Vec<_> = image.named_secrets().map(|name| LocalObjectReference { name: name.into() }).collect();
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: Some([("linkerd.io/inject".into(), "disabled".into())].into()),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            service_account_name: Some(main_name(&name)),
+            automount_service_account_token: Some(false),
+            // They would be variables that begin with MESH_, as ours do.
+            enable_service_links: Some(false),
+            termination_grace_period_seconds: Some(GRACE_SECONDS),
+            security_context: Some(PodSecurityContext {
+                run_as_non_root: Some(true),
+                fs_group: Some(USER),
+                fs_group_change_policy: Some("OnRootMismatch".into()),
+                seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+                ..PodSecurityContext::default()
+            }),
+            containers: vec![mesh.container()],
+            volumes: Some(mesh.volumes().into_iter().chain(is_ephemeral.then(Mesh::scratch)).collect()),
+            image_pull_secrets: Some(secrets).filter(|secrets| !secrets.is_empty()),
+            ..PodSpec::default()
+        }),
+    }
+}
+
+/// It speaks TLS to partners by itself; a proxy in front of it would take the handshake apart.
+fn not_for_other_meshes() -> BTreeMap<String, String> {
+    [("sidecar.istio.io/inject".into(), "false".into())].into()
+}
+
+fn wanted_claims(node: &MeshNode) -> Vec<PersistentVolumeClaim> {
+    let storage = &node.spec.gateway.storage;
+    match storage.mode {
+        StorageMode::Persistent => vec![claim(node, storage)],
+        StorageMode::Ephemeral => Vec::new(),
+    }
+}
+
+/// It stays when the node goes: unread messages are nobody's to throw away but the user's. The label finds it.
+fn claim(node: &MeshNode, storage: &GatewayStorage) -> PersistentVolumeClaim {
+    let size = Quantity(whole_mebibytes(storage.size.bytes()).to_string());
+    PersistentVolumeClaim {
+        metadata: ObjectMeta { name: Some(HOME_VOLUME.into()), labels: Some(labels_of(node)), ..ObjectMeta::default() },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".into()]),
+            storage_class_name: storage.storage_class_name.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some([("storage".into(), size)].into()),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}

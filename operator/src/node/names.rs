@@ -1,0 +1,31 @@
+//! What the objects of a node are called: those that write them and those that mount them must say the same.
+
+/// The ConfigMap with the manifest, and the Service, StatefulSet and all else there is one of.
+pub(crate) fn main_name(node: &str) -> String {
+    format!("mesh-{node}")
+}
+
+/// The name that the parts of a node begin with.
+pub(crate) fn part_prefix(node: &str) -> String {
+    format!("mesh-{node}-")
+}
+
+/// The ConfigMap with one part of a list, such as `routes-3`.
+pub(crate) fn part_name(node: &str, part: &str) -> String {
+    format!("{}{part}", part_prefix(node))
+}
+
+/// The Secret with the node's leaf: for its gateway, or its lone sidecar.
+pub(crate) fn leaf_name(node: &str) -> String {
+    format!("mesh-{node}-leaf")
+}
+
+/// The Secret with what sidecars show to their gateway.
+pub(crate) fn member_name(node: &str) -> String {
+    format!("mesh-{node}-member")
+}
+
+/// The ConfigMap with the public root, for partners to take.
+pub(crate) fn public_root_name(node: &str) -> String {
+    format!("{node}-root")
+}

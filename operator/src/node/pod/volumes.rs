@@ -1,0 +1,96 @@
+//! What is mounted: one projected volume with the whole configuration, and the room for state.
+//!
+//! The kubelet swaps a projected volume in one step, so that Secret, ConfigMaps and token are never of two versions. Parts
+//! that a node may get later are in it from the start, as optional ones: a pod's volumes cannot change.
+
+use k8s_openapi::api::core::v1::{
+    ConfigMapProjection, EmptyDirVolumeSource, ProjectedVolumeSource, SecretProjection, ServiceAccountTokenProjection,
+    Volume, VolumeMount, VolumeProjection,
+};
+
+use super::{Mesh, Role};
+use crate::node::{
+    build::PARTS_MAX,
+    names::{leaf_name, main_name, member_name, part_name},
+};
+
+/// The projected volume.
+pub(crate) const CONFIG_VOLUME: &str = "mesh-config";
+/// Where state is kept.
+pub(crate) const HOME_VOLUME: &str = "mesh-home";
+/// Where the projected volume is mounted.
+pub(super) const CONFIG_PATH: &str = "/etc/mesh";
+/// Where state is kept, in the container.
+pub(super) const HOME_PATH: &str = "/mesh";
+/// Whom the token is for: it opens the operator's intake and nothing else.
+pub(crate) const TOKEN_AUDIENCE: &str = "interconn.dev/intake";
+/// The token's file, in the projected volume.
+const TOKEN_FILE: &str = "token";
+/// The kubelet renews a token when 80 % of its life are over; an hour is its default.
+const TOKEN_SECONDS: i64 = 3600;
+
+/// The gateway's pod has a group of its own, by which the files are read.
+const FOR_THE_GROUP: i32 = 0o440;
+/// A pod of others has no group of ours, and giving it one would change its own volumes. Only our container mounts this one,
+/// and on the machine it lies where root alone looks.
+const FOR_THE_CONTAINER: i32 = 0o444;
+
+impl Mesh<'_> {
+    /// The pod's volumes. The gateway's state is not among them: it is a claim, or [`Mesh::scratch`].
+    pub(crate) fn volumes(&self) -> Vec<Volume> {
+        let home = (self.role != Role::Gateway).then(Self::scratch);
+        [self.config()].into_iter().chain(home).collect()
+    }
+
+    /// State that goes with the pod.
+    pub(crate) fn scratch() -> Volume {
+        let empty_dir = Some(EmptyDirVolumeSource::default());
+        Volume { name: HOME_VOLUME.into(), empty_dir, ..Volume::default() }
+    }
+
+    fn config(&self) -> Volume {
+        let (secret, mode) = match self.role {
+            Role::Gateway => (leaf_name(self.node), FOR_THE_GROUP),
+            Role::Lone => (leaf_name(self.node), FOR_THE_CONTAINER),
+            Role::Sidecar => (member_name(self.node), FOR_THE_CONTAINER),
+        };
+        let parts = ["routes", "registrations"].into_iter().flat_map(|kind| {
+            (0..PARTS_MAX).map(move |n| config_map(part_name(self.node, &format!("{kind}-{n}")), Some(true)))
+        });
+        // Without the manifest or the pair there is nothing to run on: the pod waits until they are there.
+        let must = [self::secret(secret), config_map(main_name(self.node), None)];
+        let projected = ProjectedVolumeSource {
+            default_mode: Some(mode),
+            sources: Some(must.into_iter().chain(parts).chain([token()]).collect()),
+        };
+        Volume { name: CONFIG_VOLUME.into(), projected: Some(projected), ..Volume::default() }
+    }
+}
+
+/// What the container mounts.
+pub(super) fn mounts() -> Vec<VolumeMount> {
+    let mount =
+        |name: &str, path: &str| VolumeMount { name: name.into(), mount_path: path.into(), ..VolumeMount::default() };
+    vec![VolumeMount { read_only: Some(true), ..mount(CONFIG_VOLUME, CONFIG_PATH) }, mount(HOME_VOLUME, HOME_PATH)]
+}
+
+fn secret(name: String) -> VolumeProjection {
+    VolumeProjection {
+        secret: Some(SecretProjection { name, ..SecretProjection::default() }),
+        ..VolumeProjection::default()
+    }
+}
+
+fn config_map(name: String, optional: Option<bool>) -> VolumeProjection {
+    let config_map = ConfigMapProjection { name, optional, ..ConfigMapProjection::default() };
+    VolumeProjection { config_map: Some(config_map), ..VolumeProjection::default() }
+}
+
+fn token() -> VolumeProjection {
+    let token = ServiceAccountTokenProjection {
+        audience: Some(TOKEN_AUDIENCE.into()),
+        expiration_seconds: Some(TOKEN_SECONDS),
+        path: TOKEN_FILE.into(),
+    };
+    VolumeProjection { service_account_token: Some(token), ..VolumeProjection::default() }
+}

@@ -72,6 +72,8 @@ async fn a_steady_state_writes_nothing_nor_does_an_operator_that_comes_new_to_it
     let (server, client) = namespace("steady").await?;
     let mut first = start(server, "steady", "steady-first").await?;
     node(&client, "steady").await?;
+    let gateway = json!({"nodeId": "node-b", "instId": "inst-b", "gateway": {"enabled": true}});
+    put(&client, "steady", "MeshNode", "b", gateway).await?;
     for number in 0..3 {
         route(&client, "steady", number).await?;
     }
@@ -81,6 +83,7 @@ async fn a_steady_state_writes_nothing_nor_does_an_operator_that_comes_new_to_it
     put(&client, "steady", "MeshRoute", "absent", absent).await?;
     first.ready().await?;
     condition(&ours(&client, "MeshNode", "steady"), "a", "Ready", "True", "").await?;
+    condition(&ours(&client, "MeshNode", "steady"), "b", "GatewayReady", "Unknown", "Starting").await?;
     condition(&ours(&client, "MeshRoute", "steady"), "absent", "Ready", "False", "").await?;
     wait::until("three routes to be ready", RECONCILED, || async {
         let ready = ready(&client, "steady").await?;
@@ -96,7 +99,9 @@ async fn a_steady_state_writes_nothing_nor_does_an_operator_that_comes_new_to_it
     second.ready().await?;
     // What makes it look again without changing anything.
     let note = json!({"metadata": {"annotations": {"example.org/note": "looked at"}}});
-    ours(&client, "MeshNode", "steady").patch("a", &PatchParams::default(), &Patch::Merge(&note)).await?;
+    for name in ["a", "b"] {
+        ours(&client, "MeshNode", "steady").patch(name, &PatchParams::default(), &Patch::Merge(&note)).await?;
+    }
     tokio::time::sleep(Duration::from_secs(3)).await;
     let after = writes(server, "steady")?;
     ensure!(after.len() == before, "written without need: {:?}", &after[before..]);

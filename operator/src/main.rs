@@ -9,7 +9,10 @@
 //! | `meshnodes/finalizers` | update |
 //! | `secrets` | get, list, watch (each by name: field selector `metadata.name`), create, patch |
 //! | `configmaps`, `services` | get, list, watch, create, patch; `configmaps` also delete |
-//! | `pods` | list, patch |
+//! | `statefulsets` (apps), `serviceaccounts`, `networkpolicies` (networking.k8s.io) | get, list, watch, create, patch, delete |
+//! | `persistentvolumeclaims` | list |
+//! | `tlsroutes` (gateway.networking.k8s.io) | get, create, patch, delete |
+//! | `pods` | list, watch, patch |
 //! | `events` (events.k8s.io) | create, patch |
 //! | `leases` (coordination.k8s.io), in its own namespace | get, create, update |
 //! | `secrets`, in its own namespace | get, create, patch, delete |

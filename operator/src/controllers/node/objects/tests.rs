@@ -208,11 +208,8 @@ fn the_same_node_gives_the_same_objects_whatever_the_order_of_its_routes() {
         let kept_root = |n: usize| kept.and_then(|kept| kept.new_roots.get(n)).map(|root| pair(root, "tls"));
         found.root = kept_root(0);
         found.leaf = kept_pair(0, "tls");
-        found.gateway = Some(FoundGateway {
-            static_ips: Vec::new(),
-            member_root: kept_root(1),
-            member: kept_pair(1, "member"),
-        });
+        found.gateway =
+            Some(FoundGateway { static_ips: Vec::new(), member_root: kept_root(1), member: kept_pair(1, "member") });
         objects_of(&found)
     };
     let first = objects(routes.clone(), None);
@@ -253,7 +250,8 @@ fn no_change_of_the_configuration_starts_a_rollout() {
     assert_eq!(template(&changed), before);
     let larger = with_gateway(|node| node.spec.transport.total_bytes = crds::ByteSize::gib(8));
     assert_eq!(
-        template(&larger)["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"], "8704Mi",
+        template(&larger)["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"],
+        "8704Mi",
         "the one exception: queues are held in memory"
     );
 }
@@ -317,7 +315,8 @@ fn the_service_is_what_expose_says() {
 #[test]
 fn a_tls_route_is_written_where_the_cluster_knows_it_and_taken_away_where_nobody_wants_it() {
     let wanted = |node: &mut MeshNode| {
-        let route = json!({"parentRefs": [{"name": "public", "namespace": "edge"}], "hostnames": ["mesh.bank-a.example"]});
+        let route =
+            json!({"parentRefs": [{"name": "public", "namespace": "edge"}], "hostnames": ["mesh.bank-a.example"]});
         node.spec.expose.tls_route = Some(serde_json::from_value::<TlsRoute>(route).unwrap());
     };
     let served = Seen { tls_route_version: Some("v1alpha3".into()), ..Seen::default() };
@@ -342,8 +341,7 @@ fn the_policy_lets_in_what_everybody_may_dial_and_out_to_those_whom_the_node_kno
     assert_eq!(policy["spec"]["podSelector"], selects, "pods of applications are not cut off");
     let port = |protocol: &str, port: u16| json!({"protocol": protocol, "port": port});
     assert_eq!(policy["spec"]["ingress"], json!([{"ports": [port("TCP", 7304), port("TCP", 7305)]}]));
-    let namespace =
-        |name: &str| json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}});
+    let namespace = |name: &str| json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}});
     let names = [port("TCP", 53), port("UDP", 53), port("TCP", 5353), port("UDP", 5353)];
     let ports: Vec<_> = names.into_iter().chain([port("TCP", 8000)]).collect();
     let spaces = ["bank-b", "interconn-system", "privacy"].map(namespace);

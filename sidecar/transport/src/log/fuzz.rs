@@ -4,24 +4,24 @@ use bytes::Bytes;
 
 use super::{
     entry::Entry,
-    record::{self, HEAD, Head, Kind},
+    record::{self, HEAD, Head, Kind, tests::life},
     scan::{Damage, Known, scan},
     title::{TITLE, Title},
 };
 
-/// The segment that the corpus was written for.
-const SEGMENT: u64 = 9;
+/// The life that the corpus was written in.
+const LIFE: u64 = 9;
 
 /// The records of a segment stand one behind the other within it, each as its head says; nobody wants what is gone.
 #[test]
 fn log_segment() {
     fuzz::run("log-segment", |bytes| {
-        let known = |end, gone: &dyn Fn(u32) -> bool| scan(bytes, &Known { segment: SEGMENT, end, gone });
+        let known = |end, gone: &dyn Fn(u32) -> bool| scan(bytes, &Known { life: life(LIFE), end, gone });
         if let Ok(scanned) = known(None, &|_| false) {
             let mut end = 0;
             for (slot, (head, at)) in scanned.records.iter().enumerate() {
                 assert_eq!((*at, head.slot as usize), (end, slot), "in a row");
-                assert_eq!(Head::decode(&bytes[*at..], SEGMENT).as_ref(), Some(head));
+                assert_eq!(Head::decode(&bytes[*at..], life(LIFE)).as_ref(), Some(head));
                 let body = &bytes[at + HEAD..][..usize::try_from(head.length).unwrap()];
                 assert_eq!(crc32fast::hash(body), head.body, "a body that does not hold");
                 end += usize::try_from(record::size(head.length)).unwrap();
@@ -36,9 +36,9 @@ fn log_segment() {
             assert!(some.records.iter().zip(&all.records).all(|(some, all)| some == all));
         }
         if let Some(page) = bytes.first_chunk::<TITLE>()
-            && let Some(title) = Title::decode(page)
+            && let Ok(title) = Title::decode(page)
         {
-            assert_eq!(Title::decode(&title.encode()), Some(title));
+            assert_eq!(Title::decode(&title.encode()), Ok(title));
         }
     });
 }
@@ -50,11 +50,11 @@ fn log_entry() {
         for kind in [Kind::Message, Kind::Tombstone, Kind::Involved, Kind::Pushed] {
             let Some(entry) = Entry::decode(kind, Bytes::copy_from_slice(bytes)) else { continue };
             let mut record = entry.record(1);
-            record.place(SEGMENT, 1, 0, 0);
+            record.place(life(LIFE), 1, 0, 0);
             let mut slices = Vec::new();
             record.slices(&mut slices);
             let written = slices.iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>();
-            let head = Head::decode(&written, SEGMENT).unwrap();
+            let head = Head::decode(&written, life(LIFE)).unwrap();
             let body = written[HEAD..][..usize::try_from(head.length).unwrap()].to_vec();
             assert_eq!((head.kind, Entry::decode(kind, body.into())), (kind, Some(entry)));
         }

@@ -140,7 +140,7 @@ impl Writer {
             Err(_) => return Moved::NoRoom,
         }
         let Ok(bytes) = place.segment.read(place.at, kept.size()) else { return Moved::Unreadable };
-        let Some(head) = Head::decode(&bytes, number) else { return Moved::Unreadable };
+        let Some(head) = Head::decode(&bytes, place.segment.life) else { return Moved::Unreadable };
         if let Some(tail) = &mut self.tail {
             let what = What::Moved { kept: kept.clone(), mark: place.mark };
             tail.place(Record::again(head, bytes), head.id, what, group);

@@ -7,6 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `record.rs`, `entry.rs`, `title.rs`, `scan.rs` | bytes, pure: a record, what it says, a file's first page, a segment's records |
+//! | `life.rs` | how a segment's records are told from what else stands in its file |
 //! | `folder.rs`, `segment.rs`, `pool.rs`, `ahead.rs` | files: made, written, marked, synced, used again |
 //! | `inbox.rs`, `writer.rs`, `group.rs`, `tail.rs` | the thread that writes, and how it is asked |
 //! | `housekeeping.rs`, `reclaim.rs`, `pushed.rs` | what it does in between; which segment is emptied; ids of pushes that outlive one |
@@ -24,6 +25,7 @@ mod group;
 mod housekeeping;
 mod inbox;
 mod kept;
+mod life;
 mod metrics;
 mod pace;
 mod pool;
@@ -92,6 +94,16 @@ pub enum LogError {
         path: PathBuf,
         /// Where in it.
         offset: u64,
+    },
+    /// Written by another version of the log.
+    #[error(
+        "{path} is of version {version} of the log, which this program cannot read: let the program that wrote it hand out what is unread, then move its folder away"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Which version it says.
+        version: u32,
     },
     /// Nothing is kept on disk here.
     #[error("this node keeps no messages on disk")]

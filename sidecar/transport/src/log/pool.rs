@@ -111,6 +111,11 @@ impl Pool {
         }
     }
 
+    /// The greatest number of a segment that one of the files here was.
+    pub(crate) fn last(&self) -> u64 {
+        self.blanks.iter().map(Blank::last).max().unwrap_or(0)
+    }
+
     /// Takes a file that was found at start.
     pub(crate) fn keep(&mut self, blank: Blank) {
         self.blanks.push(blank);

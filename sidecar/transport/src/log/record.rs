@@ -1,17 +1,18 @@
-//! A record of the log: a head of 48 bytes, and a body that only `entry.rs` understands. Pure: bytes in, bytes out.
+//! A record of the log: a head of 56 bytes, and a body that only `entry.rs` understands. Pure: bytes in, bytes out.
 //!
-//! A head says which segment it was written for (its checksum starts with the segment's number), so what a segment held in
-//! an earlier life never looks like a record of this one. It also says how much of the segment was on disk when it was
-//! written: that tells a tail that was cut by a crash from a record that was lost in the middle.
+//! A head names the life of the segment for which it was written, so neither what the file held in an earlier life nor what
+//! somebody forged in a payload looks like a record of this one (`life.rs`). It also says how much of the segment was on disk when
+//! it was written: that tells a tail that was cut by a crash from a record that was lost in the middle.
 
 use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use super::life::Life;
 use crate::queue::{MessageId, Origin};
 
 /// The size of a head.
-pub(crate) const HEAD: usize = 48;
+pub(crate) const HEAD: usize = 56;
 
 /// Records begin at multiples of this, so that a search for them need not look everywhere.
 pub(crate) const ALIGN: usize = 8;
@@ -96,10 +97,10 @@ impl Record {
     }
 
     /// Fills in its place.
-    pub(crate) fn place(&mut self, segment: u64, id: u64, slot: u32, synced: u64) {
+    pub(crate) fn place(&mut self, life: Life, id: u64, slot: u32, synced: u64) {
         (self.head.id, self.head.slot, self.head.synced) = (id, slot, synced);
         if let Some(front) = self.front.first_chunk_mut::<HEAD>() {
-            *front = self.head.encode(segment);
+            *front = self.head.encode(life);
         }
     }
 
@@ -123,7 +124,7 @@ pub(crate) fn size(length: u64) -> u64 {
 }
 
 impl Head {
-    fn encode(&self, segment: u64) -> [u8; HEAD] {
+    fn encode(&self, life: Life) -> [u8; HEAD] {
         let mut out = [0; HEAD];
         let mut at = 4;
         let mut put = |bytes: &[u8]| {
@@ -134,24 +135,28 @@ impl Head {
         };
         put(&MAGIC);
         put(&[self.kind as u8]);
+        put(&life.get().to_le_bytes());
         put(&self.length.to_le_bytes());
         put(&self.body.to_le_bytes());
         put(&self.slot.to_le_bytes());
         put(&self.synced.to_le_bytes());
         put(&self.id.to_le_bytes());
         put(&self.time.to_le_bytes());
-        let check = check(segment, &out);
+        let check = check(&out);
         if let Some(to) = out.first_chunk_mut() {
             *to = check.to_le_bytes();
         }
         out
     }
 
-    /// The head that `bytes` begin with; `None` if it is none of segment number `segment`.
-    pub(crate) fn decode(bytes: &[u8], segment: u64) -> Option<Self> {
+    /// The head that `bytes` begin with; `None` if it is none of a segment in its `life`.
+    pub(crate) fn decode(bytes: &[u8], life: Life) -> Option<Self> {
         let bytes = bytes.first_chunk::<HEAD>()?;
         // Cheap, and false nearly everywhere where a search looks.
-        if bytes[4..7] != MAGIC || check(segment, bytes) != u32::from_le_bytes(*bytes.first_chunk()?) {
+        if bytes[4..7] != MAGIC || bytes[8..16] != life.get().to_le_bytes() {
+            return None;
+        }
+        if check(bytes) != u32::from_le_bytes(*bytes.first_chunk()?) {
             return None;
         }
         let kind = match bytes[7] {
@@ -165,21 +170,19 @@ impl Head {
         let small = |at: usize| bytes.get(at..at + 4)?.first_chunk().map(|b| u32::from_le_bytes(*b));
         Some(Self {
             kind,
-            length: number(8)?,
-            body: small(16)?,
-            slot: small(20)?,
-            synced: number(24)?,
-            id: number(32)?,
-            time: number(40)?,
+            length: number(16)?,
+            body: small(24)?,
+            slot: small(28)?,
+            synced: number(32)?,
+            id: number(40)?,
+            time: number(48)?,
         })
     }
 }
 
-fn check(segment: u64, head: &[u8; HEAD]) -> u32 {
-    let mut check = crc32fast::Hasher::new();
-    check.update(&segment.to_le_bytes());
-    check.update(&head[4..]);
-    check.finalize()
+/// Of all behind itself, the life included.
+fn check(head: &[u8; HEAD]) -> u32 {
+    crc32fast::hash(&head[4..])
 }
 
 #[cfg(test)]
@@ -188,10 +191,15 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A record as it stands in segment `segment`.
-    pub(crate) fn written(segment: u64, id: u64, slot: u32, synced: u64, body: &[u8]) -> Vec<u8> {
+    /// The life with that number.
+    pub(crate) fn life(number: u64) -> Life {
+        Life::of(number).unwrap()
+    }
+
+    /// A record as it stands in a segment in its `life`.
+    pub(crate) fn written(life: Life, id: u64, slot: u32, synced: u64, body: &[u8]) -> Vec<u8> {
         let mut record = Record::new(Kind::Message, vec![0; HEAD], Bytes::copy_from_slice(body), 7);
-        record.place(segment, id, slot, synced);
+        record.place(life, id, slot, synced);
         let mut slices = Vec::new();
         record.slices(&mut slices);
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
@@ -202,17 +210,17 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn a_head_is_read_as_it_was_written_and_with_any_bit_flipped_not_at_all(
-            segment: u64, id: u64, slot: u32, synced: u64, body in prop::collection::vec(any::<u8>(), 0..40), bit in 0..HEAD * 8
+            number in 1..u64::MAX, id: u64, slot: u32, synced: u64, body in prop::collection::vec(any::<u8>(), 0..40), bit in 0..HEAD * 8
         ) {
-            let mut bytes = written(segment, id, slot, synced, &body);
-            let head = Head::decode(&bytes, segment).unwrap();
+            let mut bytes = written(life(number), id, slot, synced, &body);
+            let head = Head::decode(&bytes, life(number)).unwrap();
             let expected = Head {
                 kind: Kind::Message, length: body.len() as u64, body: crc32fast::hash(&body), time: 7, id, slot, synced,
             };
             prop_assert_eq!(head, expected);
-            prop_assert_eq!(Head::decode(&bytes, segment.wrapping_add(1)), None);
+            prop_assert_eq!(Head::decode(&bytes, life(number + 1)), None);
             bytes[bit / 8] ^= 1 << (bit % 8);
-            prop_assert_eq!(Head::decode(&bytes, segment), None);
+            prop_assert_eq!(Head::decode(&bytes, life(number)), None);
         }
     }
 }

@@ -89,7 +89,8 @@ pub(super) fn open(
         seen.iter().for_each(|push| held.pushed.add(&push.sender, push.id, push.time));
         full.push(held);
     }
-    let next = (reading.next, before.map_or(1, |(number, _)| number + 1));
+    let last = before.map_or(0, |(number, _)| number).max(pool.last());
+    let next = (reading.next, last + 1);
     let mut pushed = std::mem::take(&mut reading.pushed);
     pushed.append(&mut reading.handed_on);
     let (found, lapsing) = reading.found(&mut full)?;
@@ -132,6 +133,7 @@ fn files(folder: &Arc<Folder>, capacity: u64) -> Result<(Pool, Vec<Titled>), Log
             Opened::Blank(blank) => pool.keep(blank),
             Opened::Unfinished => folder.remove(&path).map_err(disk(&path))?,
             Opened::Damaged => return Err(LogError::Damaged { path, offset: 0 }),
+            Opened::Version(version) => return Err(LogError::Version { path, version }),
         }
     }
     segments.sort_by_key(|(segment, _)| segment.number);
@@ -164,7 +166,7 @@ impl Reading {
         let marks = segment.marks().map_err(disk)?;
         let mark = |slot: u32| Mark::of(marks.get(slot as usize).copied().unwrap_or(0));
         let bytes = Bytes::from(segment.read(0, segment.layout.capacity).map_err(disk)?);
-        let known = Known { segment: segment.number, end, gone: &|slot| mark(slot) >= Mark::Gone };
+        let known = Known { life: segment.life, end, gone: &|slot| mark(slot) >= Mark::Gone };
         let scanned = scan::scan(&bytes, &known).map_err(|damage| damaged(damage.at))?;
         for (head, at) in scanned.records {
             self.next = self.next.max(head.id + 1);

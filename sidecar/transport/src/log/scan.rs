@@ -3,8 +3,12 @@
 //! Records stand one after the other from the beginning. Where the next one does not hold, the segment ends: what was being
 //! written when the power went is cut off, and nobody was told that it is there. Unless something says that it had been
 //! on disk: the segment that came next, or a later record here. Then a record is lost, and that is said and not passed over.
+//! Only a record that names the life of the segment can say so, and such a one was written by this log.
 
-use super::record::{self, ALIGN, Head};
+use super::{
+    life::Life,
+    record::{self, ALIGN, Head},
+};
 
 /// What a segment holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,8 +28,7 @@ pub(crate) struct Damage {
 
 /// What is known about a segment beside its records.
 pub(crate) struct Known<'a> {
-    /// Its number.
-    pub(crate) segment: u64,
+    pub(crate) life: Life,
     /// Where its records ended when the next segment was begun, if there is one that says so.
     pub(crate) end: Option<u64>,
     /// Whether the record in a slot is of no interest any more, so that its body may be damaged.
@@ -42,35 +45,39 @@ pub(crate) fn scan(bytes: &[u8], known: &Known<'_>) -> Result<Scanned, Damage> {
     }
     let lost = match known.end {
         Some(known) => (end as u64) < known,
-        None => is_followed(bytes, end, known.segment),
+        None => is_followed(bytes, end, known.life),
     };
     if lost { Err(Damage { at: end }) } else { Ok(Scanned { records, end }) }
 }
 
 /// The record that `bytes` begin with, if it is whole.
 fn next(bytes: &[u8], slot: usize, known: &Known<'_>) -> Option<Head> {
-    let head = Head::decode(bytes, known.segment).filter(|head| head.slot as usize == slot)?;
+    let head = Head::decode(bytes, known.life).filter(|head| head.slot as usize == slot)?;
     let body = bytes.get(record::HEAD..)?.get(..usize::try_from(head.length).ok()?)?;
     let whole = usize::try_from(record::size(head.length)).is_ok_and(|size| size <= bytes.len());
     (whole && ((known.gone)(head.slot) || crc32fast::hash(body) == head.body)).then_some(head)
 }
 
 /// Whether a record behind `end` says that more than that was on disk when it was written.
-fn is_followed(bytes: &[u8], end: usize, segment: u64) -> bool {
+fn is_followed(bytes: &[u8], end: usize, life: Life) -> bool {
     let behind = (end.next_multiple_of(ALIGN)..bytes.len()).step_by(ALIGN);
-    behind.filter_map(|at| Head::decode(bytes.get(at..)?, segment)).any(|head| head.synced > end as u64)
+    behind.filter_map(|at| Head::decode(bytes.get(at..)?, life)).any(|head| head.synced > end as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::record::tests::written, *};
+    use super::{
+        super::record::tests::{life, written},
+        *,
+    };
 
-    const SEGMENT: u64 = 9;
+    /// The life that is read.
+    const LIFE: u64 = 9;
 
     fn known(end: Option<u64>) -> Known<'static> {
-        Known { segment: SEGMENT, end, gone: &|_| false }
+        Known { life: life(LIFE), end, gone: &|_| false }
     }
 
     /// Records in groups: each group is on disk before the next is written. Also where each record ends, and each group.
@@ -80,7 +87,7 @@ mod tests {
             let before = *synced.last().unwrap() as u64;
             for body in group {
                 let slot = ends.len() as u32;
-                bytes.extend(written(SEGMENT, u64::from(slot), slot, before, body));
+                bytes.extend(written(life(LIFE), u64::from(slot), slot, before, body));
                 ends.push(bytes.len());
             }
             synced.push(bytes.len());
@@ -98,7 +105,7 @@ mod tests {
         if zeros {
             vec![0; 256]
         } else {
-            (0..4).flat_map(|slot| written(SEGMENT - 1, 0, slot, 500, b"earlier")).collect()
+            (0..4).flat_map(|slot| written(life(LIFE - 1), 0, slot, 500, b"earlier")).collect()
         }
     }
 

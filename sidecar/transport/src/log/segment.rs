@@ -23,7 +23,8 @@ use rustix::{
 use super::{
     ahead::Haste,
     folder::Folder,
-    title::{Layout, TITLE, Title},
+    life::Life,
+    title::{Layout, NoTitle, TITLE, Title},
 };
 
 /// Zeros are written in pieces of this size. Each is synced where others use the disk: their syncs wait for no more than one.
@@ -48,6 +49,8 @@ pub(crate) struct Blank {
     file: Arc<File>,
     path: PathBuf,
     layout: Layout,
+    /// The number of the segment that it was last, or 0.
+    last: u64,
 }
 
 /// A file of the log with its records.
@@ -55,6 +58,8 @@ pub(crate) struct Blank {
 pub(crate) struct Segment {
     /// Its number.
     pub(crate) number: u64,
+    /// What its records name it by.
+    pub(crate) life: Life,
     pub(crate) layout: Layout,
     file: Arc<File>,
     path: PathBuf,
@@ -82,7 +87,7 @@ impl Blank {
     /// Makes a file with room for `capacity` bytes of records. Needs that room on disk, or makes nothing.
     pub(super) fn create(folder: &Folder, number: u64, capacity: u64, haste: &Haste) -> io::Result<Self> {
         let (path, file) = folder.create(number)?;
-        let blank = Self { file: Arc::new(file), path, layout: Layout::of(capacity) };
+        let blank = Self { file: Arc::new(file), path, layout: Layout::of(capacity), last: 0 };
         match blank.fill(haste).and_then(|()| folder.sync()) {
             Ok(()) => Ok(blank),
             Err(error) => {
@@ -94,8 +99,13 @@ impl Blank {
     }
 
     /// A file that was found blank.
-    pub(crate) fn found(file: File, path: PathBuf, layout: Layout) -> Self {
-        Self { file: Arc::new(file), path, layout }
+    pub(crate) fn found(file: File, path: PathBuf, layout: Layout, last: u64) -> Self {
+        Self { file: Arc::new(file), path, layout, last }
+    }
+
+    /// The number of the segment that it was last, or 0.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
     }
 
     pub(crate) fn layout(&self) -> Layout {
@@ -123,24 +133,26 @@ impl Blank {
             haste.piece_written(since, || self.file.sync_data())?;
         }
         self.file.sync_data()?;
-        self.file.write_all_at(&Title::Blank(self.layout).encode(), 0)?;
+        self.file.write_all_at(&Title::Blank { layout: self.layout, last: self.last }.encode(), 0)?;
         self.file.sync_data()
     }
 
-    /// Makes it segment `number`. The title is on disk with the first records.
+    /// Makes it segment `number`, in a life of its own. The title is on disk with the first records.
     pub(crate) fn begin(self, number: u64, before: Option<(u64, u64)>) -> Result<Segment, (Self, io::Error)> {
-        let title = Title::Segment { layout: self.layout, number, before };
+        let life = Life::begin();
+        let title = Title::Segment { layout: self.layout, number, life, before };
         match self.file.write_all_at(&title.encode(), 0) {
-            Ok(()) => Ok(Segment::new(self.file, self.path, self.layout, number)),
+            Ok(()) => Ok(Segment::new(self.file, self.path, self.layout, (number, life))),
             Err(error) => Err((self, error)),
         }
     }
 }
 
 impl Segment {
-    fn new(file: Arc<File>, path: PathBuf, layout: Layout, number: u64) -> Self {
+    fn new(file: Arc<File>, path: PathBuf, layout: Layout, (number, life): (u64, Life)) -> Self {
         Self {
             number,
+            life,
             layout,
             file,
             path,
@@ -151,8 +163,8 @@ impl Segment {
     }
 
     /// A file that was found with records.
-    pub(crate) fn found(file: File, path: PathBuf, layout: Layout, number: u64) -> Self {
-        Self::new(Arc::new(file), path, layout, number)
+    pub(crate) fn found(file: File, path: PathBuf, layout: Layout, name: (u64, Life)) -> Self {
+        Self::new(Arc::new(file), path, layout, name)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -241,8 +253,9 @@ impl Segment {
 
     /// Ends its life: nothing in it counts any more, which is on disk when this returns.
     pub(crate) fn blank(&self) -> io::Result<Blank> {
-        let blank = Blank { file: Arc::clone(&self.file), path: self.path.clone(), layout: self.layout };
-        self.file.write_all_at(&Title::Blank(self.layout).encode(), 0)?;
+        let Self { layout, number: last, .. } = *self;
+        let blank = Blank { file: Arc::clone(&self.file), path: self.path.clone(), layout, last };
+        self.file.write_all_at(&Title::Blank { layout, last }.encode(), 0)?;
         // First the title, then the marks: with both under way at once, the power could go when only the marks are blank.
         self.sync()?;
         self.mark(0, self.layout.slots as usize, Mark::Fresh)?;
@@ -259,6 +272,8 @@ pub(crate) enum Opened {
     Unfinished,
     /// Its title cannot be read.
     Damaged,
+    /// Another version of the log wrote it.
+    Version(u32),
 }
 
 /// Looks at a file that was found.
@@ -271,12 +286,15 @@ pub(crate) fn open(path: PathBuf) -> io::Result<Opened> {
     }
     file.read_exact_at(&mut title, 0)?;
     Ok(match Title::decode(&title) {
-        None if title == [0; TITLE] => Opened::Unfinished,
-        Some(Title::Blank(layout)) if length >= layout.length() => Opened::Blank(Blank::found(file, path, layout)),
-        Some(Title::Blank(_)) => Opened::Unfinished,
-        Some(Title::Segment { layout, number, before }) if length >= layout.length() => {
-            Opened::Segment(Segment::found(file, path, layout, number), before)
+        Err(_) if title == [0; TITLE] => Opened::Unfinished,
+        Err(NoTitle::Version(version)) => Opened::Version(version),
+        Ok(Title::Blank { layout, last }) if length >= layout.length() => {
+            Opened::Blank(Blank::found(file, path, layout, last))
         }
-        None | Some(Title::Segment { .. }) => Opened::Damaged,
+        Ok(Title::Blank { .. }) => Opened::Unfinished,
+        Ok(Title::Segment { layout, number, life, before }) if length >= layout.length() => {
+            Opened::Segment(Segment::found(file, path, layout, (number, life)), before)
+        }
+        Err(NoTitle::Unreadable) | Ok(Title::Segment { .. }) => Opened::Damaged,
     })
 }

@@ -95,7 +95,7 @@ impl Tail {
         if group.is_empty() {
             group.at = self.end;
         }
-        record.place(self.held.segment.number, id, self.slot, self.synced);
+        record.place(self.held.segment.life, id, self.slot, self.synced);
         let (size, at, slot) = (record.size(), self.end, self.slot);
         self.end += size;
         self.slot += 1;

@@ -1,5 +1,7 @@
 //! The log on a real file system, with small segments.
 
+mod lives;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

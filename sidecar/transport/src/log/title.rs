@@ -3,16 +3,21 @@
 //! A file is a title page, one byte for each record (its mark), and the records. The marks stand apart from the records so
 //! that a commit changes one byte of a page that thousands of messages share, and never needs room that may not be there.
 
+use super::life::Life;
+
 /// The title has a page of its own; the title itself fits into one sector, which disks write whole or not at all.
 pub(crate) const PAGE: u64 = 4096;
 
 /// The bytes of a title.
 pub(crate) const TITLE: usize = 64;
 
+/// Of these, what its checksum covers.
+const SAID: usize = 56;
+
 const MAGIC: [u8; 8] = *b"mesh-log";
 
-/// Of what is written here. A later version reads this one, or says that it cannot.
-const VERSION: u32 = 1;
+/// Of what is written here. In version 1 a record named its segment by a number that anybody could guess.
+const VERSION: u32 = 2;
 
 /// One mark for so many bytes of records: the least that a message is charged, so that both run out together.
 const BYTES_PER_SLOT: u64 = 256;
@@ -30,15 +35,29 @@ pub(crate) struct Layout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Title {
     /// Nothing of what follows counts.
-    Blank(Layout),
+    Blank {
+        layout: Layout,
+        /// The number of the segment that it was last, so that none is given twice; 0: it was none yet.
+        last: u64,
+    },
     /// A segment of the log.
     Segment {
         layout: Layout,
         /// Its number; segments are numbered in the order in which they were begun.
         number: u64,
+        life: Life,
         /// The segment that was written before it, and where its records ended.
         before: Option<(u64, u64)>,
     },
+}
+
+/// Why bytes are no title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoTitle {
+    /// They are something else, or damaged.
+    Unreadable,
+    /// They were written by another version of the log.
+    Version(u32),
 }
 
 impl Layout {
@@ -66,16 +85,16 @@ impl Layout {
 
 impl Title {
     pub(crate) fn encode(&self) -> [u8; TITLE] {
-        let (layout, number, before) = match self {
-            Self::Blank(layout) => (layout, 0, None),
-            Self::Segment { layout, number, before } => (layout, *number, *before),
+        let (layout, number, life, before) = match self {
+            Self::Blank { layout, last } => (layout, *last, 0, None),
+            Self::Segment { layout, number, life, before } => (layout, *number, life.get(), *before),
         };
         let (before_number, before_end) = before.unwrap_or_default();
         let mut out = Vec::with_capacity(TITLE);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&layout.slots.to_le_bytes());
-        for value in [layout.capacity, number, before_number, before_end] {
+        for value in [layout.capacity, number, life, before_number, before_end] {
             out.extend_from_slice(&value.to_le_bytes());
         }
         out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
@@ -83,20 +102,28 @@ impl Title {
         out.try_into().unwrap_or([0; TITLE])
     }
 
-    /// The title that `bytes` are; `None` if they are none, or one of another version.
-    pub(crate) fn decode(bytes: &[u8; TITLE]) -> Option<Self> {
-        let (said, check) = bytes.split_at(48);
+    /// The title that `bytes` are.
+    pub(crate) fn decode(bytes: &[u8; TITLE]) -> Result<Self, NoTitle> {
+        let version = bytes.get(8..12).and_then(|version| version.first_chunk()).map(|b| u32::from_le_bytes(*b));
+        match version.filter(|_| bytes.starts_with(&MAGIC)) {
+            Some(VERSION) => Self::read(bytes).ok_or(NoTitle::Unreadable),
+            Some(other) => Err(NoTitle::Version(other)),
+            None => Err(NoTitle::Unreadable),
+        }
+    }
+
+    fn read(bytes: &[u8; TITLE]) -> Option<Self> {
+        let (said, check) = bytes.split_at(SAID);
         let number = |at: usize| said.get(at..at + 8)?.first_chunk().map(|b| u64::from_le_bytes(*b));
         let small = |at: usize| said.get(at..at + 4)?.first_chunk().map(|b| u32::from_le_bytes(*b));
-        let holds = crc32fast::hash(said) == u32::from_le_bytes(*check.first_chunk()?);
-        if !holds || said.get(..8)? != MAGIC || small(8)? != VERSION {
+        if crc32fast::hash(said) != u32::from_le_bytes(*check.first_chunk()?) {
             return None;
         }
-        let layout = Layout { slots: small(12)?, capacity: number(16)? };
-        let before = Some((number(32)?, number(40)?)).filter(|(number, _)| *number > 0);
-        Some(match number(24)? {
-            0 => Self::Blank(layout),
-            number => Self::Segment { layout, number, before },
+        let (layout, number_of) = (Layout { slots: small(12)?, capacity: number(16)? }, number(24)?);
+        let before = Some((number(40)?, number(48)?)).filter(|(number, _)| *number > 0);
+        Some(match Life::of(number(32)?) {
+            None => Self::Blank { layout, last: number_of },
+            Some(life) => Self::Segment { layout, number: number_of, life, before },
         })
     }
 }
@@ -109,20 +136,21 @@ mod tests {
     fn titles_are_read_as_they_were_written_and_with_a_bit_flipped_not_at_all() {
         let layout = Layout::of(1 << 20);
         let titles = [
-            Title::Blank(layout),
-            Title::Segment { layout, number: 1, before: None },
-            Title::Segment { layout, number: 7, before: Some((6, 12345)) },
+            Title::Blank { layout, last: 0 },
+            Title::Blank { layout, last: 7 },
+            Title::Segment { layout, number: 1, life: Life::begin(), before: None },
+            Title::Segment { layout, number: 7, life: Life::begin(), before: Some((6, 12345)) },
         ];
         for title in titles {
             let bytes = title.encode();
-            assert_eq!(Title::decode(&bytes), Some(title));
-            for bit in 0..52 * 8 {
+            assert_eq!(Title::decode(&bytes), Ok(title));
+            for bit in 0..(SAID + 4) * 8 {
                 let mut flipped = bytes;
                 flipped[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(Title::decode(&flipped), None, "bit {bit}");
+                assert!(Title::decode(&flipped).is_err(), "bit {bit}");
             }
         }
-        assert_eq!(Title::decode(&[0; TITLE]), None);
+        assert_eq!(Title::decode(&[0; TITLE]), Err(NoTitle::Unreadable));
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl Journal {
         for write in fx.writes.drain(..) {
             let Write { ticket, topic, draft, charge, record, claim, .. } = write;
             let (cell, channels, since) = (Arc::clone(cell), Weak::clone(channels), Instant::now());
+            let tried = draft.id.clone().map(|numbered| (draft.origin.clone(), numbered));
             let landed = move |landed: Result<Kept, LogError>| {
                 let Some(channels) = channels.upgrade() else { return };
                 let landed = landed.map(|kept| Landed {
@@ -116,6 +117,9 @@ impl Journal {
                     Ok(landed) => session.landed(ticket, &topic, landed, setting, fx),
                     Err(why) => session.not_landed(ticket, why, setting, fx),
                 });
+                if let Some((sender, numbered)) = tried {
+                    channels.senders.decided(&sender, &numbered);
+                }
             };
             log.append(*record, claim, Box::new(landed));
         }

@@ -17,11 +17,21 @@ use mesh_pki::{Algorithm, Identity, LeafRequest, Root};
 
 /// A snapshot with these bounds of a session and of all.
 pub(crate) fn live(session_bytes: u64, total_bytes: u64) -> Arc<Live> {
+    snapshot(&serde_json::json!({"sessionBytes": session_bytes.to_string(), "totalBytes": total_bytes.to_string()}))
+}
+
+/// One whose messages are kept on disk.
+#[cfg(not(feature = "shuttle"))]
+pub(crate) fn live_on_disk() -> Arc<Live> {
+    snapshot(&serde_json::json!({"store": "Disk"}))
+}
+
+fn snapshot(transport: &serde_json::Value) -> Arc<Live> {
     static PEMS: OnceLock<[String; 3]> = OnceLock::new();
     let [roots_pem, leaf_pem, key_pem] = PEMS.get_or_init(certificates).clone();
     let node = serde_json::json!({
         "nodeId": "LX0000010000280", "instId": "JG0100002800000000",
-        "transport": {"sessionBytes": session_bytes.to_string(), "totalBytes": total_bytes.to_string()},
+        "transport": transport,
     });
     let node: NodeConfig = serde_json::from_value(node).unwrap();
     let parts = Parts {

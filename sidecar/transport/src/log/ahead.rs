@@ -69,12 +69,12 @@ impl Ahead {
     pub(super) fn begin(folder: &Arc<Folder>, number: u64, capacity: u64) -> Option<Self> {
         let (folder, haste) = (Arc::clone(folder), Haste::calm());
         #[cfg(test)]
-        let switch = super::faults::switch();
+        let disk = super::faults::disk();
         let make = {
             let haste = haste.clone();
             move || {
                 #[cfg(test)]
-                super::faults::share(switch);
+                super::faults::share(disk);
                 Blank::create(&folder, number, capacity, &haste)
             }
         };

@@ -16,7 +16,7 @@
 mod ahead;
 mod entry;
 #[cfg(test)]
-mod faults;
+pub(crate) mod faults;
 mod folder;
 #[cfg(test)]
 #[cfg(not(feature = "shuttle"))]
@@ -151,10 +151,10 @@ impl Log {
         let inbox = Arc::new(Inbox::default());
         let (writer, replayed) = replay::open(path, capacity, Arc::clone(&inbox), metrics)?;
         #[cfg(test)]
-        let switch = faults::switch();
+        let disk = faults::disk();
         let run = move || {
             #[cfg(test)]
-            faults::share(switch);
+            faults::share(disk);
             writer.run();
         };
         let thread = thread::Builder::new().name("mesh-log".into()).spawn(run);

@@ -7,7 +7,7 @@ use std::{
     fs,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::{atomic::Ordering, mpsc},
+    sync::mpsc,
 };
 
 use bytes::Bytes;
@@ -144,10 +144,10 @@ fn a_disk_that_fails_refuses_and_what_it_took_before_is_still_there() {
     let home = tempfile::tempdir().unwrap();
     let (log, _) = open(home.path());
     let first = keep(&log, "first");
-    faults::switch().store(true, Ordering::SeqCst);
+    faults::disk().be(faults::Health::Fails);
     let refused = append(&log, &message("refused")).unwrap_err();
     assert!(matches!(refused, LogError::Disk { .. }), "{refused}");
-    faults::switch().store(false, Ordering::SeqCst);
+    faults::disk().be(faults::Health::Works);
     keep(&log, "second");
     drop(log);
     let (log, found) = open(home.path());

@@ -36,13 +36,14 @@ pub struct Numbered {
     /// The id.
     pub id: MessageId,
     entered: AtomicBool,
+    left: AtomicBool,
 }
 
 impl Numbered {
     /// A push that is in no queue yet.
     #[must_use]
     pub fn new(id: MessageId) -> Arc<Self> {
-        Arc::new(Self { id, entered: AtomicBool::new(false) })
+        Arc::new(Self { id, entered: AtomicBool::new(false), left: AtomicBool::new(false) })
     }
 
     /// It is in its queue now. Said under the session's lock, so that whoever gives up its push learns the truth.
@@ -53,6 +54,17 @@ impl Numbered {
     /// Whether it is, or was, in its queue.
     pub(crate) fn has_entered(&self) -> bool {
         self.entered.load(Ordering::Acquire)
+    }
+
+    /// Its caller goes while its record is being written: whether it enters is for the disk to say. Said under the session's
+    /// lock, so that either the caller ends the try or whoever hears of the record.
+    pub(crate) fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+    }
+
+    /// Whether its caller went while its record was being written.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
     }
 }
 

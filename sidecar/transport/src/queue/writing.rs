@@ -2,7 +2,7 @@
 //!
 //! A message enters its queue when its record is on disk, so nobody is given what a crash would take back. Until then its
 //! push waits here; whoever writes the log says how it ended. A push that goes away before its record is begun never
-//! enters; after that it enters whether somebody waits or not.
+//! enters; after that it enters whether somebody waits or not, unless the disk refuses it.
 
 use std::{sync::Arc, task::Waker};
 
@@ -129,8 +129,8 @@ impl Session {
     pub(super) fn give_up_writing(&mut self, ticket: Ticket) -> bool {
         let Some(push) = self.take_writing(ticket) else { return false };
         if let (false, Some(numbered)) = (push.claim.withdraw(), &push.numbered) {
-            // It will be there in a moment, and its sender must not be told otherwise.
-            numbered.enters();
+            // The disk has not said yet whether it enters: until then no repeat is told that it did, nor tries it itself.
+            numbered.leave();
         }
         true
     }

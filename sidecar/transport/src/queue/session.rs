@@ -64,7 +64,7 @@ pub(super) struct Calls {
     /// Pushes that wait for room.
     pub(super) room: VecDeque<WaitingPush>,
     /// Pushes that wait for the disk.
-    pub(super) writing: Vec<WritingPush>,
+    pub(super) writing: BTreeMap<Ticket, WritingPush>,
     /// Calls that are decided and have not fetched it yet.
     pub(super) outcomes: BTreeMap<Ticket, Outcome>,
     /// Where partners wait that are not involved: what is looked at once they are.

@@ -33,7 +33,6 @@ pub(crate) struct Write {
 /// A push that waits for the disk.
 #[derive(Debug)]
 pub(super) struct WritingPush {
-    ticket: Ticket,
     claim: Claim,
     numbered: Option<Arc<Numbered>>,
     waker: Waker,
@@ -63,8 +62,7 @@ impl Session {
     pub(super) fn write(&mut self, mut write: Write, waker: Waker, fx: &mut Effects) {
         fx.remains.loan(write.loan.take());
         let (ticket, claim) = (write.ticket, write.claim.clone());
-        let waiting = WritingPush { ticket, claim, numbered: write.draft.id.clone(), waker };
-        self.calls().writing.push(waiting);
+        self.calls().writing.insert(ticket, WritingPush { claim, numbered: write.draft.id.clone(), waker });
         fx.writes.push(write);
     }
 
@@ -81,20 +79,20 @@ impl Session {
         if self.closed {
             fx.unkept.extend(landed.kept);
             if let Some(waiting) = waiting {
-                self.hear(waiting, Outcome::Released, fx);
+                self.hear(ticket, waiting, Outcome::Released, fx);
             }
             return;
         }
         self.restore(topic, landed, setting, fx);
         if let Some(waiting) = waiting {
-            self.hear(waiting, Outcome::Entered, fx);
+            self.hear(ticket, waiting, Outcome::Entered, fx);
         }
     }
 
     /// The record of the push with `ticket` was not written: it never enters.
     pub(crate) fn not_landed(&mut self, ticket: Ticket, why: LogError, setting: &Setting<'_>, fx: &mut Effects) {
         if let Some(waiting) = self.take_writing(ticket) {
-            self.hear(waiting, Outcome::NotWritten(why), fx);
+            self.hear(ticket, waiting, Outcome::NotWritten(why), fx);
         }
         self.settle(setting, Turn::Behind, fx);
     }
@@ -117,8 +115,7 @@ impl Session {
 
     /// What the push with `ticket` lacks when its time is up. One whose record is not begun is withdrawn by that.
     pub(crate) fn lacks(&self, ticket: Ticket) -> Lacks {
-        let writing = self.calls.as_ref().and_then(|calls| calls.writing.iter().find(|push| push.ticket == ticket));
-        match writing {
+        match self.calls.as_ref().and_then(|calls| calls.writing.get(&ticket)) {
             None => Lacks::Room,
             Some(push) if push.claim.withdraw() => Lacks::Disk,
             Some(_) => Lacks::Nothing,
@@ -136,18 +133,15 @@ impl Session {
     }
 
     pub(super) fn writing_waker(&mut self, ticket: Ticket) -> Option<&mut Waker> {
-        let writing = &mut self.calls.as_mut()?.writing;
-        writing.iter_mut().find(|push| push.ticket == ticket).map(|push| &mut push.waker)
+        self.calls.as_mut()?.writing.get_mut(&ticket).map(|push| &mut push.waker)
     }
 
     fn take_writing(&mut self, ticket: Ticket) -> Option<WritingPush> {
-        let writing = &mut self.calls.as_mut()?.writing;
-        let at = writing.iter().position(|push| push.ticket == ticket)?;
-        Some(writing.remove(at))
+        self.calls.as_mut()?.writing.remove(&ticket)
     }
 
-    fn hear(&mut self, push: WritingPush, outcome: Outcome, fx: &mut Effects) {
-        self.calls().outcomes.insert(push.ticket, outcome);
+    fn hear(&mut self, ticket: Ticket, push: WritingPush, outcome: Outcome, fx: &mut Effects) {
+        self.calls().outcomes.insert(ticket, outcome);
         fx.wakers.push(push.waker);
     }
 }

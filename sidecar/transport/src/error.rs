@@ -23,8 +23,10 @@ pub enum TransportError {
         /// The size of the message.
         bytes: usize,
     },
-    /// No room on disk within the timeout.
-    #[error("no room on disk for {bytes} bytes in time: pop or release, or give MESH_HOME more room")]
+    /// Not on disk within the timeout: no room, or a disk too slow for a message of that size.
+    #[error(
+        "{bytes} bytes could not be put on disk in time: pop or release, give MESH_HOME more room, or give the push more time"
+    )]
     DiskFull {
         /// The size of the message.
         bytes: usize,

@@ -13,6 +13,8 @@ pub(crate) enum Health {
     Fails,
     /// Whoever syncs waits until it is something else.
     Stands,
+    /// Only who fills a file for one record waits.
+    StandsForOne,
 }
 
 /// A disk.
@@ -48,7 +50,12 @@ pub(crate) fn share(disk: Arc<Disk>) {
 
 /// What a sync answers.
 pub(crate) fn sync() -> io::Result<()> {
-    disk().sync()
+    disk().answer(&[Health::Stands])
+}
+
+/// What the sync of a piece of a record with a file of its own answers.
+pub(crate) fn piece() -> io::Result<()> {
+    disk().answer(&[Health::Stands, Health::StandsForOne])
 }
 
 impl Disk {
@@ -65,14 +72,18 @@ impl Disk {
         assert!(!waits.timed_out(), "nobody syncs");
     }
 
-    fn sync(&self) -> io::Result<()> {
+    fn answer(&self, waits_for: &[Health]) -> io::Result<()> {
         let mut state = self.state.lock();
-        if state.health == Health::Stands {
+        if waits_for.contains(&state.health) {
             state.waiting += 1;
             self.bell.notify_all();
-            self.bell.wait_while_for(&mut state, |state| state.health == Health::Stands, LONGEST);
+            self.bell.wait_while_for(&mut state, |state| waits_for.contains(&state.health), LONGEST);
             state.waiting -= 1;
         }
-        if state.health != Health::Works { Err(rustix::io::Errno::IO.into()) } else { Ok(()) }
+        if state.health == Health::Fails || waits_for.contains(&state.health) {
+            Err(rustix::io::Errno::IO.into())
+        } else {
+            Ok(())
+        }
     }
 }

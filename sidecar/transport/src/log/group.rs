@@ -24,6 +24,8 @@ pub(super) struct Group {
     pub(super) members: Vec<Member>,
     /// The segments whose ids of pushes are in it.
     pub(super) handed_on: Vec<u64>,
+    /// Whether all but the heads is there already.
+    pub(super) heads_only: bool,
 }
 
 /// A record of a group.
@@ -59,7 +61,13 @@ impl Group {
         let mut at = self.at;
         for members in self.members.chunks(PIECE) {
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(3 * members.len());
-            members.iter().for_each(|member| member.record.slices(&mut slices));
+            for member in members {
+                if self.heads_only {
+                    slices.push(IoSlice::new(member.record.head()));
+                } else {
+                    member.record.slices(&mut slices);
+                }
+            }
             segment.write(at, &mut slices)?;
             at += members.iter().map(|member| member.record.size()).sum::<u64>();
         }

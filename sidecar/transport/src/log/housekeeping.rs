@@ -52,7 +52,7 @@ impl Writer {
             self.free_dead();
             self.full.iter_mut().for_each(Held::forget_gone);
         }
-        if due || self.no_room || self.began {
+        if due || self.lacks_room() || self.began {
             self.began = false;
             self.choose();
             self.count();
@@ -103,7 +103,7 @@ impl Writer {
         }
         let usages: Vec<Usage> =
             self.full.iter().filter(|held| !held.stuck && !held.is_dead()).map(Held::usage).collect();
-        let need = if self.no_room { Need::Room } else { Need::Order };
+        let need = if self.lacks_room() { Need::Room } else { Need::Order };
         let number = reclaim::choose(&usages, need, self.pool.capacity());
         let held = number.and_then(|number| self.full.iter().find(|held| held.segment.number == number));
         self.cleaning = held.map(|held| Cleaning { number: held.segment.number, kept: held.here(), next: 0 });
@@ -194,6 +194,6 @@ impl Writer {
         let live: u64 = self.held().map(|held| held.segment.live()).sum();
         self.metrics.held.set(i64::try_from(held + self.pool.bytes()).unwrap_or(i64::MAX));
         self.metrics.live.set(i64::try_from(live).unwrap_or(i64::MAX));
-        self.metrics.full.set(i64::from(self.no_room));
+        self.metrics.full.set(i64::from(self.lacks_room()));
     }
 }

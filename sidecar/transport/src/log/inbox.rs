@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    io,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{LogError, kept::Kept, record::Record};
+use super::{LogError, kept::Kept, record::Record, segment::Blank};
 
 /// Told when a record is on disk, or why it will not be.
 pub(crate) type Landed = Box<dyn FnOnce(Result<Kept, LogError>) + Send>;
@@ -38,6 +39,8 @@ pub(crate) struct Burial {
 pub(super) struct Work {
     pub(super) appends: VecDeque<Append>,
     pub(super) burials: Vec<Burial>,
+    /// What became of the file that was filled for one record alone.
+    pub(super) filled: Option<io::Result<Blank>>,
     pub(super) ending: bool,
 }
 
@@ -96,6 +99,10 @@ impl Inbox {
         self.ring(|work| work.burials.push(burial));
     }
 
+    pub(super) fn filled(&self, file: io::Result<Blank>) {
+        self.ring(|work| work.filled = Some(file));
+    }
+
     pub(super) fn end(&self) {
         self.ring(|work| work.ending = true);
     }
@@ -152,6 +159,6 @@ impl State {
 
 impl Work {
     fn is_empty(&self) -> bool {
-        self.appends.is_empty() && self.burials.is_empty() && !self.ending
+        self.appends.is_empty() && self.burials.is_empty() && self.filled.is_none() && !self.ending
     }
 }

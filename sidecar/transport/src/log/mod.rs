@@ -10,6 +10,7 @@
 //! | `life.rs` | how a segment's records are told from what else stands in its file |
 //! | `folder.rs`, `segment.rs`, `pool.rs`, `ahead.rs` | files: made, written, marked, synced, used again |
 //! | `inbox.rs`, `writer.rs`, `group.rs`, `tail.rs` | the thread that writes, and how it is asked |
+//! | `own.rs` | records too large for a segment, beside that thread |
 //! | `housekeeping.rs`, `reclaim.rs`, `pushed.rs` | what it does in between; which segment is emptied; ids of pushes that outlive one |
 //! | `replay.rs`, `kept.rs` | what is found at start; a record in the hands of its user |
 
@@ -27,6 +28,7 @@ mod inbox;
 mod kept;
 mod life;
 mod metrics;
+mod own;
 mod pace;
 mod pool;
 mod pushed;

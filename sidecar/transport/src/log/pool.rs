@@ -70,14 +70,9 @@ impl Pool {
     /// Takes a file with room for a record of `size` bytes.
     pub(crate) fn take(&mut self, size: u64, purpose: Purpose) -> Result<Blank, NoFile> {
         if size > self.capacity {
-            // Rare: a file of its own, which is never used for anything else.
-            return match self.make(size) {
-                Err(NoFile::Full) if self.blanks.len() > 1 => {
-                    self.blanks.drain(1..).for_each(|blank| remove(&self.folder, &blank));
-                    self.make(size)
-                }
-                made => made,
-            };
+            // Rare: one that is moved. Its file is never used for anything else.
+            let number = self.number();
+            return Blank::single(&self.folder, number, size).map_err(NoFile::of);
         }
         let left = if purpose == Purpose::New { 1 } else { 0 };
         self.collect();
@@ -138,6 +133,13 @@ impl Pool {
         }
     }
 
+    /// Removes files that are kept for later, but for one. Answers whether there were any.
+    pub(crate) fn shrink(&mut self) -> bool {
+        let spare = self.blanks.split_off(self.blanks.len().min(1));
+        spare.iter().for_each(|blank| remove(&self.folder, blank));
+        !spare.is_empty()
+    }
+
     /// Takes a segment in which nothing is left.
     pub(crate) fn recycle(&mut self, segment: &Segment) -> io::Result<()> {
         let blank = segment.blank()?;
@@ -150,14 +152,15 @@ impl Pool {
         Blank::create(&self.folder, number, capacity, &Haste::hurry()).map_err(NoFile::of)
     }
 
-    fn number(&mut self) -> u64 {
+    /// The number of the next file.
+    pub(crate) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next - 1
     }
 }
 
 impl NoFile {
-    fn of(error: io::Error) -> Self {
+    pub(crate) fn of(error: io::Error) -> Self {
         if is_full(&error) { Self::Full } else { Self::Failed(error) }
     }
 }

@@ -64,6 +64,25 @@ pub(crate) struct Record {
     pub(crate) numbered: Option<(Origin, MessageId)>,
 }
 
+/// What of a record is known before its place is: all behind the head.
+#[derive(Debug)]
+pub(crate) struct Body {
+    own: Vec<u8>,
+    payload: Bytes,
+}
+
+impl Body {
+    /// The bytes that its record takes on disk.
+    pub(crate) fn size(&self) -> u64 {
+        size((self.own.len() + self.payload.len()) as u64)
+    }
+
+    /// It in pieces of at most `size` bytes.
+    pub(crate) fn pieces(&self, size: usize) -> impl Iterator<Item = &[u8]> {
+        self.own.chunks(size).chain(self.payload.chunks(size))
+    }
+}
+
 impl Record {
     /// A record whose body is `front`, from [`HEAD`] on, followed by `payload`.
     pub(crate) fn new(kind: Kind, front: Vec<u8>, payload: Bytes, time: u64) -> Self {
@@ -102,6 +121,16 @@ impl Record {
         if let Some(front) = self.front.first_chunk_mut::<HEAD>() {
             *front = self.head.encode(life);
         }
+    }
+
+    /// All behind its head. The payload is not copied.
+    pub(crate) fn body(&self) -> Body {
+        Body { own: self.front.get(HEAD..).unwrap_or_default().to_vec(), payload: self.payload.clone() }
+    }
+
+    /// Its head alone.
+    pub(crate) fn head(&self) -> &[u8] {
+        self.front.get(..HEAD).unwrap_or_default()
     }
 
     /// What is to be written, with what fills it up to the next record.

@@ -24,11 +24,16 @@ use super::{
     ahead::Haste,
     folder::Folder,
     life::Life,
+    record::{Body, HEAD},
     title::{Layout, NoTitle, TITLE, Title},
 };
 
 /// Zeros are written in pieces of this size. Each is synced where others use the disk: their syncs wait for no more than one.
 const PIECE: usize = 1 << 20;
+
+/// A record that has a file of its own is written in pieces of this size, and each is synced: as much as a full group, so that others
+/// wait no longer for the disk than behind one of these.
+const LARGE_PIECE: usize = 8 << 20;
 
 /// What became of a record; the byte on disk. A mark only ever grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,9 +91,31 @@ impl Mark {
 impl Blank {
     /// Makes a file with room for `capacity` bytes of records. Needs that room on disk, or makes nothing.
     pub(super) fn create(folder: &Folder, number: u64, capacity: u64, haste: &Haste) -> io::Result<Self> {
+        Self::make(folder, number, Layout::of(capacity), |blank| blank.fill(haste))
+    }
+
+    /// Makes a file for one record of `size` bytes. No zeros are written: it will be written once.
+    pub(super) fn single(folder: &Folder, number: u64, size: u64) -> io::Result<Self> {
+        Self::make(folder, number, Layout::single(size), Self::reserve)
+    }
+
+    /// Makes a file for one record, in which all of it is on disk but its head, as long as it `is_wanted`.
+    pub(super) fn filled(folder: &Folder, number: u64, body: &Body, is_wanted: impl Fn() -> bool) -> io::Result<Self> {
+        Self::make(folder, number, Layout::single(body.size()), |blank| {
+            blank.reserve()?;
+            blank.write(body, is_wanted)
+        })
+    }
+
+    fn make(
+        folder: &Folder,
+        number: u64,
+        layout: Layout,
+        fill: impl FnOnce(&Self) -> io::Result<()>,
+    ) -> io::Result<Self> {
         let (path, file) = folder.create(number)?;
-        let blank = Self { file: Arc::new(file), path, layout: Layout::of(capacity), last: 0 };
-        match blank.fill(haste).and_then(|()| folder.sync()) {
+        let blank = Self { file: Arc::new(file), path, layout, last: 0 };
+        match fill(&blank).and_then(|()| folder.sync()) {
             Ok(()) => Ok(blank),
             Err(error) => {
                 // What is left of it has no title, so it counts as nothing if even this fails.
@@ -116,14 +143,42 @@ impl Blank {
         &self.path
     }
 
+    /// Takes its whole length on disk. Not every file system can; writing then says whether there is room.
+    fn allocate(&self) -> io::Result<()> {
+        match fallocate(&*self.file, FallocateFlags::empty(), 0, self.layout.length()) {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.file.set_len(self.layout.length()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes its whole length, and writes zeros where title and marks will be.
+    fn reserve(&self) -> io::Result<()> {
+        self.allocate()?;
+        let zeros = vec![0; usize::try_from(self.layout.records()).map_err(io::Error::other)?];
+        self.file.write_all_at(&zeros, 0)?;
+        self.file.sync_data()
+    }
+
+    fn write(&self, body: &Body, is_wanted: impl Fn() -> bool) -> io::Result<()> {
+        let mut at = self.layout.records() + HEAD as u64;
+        for piece in body.pieces(LARGE_PIECE) {
+            if !is_wanted() {
+                return Err(io::Error::other("nobody waits for it any more"));
+            }
+            self.file.write_all_at(piece, at)?;
+            at += piece.len() as u64;
+            #[cfg(test)]
+            super::faults::piece()?;
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+
     /// Writes zeros over the whole length, and the title last.
     fn fill(&self, haste: &Haste) -> io::Result<()> {
         let length = self.layout.length();
-        match fallocate(&*self.file, FallocateFlags::empty(), 0, length) {
-            // Not every file system can; writing the zeros then says whether there is room.
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.allocate()?;
         let zeros = vec![0; PIECE];
         let mut at = 0;
         while at < length {

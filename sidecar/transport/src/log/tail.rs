@@ -103,6 +103,14 @@ impl Tail {
         group.members.push(Member { record, slot, at, what });
     }
 
+    /// The same for a record in a file of its own, where it is on disk already but for its head. The head says so.
+    pub(super) fn place_own(&mut self, record: Record, id: u64, what: What, group: &mut Group) {
+        let synced = std::mem::replace(&mut self.synced, record.size());
+        self.place(record, id, what, group);
+        self.synced = synced;
+        group.heads_only = true;
+    }
+
     /// All that was placed is on disk.
     pub(super) fn synced(&mut self) {
         self.synced = self.end;

@@ -1,6 +1,7 @@
 //! The log on a real file system, with small segments.
 
 mod lives;
+mod own;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -67,6 +67,11 @@ impl Layout {
         Self { slots, capacity }
     }
 
+    /// The layout for one record of `size` bytes.
+    pub(crate) fn single(size: u64) -> Self {
+        Self { slots: 1, capacity: size }
+    }
+
     /// Where the mark of `slot` stands.
     pub(crate) fn mark(&self, slot: u32) -> u64 {
         PAGE + u64::from(slot)

@@ -1,11 +1,12 @@
 //! The thread that writes the log: it takes what has come in, writes it with one fsync, and tells everybody at once. What
 //! comes meanwhile is the next group.
 //!
-//! It alone writes records, so their order on disk is the order in which they land. Between two groups it keeps house
+//! It alone gives records their place, so their order on disk is the order in which they land. Between two groups it keeps house
 //! (`housekeeping.rs`).
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,10 +17,11 @@ use super::{
     group::{Group, What},
     inbox::{Append, Inbox, Work},
     kept::{Kept, Place},
+    own::Own,
     pace::Pace,
     pool::{NoFile, Pool, Purpose},
     pushed::Pushed,
-    segment::Mark,
+    segment::{Blank, Mark},
     tail::{Held, Tail},
 };
 
@@ -42,6 +44,8 @@ pub(super) struct Writer {
     pub(super) full: Vec<Held>,
     /// What has come in and is not written, in order.
     pub(super) queue: VecDeque<Append>,
+    /// What gets a file of its own.
+    pub(super) own: Own,
     /// The next record's number, and the next segment's.
     pub(super) next: (u64, u64),
     /// How the log ended when it was opened.
@@ -75,7 +79,10 @@ impl Writer {
             self.write_group();
             self.keep_house();
             if ending && (self.queue.is_empty() || self.no_room) {
-                return self.finish();
+                if self.own.is_empty() || self.own.lacks_room() {
+                    return self.finish();
+                }
+                self.own.wait();
             }
         }
     }
@@ -84,12 +91,15 @@ impl Writer {
     fn take(&mut self, work: Work) -> bool {
         self.queue.extend(work.appends);
         work.burials.into_iter().for_each(|burial| self.bury(burial));
+        if let Some((append, file)) = work.filled.and_then(|file| self.own.filled(file)) {
+            self.land_own(append, file);
+        }
         work.ending
     }
 
     /// How long nothing may happen.
     fn patience(&self) -> Option<Duration> {
-        if self.no_room {
+        if self.lacks_room() {
             Some(ASK_AGAIN)
         } else if !self.queue.is_empty() || self.cleaning.is_some() {
             Some(Duration::ZERO)
@@ -107,6 +117,12 @@ impl Writer {
         if !group.is_empty() {
             self.land(group);
         }
+        self.own.go_on(&self.folder, &self.inbox, || self.pool.number());
+    }
+
+    /// Whether something waits because the disk is full.
+    pub(super) fn lacks_room(&self) -> bool {
+        self.no_room || self.own.lacks_room()
     }
 
     /// Takes as many of the waiting records as one group holds, in order.
@@ -115,6 +131,10 @@ impl Writer {
         self.no_room = false;
         while let Some(front) = self.queue.front() {
             let size = front.record.size();
+            if size > self.pool.capacity() {
+                self.queue.pop_front().into_iter().for_each(|append| self.own.add(append));
+                continue;
+            }
             if !group.takes(size) {
                 return;
             }
@@ -126,11 +146,8 @@ impl Writer {
                     return;
                 }
                 Err(NoFile::Failed(error)) => {
-                    let error = LogError::disk(self.folder.path(), &error);
                     if let Some(append) = self.queue.pop_front() {
-                        self.metrics.failures.inc();
-                        append.claim.take();
-                        (append.landed)(Err(error));
+                        self.refuse(append, &error);
                     }
                     continue;
                 }
@@ -143,6 +160,39 @@ impl Writer {
                 (append.landed)(Err(LogError::Withdrawn));
             }
         }
+    }
+
+    /// A record has its own file, in which all is on disk but its head.
+    fn land_own(&mut self, append: Append, file: io::Result<Blank>) {
+        match file.map_err(NoFile::of) {
+            Ok(blank) if append.claim.take() => self.begin_own(append, blank),
+            Ok(blank) => {
+                self.pool.give_back(blank);
+                (append.landed)(Err(LogError::Withdrawn));
+            }
+            Err(_) if append.claim.is_withdrawn() => (append.landed)(Err(LogError::Withdrawn)),
+            Err(NoFile::Full) => {
+                let ask_again = if self.pool.shrink() { None } else { Some(Instant::now() + ASK_AGAIN) };
+                self.own.add_again(append, ask_again);
+            }
+            Err(NoFile::Failed(error)) => self.refuse(append, &error),
+        }
+    }
+
+    fn begin_own(&mut self, append: Append, blank: Blank) {
+        if let Err(error) = self.require_a_disk().and_then(|()| self.begin(blank)) {
+            return self.refuse(append, &error);
+        }
+        let (Some(tail), mut group) = (&mut self.tail, Group::default()) else { return };
+        tail.place_own(append.record, self.next.0, What::New(append.landed), &mut group);
+        self.next.0 += 1;
+        self.land(group);
+    }
+
+    fn refuse(&self, append: Append, error: &io::Error) {
+        self.metrics.failures.inc();
+        append.claim.take();
+        (append.landed)(Err(LogError::disk(self.folder.path(), error)));
     }
 
     /// Lets go those who gave up while the disk was full: what they hold may be what others wait for.
@@ -165,22 +215,31 @@ impl Writer {
         if !group.is_empty() {
             return Ok(false);
         }
-        if self.held().filter(|held| held.segment.has_failed()).count() >= FAILED {
-            return Err(NoFile::Failed(std::io::Error::other("too many writes have failed")));
-        }
+        self.require_a_disk().map_err(NoFile::Failed)?;
         self.free_dead();
         let blank = self.pool.take(size, purpose)?;
+        self.begin(blank).map_err(NoFile::Failed)?;
+        Ok(true)
+    }
+
+    /// Makes `blank` the segment at the end.
+    fn begin(&mut self, blank: Blank) -> io::Result<()> {
         let before = self.tail.as_ref().map(Tail::name).or(self.before);
         let segment = blank.begin(self.next.1, before).map_err(|(blank, error)| {
             self.pool.give_back(blank);
-            NoFile::Failed(error)
+            error
         })?;
         self.next.1 += 1;
         if let Some(full) = self.tail.replace(Tail::new(segment)) {
             self.full.push(full.held);
         }
         self.began = true;
-        Ok(true)
+        Ok(())
+    }
+
+    fn require_a_disk(&self) -> io::Result<()> {
+        let failed = self.held().filter(|held| held.segment.has_failed()).count();
+        if failed < FAILED { Ok(()) } else { Err(io::Error::other("too many writes have failed")) }
     }
 
     /// Writes a group, and tells everybody.
@@ -237,7 +296,7 @@ impl Writer {
 
     /// Ends in order: what still waits for room hears that there is none, and all marks are on disk.
     fn finish(mut self) {
-        for append in std::mem::take(&mut self.queue) {
+        for append in std::mem::take(&mut self.queue).into_iter().chain(std::mem::take(&mut self.own).end()) {
             if append.claim.take() {
                 (append.landed)(Err(LogError::Full { path: self.folder.path().to_owned() }));
             }

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, IoSlice, Seek as _, SeekFrom, Write as _},
+    io::{self, IoSlice, Seek as _, SeekFrom},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -30,6 +30,9 @@ use super::{
 
 /// Zeros are written in pieces of this size. Each is synced where others use the disk: their syncs wait for no more than one.
 const PIECE: usize = 1 << 20;
+
+/// Records are written in pieces of at most this size: a mark in the same file waits for one of them, on the thread of whoever pops.
+const MARKS_WAIT_FOR: usize = 256 << 10;
 
 /// A record that has a file of its own is written in pieces of this size, and each is synced: as much as a full group, so that others
 /// wait no longer for the disk than behind one of these.
@@ -247,16 +250,7 @@ impl Segment {
     fn write_all(&self, at: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
         let mut file = &*self.file;
         file.seek(SeekFrom::Start(self.layout.records() + at))?;
-        let mut rest = slices;
-        while !rest.is_empty() {
-            match file.write_vectored(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut rest, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        write_in_pieces(&mut file, slices, MARKS_WAIT_FOR)
     }
 
     /// Makes all that was written durable. After a failure nobody knows what is on disk: what the system could not write it
@@ -319,6 +313,36 @@ impl Segment {
     }
 }
 
+/// Writes all of `slices`, at most `most` bytes at a time.
+fn write_in_pieces(to: &mut impl io::Write, slices: &mut [IoSlice<'_>], most: usize) -> io::Result<()> {
+    let mut rest = slices;
+    // Empty ones at the beginning are nothing to write.
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        match to.write_vectored(&beginning(rest, most)) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The first `most` bytes of `slices`.
+fn beginning<'a>(slices: &'a [IoSlice<'_>], most: usize) -> Vec<IoSlice<'a>> {
+    let (mut parts, mut left) = (Vec::with_capacity(slices.len()), most);
+    for slice in slices {
+        let part = slice.get(..left).unwrap_or(slice);
+        parts.push(IoSlice::new(part));
+        left -= part.len();
+        if left == 0 {
+            break;
+        }
+    }
+    parts
+}
+
 /// What a file of the log is.
 pub(crate) enum Opened {
     Segment(Segment, Option<(u64, u64)>),
@@ -352,4 +376,49 @@ pub(crate) fn open(path: PathBuf) -> io::Result<Opened> {
         }
         Err(NoTitle::Unreadable) | Ok(Title::Segment { .. }) => Opened::Damaged,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Takes what it is given, `most` bytes at a time, and remembers the sizes.
+    struct Taker {
+        took: Vec<u8>,
+        sizes: Vec<usize>,
+        most: usize,
+    }
+
+    impl io::Write for Taker {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.write_vectored(&[IoSlice::new(bytes)])
+        }
+
+        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
+            self.sizes.push(bytes.clone().count());
+            let before = self.took.len();
+            self.took.extend(bytes.take(self.most));
+            Ok(self.took.len() - before)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn all_is_written_in_order_and_no_piece_is_larger_than_a_mark_may_wait_for(
+            texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..8), most in 1..70_usize, takes in 1..70_usize
+        ) {
+            let mut taker = Taker { took: Vec::new(), sizes: Vec::new(), most: takes };
+            let mut slices: Vec<_> = texts.iter().map(|text| IoSlice::new(text)).collect();
+            write_in_pieces(&mut taker, &mut slices, most).unwrap();
+            prop_assert_eq!(taker.took, texts.concat());
+            prop_assert!(taker.sizes.iter().all(|size| (1..=most).contains(size)));
+        }
+    }
 }

@@ -13,6 +13,9 @@ use crate::{InstId, NodeId, SessionId, Topic};
 /// key stays in memory for as long as its queue, so it is bounded.
 const LONGEST_NAME: usize = 1024;
 
+/// Values of `mesh-mdc`: ten instances in a circle, each of which the loop guard lets a call pass six times, and a few more.
+const MOST_PASSES: usize = 64;
+
 /// What the headers of a call say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallContext {
@@ -66,6 +69,11 @@ pub enum HeaderProblem {
     /// Longer than 1024 bytes.
     #[error("header {0} is longer than {LONGEST_NAME} bytes")]
     TooLong(String),
+    /// More than a call can have come by.
+    #[error(
+        "header mesh-mdc stands there more than {MOST_PASSES} times: the call goes in circles, or was made to look so"
+    )]
+    TooOften,
     /// Not a number of milliseconds.
     #[error("header {0} is not a number of milliseconds")]
     NotMilliseconds(String),
@@ -105,6 +113,9 @@ impl CallContext {
         value: &'h HeaderValue,
     ) -> Result<(), HeaderProblem> {
         if key == "mdc" && family == Family::Mesh {
+            if self.mdc.len() >= MOST_PASSES {
+                return Err(HeaderProblem::TooOften);
+            }
             self.mdc.push(text(name, value)?.to_owned());
             return Ok(());
         }
@@ -286,6 +297,18 @@ mod tests {
     #[test]
     fn the_loop_guards_values_are_kept_in_order() {
         assert_eq!(context(&[("mesh-mdc", "a"), ("mesh-mdc", "b")]).mdc, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_call_that_came_by_more_instances_than_any_circle_has_is_refused() {
+        let passed = |times: usize| {
+            let mut map = HeaderMap::new();
+            (0..times).for_each(|_| {
+                map.append("mesh-mdc", HeaderValue::from_static("a"));
+            });
+            CallContext::from_headers(&map).map(|context| context.mdc.len())
+        };
+        assert_eq!((passed(MOST_PASSES), passed(MOST_PASSES + 1)), (Ok(MOST_PASSES), Err(HeaderProblem::TooOften)));
     }
 
     #[test]

@@ -35,7 +35,7 @@ static NAMES: [HeaderName; 17] = [
 ];
 
 /// Headers of one head; a call between nodes has about a dozen.
-const MOST_HEADERS: usize = 64;
+pub(crate) const MOST_HEADERS: usize = 64;
 
 /// How long the head of this request is, or a little less.
 pub(crate) fn length(request: &Request<impl Sized>) -> usize {

@@ -133,14 +133,11 @@ impl<S: Serve> Bundle<S> {
         match kind {
             Kind::Call if self.calls.len() >= MOST_CALLS => frame::put_bare(&mut self.out, Kind::Refused, call),
             Kind::Call if self.cancels.contains_key(&call) => return Err(Broken::OutOfTurn(kind)),
-            Kind::Call => {
-                let (request, body) = head::call(content)?;
-                if body.len() > LONGEST_BODY {
-                    return Err(Broken::TooLong(body.len()));
-                }
-                let body = bytes::Bytes::copy_from_slice(body);
-                self.begin(call, request.map(|()| Body::from(body)), cx);
-            }
+            // The frame is whole: what it holds is a matter of this call, and the others go on.
+            Kind::Call => match read(content) {
+                Ok(request) => self.begin(call, request, cx),
+                Err(broken) => self.put(refused(call, &broken)),
+            },
             Kind::Cancel => {
                 if let Some(cancel) = self.cancels.remove(&call) {
                     cancel.abort();
@@ -259,6 +256,22 @@ impl Future for Served {
             }
         }
     }
+}
+
+/// A call, as the service takes it.
+fn read(content: &[u8]) -> Result<Request<Body>, Broken> {
+    let (request, body) = head::call(content)?;
+    if body.len() > LONGEST_BODY {
+        return Err(Broken::TooLong(body.len()));
+    }
+    Ok(request.map(|()| Body::from(bytes::Bytes::copy_from_slice(body))))
+}
+
+/// What is answered to a call that nobody can read.
+fn refused(call: u32, broken: &Broken) -> Answer {
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = StatusCode::BAD_REQUEST;
+    Answer { call, head, body: broken.to_string().into() }
 }
 
 /// What is answered where the answer cannot be carried. Its body is dropped before its end: nobody has the message in it.

@@ -22,7 +22,10 @@ use super::{
     member::Ticket,
     slip::{Kind, Slip},
 };
-use crate::bundle::{LONGEST_BODY, LONGEST_HEAD, head};
+use crate::bundle::{
+    LONGEST_BODY, LONGEST_HEAD,
+    head::{self, MOST_HEADERS},
+};
 use crate::http2_sizes::{CONNECTION_WINDOW, STREAM_WINDOW};
 
 /// A body up to this size is small. Larger ones are rare enough for connections of their own, and slow enough not to feel it.
@@ -91,10 +94,15 @@ impl Lane {
     }
 }
 
-/// Whether it fits a bundle; it may get a header more on its way.
+/// Headers that a request may get on its way: a slip has two.
+const ON_ITS_WAY: usize = 8;
+
+/// Whether it fits a bundle with what it may get on its way.
 fn is_brief(request: &Request<Body>) -> bool {
     let body = request.body().size_hint().exact();
-    body.is_some_and(|bytes| bytes <= LONGEST_BODY as u64) && head::length(request) <= LONGEST_HEAD / 2
+    body.is_some_and(|bytes| bytes <= LONGEST_BODY as u64)
+        && head::length(request) <= LONGEST_HEAD / 2
+        && request.headers().len() + ON_ITS_WAY <= MOST_HEADERS
 }
 
 impl Sender {
@@ -164,6 +172,14 @@ mod tests {
         assert_eq!(lane(1, &Slip::default()), Lane::Small, "its answer may be long");
         let long = Request::post("/x").header("x-ptp-token", "t".repeat(9000)).body(Body::Empty).unwrap();
         assert_eq!(Lane::of(&long, &brief), Lane::Small);
+        let passed = |times: usize| {
+            let mut request = Request::new(Body::Empty);
+            (0..times).for_each(|_| {
+                request.headers_mut().append("mesh-mdc", "a".parse().unwrap());
+            });
+            Lane::of(&request, &brief)
+        };
+        assert_eq!((passed(MOST_HEADERS - ON_ITS_WAY), passed(MOST_HEADERS)), (Lane::Brief, Lane::Small));
     }
 
     #[test]

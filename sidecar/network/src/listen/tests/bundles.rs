@@ -15,7 +15,7 @@ use crate::{
     bundle::{
         LONGEST_BODY, MOST_CALLS,
         frame::{self, Kind},
-        head,
+        head::{self, MOST_HEADERS},
     },
     testing::{A, B, Running, institution, tls_client, until},
 };
@@ -143,9 +143,7 @@ async fn what_is_no_bundle_ends_the_connection() {
         ("HTTP", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
         ("an unknown kind", vec![99, 0, 0, 0, 0, 0, 0, 0]),
         ("a length that nobody may send", vec![1, 255, 255, 255, 0, 0, 0, 0]),
-        ("a head that is cut", whole(&|out| frame::put(out, Kind::Call, 1, |out| out.extend_from_slice(b"\xff\xff/")))),
         ("an answer to nobody", whole(&|out| frame::put_bare(out, Kind::Answer, 1))),
-        ("a body that is too long", whole(&|out| put(out, 1, "/seen", &[0; LONGEST_BODY + 1]))),
         (
             "a number twice",
             whole(&|out| {
@@ -162,6 +160,30 @@ async fn what_is_no_bundle_ends_the_connection() {
     until(|| node.waiting() == 0).await;
     let node = Arc::new(node);
     assert_eq!(Raw::to(&node, Some(&pair)).await.come, b"");
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_can_read_is_refused_and_the_others_go_on() {
+    let (node, pair) = node();
+    let mut raw = Raw::to(&node, Some(&pair)).await;
+    raw.call(1, "/slow", b"").await;
+    let mut bytes = Vec::new();
+    let mut crowded = Request::post("/seen").body(()).unwrap();
+    (0..=MOST_HEADERS).for_each(|_| {
+        crowded.headers_mut().append("mesh-mdc", "a".parse().unwrap());
+    });
+    frame::put(&mut bytes, Kind::Call, 2, |out| head::put_call(out, &crowded));
+    frame::put(&mut bytes, Kind::Call, 3, |out| out.extend_from_slice(b"\xff\xff/"));
+    put(&mut bytes, 4, "/seen", &[0; LONGEST_BODY + 1]);
+    raw.send(&bytes).await;
+    for n in 2..=4 {
+        let (kind, number, content) = raw.frame().await.unwrap();
+        assert_eq!((kind, number), (Kind::Answer, n));
+        let (head, text) = head::answer(&content).unwrap();
+        assert_eq!(head.status(), 400, "{n}: {}", String::from_utf8_lossy(text));
+    }
+    let (number, said) = raw.answer().await;
+    assert_eq!((number, &said["code"]), (1, &"E0000000000".into()));
 }
 
 #[tokio::test]

@@ -81,6 +81,23 @@ async fn a_call_that_waits_holds_up_no_other_and_is_cancelled_when_its_caller_go
 }
 
 #[tokio::test]
+async fn a_call_with_more_headers_than_a_bundle_carries_goes_beside_it_and_ends_no_other() {
+    let (server, client) = pair();
+    let (caller, to) = (Arc::clone(&client), server.address);
+    let slow = tokio::spawn(async move { said(&caller, to, "/slow", Body::Empty).await });
+    let mut request = Request::post("/seen").body(Body::Empty).unwrap();
+    (0..70).for_each(|_| {
+        request.headers_mut().append("mesh-mdc", "other".parse().unwrap());
+    });
+    let slip = Slip::at(HeaderMap::new(), Place::new(&to.to_string()));
+    request.extensions_mut().insert(slip);
+    let route = client.live.snapshot().routes()[0].clone();
+    let answer = client.partners.send(&route, request, Instant::now() + Duration::from_secs(10)).await;
+    assert_eq!(answer.unwrap().status(), 200);
+    assert_eq!(slow.await.unwrap()["who"], B);
+}
+
+#[tokio::test]
 async fn a_call_without_an_answer_in_time_may_have_arrived() {
     let (server, client) = pair();
     let (answer, slip) = brief(&client, server.address, "/wait", Body::Empty, Duration::from_millis(300)).await;

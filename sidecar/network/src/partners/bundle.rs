@@ -9,7 +9,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::{Buf as _, BytesMut};
@@ -20,12 +19,12 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::calls::{Calls, Handle, Why};
+use super::{
+    calls::{Calls, Handle, Why},
+    pulse::{BUNDLE_BEAT, Heard, Line, Silence},
+};
 use crate::bundle::frame::{self, Broken, Kind};
 
-/// Silence after which is asked while a call waits, and the time for the answer: a break is known after 6 s at the latest, so
-/// that a push of 10 s is repeated in time; the slowest link answers in one.
-const BEAT: Duration = Duration::from_secs(2);
 /// What is read at once, at the least: two TLS records.
 const READ: usize = 32 * 1024;
 /// Memory for what is sent that is kept for the next turn: a busy one.
@@ -40,15 +39,8 @@ pub(super) struct Carrier<S> {
     /// What is being sent, and how much of it was.
     out: Vec<u8>,
     sent: usize,
-    pulse: Pulse,
-}
-
-/// Whether anything came lately.
-struct Pulse {
-    timer: Pin<Box<Sleep>>,
-    has_come: bool,
-    has_asked: bool,
-    questions: u32,
+    silence: Silence,
+    beat: Pin<Box<Sleep>>,
 }
 
 /// What the carrier is woken for.
@@ -80,7 +72,8 @@ where
     }
     let calls = Arc::new(Calls::default());
     let handle = Handle::new(&calls);
-    Ok((handle, Carrier { stream, calls, come, out: Vec::new(), sent: 0, pulse: Pulse::new() }))
+    let (silence, beat) = (Silence::default(), Box::pin(sleep(BUNDLE_BEAT)));
+    Ok((handle, Carrier { stream, calls, come, out: Vec::new(), sent: 0, silence, beat }))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
@@ -115,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
         if self.calls.is_done() {
             return Poll::Ready(Ok(Turn::End));
         }
-        self.poll_pulse(cx)?;
+        self.poll_beat(cx, Line::Free)?;
         if self.calls.has_bytes() { Poll::Ready(Ok(Turn::Send)) } else { Poll::Pending }
     }
 
@@ -138,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                 Poll::Ready(written) => {
                     self.sent += written;
                     self.calls.have_left(written);
+                    self.silence.has_left();
                 }
                 Poll::Pending => return self.poll_meanwhile(cx),
             }
@@ -147,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
     /// What goes on while nothing can be sent: a partner that cannot send its answers takes no calls either.
     fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_come(cx)?;
-        self.poll_pulse(cx)?;
+        self.poll_beat(cx, Line::Blocked)?;
         Poll::Pending
     }
 
@@ -157,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
             match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.come)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Poll::Ready(_) => {
-                    self.pulse.has_come = true;
+                    self.silence.has_come();
                     while let Some((frame, used)) = frame::first(&self.come)? {
                         self.calls.take(frame)?;
                         self.come.advance(used);
@@ -173,18 +167,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
         }
     }
 
-    fn poll_pulse(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while self.pulse.timer.as_mut().poll(cx).is_ready() {
-            self.pulse.timer.as_mut().reset(Instant::now() + BEAT);
-            let has_come = std::mem::take(&mut self.pulse.has_come);
-            if has_come || !self.calls.is_waiting() {
-                self.pulse.has_asked = false;
-            } else if self.pulse.has_asked {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the partner keeps silent"));
-            } else {
-                self.pulse.has_asked = true;
-                self.pulse.questions = self.pulse.questions.wrapping_add(1);
-                self.calls.ask(self.pulse.questions);
+    fn poll_beat(&mut self, cx: &mut Context<'_>, line: Line) -> io::Result<()> {
+        while self.beat.as_mut().poll(cx).is_ready() {
+            self.beat.as_mut().reset(Instant::now() + BUNDLE_BEAT);
+            match self.silence.beat(self.calls.is_waiting(), line) {
+                Heard::Enough => {}
+                Heard::Ask(question) => self.calls.ask(question),
+                Heard::Nothing(what) => return Err(io::Error::new(io::ErrorKind::TimedOut, what)),
+            }
+            if line == Line::Blocked && self.calls.is_deserted() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody waits for what the partner does not take"));
             }
         }
         Ok(())
@@ -194,11 +186,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
 impl<S> Drop for Carrier<S> {
     fn drop(&mut self) {
         self.calls.end(&Why::Ended("it was closed".into()));
-    }
-}
-
-impl Pulse {
-    fn new() -> Self {
-        Self { timer: Box::pin(sleep(BEAT)), has_come: false, has_asked: false, questions: 0 }
     }
 }

@@ -1,6 +1,7 @@
 //! The calls of one bundle, between those who make them and the task that carries them (`bundle.rs`).
 //!
-//! No socket and no clock: bytes to be sent gather here, and answers find who waits for them.
+//! No socket and no clock: bytes to be sent gather here, and answers find who waits for them. A call that nobody waits for any
+//! more before it was taken is left out: the partner never hears of it, and its bytes hold up no other.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,9 +13,16 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::bundle::{
+    LONGEST_BODY,
     frame::{self, Broken, Frame, Kind},
     head,
 };
+
+/// Bytes that may wait to be sent. The calls that a connection usually has (`lane.rs`: 256) with the longest bodies fit; more
+/// waits only where the partner does not read.
+const MOST_UNSENT: u64 = 256 * (LONGEST_BODY as u64 + 1024);
+/// What is taken at a time, or a call more: what was taken is sent, even where nobody waits for its answer any more.
+const TAKEN: usize = 256 * 1024;
 
 /// A call that brought no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +39,8 @@ pub(super) enum Why {
     Ended(String),
     /// The partner did not begin with it.
     Refused,
+    /// Too much waits to be sent.
+    Full,
 }
 
 type Outcome = Result<Response<Body>, Lost>;
@@ -50,8 +60,9 @@ pub(super) struct Calls {
 
 #[derive(Default)]
 struct State {
-    /// What is to be sent, and at which place of all bytes it begins.
+    /// What is to be sent, how much of it nobody waits for any more, and at which place of all bytes it begins.
     out: Vec<u8>,
+    dead: usize,
     taken: u64,
     /// How many of all bytes were given to the connection.
     left: u64,
@@ -62,8 +73,9 @@ struct State {
 
 struct Waiting {
     answer: oneshot::Sender<Outcome>,
-    /// At which place of all bytes the call begins.
+    /// At which place of all bytes the call begins, and how long it is.
     at: u64,
+    length: usize,
 }
 
 /// Whether calls may be made.
@@ -93,6 +105,11 @@ impl Handle {
         self.0.0.state.lock().standing != Standing::Open
     }
 
+    /// Whether so much waits to be sent that no call is taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.0.state.lock().is_full()
+    }
+
     /// Makes a call.
     pub(super) fn call(&self, request: &Request<Body>) -> Result<Called<'_>, Lost> {
         self.0.0.begin(request)
@@ -116,8 +133,8 @@ impl Called<'_> {
 impl Drop for Called<'_> {
     fn drop(&mut self) {
         let mut state = self.calls.state.lock();
-        if state.waiting.remove(&self.call).is_some() {
-            frame::put_bare(&mut state.out, Kind::Cancel, self.call);
+        if let Some(gone) = state.waiting.remove(&self.call) {
+            state.give_up(self.call, &gone);
             drop(state);
             self.calls.carrier.wake();
         }
@@ -130,19 +147,21 @@ impl Calls {
         let mut state = self.state.lock();
         let state = &mut *state;
         match &state.standing {
+            Standing::Open if state.is_full() => return Err(Lost { may_have_left: false, why: Why::Full }),
             Standing::Open => {}
             Standing::Closing => return Err(Lost { may_have_left: false, why: Why::Refused }),
             Standing::Over(why) => return Err(Lost { may_have_left: false, why: why.clone() }),
         }
         let call = state.free_number();
-        let at = state.taken + state.out.len() as u64;
+        let before = state.out.len();
         frame::put(&mut state.out, Kind::Call, call, |out| {
             head::put_call(out, request);
             if let Body::Full(body) = request.body() {
                 out.extend_from_slice(body);
             }
         });
-        state.waiting.insert(call, Waiting { answer: sender, at });
+        let (at, length) = (state.taken + before as u64, state.out.len() - before);
+        state.waiting.insert(call, Waiting { answer: sender, at, length });
         self.carrier.wake();
         Ok(Called { calls: self, call, answer })
     }
@@ -166,11 +185,17 @@ impl Calls {
         !self.state.lock().out.is_empty()
     }
 
-    /// Takes all bytes that wait, in exchange for memory for the next ones.
+    /// Takes bytes that wait, usually all of them, in exchange for memory for the next ones; `into` is empty.
     pub(super) fn take_bytes(&self, into: &mut Vec<u8>) {
         let mut state = self.state.lock();
-        state.taken += state.out.len() as u64;
-        std::mem::swap(&mut state.out, into);
+        state.sweep();
+        if state.out.len() <= TAKEN {
+            std::mem::swap(&mut state.out, into);
+        } else {
+            let some = state.whole_frames(TAKEN);
+            into.extend(state.out.drain(..some));
+        }
+        state.taken += into.len() as u64;
     }
 
     /// So many more bytes were given to the connection.
@@ -187,6 +212,12 @@ impl Calls {
     pub(super) fn is_done(&self) -> bool {
         let state = self.state.lock();
         state.standing != Standing::Open && state.waiting.is_empty() && state.out.is_empty()
+    }
+
+    /// Whether nobody can make a call any more, and nobody waits for one.
+    pub(super) fn is_deserted(&self) -> bool {
+        let state = self.state.lock();
+        state.standing != Standing::Open && state.waiting.is_empty()
     }
 
     pub(super) fn ask(&self, number: u32) {
@@ -223,7 +254,7 @@ impl Calls {
             if !matches!(state.standing, Standing::Over(_)) {
                 state.standing = Standing::Over(why.clone());
             }
-            state.out = Vec::new();
+            (state.out, state.dead) = (Vec::new(), 0);
             (state.left, std::mem::take(&mut state.waiting))
         };
         for waiting in waiting.into_values() {
@@ -234,6 +265,53 @@ impl Calls {
 }
 
 impl State {
+    fn is_full(&self) -> bool {
+        let waits = (self.out.len() - self.dead) as u64;
+        waits + self.taken.saturating_sub(self.left) > MOST_UNSENT
+    }
+
+    /// Nobody waits for `call` any more.
+    fn give_up(&mut self, call: u32, gone: &Waiting) {
+        if gone.at < self.taken {
+            return frame::put_bare(&mut self.out, Kind::Cancel, call);
+        }
+        self.dead += gone.length;
+        // Not for each of them: all that is left is copied.
+        if self.dead > self.out.len() / 2 {
+            self.sweep();
+        }
+    }
+
+    /// Leaves out the calls that nobody waits for any more.
+    fn sweep(&mut self) {
+        if self.dead == 0 {
+            return;
+        }
+        let all = std::mem::take(&mut self.out);
+        let mut rest = &all[..];
+        while let Ok(Some((frame, used))) = frame::first(rest) {
+            let (whole, behind) = rest.split_at(used);
+            rest = behind;
+            if frame.kind == Kind::Call {
+                let Some(waiting) = self.waiting.get_mut(&frame.call) else { continue };
+                waiting.at = self.taken + self.out.len() as u64;
+            }
+            self.out.extend_from_slice(whole);
+        }
+        self.dead = 0;
+    }
+
+    /// So many bytes are the first frames that together have at least `least`.
+    fn whole_frames(&self, least: usize) -> usize {
+        let mut bytes = 0;
+        while bytes < least
+            && let Ok(Some((_, used))) = frame::first(self.out.get(bytes..).unwrap_or_default())
+        {
+            bytes += used;
+        }
+        bytes
+    }
+
     /// A number that no call under way has.
     fn free_number(&mut self) -> u32 {
         loop {
@@ -299,10 +377,60 @@ mod tests {
     #[test]
     fn a_call_that_nobody_waits_for_is_cancelled_and_its_answer_goes_nowhere() {
         let (calls, handle) = calls();
-        drop(handle.call(&request("x")).unwrap().answer());
-        assert_eq!(sent(&calls), [(Kind::Call, 1), (Kind::Cancel, 1)]);
+        let gone = handle.call(&request("x")).unwrap();
+        assert_eq!(sent(&calls), [(Kind::Call, 1)]);
+        drop(gone.answer());
+        assert_eq!(sent(&calls), [(Kind::Cancel, 1)]);
         assert!(!calls.is_waiting());
         answer(&calls, 1, "late");
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_before_it_was_taken_never_leaves_and_the_others_know_where_they_are() {
+        let (calls, handle) = calls();
+        let mut all: Vec<_> = (0..5).map(|_| handle.call(&request("x")).unwrap()).collect();
+        let last = all.pop().unwrap();
+        all.remove(1);
+        drop(all.remove(0));
+        assert_eq!(sent(&calls), [(Kind::Call, 3), (Kind::Call, 4), (Kind::Call, 5)]);
+        // The last one is the only one of which nothing has left.
+        let of_one = calls.state.lock().taken / 3;
+        calls.have_left(usize::try_from(2 * of_one).unwrap());
+        calls.end(&Why::Refused);
+        let outcomes: Vec<_> =
+            all.into_iter().chain([last]).map(|call| call.answer().now_or_never().unwrap()).collect();
+        let left: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap_err().may_have_left).collect();
+        assert_eq!(left, [true, true, false]);
+    }
+
+    #[test]
+    fn what_nobody_takes_is_bounded_however_many_calls_are_given_up_and_dead_ones_make_room() {
+        let (calls, handle) = calls();
+        let large = || Request::post("/x").body(Body::from(vec![0; LONGEST_BODY])).unwrap();
+        let mut taken = Vec::new();
+        calls.take_bytes(&mut taken);
+        for _ in 0..1000 {
+            drop(handle.call(&large()).unwrap());
+        }
+        assert!(calls.state.lock().out.len() <= 2 * LONGEST_BODY, "they are left out");
+        let mut waiting = Vec::new();
+        let full = loop {
+            match handle.call(&large()) {
+                Ok(call) => waiting.push(call),
+                Err(lost) => break lost,
+            }
+        };
+        assert_eq!(full, Lost { may_have_left: false, why: Why::Full });
+        assert!((256..300).contains(&waiting.len()), "{}", waiting.len());
+        assert!(handle.is_full() && !handle.is_closed());
+        calls.take_bytes(&mut taken);
+        assert!((TAKEN..TAKEN + 2 * LONGEST_BODY).contains(&taken.len()), "{}", taken.len());
+        assert!(handle.is_full(), "what was taken has not left yet");
+        calls.have_left(taken.len());
+        waiting.push(handle.call(&large()).unwrap());
+        // The first ones were taken and need their cancels; the others make room.
+        waiting.truncate(16);
+        assert!(calls.state.lock().out.len() < LONGEST_BODY);
     }
 
     #[test]

@@ -158,6 +158,7 @@ impl Member {
         let error = match why {
             Why::Ended(reason) => RouteError::Broken { node, reason, sent },
             Why::Refused => RouteError::Broken { node, reason: "it takes no further calls here".to_owned(), sent },
+            Why::Full => RouteError::Broken { node, reason: "it does not take what waits to be sent".to_owned(), sent },
         };
         Undone { error, request: (!may_have_left).then_some(request) }
     }

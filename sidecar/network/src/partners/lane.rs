@@ -112,6 +112,14 @@ impl Sender {
             Self::Bundle(handle) => handle.is_closed(),
         }
     }
+
+    /// Whether so much waits to be sent that another connection is better.
+    fn is_full(&self) -> bool {
+        match self {
+            Self::H2(_) => false,
+            Self::Bundle(handle) => handle.is_full(),
+        }
+    }
 }
 
 impl Connections {
@@ -119,7 +127,7 @@ impl Connections {
     pub(super) fn ticket(&self, lane: Lane, now: Instant) -> Option<Ticket> {
         let mut shared = self.0.lock();
         shared.retain(|one| !one.sender.is_closed() && one.ends > now);
-        if let Some(one) = shared.iter().find(|one| one.has_room(lane.most_calls())) {
+        if let Some(one) = shared.iter().find(|one| one.has_room(lane.most_calls()) && !one.sender.is_full()) {
             return Some(one.ticket());
         }
         if shared.len() < MOST_CONNECTIONS {

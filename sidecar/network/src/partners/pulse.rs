@@ -1,9 +1,10 @@
 //! Whether a partner of our kind still answers on a connection for small calls.
 //!
 //! A link that swallows everything, or a process that hangs, shows by nothing but silence, and a push that is to be repeated
-//! within its 10 s must learn of it sooner than TCP does. So while calls wait and nothing at all arrives, `/stats` is asked on
-//! the side; when even that brings no byte, the connection is given up. Connections for large bodies are not watched: on a
-//! slow link the question would stand behind megabytes of ours.
+//! within its 10 s must learn of it sooner than TCP does. So while calls wait and nothing at all arrives, a question is asked:
+//! over HTTP/2 `/stats` on the side ([`Watched`]), in a bundle a ping ([`Silence`]); when even that brings no byte, the
+//! connection is given up. Connections for large bodies are not watched: on a slow link the question would stand behind
+//! megabytes of ours.
 
 use std::{
     io,
@@ -31,6 +32,13 @@ const BEAT: Duration = Duration::from_millis(750);
 /// The time for the answer; the slowest link answers in one second.
 const ANSWER: Duration = Duration::from_millis(1500);
 
+/// The same for a bundle, whose question stands behind the calls before it: up to half a megabyte on its way. A break is known after
+/// 6 s at the latest, early enough for a push of 10 s too.
+pub(super) const BUNDLE_BEAT: Duration = Duration::from_secs(2);
+/// Beats in which a partner may take nothing of what is sent, whatever it says meanwhile. One more than for silence: TCP that
+/// repeats what was lost is quiet for as long.
+const MOST_BLOCKED: u32 = 3;
+
 /// Counts what arrives.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pulse(Arc<AtomicU64>);
@@ -56,6 +64,64 @@ pub(super) struct Watched {
     pub(super) dead: CancellationToken,
     /// Told when it is given up.
     pub(super) given_up: Box<dyn FnOnce() + Send>,
+}
+
+/// What a bundle has heard lately, beat by beat. Pure: its carrier has the clock.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    has_come: bool,
+    has_left: bool,
+    has_asked: bool,
+    questions: u32,
+    /// Beats in a row in which bytes were to leave and none did.
+    blocked: u32,
+}
+
+/// Whether what is to be sent can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Free,
+    Blocked,
+}
+
+/// What a beat means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Enough,
+    /// The partner is to be asked this question.
+    Ask(u32),
+    /// The partner is not there; this is how it shows.
+    Nothing(&'static str),
+}
+
+impl Silence {
+    /// Something came.
+    pub(super) fn has_come(&mut self) {
+        self.has_come = true;
+    }
+
+    /// The partner took something.
+    pub(super) fn has_left(&mut self) {
+        self.has_left = true;
+    }
+
+    /// A beat is over.
+    pub(super) fn beat(&mut self, is_awaited: bool, line: Line) -> Heard {
+        let (has_come, has_left) = (std::mem::take(&mut self.has_come), std::mem::take(&mut self.has_left));
+        self.blocked = if line == Line::Free || has_left { 0 } else { self.blocked + 1 };
+        if self.blocked >= MOST_BLOCKED {
+            return Heard::Nothing("the partner takes nothing");
+        }
+        if has_come || !is_awaited {
+            self.has_asked = false;
+            return Heard::Enough;
+        }
+        if std::mem::replace(&mut self.has_asked, true) {
+            return Heard::Nothing("the partner keeps silent");
+        }
+        self.questions = self.questions.wrapping_add(1);
+        Heard::Ask(self.questions)
+    }
 }
 
 impl Pulse {
@@ -134,5 +200,40 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Felt<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partner_that_keeps_silent_is_asked_and_then_given_up() {
+        let mut silence = Silence::default();
+        assert_eq!(silence.beat(false, Line::Free), Heard::Enough, "nobody waits");
+        assert_eq!(silence.beat(true, Line::Free), Heard::Ask(1));
+        silence.has_come();
+        assert_eq!(silence.beat(true, Line::Free), Heard::Enough);
+        assert_eq!(silence.beat(true, Line::Free), Heard::Ask(2));
+        assert_eq!(silence.beat(true, Line::Free), Heard::Nothing("the partner keeps silent"));
+    }
+
+    #[test]
+    fn a_partner_that_talks_and_takes_nothing_is_given_up_too() {
+        let mut silence = Silence::default();
+        let mut beat = |has_left: bool, line| {
+            silence.has_come();
+            if has_left {
+                silence.has_left();
+            }
+            silence.beat(true, line)
+        };
+        for line in [Line::Blocked, Line::Blocked, Line::Free, Line::Blocked, Line::Blocked] {
+            assert_eq!(beat(false, line), Heard::Enough);
+        }
+        assert_eq!(beat(true, Line::Blocked), Heard::Enough, "a slow partner takes a little now and then");
+        assert_eq!(beat(false, Line::Blocked), Heard::Enough);
+        assert_eq!(beat(false, Line::Blocked), Heard::Enough);
+        assert_eq!(beat(false, Line::Blocked), Heard::Nothing("the partner takes nothing"));
     }
 }

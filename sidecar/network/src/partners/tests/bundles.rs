@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -218,4 +218,28 @@ async fn a_partner_that_falls_silent_is_given_up_before_the_calls_time() {
     let client = Running::start(b.parts(vec![a.route_at(&[silent])]));
     let failed = brief(&client, silent, "/x", Body::from("x"), Duration::from_secs(60)).await.0.unwrap_err();
     assert_eq!((failed.code(), failed.retry()), (Code::UNREACHABLE, Retry::Unknown), "{failed}");
+}
+
+#[tokio::test]
+async fn a_partner_that_talks_and_takes_nothing_is_given_up() {
+    let (a, b) = (institution(A), institution(B));
+    let odd = tls_server(&a.leaf(), "interconn/1", |mut tls| async move {
+        socket2::SockRef::from(tls.get_ref().0).set_recv_buffer_size(4096).unwrap();
+        let mut said = Vec::new();
+        frame::put_bare(&mut said, frame::Kind::Hello, 0);
+        // It never reads, and answers questions that nobody asked, until that fails.
+        while tls.write_all(&said).await.is_ok() && tls.flush().await.is_ok() {
+            said.clear();
+            frame::put_bare(&mut said, frame::Kind::Pong, 1);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    })
+    .await;
+    let client = Running::start(b.parts(vec![a.route_at(&[odd])]));
+    // All on one connection, and more than the buffers on the way hold.
+    let body = || Body::from(vec![0; 16 * 1024]);
+    let calls = (0..256).map(|_| brief(&client, odd, "/x", body(), Duration::from_secs(60)));
+    let first = calls.collect::<FuturesUnordered<_>>().next().await.unwrap().0.unwrap_err();
+    assert_eq!((first.code(), first.retry()), (Code::UNREACHABLE, Retry::Unknown), "{first}");
+    assert!(first.to_string().contains("takes nothing"), "not at the end of its own time: {first}");
 }

@@ -41,7 +41,8 @@ use crate::bundle::{
 const READ: usize = 32 * 1024;
 /// Memory for answers that is kept for the next ones: those of a busy turn.
 const MOST_KEPT: usize = 32 * 1024;
-/// Answers that nobody takes: beyond it nothing more is read.
+/// Answers that nobody takes: beyond it nothing more is read, begun or answered. Four of the longest, so that there is always
+/// something to send while the next ones are made.
 const MOST_UNSENT: usize = 256 * 1024;
 
 /// Serves calls until the caller ends the connection.
@@ -100,14 +101,23 @@ impl<S: Serve> Bundle<S> {
         frame::put_bare(&mut self.out, Kind::Leaving, 0);
     }
 
+    /// Too much waits to go out: nothing more is begun or answered until the caller has taken it.
+    fn is_full(&self) -> bool {
+        self.out.len() - self.sent >= MOST_UNSENT
+    }
+
     /// Reads and serves until nothing more comes, or too much waits to go out. Ready at the caller's end.
     fn poll_come(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.out.len() - self.sent < MOST_UNSENT {
+        loop {
+            self.understand(cx)?;
+            if self.is_full() {
+                break;
+            }
             let Some(stream) = &mut self.stream else { break };
             self.come.reserve(READ);
             match poll_read_buf(Pin::new(stream), cx, &mut self.come)? {
                 Poll::Ready(0) => return Poll::Ready(Ok(())),
-                Poll::Ready(_) => self.understand(cx)?,
+                Poll::Ready(_) => {}
                 Poll::Pending => {
                     if self.come.is_empty() {
                         self.come = BytesMut::new();
@@ -119,9 +129,12 @@ impl<S: Serve> Bundle<S> {
         Poll::Pending
     }
 
+    /// Serves what has come. What there is no room for stays where it is.
     fn understand(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
         let mut come = std::mem::take(&mut self.come);
-        while let Some((frame, used)) = frame::first(&come)? {
+        while !self.is_full()
+            && let Some((frame, used)) = frame::first(&come)?
+        {
             self.take(frame, cx)?;
             come.advance(used);
         }
@@ -171,7 +184,9 @@ impl<S: Serve> Bundle<S> {
     }
 
     fn poll_calls(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(done)) = self.calls.poll_next_unpin(cx) {
+        while !self.is_full()
+            && let Poll::Ready(Some(done)) = self.calls.poll_next_unpin(cx)
+        {
             // A call that was cancelled has no answer.
             if let Ok(answer) = done {
                 self.cancels.remove(&answer.call);
@@ -205,9 +220,9 @@ impl<S: Serve> Future for Bundle<S> {
             if this.poll_come(cx)?.is_ready() {
                 return this.stream.take().map_or(Poll::Pending, |stream| Poll::Ready(Ok(stream)));
             }
-            let was_full = this.out.len() - this.sent >= MOST_UNSENT;
             // Calls that had to wait are looked at once more: they had no waker before.
             this.poll_calls(cx);
+            let was_full = this.is_full();
             ready!(this.poll_out(cx))?;
             if !was_full {
                 return Poll::Pending;

@@ -42,9 +42,16 @@ pub(crate) struct Seen {
     pub(crate) waiting: Arc<AtomicUsize>,
     /// Pieces of bodies that came at `/pieces`.
     pub(crate) pieces: AtomicUsize,
+    /// Answers of `/page` and `/held` that were made.
+    pub(crate) pages: AtomicUsize,
+    /// Lets `/held` answer.
+    pub(crate) hold: tokio_util::sync::CancellationToken,
     /// Nothing goes the short way: hyper serves it.
     pub(crate) all_by_hyper: AtomicBool,
 }
+
+/// How long the answer of `/page` is.
+pub(crate) const PAGE: usize = 60_000;
 
 impl Serve for Seen {
     async fn serve(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
@@ -73,6 +80,14 @@ impl Serve for Seen {
             }
             "/slow" => tokio::time::sleep(Duration::from_millis(300)).await,
             "/unread" => {}
+            "/page" | "/held" => {
+                if path == "/held" {
+                    let _waits = Waits::count(&self.waiting);
+                    self.hold.cancelled().await;
+                }
+                self.pages.fetch_add(1, Ordering::SeqCst);
+                return Response::new(Body::from(vec![7; PAGE]));
+            }
             "/headers" => {
                 let told = request.headers().get("x-told").map(|told| told.to_str().unwrap().to_owned());
                 return Response::new(Body::from(json!({ "told": told }).to_string()));
@@ -161,6 +176,8 @@ impl Running {
             is_of_our_kind,
             waiting: Arc::default(),
             pieces: AtomicUsize::new(0),
+            pages: AtomicUsize::new(0),
+            hold: tokio_util::sync::CancellationToken::new(),
             all_by_hyper,
         });
         tokio::spawn(serve(listener, Arc::clone(&seen), Arc::clone(&gate), drain.handle()));

@@ -1,6 +1,9 @@
 //! What a node takes in a bundle, and from whom: whoever sends nonsense loses its connection, and nobody gets in by it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use http::Request;
 use mesh_pki::Pair;
@@ -17,7 +20,7 @@ use crate::{
         frame::{self, Kind},
         head::{self, MOST_HEADERS},
     },
-    testing::{A, B, Running, institution, tls_client, until},
+    testing::{A, B, PAGE, Running, institution, tls_client, until},
 };
 
 /// A caller that writes frames as it likes.
@@ -184,6 +187,37 @@ async fn a_call_that_nobody_can_read_is_refused_and_the_others_go_on() {
     }
     let (number, said) = raw.answer().await;
     assert_eq!((number, &said["code"]), (1, &"E0000000000".into()));
+}
+
+#[tokio::test]
+async fn a_caller_that_takes_no_answers_gets_no_more_made() {
+    // What the buffers of both sockets hold, at the most, and what the node may keep beside them.
+    const AHEAD: usize = 300;
+    let (node, pair) = node();
+    let pages = || node.seen.pages.load(Ordering::SeqCst);
+    let mut taken = 0;
+    // Calls that are answered at once, all in one read; and calls that wait and are answered at the same time.
+    for (path, calls) in [("/page", 800), ("/held", 500)] {
+        let mut raw = Raw::to(&node, Some(&pair)).await;
+        socket2::SockRef::from(raw.tls.get_ref().0).set_recv_buffer_size(64 * 1024).unwrap();
+        let mut bytes = Vec::new();
+        (1..=calls).for_each(|n| put(&mut bytes, n, path, b""));
+        raw.send(&bytes).await;
+        if path == "/held" {
+            until(|| node.waiting() == 500).await;
+            node.seen.hold.cancel();
+        }
+        let mut answered = Vec::new();
+        for _ in 0..calls {
+            let (kind, n, content) = raw.frame().await.unwrap();
+            assert_eq!((kind, head::answer(&content).unwrap().1.len()), (Kind::Answer, PAGE));
+            taken += 1;
+            assert!(pages() <= taken + AHEAD, "{path}: {} are made, {taken} are taken", pages());
+            answered.push(n);
+        }
+        answered.sort_unstable();
+        assert!(answered.into_iter().eq(1..=calls), "{path}: each has its answer");
+    }
 }
 
 #[tokio::test]

@@ -105,9 +105,10 @@ impl Workers {
     /// one after the other often speak with each other, one pushing what the other waits for, and on one thread nobody has
     /// to be woken for that.
     ///
-    /// A crowd shares the back half: whoever has few connections sits in front of it as long as it is not full, where the
-    /// system gives each thread its time, however many requests a crowd has waiting behind. `None` where there are no workers,
-    /// which cannot be.
+    /// A crowd shares all workers but the first quarter: whoever has few connections sits in front of it as long as it is not
+    /// full, where the system gives each thread its time, however many requests a crowd has waiting behind. The quarter is kept
+    /// free where nobody else is there too, for whoever comes later; of two workers for each CPU a crowd still has three for two.
+    /// `None` where there are no workers, which cannot be.
     #[must_use]
     pub fn seat(&self, caller: IpAddr) -> Option<Seat> {
         let caller = household(caller);
@@ -118,12 +119,18 @@ impl Workers {
             *taken
         };
         let workers = &self.0.workers;
-        let first = if taken > FEW { workers.len() / 2 } else { 0 };
+        let first = if taken > FEW { front(workers.len()) } else { 0 };
         let free = workers.iter().enumerate().skip(first);
         let (worker, least) = free.min_by_key(|(_, worker)| worker.busy.load(Ordering::Relaxed) / 2)?;
         least.busy.fetch_add(1, Ordering::Relaxed);
         Some(Seat(Box::new(Taken { hall: Arc::clone(&self.0), worker, caller, runtime: least.runtime.clone() })))
     }
+}
+
+/// So many of the workers are no crowd's: as few as keep others apart, for a caller is an address, and all applications of a
+/// machine or all partners behind one proxy are a crowd together.
+fn front(workers: usize) -> usize {
+    workers.div_ceil(4).min(workers.saturating_sub(1))
 }
 
 /// Whose address it is: of IPv6 a caller usually has a whole /64 to choose from.
@@ -145,6 +152,12 @@ impl Seat {
     #[must_use]
     pub fn runtime(&self) -> &Handle {
         &self.0.runtime
+    }
+
+    /// How many seats its caller has, this one among them.
+    #[must_use]
+    pub fn of_caller(&self) -> usize {
+        self.0.hall.callers.lock().get(&self.0.caller).copied().unwrap_or(1)
     }
 }
 
@@ -194,20 +207,27 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_sits_in_the_back_half_and_whoever_has_few_connections_in_front_of_it() {
+    fn a_crowd_leaves_a_quarter_to_those_who_have_few_connections_and_fills_the_rest_evenly() {
         let crew = Crew::start(4).unwrap();
         let workers = crew.workers();
         let crowd: Vec<_> = (0..100).filter_map(|_| workers.seat(CALLER)).collect();
-        let in_front = |seats: &[Seat]| seats.iter().filter(|seat| seat.0.worker < 2).count();
-        assert_eq!(in_front(&crowd), FEW / 2, "the first were no crowd yet");
+        let at = |worker: usize, seats: &[Seat]| seats.iter().filter(|seat| seat.0.worker == worker).count();
+        assert_eq!([0, 1, 2, 3].map(|worker| at(worker, &crowd)), [4, 32, 32, 32], "the first were no crowd yet");
+        let in_front = |seats: &[Seat]| at(0, seats);
         let other = Ipv4Addr::new(192, 0, 2, 1).into();
         let few: Vec<_> = (0..4).filter_map(|_| workers.seat(other)).collect();
         assert_eq!(in_front(&few), few.len());
+        assert_eq!((crowd[0].of_caller(), few[0].of_caller()), (100, 4));
         drop(crowd);
         drop(few);
         assert!(workers.0.callers.lock().is_empty());
         assert!(workers.0.workers.iter().all(|worker| worker.busy.load(Ordering::Relaxed) == 0));
         assert_eq!(workers.seat(CALLER).unwrap().0.worker, 0, "it is no crowd any more");
+    }
+
+    #[test]
+    fn a_crowd_keeps_most_workers_however_many_there_are() {
+        assert_eq!([0, 1, 2, 3, 4, 5, 8, 16, 512].map(front), [0, 0, 1, 1, 1, 2, 2, 4, 128]);
     }
 
     #[test]

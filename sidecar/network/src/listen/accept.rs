@@ -6,11 +6,14 @@ use mesh_core::{Drained, Seat};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
 
-use super::{Gate, Limits, Serve, drive, metrics::Open};
+use super::{
+    Gate, Serve, drive,
+    metrics::Open,
+    rooms::{Found, Spot},
+};
 
 /// When descriptors have run out, every accept fails at once; the loop then waits for connections to end instead of spinning.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -23,41 +26,20 @@ const KEEPALIVE_RETRIES: u32 = 4;
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How many connections may be open.
-#[derive(Debug)]
-pub(super) struct Rooms {
-    local: Arc<Semaphore>,
-    remote: Arc<Semaphore>,
-}
-
-/// One connection's place within the bounds.
+/// One connection's place: within the bounds, and at a worker.
 #[derive(Debug)]
 pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
+    pub(super) spot: Arc<Spot>,
     _open: Open,
     _seat: Seat,
-}
-
-impl Rooms {
-    pub(super) fn new(limits: Limits) -> Self {
-        let room = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
-        Self { local: room(limits.local_connections), remote: room(limits.remote_connections) }
-    }
-
-    fn take(&self, peer: SocketAddr) -> Option<OwnedSemaphorePermit> {
-        let room = if peer.ip().to_canonical().is_loopback() { &self.local } else { &self.remote };
-        Arc::clone(room).try_acquire_owned().ok()
-    }
 }
 
 #[cfg(test)]
 impl Place {
     pub(super) fn for_test(gate: &Gate, peer: SocketAddr) -> Self {
-        Self {
-            _permit: gate.rooms.take(peer).unwrap(),
-            _open: Open::count(&gate.metrics),
-            _seat: gate.workers.seat(peer.ip()).unwrap(),
-        }
+        let Found::Spot(spot) = gate.rooms.find(peer, 1) else { panic!("no room") };
+        let seat = gate.workers.seat(peer.ip()).unwrap();
+        Self { spot: Arc::new(spot), _open: Open::count(&gate.metrics), _seat: seat }
     }
 }
 
@@ -76,20 +58,28 @@ pub(super) async fn all<S: Serve>(listener: &TcpListener, service: &Arc<S>, gate
 }
 
 fn welcome<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>, gate: &Arc<Gate>, drained: &Drained) {
-    let Some(permit) = gate.rooms.take(peer) else {
-        gate.metrics.turned_away.inc();
-        tracing::debug!(%peer, "turned away: as many connections are open as the limits allow");
-        return;
-    };
-    if let Err(e) = options(&tcp, peer) {
-        tracing::debug!(%peer, "socket options: {e}");
-    }
     let (Some(seat), Ok(tcp)) = (gate.workers.seat(peer.ip()), tcp.into_std()) else {
         tracing::warn!(%peer, "turned away: no worker could take it over");
         return;
     };
+    let spot = match gate.rooms.find(peer, seat.of_caller()) {
+        Found::Spot(spot) => spot,
+        Found::SpotOfAnother(spot) => {
+            gate.metrics.turned_away.inc();
+            tracing::debug!(%peer, "takes the place of the oldest connection of which nothing was admitted");
+            spot
+        }
+        Found::Full => {
+            gate.metrics.turned_away.inc();
+            tracing::debug!(%peer, "turned away: as many connections are open as the limits allow");
+            return;
+        }
+    };
+    if let Err(e) = options(&tcp, peer) {
+        tracing::debug!(%peer, "socket options: {e}");
+    }
     let runtime = seat.runtime().clone();
-    let place = Place { _permit: permit, _open: Open::count(&gate.metrics), _seat: seat };
+    let place = Place { spot: Arc::new(spot), _open: Open::count(&gate.metrics), _seat: seat };
     let (service, gate, drain) = (Arc::clone(service), Arc::clone(gate), drained.clone());
     let connection = async move {
         // Its bytes come to the reactor of the worker that has it from now on.
@@ -107,7 +97,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-fn options(tcp: &TcpStream, peer: SocketAddr) -> io::Result<()> {
+fn options(tcp: &std::net::TcpStream, peer: SocketAddr) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = SockRef::from(tcp);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);

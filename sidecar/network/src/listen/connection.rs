@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::SystemTime,
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     owed::{Fate, Owed},
+    rooms::Spot,
     roster::Roster,
     traffic::Traffic,
     unacknowledged::unacknowledged,
@@ -40,6 +41,8 @@ pub struct Connection {
     is_finishing: AtomicBool,
     traffic: Arc<Traffic>,
     end: CancellationToken,
+    /// Gone with the socket.
+    spot: Weak<Spot>,
     roster: Arc<Roster>,
 }
 
@@ -66,6 +69,7 @@ impl Connection {
         (peer, local): (SocketAddr, SocketAddr),
         security: Security,
         traffic: Arc<Traffic>,
+        spot: &Arc<Spot>,
         roster: Arc<Roster>,
     ) -> Self {
         Self {
@@ -78,7 +82,8 @@ impl Connection {
             is_admitted: AtomicBool::new(false),
             is_finishing: AtomicBool::new(false),
             traffic,
-            end: CancellationToken::new(),
+            end: spot.end().clone(),
+            spot: Arc::downgrade(spot),
             roster,
         }
     }
@@ -92,6 +97,9 @@ impl Connection {
         let caller = self.admit_at(snapshot, shown, SystemTime::now());
         if caller.is_ok() && !self.is_admitted.load(Ordering::Relaxed) {
             self.is_admitted.store(true, Ordering::Relaxed);
+            if let Some(spot) = self.spot.upgrade() {
+                spot.admit();
+            }
         }
         caller
     }

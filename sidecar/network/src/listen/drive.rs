@@ -29,9 +29,10 @@ pub(super) async fn connection<S: Serve>(
     place: Place,
 ) {
     let ready = tokio::select! {
-        ready = first_bytes(tcp, peer, &gate) => ready,
+        ready = first_bytes(tcp, peer, &place.spot, &gate) => ready,
         // Nothing was asked yet, so nothing is lost.
         () = drained.asked() => return,
+        () = place.spot.end().cancelled() => return,
     };
     let mut ready = match ready {
         Ok(ready) => ready,

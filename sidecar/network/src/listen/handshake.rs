@@ -9,6 +9,7 @@ use super::{
     connection::{Connection, Security},
     linger::Lingering,
     pace::Pace,
+    rooms::Spot,
     traffic::Traffic,
     wire::{Stream, Wire},
 };
@@ -29,7 +30,7 @@ pub(super) struct Ready {
 ///
 /// # Errors
 /// The peer went away, took too long, or failed at TLS.
-pub(super) async fn first_bytes(tcp: TcpStream, peer: SocketAddr, gate: &Gate) -> io::Result<Ready> {
+pub(super) async fn first_bytes(tcp: TcpStream, peer: SocketAddr, spot: &Arc<Spot>, gate: &Gate) -> io::Result<Ready> {
     let local = tcp.local_addr()?;
     let traffic = Arc::new(Traffic::default());
     let protecting = protect(tcp, gate, Arc::clone(&traffic));
@@ -41,7 +42,7 @@ pub(super) async fn first_bytes(tcp: TcpStream, peer: SocketAddr, gate: &Gate) -
         Agreed::H1 | Agreed::H2 | Agreed::Bundle => agreed,
         Agreed::Unsaid => timeout(gate.limits.handshake, stream.sniff()).await??,
     };
-    let connection = Arc::new(Connection::new((peer, local), security, traffic, Arc::clone(&gate.roster)));
+    let connection = Arc::new(Connection::new((peer, local), security, traffic, spot, Arc::clone(&gate.roster)));
     Ok(Ready { stream, connection, pace, agreed })
 }
 

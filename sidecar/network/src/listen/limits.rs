@@ -7,8 +7,13 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections from loopback: this node's applications. Default 16 384: ten thousand idle SDK clients and room.
     pub local_connections: usize,
-    /// Connections from elsewhere; a bound of its own, so that strangers never shut out applications. Default 16 384.
+    /// Connections from elsewhere; a bound of its own, so that strangers never shut out applications. Default 16 384. Of each
+    /// room those of which no request was admitted get half, and the oldest of them gives way to the next.
     pub remote_connections: usize,
+    /// Connections from one address elsewhere, of IPv6 from one /64. Default 4096: a quarter of the room. A partner has some
+    /// 24, and twice that while it changes its certificate; behind one proxy or load balancer that hides addresses are 80 of
+    /// them.
+    pub household_connections: usize,
     /// How long a new connection may wait before its first byte, and a TLS one before its handshake is done. Default 10 s:
     /// the slowest link of a partner needs three round trips.
     pub handshake: Duration,
@@ -34,6 +39,7 @@ impl Default for Limits {
         Self {
             local_connections: 16_384,
             remote_connections: 16_384,
+            household_connections: 4096,
             handshake: Duration::from_secs(10),
             headers: Duration::from_secs(15),
             strangers: Duration::from_secs(60),

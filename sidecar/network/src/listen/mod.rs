@@ -1,7 +1,8 @@
 //! Port 7304 and its like: HTTP/1.1, HTTP/2 and TLS on one socket, told apart by the first bytes.
 //!
 //! ```text
-//! accept.rs      the loop: bounds, socket options, pause when descriptors run out
+//! accept.rs      the loop: socket options, pause when descriptors run out
+//! rooms.rs       how many connections may be open, and who gives way (pure)
 //! handshake.rs   first byte, TLS, which HTTP          -> wire.rs
 //! drive.rs       one connection until it ends, is drained, or is cut by the roster -> rare.rs
 //!   h1/          plain HTTP/1.1 requests, by the short way
@@ -29,6 +30,7 @@ mod metrics;
 mod owed;
 mod pace;
 mod rare;
+mod rooms;
 mod roster;
 mod traffic;
 mod unacknowledged;
@@ -47,8 +49,8 @@ pub use connection::{Connection, Security};
 pub use exchange::Settlement;
 pub use limits::Limits;
 
-use accept::Rooms;
 use metrics::Metrics;
+use rooms::Rooms;
 use roster::Roster;
 
 use crate::tls;

@@ -90,9 +90,10 @@ async fn a_stranger_that_takes_no_answer_does_not_hold_its_place_either() {
 #[tokio::test]
 async fn beyond_the_bound_connections_are_turned_away_and_come_again_later() {
     let node = node(Limits { local_connections: 2, ..Limits::default() });
+    // One after the other: whoever was not admitted yet gives way.
     let mut first = Plain::to(node.address).await;
-    let mut second = Plain::to(node.address).await;
     first.get("host: localhost\r\n").await;
+    let mut second = Plain::to(node.address).await;
     second.get("host: localhost\r\n").await;
     let mut third = Plain::to(node.address).await;
     assert_eq!(third.read_to_end().await, "");
@@ -107,6 +108,30 @@ async fn beyond_the_bound_connections_are_turned_away_and_come_again_later() {
         assert!(attempt < 100, "the place never became free");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test]
+async fn whoever_is_not_admitted_gives_way_to_others_and_whoever_is_stays() {
+    let (a, b) = (institution(A), institution(B));
+    let limits = Limits { local_connections: 4, ..Limits::default() };
+    let node = Running::start_with(a.parts(vec![b.route()]), limits, NameCheck::Required);
+    let mut partner = tls_client(Some(&b.leaf()), &["http/1.1"]).connect(node.address).await;
+    assert_eq!(TlsClient::get_on(&mut partner, "").await["who"], B);
+    // Two strangers are half of the room: one that was answered, and one within its handshake.
+    let mut answered = tls_client(None, &["http/1.1"]).connect(node.address).await;
+    assert_eq!(TlsClient::get_on(&mut answered, "").await["who"], "stranger");
+    let mut silent = Plain::to(node.address).await;
+    silent.write("\x16").await;
+    let mut local = Plain::to(node.address).await;
+    assert_eq!(local.get("host: localhost\r\n").await["who"], "local");
+    let ended = tokio::time::timeout(Duration::from_secs(10), answered.read(&mut [0; 1])).await;
+    assert!(!matches!(ended.expect("the oldest stranger gives way"), Ok(1..)));
+    let mut another = Plain::to(node.address).await;
+    assert_eq!(another.get("host: localhost\r\n").await["who"], "local");
+    assert_eq!(Plain::to(node.address).await.get("host: localhost\r\n").await["who"], "local", "for the silent one");
+    assert_eq!(silent.read_to_end().await, "");
+    assert_eq!(TlsClient::get_on(&mut partner, "").await["requests"], 2);
+    assert_eq!(local.get("host: localhost\r\n").await["requests"], 2);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::{Address, dial::Dialer, proxy::pool::Pool};
 
 /// A connection takes about 32 KiB while it is busy, so an instance can claim 32 MiB of ours; beyond it a call goes to
 /// another instance or fails at once.
-pub(crate) const MOST_CALLS: usize = 1024;
+pub(crate) const CALLS_TO_AN_INSTANCE: usize = 1024;
 
 /// So many calls in a row that it did not answer in time or broke off take an instance out of the turn: one or two are
 /// the fate of a call, five are the state of an instance (Envoy's own number).

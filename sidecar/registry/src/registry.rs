@@ -15,7 +15,7 @@ use crate::{
     Key, Kind, Metrics, Registration, RegistryError,
     catalogue::{self, Catalogue, Change, Entry, WallTime},
     dial::{self, Dialer},
-    instance::{Instance, InstanceState, MOST_CALLS},
+    instance::{CALLS_TO_AN_INSTANCE, Instance, InstanceState},
     journal::{Journal, Step},
     kept::Kept,
     offer, permanent,
@@ -87,7 +87,7 @@ impl Registry {
     ) -> Result<Arc<Self>, RegistryError> {
         let kept = Kept::new(store);
         let dialer = Dialer::new(reach.own, Arc::clone(&live), reach.names);
-        let mut state = State { catalogue: Catalogue::default(), routes: Routes::new(dialer, MOST_CALLS) };
+        let mut state = State { catalogue: Catalogue::default(), routes: Routes::new(dialer, CALLS_TO_AN_INSTANCE) };
         for entry in kept.all()? {
             match state.admits(&entry, &mut Ahead::default()) {
                 Ok(()) => drop(state.put(entry)),

@@ -23,9 +23,9 @@ pub(crate) const LONGEST_BODY: usize = 16 * 1024;
 pub(crate) const LONGEST_ANSWER: usize = 64 * 1024;
 /// The longest head: a dozen of ids, topics and tokens of 1 KiB at most.
 pub(crate) const LONGEST_HEAD: usize = 16 * 1024;
-/// Calls at a time on one connection. With the longest bodies they are 8 MiB, and 8 of these connections carry all that a partner
-/// may be asked at a time.
-pub(crate) const MOST_CALLS: usize = 512;
+/// Calls at a time on one connection, at which whoever is called refuses more. A caller opens another connection at half of it (`lane.rs`), and
+/// comes near it only where it has as many connections as it may have.
+pub(crate) const CALLS_OF_A_BUNDLE: usize = 512;
 
 const _: () = assert!(LONGEST_HEAD + LONGEST_ANSWER + 2 <= frame::LONGEST);
 

@@ -1,7 +1,9 @@
 //! A connection that carries a bundle: calls of another node of our kind, many at a time ([`crate::bundle`]).
 //!
-//! Each call goes to the same service as a request over HTTP. What is answered at once, as most pushes are, costs no task; all
-//! that was answered since the last look goes out in one write.
+//! Each call goes to the same service as a request over HTTP (`served.rs`: until its whole answer is here). What is answered at
+//! once, as most pushes are, costs no task; all that was answered since the last look goes out in one write.
+
+mod served;
 
 use std::{
     collections::HashMap,
@@ -18,24 +20,24 @@ use futures::{
     future::{AbortHandle, Abortable},
     stream::FuturesUnordered,
 };
-use http::{Request, Response, StatusCode, header, response::Parts};
-use http_body::Body as _;
+use http::{Request, header};
 use mesh_core::Body;
 use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
 use tokio_util::io::poll_read_buf;
 
 use super::{
-    Serve, Settlement,
+    Serve,
     exchange::Proof,
-    handler::{Answering, Handler},
+    handler::Handler,
     rare::{Rare, until_end},
     wire::Stream,
 };
 use crate::bundle::{
-    LONGEST_ANSWER, LONGEST_BODY, MOST_CALLS,
+    CALLS_OF_A_BUNDLE, LONGEST_BODY,
     frame::{self, Broken, Frame, Kind},
     head,
 };
+use served::{Answer, Served, Unsettled};
 
 /// What is read at once, at the least: two TLS records.
 const READ: usize = 32 * 1024;
@@ -67,33 +69,24 @@ struct Bundle<S> {
     /// Calls that were not answered at once.
     calls: FuturesUnordered<Abortable<Served>>,
     cancels: HashMap<u32, AbortHandle>,
-}
-
-/// One call until its answer is here.
-struct Served {
-    call: u32,
-    state: State,
-}
-
-enum State {
-    Answering(Answering),
-    /// The answer's body comes in pieces.
-    Reading(Box<(Parts, Body, BytesMut)>),
-}
-
-/// A whole answer.
-struct Answer {
-    call: u32,
-    head: Parts,
-    body: bytes::Bytes,
+    /// Answers among `out` that somebody waits to settle.
+    unsettled: Unsettled,
 }
 
 impl<S: Serve> Bundle<S> {
     fn new(stream: Stream, handler: Arc<Handler<S>>) -> Self {
         let mut out = Vec::new();
         frame::put_bare(&mut out, Kind::Hello, 0);
-        let (calls, cancels) = (FuturesUnordered::new(), HashMap::new());
-        Self { handler, stream: Some(stream), come: BytesMut::new(), out, sent: 0, calls, cancels }
+        Self {
+            handler,
+            stream: Some(stream),
+            come: BytesMut::new(),
+            out,
+            sent: 0,
+            calls: FuturesUnordered::new(),
+            cancels: HashMap::new(),
+            unsettled: Unsettled::default(),
+        }
     }
 
     /// The caller is to bring no new calls here; when it has no more, it ends the connection.
@@ -144,17 +137,18 @@ impl<S: Serve> Bundle<S> {
 
     fn take(&mut self, Frame { kind, call, content }: Frame<'_>, cx: &mut Context<'_>) -> Result<(), Broken> {
         match kind {
-            Kind::Call if self.calls.len() >= MOST_CALLS => frame::put_bare(&mut self.out, Kind::Refused, call),
+            Kind::Call if self.calls.len() >= CALLS_OF_A_BUNDLE => frame::put_bare(&mut self.out, Kind::Refused, call),
             Kind::Call if self.cancels.contains_key(&call) => return Err(Broken::OutOfTurn(kind)),
             // The frame is whole: what it holds is a matter of this call, and the others go on.
             Kind::Call => match read(content) {
                 Ok(request) => self.begin(call, request, cx),
-                Err(broken) => self.put(refused(call, &broken)),
+                Err(broken) => self.put(Answer::refused(call, &broken)),
             },
             Kind::Cancel => {
                 if let Some(cancel) = self.cancels.remove(&call) {
                     cancel.abort();
                 }
+                self.unsettled.lose(call);
             }
             Kind::Ping => frame::put_bare(&mut self.out, Kind::Pong, call),
             Kind::Hello | Kind::Answer | Kind::Refused | Kind::Leaving | Kind::Pong => {
@@ -165,7 +159,7 @@ impl<S: Serve> Bundle<S> {
     }
 
     fn begin(&mut self, call: u32, request: Request<Body>, cx: &mut Context<'_>) {
-        let mut served = Served { call, state: State::Answering(self.handler.answer(request, Proof::Read)) };
+        let mut served = Served::new(call, self.handler.answer(request, Proof::Read));
         if let Poll::Ready(answer) = served.poll_unpin(cx) {
             return self.put(answer);
         }
@@ -174,13 +168,16 @@ impl<S: Serve> Bundle<S> {
         self.calls.push(Abortable::new(served, registration));
     }
 
-    fn put(&mut self, Answer { call, mut head, body }: Answer) {
+    fn put(&mut self, Answer { call, mut head, body, owed }: Answer) {
         // What it says of a connection is said of none here.
         head.headers.remove(header::CONNECTION);
         frame::put(&mut self.out, Kind::Answer, call, |out| {
             head::put_answer(out, head.status, &head.headers);
             out.extend_from_slice(&body);
         });
+        if let Some(owed) = owed {
+            self.unsettled.note(owed);
+        }
     }
 
     fn poll_calls(&mut self, cx: &mut Context<'_>) {
@@ -206,7 +203,9 @@ impl<S: Serve> Bundle<S> {
         self.sent = 0;
         self.out.clear();
         self.out.shrink_to(MOST_KEPT);
-        Pin::new(stream).poll_flush(cx)
+        ready!(Pin::new(stream).poll_flush(cx))?;
+        self.unsettled.are_written();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -231,48 +230,6 @@ impl<S: Serve> Future for Bundle<S> {
     }
 }
 
-impl Future for Served {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let call = self.call;
-        loop {
-            match &mut self.state {
-                State::Answering(answering) => {
-                    let (head, body) = ready!(answering.poll_unpin(cx)).into_parts();
-                    match body {
-                        Body::Empty => return Poll::Ready(Answer { call, head, body: bytes::Bytes::new() }),
-                        Body::Full(body) if body.len() <= LONGEST_ANSWER => {
-                            return Poll::Ready(Answer { call, head, body });
-                        }
-                        body => self.state = State::Reading(Box::new((head, body, BytesMut::new()))),
-                    }
-                }
-                State::Reading(reading) => {
-                    let (head, body, read) = &mut **reading;
-                    match ready!(Pin::new(body).poll_frame(cx)) {
-                        Some(Ok(piece)) => {
-                            let piece = piece.into_data().unwrap_or_default();
-                            if read.len() + piece.len() > LONGEST_ANSWER {
-                                return Poll::Ready(unfit(call, "the answer is too long for a bundle"));
-                            }
-                            read.extend_from_slice(&piece);
-                            if let Some(settlement) = head.extensions.get::<Settlement>() {
-                                settlement.wrote(piece.len());
-                            }
-                        }
-                        Some(Err(_)) => return Poll::Ready(unfit(call, "the answer broke off")),
-                        None => {
-                            let (head, body) = (head.clone(), std::mem::take(read).freeze());
-                            return Poll::Ready(Answer { call, head, body });
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// A call, as the service takes it.
 fn read(content: &[u8]) -> Result<Request<Body>, Broken> {
     let (request, body) = head::call(content)?;
@@ -280,18 +237,4 @@ fn read(content: &[u8]) -> Result<Request<Body>, Broken> {
         return Err(Broken::TooLong(body.len()));
     }
     Ok(request.map(|()| Body::from(bytes::Bytes::copy_from_slice(body))))
-}
-
-/// What is answered to a call that nobody can read.
-fn refused(call: u32, broken: &Broken) -> Answer {
-    let (mut head, ()) = Response::new(()).into_parts();
-    head.status = StatusCode::BAD_REQUEST;
-    Answer { call, head, body: broken.to_string().into() }
-}
-
-/// What is answered where the answer cannot be carried. Its body is dropped before its end: nobody has the message in it.
-fn unfit(call: u32, text: &'static str) -> Answer {
-    let (mut head, ()) = Response::new(()).into_parts();
-    head.status = StatusCode::INTERNAL_SERVER_ERROR;
-    Answer { call, head, body: bytes::Bytes::from_static(text.as_bytes()) }
 }

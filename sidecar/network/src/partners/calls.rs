@@ -12,15 +12,16 @@ use mesh_core::Body;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::lane::SMALL_BEFORE_ANOTHER;
 use crate::bundle::{
     LONGEST_BODY,
     frame::{self, Broken, Frame, Kind},
     head,
 };
 
-/// Bytes that may wait to be sent. The calls that a connection usually has (`lane.rs`: 256) with the longest bodies fit; more
-/// waits only where the partner does not read.
-const MOST_UNSENT: u64 = 256 * (LONGEST_BODY as u64 + 1024);
+/// Bytes that may wait to be sent. As many calls with the longest bodies fit as a connection usually has; more waits only where
+/// the partner does not read.
+const MOST_UNSENT: u64 = SMALL_BEFORE_ANOTHER as u64 * (LONGEST_BODY as u64 + 1024);
 /// What is taken at a time, or a call more: what was taken is sent, even where nobody waits for its answer any more.
 const TAKEN: usize = 256 * 1024;
 

@@ -23,21 +23,22 @@ use super::{
     slip::{Kind, Slip},
 };
 use crate::bundle::{
-    LONGEST_BODY, LONGEST_HEAD,
+    CALLS_OF_A_BUNDLE, LONGEST_BODY, LONGEST_HEAD,
     head::{self, MOST_HEADERS},
 };
 use crate::http2_sizes::{CONNECTION_WINDOW, STREAM_WINDOW};
 
 /// A body up to this size is small. Larger ones are rare enough for connections of their own, and slow enough not to feel it.
 const SMALL_BODY: u64 = 64 * 1024;
-/// Calls on one connection for small bodies, which together fit half of its window.
-const SMALL_CALLS: usize = 256;
-/// Large bodies on one connection: as many as have a full window each.
-const LARGE_CALLS: usize = (CONNECTION_WINDOW / STREAM_WINDOW) as usize;
+/// Small calls on one connection, at which another one is opened. Over HTTP/2 their bodies together fit its window.
+pub(super) const SMALL_BEFORE_ANOTHER: usize = 256;
+/// The same of large bodies: as many as have a full window each.
+const LARGE_BEFORE_ANOTHER: usize = (CONNECTION_WINDOW / STREAM_WINDOW) as usize;
 /// Connections of one lane to one address. Beyond it the least loaded one takes more; 8 of them fill any link.
 const MOST_CONNECTIONS: usize = 8;
 
-const _: () = assert!(SMALL_CALLS as u64 * SMALL_BODY <= CONNECTION_WINDOW as u64);
+const _: () = assert!(SMALL_BEFORE_ANOTHER as u64 * SMALL_BODY <= CONNECTION_WINDOW as u64);
+const _: () = assert!(SMALL_BEFORE_ANOTHER < CALLS_OF_A_BUNDLE);
 
 /// Which connections a call may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +86,11 @@ impl Lane {
         }
     }
 
-    fn most_calls(self) -> usize {
+    /// Calls on one connection, at which another one is opened.
+    fn before_another(self) -> usize {
         match self {
-            Self::Brief | Self::Small => SMALL_CALLS,
-            Self::Large => LARGE_CALLS,
+            Self::Brief | Self::Small => SMALL_BEFORE_ANOTHER,
+            Self::Large => LARGE_BEFORE_ANOTHER,
             Self::Alone => 1,
         }
     }
@@ -127,7 +129,7 @@ impl Connections {
     pub(super) fn ticket(&self, lane: Lane, now: Instant) -> Option<Ticket> {
         let mut shared = self.0.lock();
         shared.retain(|one| !one.sender.is_closed() && one.ends > now);
-        if let Some(one) = shared.iter().find(|one| one.has_room(lane.most_calls()) && !one.sender.is_full()) {
+        if let Some(one) = shared.iter().find(|one| one.has_room(lane.before_another()) && !one.sender.is_full()) {
             return Some(one.ticket());
         }
         if shared.len() < MOST_CONNECTIONS {

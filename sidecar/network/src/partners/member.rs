@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     RouteError,
-    bundle::MOST_CALLS,
+    bundle::CALLS_OF_A_BUNDLE,
     dial::{Address, Failure, Link, Proxy, Target, shown},
     http2_sizes as sizes,
     tls::Agreed,
@@ -409,7 +409,7 @@ impl Member {
             alert_from(&e).map_or_else(|| Failure::Unreachable(format!("no bundle there: {e}")), Failure::Refused)
         })?;
         run(pool, carrier.run(), dead);
-        let (room, calls) = (Arc::new(AtomicUsize::new(MOST_CALLS)), Arc::default());
+        let (room, calls) = (Arc::new(AtomicUsize::new(CALLS_OF_A_BUNDLE)), Arc::default());
         let one = Shared { sender: Sender::Bundle(handle), room, calls, ends, kind: Kind::Ours };
         Ok(self.brief.shared.keep(one))
     }

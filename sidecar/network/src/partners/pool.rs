@@ -27,7 +27,7 @@ use crate::{
 
 /// Calls to one partner at the same time. Beyond it the partner is too slow for what is asked of it, and more waiting calls
 /// would only fill memory.
-const MOST_CALLS: usize = 4096;
+const CALLS_TO_A_PARTNER: usize = 4096;
 
 /// What a pool was made for. Another certificate, root or address makes another pool.
 pub(super) struct Identity {
@@ -90,7 +90,7 @@ impl Pool {
         let rest = if waits { health::GATEWAY_REST } else { health::LONGEST_REST };
         let members = route.config.addresses.iter().map(|given| Arc::new(Member::new(given, rest))).collect();
         let seen = AtomicU64::new(identity.generation);
-        let calls = Arc::new(Semaphore::new(MOST_CALLS));
+        let calls = Arc::new(Semaphore::new(CALLS_TO_A_PARTNER));
         Ok(Arc::new(Self {
             node,
             members,
@@ -136,7 +136,7 @@ impl Pool {
         progress: &Progress,
     ) -> Result<Response<Body>, RouteError> {
         let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() else {
-            return Err(RouteError::Crowded { node: self.node.clone(), limit: MOST_CALLS });
+            return Err(RouteError::Crowded { node: self.node.clone(), limit: CALLS_TO_A_PARTNER });
         };
         let slip = request.extensions_mut().remove::<Slip>().unwrap_or_default();
         let mut wait = self.waits.then(Wait::begin);

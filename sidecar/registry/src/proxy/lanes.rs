@@ -21,7 +21,7 @@ use crate::dial::{DialProblem, Stream};
 
 /// Below the hundred that grpcio, Go and nginx (128) take.
 const CALLS_OF_ONE: usize = 64;
-/// With [`crate::instance::MOST_CALLS`] calls there can be no more.
+/// With [`crate::instance::CALLS_TO_AN_INSTANCE`] calls there can be no more.
 const MOST: usize = 16;
 /// Room for 64 MiB messages at datacentre delays: 4 MiB per stream keeps 10 Gb/s at 3 ms.
 const STREAM_WINDOW: u32 = 4 << 20;

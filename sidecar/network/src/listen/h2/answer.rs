@@ -103,7 +103,8 @@ impl Writing {
             let step = if self.piece.is_some() {
                 match (ready!(self.poll_room(cx)), self.piece.take()) {
                     (Room::Some, Some(piece)) => self.send(piece, place),
-                    _ => Step::Last,
+                    // The piece goes with the stream, and the body may be at its end.
+                    _ => self.lose(),
                 }
             } else {
                 match Pin::new(&mut self.body).poll_frame(cx) {
@@ -160,6 +161,14 @@ impl Writing {
             return Step::Last;
         }
         Step::More
+    }
+
+    /// The client never gets the rest.
+    fn lose(&mut self) -> Step {
+        if let Some(settlement) = &self.settlement {
+            settlement.lose();
+        }
+        Step::Last
     }
 
     fn end(

@@ -1,6 +1,7 @@
 //! What a node takes in a bundle, and from whom: whoever sends nonsense loses its connection, and nobody gets in by it.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -14,9 +15,10 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
+use super::fates::{Fate, start};
 use crate::{
     bundle::{
-        LONGEST_BODY, MOST_CALLS,
+        CALLS_OF_A_BUNDLE, LONGEST_BODY,
         frame::{self, Kind},
         head::{self, MOST_HEADERS},
     },
@@ -31,7 +33,11 @@ struct Raw {
 
 impl Raw {
     async fn to(node: &Running, pair: Option<&Pair>) -> Self {
-        let tls = tls_client(pair, &["interconn/1", "h2"]).connect(node.address).await;
+        Self::at(node.address, pair).await
+    }
+
+    async fn at(address: SocketAddr, pair: Option<&Pair>) -> Self {
+        let tls = tls_client(pair, &["interconn/1", "h2"]).connect(address).await;
         assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"interconn/1"[..]));
         let mut raw = Self { tls, come: Vec::new() };
         assert_eq!(raw.frame().await.unwrap().0, Kind::Hello);
@@ -118,16 +124,16 @@ async fn calls_that_come_in_one_write_or_byte_by_byte_are_all_answered() {
 async fn more_calls_than_anybody_may_have_are_refused_and_the_others_go_on() {
     let (node, pair) = node();
     let mut raw = Raw::to(&node, Some(&pair)).await;
-    let most = u32::try_from(MOST_CALLS).unwrap();
+    let most = u32::try_from(CALLS_OF_A_BUNDLE).unwrap();
     for n in 1..=most + 1 {
         raw.call(n, "/wait", b"").await;
     }
     assert_eq!(raw.frame().await.unwrap(), (Kind::Refused, most + 1, Vec::new()));
-    assert_eq!(node.waiting(), MOST_CALLS);
+    assert_eq!(node.waiting(), CALLS_OF_A_BUNDLE);
     let mut cancel = Vec::new();
     frame::put_bare(&mut cancel, Kind::Cancel, 1);
     raw.send(&cancel).await;
-    until(|| node.waiting() == MOST_CALLS - 1).await;
+    until(|| node.waiting() == CALLS_OF_A_BUNDLE - 1).await;
     raw.call(most + 2, "/seen", b"").await;
     assert_eq!(raw.answer().await.0, most + 2);
     drop(raw);
@@ -217,6 +223,18 @@ async fn a_caller_that_takes_no_answers_gets_no_more_made() {
         }
         answered.sort_unstable();
         assert!(answered.into_iter().eq(1..=calls), "{path}: each has its answer");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_received_when_it_was_written_and_lost_where_it_does_not_fit() {
+    let (address, mut fates, _drain) = start(true);
+    let mut raw = Raw::at(address, None).await;
+    for (path, status, fate) in [("/large", 500, Fate::Lost), ("/small", 200, Fate::Received)] {
+        raw.call(1, path, b"").await;
+        let (_, _, content) = raw.frame().await.unwrap();
+        assert_eq!(head::answer(&content).unwrap().0.status(), status, "{path}");
+        assert_eq!(fates.recv().await, Some(fate), "{path}");
     }
 }
 

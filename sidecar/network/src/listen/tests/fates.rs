@@ -1,6 +1,7 @@
 //! What is known of an answer once it is written, whichever way it went.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -26,7 +27,7 @@ pub(super) enum Fate {
     Lost,
 }
 
-/// Answers 1 MiB at once, or at `/small` three bytes and trailers, and reports each answer's fate.
+/// Answers 1 MiB at once, at `/two` in two pieces, or at `/small` three bytes and trailers, and reports each answer's fate.
 struct Tells {
     fates: UnboundedSender<Fate>,
     is_plain: bool,
@@ -37,9 +38,13 @@ impl Serve for Tells {
         let settlement = Settlement::default();
         let report = Some(Report { fates: self.fates.clone(), fate: Fate::Lost });
         let is_small = request.uri().path() == "/small";
-        let bytes = vec![b'x'; if is_small { 3 } else { 1 << 20 }].into();
+        let bytes: Bytes = vec![b'x'; if is_small { 3 } else { 1 << 20 }].into();
+        let mut pieces = VecDeque::from([bytes]);
+        if request.uri().path() == "/two" {
+            pieces.push_back(Bytes::from_static(b"the end"));
+        }
         let trailers = is_small.then(HeaderMap::new);
-        let body = Told { bytes, trailers, report, settlement: settlement.clone() };
+        let body = Told { pieces, trailers, report, settlement: settlement.clone() };
         let mut response = Response::new(Body::Boxed(Box::pin(body)));
         response.extensions_mut().insert(settlement);
         response
@@ -52,7 +57,7 @@ impl Serve for Tells {
 
 /// A body that asks for its fate at its end, as the front's do.
 struct Told {
-    bytes: Bytes,
+    pieces: VecDeque<Bytes>,
     trailers: Option<HeaderMap>,
     report: Option<Report>,
     settlement: Settlement,
@@ -81,17 +86,16 @@ impl http_body::Body for Told {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let bytes = std::mem::take(&mut self.bytes);
-        let trailers = if bytes.is_empty() { self.trailers.take() } else { None };
-        Poll::Ready(trailers.map(Frame::trailers).or_else(|| (!bytes.is_empty()).then(|| Frame::data(bytes))).map(Ok))
+        let piece = self.pieces.pop_front().map(Frame::data);
+        Poll::Ready(piece.or_else(|| self.trailers.take().map(Frame::trailers)).map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty() && self.trailers.is_none()
+        self.pieces.is_empty() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.len() as u64)
+        SizeHint::with_exact(self.pieces.iter().map(|piece| piece.len() as u64).sum())
     }
 }
 

@@ -183,11 +183,14 @@ async fn what_was_not_written_when_its_client_goes_is_lost() {
 #[tokio::test]
 async fn what_was_not_written_of_a_stream_that_the_node_resets_is_lost() {
     let (address, mut fates, _drain) = start(true);
-    let mut client = Frames::to(address, WIDE).await;
-    client.get(1, "/large").await;
-    client.until(|frame| frame.kind == DATA).await;
-    // The connection's window is full, and the stream's becomes larger than a window may be.
-    client.open_window(1, (1 << 31) - 1).await;
-    client.until(|frame| frame.kind == RST_STREAM).await;
-    assert_eq!(fates.recv().await, Some(Fate::Lost));
+    // Handed over whole, and with its last piece still waiting for room.
+    for path in ["/large", "/two"] {
+        let mut client = Frames::to(address, WIDE).await;
+        client.get(1, path).await;
+        client.until(|frame| frame.kind == DATA).await;
+        // The connection's window is full, and the stream's becomes larger than a window may be.
+        client.open_window(1, (1 << 31) - 1).await;
+        client.until(|frame| frame.kind == RST_STREAM).await;
+        assert_eq!(fates.recv().await, Some(Fate::Lost), "{path}");
+    }
 }

@@ -21,7 +21,7 @@ pub struct MeshNodeStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub config_hash: Option<String>,
-    /// The sidecars that run as this node or beside its gateway; absent: none has reported yet.
+    /// The sidecars that run as this node or beside its gateway; absent: nobody has looked yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sidecars: Option<SidecarCount>,
 }
@@ -30,7 +30,7 @@ pub struct MeshNodeStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SidecarCount {
-    /// Those that run on the configuration of `configHash`.
+    /// Those that are ready and, where they report what they run on, run on the configuration of `configHash`.
     #[schemars(range(min = 0, max = 1000000))]
     pub ready: u32,
     /// All.

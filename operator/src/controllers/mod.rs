@@ -16,6 +16,7 @@ mod node;
 mod registration;
 mod report;
 mod route;
+mod sidecars;
 mod verdicts;
 mod waiting;
 mod watch;

@@ -61,14 +61,14 @@ pub(crate) struct Shown {
 
 impl Shown {
     /// A full list is complete.
-    fn listed(&self, is_first: bool) {
+    pub(super) fn listed(&self, is_first: bool) {
         self.listed.done();
         if !is_first {
             self.metrics.watch_restarts.get_or_create(&KindLabel { kind: self.kind }).inc();
         }
     }
 
-    fn failed(&self, error: &watcher::Error) {
+    pub(super) fn failed(&self, error: &watcher::Error) {
         self.metrics.watch_failures.get_or_create(&KindLabel { kind: self.kind }).inc();
         tracing::warn!(kind = self.kind, %error, "watch; trying again");
     }

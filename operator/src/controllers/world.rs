@@ -30,6 +30,7 @@ use super::{
     node, registration,
     report::StatusError,
     route,
+    sidecars::Sidecars,
     verdicts::Verdicts,
     waiting::Waiting,
     watch::{self, Change, Guarded, Shown, Watched},
@@ -127,6 +128,8 @@ pub(crate) struct World {
     pub(crate) follower: Follower<Guarded<MeshNode>>,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
+    /// Those of all nodes.
+    pub(crate) sidecars: Sidecars,
     attached: Attached,
 }
 
@@ -156,6 +159,7 @@ impl World {
             registration_verdicts: Verdicts::default(),
             follower,
             metrics,
+            sidecars: Sidecars::default(),
             attached: Attached::default(),
         });
         let shown = |kind: &'static str| Shown {
@@ -210,8 +214,8 @@ impl World {
 
     /// The pods of nodes.
     async fn watch_pods(&self, scope: Option<&str>, shown: impl Fn(&'static str) -> Shown) {
-        let labelled = watcher::Config::default().labels(crds::NODE_LABEL);
-        watch::hear(self.written::<Pod>(scope), labelled, shown("Pod"), |c| self.pod_changed(&c)).await;
+        let poke = |namespace: &str, node: &str| self.nodes.poke(namespace, node);
+        self.sidecars.keep(watch::api(&self.client, scope), shown("Pod"), |pod| self.pod_changed(pod), poke).await;
     }
 
     /// Works a kind's queue off. The stores are complete first: a node judged without its routes would lose them.
@@ -320,9 +324,8 @@ impl World {
 
     /// A pod of a node changed or went. What is said of a node depends on its gateway's pods or, without one, on how many
     /// pods there are; those beside a gateway are not looked at.
-    fn pod_changed(&self, change: &Change<'_, PartialObjectMeta<Pod>>) {
-        // Each relist of the objects that we write has all nodes looked at; one is enough.
-        let (Change::Here(pod) | Change::Gone(pod)) = change else { return };
+    /// Of sidecars beside a gateway only the count matters (`sidecars.rs`).
+    fn pod_changed(&self, pod: &Pod) {
         let (namespace, labels) = (pod.namespace().unwrap_or_default(), pod.labels());
         let Some(name) = labels.get(crds::NODE_LABEL) else { return };
         let is_gateways = labels.get(ROLE_LABEL).is_some_and(|role| role == Role::Gateway.label());

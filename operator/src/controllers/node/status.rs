@@ -190,13 +190,10 @@ async fn write(
     let conditions = merge(&old.conditions, aspects, generation, &jiff::Timestamp::now().to_string());
     let (root_certificates, config_hash) =
         news.map_or((old.root_certificates.clone(), old.config_hash.clone()), |(roots, hash)| (roots, Some(hash)));
-    let status = MeshNodeStatus {
-        conditions,
-        observed_generation: generation,
-        root_certificates,
-        config_hash,
-        sidecars: old.sidecars,
-    };
+    let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
+    let sidecars = world.sidecars.count(&namespace, &name, config_hash.as_deref()).or(old.sidecars);
+    let status =
+        MeshNodeStatus { conditions, observed_generation: generation, root_certificates, config_hash, sidecars };
     report::events(&world.recorder, node, &old.conditions, &status.conditions).await;
     let written = report::status(&world.client, &world.metrics, node, node.status.as_ref(), &status).await;
     written.map_err(|error| (error.reason(), error.to_string()))

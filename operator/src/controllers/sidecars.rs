@@ -1,0 +1,258 @@
+//! The sidecars of each node: how many there are, and how many of them run on its configuration.
+//!
+//! A pod counts while it runs the container `mesh`, is no gateway and is not about to end. It is ready when its kubelet says so
+//! of that container, and when it does not report another configuration than the node's (`APPLIED`): sidecars that report
+//! nothing are taken at their kubelet's word. [`Seen`] is the pure part.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use crds::{NODE_LABEL, SidecarCount};
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::{
+    Api, ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until};
+
+use super::watch::Shown;
+use crate::node::pod::{CONTAINER, ROLE_LABEL, Role};
+
+/// Annotation of a pod: the hash of the configuration that its sidecar reported last.
+pub(crate) const APPLIED: &str = "interconn.dev/applied-config";
+
+/// A rollout changes many pods within a moment; a node that is told once after it writes one status.
+const GATHER: Duration = Duration::from_millis(500);
+
+type Name = (String, String);
+
+/// One sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sidecar {
+    node: String,
+    is_ready: bool,
+    applied: Option<String>,
+}
+
+/// All sidecars, by namespace and pod.
+#[derive(Debug, Default)]
+struct Seen(HashMap<Name, Sidecar>);
+
+impl Seen {
+    /// Takes a pod in, or out where it counts no longer. Answers the nodes for which something changed.
+    fn put(&mut self, pod: &Pod) -> Vec<Name> {
+        let name = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let new = sidecar(pod);
+        let old = match &new {
+            Some(new) => self.0.insert(name.clone(), new.clone()),
+            None => self.0.remove(&name),
+        };
+        if old == new {
+            return Vec::new();
+        }
+        let nodes: BTreeSet<String> = old.into_iter().chain(new).map(|sidecar| sidecar.node).collect();
+        nodes.into_iter().map(|node| (name.0.clone(), node)).collect()
+    }
+
+    fn remove(&mut self, pod: &Pod) -> Vec<Name> {
+        let name = (pod.namespace().unwrap_or_default(), pod.name_any());
+        self.0.remove(&name).map(|sidecar| (name.0, sidecar.node)).into_iter().collect()
+    }
+
+    /// A full list: who is not in it is gone.
+    fn replace(&mut self, pods: &[Pod]) -> Vec<Name> {
+        let there: BTreeSet<Name> = pods.iter().map(|p| (p.namespace().unwrap_or_default(), p.name_any())).collect();
+        let gone: Vec<Name> = self.0.keys().filter(|name| !there.contains(name)).cloned().collect();
+        let gone = gone.into_iter().filter_map(|name| Some((name.0.clone(), self.0.remove(&name)?.node)));
+        let mut changed: Vec<Name> = gone.collect();
+        changed.extend(pods.iter().flat_map(|pod| self.put(pod)));
+        changed
+    }
+
+    fn count(&self, namespace: &str, node: &str, hash: Option<&str>) -> SidecarCount {
+        let of_node = self.0.iter().filter(|(name, sidecar)| name.0 == namespace && sidecar.node == node);
+        of_node.fold(SidecarCount::default(), |count, (_, sidecar)| {
+            let runs_on_it = sidecar.applied.is_none() || sidecar.applied.as_deref() == hash;
+            SidecarCount { ready: count.ready + u32::from(sidecar.is_ready && runs_on_it), total: count.total + 1 }
+        })
+    }
+}
+
+fn sidecar(pod: &Pod) -> Option<Sidecar> {
+    let node = pod.labels().get(NODE_LABEL)?;
+    let is_gateway = pod.labels().get(ROLE_LABEL).is_some_and(|role| role == Role::Gateway.label());
+    let spec = pod.spec.as_ref()?;
+    let has_it = spec.init_containers.iter().flatten().chain(&spec.containers).any(|c| c.name == CONTAINER);
+    let status = pod.status.as_ref();
+    let has_ended =
+        status.and_then(|s| s.phase.as_deref()).is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
+    (has_it && !is_gateway && !has_ended && pod.metadata.deletion_timestamp.is_none()).then(|| Sidecar {
+        node: node.clone(),
+        is_ready: status.is_some_and(is_ready),
+        applied: pod.annotations().get(APPLIED).cloned(),
+    })
+}
+
+fn is_ready(status: &PodStatus) -> bool {
+    let all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    all.into_iter().any(|container| container.name == CONTAINER && container.ready)
+}
+
+/// The sidecars of one scope, kept by a watch.
+#[derive(Debug, Default)]
+pub(crate) struct Sidecars(Mutex<Option<Seen>>);
+
+impl Sidecars {
+    /// Those of a node; `None` before the first full list.
+    pub(crate) fn count(&self, namespace: &str, node: &str, hash: Option<&str>) -> Option<SidecarCount> {
+        self.0.lock().as_ref().map(|seen| seen.count(namespace, node, hash))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Seen) -> Vec<Name>) -> Vec<Name> {
+        self.0.lock().as_mut().map(change).unwrap_or_default()
+    }
+
+    /// Watches for ever: tells of each pod of a node that is there or went, and pokes nodes whose sidecars changed.
+    pub(super) async fn keep(&self, api: Api<Pod>, shown: Shown, tell: impl Fn(&Pod), poke: impl Fn(&str, &str)) {
+        let events = watcher(api, watcher::Config::default().labels(NODE_LABEL)).default_backoff();
+        pin_mut!(events);
+        let (mut relisted, mut changed, mut due, mut is_first) = (Vec::new(), BTreeSet::new(), None, true);
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    due = None;
+                    std::mem::take(&mut changed).iter().for_each(|(namespace, node): &Name| poke(namespace, node));
+                    continue;
+                }
+            };
+            let news = match event {
+                None => return,
+                Some(Ok(watcher::Event::Init)) => {
+                    relisted.clear();
+                    Vec::new()
+                }
+                Some(Ok(watcher::Event::InitApply(pod))) => {
+                    relisted.push(pod);
+                    Vec::new()
+                }
+                Some(Ok(watcher::Event::InitDone)) => {
+                    shown.listed(std::mem::take(&mut is_first));
+                    relisted.iter().for_each(&tell);
+                    self.0.lock().get_or_insert_default();
+                    self.change(|seen| seen.replace(&std::mem::take(&mut relisted)))
+                }
+                Some(Ok(watcher::Event::Apply(pod))) => {
+                    tell(&pod);
+                    self.change(|seen| seen.put(&pod))
+                }
+                Some(Ok(watcher::Event::Delete(pod))) => {
+                    tell(&pod);
+                    self.change(|seen| seen.remove(&pod))
+                }
+                Some(Err(error)) => {
+                    shown.failed(&error);
+                    Vec::new()
+                }
+            };
+            if !news.is_empty() {
+                changed.extend(news);
+                due.get_or_insert_with(|| Instant::now() + GATHER);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(name: &str, is_ready: bool, applied: Option<&str>) -> Value {
+        let mut pod = json!({
+            "metadata": {"name": name, "namespace": "privacy", "labels": {"interconn.dev/node": "a", "interconn.dev/role": "sidecar"}},
+            "spec": {"containers": [{"name": "app"}], "initContainers": [{"name": "mesh"}]},
+            "status": {"phase": "Running", "initContainerStatuses": [
+                {"name": "mesh", "ready": is_ready, "image": "", "imageID": "", "restartCount": 0}]},
+        });
+        if let Some(applied) = applied {
+            pod["metadata"]["annotations"] = json!({APPLIED: applied});
+        }
+        pod
+    }
+
+    fn read(pod: &Value) -> Pod {
+        serde_json::from_value(pod.clone()).unwrap()
+    }
+
+    fn counted(seen: &Seen) -> (u32, u32) {
+        let count = seen.count("privacy", "a", Some("now"));
+        (count.ready, count.total)
+    }
+
+    #[test]
+    fn a_sidecar_is_ready_when_its_kubelet_says_so_and_it_runs_on_no_other_configuration() {
+        let mut seen = Seen::default();
+        for (name, is_ready, applied) in [
+            ("silent", true, None),
+            ("current", true, Some("now")),
+            ("old", true, Some("then")),
+            ("starting", false, None),
+        ] {
+            assert_eq!(seen.put(&read(&pod(name, is_ready, applied))), [("privacy".to_owned(), "a".to_owned())]);
+        }
+        assert_eq!(counted(&seen), (2, 4));
+        assert_eq!(seen.put(&read(&pod("silent", true, None))), [], "nothing changed, so nobody is poked");
+        assert_eq!(seen.count("elsewhere", "a", None).total, 0);
+    }
+
+    #[test]
+    fn gateways_ended_pods_and_pods_without_mesh_do_not_count() {
+        let mut seen = Seen::default();
+        let with = |pointer: &str, value: Value| {
+            let mut pod = pod("p", true, None);
+            *pod.pointer_mut(pointer).unwrap() = value;
+            read(&pod)
+        };
+        for pod in [
+            with("/metadata/labels/interconn.dev~1role", json!("gateway")),
+            with("/status/phase", json!("Succeeded")),
+            with("/spec/initContainers/0/name", json!("other")),
+            with("/metadata/labels", json!({"interconn.dev/role": "sidecar"})),
+        ] {
+            assert_eq!(seen.put(&pod), []);
+        }
+        seen.put(&read(&pod("p", true, None)));
+        let mut ending = read(&pod("p", true, None));
+        ending.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
+        assert_eq!(seen.put(&ending).len(), 1);
+        assert_eq!(counted(&seen), (0, 0));
+    }
+
+    #[test]
+    fn who_went_while_nobody_watched_is_missed_in_the_next_list() {
+        let mut seen = Seen::default();
+        seen.replace(&[read(&pod("a", true, None)), read(&pod("b", true, None))]);
+        assert_eq!(counted(&seen), (2, 2));
+        assert_eq!(seen.replace(&[read(&pod("b", true, None))]), [("privacy".to_owned(), "a".to_owned())]);
+        assert_eq!(counted(&seen), (1, 1));
+        assert_eq!(seen.remove(&read(&pod("b", true, None))).len(), 1);
+        assert_eq!(counted(&seen), (0, 0));
+    }
+
+    #[test]
+    fn a_pod_that_moves_to_another_node_changes_both() {
+        let mut seen = Seen::default();
+        let mut moved = pod("p", true, None);
+        seen.put(&read(&moved));
+        moved["metadata"]["labels"]["interconn.dev/node"] = "b".into();
+        let nodes: Vec<String> = seen.put(&read(&moved)).into_iter().map(|(_, node)| node).collect();
+        assert_eq!(nodes, ["a", "b"]);
+    }
+}

@@ -43,11 +43,26 @@ pub async fn install(client: &Client) -> Result<()> {
 }
 
 impl Operator {
-    /// Starts `program` as `identity`, a candidate for the Lease `lease`, for the namespace `watched`.
+    /// Starts `program` as `identity`, a candidate for the Lease `lease`, for the namespace `watched`, without its webhook.
     ///
     /// # Errors
     /// When it does not answer in time.
     pub async fn start(server: &ApiServer, program: &Path, identity: &str, lease: &str, watched: &str) -> Result<Self> {
+        Self::start_with(server, program, identity, lease, watched, &["--injection", "off"]).await
+    }
+
+    /// [`start`](Self::start) with further options.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn start_with(
+        server: &ApiServer,
+        program: &Path,
+        identity: &str,
+        lease: &str,
+        watched: &str,
+        more: &[&str],
+    ) -> Result<Self> {
         ensure!(program.exists(), "{} is not built: run the tests by `make test`", program.display());
         let port = free_port()?;
         let log = server.folder().join(format!("log/{identity}.log"));
@@ -58,6 +73,7 @@ impl Operator {
             .arg(program)
             .args(["run", "--namespace", NAMESPACE, "--identity", identity, "--lease-name", lease])
             .args(["--watch-namespaces", watched, "--admin-listen", &format!("127.0.0.1:{port}")])
+            .args(more)
             .env("KUBECONFIG", server.folder().join("etc/operator.kubeconfig"))
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)

@@ -66,7 +66,7 @@ async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
     if missing.is_empty() {
         (StatusCode::OK, "ok".into())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for the first full list of: {}", missing.join(", ")))
+        (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for: {}", missing.join(", ")))
     }
 }
 

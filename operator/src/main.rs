@@ -1,4 +1,4 @@
-//! The operator: three controllers, render, and leader election.
+//! The operator: three controllers, the webhook, render, and leader election.
 //!
 //! In a cluster it needs these rights, in the namespaces that it watches unless another is named:
 //!
@@ -15,15 +15,18 @@
 //! | `pods` | list, watch, patch |
 //! | `events` (events.k8s.io) | create, patch |
 //! | `leases` (coordination.k8s.io), in its own namespace | get, create, update |
-//! | `secrets`, in its own namespace | get, create, patch, delete |
+//! | `secrets`, in its own namespace | get, create, patch, delete; the webhook's also list, watch (by name) |
+//! | `mutatingwebhookconfigurations` (admissionregistration.k8s.io), of the cluster, the webhook's by name | get, list, watch, patch |
 
 mod admin;
 mod cluster;
 mod controllers;
+mod inject;
 mod lease;
 mod metrics;
 mod node;
 mod places;
+mod port;
 mod render;
 mod run;
 
@@ -62,7 +65,7 @@ enum LogFormat {
 #[derive(Subcommand)]
 enum Command {
     /// Runs in a cluster.
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Writes what the operator would write, from files and into directories, without a cluster.
     Render(render::Arguments),
 }
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     log(cli.log, cli.log_format);
     let done = match cli.command {
-        Command::Run(args) => in_runtime(run::run(args)),
+        Command::Run(args) => in_runtime(run::run(*args)),
         Command::Render(arguments) => return render::run(&arguments, SystemTime::now()),
     };
     match done {

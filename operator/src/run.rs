@@ -1,19 +1,26 @@
 //! `mesh-operator run`: waits to lead, runs the controllers, ends in order.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use kube::Client;
 use prometheus_client::registry::Registry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 
 use crate::{
     admin::{self, Readiness},
     controllers,
+    inject::{self, InjectArgs, InjectMetrics, Injection},
     lease::Candidate,
     metrics::Metrics,
     node::pod::Image,
 };
+
+/// An API server that was told of our end by our Service still sends pods for a moment: the webhook serves on for so long.
+const LINGER: Duration = Duration::from_secs(4);
 
 /// How the operator runs in a cluster.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,6 +42,8 @@ pub(crate) struct RunArgs {
     pub(crate) admin_listen: SocketAddr,
     #[command(flatten)]
     pub(crate) image: Image,
+    #[command(flatten)]
+    pub(crate) inject: InjectArgs,
 }
 
 /// Two processes must never have one name: each would take the other's lease for its own. In containers without a name all
@@ -60,14 +69,21 @@ pub(crate) async fn run(args: RunArgs) -> Result<()> {
     let client = Client::try_default().await.context("no API server: neither in a cluster nor a kubeconfig")?;
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
+    let inject_metrics = InjectMetrics::new(&mut registry);
     let readiness = Readiness::default();
     let candidate = Candidate::new(client.clone(), &args.namespace, &args.lease_name, &args.identity);
+    let webhook = inject::serve(client.clone(), &args, &readiness, inject_metrics, Arc::default());
     let ended = tokio::select! {
         ended = admin::serve(args.admin_listen, readiness.clone(), Arc::new(registry)) => ended,
-        ended = lead(&candidate, client, &args, readiness, metrics) => ended,
+        ended = lead(&candidate, client, &args, &readiness, metrics) => ended,
+        ended = webhook => ended,
         ended = asked_to_end() => ended,
     };
     candidate.release().await;
+    if ended.is_ok() && args.inject.injection == Injection::On {
+        // Not ready any more, since nobody answers the probe.
+        sleep(LINGER).await;
+    }
     ended
 }
 
@@ -76,7 +92,7 @@ async fn lead(
     candidate: &Candidate,
     client: Client,
     args: &RunArgs,
-    readiness: Readiness,
+    readiness: &Readiness,
     metrics: Metrics,
 ) -> Result<()> {
     tracing::info!(lease = args.lease_name, identity = args.identity, "standing by");
@@ -85,7 +101,8 @@ async fn lead(
     metrics.leader.set(1);
     tokio::select! {
         lost = candidate.keep() => bail!(lost),
-        ended = controllers::run(client, args, &readiness, metrics) => ended.context("the controllers ended"),
+        ended = controllers::run(client.clone(), args, readiness, metrics) => ended.context("the controllers ended"),
+        ended = inject::keep_certificate(client, args) => ended,
     }
 }
 

@@ -34,7 +34,6 @@ pub(crate) enum Role {
     /// The applications' own 7304 beside a gateway.
     Sidecar,
     /// In a pod with applications, and the whole node: `gateway.enabled` is false.
-    #[cfg_attr(not(test), allow(dead_code, reason = "injection makes it"))]
     Lone,
 }
 

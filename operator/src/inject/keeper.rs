@@ -1,0 +1,237 @@
+//! Keeps the webhook's certificate: in a Secret of the operator's namespace, which all processes show, and its authorities in
+//! the webhook's configuration. Only the process that leads writes, but for the first certificate; every process follows.
+//!
+//! A Secret with a certificate and without the authority's key was brought by somebody, such as cert-manager. It is shown, and
+//! neither it nor the configuration is written.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime},
+};
+
+use futures::{Stream, StreamExt, pin_mut, stream};
+use k8s_openapi::{
+    ByteString,
+    api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret},
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    core::PartialObjectMeta,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{
+    bundle::{self, Bundle},
+    certificate::{self, CA_KEY, Kept, TLS_CRT, TLS_KEY, Trusted},
+};
+use crate::{admin::Pending, cluster::objects::MANAGER, port::tls::Shown};
+
+/// A look without a cause: a missed event must not let a certificate run out (linkerd/linkerd2#15109).
+const POLL: Duration = Duration::from_secs(20);
+/// API servers hear of a new authority by a watch, within a second; until then the old one signs.
+const SPREAD: Duration = Duration::from_secs(10);
+
+/// The Secret and the configuration.
+#[derive(Clone)]
+pub(super) struct Keeper {
+    pub(super) client: Client,
+    pub(super) namespace: String,
+    pub(super) secret: String,
+    pub(super) configuration: String,
+    /// What the certificate must speak for.
+    pub(super) names: Vec<String>,
+}
+
+/// Why a step was not done.
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error("the webhook's Secret or configuration: {0}; check the operator's rights")]
+    Api(#[from] kube::Error),
+    #[error("the webhook's certificate cannot be made: {0}")]
+    Pki(#[from] mesh_pki::PkiError),
+}
+
+/// What the leader remembers between steps.
+#[derive(Default)]
+struct Memory {
+    /// What the Secret held.
+    last: Option<Kept>,
+    /// Since when the configuration is known to hold these authorities.
+    trusted: Option<(String, Instant)>,
+}
+
+impl Keeper {
+    /// Keeps both, as the leader, for ever.
+    pub(super) async fn keep(&self) {
+        let configurations = Api::<PartialObjectMeta<MutatingWebhookConfiguration>>::all(self.client.clone());
+        let looks = stream::select(self.changes(), changes(configurations, &self.configuration));
+        let looks = stream::select(looks, ticks());
+        pin_mut!(looks);
+        let mut memory = Memory::default();
+        while looks.next().await.is_some() {
+            match self.step(&mut memory).await {
+                Ok(()) => {}
+                // Somebody wrote meanwhile; that event brings the next look.
+                Err(KeepError::Api(kube::Error::Api(refusal))) if refusal.code == 409 => {}
+                Err(error) => tracing::warn!(%error, "trying again"),
+            }
+        }
+    }
+
+    /// Shows what the Secret holds, for ever; what cannot be shown leaves the one before in use.
+    pub(super) async fn follow(&self, shown: &Shown, loaded: &Pending) {
+        let looks = stream::select(self.changes(), ticks());
+        pin_mut!(looks);
+        let mut last = None;
+        while looks.next().await.is_some() {
+            match self.read().await {
+                Ok(secret)
+                    if last.is_none()
+                        && secret.as_ref().map(content).is_none_or(|data| !data.contains_key(TLS_CRT)) =>
+                {
+                    self.begin(secret.as_ref()).await;
+                }
+                Ok(Some(secret)) if secret.data != last => {
+                    self.load(&content(&secret), shown, loaded);
+                    last = secret.data;
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(secret = self.secret, %error, "the webhook's certificate; trying again"),
+            }
+        }
+    }
+
+    fn load(&self, data: &BTreeMap<String, Vec<u8>>, shown: &Shown, loaded: &Pending) {
+        let text = |key| data.get(key).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+        match shown.show(text(TLS_CRT), text(TLS_KEY)) {
+            Ok(()) => {
+                loaded.done();
+                tracing::info!(secret = self.secret, "the webhook's certificate is loaded");
+            }
+            Err(error) => tracing::warn!(secret = self.secret, %error, "the webhook's certificate"),
+        }
+    }
+
+    /// Makes the very first certificate, whoever leads: during an upgrade the one that leads may know of no webhook yet, and
+    /// would be waited for in vain. Of several that make one the first wins, and the others read it.
+    async fn begin(&self, there: Option<&Secret>) {
+        let made = certificate::next(None, &self.names, Trusted::NotYet, SystemTime::now());
+        match made.map_err(KeepError::from) {
+            Ok(Some(kept)) => {
+                if let Err(error) = self.write(there, &kept).await {
+                    tracing::debug!(%error, "the first certificate of the webhook");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the first certificate of the webhook"),
+        }
+    }
+
+    async fn step(&self, memory: &mut Memory) -> Result<(), KeepError> {
+        let now = SystemTime::now();
+        let secret = self.read().await?;
+        let data = secret.as_ref().map(content).unwrap_or_default();
+        if data.contains_key(TLS_CRT) && !data.contains_key(CA_KEY) {
+            return Ok(());
+        }
+        let kept = Kept::read(&data);
+        let wanted = match (&kept, &memory.last) {
+            // Somebody took the Secret away, to have another authority. What is shown still has the old one's name.
+            (None, Some(last)) => Some(certificate::rolled(last, now)?),
+            _ => certificate::next(kept.as_ref(), &self.names, memory.trusts(kept.as_ref()), now)?,
+        };
+        if let Some(wanted) = &wanted {
+            self.write(secret.as_ref(), wanted).await?;
+            tracing::info!(secret = self.secret, "the webhook's certificate or its authority is new");
+        }
+        let Some(kept) = wanted.or(kept) else { return Ok(()) };
+        let bundle = bundle::show(&self.client, &self.configuration, &kept.authorities_pem).await;
+        memory.last = Some(kept);
+        memory.heard(bundle?);
+        Ok(())
+    }
+
+    /// Writes over what was read and nothing newer.
+    async fn write(&self, there: Option<&Secret>, wanted: &Kept) -> Result<(), kube::Error> {
+        let api = self.secrets();
+        let data: BTreeMap<String, ByteString> =
+            wanted.data().into_iter().map(|(key, value)| (key, ByteString(value))).collect();
+        match there {
+            None => {
+                let metadata = ObjectMeta { name: Some(self.secret.clone()), ..ObjectMeta::default() };
+                let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+                api.create(&params, &Secret { metadata, data: Some(data), ..Secret::default() }).await?;
+            }
+            Some(there) => {
+                let patch = json!({"metadata": {"resourceVersion": there.resource_version()}, "data": data});
+                let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+                api.patch(&self.secret, &params, &Patch::Merge(patch)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<Option<Secret>, kube::Error> {
+        self.secrets().get_opt(&self.secret).await
+    }
+
+    fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn changes(&self) -> impl Stream<Item = ()> + use<> {
+        changes(Api::<PartialObjectMeta<Secret>>::namespaced(self.client.clone(), &self.namespace), &self.secret)
+    }
+}
+
+impl Memory {
+    fn trusts(&self, kept: Option<&Kept>) -> Trusted {
+        let is_known = |kept: &Kept| {
+            let known = self.trusted.as_ref().filter(|(authorities, _)| *authorities == kept.authorities_pem);
+            known.is_some_and(|(_, since)| since.elapsed() >= SPREAD)
+        };
+        if kept.is_some_and(is_known) { Trusted::Yes } else { Trusted::NotYet }
+    }
+
+    fn heard(&mut self, bundle: Bundle) {
+        let Some(authorities) = self.last.as_ref().map(|kept| kept.authorities_pem.clone()) else { return };
+        let is_known = self.trusted.as_ref().is_some_and(|(known, _)| *known == authorities);
+        if bundle == Bundle::Written || !is_known {
+            self.trusted = Some((authorities, Instant::now()));
+        }
+    }
+}
+
+fn content(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
+    secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
+}
+
+/// Changes of one object, and each new list of it.
+fn changes<K>(api: Api<PartialObjectMeta<K>>, name: &str) -> impl Stream<Item = ()> + use<K>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + 'static,
+    PartialObjectMeta<K>: serde::de::DeserializeOwned,
+{
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let events = watcher(api, config).default_backoff();
+    events.filter_map(async |event| match event {
+        Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_) | watcher::Event::InitDone) => Some(()),
+        Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => None,
+        Err(error) => {
+            tracing::debug!(%error, "a watch of the webhook's certificate");
+            None
+        }
+    })
+}
+
+fn ticks() -> impl Stream<Item = ()> {
+    let mut ticks = interval(POLL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    stream::unfold(ticks, async |mut ticks| {
+        ticks.tick().await;
+        Some(((), ticks))
+    })
+}

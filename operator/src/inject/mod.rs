@@ -1,0 +1,107 @@
+//! Injection: a pod that asks for a sidecar gets one when it is created (design section 2).
+//!
+//! [`decide()`](decide::decide) is the whole decision, a pure function of the pod, its namespace, the MeshNodes that are known
+//! and the operator's settings. The rest brings it to the API server, and what it says to people:
+//!
+//! | file | what it is for |
+//! |---|---|
+//! | `names.rs`, `verdict.rs` | labels and annotations; why a pod gets none |
+//! | `choice.rs`, `overrides.rs`, `resources.rs`, `quantity.rs`, `neighbours.rs`, `patch.rs` | the parts of the decision |
+//! | `nodes.rs` | what is known of MeshNodes: a watch, kept by every process |
+//! | `review.rs`, `serve.rs` | AdmissionReview in and out, at a port (`port`) on a thread of its own |
+//! | `tell.rs` | Events and metrics about pods that got none |
+//! | `certificate.rs`, `keeper.rs`, `bundle.rs` | the webhook's certificate: which, where it is kept, who trusts it |
+//!
+//! Every process of the operator serves it; the one that leads also keeps the certificate.
+
+mod bundle;
+mod certificate;
+mod choice;
+mod decide;
+mod keeper;
+mod names;
+mod neighbours;
+mod nodes;
+mod options;
+mod overrides;
+mod patch;
+mod quantity;
+mod resources;
+mod review;
+mod serve;
+mod tell;
+mod verdict;
+
+use std::{net::TcpListener, sync::Arc};
+
+use anyhow::{Context, Result, bail};
+use futures::future::{join_all, pending};
+use kube::Client;
+
+use crate::{
+    admin::Readiness,
+    port::tls::{self, Shown},
+    run::RunArgs,
+};
+use decide::Settings;
+use keeper::Keeper;
+use nodes::KnownNodes;
+use serve::Desk;
+use tell::Teller;
+
+pub(crate) use options::{InjectArgs, Injection};
+pub(crate) use tell::InjectMetrics;
+
+/// Serves the webhook, as every process does. Ready when it has a certificate and knows all MeshNodes.
+///
+/// # Errors
+/// A port that is taken, or a part that ended.
+pub(crate) async fn serve(
+    client: Client,
+    args: &RunArgs,
+    readiness: &Readiness,
+    metrics: InjectMetrics,
+    shown: Arc<Shown>,
+) -> Result<()> {
+    if args.inject.injection == Injection::Off {
+        return pending().await;
+    }
+    let address = args.inject.webhook_listen;
+    let listener = TcpListener::bind(address).with_context(|| format!("webhook port {address}"))?;
+    let tls = tls::config(Arc::clone(&shown)).context("TLS of the webhook")?;
+    let (nodes, (teller, untold)) = (KnownNodes::new(), Teller::new(metrics.clone()));
+    let settings = Settings { image: args.image.clone(), own_namespace: args.namespace.clone() };
+    let desk = Desk { nodes: nodes.clone(), settings, teller };
+    let watches = join_all(args.scopes().into_iter().map(|scope| {
+        let listed = readiness.pending(&format!("MeshNodes for the webhook {}", scope.unwrap_or("of all namespaces")));
+        let (nodes, client) = (nodes.clone(), client.clone());
+        async move { nodes.keep(&client, scope, listed).await }
+    }));
+    let certificate = readiness.pending("the webhook's certificate");
+    let keeper = keeper(client.clone(), args);
+    tokio::select! {
+        ended = serve::on_a_thread(listener, tls, desk) => match ended? {},
+        _ = watches => bail!("the webhook's watches ended"),
+        () = keeper.follow(&shown, &certificate) => bail!("the watch of the webhook's certificate ended"),
+        () = untold.publish(client, &metrics) => bail!("the webhook's Events ended"),
+    }
+}
+
+/// Keeps the webhook's certificate, as the process that leads does.
+pub(crate) async fn keep_certificate(client: Client, args: &RunArgs) -> Result<()> {
+    if args.inject.injection == Injection::Off {
+        return pending().await;
+    }
+    keeper(client, args).keep().await;
+    bail!("the watches of the webhook's certificate ended")
+}
+
+fn keeper(client: Client, args: &RunArgs) -> Keeper {
+    Keeper {
+        client,
+        namespace: args.namespace.clone(),
+        secret: args.inject.webhook_secret.clone(),
+        configuration: args.inject.webhook_configuration.clone(),
+        names: args.inject.names(&args.namespace),
+    }
+}

@@ -1,0 +1,45 @@
+//! The options of the webhook. What the chart names, it names to both sides.
+
+use std::net::SocketAddr;
+
+/// Whether this operator injects sidecars, and where its webhook's parts are.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct InjectArgs {
+    /// Whether pods that ask for a sidecar get one.
+    #[arg(long, env = "MESH_OPERATOR_INJECTION", value_enum, default_value = "on")]
+    pub(crate) injection: Injection,
+    /// Where the API server sends pods to, by TLS.
+    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_LISTEN", default_value = "0.0.0.0:9443")]
+    pub(crate) webhook_listen: SocketAddr,
+    /// The Service, of the operator's namespace, that leads there.
+    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_SERVICE", default_value = "interconn-webhook")]
+    pub(crate) webhook_service: String,
+    /// The Secret, of the operator's namespace, that keeps the webhook's certificate and its authority.
+    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_SECRET", default_value = "interconn-webhook-certificate")]
+    pub(crate) webhook_secret: String,
+    /// The MutatingWebhookConfiguration that gets the authority as `caBundle`.
+    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_CONFIGURATION", default_value = "interconn-operator")]
+    pub(crate) webhook_configuration: String,
+    /// More names and addresses for the certificate, separated by commas: of an operator outside of the cluster.
+    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_NAMES", value_delimiter = ',')]
+    pub(crate) webhook_names: Vec<String>,
+}
+
+/// Whether sidecars are injected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Injection {
+    /// They are.
+    On,
+    /// They are not: no port, no certificate.
+    Off,
+}
+
+impl InjectArgs {
+    /// What the certificate must speak for. API servers ask for the first one.
+    pub(super) fn names(&self, namespace: &str) -> Vec<String> {
+        let service = &self.webhook_service;
+        let own = ["svc", "svc.cluster.local"].map(|domain| format!("{service}.{namespace}.{domain}"));
+        let more = self.webhook_names.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        own.into_iter().chain(more).collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! The webhook's desk. It works on a thread of its own: a reconcile that takes its time must not hold up somebody's pod. No
+//! answer waits for the API server; what is decided by comes from watches.
+
+use std::{
+    convert::Infallible,
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, request::Parts};
+use http_body_util::Full;
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    decide::{Decision, Settings},
+    nodes::KnownNodes,
+    review,
+    tell::Teller,
+};
+use crate::port::{self, json, plain};
+
+/// Where pods are sent; the configuration of the webhook says it too.
+const INJECT: &str = "/inject";
+/// A MeshNode that was applied in one breath with its pods may reach us after them.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What answers are made of.
+pub(super) struct Desk {
+    pub(super) nodes: KnownNodes,
+    pub(super) settings: Settings,
+    pub(super) teller: Teller,
+}
+
+/// Serves on a thread of its own, for as long as the process lives.
+///
+/// # Errors
+/// When the thread cannot be started, or ended.
+pub(super) async fn on_a_thread(listener: TcpListener, tls: rustls::ServerConfig, desk: Desk) -> Result<Infallible> {
+    let (sender, ended) = oneshot::channel();
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let serve = async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        Ok(port::serve(listener, tls, Arc::new(desk)).await)
+    };
+    let work = move || {
+        // Whoever waits for the end may have ended before.
+        let _ = sender.send(runtime.block_on(serve));
+    };
+    std::thread::Builder::new().name("webhook".into()).spawn(work).context("the webhook's thread")?;
+    ended.await.unwrap_or_else(|_| Err(anyhow!("the webhook's thread ended")))
+}
+
+impl port::Desk for Desk {
+    /// An API server takes objects of at most 3 MiB; the review around it is small.
+    const BODY: usize = 4 << 20;
+
+    fn refuses(&self, request: &Parts) -> Option<Response<Full<Bytes>>> {
+        match (request.uri.path(), &request.method) {
+            (INJECT, &Method::POST) => None,
+            (INJECT, _) => Some(plain(StatusCode::METHOD_NOT_ALLOWED, "an AdmissionReview comes by POST")),
+            _ => Some(plain(StatusCode::NOT_FOUND, "there is only /inject")),
+        }
+    }
+
+    async fn answer(&self, _: Parts, body: Bytes) -> Response<Full<Bytes>> {
+        let begun = Instant::now();
+        let request = match review::read(&body) {
+            Ok(request) => request,
+            Err(unreadable) => return plain(StatusCode::BAD_REQUEST, &unreadable.to_string()),
+        };
+        let mut changes = self.nodes.changes();
+        let judge = || review::judge(&request, &self.nodes.of(&request.namespace), &self.settings);
+        let mut decision = judge();
+        let healed = async {
+            while may_heal(&decision) && changes.changed().await.is_ok() {
+                decision = judge();
+            }
+        };
+        // Time that is over leaves the decision as it is.
+        let _ = timeout(GRACE, healed).await;
+        self.teller.tell(&request, &decision);
+        let answer = json(StatusCode::OK, &review::answer(&request, &decision));
+        self.teller.metrics.seconds.observe(begun.elapsed().as_secs_f64());
+        answer
+    }
+}
+
+fn may_heal(decision: &Decision) -> bool {
+    matches!(decision, Decision::Refused(refusal) if refusal.may_heal())
+}

@@ -1,0 +1,159 @@
+//! A port of the operator that speaks TLS and HTTP/1.1, bounded in everything: connections, those of one address, handshakes,
+//! idleness, and the size and time of a body. What is answered is the desk's business.
+
+pub(crate) mod tls;
+
+use std::{collections::HashMap, convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+/// What a client has for its handshake, and for the body of a request. Both come in one piece.
+const SLOW: Duration = Duration::from_secs(5);
+/// API servers close idle connections after 90 s. Who closes first must be the client, or a request could meet the end.
+const IDLE: Duration = Duration::from_secs(120);
+/// A hundred pods at once come over as many connections; more than this is a mistake or an attack.
+const CONNECTIONS: usize = 512;
+/// Of which one address may have so many: whoever else reaches the port leaves room for others.
+const OF_ONE_ADDRESS: usize = 256;
+/// Out of descriptors, or a client that left before it was greeted: neither ends the port.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Who answers.
+pub(crate) trait Desk: Send + Sync + 'static {
+    /// No body may be larger.
+    const BODY: usize;
+
+    /// The answer where there is nothing at this method and path; the body is not read then.
+    fn refuses(&self, request: &http::request::Parts) -> Option<Response<Full<Bytes>>>;
+
+    /// The answer to a whole request.
+    fn answer(&self, head: http::request::Parts, body: Bytes) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+}
+
+/// Serves for ever.
+pub(crate) async fn serve<D: Desk>(listener: TcpListener, tls: rustls::ServerConfig, desk: Arc<D>) -> Infallible {
+    let (acceptor, seats) = (TlsAcceptor::from(Arc::new(tls)), Arc::new(Seats::default()));
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Without a seat it is closed at once.
+                if let Some(seat) = seats.take(peer.ip().to_canonical()) {
+                    tokio::spawn(connection(stream, acceptor.clone(), Arc::clone(&desk), seat));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection<D: Desk>(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<D>, _seat: Seat) {
+    let _ = stream.set_nodelay(true);
+    let stream = match timeout(SLOW, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => TokioIo::new(stream),
+        Ok(Err(error)) => return tracing::debug!(%error, "a handshake failed"),
+        Err(_) => return,
+    };
+    let service = service_fn(move |request| {
+        let desk = Arc::clone(&desk);
+        async move { Ok::<_, Infallible>(answer(&*desk, request).await) }
+    });
+    let served =
+        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(IDLE).serve_connection(stream, service);
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+async fn answer<D: Desk>(desk: &D, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    if let Some(answer) = desk.refuses(&head) {
+        return answer;
+    }
+    match timeout(SLOW, Limited::new(body, D::BODY).collect()).await {
+        Ok(Ok(body)) => desk.answer(head, body.to_bytes()).await,
+        Ok(Err(_)) => plain(StatusCode::PAYLOAD_TOO_LARGE, "the body broke off, or is too large"),
+        Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+    }
+}
+
+/// An answer for people.
+pub(crate) fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text.to_owned()));
+    *response.status_mut() = status;
+    response
+}
+
+/// An answer for programs.
+pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = plain(status, &value.to_string());
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}
+
+/// How many connections each address has.
+#[derive(Default)]
+struct Seats(Mutex<HashMap<IpAddr, usize>>);
+
+/// A connection's seat; free again when it is dropped.
+struct Seat {
+    seats: Arc<Seats>,
+    from: IpAddr,
+}
+
+impl Seats {
+    fn take(self: &Arc<Self>, from: IpAddr) -> Option<Seat> {
+        let mut taken = self.0.lock();
+        let all: usize = taken.values().sum();
+        let own = taken.entry(from).or_default();
+        if all >= CONNECTIONS || *own >= OF_ONE_ADDRESS {
+            if *own == 0 {
+                taken.remove(&from);
+            }
+            return None;
+        }
+        *own += 1;
+        Some(Seat { seats: Arc::clone(self), from })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.0.lock();
+        if let Some(own) = taken.get_mut(&self.from) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.from);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_takes_half_of_the_seats_and_each_comes_back() {
+        let seats = Arc::new(Seats::default());
+        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let mut taken: Vec<Seat> = (0..OF_ONE_ADDRESS).filter_map(|_| seats.take(address(1))).collect();
+        assert!(taken.len() == OF_ONE_ADDRESS && seats.take(address(1)).is_none());
+        taken.extend((0..OF_ONE_ADDRESS).filter_map(|_| seats.take(address(2))));
+        assert!(taken.len() == CONNECTIONS && seats.take(address(3)).is_none());
+        taken.clear();
+        assert!(seats.0.lock().is_empty());
+    }
+}

@@ -18,6 +18,7 @@ FROM scratch AS mesh-operator
 COPY --from=build /out/mesh-operator /bin/mesh-operator
 USER 65532:65532
 ENTRYPOINT ["/bin/mesh-operator"]
+CMD ["run"]
 
 FROM scratch AS mesh
 COPY --from=build --chown=65532:65532 /out/home/ /mesh/
@@ -25,3 +26,4 @@ COPY --from=build /out/mesh /bin/mesh
 ENV MESH_HOME=/mesh
 USER 65532:65532
 ENTRYPOINT ["/bin/mesh"]
+CMD ["start", "--server"]

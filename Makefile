@@ -1,5 +1,6 @@
 # One verb per target. CARGO_TARGET_DIR is honoured; see CONTRIBUTING.md for what each layer of tests proves.
 
+SHELL := /bin/bash
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -7,7 +8,7 @@ STATIC := $(TARGET)/$(HOST)/release
 IMAGES := $(TARGET)/images
 TAG ?= dev
 
-.PHONY: help build demo test e2e lint crds image bench fuzz soak clean-cluster
+.PHONY: help build demo test e2e lint crds chart image bench fuzz soak clean-cluster
 help: ## Show the verbs
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -30,14 +31,18 @@ lint: ## Check format, lints, docs, licences and banned crates
 crds: ## Write the CRDs' YAML anew from the types
 	$(CARGO) run --quiet -p crds > $(TARGET)/crds.yaml
 	cp $(TARGET)/crds.yaml crds/crds.yaml
+	cp $(TARGET)/crds.yaml charts/interconn/files/crds.yaml
+
+chart: ## Lint the Helm chart, pack it, and render it as one file for kubectl, to TARGET/charts
+	@. e2e/setup.sh && helm=$$(helm) && charts/lint.sh $$helm && charts/build.sh $$helm $(abspath $(TARGET))/charts
 
 # Static programs, one in each image; `--target`, because without it the flag breaks build scripts.
 image: ## Write image archives for this machine's processor to TARGET/images, without a container engine
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --target $(HOST) \
 		-p mesh -p mesh-operator -p e2e --bin mesh --bin mesh-operator --bin image --bin pause --bin bank
 	$(STATIC)/image localhost/mesh:$(TAG) $(IMAGES)/mesh.tar $(STATIC)/mesh \
-		--folder /mesh --env MESH_HOME=/mesh --at-most 25
-	$(STATIC)/image localhost/mesh-operator:$(TAG) $(IMAGES)/mesh-operator.tar $(STATIC)/mesh-operator
+		--command start --command --server --folder /mesh --env MESH_HOME=/mesh --at-most 25
+	$(STATIC)/image localhost/mesh-operator:$(TAG) $(IMAGES)/mesh-operator.tar $(STATIC)/mesh-operator --command run
 	$(STATIC)/image localhost/pause:e2e $(IMAGES)/pause.tar $(STATIC)/pause
 	$(STATIC)/image localhost/bank:e2e $(IMAGES)/bank.tar $(STATIC)/bank
 

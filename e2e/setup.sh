@@ -4,6 +4,7 @@
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/interconn
 deny_version=0.20.2
+helm_version=4.2.4
 # The node's container runtime and what its network is made with. `kubectl` comes with the cluster's programs.
 node_packages=(containerd runc containernetworking-plugins iptables conntrack iproute2 util-linux)
 
@@ -50,4 +51,19 @@ cargo_deny() { # prints the program's path
     rm -rf "$root/build"
   fi
   echo "$root/bin/cargo-deny"
+}
+
+helm() { # prints the program's path
+  local root=$cache/helm-$helm_version
+  if [ ! -x "$root/helm" ]; then
+    need_go >&2
+    step "building helm $helm_version into $root (2 minutes, once)" >&2
+    mkdir -p "$root"
+    # A name of its own until it is whole: two that start at once must not run a half.
+    GOTOOLCHAIN=local CGO_ENABLED=0 GOBIN=$root/part.$$ \
+      go install -trimpath -ldflags "-s -w" "helm.sh/helm/v4/cmd/helm@v$helm_version" >&2
+    mv "$root/part.$$/helm" "$root/helm"
+    rmdir "$root/part.$$"
+  fi
+  echo "$root/helm"
 }

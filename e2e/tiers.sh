@@ -20,6 +20,10 @@ tier_lint() {
   RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --workspace --no-deps
   step "licences, sources and banned crates"
   "$(cargo_deny)" check bans licenses sources
+  step "the chart"
+  charts/lint.sh "$(helm)"
+  command -v lua5.4 >/dev/null || need_packages lua5.4
+  lua5.4 charts/cases/health.lua docs/examples/argocd/health.yaml
 }
 
 tier_unit() {
@@ -44,6 +48,8 @@ tier_clients() {
 tier_api() {
   need_go
   e2e/cluster/build.sh >/dev/null
+  HELM=$(helm)
+  export HELM
   step "tests on an API server"
   cargo build --quiet --workspace --bins --features e2e/cluster
   "${tests[@]}" --test 'api_*'
@@ -52,6 +58,8 @@ tier_api() {
 tier_node() {
   # A test kills pods' programs from outside, wherever the cluster comes from.
   need_root
+  HELM=$(helm)
+  export HELM
   step "images"
   TAG=e2e make --no-print-directory image
   step "tests on a node ($cluster)"

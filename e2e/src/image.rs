@@ -19,6 +19,8 @@ pub struct Image<'a> {
     pub reference: &'a str,
     /// The program that it runs.
     pub entrypoint: &'a [String],
+    /// What the program is told where whoever runs the image says nothing.
+    pub command: &'a [String],
     /// `NAME=VALUE`.
     pub environment: &'a [String],
     /// Folders that the user owns.
@@ -37,7 +39,7 @@ impl Image<'_> {
         let sum: String = Sha256::digest(&layer).iter().map(|b| format!("{b:02x}")).collect();
         let config = json!({
             "architecture": architecture(std::env::consts::ARCH)?, "os": "linux",
-            "config": {"Entrypoint": self.entrypoint, "Env": self.environment, "User": format!("{USER}:{USER}")},
+            "config": {"Entrypoint": self.entrypoint, "Cmd": self.command, "Env": self.environment, "User": format!("{USER}:{USER}")},
             "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{sum}")]},
         });
         let manifest = json!([{"Config": "config.json", "RepoTags": [self.reference], "Layers": ["layer.tar"]}]);
@@ -107,6 +109,7 @@ mod tests {
         let image = Image {
             reference: "localhost/x:1",
             entrypoint: &entrypoint,
+            command: &["start".to_owned()],
             environment: &[],
             folders: &folders,
             programs,
@@ -133,5 +136,18 @@ mod tests {
             .map(|e| (e.path().unwrap().display().to_string(), e.header().uid().unwrap(), e.header().mode().unwrap()))
             .collect();
         assert_eq!(owners, [("home/mesh".into(), USER, 0o755), ("mesh".into(), 0, 0o755)]);
+    }
+
+    #[test]
+    fn an_image_that_is_told_nothing_has_its_own_command() {
+        let bytes = archive();
+        let mut outer = tar::Archive::new(bytes.as_slice());
+        let mut file =
+            outer.entries().unwrap().map(Result::unwrap).find(|e| e.path().unwrap().ends_with("config.json")).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(config["config"]["Entrypoint"], json!(["/mesh"]));
+        assert_eq!(config["config"]["Cmd"], json!(["start"]));
     }
 }

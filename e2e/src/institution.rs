@@ -9,6 +9,7 @@ use crate::cluster::process::{self, Process};
 use crate::ledger::Ledger;
 
 const MANIFEST: &str = include_str!("../manifests/institution.yaml");
+const INJECTED: &str = include_str!("../manifests/injected.yaml");
 
 /// Who an institution is. Its name is also the name of its namespace.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,16 @@ impl Institution {
     /// Everything of it, for kubectl.
     #[must_use]
     pub fn manifest(&self, partner: &Self) -> String {
+        self.filled(MANIFEST, partner)
+    }
+
+    /// Everything of it where the chart is installed: its pods are injected, its node has a gateway.
+    #[must_use]
+    pub fn injected_manifest(&self, partner: &Self) -> String {
+        self.filled(INJECTED, partner)
+    }
+
+    fn filled(&self, manifest: &str, partner: &Self) -> String {
         let values = [
             ("{bank}", self.bank),
             ("{id}", self.id),
@@ -57,7 +68,7 @@ impl Institution {
             ("{partner-institution}", partner.institution),
             ("{partner-address}", partner.address),
         ];
-        values.into_iter().fold(MANIFEST.to_owned(), |text, (name, value)| text.replace(name, value))
+        values.into_iter().fold(manifest.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 
     /// The name of its one pod.

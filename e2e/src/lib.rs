@@ -8,6 +8,7 @@
 pub mod api;
 pub mod cluster;
 pub mod definitions;
+pub mod helm;
 pub mod image;
 pub mod institution;
 pub mod kubectl;

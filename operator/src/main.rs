@@ -1,4 +1,4 @@
-//! The operator: three controllers, the webhook, render, and leader election.
+//! The operator: three controllers, the webhook, render, check, and leader election.
 //!
 //! In a cluster it needs these rights, in the namespaces that it watches unless another is named:
 //!
@@ -19,6 +19,7 @@
 //! | `mutatingwebhookconfigurations` (admissionregistration.k8s.io), of the cluster, the webhook's by name | get, list, watch, patch |
 
 mod admin;
+mod check;
 mod cluster;
 mod controllers;
 mod inject;
@@ -68,17 +69,20 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Writes what the operator would write, from files and into directories, without a cluster.
     Render(render::Arguments),
+    /// Looks at a cluster before an installation, or at an installation, and says what is wrong and what to do.
+    Check(check::Arguments),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log(cli.log, cli.log_format);
     let done = match cli.command {
-        Command::Run(args) => in_runtime(run::run(*args)),
+        Command::Run(args) => in_runtime(async { run::run(*args).await.map(|()| ExitCode::SUCCESS) }),
         Command::Render(arguments) => return render::run(&arguments, SystemTime::now()),
+        Command::Check(arguments) => in_runtime(check::run(arguments)),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
@@ -86,7 +90,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn in_runtime(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn in_runtime(task: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     // Process-wide, because kube picks the default provider; the only one in the graph is ring (deny.toml).
     rustls::crypto::ring::default_provider()
         .install_default()

@@ -55,10 +55,14 @@ fn own_name() -> String {
 impl RunArgs {
     /// What is watched: all namespaces, or each of those named, once. A variable that is set to nothing names none.
     pub(crate) fn scopes(&self) -> Vec<Option<&str>> {
-        let named: BTreeSet<&str> =
-            self.watch_namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
-        if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
+        scopes(&self.watch_namespaces)
     }
+}
+
+/// All namespaces, or each of those named, once.
+pub(crate) fn scopes(watched: &[String]) -> Vec<Option<&str>> {
+    let named: BTreeSet<&str> = watched.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+    if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
 }
 
 /// Runs until it is asked to end or stops leading.

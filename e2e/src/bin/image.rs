@@ -15,6 +15,9 @@ struct Args {
     out: PathBuf,
     /// The program that the image runs; it gets its own name at the image's root folder `/bin`.
     program: PathBuf,
+    /// What the program is told where whoever runs the image says nothing; may be given again.
+    #[arg(long, allow_hyphen_values = true)]
+    command: Vec<String>,
     /// A folder that the image's user owns; may be given again.
     #[arg(long)]
     folder: Vec<String>,
@@ -35,6 +38,7 @@ fn main() -> Result<()> {
     let image = Image {
         reference: &args.reference,
         entrypoint: &entrypoint,
+        command: &args.command,
         environment: &args.env,
         folders: &args.folder,
         programs: vec![(path, content)],

@@ -1,0 +1,44 @@
+{{/* What the operator may do. docs/install.md has it as a table, and a test asks the API server for each line of it. */}}
+
+{{/* In the namespaces that it looks after. */}}
+{{- define "interconn.rules.watched" -}}
+- {apiGroups: [interconn.dev], resources: [meshnodes, meshroutes, serviceregistrations], verbs: [get, list, watch]}
+# The finalizer of `rootDeletionPolicy: Delete`.
+- {apiGroups: [interconn.dev], resources: [meshnodes], verbs: [patch]}
+- {apiGroups: [interconn.dev], resources: [meshnodes/status, meshroutes/status, serviceregistrations/status], verbs: [patch]}
+# Where the API server guards owner references that block deletion.
+- {apiGroups: [interconn.dev], resources: [meshnodes/finalizers], verbs: [update]}
+- {apiGroups: [""], resources: [secrets], verbs: [get, list, watch, create, patch]}
+- {apiGroups: [""], resources: [configmaps, services], verbs: [get, list, watch, create, patch]}
+- {apiGroups: [""], resources: [configmaps], verbs: [delete]}
+# The gateway, and a service account for it that may do nothing.
+- {apiGroups: [apps], resources: [statefulsets], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [""], resources: [serviceaccounts], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [gateway.networking.k8s.io], resources: [tlsroutes], verbs: [get, create, patch, delete]}
+# Why a gateway does not start.
+- {apiGroups: [""], resources: [persistentvolumeclaims], verbs: [list]}
+# The nudge: an annotation on the pods that mount a node's configuration.
+- {apiGroups: [""], resources: [pods], verbs: [list, watch, patch]}
+- {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
+{{- end -}}
+
+{{/* In its own namespace. */}}
+{{- define "interconn.rules.own" -}}
+- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}
+# The issued roots.
+- {apiGroups: [""], resources: [secrets], verbs: [get, create, patch, delete]}
+{{- if .Values.webhook.enabled }}
+- {apiGroups: [""], resources: [secrets], verbs: [list, watch], resourceNames: [{{ include "interconn.webhookSecret" . }}]}
+# `mesh-operator check` asks where its webhook is.
+- {apiGroups: [""], resources: [services], verbs: [get], resourceNames: [{{ include "interconn.webhook" . }}]}
+{{- end }}
+{{- end -}}
+
+{{/* Of the cluster as a whole: no object of anybody's namespace is among them. */}}
+{{- define "interconn.rules.cluster" -}}
+{{- if .Values.webhook.enabled }}
+# The CA bundle of its own webhook, which the chart leaves out.
+- {apiGroups: [admissionregistration.k8s.io], resources: [mutatingwebhookconfigurations], verbs: [get, list, watch, patch], resourceNames: [{{ include "interconn.clusterName" . }}]}
+{{- end }}
+{{- end -}}

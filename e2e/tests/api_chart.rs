@@ -1,0 +1,227 @@
+//! The chart on a real API server: installed, upgraded twice, uninstalled; and what its roles let the operator do.
+//!
+//! No pod runs here: the operator is a process with the rights of the chart's service account.
+
+#[path = "chart/rights.rs"]
+mod rights;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use e2e::api::ApiServer;
+use e2e::cluster::control_plane::free_port;
+use e2e::helm::{Helm, chart};
+use e2e::objects::{SOON, apply, condition, endpoint, ours};
+use e2e::operator::{NAMESPACE, Operator};
+use e2e::wait;
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::discovery::{Discovery, Scope, verbs};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+/// The service account that the operator of these tests is to the API server.
+const ACCOUNT: [&str; 2] = ["--set", "serviceAccount.name=mesh-operator"];
+
+/// One looks at all that is in the cluster, and the others make things: they take turns.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+async fn server() -> Result<(&'static ApiServer, Client, Helm)> {
+    let server = ApiServer::of_this_process(env!("CARGO_BIN_EXE_cluster"), "api_chart")?;
+    let helm = Helm::on(Some(server.kubeconfig()));
+    Ok((server, server.client().await?, helm))
+}
+
+async fn namespace(client: &Client, name: &str) -> Result<()> {
+    apply(client, &format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}"), |_| true).await
+}
+
+/// Every object of the cluster that can be listed, as `kind namespace/name`; what the API server keeps for itself left out.
+async fn inventory(client: &Client) -> Result<BTreeSet<String>> {
+    let discovery = Discovery::new(client.clone()).run().await?;
+    let mut all = BTreeSet::new();
+    for group in discovery.groups() {
+        for (resource, capabilities) in group.recommended_resources() {
+            let theirs = ["Event", "APIService", "IPAddress", "PriorityLevelConfiguration", "FlowSchema"]
+                .contains(&resource.kind.as_str());
+            if theirs || !capabilities.supports_operation(verbs::LIST) {
+                continue;
+            }
+            debug_assert!(matches!(capabilities.scope, Scope::Cluster | Scope::Namespaced));
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+            for object in api.list(&ListParams::default()).await?.items {
+                let place = object.metadata.namespace.unwrap_or_default();
+                // Elections and identities of the API server itself.
+                if !["kube-system", "kube-public", "kube-node-lease", "default"].contains(&place.as_str()) {
+                    all.insert(format!("{} {place}/{}", resource.kind, object.metadata.name.unwrap_or_default()));
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn webhooks(client: &Client) -> Api<DynamicObject> {
+    endpoint(client, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "")
+}
+
+const CONFIGURATION: &str = "interconn-operator-interconn-system";
+
+async fn bundles(client: &Client) -> Result<Vec<String>> {
+    let configuration = webhooks(client).get(CONFIGURATION).await?;
+    let all = configuration.data["webhooks"].as_array().context("no webhooks")?.clone();
+    Ok(all.iter().map(|w| w["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned()).collect())
+}
+
+/// A release with its operator, which here is a process beside the API server.
+struct Release {
+    name: &'static str,
+    operator: Operator,
+}
+
+impl Release {
+    async fn install(server: &ApiServer, helm: &Helm, name: &'static str, more: &[&str]) -> Result<Self> {
+        helm.run(&[&["install", name, &chart(), "--namespace", NAMESPACE], &ACCOUNT[..], more].concat())?;
+        let fullname = if name.contains("interconn") { name.to_owned() } else { format!("{name}-interconn") };
+        let program = Path::new(env!("CARGO_BIN_EXE_cluster")).with_file_name("mesh-operator");
+        let (listen, lease) = (format!("127.0.0.1:{}", free_port()?), format!("{fullname}-operator"));
+        let (service, configuration) = (format!("{fullname}-webhook"), format!("{lease}-{NAMESPACE}"));
+        let options = [
+            ["--webhook-listen", &listen],
+            ["--webhook-service", &service],
+            ["--webhook-secret", &format!("{service}-certificate")],
+            ["--webhook-configuration", &configuration],
+        ];
+        let operator = Operator::start_with(server, &program, name, &lease, "", options.as_flattened()).await?;
+        operator.ready().await?;
+        Ok(Self { name, operator })
+    }
+
+    fn upgrade(&self, helm: &Helm, more: &[&str]) -> Result<()> {
+        helm.run(&[&["upgrade", self.name, &chart(), "--namespace", NAMESPACE], &ACCOUNT[..], more].concat()).map(drop)
+    }
+
+    fn uninstall(mut self, helm: &Helm) -> Result<()> {
+        self.operator.end()?;
+        helm.run(&["uninstall", self.name, "--namespace", NAMESPACE]).map(drop)
+    }
+}
+
+/// Applies the node and waits until the operator has dealt with it; gives back its public root.
+async fn node(client: &Client, shown: &str) -> Result<Value> {
+    let spec = json!({"nodeId": "node-a", "instId": "inst-a", "displayName": shown, "address": "127.0.0.1:7304",
+        "gateway": {"enabled": false}});
+    let node = json!({"apiVersion": "interconn.dev/v1alpha1", "kind": "MeshNode",
+        "metadata": {"name": "a", "namespace": "bank"}, "spec": spec});
+    let nodes = ours(client, "MeshNode", "bank");
+    nodes.patch("a", &PatchParams::apply("e2e"), &Patch::Apply(&node)).await?;
+    condition(&nodes, "a", "Ready", "True", "").await?;
+    Ok(endpoint(client, "v1", "ConfigMap", "bank").get("a-root").await?.data["data"].clone())
+}
+
+#[tokio::test]
+async fn an_installation_is_upgraded_twice_removed_and_made_again_under_another_name() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let (server, client, helm) = server().await?;
+    namespace(&client, NAMESPACE).await?;
+    namespace(&client, "bank").await?;
+    let before = inventory(&client).await?;
+    let first = Release::install(server, &helm, "interconn", &[]).await?;
+    let root = node(&client, "A").await?;
+
+    // The chart leaves the bundle out, the operator writes it: no upgrade may take it away or be refused for it.
+    let trusted = wait::until("the operator to write its CA bundle", SOON, || async {
+        let bundles = bundles(&client).await?;
+        ensure!(bundles.len() == 2 && bundles.iter().all(|b| !b.is_empty()), "{bundles:?}");
+        Ok(bundles)
+    })
+    .await?;
+    for replicas in ["replicas=3", "replicas=2"] {
+        first.upgrade(&helm, &["--set", replicas])?;
+        ensure!(bundles(&client).await? == trusted, "an upgrade changed the CA bundle");
+    }
+    first.uninstall(&helm)?;
+
+    // The definitions were kept, and with them the node; the new release takes them over, and the node goes on as who it was.
+    let second = Release::install(server, &helm, "other", &["--take-ownership"]).await?;
+    ensure!(node(&client, "A again").await? == root, "the node has another root now");
+    ours(&client, "MeshNode", "bank").delete("a", &Default::default()).await?;
+    second.uninstall(&helm)?;
+
+    let kept = ["meshnodes", "meshroutes", "serviceregistrations"];
+    let kept = kept.map(|d| format!("CustomResourceDefinition /{d}.interconn.dev"));
+    let mut expected: BTreeSet<String> = kept.into_iter().collect();
+    expected.insert(format!("Secret {NAMESPACE}/mesh-root.bank.a"));
+    // What a node owned is collected by a controller, which is not here.
+    let owned = owned(&client).await?;
+    let now = inventory(&client).await?;
+    let left: BTreeSet<String> = now.difference(&before).filter(|o| !owned.contains(*o)).cloned().collect();
+    ensure!(left == expected, "left behind: {left:?}");
+    Ok(())
+}
+
+/// What the node owned.
+async fn owned(client: &Client) -> Result<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for kind in ["Secret", "ConfigMap", "Service"] {
+        for object in endpoint(client, "v1", kind, "bank").list(&ListParams::default()).await?.items {
+            if object.metadata.owner_references.iter().flatten().any(|o| o.kind == "MeshNode") {
+                all.insert(format!("{kind} bank/{}", object.metadata.name.unwrap_or_default()));
+            }
+        }
+    }
+    Ok(all)
+}
+
+#[tokio::test]
+async fn what_the_chart_makes_is_taken_by_the_api_server() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let (_, client, helm) = server().await?;
+    namespace(&client, "rendered").await?;
+    for namespace_of_a_tenant in ["bank-a", "bank-b"] {
+        namespace(&client, namespace_of_a_tenant).await?;
+    }
+    let cases = Path::new(&chart()).join("../cases/taken");
+    let mut taken = 0;
+    for case in std::fs::read_dir(&cases)? {
+        let case = case?.path().display().to_string();
+        let objects =
+            helm.run(&["template", "rendered", &chart(), "--namespace", "rendered", "--values", &case, "--no-hooks"])?;
+        for document in serde_yaml::Deserializer::from_str(&objects) {
+            let object: Value = serde::Deserialize::deserialize(document)?;
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            // The Prometheus operator's own API is not here.
+            if object.is_null() || text("/apiVersion").starts_with("monitoring.coreos.com") {
+                continue;
+            }
+            let api = endpoint(&client, text("/apiVersion"), text("/kind"), text("/metadata/namespace"));
+            let mut params = PatchParams::apply("dry").force();
+            params.dry_run = true;
+            params.field_validation = Some(kube::api::ValidationDirective::Strict);
+            let name = text("/metadata/name");
+            let answer = api.patch(name, &params, &Patch::Apply(&object)).await;
+            answer.with_context(|| format!("{case}: {} {name} is refused", text("/kind")))?;
+            taken += 1;
+        }
+    }
+    ensure!(taken > 30, "only {taken} objects were looked at");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_operator_may_do_what_it_does_and_nothing_else() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let (_, client, helm) = server().await?;
+    rights::everywhere(&client, &helm).await?;
+    rights::in_named_namespaces(&client, &helm).await
+}
+
+/// Waits until a release's roles are in force: the authorizer learns of them by a watch.
+async fn in_force(client: &Client, account: &str, right: &rights::Right) -> Result<()> {
+    wait::until("the roles to be in force", SOON, || async {
+        ensure!(rights::may(client, account, right).await?, "not yet");
+        Ok(())
+    })
+    .await
+}

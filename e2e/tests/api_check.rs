@@ -1,0 +1,142 @@
+//! `mesh-operator check` on a real API server: what it says of a cluster without an installation, of one that works, and of
+//! what is wrong in it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use e2e::api::ApiServer;
+use e2e::cluster::control_plane::free_port;
+use e2e::helm::{Helm, chart};
+use e2e::objects::{SOON, apply, condition, ours};
+use e2e::operator::{NAMESPACE, Operator};
+use e2e::wait;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+/// Nobody's kubeconfig: an address at which nothing listens.
+const NOBODY: &str = "apiVersion: v1\nkind: Config\ncurrent-context: x\n\
+    clusters: [{name: x, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+    contexts: [{name: x, context: {cluster: x, user: x}}]\nusers: [{name: x, user: {}}]\n";
+
+fn program() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_cluster")).with_file_name("mesh-operator")
+}
+
+fn run(kubeconfig: &Path, args: &[&str]) -> Result<Output> {
+    let mut command = Command::new(program());
+    command.arg("check").args(args).env("KUBECONFIG", kubeconfig).env("MESH_OPERATOR_LOG", "off");
+    command.output().context("mesh-operator does not run: run the tests by `make test`")
+}
+
+/// The findings and the exit code.
+fn check(kubeconfig: &Path, args: &[&str]) -> Result<(Vec<Value>, Option<i32>)> {
+    let output = run(kubeconfig, &[args, &["-o", "json"]].concat())?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let answer: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("no JSON; it said: {said}"))?;
+    ensure!(answer["healthy"] == (output.status.code() == Some(0)), "exit code and answer differ: {answer}");
+    Ok((answer["checks"].as_array().context("no checks")?.clone(), output.status.code()))
+}
+
+fn find<'f>(findings: &'f [Value], check: &str, subject: &str) -> Result<&'f Value> {
+    let found =
+        findings.iter().find(|f| f["check"] == check && f["subject"].as_str().is_some_and(|s| s.contains(subject)));
+    found.with_context(|| format!("nothing is said of {check} {subject}: {findings:?}"))
+}
+
+fn is(findings: &[Value], check: &str, subject: &str, state: &str, said: &str) -> Result<()> {
+    let finding = find(findings, check, subject)?;
+    let text = finding["said"].as_str().unwrap_or_default();
+    ensure!(finding["state"] == state && text.contains(said), "expected {state} {said}: {finding}");
+    ensure!(state == "ok" || finding["remedy"].as_str().is_some_and(|r| !r.is_empty()), "no remedy: {finding}");
+    Ok(())
+}
+
+/// One test: before, at work, and with faults, in this order in one cluster.
+#[tokio::test]
+async fn it_says_what_is_wrong_and_what_to_do_before_and_after_an_installation() -> Result<()> {
+    let server = ApiServer::of_this_process(env!("CARGO_BIN_EXE_cluster"), "api_check")?;
+    let (client, admin) = (server.client().await?, server.kubeconfig());
+    let operators = server.folder().join("etc/operator.kubeconfig");
+
+    let (before, code) = check(admin, &["--preflight"])?;
+    ensure!(code == Some(0), "an administrator may install: {before:?}");
+    is(&before, "kubernetes", "", "ok", "v1.")?;
+    let (refused, code) = check(&operators, &["--preflight"])?;
+    ensure!(code == Some(1), "who may nothing may not install: {refused:?}");
+    is(&refused, "rights", "", "failed", "create customresourcedefinitions")?;
+    let (absent, code) = check(admin, &["--service-account", "mesh-operator"])?;
+    ensure!(code == Some(1), "nothing is installed: {absent:?}");
+    is(&absent, "definitions", "meshroutes", "failed", "not installed")?;
+    is(&absent, "rights", "all namespaces", "failed", "patch meshnodes/status")?;
+    is(&absent, "operator", "interconn-operator", "failed", "no Lease")?;
+
+    // Everything of the chart but what needs a kubelet.
+    let account = "serviceAccount.name=mesh-operator";
+    let rendered = ["template", "interconn", &chart(), "--namespace", NAMESPACE, "--no-hooks", "--set", account];
+    let rendered = Helm::on(None).run(&rendered)?;
+    apply(&client, &format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}"), |_| true).await?;
+    apply(&client, &rendered, |kind| !["", "Deployment"].contains(&kind)).await?;
+    let served =
+        || async { ours(&client, "MeshNode", "checked").list(&Default::default()).await.map(drop).context("list") };
+    wait::until("the definitions to be served", SOON, served).await?;
+    apply(&client, "{apiVersion: v1, kind: Namespace, metadata: {name: checked}}", |_| true).await?;
+    let (alone, code) = check(&operators, &["--watch-namespaces", "checked"])?;
+    ensure!(code == Some(1), "no operator runs: {alone:?}");
+    is(&alone, "webhook", "namespace.inject", "failed", "no CA bundle")?;
+    let listen = format!("127.0.0.1:{}", free_port()?);
+    let options = [
+        ["--webhook-listen", &listen],
+        ["--webhook-service", "interconn-webhook"],
+        ["--webhook-secret", "interconn-webhook-certificate"],
+        ["--webhook-configuration", "interconn-operator-interconn-system"],
+    ];
+    let (options, program) = (options.as_flattened(), program());
+    let leader = Operator::start_with(server, &program, "check", "interconn-operator", "checked", options);
+    let mut leader = leader.await?;
+    leader.ready().await?;
+    let node =
+        json!({"nodeId": "node-a", "instId": "inst-a", "address": "127.0.0.1:7304", "gateway": {"enabled": false}});
+    put(&client, "MeshNode", "a", node).await?;
+    condition(&ours(&client, "MeshNode", "checked"), "a", "Ready", "True", "").await?;
+
+    // As the operator itself would run it in its pod. Its CA bundle is written a moment after it leads.
+    let good = wait::until("an installation that works", SOON, || async {
+        let (good, code) = check(&operators, &["--watch-namespaces", "checked"])?;
+        ensure!(code == Some(0), "{good:?}");
+        Ok(good)
+    })
+    .await?;
+    is(&good, "webhook", "namespace.inject", "ok", "its CA lives")?;
+    is(&good, "rights", "checked", "ok", "all")?;
+    is(&good, "operator", "interconn-operator", "ok", "check leads")?;
+    is(&good, "node", "checked/a", "ok", "ready")?;
+    is(&good, "certificates", "checked/a", "ok", "its root lives")?;
+    ensure!(good.iter().any(|f| f["said"].as_str().is_some_and(|s| s.starts_with("its leaf lives"))), "{good:?}");
+    let (seen_by_admin, _) = check(admin, &["--watch-namespaces", "checked"])?;
+    is(&seen_by_admin, "definitions", "meshnodes", "ok", "served: v1alpha1")?;
+
+    let route = json!({"nodeRef": {"name": "a"}, "peer": {"nodeId": "peer"}, "addresses": [{"address": "127.0.0.1:7305"}],
+        "trust": {"configMapRef": {"name": "nowhere"}}});
+    put(&client, "MeshRoute", "partner", route).await?;
+    let routes = ours(&client, "MeshRoute", "checked");
+    condition(&routes, "partner", "Accepted", "False", "MissingReference").await?;
+    let (faulty, code) = check(&operators, &["--watch-namespaces", "checked"])?;
+    ensure!(code == Some(1), "a route is broken: {faulty:?}");
+    is(&faulty, "route", "checked/partner", "failed", "not ready")?;
+    leader.kill()?;
+    let text = String::from_utf8(run(&operators, &["--watch-namespaces", "checked"])?.stdout)?;
+    ensure!(text.contains("FAILED") && text.contains("remedy: "), "people are told too: {text}");
+
+    let nobody = server.folder().join("etc/nobody.kubeconfig");
+    std::fs::write(&nobody, NOBODY)?;
+    ensure!(run(&nobody, &[])?.status.code() == Some(3), "without an API server nothing can be judged");
+    Ok(())
+}
+
+async fn put(client: &kube::Client, kind: &str, name: &str, spec: Value) -> Result<()> {
+    let object = json!({"apiVersion": "interconn.dev/v1alpha1", "kind": kind,
+        "metadata": {"name": name, "namespace": "checked"}, "spec": spec});
+    ours(client, kind, "checked").patch(name, &PatchParams::apply("e2e").force(), &Patch::Apply(&object)).await?;
+    Ok(())
+}

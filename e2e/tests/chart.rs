@@ -1,0 +1,186 @@
+//! What the chart says beside its templates: its definitions are ours, and its alerts and its dashboard speak of metrics that
+//! the programs have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn chart(file: &str) -> Result<String> {
+    let path = root().join("charts/interconn").join(file);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[test]
+fn the_chart_brings_the_definitions_that_the_types_make() -> Result<()> {
+    let ours = fs::read_to_string(root().join("crds/crds.yaml"))?;
+    ensure!(chart("files/crds.yaml")? == ours, "charts/interconn/files/crds.yaml differs: run `make crds`");
+    Ok(())
+}
+
+#[test]
+fn the_chart_has_the_version_of_the_programs() -> Result<()> {
+    let said: Value = serde_yaml::from_str(&chart("Chart.yaml")?)?;
+    let version = env!("CARGO_PKG_VERSION");
+    ensure!(
+        said["version"] == version && said["appVersion"] == version,
+        "the programs are {version}, the chart: {said}"
+    );
+    Ok(())
+}
+
+/// How Prometheus names what is registered as a counter, a gauge or a histogram.
+fn exported(name: &str, kind: &str) -> Vec<String> {
+    match kind {
+        "Counter" => vec![format!("{name}_total")],
+        "Histogram" => ["bucket", "count", "sum"].iter().map(|part| format!("{name}_{part}")).collect(),
+        _ => vec![name.to_owned()],
+    }
+}
+
+/// Every metric that the source registers. A scrape would lack the families in which nothing was counted yet.
+fn registered() -> Result<BTreeSet<String>> {
+    let mut folders = vec![root().join("operator/src"), root().join("sidecar")];
+    let mut names = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                names.extend(registered_in(&fs::read_to_string(&path)?));
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn registered_in(source: &str) -> Vec<String> {
+    let kinds = kinds(source);
+    let mut names = Vec::new();
+    let rooms = source.split("sub_registry_with_prefix(\"").skip(1);
+    for room in rooms {
+        let prefix = room.split('"').next().unwrap_or_default();
+        for call in room.split(".register").skip(1) {
+            let unit = if call.starts_with("_with_unit(") { "_seconds" } else { "" };
+            let Some((_, arguments)) = call.split_once('(') else { continue };
+            let Some(name) = arguments.trim_start().strip_prefix('"').and_then(|a| a.split('"').next()) else {
+                continue;
+            };
+            // The last argument: `metrics.pushes.clone()`, whose field says what it is.
+            let argument = arguments.split(".clone()").next().unwrap_or_default();
+            let mut parts = argument.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let kind = parts.find_map(|part| kinds.get(part)).map_or("", String::as_str);
+            names.extend(exported(&format!("{prefix}_{name}{unit}"), kind));
+        }
+    }
+    // What is looked up when it is asked for: pairs of a name and its text, beside one format.
+    if let Some((before, _)) = source.split_once("_{name}\")") {
+        let prefix = before.rsplit('"').next().unwrap_or_default();
+        let rows = source.split("(\"").skip(1).filter_map(|row| row.split_once("\", \""));
+        names.extend(rows.map(|(name, _)| format!("{prefix}_{name}")));
+    }
+    names
+}
+
+/// The fields of a source file, by what they count with.
+fn kinds(source: &str) -> BTreeMap<String, String> {
+    let fields = source.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(": "));
+    let kind = |text: &str| {
+        let last = |kind: &&str| {
+            text == *kind || text.starts_with(&format!("{kind}<")) || text.contains(&format!(", {kind}>"))
+        };
+        ["Counter", "Histogram", "Gauge"].into_iter().find(last).map(str::to_owned)
+    };
+    let name = |text: &str| text.rsplit(' ').next().unwrap_or_default().to_owned();
+    let mut kinds: BTreeMap<String, String> =
+        fields.filter_map(|(field, text)| Some((name(field), kind(text)?))).collect();
+    // A struct around a family and its counters.
+    kinds.entry("calls".into()).or_insert_with(|| "Counter".into());
+    kinds
+}
+
+/// The expressions of alerts and dashboard, by where they stand.
+fn expressions() -> Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    for alert in alerts()? {
+        all.push((text(&alert["alert"]), text(&alert["expr"])));
+    }
+    let dashboard: Value = serde_json::from_str(&chart("files/dashboard.json")?)?;
+    for panel in dashboard["panels"].as_array().into_iter().flatten() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            all.push((text(&panel["title"]), text(&target["expr"])));
+        }
+    }
+    for variable in dashboard["templating"]["list"].as_array().into_iter().flatten() {
+        if variable["type"] == "query" {
+            all.push((text(&variable["name"]), text(&variable["definition"])));
+        }
+    }
+    Ok(all)
+}
+
+fn alerts() -> Result<Vec<Value>> {
+    let alerts: Value = serde_yaml::from_str(&chart("files/alerts.yaml")?)?;
+    let groups = alerts["groups"].as_array().context("no groups")?;
+    Ok(groups.iter().flat_map(|g| g["rules"].as_array().cloned().unwrap_or_default()).collect())
+}
+
+fn metrics(expression: &str) -> impl Iterator<Item = &str> {
+    expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("mesh_"))
+}
+
+#[test]
+fn alerts_and_dashboard_speak_of_metrics_that_there_are() -> Result<()> {
+    let (registered, expressions) = (registered()?, expressions()?);
+    for known in ["mesh_operator_writes_total", "mesh_transport_bytes", "mesh_transport_room_wait_seconds_count"] {
+        ensure!(registered.contains(known), "{known} is not found in the source: the reading of it is broken");
+    }
+    ensure!(expressions.len() > 30, "only {} expressions were read", expressions.len());
+    let mut wrong = Vec::new();
+    for (place, expression) in &expressions {
+        let named: Vec<&str> = metrics(expression).collect();
+        ensure!(!named.is_empty(), "{place} names no metric of ours: {expression}");
+        wrong.extend(
+            named.into_iter().filter(|name| !registered.contains(*name)).map(|name| format!("{place}: {name}")),
+        );
+    }
+    ensure!(wrong.is_empty(), "metrics that no program has: {wrong:?}");
+    Ok(())
+}
+
+#[test]
+fn the_reading_of_the_source_tells_counters_from_gauges() {
+    let source = "struct M {\n    made: Family<Kind, Counter>,\n    now: Gauge<f64, AtomicU64>,\n    took: Histogram,\n}\n\
+        let r = registry.sub_registry_with_prefix(\"mesh_x\");\n\
+        r.register(\"made\", \"Things\", m.made.clone());\n\
+        r.register(\n    \"now\",\n    \"Things, now\",\n    m.now.clone(),\n);\n\
+        r.register_with_unit(\"took\", text, Unit::Seconds, m.took.clone());\n";
+    let expected = ["mesh_x_made_total", "mesh_x_now", "mesh_x_took_seconds_bucket", "mesh_x_took_seconds_count"];
+    let found = registered_in(source);
+    assert!(expected.iter().all(|name| found.iter().any(|f| f == name)) && found.len() == 5, "{found:?}");
+}
+
+#[test]
+fn each_alert_says_what_to_do_and_stands_in_the_guide() -> Result<()> {
+    let guide = fs::read_to_string(root().join("docs/observability.md"))?;
+    let alerts = alerts()?;
+    ensure!(alerts.len() > 10, "only {} alerts were read", alerts.len());
+    for alert in alerts {
+        let name = alert["alert"].as_str().context("an alert without a name")?;
+        for part in ["summary", "description"] {
+            ensure!(alert["annotations"][part].as_str().is_some_and(|t| t.len() > 20), "{name} has no {part}");
+        }
+        let severity = alert["labels"]["severity"].as_str().unwrap_or_default();
+        ensure!(["info", "warning", "critical"].contains(&severity), "{name} has the severity {severity:?}");
+        ensure!(guide.contains(&format!("| `{name}` |")), "docs/observability.md does not have {name}");
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! What a user of the chart does, on a real kubelet: install it, label a namespace, apply a node and an application that knows
+//! nothing of it; two institutions exchange, the release is upgraded twice meanwhile, and is removed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::helm::{Helm, chart};
+use e2e::institution::Institution;
+use e2e::kubectl::{apply, kubectl};
+use e2e::wait;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::rt::TokioExecutor;
+use kube::Client;
+use serde_json::{Value, json};
+
+const SYSTEM: &str = "interconn-system";
+/// Pods and programs start within seconds; a machine under load gets this long.
+const STARTED: Duration = Duration::from_secs(180);
+/// So many exchanges show that the work goes on.
+const STRETCH: u64 = 40;
+
+const X: Institution = Institution {
+    bank: "chart-x",
+    id: "LX0000010000280",
+    institution: "JG0100002800000000",
+    address: "",
+    work: "push",
+};
+const Y: Institution =
+    Institution { bank: "chart-y", id: "LX0000010000270", institution: "JG0100002700000000", address: "", work: "pop" };
+
+/// The images that the node has, and nothing else but the defaults.
+const IMAGES: [&str; 2] =
+    ["--set", "image.tag=e2e,image.pullPolicy=Never,sidecar.image.tag=e2e,sidecar.image.pullPolicy=Never"];
+
+#[tokio::test]
+async fn the_chart_brings_two_institutions_to_exchange_through_injected_pods() -> Result<()> {
+    let client = Client::try_default().await.context("KUBECONFIG names no cluster: run it by `make test`")?;
+    let (helm, chart, limit) = (Helm::on(None), chart(), format!("--timeout={}s", STARTED.as_secs()));
+    let release = |verb: &'static str, more: &[&str]| {
+        let base =
+            [verb, "interconn", chart.as_str(), "--namespace", SYSTEM, "--create-namespace", "--wait", limit.as_str()];
+        let base = base.into_iter().filter(|a| verb == "install" || *a != "--create-namespace");
+        helm.run(&base.chain(IMAGES).chain(more.iter().copied()).collect::<Vec<_>>()).map(drop)
+    };
+    // Whatever the chart brings must pass the strictest of the standards.
+    let restricted = "metadata: {name: interconn-system, labels: {pod-security.kubernetes.io/enforce: restricted}}";
+    apply(&format!("{{apiVersion: v1, kind: Namespace, {restricted}}}"))?;
+    release("install", &[])?;
+    helm.run(&["test", "interconn", "--namespace", SYSTEM, &limit]).context("helm test")?;
+
+    for (us, partner) in [(X, Y), (Y, X)] {
+        apply(&us.injected_manifest(&partner))?;
+    }
+    for (us, partner) in [(X, Y), (Y, X)] {
+        introduce(&us, &partner).await?;
+    }
+    for bank in [X, Y] {
+        kubectl(&["-n", bank.bank, "rollout", "status", &format!("deployment/{}", bank.bank), &limit], "")?;
+        kubectl(&["-n", bank.bank, "wait", "meshnode/node", "meshroute/partner", "--for=condition=Ready", &limit], "")?;
+        is_injected(&bank)?;
+    }
+    progress(&client, "the start").await?;
+    is_well()?;
+
+    let failed = failures(&client).await?;
+    release("upgrade", &["--set", "replicas=1"])?;
+    release("upgrade", &["--set", "replicas=2"])?;
+    progress(&client, "two upgrades").await?;
+    let after = failures(&client).await?;
+    ensure!(after == failed, "calls failed while the operator was upgraded: {failed} before, {after} after");
+    is_well()?;
+    all_arrived(&client).await?;
+
+    for bank in [X, Y] {
+        kubectl(&["delete", "namespace", bank.bank, "--wait", &limit], "")?;
+    }
+    helm.run(&["uninstall", "interconn", "--namespace", SYSTEM, "--wait", &limit])?;
+    nothing_is_left_but_definitions_and_roots()
+}
+
+/// Carries the partner's root and address over, as people do.
+async fn introduce(us: &Institution, partner: &Institution) -> Result<()> {
+    let (ip, root) = wait::until("the partner's Service and root", STARTED, || async move {
+        let ip = kubectl(&["-n", partner.bank, "get", "service/mesh-node", "-o", "jsonpath={.spec.clusterIP}"], "")?;
+        let root = kubectl(&["-n", partner.bank, "get", "configmap/node-root", "-o", r"jsonpath={.data.ca\.crt}"], "")?;
+        ensure!(!ip.is_empty() && root.contains("BEGIN CERTIFICATE"), "address {ip:?}, root {root:?}");
+        Ok((ip, root))
+    })
+    .await?;
+    // There is no cluster DNS in the test cluster: by address, and the certificate proves the node's id all the same.
+    let pem = root.trim().lines().map(|line| format!("      {line}\n")).collect::<String>();
+    apply(&format!(
+        "apiVersion: interconn.dev/v1alpha1\nkind: MeshRoute\nmetadata: {{name: partner, namespace: {}}}\nspec:\n  \
+         nodeRef: {{name: node}}\n  peer: {{nodeId: {}, instId: {}}}\n  addresses: [{{address: \"{ip}:7304\"}}]\n  \
+         trust:\n    rootPEMs:\n    - |\n{pem}",
+        us.bank, partner.id, partner.institution
+    ))
+}
+
+fn is_injected(bank: &Institution) -> Result<()> {
+    let path =
+        "jsonpath={.items[0].spec.initContainers[0]['name','restartPolicy']} {.items[0].spec.containers[*].name}";
+    let said = kubectl(&["-n", bank.bank, "get", "pods", "-l", &format!("app={}", bank.bank), "-o", path], "")?;
+    ensure!(said == "mesh Always bank", "the pod of {}: {said}", bank.bank);
+    Ok(())
+}
+
+/// As the guide says: in the operator's own pod, with its own rights.
+fn is_well() -> Result<()> {
+    let operator = "deployment/interconn-operator";
+    kubectl(&["-n", SYSTEM, "exec", operator, "--", "/bin/mesh-operator", "check"], "")
+        .map(drop)
+        .context("mesh-operator check")
+}
+
+/// Waits until messages of the one arrive at the other, a stretch of them.
+async fn progress(client: &Client, when: &str) -> Result<()> {
+    let before = Y.ledger(client).await.map_or(0, |l| l.seen.len());
+    wait::until(&format!("messages to arrive after {when}"), STARTED, || async {
+        let (pushed, popped) = (X.ledger(client).await?, Y.ledger(client).await?);
+        let arrived = popped.seen.len().saturating_sub(before);
+        ensure!(arrived as u64 >= STRETCH, "{arrived} arrived; failed: {:?} {:?}", pushed.failed, popped.failed);
+        Ok(())
+    })
+    .await
+}
+
+async fn failures(client: &Client) -> Result<u64> {
+    Ok(X.ledger(client).await?.failed_total() + Y.ledger(client).await?.failed_total())
+}
+
+/// What was answered with success is at the partner's application, once.
+async fn all_arrived(client: &Client) -> Result<()> {
+    let pushed = X.ledger(client).await?.seen;
+    wait::until("every message to arrive", STARTED, || async {
+        let arrived = Y.ledger(client).await?;
+        let missing: BTreeSet<&u64> = pushed.difference(&arrived.seen).take(20).collect();
+        ensure!(missing.is_empty() && arrived.again == 0, "missing: {missing:?}; twice: {}", arrived.again);
+        Ok(())
+    })
+    .await
+}
+
+fn nothing_is_left_but_definitions_and_roots() -> Result<()> {
+    let kinds = "deployments,services,serviceaccounts,roles,rolebindings,leases,poddisruptionbudgets,networkpolicies,configmaps";
+    let of_release = "app.kubernetes.io/instance=interconn";
+    let left = kubectl(&["-n", SYSTEM, "get", kinds, "-l", of_release, "-o", "name"], "")?;
+    ensure!(left.is_empty(), "left behind: {left}");
+    let kinds = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,customresourcedefinitions";
+    let left = kubectl(&["get", kinds, "-l", of_release, "-o", "name"], "")?;
+    let definitions =
+        left.lines().filter(|l| l.starts_with("customresourcedefinition") && l.ends_with(".interconn.dev")).count();
+    ensure!(definitions == 3 && left.lines().count() == 3, "left behind: {left}");
+    for bank in [X, Y] {
+        kubectl(&["-n", SYSTEM, "get", "secret", &format!("mesh-root.{}.node", bank.bank)], "")?;
+    }
+    // For the tests that come after: their definitions have another owner.
+    kubectl(&["delete", "crd", "-l", of_release], "").map(drop)
+}
+
+/// The Deployment and Service of the standard's own manual (seed 001), with our image and the one setting that it takes.
+#[tokio::test]
+async fn the_manuals_own_deployment_takes_pushes_and_pops_by_its_service() -> Result<()> {
+    let example = include_str!("../../docs/examples/standalone/mesh.yaml");
+    let manifest = example.replace("localhost/mesh:0.1.0", "localhost/mesh:e2e");
+    ensure!(manifest != example, "the example names another image now");
+    let place = "manual";
+    apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {place}}}}}"))?;
+    kubectl(&["-n", place, "apply", "-f", "-"], &manifest)?;
+    let limit = format!("--timeout={}s", STARTED.as_secs());
+    kubectl(&["-n", place, "rollout", "status", "deployment/mesh", &limit], "")?;
+    let ip = kubectl(&["-n", place, "get", "service/mesh", "-o", "jsonpath={.spec.clusterIP}"], "")?;
+    let push = json!({"topic": "t", "payload": "aGVsbG8="});
+    // The rules of a Service are there a moment after its pods are ready.
+    let pushed = wait::until("the push by the Service", STARTED, || call(&ip, "push", &push)).await?;
+    ensure!(pushed["code"] == "E0000000000", "the push: {pushed}");
+    let popped = call(&ip, "pop", &json!({"topic": "t", "timeout": 5000})).await?;
+    ensure!(popped["payload"] == "aGVsbG8=", "the pop: {popped}");
+    kubectl(&["delete", "namespace", place, "--wait", &limit], "").map(drop)
+}
+
+async fn call(ip: &str, operation: &str, body: &Value) -> Result<Value> {
+    let http = Http::builder(TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
+    let request = http::Request::post(format!("http://{ip}:7304/v1/interconn/chan/{operation}"))
+        .header("content-type", "application/json")
+        .header("x-ptp-session-id", "manual")
+        .body(Full::from(body.to_string()))?;
+    let answer = http.request(request).await?.into_body().collect().await?.to_bytes();
+    serde_json::from_slice(&answer).context("no JSON in the answer")
+}

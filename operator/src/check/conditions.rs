@@ -1,0 +1,130 @@
+//! What the resources say of themselves: their conditions, each with reason and remedy.
+
+use crds::{Condition, ConditionStatus, MeshNode, MeshRoute, REACHABLE, READY, ServiceRegistration};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+
+use super::finding::{Finding, State};
+
+/// So many objects at a time: whole lists of large clusters are megabytes.
+const PAGE: u32 = 500;
+
+/// Every node, route and registration of the namespaces.
+pub(crate) async fn check(client: &Client, scopes: &[Option<&str>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for scope in scopes {
+        let nodes = listed::<MeshNode>(client, *scope, "node", |n| {
+            (n.status.as_ref().map(|s| s.conditions.clone()), n.metadata.generation)
+        });
+        findings.extend(nodes.await);
+        let routes = listed::<MeshRoute>(client, *scope, "route", |r| {
+            (r.status.as_ref().map(|s| s.conditions.clone()), r.metadata.generation)
+        });
+        findings.extend(routes.await);
+        let registrations = listed::<ServiceRegistration>(client, *scope, "registration", |r| {
+            (r.status.as_ref().map(|s| s.conditions.clone()), r.metadata.generation)
+        });
+        findings.extend(registrations.await);
+    }
+    findings
+}
+
+/// The conditions of an object, if it has a status, and its generation.
+type Said = (Option<Vec<Condition>>, Option<i64>);
+
+async fn listed<K>(client: &Client, scope: Option<&str>, check: &'static str, said: fn(&K) -> Said) -> Vec<Finding>
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api: Api<K> = scope.map_or_else(|| Api::all(client.clone()), |n| Api::namespaced(client.clone(), n));
+    let mut findings = Vec::new();
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        match api.list(&params).await {
+            Ok(page) => {
+                findings.extend(page.items.iter().map(|object| {
+                    let subject = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+                    let (conditions, generation) = said(object);
+                    judge(check, conditions.as_deref(), generation).of(subject)
+                }));
+                match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                    Some(token) => params = params.continue_token(&token),
+                    None => return findings,
+                }
+            }
+            Err(error) => {
+                let subject = scope.unwrap_or("all namespaces");
+                let remedy = "install the definitions, and look at `rights` above";
+                findings.push(Finding::bad(check, State::Failed, error.to_string(), remedy).of(subject));
+                return findings;
+            }
+        }
+    }
+}
+
+/// `Ready` decides; `Reachable` only warns, for a partner that is away makes nothing of ours unhealthy.
+fn judge(check: &'static str, conditions: Option<&[Condition]>, generation: Option<i64>) -> Finding {
+    let Some(conditions) = conditions.filter(|c| !c.is_empty()) else {
+        let remedy = "the operator has not looked at it: see `operator` above, and its watched namespaces";
+        return Finding::bad(check, State::Failed, "has no conditions", remedy);
+    };
+    let Some(ready) = conditions.iter().find(|c| c.r#type == READY) else {
+        return Finding::bad(
+            check,
+            State::Failed,
+            "has no condition Ready",
+            "an operator of another version wrote it?",
+        );
+    };
+    if generation.is_some_and(|g| g > ready.observed_generation) {
+        let said = "its conditions speak of an older spec";
+        return Finding::bad(check, State::Warning, said, "wait a moment; if it stays, see `operator` above");
+    }
+    if ready.status != ConditionStatus::True {
+        // The message of a condition carries its remedy.
+        return Finding::bad(check, State::Failed, format!("not ready: {}", ready.reason), ready.message.clone());
+    }
+    match conditions.iter().find(|c| c.r#type == REACHABLE && c.status == ConditionStatus::False) {
+        Some(away) => {
+            Finding::bad(check, State::Warning, format!("not reachable: {}", away.reason), away.message.clone())
+        }
+        None => Finding::ok(check, "ready"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(kind: &str, status: ConditionStatus, reason: &str) -> Condition {
+        Condition {
+            r#type: kind.into(),
+            status,
+            reason: reason.into(),
+            message: format!("{reason}: do this"),
+            last_transition_time: String::new(),
+            observed_generation: 2,
+        }
+    }
+
+    #[test]
+    fn ready_decides_and_a_partner_that_is_away_only_warns() {
+        let ready = condition(READY, ConditionStatus::True, "Ready");
+        let away = condition(REACHABLE, ConditionStatus::False, "NoAnswer");
+        assert_eq!(judge("route", Some(&[ready.clone()]), Some(2)).state, State::Ok);
+        let warned = judge("route", Some(&[ready, away]), Some(2));
+        assert_eq!((warned.state, warned.said.as_str()), (State::Warning, "not reachable: NoAnswer"));
+        let broken = judge("route", Some(&[condition(READY, ConditionStatus::False, "BadRoot")]), Some(2));
+        assert_eq!((broken.state, broken.remedy.as_str()), (State::Failed, "BadRoot: do this"));
+    }
+
+    #[test]
+    fn what_nobody_looked_at_is_no_success() {
+        assert_eq!(judge("node", None, Some(1)).state, State::Failed);
+        assert_eq!(judge("node", Some(&[]), Some(1)).state, State::Failed);
+        let old = condition(READY, ConditionStatus::True, "Ready");
+        assert_eq!(judge("node", Some(&[old]), Some(3)).state, State::Warning);
+    }
+}

@@ -1,0 +1,148 @@
+//! Whether the operator may do what it does: each right of its list, asked of the API server.
+//!
+//! The list is the one of `main.rs`, which the chart grants and docs/install.md shows.
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
+    SubjectAccessReviewSpec,
+};
+use kube::{Api, Client, api::PostParams};
+
+use super::finding::{Finding, State};
+
+/// A group, a resource with its part, and the verbs.
+type Right = (&'static str, &'static str, &'static [&'static str]);
+
+/// In each namespace that is looked after.
+pub(crate) const WATCHED: &[Right] = &[
+    ("interconn.dev", "meshnodes", &["get", "list", "watch", "patch"]),
+    ("interconn.dev", "meshroutes", &["get", "list", "watch"]),
+    ("interconn.dev", "serviceregistrations", &["get", "list", "watch"]),
+    ("interconn.dev", "meshnodes/status", &["patch"]),
+    ("interconn.dev", "meshroutes/status", &["patch"]),
+    ("interconn.dev", "serviceregistrations/status", &["patch"]),
+    ("interconn.dev", "meshnodes/finalizers", &["update"]),
+    ("", "secrets", &["get", "list", "watch", "create", "patch"]),
+    ("", "configmaps", &["get", "list", "watch", "create", "patch", "delete"]),
+    ("", "services", &["get", "list", "watch", "create", "patch"]),
+    ("apps", "statefulsets", &["get", "list", "watch", "create", "patch", "delete"]),
+    ("", "serviceaccounts", &["get", "list", "watch", "create", "patch", "delete"]),
+    ("networking.k8s.io", "networkpolicies", &["get", "list", "watch", "create", "patch", "delete"]),
+    ("gateway.networking.k8s.io", "tlsroutes", &["get", "create", "patch", "delete"]),
+    ("", "persistentvolumeclaims", &["list"]),
+    ("", "pods", &["list", "watch", "patch"]),
+    ("events.k8s.io", "events", &["create", "patch"]),
+];
+
+/// In its own namespace.
+pub(crate) const OWN: &[Right] = &[
+    ("coordination.k8s.io", "leases", &["get", "create", "update"]),
+    ("", "secrets", &["get", "create", "patch", "delete"]),
+];
+
+/// Whose rights are looked at.
+#[derive(Clone, Debug)]
+pub(crate) enum Whose {
+    /// Of whoever runs this: in the operator's pod, the operator's.
+    Mine,
+    /// Of this service account: `system:serviceaccount:NAMESPACE:NAME`.
+    Account(String),
+}
+
+/// All rights, with what is missing by namespace.
+pub(crate) async fn check(client: &Client, whose: &Whose, own: &str, scopes: &[Option<&str>]) -> Vec<Finding> {
+    let mut findings = vec![place(client, whose, Some(own), OWN, "its own namespace").await];
+    for scope in scopes {
+        findings.push(place(client, whose, *scope, WATCHED, "the namespaces that are looked after").await);
+    }
+    findings
+}
+
+async fn place(client: &Client, whose: &Whose, namespace: Option<&str>, rights: &[Right], what: &str) -> Finding {
+    let subject = namespace.unwrap_or("all namespaces");
+    let mut missing = Vec::new();
+    let mut asked = 0_u32;
+    for (group, resource, verbs) in rights {
+        for verb in *verbs {
+            asked += 1;
+            match may(client, whose, namespace, group, resource, verb).await {
+                Ok(true) => {}
+                Ok(false) => missing.push(format!("{verb} {resource}")),
+                Err(error) => {
+                    let remedy = "give whoever runs this the right to make access reviews";
+                    return Finding::bad("rights", State::Unknown, error.to_string(), remedy).of(subject);
+                }
+            }
+        }
+    }
+    judge(&missing, asked, what).of(subject)
+}
+
+fn judge(missing: &[String], asked: u32, what: &str) -> Finding {
+    if missing.is_empty() {
+        return Finding::ok("rights", format!("all {asked} for {what}"));
+    }
+    let said = format!("missing: {}", missing.join(", "));
+    Finding::bad("rights", State::Failed, said, "install the chart's roles (rbac.create), or grant what is missing")
+}
+
+/// Whether one thing may be done.
+pub(super) async fn may(
+    client: &Client,
+    whose: &Whose,
+    namespace: Option<&str>,
+    group: &str,
+    resource: &str,
+    verb: &str,
+) -> kube::Result<bool> {
+    let (resource, part) = resource.split_once('/').map_or((resource, None), |(r, part)| (r, Some(part)));
+    let resource_attributes = Some(ResourceAttributes {
+        group: Some(group.into()),
+        resource: Some(resource.into()),
+        subresource: part.map(Into::into),
+        verb: Some(verb.into()),
+        namespace: namespace.map(Into::into),
+        ..ResourceAttributes::default()
+    });
+    let params = PostParams::default();
+    let status = match whose {
+        Whose::Mine => {
+            let spec = SelfSubjectAccessReviewSpec { resource_attributes, ..Default::default() };
+            let review = SelfSubjectAccessReview { spec, ..Default::default() };
+            Api::<SelfSubjectAccessReview>::all(client.clone()).create(&params, &review).await?.status
+        }
+        Whose::Account(user) => {
+            let groups = Some(groups(user));
+            let spec =
+                SubjectAccessReviewSpec { resource_attributes, user: Some(user.clone()), groups, ..Default::default() };
+            let review = SubjectAccessReview { spec, ..Default::default() };
+            Api::<SubjectAccessReview>::all(client.clone()).create(&params, &review).await?.status
+        }
+    };
+    Ok(status.is_some_and(|s| s.allowed))
+}
+
+/// The groups of a service account: rights may be bound to them too.
+fn groups(user: &str) -> Vec<String> {
+    let namespace = user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split(':').next());
+    let mut groups = vec!["system:serviceaccounts".to_owned(), "system:authenticated".to_owned()];
+    groups.extend(namespace.map(|n| format!("system:serviceaccounts:{n}")));
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let finding = judge(&["patch meshnodes".into(), "list pods".into()], 30, "x");
+        assert_eq!((finding.state, finding.said.as_str()), (State::Failed, "missing: patch meshnodes, list pods"));
+        assert_eq!(judge(&[], 2, "x").state, State::Ok);
+    }
+
+    #[test]
+    fn a_service_account_has_the_groups_of_its_namespace() {
+        assert!(groups("system:serviceaccount:a:b").contains(&"system:serviceaccounts:a".to_owned()));
+    }
+}

@@ -38,6 +38,8 @@ pub struct Connection {
     /// Answers that its client may not have yet.
     pub(super) owed: Owed,
     is_admitted: AtomicBool,
+    /// When a partner's last request came, in milliseconds since 1970; 0: never.
+    called_at: AtomicU64,
     is_finishing: AtomicBool,
     traffic: Arc<Traffic>,
     end: CancellationToken,
@@ -80,6 +82,7 @@ impl Connection {
             requests: AtomicU64::new(0),
             owed: Owed::default(),
             is_admitted: AtomicBool::new(false),
+            called_at: AtomicU64::new(0),
             is_finishing: AtomicBool::new(false),
             traffic,
             end: spot.end().clone(),
@@ -146,6 +149,11 @@ impl Connection {
         self.is_admitted.load(Ordering::Relaxed)
     }
 
+    /// When a partner's last request came, in milliseconds since 1970; 0: never.
+    pub(super) fn called_at(&self) -> u64 {
+        self.called_at.load(Ordering::Relaxed)
+    }
+
     /// Counts a request; answers how many there are with it.
     pub(super) fn count_request(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::AcqRel) + 1
@@ -189,6 +197,8 @@ impl Connection {
             proven @ (Proven::Partner { .. } | Proven::Member { .. }) => proven.now(now, self.peer.ip())?,
         };
         if let Caller::Partner(route) = &caller {
+            let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.called_at.store(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
             self.note(&route.node_id);
         }
         Ok(caller)

@@ -14,6 +14,7 @@ use super::{
     handler::{Answering, Handler},
     pace::{HeaderClock, Pace},
     rare::{Rare, until_end},
+    unread::settled,
     wire::Stream,
 };
 
@@ -51,6 +52,6 @@ impl<S: Serve> Service<Request<Incoming>> for Calls<S> {
         // For whoever takes the connection over by an upgrade.
         request.extensions_mut().insert(Arc::clone(&self.0.connection));
         // hyper does not say when it read a request; who sends odd ones without waiting is taken to have read.
-        self.0.answer(request.map(Body::Incoming), Proof::Read).map(Ok)
+        self.0.answer(settled(request), Proof::Read).map(Ok)
     }
 }

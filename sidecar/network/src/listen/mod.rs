@@ -6,7 +6,7 @@
 //! handshake.rs   first byte, TLS, which HTTP          -> wire.rs
 //! drive.rs       one connection until it ends, is drained, or is cut by the roster -> rare.rs
 //!   h1/          plain HTTP/1.1 requests, by the short way
-//!   hyper.rs     whatever else is HTTP/1.1
+//!   hyper.rs     whatever else is HTTP/1.1     -> unread.rs: bodies that nobody reads to their end
 //!   h2/          HTTP/2
 //!   bundle.rs    many small calls of another node of our kind
 //! handler.rs     a request and its answer, whichever way they go
@@ -34,12 +34,13 @@ mod rooms;
 mod roster;
 mod traffic;
 mod unacknowledged;
+mod unread;
 mod wire;
 
-use std::{future::Future, io, sync::Arc};
+use std::{future::Future, io, sync::Arc, time::SystemTime};
 
 use http::{Request, Response};
-use mesh_core::{Body, Drained, Live, Workers};
+use mesh_core::{Body, Drained, Live, NodeId, Workers};
 use parking_lot::RwLock;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -117,6 +118,12 @@ impl Gate {
             metrics: Metrics::register(registry),
             addresses: OwnAddresses::default(),
         }))
+    }
+
+    /// When a partner last called this node, which says nothing of whether this node reaches the partner.
+    #[must_use]
+    pub fn last_call(&self, node: &NodeId) -> Option<SystemTime> {
+        self.roster.last_call(node)
     }
 
     /// Where this node listens, for those who dial.

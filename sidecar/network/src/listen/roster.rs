@@ -1,6 +1,6 @@
 //! Which connections belong to which partner, so that disabling a route ends them within a second (design section 4).
 //!
-//! Also keeps the index that chains are judged by, one per snapshot.
+//! Also keeps the index that chains are judged by, one per snapshot, and when each partner last called.
 
 use std::{
     collections::HashMap,
@@ -25,6 +25,8 @@ pub(crate) struct Roster {
     index: ArcSwapOption<(u64, Arc<Index>)>,
     /// By partner, then by the connection's address in memory.
     partners: Mutex<HashMap<NodeId, HashMap<usize, Weak<Connection>>>>,
+    /// When partners last called on connections that have gone, in milliseconds since 1970.
+    gone: Mutex<HashMap<NodeId, u64>>,
 }
 
 impl Roster {
@@ -44,7 +46,19 @@ impl Roster {
         self.partners.lock().entry(node.clone()).or_default().insert(key(connection), weak);
     }
 
+    /// When `node` last called.
+    pub(super) fn last_call(&self, node: &NodeId) -> Option<SystemTime> {
+        // Looked at without the lock: a connection that ends with us takes it.
+        let open: Vec<Weak<Connection>> =
+            self.partners.lock().get(node).into_iter().flat_map(HashMap::values).cloned().collect();
+        let open = open.iter().filter_map(Weak::upgrade).map(|connection| connection.called_at()).max();
+        let last = open.max(self.gone.lock().get(node).copied())?;
+        (last > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(last))
+    }
+
     pub(super) fn forget(&self, node: &NodeId, connection: &Connection) {
+        let called_at = connection.called_at();
+        self.gone.lock().entry(node.clone()).and_modify(|last| *last = called_at.max(*last)).or_insert(called_at);
         let mut partners = self.partners.lock();
         let Some(known) = partners.get_mut(node) else { return };
         known.remove(&key(connection));
@@ -72,6 +86,7 @@ impl Roster {
         for connection in ended.iter().filter_map(Weak::upgrade) {
             connection.cut();
         }
+        self.gone.lock().retain(|node, _| snapshot.route_to(node).is_some());
     }
 }
 

@@ -150,6 +150,23 @@ async fn a_client_that_sends_too_much_still_reads_the_answer() {
 }
 
 #[tokio::test]
+async fn a_small_body_that_comes_after_its_answer_does_not_end_the_connection() {
+    let node = node(Limits::default());
+    node.seen.all_by_hyper.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut plain = Plain::to(node.address).await;
+    for (how, body) in [("content-length: 3", "abc"), ("transfer-encoding: chunked", "3\r\nabc\r\n0\r\n\r\n")] {
+        plain.write(&format!("POST /unread HTTP/1.1\r\nhost: localhost\r\n{how}\r\n\r\n")).await;
+        assert_eq!(json_of(&plain.answer().await)["path"], "/unread");
+        plain.write(body).await;
+        assert_eq!(plain.get("host: localhost\r\n").await["path"], "/seen", "{how}");
+    }
+    // Who waits for a 100 that does not come has nothing to send, and nobody waits for it.
+    plain.write("POST /unread HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n").await;
+    let rest = plain.read_to_end().await;
+    assert!(rest.starts_with("HTTP/1.1 200") && !rest.contains("100 Continue"), "{rest}");
+}
+
+#[tokio::test]
 async fn what_has_come_of_a_slow_body_is_given_out() {
     let node = node(Limits::default());
     let pieces = || node.seen.pieces.load(std::sync::atomic::Ordering::SeqCst);

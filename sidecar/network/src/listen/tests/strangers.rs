@@ -112,6 +112,29 @@ async fn disabling_a_route_ends_its_connections_and_waits_within_a_second() {
 }
 
 #[tokio::test]
+async fn when_a_partner_called_last_is_known_also_when_its_connection_has_gone() {
+    let (a, b, c) = (institution(A), institution(B), institution(C));
+    let node = Running::start(a.parts(vec![b.route(), c.route()]));
+    let last = |of: &str| node.gate.last_call(&mesh_core::NodeId::new(of));
+    assert_eq!(last(B), None);
+    let before = std::time::SystemTime::now();
+    let mut stream = tls_client(Some(&b.leaf()), H1).connect(node.address).await;
+    assert_eq!(crate::testing::TlsClient::get_on(&mut stream, "").await["who"], B);
+    // It is kept in milliseconds.
+    let first = last(B).unwrap();
+    assert!(first + Duration::from_millis(1) > before && last(C).is_none());
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(crate::testing::TlsClient::get_on(&mut stream, "").await["who"], B);
+    let second = last(B).unwrap();
+    assert!(second > first);
+    drop(stream);
+    until(|| last(B) == Some(second)).await;
+    // Whoever is no partner any more is forgotten.
+    node.swap(a.parts(vec![c.route()]));
+    until(|| last(B).is_none()).await;
+}
+
+#[tokio::test]
 async fn expiry_ends_connections_by_time_alone() {
     let (a, b) = (institution(A), institution(B));
     let node = Running::start(a.parts(vec![RouteConfig { expires_at: Some(in_seconds(2)), ..b.route() }]));

@@ -49,6 +49,8 @@ pub struct CallContext {
     pub urn: Option<String>,
     /// `mesh-subset`.
     pub subset: Option<String>,
+    /// `mesh-outgoing-host`: the instance of a service that earlier calls went to, as `name@host:port` (PTP section 10.4).
+    pub outgoing_host: Option<String>,
     /// `x-ptp-message-id`: lets our kind retry a push without doubling it.
     pub message_id: Option<String>,
     /// `x-ptp-lease`: the name under which our kind settles what it pops.
@@ -142,6 +144,7 @@ impl CallContext {
             Slot::Uri => self.uri = Some(value.to_owned()),
             Slot::Urn => self.urn = Some(value.to_owned()),
             Slot::Subset => self.subset = Some(value.to_owned()),
+            Slot::OutgoingHost => self.outgoing_host = Some(value.to_owned()),
             Slot::MessageId => self.message_id = Some(value.to_owned()),
             Slot::Lease => self.lease = Some(value.to_owned()),
             Slot::Here => self.here = Some(value.to_owned()),
@@ -167,6 +170,7 @@ enum Slot {
     Uri,
     Urn,
     Subset,
+    OutgoingHost,
     MessageId,
     Lease,
     Here,
@@ -189,6 +193,7 @@ impl Slot {
             "uri" => Self::Uri,
             "urn" => Self::Urn,
             "subset" => Self::Subset,
+            "outgoing-host" => Self::OutgoingHost,
             "message-id" => Self::MessageId,
             "lease" => Self::Lease,
             "here" => Self::Here,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Address, Content, Kind, Registration, RegistryError, Service, lenient, offer, path};
+use crate::{Address, Content, Kind, Registration, RegistryError, Service, egress, lenient, offer, path};
 
 /// 1024 services of 512 bytes each, and as much again for their other members.
 pub(crate) const LONGEST_DOCUMENT: usize = 1 << 20;
@@ -166,7 +166,10 @@ fn checked(mut wire: Wire, front: Front) -> Result<Registration, RegistryError> 
 /// # Errors
 /// The first rule that it breaks.
 pub(crate) fn check(registration: &Registration) -> Result<(), RegistryError> {
-    address("address", &registration.address)?;
+    match registration.kind {
+        Kind::Proxy => drop(egress::read(&registration.address)?),
+        _ => address("address", &registration.address)?,
+    }
     let content = &registration.content;
     if content.services.len() > MOST_SERVICES || content.references.len() > MOST_SERVICES {
         let rule = format!("more than {MOST_SERVICES} services or references in one registration");
@@ -177,8 +180,10 @@ pub(crate) fn check(registration: &Registration) -> Result<(), RegistryError> {
     }
     for (n, service) in content.services.iter().enumerate() {
         texts("services", n, service.texts(), &service.attrs)?;
-        if registration.kind == Kind::Complex {
-            routable(n, service)?;
+        match registration.kind {
+            Kind::Complex => routable(n, service)?,
+            Kind::Proxy if !service.address.is_empty() => drop(egress::read(&service.address)?),
+            _ => {}
         }
     }
     Ok(())

@@ -14,6 +14,7 @@ mod balance;
 mod catalogue;
 mod decode;
 mod dial;
+mod egress;
 mod error;
 mod front;
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub enum Kind {
     Complex,
     /// Not at all: stored and listed.
     Server,
-    /// An egress; stored and listed.
+    /// An egress: routes to partners that name no proxy of their own go through it.
     Proxy,
 }
 

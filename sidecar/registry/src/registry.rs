@@ -6,8 +6,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
-use mesh_core::{Live, store::Store};
-use mesh_network::{NameCheck, listen::OwnAddresses};
+use mesh_core::{Live, Origin, store::Store};
+use mesh_network::{
+    NameCheck,
+    dial::{Egress, Proxy},
+    listen::OwnAddresses,
+};
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -15,6 +19,7 @@ use crate::{
     Key, Kind, Metrics, Registration, RegistryError,
     catalogue::{self, Catalogue, Change, Entry, WallTime},
     dial::{self, Dialer},
+    egress,
     instance::{CALLS_TO_AN_INSTANCE, Instance, InstanceState},
     journal::{Journal, Step},
     kept::Kept,
@@ -31,6 +36,8 @@ pub struct Reach {
     pub own: OwnAddresses,
     /// Whether the certificate of an instance must carry its name.
     pub names: NameCheck,
+    /// Where registrations of kind `proxy` go.
+    pub egress: Egress,
 }
 
 /// The registry of this node.
@@ -41,6 +48,7 @@ pub struct Registry {
     pub(crate) journal: Journal,
     kept: Kept,
     live: Arc<Live>,
+    egress: Egress,
     metrics: Metrics,
     /// Told when there may be an instance that was never checked.
     pub(crate) news: tokio::sync::Notify,
@@ -50,6 +58,8 @@ pub struct Registry {
 pub(crate) struct State {
     pub(crate) catalogue: Catalogue,
     pub(crate) routes: Routes,
+    /// Whether proxies came or went that nobody was told of yet.
+    are_proxies_news: bool,
 }
 
 /// What was admitted and is not in yet will add.
@@ -87,7 +97,8 @@ impl Registry {
     ) -> Result<Arc<Self>, RegistryError> {
         let kept = Kept::new(store);
         let dialer = Dialer::new(reach.own, Arc::clone(&live), reach.names);
-        let mut state = State { catalogue: Catalogue::default(), routes: Routes::new(dialer, CALLS_TO_AN_INSTANCE) };
+        let routes = Routes::new(dialer, CALLS_TO_AN_INSTANCE);
+        let mut state = State { catalogue: Catalogue::default(), routes, are_proxies_news: false };
         for entry in kept.all()? {
             match state.admits(&entry, &mut Ahead::default()) {
                 Ok(()) => drop(state.put(entry)),
@@ -100,6 +111,7 @@ impl Registry {
             journal: Journal::default(),
             kept,
             live,
+            egress: reach.egress,
             metrics: Metrics::new(metered),
             news: tokio::sync::Notify::new(),
         };
@@ -233,6 +245,9 @@ impl Registry {
             self.table.store(Arc::new(state.routes.table().clone()));
             self.news.notify_one();
         }
+        if std::mem::take(&mut state.are_proxies_news) {
+            self.egress.set(state.proxies(&self.live.load().origin));
+        }
         let (live, permanent) = state.catalogue.counts();
         self.metrics.live.set(i64::try_from(live).unwrap_or(i64::MAX));
         self.metrics.permanent.set(i64::try_from(permanent).unwrap_or(i64::MAX));
@@ -274,8 +289,15 @@ impl State {
         change
     }
 
+    /// The proxies in force. In a managed node one pod's registration does not lead the calls of all others.
+    fn proxies(&self, origin: &Origin) -> Vec<Proxy> {
+        let may_lead = |one: &&Registration| *origin == Origin::Standalone || self.catalogue.is_permanent(&one.key());
+        self.catalogue.export(Some(Kind::Proxy)).into_iter().filter(may_lead).flat_map(egress::of).collect()
+    }
+
     /// Brings the routes of a key in step with the catalogue.
     fn route(&mut self, key: &Key) {
+        self.are_proxies_news |= key.kind == Kind::Proxy;
         let source = if self.catalogue.is_permanent(key) { Source::Permanent } else { Source::Live };
         let offers = self.catalogue.get(key).map(offer::of).unwrap_or_default();
         self.routes.set(key, source, offers);

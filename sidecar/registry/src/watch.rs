@@ -23,6 +23,8 @@ const NOT_READY: Duration = Duration::from_secs(1);
 /// Checks at the same time: a hundred thousand dead instances must not take all our descriptors, of which a container
 /// often has no more than a thousand.
 const MOST_CHECKS: usize = 128;
+/// Checks that one look begins: with [`LOOK`] two thousand a second, a tenth of a core. Of more that are due, each waits its turn.
+const MOST_AT_A_LOOK: usize = 1000;
 
 impl Registry {
     /// Runs until the drain asks.
@@ -62,22 +64,39 @@ async fn checks(registry: Arc<Registry>) {
 
 /// The instances whose turn it is, for ever.
 fn due(registry: Arc<Registry>) -> impl Stream<Item = Arc<Instance>> {
-    let rounds = stream::unfold((registry, ticks(LOOK)), |(registry, mut look)| async move {
+    let rounds = stream::unfold((registry, ticks(LOOK), 0), |(registry, mut look, from)| async move {
         tokio::select! {
             _ = look.tick() => {}
             () = registry.news.notified() => {}
         }
-        Some((stream::iter(look_over(&registry)), (registry, look)))
+        let (due, next) = look_over(&registry, from);
+        Some((stream::iter(due), (registry, look, next)))
     });
     rounds.flatten()
 }
 
-fn look_over(registry: &Registry) -> Vec<Arc<Instance>> {
+fn look_over(registry: &Registry, from: usize) -> (Vec<Arc<Instance>>, usize) {
     let instances = registry.instances();
     let ready = instances.iter().filter(|instance| instance.is_ready()).count();
     registry.metrics().ready.set(i64::try_from(ready).unwrap_or(i64::MAX));
     registry.metrics().not_ready.set(i64::try_from(instances.len() - ready).unwrap_or(i64::MAX));
-    instances.iter().filter(|instance| instance.take_due()).cloned().collect()
+    turn(&instances, from)
+}
+
+/// Those who are due, beginning with the one at `from`; and where the next look begins.
+fn turn(instances: &[Arc<Instance>], from: usize) -> (Vec<Arc<Instance>>, usize) {
+    let (before, behind) = instances.split_at(from.min(instances.len()));
+    let (mut due, mut seen) = (Vec::new(), 0);
+    for instance in behind.iter().chain(before) {
+        if due.len() == MOST_AT_A_LOOK {
+            break;
+        }
+        seen += 1;
+        if instance.take_due() {
+            due.push(Arc::clone(instance));
+        }
+    }
+    (due, (from + seen).checked_rem(instances.len()).unwrap_or(0))
 }
 
 async fn check(instance: &Instance) {
@@ -103,4 +122,36 @@ async fn check(instance: &Instance) {
 /// From four fifths to six fifths of `span`, so that instances which came together are not asked together for ever.
 fn jittered(span: Duration) -> Duration {
     span.mul_f64(rand::random_range(0.8..1.2))
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_network::dial::Given;
+
+    use super::*;
+    use crate::{Address, dial::Dialer};
+
+    #[test]
+    fn of_very_many_that_are_due_each_has_its_turn() {
+        let instance = |port: u16| {
+            let address = Address::parse(&format!("10.0.0.1:{port}")).unwrap();
+            Arc::new(Instance::new(address, Given::ByApi, Dialer::default(), 1))
+        };
+        let all: Vec<_> = (1..=2500).map(instance).collect();
+        let (mut from, mut asked) = (0, Vec::new());
+        for _ in 0..5 {
+            let (due, next) = turn(&all, from);
+            asked.push(due.iter().map(|one| one.address().port()).collect::<Vec<_>>());
+            // They are due again at once.
+            due.iter().for_each(|one| one.check_in(Duration::ZERO));
+            from = next;
+        }
+        let expected = |ports: Vec<std::ops::RangeInclusive<u16>>| ports.into_iter().flatten().collect::<Vec<_>>();
+        assert_eq!(asked[0], expected(vec![1..=1000]));
+        assert_eq!(asked[1], expected(vec![1001..=2000]));
+        assert_eq!(asked[2], expected(vec![2001..=2500, 1..=500]));
+        assert_eq!((asked[3][0], asked[4][0]), (501, 1501));
+        let (nobody, next) = turn(&[], 7);
+        assert!(nobody.is_empty() && next == 0);
+    }
 }

@@ -9,9 +9,12 @@ mod server;
 mod shown;
 mod token;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::SystemTime,
 };
 
 use futures::future::BoxFuture;
@@ -45,6 +48,10 @@ pub(crate) trait Rooms: Send + Sync {
     fn services(&self, ask: &ServicePage) -> Value;
     /// What is known of a partner's addresses.
     fn addresses(&self, node: &NodeId) -> Value;
+    /// When a partner last called this node.
+    fn last_call(&self, node: &NodeId) -> Option<SystemTime>;
+    /// What the last diagnosis of a route found; null where none was made.
+    fn last_diagnosis(&self, node: &NodeId) -> Value;
     /// The diagnosis of a route: `{"done": true, "report"}`, or `{"done": false}` while it takes its time; or why there is none.
     fn diagnose<'a>(&'a self, ask: &'a Diagnose) -> BoxFuture<'a, Result<Value, Refusal>>;
 }

@@ -38,6 +38,8 @@ pub(super) fn status(admin: &Admin) -> Value {
                 "addresses": addresses.join(", "),
                 "standing": standing(route, now),
                 "reached": admin.rooms.addresses(&route.node_id),
+                "calledUsAt": admin.rooms.last_call(&route.node_id).map(stamp),
+                "diagnosis": admin.rooms.last_diagnosis(&route.node_id),
             })
         })
         .collect();

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{block_on, invoke::invoke, print_json};
+use super::{admin::Admin, block_on, invoke::invoke, print_json};
 use crate::{
     args::{Form, RouteAdd, RouteCommand, RouteLs, RouteOf},
     exit::Exit,
@@ -39,7 +39,10 @@ pub(crate) fn route(command: &RouteCommand) -> Result<(), Exit> {
 }
 
 async fn ls(args: &RouteLs) -> Result<(), Exit> {
-    let edges = invoke(&args.node.address, "mesh.net.edges", &json!({}), None).await?;
+    let mut edges = invoke(&args.node.address, "mesh.net.edges", &json!({}), None).await?;
+    if let Some(routes) = known_at(&args.node.address).await {
+        edges.as_array_mut().into_iter().flatten().for_each(|edge| told(edge, &routes));
+    }
     if args.node.output.form == Form::Json {
         return print_json(&edges);
     }
@@ -54,8 +57,48 @@ async fn ls(args: &RouteLs) -> Result<(), Exit> {
             words(edge["status"].as_i64().unwrap_or(0)),
             text("auth_code"),
         );
+        ways(edge).iter().for_each(|line| println!("  {line}"));
     }
     Ok(())
+}
+
+/// What the admin port knows of the routes of the node that is called; nothing where it is another node's, or closed to us.
+async fn known_at(address: &str) -> Option<Vec<Value>> {
+    let mut status = Admin::of_environment().ok()?.get("/status").await.ok()?;
+    let called = invoke(address, "mesh.net.environ", &json!({}), None).await.ok()?;
+    let is_same = status["node"]["nodeId"].as_str()?.eq_ignore_ascii_case(called["node_id"].as_str()?);
+    let routes = status["routes"].as_array_mut().filter(|_| is_same)?;
+    Some(std::mem::take(routes))
+}
+
+/// Puts beside an edge which of its addresses are reached, when the partner called, and what a diagnosis found.
+fn told(edge: &mut Value, routes: &[Value]) {
+    let is_of = |route: &&Value| route["nodeId"].as_str().is_some_and(|id| edge["node_id"] == id);
+    let Some(route) = routes.iter().find(is_of) else { return };
+    for member in ["reached", "calledUsAt", "diagnosis"] {
+        edge[member] = route[member].clone();
+    }
+}
+
+/// Both directions apart, and each reason.
+fn ways(edge: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    let text = |value: &Value| value.as_str().unwrap_or_default().escape_debug().to_string();
+    for address in edge["reached"].as_array().into_iter().flatten() {
+        let reason =
+            address["reason"].as_str().map_or_else(String::new, |reason| format!(": {}", reason.escape_debug()));
+        lines.push(format!("{} is {}{reason}", text(&address["address"]), text(&address["state"])));
+    }
+    if let Some(called) = edge.get("calledUsAt") {
+        lines.push(
+            called.as_str().map_or_else(|| "it has not called us".to_owned(), |at| format!("it called us at {at}")),
+        );
+    }
+    for fault in edge["diagnosis"]["faults"].as_array().into_iter().flatten() {
+        let (check, at) = (text(&fault["check"]), text(&edge["diagnosis"]["at"]));
+        lines.push(format!("{check} failed at {at}: {} -> {}", text(&fault["detail"]), text(&fault["remedy"])));
+    }
+    lines
 }
 
 fn words(status: i64) -> String {
@@ -100,6 +143,27 @@ fn read(file: &Path) -> Result<String, Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_directions_are_said_apart_with_each_reason() {
+        let routes = [json!({
+            "nodeId": "LX1", "calledUsAt": null,
+            "reached": [{"address": "b:1", "state": "failing", "reason": "refused: is it up"}, {"address": "c:1", "state": "reachable"}],
+            "diagnosis": {"at": "noon", "faults": [{"check": "tcp", "detail": "refused", "remedy": "start it"}]},
+        })];
+        let mut edge = json!({"node_id": "LX1"});
+        told(&mut edge, &routes);
+        let said = [
+            "b:1 is failing: refused: is it up",
+            "c:1 is reachable",
+            "it has not called us",
+            "tcp failed at noon: refused -> start it",
+        ];
+        assert_eq!(ways(&edge), said);
+        let mut other = json!({"node_id": "LX2"});
+        told(&mut other, &routes);
+        assert_eq!(ways(&other), Vec::<String>::new());
+    }
 
     #[test]
     fn a_status_is_said_in_words() {

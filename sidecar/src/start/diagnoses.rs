@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use mesh_core::{Code, NodeId, Refusal};
@@ -28,6 +28,8 @@ const WAIT: Duration = Duration::from_secs(30);
 const KEPT: Duration = Duration::from_secs(30);
 /// Diagnoses at once, of different routes.
 const MOST: usize = 8;
+/// What was found last is remembered of so many routes: people diagnose a handful.
+const MOST_REMEMBERED: usize = 64;
 
 /// Which route, and how long a connection is left idle.
 type Asked = (NodeId, Duration);
@@ -38,11 +40,21 @@ pub(super) struct Diagnoses {
     partners: Arc<Partners>,
     data_plane: Handle,
     all: Mutex<HashMap<Asked, (Instant, watch::Receiver<Found>)>>,
+    /// What was found last, and when.
+    last: Arc<Mutex<HashMap<NodeId, (SystemTime, Report)>>>,
 }
 
 impl Diagnoses {
     pub(super) fn new(partners: Arc<Partners>, data_plane: Handle) -> Self {
-        Self { partners, data_plane, all: Mutex::default() }
+        Self { partners, data_plane, all: Mutex::default(), last: Arc::default() }
+    }
+
+    /// What the last diagnosis of a route found: when, whether all was well, and each fault with its remedy.
+    pub(super) fn last(&self, node: &NodeId) -> Value {
+        let last = self.last.lock();
+        let Some((at, report)) = last.get(node) else { return Value::Null };
+        let at = jiff::Timestamp::try_from(*at).map(|at| at.to_string()).unwrap_or_default();
+        json!({"at": at, "ok": report.ok, "faults": report.faults()})
     }
 
     /// The diagnosis of a route, or that it is not done yet.
@@ -75,12 +87,23 @@ impl Diagnoses {
             return Err(Refusal::of_caller(Code::BUFFER_FULL, "eight diagnoses are under way: wait for one"));
         }
         let (done, found) = watch::channel(None);
-        let (partners, (node, idle)) = (Arc::clone(&self.partners), key.clone());
+        let (partners, last, (node, idle)) = (Arc::clone(&self.partners), Arc::clone(&self.last), key.clone());
         self.data_plane.spawn(async move {
             let report = partners.diagnose(&node, Depth { idle }).await;
+            if let Ok(report) = &report {
+                remember(&mut last.lock(), node, report.clone());
+            }
             done.send_replace(Some(report));
         });
         all.insert(key.clone(), (Instant::now(), found.clone()));
         Ok(found)
+    }
+}
+
+fn remember(last: &mut HashMap<NodeId, (SystemTime, Report)>, node: NodeId, report: Report) {
+    last.insert(node, (SystemTime::now(), report));
+    if last.len() > MOST_REMEMBERED {
+        let oldest = last.iter().min_by_key(|(_, (at, _))| *at).map(|(node, _)| node.clone());
+        oldest.and_then(|node| last.remove(&node));
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures::future::BoxFuture;
@@ -71,7 +71,7 @@ impl Rooms {
         let partners = Partners::new(Arc::clone(live), network, metrics, drained);
         let channels =
             Channels::open(Arc::clone(live), &settings.home, metrics).map_err(|e| Exit::Local(e.to_string()))?;
-        let reach = Reach { own: gate.addresses(), names };
+        let reach = Reach { own: gate.addresses(), names, egress: partners.egress() };
         let registry = Registry::new(Arc::clone(live), Arc::clone(store), reach, metrics)
             .map_err(|e| Exit::Local(e.to_string()))?;
         let is_sidecar = settings.role == Role::Sidecar;
@@ -119,6 +119,7 @@ impl Rooms {
             channels: Arc::clone(&self.channels),
             registry: Arc::clone(&self.registry),
             partners: Arc::clone(&self.partners),
+            gate: Arc::clone(&self.gate),
             diagnoses: Diagnoses::new(Arc::clone(&self.partners), Handle::current()),
         }
     }
@@ -149,6 +150,7 @@ pub(crate) struct View {
     channels: Arc<Channels>,
     registry: Arc<Registry>,
     partners: Arc<Partners>,
+    gate: Arc<Gate>,
     diagnoses: Diagnoses,
 }
 
@@ -186,6 +188,14 @@ impl admin::Rooms for View {
 
     fn addresses(&self, node: &NodeId) -> Value {
         json!(self.partners.addresses(node).into_iter().map(ShownAddress::from).collect::<Vec<_>>())
+    }
+
+    fn last_call(&self, node: &NodeId) -> Option<SystemTime> {
+        self.gate.last_call(node)
+    }
+
+    fn last_diagnosis(&self, node: &NodeId) -> Value {
+        self.diagnoses.last(node)
     }
 
     fn diagnose<'a>(&'a self, ask: &'a admin::Diagnose) -> BoxFuture<'a, Result<Value, Refusal>> {

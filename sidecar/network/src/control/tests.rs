@@ -270,6 +270,53 @@ async fn status_bits_disable_enable_and_remove() {
 }
 
 #[tokio::test]
+async fn bits_that_only_describe_a_route_are_kept_and_change_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let node = open(home.path());
+    // Manual, discovered, virtual.
+    for bits in [4, 8, 256, 4 | 8 | 256] {
+        assert_eq!(node.net(with(SEED_001_NET, &json!({"status": bits}))).await, Code::SUCCESS);
+        let shown = node.mpi(Caller::Local, "mesh.net.edge", json!({"node_id": A})).await.unwrap();
+        assert_eq!(shown["status"], bits);
+        let snapshot = node.keeper.live().load();
+        assert_eq!(snapshot.route_to(&NodeId::new(A)).unwrap().standing(SystemTime::now()), Standing::Open);
+    }
+}
+
+#[tokio::test]
+async fn members_that_only_describe_a_partner_are_read_back_as_they_were_given_also_after_a_restart() {
+    let home = tempfile::tempdir().unwrap();
+    let described = json!({
+        "describe": "B", "auth_code": "blue whale", "extra": "{}", "create_at": "2026-01-01 00:00:00", "create_by": "x",
+        "update_at": "2026-01-02 00:00:00", "update_by": "y", "group": "g", "upstream": 100, "downstream": 200,
+        "concurrency": 8, "static_ip": "10.0.0.9", "address": "127.0.0.1:1?v=2",
+    });
+    assert_eq!(open(home.path()).net(with(SEED_001_NET, &described)).await, Code::SUCCESS);
+    let node = open(home.path());
+    let edge = async || node.mpi(Caller::Local, "mesh.net.edge", json!({"node_id": A})).await.unwrap();
+    let shown = edge().await;
+    for (member, value) in described.as_object().unwrap() {
+        assert_eq!(shown[member], *value, "{member}");
+    }
+    assert_eq!(node.net(with(SEED_001_NET, &json!({"upstream": 50}))).await, Code::SUCCESS);
+    let shown = edge().await;
+    assert_eq!((&shown["upstream"], &shown["downstream"], &shown["version"]), (&50.into(), &200.into(), &2.into()));
+}
+
+#[tokio::test]
+async fn a_partner_that_does_not_answer_is_added_all_the_same_and_nobody_waits_long_for_it() {
+    let home = tempfile::tempdir().unwrap();
+    let node = open(home.path());
+    let (b, silent) = (institution(B), crate::testing::listener("127.0.0.1:0".parse().unwrap()));
+    let document = json!({"node_id": B, "inst_id": b.inst_id, "address": silent.local_addr().unwrap().to_string(),
+                          "guest_root": b.root.certificate_pem(), "status": 1});
+    let refreshed = tokio::time::timeout(std::time::Duration::from_secs(30), node.net(document.to_string())).await;
+    assert_eq!(refreshed, Ok(Code::SUCCESS));
+    let shown = node.mpi(Caller::Local, "mesh.net.edge", json!({"node_id": B})).await.unwrap();
+    assert_eq!(shown["status"], 0, "it is not connected");
+}
+
+#[tokio::test]
 async fn a_new_partner_is_asked_who_it_is() {
     let home = tempfile::tempdir().unwrap();
     let node = open(home.path());

@@ -28,7 +28,7 @@ use std::{
 
 use mesh_core::{NodeId, Route, Snapshot, Standing};
 
-pub use report::{AddressReport, Line, Report, State};
+pub use report::{AddressReport, Fault, Line, Report, State};
 
 use crate::{
     Partners, RouteError,

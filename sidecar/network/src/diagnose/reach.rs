@@ -47,6 +47,7 @@ pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Line
         }
     };
     let dialler = partners.dialler();
+    let proxy = proxy.or_else(|| dialler.egress.all().first().cloned());
     match &proxy {
         Some(proxy) => lines.ok("dns", format!("left to the proxy at {}", proxy.address)),
         None => match dialler.resolve(&address.host, &route.static_ips).await {

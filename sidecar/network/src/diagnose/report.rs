@@ -58,6 +58,17 @@ pub struct AddressReport {
     pub lines: Vec<Line>,
 }
 
+/// What failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// The address that it concerns; the route itself where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The check, with its remedy.
+    #[serde(flatten)]
+    pub line: Line,
+}
+
 /// A whole diagnosis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,6 +93,16 @@ impl Report {
         let all = lines.iter().chain(addresses.iter().flat_map(|address| &address.lines));
         let ok = !all.into_iter().any(|line| line.state == State::Failed);
         Self { node_id, ok, lines, addresses }
+    }
+
+    /// What failed, with the address that it concerns; `None` where it concerns the route.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        let own = self.lines.iter().map(|line| (None, line));
+        let of = |address: &AddressReport| Some(address.address.clone());
+        let addresses = self.addresses.iter().flat_map(|one| one.lines.iter().map(move |line| (of(one), line)));
+        let failed = own.chain(addresses).filter(|(_, line)| line.state == State::Failed);
+        failed.map(|(address, line)| Fault { address, line: line.clone() }).collect()
     }
 }
 

@@ -44,3 +44,39 @@ async fn each_line_after_a_fault_says_what_it_waits_for() {
     let idle = report.addresses[0].lines.last().unwrap();
     assert_eq!((idle.state, idle.detail.as_str()), (State::Skipped, "not tried: tcp failed"));
 }
+
+/// A node that answers everybody, with a partner's certificate and somebody else's id.
+struct Other(&'static str);
+
+impl crate::listen::Serve for Other {
+    async fn serve(
+        &self,
+        request: http::Request<mesh_core::Body>,
+        _: Arc<crate::listen::Connection>,
+    ) -> http::Response<mesh_core::Body> {
+        if request.uri().path() == "/stats" {
+            return http::Response::new(mesh_core::Body::from("E0000000000"));
+        }
+        let said = serde_json::json!({"code": "E0000000000", "content": {"node_id": self.0}});
+        http::Response::new(mesh_core::Body::from(said.to_string()))
+    }
+}
+
+#[tokio::test]
+async fn another_node_of_the_partner_is_told_by_what_it_says_of_itself() {
+    let (a, b) = (institution(A), institution(B));
+    for (says, expected) in [(B, State::Ok), (C, State::Failed)] {
+        let live = Arc::new(mesh_core::Live::new(b.snapshot(Vec::new())));
+        let (limits, workers) = (crate::listen::Limits::default(), mesh_core::Workers::here());
+        let gate = crate::listen::Gate::new(live, limits, workers, &mut Default::default()).unwrap();
+        let listener = crate::testing::listener("127.0.0.1:0".parse().unwrap());
+        let address = listener.local_addr().unwrap();
+        let drain = mesh_core::Drain::new();
+        tokio::spawn(crate::listen::serve(listener, Arc::new(Other(says)), gate, drain.handle()));
+        let client = Running::start(a.parts(vec![b.route_at(&[address])]));
+        let report = client.partners.diagnose(&NodeId::new(B), DEPTH).await.unwrap();
+        let (found, remedy) = state(&report, "identity");
+        assert_eq!((found, remedy.contains("another node")), (expected, says == C), "{report:#?}");
+        assert_eq!(state(&report, "authorisation").0, State::Ok);
+    }
+}

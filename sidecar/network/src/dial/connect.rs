@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Address, Given, Proxy, Resolver, guard};
+use super::{Address, Egress, Given, Proxy, Resolver, guard};
 use crate::{
     listen::OwnAddresses,
     tls::{Agreed, Trust, problem_in},
@@ -74,6 +74,8 @@ pub(crate) struct Target<'t> {
 pub(crate) struct Dialler {
     pub(crate) resolver: Resolver,
     pub(crate) own: OwnAddresses,
+    /// For routes without a proxy of their own.
+    pub(crate) egress: Egress,
 }
 
 impl Dialler {
@@ -104,10 +106,27 @@ impl Dialler {
         Ok(Link { stream, agreed })
     }
 
-    /// A TCP connection to the first address that accepts one, through the proxy if there is one.
+    /// A TCP connection to the first address that accepts one: through the target's proxy, else through the first of the
+    /// node's that connects, else straight.
     pub(crate) async fn tcp(&self, target: Target<'_>) -> Result<TcpStream, Failure> {
-        let Target { address, static_ips, proxy, given } = target;
-        let Some(proxy) = proxy else { return self.straight(address, static_ips, given).await };
+        if let Some(proxy) = target.proxy {
+            return self.through(proxy, target).await;
+        }
+        let mut last = None;
+        for proxy in self.egress.all().iter() {
+            match self.through(proxy, target).await {
+                Ok(tcp) => return Ok(tcp),
+                Err(failure) => last = Some(failure),
+            }
+        }
+        match last {
+            Some(failure) => Err(failure),
+            None => self.straight(target.address, target.static_ips, target.given).await,
+        }
+    }
+
+    async fn through(&self, proxy: &Proxy, target: Target<'_>) -> Result<TcpStream, Failure> {
+        let Target { address, static_ips, given, .. } = target;
         let host = static_ips.first().map_or_else(|| address.host.clone(), ToString::to_string);
         // A name is the proxy's to resolve; an address is looked at here.
         let own = self.own.all();

@@ -4,6 +4,7 @@
 
 mod address;
 mod connect;
+mod egress;
 mod guard;
 mod proxy;
 mod resolve;
@@ -12,6 +13,7 @@ mod tags;
 pub use address::Address;
 pub(crate) use address::shown;
 pub(crate) use connect::{Dialler, Failure, Link, Target};
+pub use egress::Egress;
 pub use guard::{Given, refusal};
 pub use proxy::Proxy;
 pub use resolve::Resolver;

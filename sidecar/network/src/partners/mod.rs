@@ -50,7 +50,7 @@ use tokio::{
 
 use crate::{
     Circulation, LoopGuard, NameCheck, RouteError, Sent,
-    dial::{Address, Dialler, Given, Resolver, Target},
+    dial::{Address, Dialler, Egress, Given, Resolver, Target},
     listen::OwnAddresses,
     route::require_open,
 };
@@ -103,7 +103,7 @@ impl Partners {
             live,
             guard: LoopGuard::new(&instance, circulation),
             names,
-            dialler: Dialler { resolver: Resolver::default(), own },
+            dialler: Dialler { resolver: Resolver::default(), own, egress: Egress::default() },
             pools: Mutex::default(),
             metrics: Metrics::register(registry),
             checks: Arc::new(Semaphore::new(MOST_CHECKS)),
@@ -180,6 +180,12 @@ impl Partners {
             async move { timeout(patience, self.dialler.tcp(target)).await.is_ok_and(|dialled| dialled.is_ok()) }
         });
         futures::future::join_all(dials).await.into_iter().any(|accepted| accepted)
+    }
+
+    /// The way out for routes without a proxy of their own, for who keeps it.
+    #[must_use]
+    pub fn egress(&self) -> Egress {
+        self.dialler.egress.clone()
     }
 
     /// What is known of a partner's addresses, in order; empty before anything was tried.

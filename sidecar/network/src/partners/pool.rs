@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     NameCheck, RouteError, Sent,
-    dial::{Dialler, Given, Proxy},
+    dial::{Dialler, Egress, Given, Proxy},
     tls::{Offers, Trust},
 };
 
@@ -56,6 +56,8 @@ pub(super) struct Pool {
     identity: Identity,
     /// The last snapshot that was compared with.
     seen: AtomicU64,
+    /// The state of the node's own way out when it was made.
+    egress: u64,
 }
 
 impl Identity {
@@ -76,7 +78,7 @@ impl Pool {
         identity: Identity,
         names: NameCheck,
         given: Given,
-        dialler: Dialler,
+        mut dialler: Dialler,
         metrics: Metrics,
         close: CancellationToken,
     ) -> Result<Arc<Self>, RouteError> {
@@ -87,10 +89,14 @@ impl Pool {
             .map_err(|e| RouteError::OwnPair { node: node.clone(), reason: e.to_string() })?;
         let proxy = Some(&route.config.proxy).filter(|proxy| !proxy.is_empty()).map(|proxy| Proxy::parse(proxy));
         let waits = identity.to_gateway;
+        if waits {
+            // The node's own way out begins at its gateway.
+            dialler.egress = Egress::default();
+        }
         let rest = if waits { health::GATEWAY_REST } else { health::LONGEST_REST };
         let members = route.config.addresses.iter().map(|given| Arc::new(Member::new(given, rest))).collect();
         let seen = AtomicU64::new(identity.generation);
-        let calls = Arc::new(Semaphore::new(CALLS_TO_A_PARTNER));
+        let (calls, egress) = (Arc::new(Semaphore::new(CALLS_TO_A_PARTNER)), dialler.egress.changes());
         Ok(Arc::new(Self {
             node,
             members,
@@ -105,11 +111,15 @@ impl Pool {
             waits,
             identity,
             seen,
+            egress,
         }))
     }
 
     /// Whether it is the pool for `route` of this snapshot.
     pub(super) fn is_of(&self, snapshot: &Snapshot, route: &Arc<Route>) -> bool {
+        if self.egress != self.dialler.egress.changes() {
+            return false;
+        }
         if self.seen.load(Ordering::Acquire) == snapshot.generation {
             return true;
         }

@@ -39,6 +39,8 @@ pub(crate) struct How<'c> {
     pub(crate) websocket: bool,
     /// Whether the caller reads trailers.
     pub(crate) trailers: bool,
+    /// When the caller gives up, where it says so.
+    pub(crate) deadline: Option<Instant>,
     pub(crate) drained: &'c Drained,
 }
 
@@ -140,13 +142,18 @@ async fn attempt(
             return Attempt::Back(request, reason);
         }
     };
-    match in_time(instance.pool.send(connection, *request), progress, member.timeout).await {
+    let patience = how.deadline.map_or(member.timeout, |end| end.saturating_duration_since(Instant::now()));
+    let limit = member.timeout.min(patience);
+    match in_time(instance.pool.send(connection, *request), progress, limit).await {
         None => {
-            answers_badly(group, instance);
+            // A caller in a hurry says nothing of the instance.
+            if patience >= member.timeout {
+                answers_badly(group, instance);
+            }
             Attempt::Failed(RegistryError::Timeout {
                 service: group.name.to_string(),
                 address: instance.address().to_string(),
-                millis: member.timeout.as_millis(),
+                millis: limit.as_millis(),
             })
         }
         // Only a connection that closed while it waited gives a request back; the next one is fresh.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use crds::ServiceProto;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Limited};
 use mesh_core::{
     Body, CallContext, Caller, Code, Fault, Refusal, Retry,
@@ -17,7 +17,7 @@ use mesh_network::route::{self, Target};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Proxy, call};
+use super::{Proxy, call, deadline};
 use crate::{Address, Leaf, RegistryError, Wish, metrics::Outcome, path};
 
 /// Flag and length before each message of gRPC.
@@ -101,13 +101,14 @@ impl Proxy {
             return Err(Refusal::of_caller(Code::NOT_FOUND, "the service is gone"));
         };
         self.dressed(&mut request, context, caller)?;
-        let sticky = sticky_host(request.headers(), name);
+        let sticky = context.outgoing_host.as_deref().and_then(|host| sticky_host(host, name));
         let how = call::How {
             proto,
             balance: self.live.load().registry.balance,
             wish: Wish { subset: context.subset.as_deref(), sticky: sticky.as_ref() },
             websocket: false,
             trailers: false,
+            deadline: deadline::of(request.headers()),
             drained: &self.drained,
         };
         Ok(call::make(group, request, &how).await?)
@@ -176,6 +177,7 @@ fn message(context: &CallContext, proto: ServiceProto, arguments: Vec<u8>) -> Re
         ("x-ptp-tech-provider-code", context.provider.as_deref()),
         ("x-ptp-trace-id", context.trace_id.as_deref()),
         ("x-ptp-token", context.token.as_deref()),
+        (OUTGOING_HOST, context.outgoing_host.as_deref()),
         ("x-ptp-session-id", context.has_session.then(|| context.session.as_str())),
         ("x-ptp-source-node-id", context.source_node.as_ref().map(mesh_core::NodeId::as_str)),
         ("x-ptp-source-inst-id", context.source_inst.as_ref().map(mesh_core::InstId::as_str)),
@@ -207,8 +209,8 @@ fn unframed(body: &Bytes) -> Option<Bytes> {
 }
 
 /// PTP section 10.4, point 5: the host that the caller names, where the name that goes with it begins the service's.
-fn sticky_host(headers: &HeaderMap, service: &str) -> Option<Address> {
-    let (name, host) = headers.get(OUTGOING_HOST)?.to_str().ok()?.split_once('@')?;
+fn sticky_host(named: &str, service: &str) -> Option<Address> {
+    let (name, host) = named.split_once('@')?;
     let is_begun = !name.is_empty() && service.starts_with(name);
     is_begun.then(|| Address::parse(host)).flatten()
 }
@@ -235,11 +237,7 @@ mod tests {
 
     #[test]
     fn a_host_sticks_to_the_services_that_its_name_begins() {
-        let host = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(OUTGOING_HOST, value.parse().unwrap());
-            sticky_host(&headers, "acme.score.predict").map(|address| address.to_string())
-        };
+        let host = |value: &str| sticky_host(value, "acme.score.predict").map(|address| address.to_string());
         for (value, expected) in [
             ("acme@10.0.0.5:8864", Some("10.0.0.5:8864")),
             ("acme.score@h:1", Some("h:1")),

@@ -5,6 +5,7 @@
 mod answer;
 mod body;
 mod call;
+mod deadline;
 mod generic;
 mod h1;
 mod headers;
@@ -125,6 +126,7 @@ impl Proxy {
             wish: Wish { subset: context.subset.as_deref(), sticky: None },
             websocket,
             trailers,
+            deadline: deadline::of(request.headers()),
             drained: &self.drained,
         };
         let answer = call::make(group, request, &how).await?;

@@ -9,7 +9,7 @@ use mesh_network::Partners;
 use tokio::time::Instant;
 
 use super::{
-    headers,
+    deadline, headers,
     upgrade::{self, Switch},
 };
 
@@ -28,7 +28,7 @@ pub(crate) async fn send(
     context: &CallContext,
     own: &Node,
 ) -> Result<Response<Body>, Refusal> {
-    let deadline = deadline(&request, context);
+    let deadline = ends_at(&request, context);
     strip(request.headers_mut());
     headers::add_via(&mut request);
     // The partner refuses any source but the one that our certificate proves.
@@ -50,7 +50,7 @@ pub(crate) async fn pass(
     context: &CallContext,
     drained: &Drained,
 ) -> Result<Response<Body>, Refusal> {
-    let deadline = deadline(&request, context);
+    let deadline = ends_at(&request, context);
     let mut caller = headers::asks_for_websocket(request.headers()).then(|| Switch::of(&mut request));
     strip(request.headers_mut());
     if caller.is_some() {
@@ -69,8 +69,8 @@ pub(crate) async fn pass(
     Ok(answer)
 }
 
-fn deadline(request: &Request<Body>, context: &CallContext) -> Instant {
-    Instant::now() + context.timeout.or_else(|| grpc_timeout(request.headers())).unwrap_or(SILENCE)
+fn ends_at(request: &Request<Body>, context: &CallContext) -> Instant {
+    Instant::now() + context.timeout.or_else(|| deadline::grpc_timeout(request.headers())).unwrap_or(SILENCE)
 }
 
 /// Takes off what spoke of the caller's connection, but that it reads trailers.
@@ -79,45 +79,5 @@ fn strip(headers: &mut HeaderMap) {
     headers::strip_hop_by_hop(headers);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-}
-
-/// `grpc-timeout`: at most eight digits and a unit.
-fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = (digits.len() <= 8).then(|| digits.parse().ok())??;
-    match unit {
-        "H" => Some(Duration::from_secs(number * 3600)),
-        "M" => Some(Duration::from_secs(number * 60)),
-        "S" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_millis(number)),
-        "u" => Some(Duration::from_micros(number)),
-        "n" => Some(Duration::from_nanos(number)),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_grpc_timeout_is_read_in_each_unit() {
-        for (text, read) in [
-            ("1H", Some(Duration::from_secs(3600))),
-            ("10S", Some(Duration::from_secs(10))),
-            ("250m", Some(Duration::from_millis(250))),
-            ("99999999n", Some(Duration::from_nanos(99_999_999))),
-            ("100000000S", None),
-            ("S", None),
-            ("", None),
-            ("5", None),
-            ("-1S", None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", HeaderValue::from_str(text).unwrap());
-            assert_eq!(grpc_timeout(&headers), read, "{text}");
-        }
     }
 }

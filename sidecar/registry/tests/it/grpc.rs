@@ -115,6 +115,44 @@ async fn many_calls_share_one_connection() {
     assert!(futures::future::join_all(calls).await.iter().all(|status| status == "0"));
 }
 
+/// A service that never answers.
+async fn silent() -> std::net::SocketAddr {
+    serve(|_| std::future::pending()).await
+}
+
+#[tokio::test]
+async fn a_service_has_no_longer_than_its_caller_waits_and_no_longer_than_its_own_timeout() {
+    // Seconds that a service may take, and what its caller says; the shorter one ends the call.
+    for (timeout, caller, says) in [(3_600_000, "300m", " ms"), (300, "1H", "300 ms"), (300, "", "300 ms")] {
+        let node = node();
+        node.register("1", &silent().await.to_string(), json!({"proto": "grpc", "timeout": timeout})).await;
+        let front = node.listen(Caller::Local).await;
+        let headers = [("grpc-timeout", caller)];
+        let answer = call_with(front, "/serving", if caller.is_empty() { &[] } else { &headers }).await;
+        assert_eq!(answer.headers()["grpc-status"], "4", "DEADLINE_EXCEEDED for {timeout} and {caller}");
+        let message = answer.headers()["grpc-message"].to_str().unwrap();
+        assert!(message.starts_with("E0000000601") && message.contains(says), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_in_a_hurry_says_nothing_of_the_instance() {
+    let node = node();
+    let slow = serve(|_| async {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        Response::new(Body::Empty)
+    })
+    .await;
+    node.register("1", &slow.to_string(), json!({"proto": "grpc"})).await;
+    let front = node.listen(Caller::Local).await;
+    let hurried = (0..10).map(|_| call_with(front, "/serving", &[("grpc-timeout", "50m")]));
+    for answer in futures::future::join_all(hurried).await {
+        assert_eq!(answer.headers()["grpc-status"], "4");
+    }
+    let state = &node.registry.status()[0].state;
+    assert!(!matches!(state, mesh_registry::InstanceState::Ejected(_)), "{state:?}");
+}
+
 #[tokio::test]
 async fn refusals_are_grpc_statuses() {
     let node = node();

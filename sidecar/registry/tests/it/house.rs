@@ -13,7 +13,7 @@ use hyper_util::{
 use mesh_core::{Body, CallContext, Caller, Drain, Live, Parts, Snapshot, store::Store};
 use mesh_network::{Circulation, NameCheck, Partners, Settings};
 use mesh_pki::{Algorithm, Identity, LeafRequest, Root};
-use mesh_registry::{Proxy, Registrant, Registration, Registry};
+use mesh_registry::{Proxy, Reach, Registrant, Registration, Registry};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -136,7 +136,6 @@ pub(crate) fn node_of(parts: Parts, home: tempfile::TempDir) -> Node {
     let live = Arc::new(Live::new(Snapshot::assemble(parts).unwrap()));
     let store = Arc::new(Store::open(home.path()).unwrap());
     let mut metered = Default::default();
-    let registry = Registry::new(live.clone(), store, Default::default(), &mut metered).unwrap();
     let drain = Drain::new();
     let settings = Settings {
         instance: live.load().node.node_id.to_string(),
@@ -145,6 +144,8 @@ pub(crate) fn node_of(parts: Parts, home: tempfile::TempDir) -> Node {
         own: Default::default(),
     };
     let partners = Partners::new(live.clone(), settings, &mut metered, &drain.handle());
+    let reach = Reach { egress: partners.egress(), ..Reach::default() };
+    let registry = Registry::new(live.clone(), store, reach, &mut metered).unwrap();
     let proxy = Arc::new(Proxy::new(registry.clone(), partners, live.clone(), drain.handle()));
     Node { registry, proxy, live, drain, home }
 }
@@ -276,9 +277,19 @@ pub(crate) async fn echoed(request: Request<Incoming>) -> Response<Body> {
     Response::new(Body::from(text))
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, and nobody else can begin to as long as the tests run.
 pub(crate) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    let (socket, address) = reserved();
+    Box::leak(Box::new(socket));
+    address
+}
+
+/// A place that is taken, and where nobody listens until somebody is told to.
+pub(crate) fn reserved() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 pub(crate) async fn connect(address: SocketAddr) -> TcpStream {

@@ -6,9 +6,8 @@ use http::{Response, StatusCode};
 use mesh_core::{Body, Caller};
 use mesh_registry::InstanceState;
 use serde_json::json;
-use tokio::net::TcpListener;
 
-use super::house::{get, nobody, node, node_of, parts, serve};
+use super::house::{get, nobody, node, node_of, parts, reserved, serve};
 
 async fn named(name: &'static str) -> SocketAddr {
     serve(move |_| async move { Response::new(Body::from(name)) }).await
@@ -49,12 +48,12 @@ async fn a_call_goes_on_to_the_next_instance_while_nothing_has_arrived() {
 #[tokio::test]
 async fn an_instance_gets_its_traffic_back_when_it_answers_a_check() {
     let node = node();
-    let place = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (socket, place) = reserved();
     node.register("1", &place.to_string(), json!({})).await;
     let front = node.listen(Caller::Local).await;
     assert_eq!(get(front, "/serving", &[]).await.0, StatusCode::SERVICE_UNAVAILABLE);
     let running = tokio::spawn(node.registry.clone().run(node.drain.handle()));
-    let listener = TcpListener::bind(place).await.unwrap();
+    let listener = socket.listen(16).unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
@@ -79,12 +78,12 @@ async fn an_instance_gets_its_traffic_back_when_it_answers_a_check() {
 #[tokio::test]
 async fn retries_wait_for_an_instance_that_is_starting() {
     let node = node();
-    let place = nobody().await;
-    node.register("1", &place.to_string(), json!({"retries": 6})).await;
+    let (place, address) = reserved();
+    node.register("1", &address.to_string(), json!({"retries": 6})).await;
     let front = node.listen(Caller::Local).await;
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let listener = TcpListener::bind(place).await.unwrap();
+        let listener = place.listen(16).unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         super::house::read_head(&mut stream).await;
         tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate")

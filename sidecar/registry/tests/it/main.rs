@@ -5,6 +5,7 @@
 mod admission;
 mod bad_services;
 mod conformance;
+mod egress;
 mod framing;
 mod grpc;
 mod hostile;

@@ -92,9 +92,18 @@ async fn content(answer: Generic) -> (Value, String) {
 
 /// A call of `/mesh/invoke`, as the table of MPIs gets it.
 async fn invoke(node: &Node, urn: &str, caller: Caller) -> Result<Option<Value>, Code> {
+    invoke_at(node, urn, None, caller).await
+}
+
+/// As [`invoke`], for the instance that `host` names.
+async fn invoke_at(node: &Node, urn: &str, host: Option<&str>, caller: Caller) -> Result<Option<Value>, Code> {
     let mut table = Table::default();
     node.proxy.add_services(&mut table);
-    let context = CallContext { urn: Some(urn.to_owned()), ..CallContext::default() };
+    let mut request = Request::post("/mesh/invoke").header("mesh-urn", urn);
+    if let Some(host) = host {
+        request = request.header("mesh-outgoing-host", host);
+    }
+    let context = CallContext::from_headers(request.headers_ref().unwrap()).unwrap();
     let Value::Object(arguments) = json!({"a": 1}) else { unreachable!() };
     table.call(&mesh_core::mpi::name_of_urn(urn), Call { context, caller, arguments }).await.map_err(|r| r.code)
 }
@@ -172,6 +181,10 @@ async fn a_call_sticks_to_the_host_that_it_names() {
         seen.push(said["name"].as_str().unwrap().to_owned());
     }
     assert_eq!(seen, ["two", "two", "two", "one"]);
+    for (host, name) in [(two, "two"), (two, "two"), (one, "one")] {
+        let content = invoke_at(&node, &urn("acme.score"), Some(&format!("acme@{host}")), Caller::Local).await;
+        assert_eq!(content.unwrap().unwrap()["name"], name, "by /mesh/invoke too");
+    }
     // A host that is no instance of the service is never dialled.
     let elsewhere = format!("acme@{}", nobody().await);
     let answer = grpc(&node, &urn("acme.score"), &[("mesh-outgoing-host", &elsewhere)], &Caller::Local).await;

@@ -27,7 +27,7 @@ impl Serve for Front {
     }
 }
 
-fn start(parts: Parts) -> Node {
+pub(crate) fn start(parts: Parts) -> Node {
     node_of(parts, tempfile::tempdir().unwrap())
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn open(node: &Node) -> std::net::SocketAddr {
 }
 
 /// A, whose applications call, and B, which exports `/serving` to A; with the address of A's port.
-async fn two() -> (Node, Node, std::net::SocketAddr) {
+pub(crate) async fn two() -> (Node, Node, std::net::SocketAddr) {
     let (a, b) = (bank_a(), bank_b());
     let there = start(b.with_partner(&a, &[], &["/serving", "/serving.Service"]));
     let address = open(&there).to_string();
@@ -54,7 +54,7 @@ async fn two() -> (Node, Node, std::net::SocketAddr) {
     (here, there, port)
 }
 
-const TO_B: (&str, &str) = ("x-ptp-target-node-id", "LX0000010000270");
+pub(crate) const TO_B: (&str, &str) = ("x-ptp-target-node-id", "LX0000010000270");
 
 #[tokio::test]
 async fn a_service_at_the_partner_is_called_by_its_path_and_the_partners_id() {

@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     AddressState,
+    dial::Proxy,
     testing::{A, B, Institution, Running, institution, until},
 };
 
@@ -149,6 +150,32 @@ async fn a_partner_is_reached_through_the_routes_proxy_or_the_addresss_own() {
     let failed = client.call(B, "/seen").await.unwrap_err();
     assert_eq!(failed.code(), Code::UNREACHABLE);
     assert!(failed.to_string().contains("407"), "{failed}");
+}
+
+#[tokio::test]
+async fn routes_without_a_proxy_go_through_the_nodes_own_as_long_as_it_has_one() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(b.parts(vec![a.route()]));
+    let named = format!("localhost:{}", server.address.port());
+    let (open, mut asked) = proxy(None).await;
+    let client = Running::start(a.parts(vec![at(&b, &[&named])]));
+    assert_eq!(host(&client, &[]).await, named, "straight, where there is none");
+    assert!(asked.try_recv().is_err());
+    // One that is away costs nothing while another is there; the connection of before is not used.
+    let way = |url: &str| Proxy::parse(url).unwrap();
+    client.partners.egress().set(vec![way("http://127.0.0.1:1"), way(&format!("http://{open}"))]);
+    assert_eq!(host(&client, &[]).await, named);
+    assert_eq!(asked.recv().await.unwrap(), format!("CONNECT {named} HTTP/1.1"));
+    client.partners.egress().set(vec![way("http://127.0.0.1:1")]);
+    assert_eq!(client.call(B, "/seen").await.unwrap_err().code(), Code::UNREACHABLE, "never past it");
+    client.partners.egress().set(Vec::new());
+    assert_eq!(host(&client, &[]).await, named);
+    let (own, mut own_asked) = proxy(None).await;
+    let routed = RouteConfig { proxy: format!("http://{own}"), ..at(&b, &[&named]) };
+    let client = Running::start(a.parts(vec![routed]));
+    client.partners.egress().set(vec![way("http://127.0.0.1:1")]);
+    assert_eq!(host(&client, &[]).await, named, "a route's own proxy is before the node's");
+    assert_eq!(own_asked.recv().await.unwrap(), format!("CONNECT {named} HTTP/1.1"));
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ mod input;
 mod partners;
 mod persistence;
 mod refusals;
+mod registrations;
 mod secrets;
+mod services;
 mod slow;
 mod soak;

@@ -230,6 +230,23 @@ async fn a_proxy_that_ends_tls_is_found_whether_it_shows_its_own_certificate_or_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_chooses_by_name_is_found_and_server_name_is_the_remedy() {
+    let pair = Pair::set(None).await;
+    let other = Node::start().await;
+    let name = format!("{B}.trustbe.cn");
+    let nginx = Nginx::by_name(&name, pair.b.data, other.data).await;
+    pair.dial(nginx.address).await;
+    let (report, code) = diagnose(&pair.a, B, "100ms");
+    assert_eq!((faults(&report), code), (vec!["sni".to_owned(), "chain".to_owned()], Some(1)), "{report:#}");
+    assert!(detail(&report, "sni").contains(&format!("set serverName of the address to {name}")), "{report:#}");
+    let address = json!([{"address": nginx.address.to_string(), "serverName": name}]);
+    pair.a_knows(&[Partner { bank: &pair.bank_b, address: None, more: json!({ "addresses": address }) }]).await;
+    let (report, code) = diagnose(&pair.a, B, "100ms");
+    assert_eq!((faults(&report), code), (Vec::<String>::new(), Some(0)), "{report:#}");
+    assert!(detail(&report, "sni").contains(&name), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_limit_on_the_way_is_found_with_what_still_passes() {
     let pair = Pair::set(None).await;
     let settings = "client_max_body_size 1m; proxy_request_buffering off;";

@@ -1,6 +1,7 @@
 //! Partners as the wire contract has them (PTP sections 8, 11 and 12), between real nodes.
 //!
 //! ```text
+//! commands.rs  mesh route and mesh exec, and what they say of both directions
 //! diagnose.rs  broken partners, each with its line and its remedy; nginx.rs stands between
 //! failover.rs  the first address is killed, or swallows everything, and comes back
 //! weave.rs   weaving and acknowledging: consent on both sides, in every carrier, and what strangers try
@@ -8,6 +9,7 @@
 //! websocket.rs  a partner's WebSocket to a service, which ends with its route
 //! ```
 
+mod commands;
 mod diagnose;
 mod failover;
 mod mpis;

@@ -28,6 +28,18 @@ impl Nginx {
         .await
     }
 
+    /// TLS passed through to `to` where it asks for `name`; whoever asks for something else, or for nothing, is passed on to
+    /// `otherwise`.
+    pub(super) async fn by_name(name: &str, to: SocketAddr, otherwise: SocketAddr) -> Self {
+        Self::start(|port, _| {
+            format!(
+                "stream {{ map $ssl_preread_server_name $next {{ {name} {to}; default {otherwise}; }} server {{ listen \
+                 127.0.0.1:{port}; ssl_preread on; proxy_pass $next; }} }}\n"
+            )
+        })
+        .await
+    }
+
     /// TLS ended here with the pair `shown`, and spoken anew to `to` with the pair `as_client`, if there is one.
     pub(super) async fn ending_tls(to: SocketAddr, shown: &Pair, as_client: Option<&Pair>, settings: &str) -> Self {
         Self::start(|port, folder| {

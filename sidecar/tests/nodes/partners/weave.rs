@@ -72,6 +72,16 @@ async fn a_weave_waits_for_an_ack_and_then_calls_go_both_ways_also_after_kill_9(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_partner_is_told_of_all_data_centres_in_their_order() {
+    let (a, b) = (Node::with(&[("MESH_MDC", "one.example,two.example:7304")]).await, Node::start().await);
+    a.become_node(A).await;
+    let root_b = b.become_node(B).await;
+    assert_eq!(a.trust(B, b.data, &root_b).await, OK);
+    assert_eq!(net(&a, "weave", &json!({"node_id": B})).await.0, OK);
+    assert_eq!(edge(&b, A).await["address"], "one.example:7304,two.example:7304");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_offered_can_be_turned_down_and_offered_again() {
     let (a, b, ..) = strangers().await;
     let offer = json!({"node_id": B});

@@ -1,0 +1,260 @@
+//! Services of real programs behind a node: a gRPC service of tonic with each kind of call, services by name, and what the
+//! command line says of them.
+
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, process::Output};
+
+use futures::{Stream, StreamExt as _, stream};
+use http::{Request, Response};
+use proto::ptp::{PeekInbound, PopInbound};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tonic::{
+    Code, Status, Streaming,
+    codegen::{BoxFuture, http::uri::PathAndQuery},
+    server::{ClientStreamingService, Grpc, ServerStreamingService, StreamingService, UnaryService},
+    transport::Channel,
+};
+use tonic_prost::ProstCodec;
+
+use crate::harness::Node;
+
+/// The server's: it says the one and is asked the other.
+type Codec = ProstCodec<PeekInbound, PopInbound>;
+type Answers = Pin<Box<dyn Stream<Item = Result<PeekInbound, Status>> + Send>>;
+
+fn said(text: impl Into<String>) -> PeekInbound {
+    PeekInbound { topic: text.into() }
+}
+
+fn asked(text: &str, times: i32) -> PopInbound {
+    PopInbound { topic: text.into(), timeout: times }
+}
+
+/// What each method of the service does.
+struct Kinds;
+
+impl UnaryService<PopInbound> for Kinds {
+    type Response = PeekInbound;
+    type Future = BoxFuture<tonic::Response<PeekInbound>, Status>;
+
+    fn call(&mut self, request: tonic::Request<PopInbound>) -> Self::Future {
+        Box::pin(async move {
+            if request.get_ref().timeout < 0 {
+                let mut status = Status::data_loss("100% 坏");
+                status.metadata_mut().insert("x-why", "because".parse().unwrap());
+                return Err(status);
+            }
+            let mut answer = tonic::Response::new(said(&request.get_ref().topic));
+            let source = request.metadata().get("x-ptp-source-node-id").unwrap().clone();
+            answer.metadata_mut().insert("x-source", source);
+            Ok(answer)
+        })
+    }
+}
+
+impl ServerStreamingService<PopInbound> for Kinds {
+    type Response = PeekInbound;
+    type ResponseStream = Answers;
+    type Future = BoxFuture<tonic::Response<Answers>, Status>;
+
+    fn call(&mut self, request: tonic::Request<PopInbound>) -> Self::Future {
+        let PopInbound { topic, timeout } = request.into_inner();
+        let answers = stream::iter((0..timeout).map(move |n| Ok(said(format!("{topic}{n}")))));
+        Box::pin(async move { Ok(tonic::Response::new(answers.boxed())) })
+    }
+}
+
+impl ClientStreamingService<PopInbound> for Kinds {
+    type Response = PeekInbound;
+    type Future = BoxFuture<tonic::Response<PeekInbound>, Status>;
+
+    fn call(&mut self, request: tonic::Request<Streaming<PopInbound>>) -> Self::Future {
+        Box::pin(async move {
+            let all: Vec<_> = request.into_inner().map(|one| one.unwrap().topic).collect().await;
+            Ok(tonic::Response::new(said(all.concat())))
+        })
+    }
+}
+
+impl StreamingService<PopInbound> for Kinds {
+    type Response = PeekInbound;
+    type ResponseStream = Answers;
+    type Future = BoxFuture<tonic::Response<Answers>, Status>;
+
+    fn call(&mut self, request: tonic::Request<Streaming<PopInbound>>) -> Self::Future {
+        let echoed = request.into_inner().map(|one| Ok(said(one?.topic)));
+        Box::pin(async move { Ok(tonic::Response::new(echoed.boxed())) })
+    }
+}
+
+/// A server of tonic with `acme.Kinds`; its address.
+async fn kinds() -> SocketAddr {
+    #[derive(Clone)]
+    struct Routed;
+    impl tonic::server::NamedService for Routed {
+        const NAME: &'static str = "acme.Kinds";
+    }
+    impl tower_service::Service<Request<tonic::body::Body>> for Routed {
+        type Response = Response<tonic::body::Body>;
+        type Error = Infallible;
+        type Future = BoxFuture<Self::Response, Infallible>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
+            Box::pin(async move {
+                let mut grpc = Grpc::new(Codec::default());
+                Ok(match request.uri().path() {
+                    "/acme.Kinds/Unary" => grpc.unary(Kinds, request).await,
+                    "/acme.Kinds/Down" => grpc.server_streaming(Kinds, request).await,
+                    "/acme.Kinds/Up" => grpc.client_streaming(Kinds, request).await,
+                    "/acme.Kinds/Both" => grpc.streaming(Kinds, request).await,
+                    _ => Status::unimplemented("no such method").into_http(),
+                })
+            })
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    tokio::spawn(tonic::transport::Server::builder().add_service(Routed).serve_with_incoming(incoming));
+    address
+}
+
+async fn client(node: &Node) -> tonic::client::Grpc<Channel> {
+    let channel = Channel::from_shared(format!("http://{}", node.data)).unwrap().connect().await.unwrap();
+    tonic::client::Grpc::new(channel)
+}
+
+fn method(name: &'static str) -> PathAndQuery {
+    PathAndQuery::from_static(name)
+}
+
+/// The client's codec is the server's, the other way round.
+fn codec() -> ProstCodec<PopInbound, PeekInbound> {
+    ProstCodec::default()
+}
+
+pub(crate) fn mesh(node: &Node, args: &[&str]) -> Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mesh"));
+    command.args(args).env("MESH_HOME", node.home()).env("MESH_ADMIN_LISTEN", node.admin.to_string());
+    command.env("MESH_ADDRESS", node.data.to_string()).output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_of_tonic_takes_each_kind_of_call() {
+    let node = Node::start().await;
+    let at = kinds().await.to_string();
+    assert!(mesh(&node, &["register", "kinds", "/acme.Kinds", "--at", &at, "--proto", "grpc"]).status.success());
+    let mut client = client(&node).await;
+    client.ready().await.unwrap();
+    let answer = client.unary(tonic::Request::new(asked("hi", 0)), method("/acme.Kinds/Unary"), codec()).await.unwrap();
+    let own = node.mpi("mesh.net.environ", &json!({})).await["node_id"].as_str().unwrap().to_owned();
+    assert_eq!((answer.get_ref(), answer.metadata().get("x-source").unwrap().to_str().unwrap()), (&said("hi"), &*own));
+    client.ready().await.unwrap();
+    let refused = client.unary(tonic::Request::new(asked("hi", -1)), method("/acme.Kinds/Unary"), codec()).await;
+    let refused = refused.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::DataLoss, "100% 坏"));
+    assert_eq!(refused.metadata().get("x-why").unwrap(), "because");
+    let down = tonic::Request::new(asked("n", 100));
+    client.ready().await.unwrap();
+    let down = client.server_streaming(down, method("/acme.Kinds/Down"), codec()).await.unwrap().into_inner();
+    let down: Vec<_> = down.map(|one| one.unwrap().topic).collect().await;
+    assert_eq!((down.len(), down[99].as_str()), (100, "n99"));
+    let up = tonic::Request::new(stream::iter(["a", "b", "c"].map(|text| asked(text, 0))));
+    client.ready().await.unwrap();
+    let up = client.client_streaming(up, method("/acme.Kinds/Up"), codec()).await.unwrap();
+    assert_eq!(up.into_inner(), said("abc"));
+    let (mut sender, receiver) = futures::channel::mpsc::channel(1);
+    let both = tonic::Request::new(receiver);
+    client.ready().await.unwrap();
+    let mut both = client.streaming(both, method("/acme.Kinds/Both"), codec()).await.unwrap().into_inner();
+    for text in ["one", "two"] {
+        // The second is sent when the first was answered.
+        futures::SinkExt::send(&mut sender, asked(text, 0)).await.unwrap();
+        assert_eq!(both.message().await.unwrap(), Some(said(text)));
+    }
+    drop(sender);
+    assert_eq!(both.message().await.unwrap(), None);
+    client.ready().await.unwrap();
+    let nobody = client.unary(tonic::Request::new(asked("", 0)), method("/acme.Nobody/Unary"), codec()).await;
+    assert_eq!(nobody.unwrap_err().code(), Code::Unimplemented);
+}
+
+/// A service that answers generic calls by HTTP with its own name.
+pub(crate) async fn by_name(content: &'static str) -> SocketAddr {
+    let answer = json!({"code": "E0000000000", "message": "ok", "content": content}).to_string();
+    let router = axum::Router::new().fallback(move || async move { answer });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+fn metadata(at: SocketAddr, urn: &str) -> Value {
+    json!({"registration": {
+        "instance_id": at.to_string(), "name": urn, "kind": "metadata", "address": "", "timestamp": 30_000,
+        "content": {"services": [{"urn": urn, "kind": "MPS", "proto": "http", "codec": "json"}]},
+    }})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_by_name_are_called_and_none_of_the_nodes_own_is_taken_over() {
+    let node = Node::start().await;
+    let at = by_name("mine").await;
+    let flag = "0000000000000000000000000000000000000";
+    for name in ["score.acme", "environ.net.mesh", "push.chan.mesh"] {
+        let urn = format!("{name}.{flag}.lx0000000000000.trustbe.cn");
+        node.mpi("mesh.registry.put", &metadata(at, &urn)).await;
+        let content = node.mpi(&urn, &json!({"topic": "t", "payload": ""})).await;
+        assert_eq!(content == "mine", name == "score.acme", "{name}: {content}");
+    }
+    let body = json!({"method": format!("score.acme.{flag}.lx0000000000000.trustbe.cn"), "content": {"a": 1}});
+    assert_eq!(node.post("/mesh/invoke", &[], &body).await.json()["content"], "mine");
+    let unknown = node.post("/mesh/invoke", &[("mesh-urn", "acme.other")], &json!({})).await;
+    assert_eq!(unknown.code(), "E0000000404");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_registers_lists_and_removes() {
+    let node = Node::start().await;
+    let at = by_name("there").await.to_string();
+    let list = || {
+        let listed = mesh(&node, &["service", "ls", "-o", "json"]);
+        serde_json::from_slice::<Value>(&listed.stdout).unwrap_or_else(|e| panic!("{e}: {listed:?}"))
+    };
+    let registered =
+        mesh(&node, &["register", "app", "/app", "/other", "--at", &at, "--weight", "0.5", "--for", "10m"]);
+    assert!(registered.status.success(), "{registered:?}");
+    assert_eq!(node.send(Request::get("/app/x").body(Default::default()).unwrap()).await.json()["content"], "there");
+    let page = list();
+    let row = &page["services"][0];
+    assert_eq!((&page["total"], &row["name"], &row["permanent"]), (&json!(1), &json!("app"), &json!(false)));
+    let service = &row["services"][1];
+    assert_eq!((&service["urn"], &service["address"], &service["weight"]), (&json!("/other"), &json!(at), &json!(500)));
+    // Ten minutes, and the grace of five.
+    assert!((880_000..=900_000).contains(&row["goesInMs"].as_u64().unwrap()), "{row}");
+    let text = mesh(&node, &["service", "ls"]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("/other"), "{text:?}");
+    assert_eq!(mesh(&node, &["register", "app", "/stats", "--at", &at]).status.code(), Some(1));
+    assert_eq!(mesh(&node, &["register", "app", "/a", "--at", "nowhere"]).status.code(), Some(1));
+    assert!(mesh(&node, &["register", "app", "--at", &at, "--remove"]).status.success());
+    assert_eq!(list()["total"], 0);
+    assert_eq!(node.send(Request::get("/app/x").body(Default::default()).unwrap()).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_of_the_variable_are_routed_and_listed_as_permanent() {
+    let at = by_name("tricked").await;
+    let trick = format!("one:complex+x=http://{at}/one;one:complex+y=http://{at}/two,three");
+    let node = Node::with(&[("MESH_TRICK", &trick)]).await;
+    for path in ["/one", "/two", "/three/x"] {
+        let answer = node.send(Request::get(path).body(Default::default()).unwrap()).await;
+        assert_eq!(answer.json()["content"], "tricked", "{path}");
+    }
+    let listed = mesh(&node, &["service", "ls", "-o", "json"]);
+    let page: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert!(page["services"].as_array().unwrap().iter().all(|row| row["permanent"] == true), "{page}");
+}

@@ -40,9 +40,11 @@ tier_unit() {
 tier_clients() {
   need_go
   need_python
+  need_packages nginx haproxy nghttp2-client wrk openssl
   step "the node for them"
   cargo build --quiet --package mesh
   e2e/clients/run.sh "$target/debug/mesh"
+  e2e/services/run.sh "$target/debug/mesh"
 }
 
 tier_api() {

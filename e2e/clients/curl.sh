@@ -31,3 +31,21 @@ expect "registry/register with an address" E0000000000 \
 expect "who X is" E0000000000 curl 'http://10.99.28.33:7304/mesh/invoke' --header 'mesh-urn: mesh.net.environ' --data '{}'
 curl 'http://10.99.28.33:7304/mesh/invoke' --header 'mesh-urn: mesh.net.environ' --data '{}' | grep -q LX0000010000280
 curl 'http://10.99.27.33:7304/mesh/invoke' --header 'mesh-urn: mesh.net.edges' --data '{}' | grep -q 192.168.100.63:27304
+
+# One side offers itself, the other says yes in the manual's own words (seed 001, 2.3).
+ask() { curl "http://$1/mesh/invoke" --header "mesh-urn: $2" --data "$3"; }
+root_of() { ask "$1" mesh.net.environ '{}' | sed -n 's/.*"root_crt":"\([^"]*\)".*/\1/p'; }
+x=10.99.28.33:7304 y=10.99.27.33:7304
+named() { # NODE ID INST
+  curl "http://$1/v1/interconn/node/refresh" "${json[@]}" --data "{\"node_id\":\"$2\",\"inst_id\":\"$3\",\"name\":\"$2\",\"address\":\"$4\"}"
+}
+expect "where X is dialled" E0000000000 named $x LX0000010000280 JG0100002800000000 "$MESH_X"
+expect "who Y is" E0000000000 named $y LX0000010000270 JG0100002700000000 "$MESH_Y"
+expect "Y forgets X" E0000000000 ask $y mesh.net.disband '{"node_ids":["LX0000010000280"]}'
+offer="{\"node_id\":\"LX0000010000270\",\"inst_id\":\"JG0100002700000000\",\"address\":\"$MESH_Y\",\"guest_root\":\"$(root_of $y)\"}"
+expect "net/weave" E0000000000 curl "http://$x/v1/interconn/net/weave" "${json[@]}" --data "$offer"
+expect "net/ack (seed 001, 2.3)" E0000000000 \
+  curl --location "http://$y/v1/interconn/net/ack" "${json[@]}" --data "$(cat $control/001-net-ack.json)"
+push=(--header 'x-ptp-session-id: curl' --data '{"topic":"t","payload":"aGVsbG8="}')
+expect "a push to Y" E0000000000 curl "http://$x/v1/interconn/chan/push" "${json[@]}" --header 'x-ptp-target-node-id: LX0000010000270' "${push[@]}"
+expect "a push to X" E0000000000 curl "http://$y/v1/interconn/chan/push" "${json[@]}" --header 'x-ptp-target-node-id: LX0000010000280' "${push[@]}"

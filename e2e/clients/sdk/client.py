@@ -1,6 +1,6 @@
 """What a program with an unmodified SDK does, whichever its generation (PTP sections 3.5, 4.1, 6 and 7).
 
-    client.py VERSION WAY    MESH_ADDRESS and MESH_BFIA_PROTO say where and how
+    client.py VERSION WAY    MESH_ADDRESS and MESH_BFIA_PROTO say where and how; PEER is another node, which becomes a partner
 """
 
 import asyncio
@@ -15,11 +15,12 @@ import grpc
 import mesh
 from mesh import MethodProxy, Network, Registry, ServiceLoader, Transport
 from mesh.cause import MeshException, NotFoundException
-from mesh.kinds import Registration, Resource, Service
+from mesh.kinds import Registration, Resource, Route, Service
 from mesh.prsim import KV, Metadata
 
 VERSION, WAY = sys.argv[1:3]
 NAME = f"sdk-{VERSION}-{WAY}"
+OURS, PEER = os.environ["MESH_ADDRESS"], os.environ["PEER"]
 # It sends packets, and reads their number first: an empty pop makes it fail over an empty number (PTP section 6.5).
 SPLITS = VERSION == "0.0.29.12"
 # It sends no metadata with a channel call: no session, no target (PTP section 4.1).
@@ -124,13 +125,66 @@ async def generic():
 
 def is_registered(kind):
     """What the node knows. The SDKs' own export fails over the content of every answer, which they declare as Any."""
-    call = urllib.request.Request(
-        f"http://{os.environ['MESH_ADDRESS']}/mesh/invoke",
-        data=json.dumps({"kind": kind}).encode(),
-        headers={"mesh-urn": "mesh.registry.export"},
-    )
+    return any(entry["name"] == NAME for entry in ask(OURS, "mesh.registry.export", {"kind": kind}))
+
+
+async def partners(own, theirs):
+    """The calls by which nodes become partners: the one side is called by the SDK, the other by HTTP (PTP section 11)."""
+    network = ServiceLoader.load(Network).get("mesh")
+    # What the SDK calls by itself answers placeholders without asking; its proxy asks.
+    said = (await done(network.proxy.get_environ())).node_id
+    check(f"environ says who we are: {said}", said == own["node_id"])
+    await done(network.refresh([route(theirs, PEER)]))
+    check("a refresh makes a route", [edge["address"] for edge in ask(OURS, "mesh.net.edges", {})] == [PEER])
+    check("the SDK reads the routes", [edge.node_id for edge in await done(network.get_routes())] == [theirs["node_id"]])
+    await done(network.weave(route(theirs, PEER)))
+    check("a weave waits there", status(PEER, own) & 128)
+    ask(PEER, "mesh.net.ack", {"route": {"node_id": own["node_id"]}})
+    check("their yes is known here", status(OURS, theirs) & 2)
+
+    # And the other way round.
+    ask(OURS, "mesh.net.disband", {"node_ids": [theirs["node_id"]]})
+    offered = {"node_id": own["node_id"], "inst_id": own["inst_id"], "address": OURS, "guest_root": own["root_crt"]}
+    ask(PEER, "mesh.net.weave", {"route": offered})
+    check("a weave waits here", status(OURS, theirs) & 128)
+    await done(network.ack(named(theirs)))
+    check("our yes is known there", status(PEER, own) & 2)
+    for node, partner in [(OURS, theirs), (PEER, own)]:
+        ask(node, "mesh.net.disband", {"node_ids": [partner["node_id"]]})
+
+
+def become(node, node_id, inst_id):
+    document = {"node_id": node_id, "inst_id": inst_id, "name": node_id, "address": node}
+    check("an identity", post(node, "/v1/interconn/node/refresh", {}, document)["code"] == "E0000000000")
+    return ask(node, "mesh.net.environ", {})
+
+
+def named(identity):
+    partner = Route()
+    partner.node_id, partner.inst_id = identity["node_id"], identity["inst_id"]
+    return partner
+
+
+def route(identity, address):
+    partner = named(identity)
+    partner.address, partner.guest_root, partner.auth_code = address, identity["root_crt"], "blue whale"
+    return partner
+
+
+def status(node, partner):
+    return ask(node, "mesh.net.edge", {"node_id": partner["node_id"]})["status"]
+
+
+def ask(node, mpi, arguments):
+    answer = post(node, "/mesh/invoke", {"mesh-urn": mpi}, arguments)
+    check(f"{mpi}: {answer}", answer["code"] == "E0000000000")
+    return answer.get("content")
+
+
+def post(node, path, headers, document):
+    call = urllib.request.Request(f"http://{node}{path}", data=json.dumps(document).encode(), headers=headers)
     with urllib.request.urlopen(call, timeout=30) as answer:
-        return any(entry["name"] == NAME for entry in json.load(answer)["content"])
+        return json.load(answer)
 
 
 def registration():
@@ -146,9 +200,11 @@ def registration():
 
 
 async def main():
+    own, theirs = become(OURS, "LX0000010000280", "JG0100002800000000"), become(PEER, "LX0000010000270", "JG0100002700000000")
     await done(mesh.start())
     await channel()
     await generic()
+    await partners(own, theirs)
 
 
 try:

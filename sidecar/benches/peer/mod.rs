@@ -9,6 +9,7 @@ mod nats;
 mod nginx;
 mod origin;
 mod pair;
+mod proxy;
 mod redis;
 mod relay;
 mod sink;
@@ -20,6 +21,7 @@ pub(crate) use self::{
     nginx::Nginx,
     origin::SIZE as ORIGIN_SIZE,
     pair::{NAME, pair},
+    proxy::{Proxy, Way},
     redis::redis,
     sink::BUFFER as SINK_BUFFER,
 };
@@ -30,7 +32,8 @@ pub(crate) fn serve(words: &[&str]) -> Option<Result<()>> {
     Some(match words {
         ["guard", command @ ..] => guard(command),
         ["floor", port] => floor::serve(port),
-        ["origin", port] => origin::serve(port),
+        ["origin", port] => origin::serve(port, origin::SIZE),
+        ["origin", port, size] => size.parse().map_err(Into::into).and_then(|size| origin::serve(port, size)),
         ["echo", port] => echo::serve(port),
         ["grouped", port, file] => grouped::serve(port, file),
         ["link", port, to] => link::serve(port, to),

@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use mesh_core::{Caller, Live, Origin, Parts, Snapshot, store::Store};
+use mesh_core::{Caller, Live, Origin, Parts, Role, Snapshot, store::Store};
 use mesh_pki::{Algorithm, Identity, LeafRequest, Root};
-use mesh_registry::{Reach, Registrant, Registration, Registry, Table};
+use mesh_registry::{Group, Leaf, Reach, Registrant, Registration, Registry, Table};
 use serde_json::json;
 
 #[global_allocator]
@@ -80,8 +80,9 @@ fn in_memory(registry: &Registry, round: usize) -> Duration {
     for n in 0..CHANGES {
         let in_use = table.clone();
         let place = urn((n * 41 + round) % URNS);
-        let leaf = table.find(&place).expect("a place").as_ref().clone();
-        table.set(&place, leaf);
+        let group = table.find(&place).and_then(|leaf| leaf.http.as_ref()).expect("a place");
+        let http = Some(Group::new(Arc::clone(&group.name), group.members.to_vec()));
+        table.set(&place, Leaf { http, grpc: None });
         drop(black_box(in_use));
     }
     start.elapsed() / u32::try_from(CHANGES).expect("it fits")
@@ -128,6 +129,8 @@ fn snapshot() -> Snapshot {
         leaf_pem: pair.chain_pem,
         key_pem: pair.key.expose().to_owned(),
         client_pairs: Default::default(),
+        members_pem: String::new(),
+        role: Role::Gateway,
     };
     Snapshot::assemble(parts).expect("a snapshot")
 }

@@ -12,6 +12,8 @@ mod measures;
 mod references;
 #[path = "operator/refusals.rs"]
 mod refusals;
+#[path = "operator/roll.rs"]
+mod roll;
 #[path = "operator/secrecy.rs"]
 mod secrecy;
 

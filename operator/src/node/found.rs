@@ -24,11 +24,28 @@ pub(crate) struct Found {
     /// The ConfigMaps that exist of those that [`references`] names.
     pub(crate) config_maps: BTreeMap<String, BTreeMap<String, String>>,
     /// The root that was issued for this node before.
-    pub(crate) root: Option<Pair>,
+    pub(crate) root: Option<Issued>,
     /// The leaf that was written last.
     pub(crate) leaf: Option<Pair>,
     /// What there is of the node's gateway; `None` where it has none, as without a cluster.
     pub(crate) gateway: Option<FoundGateway>,
+}
+
+/// A root that was issued, as it is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Issued {
+    /// The root, after it the cross certificates that lead to those it took over from, and its key.
+    pub(crate) pair: Pair,
+    /// The roots that it took over from and that partners may still trust, PEM. Their keys are gone.
+    pub(crate) retired_pem: String,
+    /// What the annotation asked for that led to it.
+    pub(crate) rolled: String,
+}
+
+impl From<Pair> for Issued {
+    fn from(pair: Pair) -> Self {
+        Self { pair, retired_pem: String::new(), rolled: String::new() }
+    }
 }
 
 /// What there is of a gateway, and of the sidecars beside it.

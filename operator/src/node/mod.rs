@@ -14,9 +14,10 @@ mod found;
 pub(crate) mod names;
 pub(crate) mod pod;
 mod problem;
+pub(crate) mod roll;
 pub(crate) mod validate;
 
-pub(crate) use found::{Found, FoundGateway, Keys, references};
+pub(crate) use found::{Found, FoundGateway, Issued, Keys, references};
 pub(crate) use problem::{Object, Problem};
 
 #[cfg(test)]

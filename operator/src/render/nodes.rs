@@ -17,9 +17,13 @@ use super::{
     store,
 };
 use crate::node::{
-    Found, Keys, Problem, build, references,
+    Found, Issued, Keys, Problem, build, references,
+    roll::{ROLL_ROOT, annotation},
     validate::{self, Judgement, published_roots},
 };
+
+/// Nobody tells a run without a cluster which partners have followed.
+const NO_ROLL: &str = "metadata.annotations: interconn.dev/roll-root is acted on in a cluster only; here give a root of your own by rootSecretRef, with its cross certificate";
 
 /// A node that is ready to be written.
 pub(super) struct Ready {
@@ -63,6 +67,9 @@ pub(super) fn build(resources: &Resources, read: Read, out: &Path, now: SystemTi
                 continue;
             }
         };
+        if !annotation(&*node.resource, ROLL_ROOT).is_empty() {
+            told.notes.push(Fault::at(&node.place, NO_ROLL));
+        }
         let root = roots.get(key);
         let found = found(resources, &config_maps, key, node, root.map(|root| root.pair.clone()), leaf);
         let judgement = validate::all(&found, now);
@@ -128,7 +135,12 @@ fn with_roots(
             continue;
         }
         let secrets = secrets(resources, &key.0);
-        let pem = published_roots(&node.resource.spec, &secrets, roots.get(key).map(|root| &root.pair), now);
+        let pem = published_roots(
+            &node.resource.spec,
+            &secrets,
+            roots.get(key).map(|root| root.pair.clone().into()).as_ref(),
+            now,
+        );
         maps.extend(pem.map(|pem| (map, BTreeMap::from([(crds::snapshot::CA_CRT.to_owned(), pem)]))));
     }
     maps
@@ -161,6 +173,9 @@ fn found(
     let routes: Vec<_> = routes.map(|(_, route)| Arc::clone(&route.resource)).collect();
     let registrations =
         resources.registrations.iter().filter(|(k, placed)| is_ours(k, &placed.resource.spec.node_ref.name));
+    // As if the annotation had been acted on.
+    let rolled = annotation(&*node.resource, ROLL_ROOT).to_owned();
+    let root = root.map(|pair| Issued { rolled, ..pair.into() });
     let wanted = references(&node.resource, routes.iter().map(|route| &route.spec));
     Found {
         node: Arc::clone(&node.resource),

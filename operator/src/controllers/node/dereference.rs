@@ -11,12 +11,17 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, ResourceExt};
 use mesh_pki::{Pair, PrivateKeyPem};
 
-use super::{Step, World, member_root_name, root_name, seen::Seen};
+use super::{
+    Step, World, member_root_name,
+    objects::{RETIRED_CRT, ROLLED},
+    root_name,
+    seen::Seen,
+};
 use crate::{
     cluster::follow::{Kind, Target},
     controllers::{watch, world::Ref},
     node::{
-        Found, FoundGateway, Keys,
+        Found, FoundGateway, Issued, Keys,
         names::{leaf_name, member_name},
         references,
     },
@@ -87,10 +92,11 @@ fn content(secret: Secret) -> BTreeMap<String, Vec<u8>> {
 
 /// The issued root. One that lost a half is still one: validation refuses it, where a new root in its place would cut off
 /// every partner that trusts the old one.
-fn root(secret: Secret) -> Pair {
+fn root(secret: Secret) -> Issued {
     let keys = Keys(content(secret));
     let text = |key| keys.text(key).unwrap_or_default().to_owned();
-    Pair { chain_pem: text(TLS_CRT), key: PrivateKeyPem::new(text(TLS_KEY)) }
+    let pair = Pair { chain_pem: text(TLS_CRT), key: PrivateKeyPem::new(text(TLS_KEY)) };
+    Issued { pair, retired_pem: text(RETIRED_CRT), rolled: text(ROLLED) }
 }
 
 /// A certificate and its key; `None` where one is missing or no text.

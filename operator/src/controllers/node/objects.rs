@@ -23,6 +23,7 @@ use kube::{ResourceExt, api::ObjectMeta, core::DynamicObject};
 
 use super::{member_root_name, owner, root_name, seen::Seen};
 use crate::node::{
+    Issued,
     build::{Built, Place},
     names::{leaf_name, main_name, member_name, part_name, public_root_name},
     pod::Image,
@@ -38,6 +39,10 @@ pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(super) const US: &str = "interconn-operator";
 /// On an issued root: the namespace of its node. [`NODE_LABEL`] has the name.
 const NODE_NAMESPACE_LABEL: &str = "interconn.dev/node-namespace";
+/// In the Secret of an issued root: the roots that it took over from.
+pub(super) const RETIRED_CRT: &str = "retired.crt";
+/// In the same Secret: the value of the annotation that led to this root.
+pub(super) const ROLLED: &str = "rolled";
 
 /// Not written yet.
 pub(super) struct Prepared;
@@ -117,9 +122,9 @@ pub(super) fn prepare(
     });
     let pairs = [(leaf_name(&name), leaf), (member_name(&name), member)];
     let pairs = pairs.into_iter().filter(|(_, files)| !files.is_empty());
-    let new_root = built.new_root.as_ref().map(|pair| root(node, root_name(node), operator, pair));
+    let new_root = built.new_root.as_ref().map(|kept| root(node, root_name(node), operator, kept));
     let members = built.members.as_ref().and_then(|members| members.new_root.as_ref());
-    let new_member_root = members.map(|pair| root(node, member_root_name(node), operator, pair));
+    let new_member_root = members.map(|pair| root(node, member_root_name(node), operator, &pair.clone().into()));
     let has_policy = node.spec.gateway.enabled && node.spec.network_policy == NetworkPolicyMode::Managed;
     Resources {
         node: (node.namespace().unwrap_or_default(), name.clone()),
@@ -184,7 +189,7 @@ fn secret(metadata: ObjectMeta, files: &BTreeMap<&str, &[u8]>) -> Secret {
 }
 
 /// A root stays when the node goes, so it has no owner; it lies where tenants cannot mount it.
-fn root(node: &MeshNode, name: String, operator: Operator<'_>, pair: &mesh_pki::Pair) -> Secret {
+fn root(node: &MeshNode, name: String, operator: Operator<'_>, kept: &Issued) -> Secret {
     let labels =
         labels_of(node).into_iter().chain([(NODE_NAMESPACE_LABEL.to_owned(), node.namespace().unwrap_or_default())]);
     let metadata = ObjectMeta {
@@ -193,7 +198,10 @@ fn root(node: &MeshNode, name: String, operator: Operator<'_>, pair: &mesh_pki::
         labels: Some(labels.collect()),
         ..ObjectMeta::default()
     };
-    secret(metadata, &BTreeMap::from([(TLS_CRT, pair.chain_pem.as_bytes()), (TLS_KEY, pair.key.expose().as_bytes())]))
+    let pair = [(TLS_CRT, kept.pair.chain_pem.as_bytes()), (TLS_KEY, kept.pair.key.expose().as_bytes())];
+    let roll = [(RETIRED_CRT, kept.retired_pem.as_bytes()), (ROLLED, kept.rolled.as_bytes())];
+    let roll = roll.into_iter().filter(|(_, bytes)| !bytes.is_empty());
+    secret(metadata, &pair.into_iter().chain(roll).collect())
 }
 
 #[cfg(test)]

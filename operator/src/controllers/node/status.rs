@@ -20,6 +20,7 @@ use crate::{
     node::{
         Problem,
         build::Built,
+        roll::{Pending, TRUSTS_ROOT, TRUSTS_ROOT_DIGITS},
         validate::{Judged, Judgement},
     },
 };
@@ -33,6 +34,11 @@ pub(super) const TLS_ROUTE_WRITTEN: &str = "TlsRouteWritten";
 const STATE_SHARED: &str = "StateShared";
 /// The gateway's claim is another one than the spec asks for now.
 const STORAGE_KEPT: &str = "StorageKept";
+
+/// A root took over, and not every partner is known to trust it.
+const ROOT_ROLL_PENDING: &str = "RootRollPending";
+/// A sentence with more names than these is not read.
+const ROUTES_NAMED: usize = 20;
 
 /// Everything was written.
 pub(super) async fn written(
@@ -50,6 +56,7 @@ pub(super) async fn written(
     let mut aspects = summary(gateway.as_ref(), message);
     aspects.extend(gateway);
     aspects.extend(running(node, seen));
+    aspects.extend(built.roll.as_ref().map(roll_pending));
     aspects.extend(pending(&judgement.remarks));
     let roots = roots(&built.roots_pem).map_err(|error| ("BadRoot", error.to_string()))?;
     write(world, node, &aspects, Some((roots, applied.hash.clone()))).await
@@ -70,6 +77,19 @@ fn summary(gateway: Option<&Aspect>, written: String) -> Vec<Aspect> {
             still,
         ],
     }
+}
+
+/// What people do about it: carry the root over, and say so on the route.
+fn roll_pending(pending: &Pending) -> Aspect {
+    let Pending { sha256, waiting } = pending;
+    let named = waiting.iter().take(ROUTES_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = waiting.len().saturating_sub(ROUTES_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let message = format!(
+        "root {sha256} took over, and the last one stays beside it for the partners of the routes {named}{more}: give each of them the new ConfigMap <name>-root, and when it trusts it say so: kubectl annotate meshroute NAME {TRUSTS_ROOT}={}",
+        &sha256[..TRUSTS_ROOT_DIGITS.min(sha256.len())]
+    );
+    Aspect::yes(ROOT_ROLL_PENDING, "PartnersToFollow", message)
 }
 
 /// What people should know of that which runs, beside the gateway itself.

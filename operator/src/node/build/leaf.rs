@@ -64,7 +64,7 @@ fn due(info: &CertificateInfo, spec: &MeshNodeSpec) -> SystemTime {
 }
 
 /// What the node's own leaf is asked for.
-pub(super) fn request(spec: &MeshNodeSpec) -> LeafRequest {
+pub(crate) fn request(spec: &MeshNodeSpec) -> LeafRequest {
     let (extra_dns, extra_ips) = host_names(&spec.address);
     LeafRequest {
         identity: super::identity(spec),

@@ -16,18 +16,19 @@ use crds::snapshot::{
     routes_file,
 };
 use kube::ResourceExt;
-use mesh_pki::{Algorithm, Identity, Pair, Role, Root, TrustAnchors, parse_certificates};
+use mesh_pki::{Algorithm, Identity, Pair, PkiError, Role, Root, TrustAnchors, parse_certificates};
 
 pub(crate) use files::{Files, Place};
-pub(crate) use leaf::{Leaf, Origin};
+pub(crate) use leaf::{Leaf, Origin, request as leaf_request};
 pub(crate) use members::Members;
 pub(crate) use parts::PARTS_MAX;
 
 use super::{
     Problem,
-    found::FoundGateway,
+    found::{FoundGateway, Issued},
     names::main_name,
-    validate::{Credentials, Judged, Judgement, ValidNode, ValidRoute},
+    roll::{self, Pending, Roll},
+    validate::{Credentials, Judged, Judgement, ValidNode, ValidRoute, with_retired},
 };
 
 /// The life of an issued root: the reference's 100 years (PTP section 12.3). Partners take it over by hand, and nothing
@@ -44,8 +45,8 @@ pub(crate) struct Built {
     pub(crate) files: Files,
     /// Its sha256, as the sidecar shows it: that of the manifest.
     pub(crate) hash: String,
-    /// A root that was made now. It must be kept before anything else is written.
-    pub(crate) new_root: Option<Pair>,
+    /// A root that was made now, or is kept in another form from now on. It must be kept before anything else is written.
+    pub(crate) new_root: Option<Issued>,
     /// What partners are to trust: the content of ConfigMap `<name>-root`.
     pub(crate) roots_pem: String,
     /// The node's leaf.
@@ -54,6 +55,8 @@ pub(crate) struct Built {
     pub(crate) members: Option<Members>,
     /// What was accepted and found no room.
     pub(crate) left_out: LeftOut,
+    /// A roll of the root that partners have yet to follow.
+    pub(crate) roll: Option<Pending>,
     /// When to build again, because of time alone.
     pub(crate) due: Option<SystemTime>,
 }
@@ -87,7 +90,11 @@ pub(crate) fn node(judgement: &Judgement, now: SystemTime) -> Result<Option<Buil
     let hash = files.seal(namespace, valid.node.name_any()).map_err(|e| unwritable(&e))?;
     let member_due = members.as_ref().and_then(|members| members.leaf.due);
     let due = [leaf.due, member_due, judgement.turns].into_iter().flatten().min();
-    Ok(Some(Built { files, hash, new_root, roots_pem, leaf, members, left_out, due }))
+    let roll = match &valid.roll {
+        Roll::Pending(pending) => Some(pending.clone()),
+        Roll::Rest | Roll::Begin | Roll::End => None,
+    };
+    Ok(Some(Built { files, hash, new_root, roots_pem, leaf, members, left_out, roll, due }))
 }
 
 /// Makes the root of a node that has none. `render` calls it for all nodes before it builds any.
@@ -95,18 +102,43 @@ pub(crate) fn node(judgement: &Judgement, now: SystemTime) -> Result<Option<Buil
 /// # Errors
 /// Names that cannot stand in a certificate, or a machine without randomness.
 pub(crate) fn new_root(spec: &crds::MeshNodeSpec, now: SystemTime) -> Result<Root, Problem> {
-    Root::generate(&identity(spec), algorithm(spec), ROOT_LIFETIME, now).map_err(Problem::NotIssued)
+    generate(spec, now).map_err(Problem::NotIssued)
 }
 
-fn certificates(valid: &ValidNode, now: SystemTime) -> Result<(Option<Pair>, Leaf, String), Problem> {
+/// A new root for a node.
+pub(crate) fn generate(spec: &crds::MeshNodeSpec, now: SystemTime) -> Result<Root, PkiError> {
+    Root::generate(&identity(spec), algorithm(spec), ROOT_LIFETIME, now)
+}
+
+/// The root as it is kept from now on, and as it issues: as it was, or rolled.
+fn settle_root(valid: &ValidNode, root: &Root, now: SystemTime) -> Result<Option<(Root, Issued)>, PkiError> {
+    let Some(kept) = &valid.kept_root else { return Ok(None) };
+    match valid.roll {
+        Roll::Rest | Roll::Pending(_) => Ok(None),
+        Roll::Begin => {
+            let asked = roll::annotation(&*valid.node, roll::ROLL_ROOT);
+            roll::next(&valid.node.spec, root, asked, now).map(Some)
+        }
+        Roll::End => {
+            let kept = roll::ended(root, kept);
+            let root = Root::from_pem(&kept.pair.chain_pem, kept.pair.key.expose(), now)?;
+            Ok(Some((root, kept)))
+        }
+    }
+}
+
+fn certificates(valid: &ValidNode, now: SystemTime) -> Result<(Option<Issued>, Leaf, String), Problem> {
     let spec = &valid.node.spec;
-    let request = leaf::request(spec);
+    let request = leaf_request(spec);
     let issue = |root: &Root| leaf::settle(&request, spec, root, valid.leaf.as_ref(), now).map_err(Problem::NotIssued);
     Ok(match &valid.credentials {
-        Credentials::Issued(Some(root)) => (None, issue(root)?, root.certificate_pem().to_owned()),
+        Credentials::Issued(Some(root)) => match settle_root(valid, root, now).map_err(Problem::NotIssued)? {
+            None => (None, issue(root)?, with_retired(root, valid.kept_root.as_ref())),
+            Some((root, kept)) => (Some(kept.clone()), issue(&root)?, with_retired(&root, Some(&kept))),
+        },
         Credentials::Issued(None) => {
             let root = new_root(spec, now)?;
-            (Some(pair_of(&root)), issue(&root)?, root.certificate_pem().to_owned())
+            (Some(pair_of(&root).into()), issue(&root)?, root.certificate_pem().to_owned())
         }
         Credentials::Root { root, roots_pem } => {
             let leaf = issue(root)?;

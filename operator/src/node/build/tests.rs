@@ -26,7 +26,7 @@ fn build_at(found: &Found, at: std::time::SystemTime) -> Built {
 fn settled() -> (Found, Root) {
     let own = root(OWN, days(3650));
     let mut found = found(sample::node("bank-a", OWN), Vec::new());
-    found.root = Some(pair_of(&own));
+    found.root = Some(pair_of(&own).into());
     found.leaf = Some(build(&found).leaf.pair);
     (found, own)
 }
@@ -106,7 +106,7 @@ fn the_same_input_gives_the_same_bytes_in_any_order() {
 #[test]
 fn a_node_without_a_root_gets_one_and_hands_it_back() {
     let built = build(&found(sample::node("bank-a", OWN), Vec::new()));
-    let root = built.new_root.unwrap();
+    let root = built.new_root.unwrap().pair;
     assert_eq!(built.roots_pem, root.chain_pem);
     assert!(CertificateInfo::from_pem(&root.chain_pem).unwrap().names_node(OWN));
     check_pair(&root.chain_pem, root.key.expose()).unwrap();
@@ -132,7 +132,7 @@ fn a_leaf_that_no_longer_fits_is_issued_anew() {
         ("an IP address", |f| change(f, |spec| spec.address = "[2001:db8::1]:7304".into())),
         ("another kind of key", |f| change(f, |spec| spec.certificates.algorithm = KeyAlgorithm::Rsa2048)),
         ("a shorter life", |f| change(f, |spec| spec.certificates.leaf_lifetime = Span::hours(1))),
-        ("another root", |f| f.root = Some(pair_of(&root(OWN, days(99))))),
+        ("another root", |f| f.root = Some(pair_of(&root(OWN, days(99))).into())),
         ("a key of another leaf", |f| {
             let other = sample::leaf(&root(OWN, days(99)), OWN, days(9));
             f.leaf = f.leaf.take().map(|old| Pair { chain_pem: old.chain_pem, key: other.key });

@@ -11,7 +11,7 @@ use super::{
     Turns,
     roots::{in_force, moment},
 };
-use crate::node::{Keys, Object, Problem};
+use crate::node::{Issued, Keys, Object, Problem};
 
 /// The keys of a Secret of type `kubernetes.io/tls`, and the roots beside them.
 const CRT: &str = "tls.crt";
@@ -46,7 +46,7 @@ pub(crate) enum Credentials {
 pub(crate) fn credentials(
     spec: &MeshNodeSpec,
     secrets: &BTreeMap<String, Keys>,
-    issued: Option<&Pair>,
+    issued: Option<&Issued>,
     turns: &mut Turns,
     remarks: &mut Vec<Problem>,
 ) -> Result<Credentials, Problem> {
@@ -61,7 +61,7 @@ pub(crate) fn credentials(
     if let Some(secret) = &given.root_secret_ref {
         return users_root(secret, secrets, turns);
     }
-    let root = issued.map(|pair| Root::from_pem(&pair.chain_pem, pair.key.expose(), turns.now)).transpose();
+    let root = issued.map(|kept| Root::from_pem(&kept.pair.chain_pem, kept.pair.key.expose(), turns.now)).transpose();
     let root = root.map_err(|e| unfit("the root that was issued for this node", &e))?;
     if let Some(root) = &root {
         turns.at(root.info().not_after);
@@ -76,13 +76,19 @@ pub(crate) fn credentials(
 pub(crate) fn published_roots(
     spec: &MeshNodeSpec,
     secrets: &BTreeMap<String, Keys>,
-    issued: Option<&Pair>,
+    issued: Option<&Issued>,
     now: SystemTime,
 ) -> Option<String> {
     match credentials(spec, secrets, issued, &mut Turns { now, next: None }, &mut Vec::new()).ok()? {
-        Credentials::Issued(root) => root.map(|root| root.certificate_pem().to_owned()),
+        Credentials::Issued(root) => root.map(|root| with_retired(&root, issued)),
         Credentials::Root { roots_pem, .. } | Credentials::Leaf { roots_pem, .. } => Some(roots_pem),
     }
+}
+
+/// A root and those that it took over from.
+pub(crate) fn with_retired(root: &Root, kept: Option<&Issued>) -> String {
+    let retired = kept.map(|kept| kept.retired_pem.as_str()).unwrap_or_default();
+    format!("{}{retired}", root.certificate_pem())
 }
 
 fn users_root(secret: &LocalRef, secrets: &BTreeMap<String, Keys>, turns: &mut Turns) -> Result<Credentials, Problem> {

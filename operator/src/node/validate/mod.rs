@@ -13,10 +13,13 @@ use std::{sync::Arc, time::SystemTime};
 use crds::{MeshNode, snapshot::RegistrationConfig};
 use kube::ResourceExt;
 
-pub(crate) use credentials::{Credentials, credentials, published_roots};
+pub(crate) use credentials::{Credentials, credentials, published_roots, with_retired};
 pub(crate) use routes::ValidRoute;
 
-use super::{Found, FoundGateway, Problem};
+use super::{
+    Found, FoundGateway, Issued, Problem,
+    roll::{self, ROLL_ROOT, Roll, TRUSTS_ROOT, annotation},
+};
 
 /// The verdict about all of a node's resources.
 #[derive(Debug)]
@@ -40,8 +43,12 @@ pub(crate) struct ValidNode {
     pub(crate) node: Arc<MeshNode>,
     /// What it proves itself with.
     pub(crate) credentials: Credentials,
+    /// The root that was issued before, as it is kept.
+    pub(crate) kept_root: Option<Issued>,
     /// The leaf that was written last, to be kept while it is good.
     pub(crate) leaf: Option<mesh_pki::Pair>,
+    /// What is to be done about an issued root.
+    pub(crate) roll: Roll,
     /// What there is of its gateway; `None` where it has none.
     pub(crate) gateway: Option<FoundGateway>,
 }
@@ -72,13 +79,24 @@ fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, V
         return (Err(vec![Problem::Invalid(violations)]), remarks);
     }
     let credentials = credentials(&found.node.spec, &found.secrets, found.root.as_ref(), turns, &mut remarks);
+    let roll = credentials.as_ref().map_or(Roll::Rest, |credentials| roll_of(credentials, found, turns));
     let node = credentials.map_err(|problem| vec![problem]).map(|credentials| ValidNode {
         node: Arc::clone(&found.node),
         credentials,
+        kept_root: found.root.clone(),
         leaf: found.leaf.clone(),
         gateway: found.gateway.clone(),
+        roll,
     });
     (node, remarks)
+}
+
+/// Roots of the user's are rolled by the user.
+fn roll_of(credentials: &Credentials, found: &Found, turns: &mut Turns) -> Roll {
+    let (Credentials::Issued(Some(root)), Some(kept)) = (credentials, &found.root) else { return Roll::Rest };
+    roll::turns(root.info(), kept).into_iter().for_each(|at| turns.at(at));
+    let routes = found.routes.iter().map(|route| (route.name_any(), annotation(&**route, TRUSTS_ROOT)));
+    roll::decide(root.info(), kept, annotation(&*found.node, ROLL_ROOT), routes, turns.now)
 }
 
 /// The sections that are accepted and not acted on (they come with the rooms that they configure).

@@ -157,7 +157,7 @@ fn two_partners_under_one_root_are_accepted_and_told_what_their_leaves_must_say(
 fn a_partner_under_our_own_root_is_told_so_too() {
     let own = root(OWN, days(99));
     let mut found = found(node("bank-a", OWN), vec![route("b", "bank-a", PEER, &[own.certificate_pem()])]);
-    found.root = Some(build::pair_of(&own));
+    found.root = Some(build::pair_of(&own).into());
     let judged = all(&found, now()).routes;
     assert_eq!(verdict(&judged[0]), (true, vec!["RootShared"]));
     assert!(judged[0].problems[0].to_string().contains("this node itself"));
@@ -221,14 +221,14 @@ fn each_fault_of_a_node_has_its_reason() {
         }),
         ("BadPair", |_, f| {
             let half = Pair { chain_pem: root_pem(OWN), key: mesh_pki::PrivateKeyPem::new(String::new()) };
-            f.root = Some(half);
+            f.root = Some(half.into());
         }),
         ("Expired", |n, f| {
             let old = root(OWN, Duration::from_secs(60));
             users_root(n, f, &old, &old);
         }),
         ("BadPair", |n, f| users_leaf(n, f, &leaf(&root(OWN, days(99)), OWN, days(9)), &root_pem(OWN))),
-        ("ForeignRoot", |_, f| f.root = Some(build::pair_of(&root(PEER, days(99))))),
+        ("ForeignRoot", |_, f| f.root = Some(build::pair_of(&root(PEER, days(99))).into())),
         ("NotYet", |n, _| {
             let (name, kind, group) = ("i".into(), "Issuer".into(), "cert-manager.io".into());
             n.spec.certificates.issuer_ref = Some(IssuerRef { name, kind, group });

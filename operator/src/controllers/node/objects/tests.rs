@@ -8,7 +8,7 @@ use mesh_pki::{Pair, PrivateKeyPem};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::node::{Found, FoundGateway, build, pod::restricted, sample, validate};
+use crate::node::{Found, FoundGateway, Issued, build, pod::restricted, sample, validate};
 
 /// etcd takes 1.5 MiB, and the API server holds Secrets and ConfigMaps to 1 MiB of data.
 const OBJECT_MAX: usize = 1 << 20;
@@ -206,7 +206,7 @@ fn the_same_node_gives_the_same_objects_whatever_the_order_of_its_routes() {
         };
         let kept_pair = |n: usize, name: &str| kept.map(|kept| pair(&kept.pairs[n], name));
         let kept_root = |n: usize| kept.and_then(|kept| kept.new_roots.get(n)).map(|root| pair(root, "tls"));
-        found.root = kept_root(0);
+        found.root = kept_root(0).map(Issued::from);
         found.leaf = kept_pair(0, "tls");
         found.gateway =
             Some(FoundGateway { static_ips: Vec::new(), member_root: kept_root(1), member: kept_pair(1, "member") });

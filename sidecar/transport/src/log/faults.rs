@@ -65,7 +65,6 @@ impl Disk {
     }
 
     /// Returns when somebody waits for a sync.
-    #[cfg(not(feature = "shuttle"))]
     pub(crate) fn is_awaited(&self) {
         let mut state = self.state.lock();
         let waits = self.bell.wait_while_for(&mut state, |state| state.waiting == 0, LONGEST);

@@ -28,5 +28,5 @@ mod tls;
 
 pub use error::{RouteError, Sent};
 pub use loop_guard::{Circulation, LoopGuard, MDC};
-pub use partners::{AddressState, Kind, Partners, Place, Settings, ShownAddress, Slip, Went};
+pub use partners::{AddressState, Kind, Partners, Place, Settings, ShownAddress, Slip, WaitUntil, Went};
 pub use tls::NameCheck;

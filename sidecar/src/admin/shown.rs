@@ -45,6 +45,8 @@ pub(super) fn status(admin: &Admin) -> Value {
         .collect();
     json!({
         "state": admin.phase.name(),
+        "role": snapshot.role.as_str(),
+        "gateway": snapshot.gateway.as_ref().map(|gateway| gateway_state(admin, gateway)),
         "version": env!("CARGO_PKG_VERSION"),
         "node": node(&snapshot),
         "config": origin(admin, &snapshot),
@@ -52,6 +54,12 @@ pub(super) fn status(admin: &Admin) -> Value {
         "instances": admin.rooms.instances(),
         "routes": routes,
     })
+}
+
+/// A sidecar's way to its gateway.
+fn gateway_state(admin: &Admin, gateway: &Route) -> Value {
+    let address = gateway.config.addresses.first().map(|address| address.address.as_str());
+    json!({"address": address, "reached": admin.rooms.addresses(&gateway.node_id)})
 }
 
 fn node(snapshot: &Snapshot) -> Value {

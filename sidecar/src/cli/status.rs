@@ -31,6 +31,13 @@ fn print(shown: &Value) {
     };
     println!("node         {} ({}), {}", text("/node/nodeId"), text("/node/name"), text("/state"));
     println!("institution  {}", text("/node/instId"));
+    if text("/role") == "sidecar" {
+        let reason = text("/gateway/reached/0/reason");
+        let state = if reason.is_empty() { text("/gateway/reached/0/state") } else { reason };
+        println!("role         sidecar, with the gateway at {}: {state}", text("/gateway/address"));
+    } else {
+        println!("role         gateway");
+    }
     println!("certificate  until {}", text("/node/leafNotAfter"));
     println!(
         "config       {} generation {} ({})",

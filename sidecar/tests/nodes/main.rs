@@ -12,6 +12,7 @@ mod disk;
 mod durable;
 mod ending;
 mod exchange;
+mod gateway;
 mod given_up;
 mod harness;
 mod hostile;

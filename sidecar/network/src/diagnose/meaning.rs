@@ -36,7 +36,7 @@ pub(super) async fn of(link: &mut Link, subject: &Subject, lines: &mut Lines) ->
     }
     lines.ok("http", format!("/stats answers{}", server(&stats)));
     clock(&stats, SystemTime::now(), lines);
-    let request = match environ(subject, Body::from("{}")) {
+    let request = match environ(&subject.route.node_id, Body::from("{}")) {
         Ok(request) => request,
         Err(reason) => {
             lines.failed("authorisation", reason, "check the partner's node id");
@@ -53,8 +53,7 @@ pub(super) async fn of(link: &mut Link, subject: &Subject, lines: &mut Lines) ->
 }
 
 /// The call that a partner answers to partners.
-pub(super) fn environ(subject: &Subject, body: Body) -> Result<Request<Body>, String> {
-    let node = &subject.route.node_id;
+pub(super) fn environ(node: &NodeId, body: Body) -> Result<Request<Body>, String> {
     Request::builder()
         .method(Method::POST)
         .uri("/mesh/invoke")

@@ -7,11 +7,13 @@
 //! report.rs   what is said: lines with a state, a detail, a remedy (pure)
 //! reach.rs    dns, tcp, tls
 //! proof.rs    sni, chain, name, clock (pure, but for a second handshake)
+//! behind.rs   in a sidecar: the partner as its gateway reaches it
 //! link.rs     one connection and the requests on it
 //! meaning.rs  identity and authorisation, by asking the partner who it is
 //! way.rs      what stands between: round trip, buffering, body limit, bandwidth, idle timeout
 //! ```
 
+mod behind;
 mod link;
 mod meaning;
 mod proof;
@@ -44,22 +46,36 @@ pub struct Depth {
 }
 
 impl Partners {
-    /// Diagnoses the route to `node`: each of its addresses apart.
+    /// Diagnoses the route to `node`: each of its addresses apart. A sidecar diagnoses the way to its gateway, and asks the
+    /// partner through it.
     ///
     /// # Errors
     /// `E0000000618` for a node without a route.
     pub async fn diagnose(&self, node: &NodeId, depth: Depth) -> Result<Report, RouteError> {
         let snapshot = self.live().snapshot();
-        let route = snapshot.route_to(node).cloned().ok_or_else(|| RouteError::UnknownNode { node: node.clone() })?;
+        let known = snapshot.route_to(node).cloned();
+        let is_own = *node == snapshot.node.node_id;
+        let unknown = || RouteError::UnknownNode { node: node.clone() };
         let mut own = Lines::default();
-        own_side(&snapshot, &route, &mut own);
-        let may_go_on = own.are_fine();
+        let route = match &snapshot.gateway {
+            Some(gateway) => {
+                if !is_own {
+                    self.ask_through(gateway, &known.ok_or_else(unknown)?, &mut own).await;
+                }
+                Arc::clone(gateway)
+            }
+            None => known.ok_or_else(unknown)?,
+        };
+        let mut ours = Lines::default();
+        own_side(&snapshot, &route, &mut ours);
+        let may_go_on = ours.are_fine();
+        own.take(ours);
         let mut addresses = Vec::new();
         if may_go_on {
             let all = route.config.addresses.iter().map(|given| self.diagnose_address(&snapshot, &route, given, depth));
             addresses = futures::future::join_all(all).await;
         }
-        Ok(Report::new(route.node_id.to_string(), own, addresses))
+        Ok(Report::new(node.to_string(), own, addresses))
     }
 
     async fn diagnose_address(

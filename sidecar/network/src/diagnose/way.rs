@@ -166,7 +166,7 @@ async fn upload(partners: &Partners, subject: &Subject, size: usize) -> Upload {
     let body = Body::from([&b"{"[..], &vec![b' '; size - 2], b"}"].concat());
     let sent = async {
         let mut link = fresh(partners, subject).await?;
-        let request = environ(subject, body)?;
+        let request = environ(&subject.route.node_id, body)?;
         let start = Instant::now();
         link.ask(request, UPLOAD).await.map(|heard| (heard, start.elapsed()))
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use mesh_core::Body;
 use rand::Rng as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::metrics::Metrics;
 use crate::RouteError;
@@ -25,21 +25,27 @@ const LONGEST: Duration = Duration::from_secs(120);
 const TIMEOUT: HeaderName = HeaderName::from_static("x-ptp-timeout");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
+/// Put among the extensions of a request: until when it may wait for its gateway, where that is less than its answer may take.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitUntil(pub Instant);
+
 /// One call's wait for its gateway.
 #[derive(Debug)]
 pub(super) struct Wait {
-    since: Instant,
+    until: Instant,
     pause: Duration,
 }
 
 impl Wait {
-    pub(super) fn begin() -> Self {
-        Self { since: Instant::now(), pause: PAUSES.0 }
+    pub(super) fn of(request: &mut Request<Body>) -> Self {
+        let longest = Instant::now() + LONGEST;
+        let until = request.extensions_mut().remove().map_or(longest, |WaitUntil(until)| until.min(longest));
+        Self { until, pause: PAUSES.0 }
     }
 
     /// Whether to wait after this failure. A certificate that does not hold is no matter of time.
     pub(super) fn helps(&self, error: &RouteError) -> bool {
-        matches!(error, RouteError::Unreachable { .. } | RouteError::Broken { .. }) && self.since.elapsed() < LONGEST
+        matches!(error, RouteError::Unreachable { .. } | RouteError::Broken { .. }) && Instant::now() < self.until
     }
 
     /// Waits a little, and makes the call's own word of its time that much shorter.
@@ -48,7 +54,7 @@ impl Wait {
         metrics.waiting.inc();
         let _waiting = Waiting(metrics);
         let chance = rand::rng().random_range(1.0 - SPREAD..1.0 + SPREAD);
-        sleep(self.pause.mul_f64(chance)).await;
+        sleep_until(self.until.min(began + self.pause.mul_f64(chance))).await;
         self.pause = (self.pause * 2).min(PAUSES.1);
         shorten(request.headers_mut(), began.elapsed());
         request
@@ -109,10 +115,13 @@ mod tests {
     #[test]
     fn only_what_time_may_mend_is_waited_for() {
         let (node, address) = (mesh_core::NodeId::new("LX1"), "gw:7304".to_owned());
-        let wait = Wait::begin();
+        let wait = Wait::of(&mut Request::new(Body::Empty));
         let away = RouteError::Unreachable { node: node.clone(), address, reason: "refused".into() };
         assert!(wait.helps(&away));
         assert!(!wait.helps(&RouteError::Crowded { node: node.clone(), limit: 1 }));
         assert!(!wait.helps(&RouteError::NoAddress { node }));
+        let mut request = Request::new(Body::Empty);
+        request.extensions_mut().insert(WaitUntil(Instant::now()));
+        assert!(!Wait::of(&mut request).helps(&away), "its time is up");
     }
 }

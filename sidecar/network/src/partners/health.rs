@@ -33,9 +33,11 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Of an address that was never asked: its first check comes when it was idle for a while.
+    /// Of an address that was never asked: its first check comes when it was idle for a while; that of a gateway at once, so that
+    /// a connection is there before the first call.
     pub(super) fn new(now: Instant, longest_rest: Duration) -> Self {
-        Self { heard: Some(now), ..Self::resting(longest_rest) }
+        let heard = (longest_rest != GATEWAY_REST).then_some(now);
+        Self { heard, ..Self::resting(longest_rest) }
     }
 
     fn resting(longest_rest: Duration) -> Self {

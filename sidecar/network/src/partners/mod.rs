@@ -54,6 +54,7 @@ use crate::{
     listen::OwnAddresses,
     route::require_open,
 };
+pub use gateway::WaitUntil;
 use metrics::Metrics;
 use pool::{Identity, Pool};
 pub use slip::{Kind, Place, Slip, Went};

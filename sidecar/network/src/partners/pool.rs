@@ -149,7 +149,7 @@ impl Pool {
             return Err(RouteError::Crowded { node: self.node.clone(), limit: CALLS_TO_A_PARTNER });
         };
         let slip = request.extensions_mut().remove::<Slip>().unwrap_or_default();
-        let mut wait = self.waits.then(Wait::begin);
+        let mut wait = self.waits.then(|| Wait::of(&mut request));
         loop {
             let (error, back) = match self.try_all(request, &slip, progress).await {
                 Ok(answer) => return Ok(answer.with(permit)),

@@ -238,13 +238,17 @@ async fn run(stage: &Stage, wire: &mut Wire, (transport, form): (Transport, Form
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_means_the_same_on_every_way() {
-    let (stage, rows) = (Stage::set().await, rows());
+    every_call_means_the_same_on_every_way_at(&Stage::set().await).await;
+}
+
+pub(super) async fn every_call_means_the_same_on_every_way_at(stage: &Stage) {
+    let rows = rows();
     // One way after the other on a wire, and all wires at a time.
     let over = async |transport| {
         let mut wire = stage.wire(transport).await;
         for way in WAYS.into_iter().filter(|way| way.0 == transport) {
             for row in rows.iter().filter(|row| concerns(row, way)) {
-                run(&stage, &mut wire, way, row).await;
+                run(stage, &mut wire, way, row).await;
             }
         }
     };
@@ -254,7 +258,10 @@ async fn every_call_means_the_same_on_every_way() {
 /// PTP section 15: a push in each dialect, popped in each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_pushed_on_one_way_is_popped_on_every_other() {
-    let stage = Stage::set().await;
+    what_is_pushed_on_one_way_is_popped_on_every_other_at(&Stage::set().await).await;
+}
+
+pub(super) async fn what_is_pushed_on_one_way_is_popped_on_every_other_at(stage: &Stage) {
     let (mut http1, mut h2c) = (stage.wire(Transport::Http1).await, stage.wire(Transport::H2c).await);
     let applications: Vec<_> = WAYS.into_iter().filter(|(transport, _)| *transport != Transport::TlsH2).collect();
     for (from, pushes) in &applications {

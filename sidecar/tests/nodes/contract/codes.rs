@@ -82,7 +82,10 @@ fn raised() -> Vec<(&'static str, &'static str, Ask, u16)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_code_is_raised_where_it_applies() {
-    let stage = Stage::set().await;
+    each_code_is_raised_where_it_applies_at(&Stage::set().await).await;
+}
+
+pub(super) async fn each_code_is_raised_where_it_applies_at(stage: &Stage) {
     for transport in [Transport::Http1, Transport::H2c] {
         let mut wire = stage.wire(transport).await;
         for (code, why, ask, status) in raised() {
@@ -96,7 +99,10 @@ async fn each_code_is_raised_where_it_applies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_without_a_ready_instance_is_503() {
-    let stage = Stage::set().await;
+    a_service_without_a_ready_instance_is_503_at(&Stage::set().await).await;
+}
+
+pub(super) async fn a_service_without_a_ready_instance_is_503_at(stage: &Stage) {
     assert_eq!(stage.ask(register("127.0.0.1:1")).await.json()["code"], OK);
     let heard = stage.ask(Ask::get("/absent/x")).await;
     assert_eq!((heard.status, heard.json()["code"].as_str()), (503, Some("E0000000602")));
@@ -136,7 +142,10 @@ async fn what_has_no_code_of_its_own_is_500_on_every_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_no_partner_is_told_so_in_its_own_encoding() {
-    let stage = Stage::set().await;
+    who_is_no_partner_is_told_so_in_its_own_encoding_at(&Stage::set().await).await;
+}
+
+pub(super) async fn who_is_no_partner_is_told_so_in_its_own_encoding_at(stage: &Stage) {
     let no_certificate = async |request| over_tls(stage.node.data, Client::Nothing, request).await;
     let json = no_certificate(post("/v1/interconn/chan/push", &[], "{}")).await;
     assert_eq!((json.status.as_u16(), json.code().as_str()), (200, "E0000000403"));

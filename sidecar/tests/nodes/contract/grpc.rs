@@ -65,7 +65,10 @@ fn status(heard: &Heard) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_samples_of_real_clients_are_read_and_answered_byte_by_byte() {
-    let stage = Stage::set().await;
+    the_samples_of_real_clients_are_read_and_answered_byte_by_byte_at(&Stage::set().await).await;
+}
+
+pub(super) async fn the_samples_of_real_clients_are_read_and_answered_byte_by_byte_at(stage: &Stage) {
     let mut wire = stage.wire(Transport::H2c).await;
     let mut send = async |ask: Ask| wire.send(stage.node.data, ask.header("x-ptp-session-id", "samples")).await;
     let text = hex("请求成功".as_bytes());
@@ -82,7 +85,10 @@ async fn the_samples_of_real_clients_are_read_and_answered_byte_by_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_message_is_answered_in_the_code_or_in_grpcs_own_status() {
-    let stage = Stage::set().await;
+    what_is_no_message_is_answered_in_the_code_or_in_grpcs_own_status_at(&Stage::set().await).await;
+}
+
+pub(super) async fn what_is_no_message_is_answered_in_the_code_or_in_grpcs_own_status_at(stage: &Stage) {
     let mut wire = stage.wire(Transport::H2c).await;
     let mut send = async |ask| wire.send(stage.node.data, ask).await;
     let bomb = PushInbound { payload: vec![0; 10 * MAX_BODY].into(), ..Default::default() }.encode_to_vec();
@@ -125,7 +131,10 @@ async fn what_is_no_message_is_answered_in_the_code_or_in_grpcs_own_status() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_callers_deadline_counts_in_every_unit() {
-    let stage = Stage::set().await;
+    the_callers_deadline_counts_in_every_unit_at(&Stage::set().await).await;
+}
+
+pub(super) async fn the_callers_deadline_counts_in_every_unit_at(stage: &Stage) {
     let mut wire = stage.wire(Transport::H2c).await;
     for (deadline, timeout) in
         [("1S", 60_000), ("200m", 60_000), ("200000u", 0), ("99999999n", -1), ("1H", 60), ("2M", 60)]
@@ -144,7 +153,10 @@ async fn the_callers_deadline_counts_in_every_unit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_answered_in_order_each_message_by_its_own_metadata() {
-    let stage = Stage::set().await;
+    a_stream_is_answered_in_order_each_message_by_its_own_metadata_at(&Stage::set().await).await;
+}
+
+pub(super) async fn a_stream_is_answered_in_order_each_message_by_its_own_metadata_at(stage: &Stage) {
     let uri = |op: &str| ("x-ptp-uri".to_owned(), format!("grpcs://ptp.cn{TRANSPORT}/{op}"));
     let inbound = |op: &str, session: &str, inner: Vec<u8>| {
         let metadata = [uri(op), ("x-ptp-session-id".to_owned(), session.to_owned())].into();
@@ -196,7 +208,10 @@ async fn a_stream_is_answered_while_it_is_open() {
 /// PTP sections 1 and 15: a client with no metadata at all has the empty session.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_without_metadata_is_served() {
-    let stage = Stage::set().await;
+    a_client_without_metadata_is_served_at(&Stage::set().await).await;
+}
+
+pub(super) async fn a_client_without_metadata_is_served_at(stage: &Stage) {
     let mut wire = stage.wire(Transport::H2c).await;
     let mut ask = async |name: &str, message: Vec<u8>| {
         let said = wire.send(stage.node.data, op(name, &message)).await.message();
@@ -225,7 +240,10 @@ fn outbounds(heard: &Heard) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_generic_service_speaks_json_and_is_named_by_the_urn() {
-    let stage = Stage::set().await;
+    the_generic_service_speaks_json_and_is_named_by_the_urn_at(&Stage::set().await).await;
+}
+
+pub(super) async fn the_generic_service_speaks_json_and_is_named_by_the_urn_at(stage: &Stage) {
     let mut wire = stage.wire(Transport::H2c).await;
     let flag = format!("0001{}", "0".repeat(33));
     let urn = |name: &str| format!("{name}.{flag}.lx0000000000000.trustbe.cn");
@@ -282,7 +300,10 @@ async fn a_partner_calls_of_the_generic_service_what_is_open_to_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_reflection_answer_this_nodes_own() {
-    let stage = Stage::set().await;
+    health_and_reflection_answer_this_nodes_own_at(&Stage::set().await).await;
+}
+
+pub(super) async fn health_and_reflection_answer_this_nodes_own_at(stage: &Stage) {
     let mut own = stage.wire(Transport::H2c).await;
     let check = |service: &str| call(CHECK, frame(&HealthCheckRequest { service: service.to_owned() }.encode_to_vec()));
     for service in ["", "org.ppc.ptp.PrivateTransferTransport", "mesh-rpc"] {

@@ -40,7 +40,10 @@ fn body_of(seen: &Value) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hop_says_who_we_are_and_what_the_call_left_open() {
-    let stage = Stage::set().await;
+    a_hop_says_who_we_are_and_what_the_call_left_open_at(&Stage::set().await).await;
+}
+
+pub(super) async fn a_hop_says_who_we_are_and_what_the_call_left_open_at(stage: &Stage) {
     let seen_by = |ask: Ask| async { seen(&stage.ask(ask).await)["headers"].clone() };
     let headers =
         seen_by(told("seen").header("x-ptp-token", "secret").header("x-ptp-source-node-id", "somebody")).await;
@@ -59,7 +62,10 @@ async fn a_hop_says_who_we_are_and_what_the_call_left_open() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_institution_names_its_node() {
-    let stage = Stage::set().await;
+    a_target_institution_names_its_node_at(&Stage::set().await).await;
+}
+
+pub(super) async fn a_target_institution_names_its_node_at(stage: &Stage) {
     for name in ["x-ptp-target-inst-id", "mesh-target-inst-id"] {
         let ask = rows::json("pop", &json!({"topic": "t", "timeout": 60_000}));
         let ask = ask.header(name, &INSTITUTION.to_lowercase()).header("x-ptp-session-id", "seen");
@@ -70,7 +76,10 @@ async fn a_target_institution_names_its_node() {
 /// PTP section 8.4: the inner body in the caller's encoding; a push of Kuscia's, and what comes by gRPC, in protobuf.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hop_is_in_the_callers_encoding_and_always_in_the_published_dialect() {
-    let stage = Stage::set().await;
+    a_hop_is_in_the_callers_encoding_and_always_in_the_published_dialect_at(&Stage::set().await).await;
+}
+
+pub(super) async fn a_hop_is_in_the_callers_encoding_and_always_in_the_published_dialect_at(stage: &Stage) {
     let mut wire = stage.wire(Transport::H2c).await;
     for (form, media) in [
         (Form::Json, "application/json"),
@@ -109,7 +118,10 @@ fn inner_pop(media: &str, body: &[u8]) -> (String, i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_of_the_partner_is_passed_on_as_it_came_and_over_grpc_as_a_code() {
-    let stage = Stage::set().await;
+    a_status_of_the_partner_is_passed_on_as_it_came_and_over_grpc_as_a_code_at(&Stage::set().await).await;
+}
+
+pub(super) async fn a_status_of_the_partner_is_passed_on_as_it_came_and_over_grpc_as_a_code_at(stage: &Stage) {
     let heard = stage.ask(told("502")).await;
     assert_eq!((heard.status, &heard.body[..]), (502, &b"bad gateway"[..]));
     let ask = Form::Grpc.request(Want::Pop(60_000), "502", "t", &[TO_B]);
@@ -135,7 +147,10 @@ async fn a_call_that_passed_here_more_than_five_times_is_503() {
 /// PTP section 8.4: the generic hop, in both carriers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generic_call_for_a_partner_goes_on_as_it_is() {
-    let stage = Stage::set().await;
+    a_generic_call_for_a_partner_goes_on_as_it_is_at(&Stage::set().await).await;
+}
+
+pub(super) async fn a_generic_call_for_a_partner_goes_on_as_it_is_at(stage: &Stage) {
     let urn = |label: &str| format!("edge.net.mesh.0001{}.{label}.trustbe.cn", "0".repeat(33));
     let arguments = br#"{"node_id":"LX1","attachments":{"x-ptp-session-id":"s"}}"#;
     let mut wire = stage.wire(Transport::H2c).await;

@@ -16,7 +16,10 @@ use super::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_over_http_are_answered_as_the_contract_says() {
-    let stage = Stage::set().await;
+    requests_over_http_are_answered_as_the_contract_says_at(&Stage::set().await).await;
+}
+
+pub(super) async fn requests_over_http_are_answered_as_the_contract_says_at(stage: &Stage) {
     for transport in [Transport::Http1, Transport::H2c] {
         let mut wire = stage.wire(transport).await;
         let rows = [bodies(), dialects(), kuscia(), headers(), paths(), documents()].into_iter().flatten();
@@ -69,7 +72,10 @@ fn check(name: &str, heard: &Heard, then: &Then) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_empty_session_is_one_of_its_own_and_is_never_over() {
-    let stage = Stage::set().await;
+    the_empty_session_is_one_of_its_own_and_is_never_over_at(&Stage::set().await).await;
+}
+
+pub(super) async fn the_empty_session_is_one_of_its_own_and_is_never_over_at(stage: &Stage) {
     for transport in [Transport::Http1, Transport::H2c] {
         let mut wire = stage.wire(transport).await;
         let mut ask = async |ask: Ask| wire.send(stage.node.data, ask).await;
@@ -84,7 +90,10 @@ async fn the_empty_session_is_one_of_its_own_and_is_never_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kuscias_calls_name_their_session() {
-    let stage = Stage::set().await;
+    kuscias_calls_name_their_session_at(&Stage::set().await).await;
+}
+
+pub(super) async fn kuscias_calls_name_their_session_at(stage: &Stage) {
     for transport in [Transport::Http1, Transport::H2c] {
         let mut wire = stage.wire(transport).await;
         for (op, ask) in [

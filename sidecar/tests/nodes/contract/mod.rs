@@ -8,6 +8,7 @@
 //! waits.rs  calls that wait, on every way at once
 //! hops.rs   what a partner sees of a call, and what becomes of its answer
 //! codes.rs  every code of PTP section 13.1 that this node raises or passes on
+//! sidecar.rs  the same through a sidecar beside a gateway
 //! settings.rs  what settings change, and what holds without any
 //! stage.rs  the node, its partners, and one that answers as it is told
 //! wire.rs   connections
@@ -25,6 +26,7 @@ mod large;
 mod paths;
 mod rows;
 mod settings;
+mod sidecar;
 mod stage;
 mod waits;
 mod ways;

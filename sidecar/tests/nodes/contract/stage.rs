@@ -37,13 +37,40 @@ type Trailing = StreamBody<futures::stream::Iter<std::array::IntoIter<Result<Fra
 
 /// The node, and its partner B.
 pub(super) struct Stage {
+    /// What applications call.
     pub(super) node: Node,
+    /// What partners call, where it is not the same.
+    gateway: Option<Node>,
     pub(super) partner: Bank,
     _volume: tempfile::TempDir,
 }
 
 impl Stage {
     pub(super) async fn set() -> Self {
+        Self::with(false).await
+    }
+
+    /// The same node with a gateway: its applications call a sidecar beside it.
+    pub(super) async fn beside_a_gateway() -> Self {
+        Self::with(true).await
+    }
+
+    /// Where the queues are.
+    fn queues(&self) -> &Node {
+        self.gateway.as_ref().unwrap_or(&self.node)
+    }
+
+    /// How many `pops`, `pushes` or `bodies` wait.
+    pub(super) async fn waiting(&self, what: &str) -> f64 {
+        let name = format!("mesh_transport_waiting_{what}");
+        let beside = match &self.gateway {
+            Some(gateway) => gateway.metric(&name).await,
+            None => 0.0,
+        };
+        self.node.metric(&name).await + beside
+    }
+
+    async fn with(has_gateway: bool) -> Self {
         let (own, partner, stranger) = (Bank::new(A), Bank::new(B), Bank::new(UNTRUSTED));
         let (disabled, expired, unreachable) = (Bank::new(DISABLED), Bank::new(EXPIRED), Bank::new(UNREACHABLE));
         let puppet = puppet(&partner.leaf).await;
@@ -59,13 +86,23 @@ impl Stage {
         ];
         let transport = json!({"maxBodyBytes": "64Ki", "sessionBytes": "100Ki", "totalBytes": "8Mi"});
         let volume = tempfile::tempdir().unwrap();
-        own.publish_with(volume.path(), &partners, &json!({"transport": transport}));
-        let node = Node::with(&[("MESH_CONFIG_DIR", volume.path().to_str().unwrap())]).await;
-        Self { node, partner, _volume: volume }
+        let more = json!({"transport": transport});
+        let directory = [("MESH_CONFIG_DIR", volume.path().to_str().unwrap())];
+        if has_gateway {
+            let port = free_port();
+            own.publish_for_gateway(volume.path(), &partners, &more, SocketAddr::from(([127, 0, 0, 1], port)));
+            let gateway = Node::on(port, &directory).await;
+            let node = Node::sidecar(volume.path()).await;
+            return Self { node, gateway: Some(gateway), partner, _volume: volume };
+        }
+        own.publish_with(volume.path(), &partners, &more);
+        let node = Node::with(&directory).await;
+        Self { node, gateway: None, partner, _volume: volume }
     }
 
     pub(super) async fn wire(&self, transport: Transport) -> Wire {
-        Wire::open(transport, self.node.data, &self.partner.leaf).await
+        let to = if transport == Transport::TlsH2 { self.queues() } else { &self.node };
+        Wire::open(transport, to.data, &self.partner.leaf).await
     }
 
     /// One request of an application on a connection of its own.

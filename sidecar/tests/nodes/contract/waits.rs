@@ -37,7 +37,7 @@ async fn line(stage: &Stage, session: &str) -> Vec<(Form, Waiting)> {
         let pop = form.request(PATIENT, session, "t", &[]);
         line.push((form, asks(stage, transport, pop).await));
         let waits = line.len() as f64;
-        let is_in_line = async || stage.node.metric("mesh_transport_waiting_pops").await >= waits;
+        let is_in_line = async || stage.waiting("pops").await >= waits;
         until("the next pop to wait", Duration::from_secs(30), is_in_line).await;
     }
     line
@@ -49,8 +49,11 @@ async fn heard(waiting: Waiting) -> Heard {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pops_of_all_ways_are_served_in_the_order_in_which_they_came() {
-    let stage = Stage::set().await;
-    let line = line(&stage, "line").await;
+    pops_of_all_ways_are_served_in_the_order_in_which_they_came_at(&Stage::set().await).await;
+}
+
+pub(super) async fn pops_of_all_ways_are_served_in_the_order_in_which_they_came_at(stage: &Stage) {
+    let line = line(stage, "line").await;
     let mut wire = stage.wire(Transport::Http1).await;
     for name in NAMES.chunks(1).take(line.len()) {
         let push = Form::Kuscia.request(Want::Push(name), "line", "t", &[("x-ptp-source-node-id", SENDER)]);
@@ -64,8 +67,11 @@ async fn pops_of_all_ways_are_served_in_the_order_in_which_they_came() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_wakes_the_pops_and_the_pushes_of_all_ways() {
-    let stage = Stage::set().await;
-    let pops = line(&stage, "released").await;
+    a_release_wakes_the_pops_and_the_pushes_of_all_ways_at(&Stage::set().await).await;
+}
+
+pub(super) async fn a_release_wakes_the_pops_and_the_pushes_of_all_ways_at(stage: &Stage) {
+    let pops = line(stage, "released").await;
     for _ in 0..3 {
         let push = Form::Json.request(Want::Push(&THIRD), "released", "full", &[]);
         assert_eq!(Form::Json.read(&stage.ask(push).await).code, OK);
@@ -74,12 +80,11 @@ async fn a_release_wakes_the_pops_and_the_pushes_of_all_ways() {
     for (transport, form) in ways().into_iter().filter(|(_, form)| *form != Form::Query) {
         let source = [("x-ptp-source-node-id", SENDER), ("x-ptp-timeout", "100000")];
         let push = form.request(Want::Push(&THIRD), "released", "full", &source);
-        pushes.push((form, asks(&stage, transport, push).await));
+        pushes.push((form, asks(stage, transport, push).await));
     }
     let wait = pushes.len() as f64;
     // Some have a body that is read once there is room for it.
-    let waiting = async |what: &str| stage.node.metric(&format!("mesh_transport_waiting_{what}")).await;
-    let all_wait = async || waiting("pushes").await + waiting("bodies").await >= wait;
+    let all_wait = async || stage.waiting("pushes").await + stage.waiting("bodies").await >= wait;
     until("all pushes to wait", Duration::from_secs(30), all_wait).await;
     let release = Form::Json.request(Want::Release, "released", "", &[]);
     assert_eq!(Form::Json.read(&stage.ask(release).await).code, OK);
@@ -92,7 +97,10 @@ async fn a_release_wakes_the_pops_and_the_pushes_of_all_ways() {
 /// PTP section 9.2: how long a push waits for room says the header, else gRPC's deadline, else Kuscia's query.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_waits_for_room_as_long_as_its_way_says() {
-    let stage = Stage::set().await;
+    a_push_waits_for_room_as_long_as_its_way_says_at(&Stage::set().await).await;
+}
+
+pub(super) async fn a_push_waits_for_room_as_long_as_its_way_says_at(stage: &Stage) {
     for _ in 0..3 {
         let push = Form::Json.request(Want::Push(&THIRD), "full", "t", &[]);
         assert_eq!(Form::Json.read(&stage.ask(push).await).code, OK);
@@ -116,7 +124,7 @@ async fn a_push_waits_for_room_as_long_as_its_way_says() {
             Ask { path: "/v1/interconn/chan/push?timeout=300".into(), ..of(Form::Kuscia, &[("x-ptp-timeout", "50")]) },
         ),
     ] {
-        let got = form.read(&heard(asks(&stage, transport, ask).await).await);
+        let got = form.read(&heard(asks(stage, transport, ask).await).await);
         assert_eq!(got, Got { code: "E0000000700".into(), payload: None }, "{form:?}");
     }
 }

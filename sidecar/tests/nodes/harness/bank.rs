@@ -21,6 +21,10 @@ pub(crate) struct Bank {
     pub(crate) node_id: &'static str,
     pub(crate) root: Root,
     pub(crate) leaf: Pair,
+    /// Signs the pairs of its sidecars, where it has a gateway.
+    members: Root,
+    /// What its sidecars show.
+    pub(crate) member: Pair,
 }
 
 /// What a bank's configuration says of a partner.
@@ -34,9 +38,23 @@ pub(crate) struct Partner<'b> {
 impl Bank {
     pub(crate) fn new(node_id: &'static str) -> Self {
         let identity = Identity { node_id: node_id.into(), name: "bank".into() };
-        let root = Root::generate(&identity, Algorithm::EcdsaP256, LIFE, SystemTime::now()).unwrap();
-        let leaf = leaf(&root, node_id);
-        Self { node_id, root, leaf }
+        let generate = || Root::generate(&identity, Algorithm::EcdsaP256, LIFE, SystemTime::now()).unwrap();
+        let (root, members) = (generate(), generate());
+        let (leaf, member) = (leaf(&root, node_id), leaf(&members, node_id));
+        Self { node_id, root, leaf, members, member }
+    }
+
+    /// The same with a gateway at `address`; a volume for both roles, of which each reads its own.
+    pub(crate) fn publish_for_gateway(
+        &self,
+        volume: &Path,
+        partners: &[Partner<'_>],
+        more: &Value,
+        address: SocketAddr,
+    ) {
+        let mut more = more.clone();
+        more["gateway"] = json!({"address": address.to_string()});
+        self.publish_with(volume, partners, &more);
     }
 
     /// Writes the configuration as a new version in `volume`, and swaps `..data` to it as the kubelet does.
@@ -57,12 +75,17 @@ impl Bank {
         let mut node = json!({"nodeId": self.node_id, "instId": "JG1", "displayName": "bank"});
         node.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
         let routes: Vec<Value> = partners.iter().map(Partner::route).collect();
-        let files = [
+        let mut files = vec![
             (snapshot::NODE.to_owned(), node.to_string()),
             (snapshot::routes_file(0), Value::from(routes).to_string()),
             (snapshot::CA_CRT.to_owned(), self.root.certificate_pem().to_owned()),
             (snapshot::TLS_CRT.to_owned(), self.leaf.chain_pem.clone()),
         ];
+        if node.get("gateway").is_some() {
+            files.push((snapshot::MEMBERS_CRT.to_owned(), self.members.certificate_pem().to_owned()));
+            files.push((snapshot::MEMBER_CRT.to_owned(), self.member.chain_pem.clone()));
+            fs::write(directory.join(snapshot::MEMBER_KEY), self.member.key.expose()).unwrap();
+        }
         let mut sums = Map::new();
         for (name, text) in &files {
             fs::write(directory.join(name), text).unwrap();

@@ -75,6 +75,11 @@ impl Node {
         .await
     }
 
+    /// A sidecar with the configuration in `volume`.
+    pub(crate) async fn sidecar(volume: &Path) -> Self {
+        Self::with(&[("MESH_CONFIG_DIR", volume.to_str().unwrap()), ("MESH_ROLE", "sidecar")]).await
+    }
+
     /// A node started by what `wrap` makes of its command.
     pub(crate) async fn run(port: u16, variables: &[(&str, &str)], wrap: impl Fn(&Path, Command) -> Command) -> Self {
         let home = tempfile::tempdir().unwrap();

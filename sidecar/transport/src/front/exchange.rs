@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mesh_core::{CallContext, Caller, Live, NodeId, Refusal, Route, Snapshot};
-use mesh_network::Slip;
+use mesh_network::{Slip, WaitUntil};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -178,7 +178,8 @@ impl<P: Peers> Exchange<P> {
         let (snapshot, until) = (self.live.snapshot(), self.until(&call, patience));
         let context = trace::named(&party.context);
         let to = To::of(&snapshot);
-        let errand = Errand { call: &call, wire: gateway::wire(to, op, wire), context: &context, to, flow: None };
+        let wire = gateway::wire(&snapshot, &context, &call, wire);
+        let errand = Errand { call: &call, wire, context: &context, to, flow: None };
         let hop = Hop { errand, snapshot: &snapshot, route, until };
         match op {
             Op::Push => self.push_there(&hop, party).await,
@@ -262,7 +263,10 @@ impl<P: Peers> Exchange<P> {
         loop {
             let slip = tries.slip();
             let refusal = match self.send(hop, slip.clone()).await {
-                Ok((reply, _)) => return Ok(reply),
+                Ok((reply, _)) => match hop.ended_early(&reply) {
+                    Some(refusal) => refusal,
+                    None => return Ok(reply),
+                },
                 Err(refusal) => refusal,
             };
             if hop.errand.flow.is_some_and(|flow| flow.broken().is_some()) {
@@ -297,11 +301,13 @@ impl<P: Peers> Exchange<P> {
         let Hop { errand, snapshot, route, until } = hop;
         let mut request = errand.request(&snapshot.node, *until, &slip)?;
         request.extensions_mut().insert(slip);
-        let response = self.peers.send(route, request, *until).await?;
+        let deadline = hop.deadline();
+        request.extensions_mut().insert(WaitUntil(*until));
+        let response = self.peers.send(route, request, deadline).await?;
         let has_lease = response.headers().contains_key(super::LEASE);
         let limit = snapshot.transport.max_body_bytes.bytes();
-        let purse = self.channels.purse(&errand.context.session, &Origin::Application, None, Wait::until(*until));
-        Ok((hop::reply(response, errand.wire, &route.node_id, limit, *until, purse).await?, has_lease))
+        let purse = self.channels.purse(&errand.context.session, &Origin::Application, None, Wait::until(deadline));
+        Ok((hop::reply(response, errand.wire, &route.node_id, limit, deadline, purse).await?, has_lease))
     }
 
     /// Waits until every message that was popped at another node is settled there, for as long as that takes at most.

@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-use mesh_core::{Caller, Code, NodeId, Refusal, Retry};
+use mesh_core::{CallContext, Caller, Code, Fault, NodeId, Refusal, Retry, Snapshot};
 use mesh_network::route::{self, Target};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    call::{Answer, Operation, Reach, Reply},
+    call::{Call, Operation, Reach, Reply},
     decode::Wire,
     exchange::{Exchange, Hop, Party, leased},
     hop::To,
@@ -21,14 +21,24 @@ use super::{
     retries::Doubt,
 };
 
-/// An empty answer that comes so long before its time comes from a gateway that ends; later it is the usual one.
+/// What the gateway answers for want of a message or of room comes when the call's time is up. So long before, it comes from a
+/// gateway that ends.
 const EARLY: Duration = Duration::from_millis(250);
+/// The gateway keeps the call's time. So much later, on a busy machine, its answer still counts.
+const LATE: Duration = Duration::from_secs(5);
 /// The pause before a read is asked for again; chance doubles it at most.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How a call of `op` travels. Protobuf is the smaller; only of a peek it does not say whether an empty message is there.
-pub(super) fn wire(to: To, op: Op, own: Wire) -> Wire {
-    if to == To::Gateway && op != Op::Peek { Wire::Protobuf } else { own }
+/// How a call travels. A partner is spoken to as its caller speaks; up to the gateway protobuf is the smaller, only that it does
+/// not say of a peek whether an empty message is there.
+pub(super) fn wire(snapshot: &Snapshot, context: &CallContext, call: &Call, own: Wire) -> Wire {
+    let is_shorter = snapshot.gateway.is_some() && call.operation.op() != Op::Peek && ends(snapshot, context, call);
+    if is_shorter { Wire::Protobuf } else { own }
+}
+
+/// Whether a call ends at the gateway, and not at a partner behind it.
+fn ends(snapshot: &Snapshot, context: &CallContext, call: &Call) -> bool {
+    call.reach != Reach::Addressed || matches!(route::target(snapshot, context), Ok(Target::Local))
 }
 
 /// Where a call ends that a sidecar has decoded: the word is a member's alone.
@@ -41,18 +51,41 @@ pub(super) fn said_by_sidecar(party: &Party) -> Option<Reach> {
 /// Whether a push that may have arrived at the gateway may go there again. It remembers what is in its own queues; what it has
 /// passed on to a partner, that partner may not.
 pub(super) fn doubt(hop: &Hop<'_>) -> Doubt {
-    let ends_there = || matches!(route::target(hop.snapshot, hop.errand.context), Ok(Target::Local));
-    if hop.errand.to == To::Partner || ends_there() { Doubt::Repeat } else { Doubt::End }
+    if hop.errand.to == To::Partner || hop.ends_there() { Doubt::Repeat } else { Doubt::End }
+}
+
+impl Hop<'_> {
+    fn ends_there(&self) -> bool {
+        ends(self.snapshot, self.errand.context, self.errand.call)
+    }
+
+    /// When nobody waits for the answer any longer.
+    pub(super) fn deadline(&self) -> Instant {
+        if self.errand.to == To::Gateway { self.until + LATE } else { self.until }
+    }
+
+    /// The answer is none: the gateway ends, and the next one may have a better one. Nothing came of the call.
+    pub(super) fn ended_early(&self, reply: &Reply) -> Option<Refusal> {
+        let Reply::Answer(answer) = reply else { return None };
+        let is_of_waiting = match &self.errand.call.operation {
+            Operation::Pop => reply.is_empty(),
+            Operation::Push { .. } => answer.code == Code::BUFFER_FULL,
+            Operation::Peek | Operation::Release => false,
+        };
+        let is_early = Instant::now() + EARLY < self.until;
+        let ends = is_of_waiting && is_early && self.errand.to == To::Gateway && self.ends_there();
+        let message = || answer.message.to_string();
+        ends.then(|| Refusal { code: answer.code, message: message(), fault: Fault::Peer, retry: Retry::Safe })
+    }
 }
 
 impl<P: Peers> Exchange<P> {
     /// Sends a pop or a peek to the gateway, again and again while it is away.
     pub(super) async fn read_at_gateway(&self, hop: &Hop<'_>) -> Result<Reply, Refusal> {
-        let is_pop = hop.errand.call.operation == Operation::Pop;
         loop {
             let claim = self.claim(hop);
             match self.send(hop, claim.slip().clone()).await {
-                Ok((reply, has_lease)) if !(is_pop && reply.is_empty() && Instant::now() + EARLY < hop.until) => {
+                Ok((reply, has_lease)) if hop.ended_early(&reply).is_none() => {
                     return Ok(leased(reply, claim, has_lease));
                 }
                 Ok(_) => drop(claim.settled(false)),
@@ -60,16 +93,11 @@ impl<P: Peers> Exchange<P> {
                 Err(refusal) => {
                     claim.give_back(hop.until).await;
                     if Instant::now() + PAUSE >= hop.until {
-                        return out_of_time(refusal, is_pop);
+                        return Err(refusal);
                     }
                 }
             }
             sleep(PAUSE.mul_f64(1.0 + rand::random::<f64>())).await;
         }
     }
-}
-
-/// A gateway that was there and said nothing until the end has nothing; one that was away is an error.
-fn out_of_time(refusal: Refusal, is_pop: bool) -> Result<Reply, Refusal> {
-    if is_pop && refusal.code == Code::TIMEOUT { Ok(Reply::Answer(Answer::success(None))) } else { Err(refusal) }
 }

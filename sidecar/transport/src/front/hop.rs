@@ -177,6 +177,8 @@ impl Errand<'_> {
         let left = until.saturating_duration_since(Instant::now());
         match self.to {
             To::Partner => less_margin(left),
+            // A push's time is none to be answered early in.
+            To::Gateway if self.call.operation.op() == Op::Push => left.saturating_sub(WAY_BACK),
             To::Gateway => with_margin(left.saturating_sub(WAY_BACK)),
         }
     }

@@ -238,7 +238,7 @@ async fn run(stage: &Stage, wire: &mut Wire, (transport, form): (Transport, Form
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_means_the_same_on_every_way() {
-    every_call_means_the_same_on_every_way_at(&Stage::set().await).await;
+    Box::pin(every_call_means_the_same_on_every_way_at(&Stage::set().await)).await;
 }
 
 pub(super) async fn every_call_means_the_same_on_every_way_at(stage: &Stage) {

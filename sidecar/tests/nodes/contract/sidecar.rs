@@ -20,7 +20,7 @@ async fn kuscias_calls_name_their_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_means_the_same_on_every_way() {
-    calls::every_call_means_the_same_on_every_way_at(&Stage::beside_a_gateway().await).await;
+    Box::pin(calls::every_call_means_the_same_on_every_way_at(&Stage::beside_a_gateway().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{A, B, Node, until},
+    harness::{A, B, Bank, Node, until},
     services::mesh,
 };
 
@@ -89,11 +89,14 @@ async fn the_list_says_of_each_direction_whether_it_works_and_why_not() {
     let (a, b) = crate::exchange::two().await;
     assert_eq!(a.push(Some(B), "t", "x").await, super::OK);
     let here = listed(&a);
-    assert_eq!(
-        (&here[0]["reached"][0]["state"], &here[0]["calledUsAt"]),
-        (&json!("reachable"), &Value::Null),
-        "{here:#}"
-    );
+    assert_eq!(here[0]["reached"][0]["state"], "reachable", "{here:#}");
+    // Nobody is there who could have called; B asks how we are from time to time.
+    const NOBODY: &str = "LX0000010000999";
+    let root = Bank::new(NOBODY);
+    assert_eq!(a.trust(NOBODY, "127.0.0.1:1".parse().unwrap(), root.root.certificate_pem()).await, super::OK);
+    let all = listed(&a);
+    let nobody = all.as_array().unwrap().iter().find(|route| route["node_id"] == NOBODY).unwrap();
+    assert_eq!(nobody["calledUsAt"], Value::Null, "{all:#}");
     let there = listed(&b);
     assert!(there[0]["calledUsAt"].as_str().is_some_and(|at| at.starts_with("20")), "{there:#}");
     assert!(said(&mesh(&a, &["route", "ls"])).contains("it has not called us"));

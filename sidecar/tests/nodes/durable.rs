@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -32,6 +32,8 @@ const PUSHERS: u64 = 8;
 const POPPERS: u64 = 4;
 /// Each queue has pushers and poppers.
 const QUEUES: u64 = 4;
+/// How long the first push of a round may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 const OK: &str = "E0000000000";
 
 /// What the clients know.
@@ -143,7 +145,13 @@ async fn kill_9_under_load_loses_nothing_acknowledged_and_repeats_nothing_commit
         let pushing = (0..PUSHERS).map(|n| tokio::spawn(pushes(node.data, queue(n), Arc::clone(&known))));
         let popping =
             (0..POPPERS).map(|n| tokio::spawn(pops(node.data, queue(n), Arc::clone(&known), Arc::clone(&done))));
+        let before = known.acknowledged.lock().len();
         let load: Vec<_> = pushing.chain(popping).collect();
+        // A slow disk takes its time until the first push lands: killed before that, a node has nothing to lose.
+        let since = Instant::now();
+        while known.acknowledged.lock().len() == before && since.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let pause = rand::rng().random_range(50..300);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         node.kill_and_restart().await;

@@ -37,7 +37,7 @@ pub(crate) enum Title {
     /// Nothing of what follows counts.
     Blank {
         layout: Layout,
-        /// The number of the segment that it was last, so that none is given twice; 0: it was none yet.
+        /// The number of the segment that it was last, so that numbers go on where nothing else is left; 0: it was none yet.
         last: u64,
     },
     /// A segment of the log.

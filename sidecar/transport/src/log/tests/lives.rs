@@ -14,6 +14,7 @@ fn pass(path: &Path, payloads: &[Vec<u8>]) {
 }
 
 /// A start that does nothing but free what is dead.
+#[allow(clippy::disallowed_methods, reason = "a test without a reactor")]
 fn idle(path: &Path) {
     let (log, found) = open(path);
     assert_eq!(found.len(), 0, "what is gone came again");

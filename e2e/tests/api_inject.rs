@@ -6,6 +6,8 @@
 mod away;
 #[path = "inject/certificate.rs"]
 mod certificate;
+#[path = "inject/count.rs"]
+mod count;
 #[path = "inject/shapes.rs"]
 mod shapes;
 
@@ -18,8 +20,12 @@ use e2e::objects::{SOON, apply, endpoint, ours};
 use e2e::operator::{self, Operator};
 use e2e::{definitions, wait};
 use kube::Client;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use tokio::sync::RwLock;
+
+/// A crowd of pods takes all that a small machine has: whoever makes one has it alone.
+static CROWD: RwLock<()> = RwLock::const_new(());
 
 struct Room {
     server: &'static ApiServer,

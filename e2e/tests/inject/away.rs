@@ -10,6 +10,7 @@ async fn bystander(room: &Room) -> Result<Api<DynamicObject>> {
 
 #[tokio::test]
 async fn while_the_webhook_is_away_pods_wait_under_fail_and_start_without_a_sidecar_under_ignore() -> Result<()> {
+    let _turn = CROWD.read().await;
     let (room, mut injector) = Room::with_injector("away").await?;
     injector.operator.kill()?;
     let said = room.refused(&plain("waits")).await?;
@@ -29,6 +30,7 @@ async fn while_the_webhook_is_away_pods_wait_under_fail_and_start_without_a_side
 
 #[tokio::test]
 async fn a_process_that_stands_by_injects_too() -> Result<()> {
+    let _turn = CROWD.read().await;
     let (room, leader) = Room::with_injector("standby").await?;
     let standby = room.injector("two").await?;
     wait::until("the standby to be ready", SOON, || async {
@@ -49,6 +51,7 @@ async fn a_process_that_stands_by_injects_too() -> Result<()> {
 /// The process still answers while the API server hears of its end.
 #[tokio::test]
 async fn an_operator_that_ends_in_order_serves_its_webhook_on_for_a_moment() -> Result<()> {
+    let _turn = CROWD.read().await;
     let (room, mut injector) = Room::with_injector("farewell").await?;
     let end = tokio::task::spawn_blocking(move || injector.operator.end());
     let mut served = 0;

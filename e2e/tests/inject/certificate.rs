@@ -9,6 +9,7 @@ const ROTATED: std::time::Duration = std::time::Duration::from_secs(120);
 
 #[tokio::test]
 async fn a_new_authority_comes_in_without_a_pod_that_fails() -> Result<()> {
+    let _turn = CROWD.read().await;
     let (room, _injector) = Room::with_injector("rotate").await?;
     let (before, bundle) = (room.secret().await?, room.bundles().await?);
     let secrets = endpoint(&room.client, "v1", "Secret", operator::NAMESPACE);
@@ -34,6 +35,7 @@ async fn a_new_authority_comes_in_without_a_pod_that_fails() -> Result<()> {
 
 #[tokio::test]
 async fn upgrades_of_the_installer_and_the_bundle_do_not_meet_and_a_wiped_bundle_comes_back() -> Result<()> {
+    let _turn = CROWD.read().await;
     let (room, injector) = Room::with_injector("upgrade").await?;
     let bundle = room.bundles().await?;
     ensure!(bundle.len() == 2 && bundle.iter().all(|b| !b.is_empty()), "no bundle: {bundle:?}");
@@ -53,6 +55,7 @@ async fn upgrades_of_the_installer_and_the_bundle_do_not_meet_and_a_wiped_bundle
 
 #[tokio::test]
 async fn an_operator_that_comes_new_keeps_the_certificate_that_is_there() -> Result<()> {
+    let _turn = CROWD.read().await;
     let (room, mut injector) = Room::with_injector("keep").await?;
     let before = room.secret().await?;
     injector.operator.end()?;

@@ -6,6 +6,7 @@ use super::*;
 
 #[tokio::test]
 async fn pods_of_every_odd_shape_are_injected_or_left_alone_and_never_broken() -> Result<()> {
+    let _turn = CROWD.read().await;
     let (room, _injector) = Room::with_injector("shapes").await?;
     let mut nameless = plain("x");
     nameless["metadata"] = json!({"generateName": "nameless-"});
@@ -40,6 +41,7 @@ async fn pods_of_every_odd_shape_are_injected_or_left_alone_and_never_broken() -
 
 #[tokio::test]
 async fn a_pod_that_gets_no_sidecar_is_told_why_but_not_in_a_dry_run() -> Result<()> {
+    let _turn = CROWD.read().await;
     let (room, injector) = Room::with_injector("told").await?;
     let shared = |name: &str| with(plain(name), "spec", &[("shareProcessNamespace", json!(true))]);
     let dry = room.dry_run(&shared("dry")).await?;
@@ -66,6 +68,7 @@ async fn a_pod_that_gets_no_sidecar_is_told_why_but_not_in_a_dry_run() -> Result
 
 #[tokio::test]
 async fn a_pods_own_label_beats_its_namespaces() -> Result<()> {
+    let _turn = CROWD.read().await;
     let (room, _injector) = Room::with_injector("labels").await?;
     let labelled =
         |name: &str, value: &str| with(plain(name), "metadata", &[("labels", json!({"interconn.dev/inject": value}))]);
@@ -86,6 +89,7 @@ async fn a_pods_own_label_beats_its_namespaces() -> Result<()> {
 
 #[tokio::test]
 async fn which_node_a_pod_belongs_to_is_clear_or_the_pod_is_refused_with_the_remedy() -> Result<()> {
+    let _turn = CROWD.read().await;
     let room = Room::open("choice").await?;
     let injector = room.injector("one").await?;
     room.configure(injector.port, "Fail").await?;
@@ -114,6 +118,7 @@ async fn which_node_a_pod_belongs_to_is_clear_or_the_pod_is_refused_with_the_rem
 
 #[tokio::test]
 async fn a_hundred_pods_at_once_are_all_injected() -> Result<()> {
+    let _turn = CROWD.write().await;
     let (room, injector) = Room::with_injector("hundred").await?;
     let created = stream::iter(0..100)
         .map(|n| {

@@ -18,7 +18,7 @@ pub(crate) struct InjectArgs {
     #[arg(long, env = "MESH_OPERATOR_WEBHOOK_SECRET", default_value = "interconn-webhook-certificate")]
     pub(crate) webhook_secret: String,
     /// The MutatingWebhookConfiguration that gets the authority as `caBundle`.
-    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_CONFIGURATION", default_value = "interconn-operator")]
+    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_CONFIGURATION", default_value = "interconn-operator-interconn-system")]
     pub(crate) webhook_configuration: String,
     /// More names and addresses for the certificate, separated by commas: of an operator outside of the cluster.
     #[arg(long, env = "MESH_OPERATOR_WEBHOOK_NAMES", value_delimiter = ',')]

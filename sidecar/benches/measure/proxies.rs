@@ -65,7 +65,7 @@ fn rows(effort: Effort, cores: Cores, report: &mut Report) -> Result<()> {
         let size = row.size;
         let open =
             move |to: SocketAddr| move |_: usize| Sequence::open(to, vec![(GET.to_vec(), Expect::AtLeast(size))]);
-        for proxy in [Proxy::Nginx, Proxy::HaProxy, Proxy::Envoy] {
+        for proxy in [Proxy::Nginx, Proxy::Haproxy, Proxy::Envoy] {
             let pair = Pair::start(cores, proxy, service.address, Way::Http1);
             let Some(pair) = known(pair, row.measure, proxy, report) else { continue };
             let (ours, peer) = (open(pair.ours.address), open(pair.peer.address));

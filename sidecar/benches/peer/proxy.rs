@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proxy {
     Nginx,
-    HaProxy,
+    Haproxy,
     Envoy,
 }
 
@@ -29,7 +29,7 @@ impl Proxy {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
-            Self::HaProxy => "HAProxy",
+            Self::Haproxy => "HAProxy",
             Self::Envoy => "Envoy",
         }
     }
@@ -40,7 +40,7 @@ impl Proxy {
         let config = home.join("config");
         let (program, text) = match self {
             Self::Nginx => (packaged("nginx", "nginx-light")?, nginx(&home, port, to, way)),
-            Self::HaProxy => (packaged("haproxy", "haproxy")?, haproxy(port, to, way)),
+            Self::Haproxy => (packaged("haproxy", "haproxy")?, haproxy(port, to, way)),
             Self::Envoy => (envoy()?, envoys(port, to, way)),
         };
         fs::write(&config, text)?;
@@ -49,7 +49,7 @@ impl Proxy {
                 Self::Nginx => {
                     command.arg("-c").arg(&config).arg("-p").arg(&home).arg("-e").arg(home.join("error.log"))
                 }
-                Self::HaProxy => command.arg("-db").arg("-f").arg(&config),
+                Self::Haproxy => command.arg("-db").arg("-f").arg(&config),
                 Self::Envoy => command
                     .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "error", "-c"])
                     .arg(&config),

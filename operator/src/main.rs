@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     log(cli.log, cli.log_format);
     let done = match cli.command {
-        Command::Run(args) => in_runtime(async { run::run(*args).await.map(|()| ExitCode::SUCCESS) }),
+        Command::Run(args) => in_runtime(async { Box::pin(run::run(*args)).await.map(|()| ExitCode::SUCCESS) }),
         Command::Render(arguments) => return render::run(&arguments, SystemTime::now()),
         Command::Check(arguments) => in_runtime(check::run(arguments)),
     };

@@ -35,6 +35,7 @@ const WATCHED: &[(&str, &str, &str)] = &[
     ("delete", "apps", "statefulsets"),
     ("patch", CORE, "serviceaccounts"),
     ("watch", "networking.k8s.io", "networkpolicies"),
+    ("create", "cert-manager.io", "certificaterequests"),
     ("delete", "gateway.networking.k8s.io", "tlsroutes"),
     ("list", CORE, "persistentvolumeclaims"),
     ("watch", CORE, "pods"),

@@ -113,7 +113,7 @@ mod tests {
     fn ready_decides_and_a_partner_that_is_away_only_warns() {
         let ready = condition(READY, ConditionStatus::True, "Ready");
         let away = condition(REACHABLE, ConditionStatus::False, "NoAnswer");
-        assert_eq!(judge("route", Some(&[ready.clone()]), Some(2)).state, State::Ok);
+        assert_eq!(judge("route", Some(std::slice::from_ref(&ready)), Some(2)).state, State::Ok);
         let warned = judge("route", Some(&[ready, away]), Some(2));
         assert_eq!((warned.state, warned.said.as_str()), (State::Warning, "not reachable: NoAnswer"));
         let broken = judge("route", Some(&[condition(READY, ConditionStatus::False, "BadRoot")]), Some(2));

@@ -177,6 +177,9 @@ enum Slot {
 }
 
 impl Slot {
+    /// Its place is the last: there is one for each.
+    const LAST: Self = Self::Here;
+
     fn of(key: &str) -> Option<Self> {
         Some(match key {
             "version" => Self::Version,
@@ -205,7 +208,7 @@ impl Slot {
 /// Which family filled a slot; the better one may overwrite it.
 #[derive(Default)]
 struct Seen<'h> {
-    families: [Option<Family>; 17],
+    families: [Option<Family>; Slot::LAST as usize + 1],
     /// The timeout that counts, as it stands there.
     timeout: Option<(&'h HeaderName, &'h str)>,
 }
@@ -283,6 +286,19 @@ mod tests {
         let pair = [("mesh-timeout", "soon"), ("x-ptp-timeout", "50")];
         for headers in [pair, [pair[1], pair[0]]] {
             assert_eq!(context(&headers).timeout, Some(Duration::from_millis(50)), "{headers:?}");
+        }
+    }
+
+    /// A name without a place would be a panic that any caller can cause.
+    #[test]
+    fn every_name_has_its_place() {
+        let names = "version tech-provider-code trace-id token source-node-id source-inst-id target-node-id target-inst-id \
+            session-id topic timeout uri urn subset outgoing-host message-id lease here";
+        for name in names.split_whitespace() {
+            for family in ["x-ptp", "mesh"] {
+                assert!(Slot::of(name).is_some_and(|slot| slot as usize <= Slot::LAST as usize), "{name}");
+                context(&[(&format!("{family}-{name}"), "1")]);
+            }
         }
     }
 

@@ -189,19 +189,20 @@ impl World {
     /// What we write: an edit by hand is taken back. Secrets are followed one by one, so that no list of them is asked for.
     async fn watch_written(&self, scope: Option<&str>, shown: impl Fn(&'static str) -> Shown) {
         let labelled = || watcher::Config::default().labels(crds::NODE_LABEL);
-        join5(
+        // In a box: five watches at once are large, and the future of the whole process would hold them.
+        Box::pin(join5(
             watch::hear(self.written::<ConfigMap>(scope), labelled(), shown("ConfigMap"), |c| self.object_changed(&c)),
             watch::hear(self.written::<Service>(scope), labelled(), shown("Service"), |c| self.object_changed(&c)),
             watch::hear(self.written::<ServiceAccount>(scope), labelled(), shown("ServiceAccount"), |c| {
                 self.object_changed(&c);
             }),
             watch::hear(self.written::<StatefulSet>(scope), labelled(), shown("StatefulSet"), |c| {
-                self.object_changed(&c)
+                self.object_changed(&c);
             }),
             watch::hear(self.written::<NetworkPolicy>(scope), labelled(), shown("NetworkPolicy"), |c| {
                 self.object_changed(&c);
             }),
-        )
+        ))
         .await;
     }
 

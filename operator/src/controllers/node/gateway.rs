@@ -121,6 +121,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "so that a case is written as it is read")]
     fn seen(set: Value, pod: Value, claims: &[Value]) -> Seen {
         let set = (!set.is_null()).then(|| {
             serde_json::from_value(json!({"metadata": {"generation": 2}, "spec": null, "status": set})).unwrap()
@@ -131,6 +132,7 @@ mod tests {
         Seen { set, pods: pod.into_iter().collect(), claims, ..Seen::default() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "so that a case is written as it is read")]
     fn waiting(reason: &str, message: &str, more: Value) -> Value {
         let mut container = json!({"name": "mesh", "image": "example.org/mesh:1", "imageID": "", "ready": false,
             "restartCount": 3, "state": {"waiting": {"reason": reason, "message": message}}});

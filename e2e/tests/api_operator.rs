@@ -4,6 +4,8 @@
 
 #[path = "operator/gateway.rs"]
 mod gateway;
+#[path = "operator/issuer.rs"]
+mod issuer;
 #[path = "operator/lifecycle.rs"]
 mod lifecycle;
 #[path = "operator/measures.rs"]

@@ -12,6 +12,7 @@
 //! | `statefulsets` (apps), `serviceaccounts`, `networkpolicies` (networking.k8s.io) | get, list, watch, create, patch, delete |
 //! | `persistentvolumeclaims` | list |
 //! | `tlsroutes` (gateway.networking.k8s.io) | get, create, patch, delete |
+//! | `certificaterequests` (cert-manager.io) | get, list, create, patch, delete |
 //! | `pods` | list, watch, patch |
 //! | `events` (events.k8s.io) | create, patch |
 //! | `leases` (coordination.k8s.io), in its own namespace | get, create, update |

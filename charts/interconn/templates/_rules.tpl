@@ -18,6 +18,8 @@
 # `spec.certificates.issuerRef` and `spec.expose.tlsRoute`, where the cluster has those APIs.
 - {apiGroups: [cert-manager.io], resources: [certificaterequests], verbs: [get, list, create, patch, delete]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [tlsroutes], verbs: [get, create, patch, delete]}
+# Leaves from an issuer of the cluster (`certificates.issuerRef`).
+- {apiGroups: [cert-manager.io], resources: [certificaterequests], verbs: [get, list, create, patch, delete]}
 # Why a gateway does not start.
 - {apiGroups: [""], resources: [persistentvolumeclaims], verbs: [list]}
 # The nudge: an annotation on the pods that mount a node's configuration.

@@ -37,6 +37,7 @@ const WATCHED: &[(&str, &str, &str)] = &[
     ("watch", "networking.k8s.io", "networkpolicies"),
     ("create", "cert-manager.io", "certificaterequests"),
     ("delete", "gateway.networking.k8s.io", "tlsroutes"),
+    ("create", "cert-manager.io", "certificaterequests"),
     ("list", CORE, "persistentvolumeclaims"),
     ("watch", CORE, "pods"),
     ("patch", CORE, "pods"),

@@ -59,11 +59,8 @@ async fn what_is_not_acted_on_yet_is_said_and_the_node_is_ready_all_the_same() -
     let _operator = room.operator("one").await?;
     room.node("later", json!({"directory": {}})).await?;
     room.node("plain", json!({})).await?;
-    let issuer = json!({"issuerRef": {"name": "ca", "kind": "Issuer", "group": "cert-manager.io"}});
-    room.node("issuer", json!({"certificates": issuer})).await?;
     room.ready("MeshNode", "later").await?;
     room.condition("MeshNode", "later", "FeaturesPending", "True", "NotYet").await?;
-    room.condition("MeshNode", "issuer", "Stalled", "True", "NotYet").await?;
     room.ready("MeshNode", "plain").await?;
     let conditions = |name: &'static str| {
         let nodes = ours(&room.client, "MeshNode", room.name);

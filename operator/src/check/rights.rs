@@ -30,6 +30,7 @@ pub(crate) const WATCHED: &[Right] = &[
     ("networking.k8s.io", "networkpolicies", &["get", "list", "watch", "create", "patch", "delete"]),
     ("cert-manager.io", "certificaterequests", &["get", "list", "create", "patch", "delete"]),
     ("gateway.networking.k8s.io", "tlsroutes", &["get", "create", "patch", "delete"]),
+    ("cert-manager.io", "certificaterequests", &["get", "list", "create", "patch", "delete"]),
     ("", "persistentvolumeclaims", &["list"]),
     ("", "pods", &["list", "watch", "patch"]),
     ("events.k8s.io", "events", &["create", "patch"]),

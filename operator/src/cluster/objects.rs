@@ -46,7 +46,8 @@ pub(crate) enum Ours {
 }
 
 impl Ours {
-    fn is(&self, object: &impl ResourceExt) -> bool {
+    /// Whether an object is.
+    pub(crate) fn is(&self, object: &impl ResourceExt) -> bool {
         match self {
             Self::Owner(owner) => object.owner_references().iter().any(|o| o.uid == owner.uid),
             Self::Label(name, value) => object.labels().get(*name) == Some(value),

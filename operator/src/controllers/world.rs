@@ -6,14 +6,18 @@
 use std::{sync::Arc, time::Duration};
 
 use crds::{MeshNode, MeshRoute, ServiceRegistration};
-use futures::{StreamExt, future::join5, stream};
+use futures::{
+    StreamExt,
+    future::{BoxFuture, join5},
+    stream,
+};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, Pod, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Client, ResourceExt,
     core::PartialObjectMeta,
     runtime::{
         controller::{self, Action, Config, applier},
@@ -188,29 +192,25 @@ impl World {
 
     /// What we write: an edit by hand is taken back. Secrets are followed one by one, so that no list of them is asked for.
     async fn watch_written(&self, scope: Option<&str>, shown: impl Fn(&'static str) -> Shown) {
-        let labelled = || watcher::Config::default().labels(crds::NODE_LABEL);
         // In a box: five watches at once are large, and the future of the whole process would hold them.
         Box::pin(join5(
-            watch::hear(self.written::<ConfigMap>(scope), labelled(), shown("ConfigMap"), |c| self.object_changed(&c)),
-            watch::hear(self.written::<Service>(scope), labelled(), shown("Service"), |c| self.object_changed(&c)),
-            watch::hear(self.written::<ServiceAccount>(scope), labelled(), shown("ServiceAccount"), |c| {
-                self.object_changed(&c);
-            }),
-            watch::hear(self.written::<StatefulSet>(scope), labelled(), shown("StatefulSet"), |c| {
-                self.object_changed(&c);
-            }),
-            watch::hear(self.written::<NetworkPolicy>(scope), labelled(), shown("NetworkPolicy"), |c| {
-                self.object_changed(&c);
-            }),
+            self.watch_one::<ConfigMap>(scope, shown("ConfigMap")),
+            self.watch_one::<Service>(scope, shown("Service")),
+            self.watch_one::<ServiceAccount>(scope, shown("ServiceAccount")),
+            self.watch_one::<StatefulSet>(scope, shown("StatefulSet")),
+            self.watch_one::<NetworkPolicy>(scope, shown("NetworkPolicy")),
         ))
         .await;
     }
 
-    fn written<K>(&self, scope: Option<&str>) -> Api<PartialObjectMeta<K>>
+    /// In a box: five watches are large.
+    fn watch_one<K>(&self, scope: Option<&str>, shown: Shown) -> BoxFuture<'_, ()>
     where
         PartialObjectMeta<K>: Watched,
     {
-        watch::api(&self.client, scope)
+        let labelled = watcher::Config::default().labels(crds::NODE_LABEL);
+        let api = watch::api::<PartialObjectMeta<K>>(&self.client, scope);
+        Box::pin(watch::hear(api, labelled, shown, |change| self.object_changed(&change)))
     }
 
     /// The pods of nodes.

@@ -10,6 +10,8 @@ use std::{
 use crds::{MeshNode, MeshRoute, MeshRouteSpec, ServiceRegistration};
 use mesh_pki::Pair;
 
+use super::Problem;
+
 /// Everything that decides about a node's configuration. All of one namespace, but for the issued root.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
@@ -25,6 +27,8 @@ pub(crate) struct Found {
     pub(crate) config_maps: BTreeMap<String, BTreeMap<String, String>>,
     /// The root that was issued for this node before.
     pub(crate) root: Option<Issued>,
+    /// What the issuer of `certificates.issuerRef` gave; `None` where none is asked, as without a cluster.
+    pub(crate) issuer: Option<FoundIssuer>,
     /// The leaf that was written last.
     pub(crate) leaf: Option<Pair>,
     /// What there is of the node's gateway; `None` where it has none, as without a cluster.
@@ -46,6 +50,15 @@ impl From<Pair> for Issued {
     fn from(pair: Pair) -> Self {
         Self { pair, retired_pem: String::new(), rolled: String::new() }
     }
+}
+
+/// What an issuer gave.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FoundIssuer {
+    /// The leaf and its roots, in the form of a user's.
+    pub(crate) keys: Option<Keys>,
+    /// Why there is none, or no newer one.
+    pub(crate) problem: Option<Problem>,
 }
 
 /// What there is of a gateway, and of the sidecars beside it.

@@ -11,13 +11,14 @@
 
 pub(crate) mod build;
 mod found;
+pub(crate) mod issue;
 pub(crate) mod names;
 pub(crate) mod pod;
 mod problem;
 pub(crate) mod roll;
 pub(crate) mod validate;
 
-pub(crate) use found::{Found, FoundGateway, Issued, Keys, references};
+pub(crate) use found::{Found, FoundGateway, FoundIssuer, Issued, Keys, references};
 pub(crate) use problem::{Object, Problem};
 
 #[cfg(test)]

@@ -20,6 +20,11 @@ pub(crate) fn leaf_name(node: &str) -> String {
     format!("mesh-{node}-leaf")
 }
 
+/// The Secret with what is kept of the dealings with an issuer.
+pub(crate) fn issued_name(node: &str) -> String {
+    format!("mesh-{node}-issued")
+}
+
 /// The Secret with what sidecars show to their gateway.
 pub(crate) fn member_name(node: &str) -> String {
     format!("mesh-{node}-member")

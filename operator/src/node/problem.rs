@@ -126,6 +126,26 @@ pub(crate) enum Problem {
         /// What to do.
         remedy: &'static str,
     },
+    /// An issuer that has yet to answer.
+    #[error(
+        "spec.certificates.issuerRef: {issuer} has not answered CertificateRequest {request}: kubectl describe certificaterequest {request} says what it waits for"
+    )]
+    IssuerPending {
+        /// Kind and name.
+        issuer: String,
+        /// The request's name.
+        request: String,
+    },
+    /// An issuer that gave nothing that could be used.
+    #[error(
+        "spec.certificates.issuerRef: {issuer} gave no leaf: {why}; it is asked again within an hour, or when the spec changes"
+    )]
+    IssuerRefused {
+        /// Kind and name.
+        issuer: String,
+        /// What it said, or what is wrong with what it gave.
+        why: String,
+    },
     /// Certificates could not be made.
     #[error("certificates could not be issued: {0}")]
     NotIssued(PkiError),
@@ -150,6 +170,8 @@ impl Problem {
             Self::ForeignRoot { .. } => "ForeignRoot",
             Self::TooMany { .. } => "TooMany",
             Self::NotYet { .. } => "NotYet",
+            Self::IssuerPending { .. } => "IssuerPending",
+            Self::IssuerRefused { .. } => "IssuerRefused",
             Self::NotIssued(_) => "NotIssued",
             Self::Unwritable(_) => "Unwritable",
         }

@@ -139,6 +139,7 @@ fn with_roots(
             &node.resource.spec,
             &secrets,
             roots.get(key).map(|root| root.pair.clone().into()).as_ref(),
+            None,
             now,
         );
         maps.extend(pem.map(|pem| (map, BTreeMap::from([(crds::snapshot::CA_CRT.to_owned(), pem)]))));
@@ -184,6 +185,7 @@ fn found(
         config_maps: named(&wanted.config_maps, |name| config_maps.get(&name).cloned(), key),
         routes,
         root,
+        issuer: None,
         leaf,
         // Without a cluster the process is the whole node.
         gateway: None,

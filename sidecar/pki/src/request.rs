@@ -5,9 +5,15 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 
-use crate::armor::parse_request;
+use crate::armor::{encode, parse_request};
+use crate::body::subject;
+use crate::der::{bit_string, explicit, oid, sequence, set};
 use crate::error::PkiError;
+use crate::extensions::{self, AltNames};
 use crate::identity::{Identity, node_of_dns_name};
+use crate::key::SigningKey;
+use crate::leaf::LeafRequest;
+use crate::secret::PrivateKeyPem;
 
 /// RSA keys below this are broken in practice, and ring verifies none; above the other it does not either.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
@@ -57,4 +63,29 @@ fn node_named(request: &X509CertificationRequest<'_>) -> Option<String> {
         }),
         _ => None,
     })
+}
+
+/// PKCS#9's attribute by which a request asks for extensions (RFC 2985 section 5.4.2).
+const EXTENSION_REQUEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x0e];
+/// The value of PKCS#10 version 1.
+const VERSION_1: &[u8] = &[0x02, 0x01, 0x00];
+
+impl LeafRequest {
+    /// The same wish as a request to an authority that is not ours, PEM, with a new key for it. Of the names it asks for those
+    /// that partners look at; how long the leaf lives is the authority's to say.
+    ///
+    /// # Errors
+    /// Names that cannot be certified, or a machine without randomness.
+    pub fn to_authority(&self) -> Result<(String, PrivateKeyPem), PkiError> {
+        self.identity.check()?;
+        let names = AltNames { mail: Vec::new(), ..self.alt_names()? };
+        let (key, key_pem) = SigningKey::generate(self.algorithm)?;
+        let extensions = sequence(&[&extensions::alt_names(&names)]);
+        let attribute = sequence(&[&oid(EXTENSION_REQUEST), &set(&[&extensions])]);
+        let to_be_signed =
+            sequence(&[VERSION_1, &subject(&self.identity), &key.public_key_info(), &explicit(0, &attribute)]);
+        let signature = key.sign(&to_be_signed)?;
+        let der = sequence(&[&to_be_signed, &key.signature_algorithm(), &bit_string(&signature)]);
+        Ok((encode("CERTIFICATE REQUEST", &der), key_pem))
+    }
 }

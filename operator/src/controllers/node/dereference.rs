@@ -21,8 +21,8 @@ use crate::{
     cluster::follow::{Kind, Target},
     controllers::{watch, world::Ref},
     node::{
-        Found, FoundGateway, Issued, Keys,
-        names::{leaf_name, member_name},
+        Found, FoundGateway, FoundIssuer, Issued, Keys,
+        names::{issued_name, leaf_name, member_name},
         references,
     },
 };
@@ -31,7 +31,7 @@ use crate::{
 const FETCHES: usize = 16;
 
 /// Fetches everything, and follows it from now on. `seen` has the Service's addresses.
-pub(super) async fn all(world: &World, node: &Arc<MeshNode>, seen: &Seen) -> Step<Found> {
+pub(super) async fn all(world: &World, node: &Arc<MeshNode>, seen: &Seen, issuer: Option<FoundIssuer>) -> Step<Found> {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let routes = watch::select(&world.routes.store, &namespace, |r| r.spec.node_ref.name == name);
     let registrations = watch::select(&world.registrations.store, &namespace, |r| r.spec.node_ref.name == name);
@@ -42,6 +42,7 @@ pub(super) async fn all(world: &World, node: &Arc<MeshNode>, seen: &Seen) -> Ste
     // Our own pairs too: an edit by hand is taken back.
     targets.push(target(Kind::Secret, &leaf_name(&name)));
     targets.extend(node.spec.gateway.enabled.then(|| target(Kind::Secret, &member_name(&name))));
+    targets.extend(node.spec.certificates.issuer_ref.as_ref().map(|_| target(Kind::Secret, &issued_name(&name))));
     world.follower.want(&Ref::new(&name).within(&namespace), &targets);
 
     let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &namespace);
@@ -52,6 +53,7 @@ pub(super) async fn all(world: &World, node: &Arc<MeshNode>, seen: &Seen) -> Ste
             secrets: fetch(&secrets, wanted.secrets, |s: Secret| Keys(content(s))).await?,
             config_maps: fetch(&config_maps, wanted.config_maps, |m: ConfigMap| m.data.unwrap_or_default()).await?,
             root: roots.get_opt(&root_name(node)).await?.map(root),
+            issuer,
             leaf: secrets.get_opt(&leaf_name(&name)).await?.and_then(pair),
             gateway: match node.spec.gateway.enabled {
                 true => Some(FoundGateway {

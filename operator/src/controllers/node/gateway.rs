@@ -121,8 +121,7 @@ mod tests {
 
     use super::*;
 
-    #[expect(clippy::needless_pass_by_value, reason = "so that a case is written as it is read")]
-    fn seen(set: Value, pod: Value, claims: &[Value]) -> Seen {
+    fn seen(set: &Value, pod: &Value, claims: &[Value]) -> Seen {
         let set = (!set.is_null()).then(|| {
             serde_json::from_value(json!({"metadata": {"generation": 2}, "spec": null, "status": set})).unwrap()
         });
@@ -132,8 +131,7 @@ mod tests {
         Seen { set, pods: pod.into_iter().collect(), claims, ..Seen::default() }
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "so that a case is written as it is read")]
-    fn waiting(reason: &str, message: &str, more: Value) -> Value {
+    fn waiting(reason: &str, message: &str, more: &Value) -> Value {
         let mut container = json!({"name": "mesh", "image": "example.org/mesh:1", "imageID": "", "ready": false,
             "restartCount": 3, "state": {"waiting": {"reason": reason, "message": message}}});
         for (key, value) in more.as_object().into_iter().flatten() {
@@ -152,52 +150,42 @@ mod tests {
         let ended = json!({"lastState": {"terminated": {"exitCode": 1, "message": "starting\ntls.crt: ended\n"}}});
         let killed = json!({"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
         let cases = [
-            (seen(Value::Null, Value::Null, &[]), Unknown, "Starting", ""),
-            (seen(ready.clone(), Value::Null, &[]), True, "Serving", ""),
+            (seen(&Value::Null, &Value::Null, &[]), Unknown, "Starting", ""),
+            (seen(&ready, &Value::Null, &[]), True, "Serving", ""),
             (
-                seen(json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": 1}), Value::Null, &[]),
+                seen(&json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": 1}), &Value::Null, &[]),
                 Unknown,
                 "Starting",
                 "",
             ),
+            (seen(&away, &waiting("ContainerCreating", "", &json!({})), &[claim("Bound")]), Unknown, "Starting", ""),
             (
-                seen(away.clone(), waiting("ContainerCreating", "", json!({})), &[claim("Bound")]),
-                Unknown,
-                "Starting",
-                "",
-            ),
-            (
-                seen(away.clone(), waiting("ImagePullBackOff", "not found", json!({})), &[]),
+                seen(&away, &waiting("ImagePullBackOff", "not found", &json!({})), &[]),
                 False,
                 "ImageNotPulled",
                 "example.org/mesh:1 cannot be had: not found",
             ),
             (
-                seen(away.clone(), waiting("CrashLoopBackOff", "", ended), &[]),
+                seen(&away, &waiting("CrashLoopBackOff", "", &ended), &[]),
                 False,
                 "CrashLoop",
                 "ended 3 times; it said last: tls.crt: ended;",
             ),
             (
-                seen(away.clone(), waiting("CrashLoopBackOff", "", killed), &[]),
+                seen(&away, &waiting("CrashLoopBackOff", "", &killed), &[]),
                 False,
                 "CrashLoop",
                 "OOMKilled (exit code 137)",
             ),
             (
-                seen(away.clone(), waiting("CreateContainerConfigError", "no such key", json!({})), &[]),
+                seen(&away, &waiting("CreateContainerConfigError", "no such key", &json!({})), &[]),
                 False,
                 "ContainerNotStarted",
                 "no such key",
             ),
-            (seen(away.clone(), unscheduled.clone(), &[]), False, "Unschedulable", "0/3 nodes are available"),
-            (
-                seen(away.clone(), unscheduled.clone(), &[claim("Pending")]),
-                False,
-                "StoragePending",
-                "StorageClass slow",
-            ),
-            (seen(away, unscheduled, &[claim("Lost")]), False, "StoragePending", "is gone"),
+            (seen(&away, &unscheduled, &[]), False, "Unschedulable", "0/3 nodes are available"),
+            (seen(&away, &unscheduled, &[claim("Pending")]), False, "StoragePending", "StorageClass slow"),
+            (seen(&away, &unscheduled, &[claim("Lost")]), False, "StoragePending", "is gone"),
         ];
         for (seen, status, reason, part) in cases {
             let aspect = super::ready(&seen);

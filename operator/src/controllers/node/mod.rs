@@ -3,6 +3,7 @@
 mod apply;
 mod dereference;
 mod gateway;
+mod issuer;
 mod objects;
 mod root;
 mod seen;
@@ -49,21 +50,24 @@ async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
     let now = SystemTime::now();
     let seen = seen::all(&world.client, node).await;
     let seen = seen.map_err(|error| ("FetchFailed", format!("what runs of the node cannot be listed: {error}")))?;
-    let found = dereference::all(world, node, &seen).await?;
+    let issued = issuer::settle(world, node, now).await?;
+    let again = issued.as_ref().and_then(|issued| issued.problem.as_ref()).map(|_| issuer::ASK_EVERY);
+    let found = dereference::all(world, node, &seen, issued).await?;
     let judgement = validate::all(&found, now);
     let built = match build::node(&judgement, now) {
         Ok(built) => built,
         Err(problem) => return status::not_built(world, node, &judgement, &problem).await.map(|()| POLL),
     };
     let Some(built) = built else {
-        return status::refused(world, node, &judgement).await.map(|()| POLL);
+        return status::refused(world, node, &judgement).await.map(|()| again.unwrap_or(POLL));
     };
     let operator = objects::Operator { namespace: &world.own_namespace, image: &world.image };
     match apply::all(world, objects::prepare(node, operator, &seen, &judgement, &built)).await {
         Ok(applied) => status::written(world, node, &seen, &judgement, &built, &applied).await?,
         Err(error) => return Err(status::not_written(world, node, &judgement, error).await),
     }
-    Ok(built.due.map_or(POLL, |due| due.duration_since(now).unwrap_or_default().clamp(Duration::from_secs(1), POLL)))
+    let poll = again.unwrap_or(POLL);
+    Ok(built.due.map_or(poll, |due| due.duration_since(now).unwrap_or_default().clamp(Duration::from_secs(1), poll)))
 }
 
 /// The owner that every object of the node carries.

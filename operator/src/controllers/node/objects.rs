@@ -163,7 +163,7 @@ fn labels_of(node: &MeshNode) -> BTreeMap<String, String> {
     [(NODE_LABEL.into(), node.name_any()), (MANAGED_BY.into(), US.into())].into()
 }
 
-fn metadata(node: &MeshNode, name: String) -> ObjectMeta {
+pub(super) fn metadata(node: &MeshNode, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: node.namespace(),

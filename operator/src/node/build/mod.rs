@@ -18,7 +18,7 @@ use crds::snapshot::{
 use kube::ResourceExt;
 use mesh_pki::{Algorithm, Identity, Pair, PkiError, Role, Root, TrustAnchors, parse_certificates};
 
-pub(crate) use files::{Files, Place};
+pub(crate) use files::{Files, Place, hex};
 pub(crate) use leaf::{Leaf, Origin, request as leaf_request};
 pub(crate) use members::Members;
 pub(crate) use parts::PARTS_MAX;

@@ -11,7 +11,7 @@ use super::{
     Turns,
     roots::{in_force, moment},
 };
-use crate::node::{Issued, Keys, Object, Problem};
+use crate::node::{FoundIssuer, Issued, Keys, Object, Problem};
 
 /// The keys of a Secret of type `kubernetes.io/tls`, and the roots beside them.
 const CRT: &str = "tls.crt";
@@ -20,6 +20,7 @@ const CA: &str = "ca.crt";
 
 const ROOT_REF: &str = "spec.certificates.rootSecretRef";
 const LEAF_REF: &str = "spec.certificates.leafSecretRef";
+const ISSUER_REF: &str = "spec.certificates.issuerRef";
 
 /// What a node proves itself with.
 #[derive(Debug)]
@@ -47,16 +48,17 @@ pub(crate) fn credentials(
     spec: &MeshNodeSpec,
     secrets: &BTreeMap<String, Keys>,
     issued: Option<&Issued>,
+    issuer: Option<&FoundIssuer>,
     turns: &mut Turns,
     remarks: &mut Vec<Problem>,
 ) -> Result<Credentials, Problem> {
     let given = &spec.certificates;
     if given.issuer_ref.is_some() {
-        let remedy = "give rootSecretRef or leafSecretRef, or nothing to have a root issued";
-        return Err(Problem::NotYet { field: "spec.certificates.issuerRef", remedy });
+        return issuers_leaf(spec, issuer, turns, remarks);
     }
     if let Some(secret) = &given.leaf_secret_ref {
-        return users_leaf(spec, secret, secrets, turns, remarks);
+        let keys = keys(LEAF_REF, secret, secrets)?;
+        return users_leaf(spec, (LEAF_REF, secret), keys, turns, remarks);
     }
     if let Some(secret) = &given.root_secret_ref {
         return users_root(secret, secrets, turns);
@@ -77,9 +79,10 @@ pub(crate) fn published_roots(
     spec: &MeshNodeSpec,
     secrets: &BTreeMap<String, Keys>,
     issued: Option<&Issued>,
+    issuer: Option<&FoundIssuer>,
     now: SystemTime,
 ) -> Option<String> {
-    match credentials(spec, secrets, issued, &mut Turns { now, next: None }, &mut Vec::new()).ok()? {
+    match credentials(spec, secrets, issued, issuer, &mut Turns { now, next: None }, &mut Vec::new()).ok()? {
         Credentials::Issued(root) => root.map(|root| with_retired(&root, issued)),
         Credentials::Root { roots_pem, .. } | Credentials::Leaf { roots_pem, .. } => Some(roots_pem),
     }
@@ -101,18 +104,38 @@ fn users_root(secret: &LocalRef, secrets: &BTreeMap<String, Keys>, turns: &mut T
     Ok(Credentials::Root { root, roots_pem })
 }
 
-fn users_leaf(
+/// A leaf from an issuer goes on while a newer one is awaited.
+fn issuers_leaf(
     spec: &MeshNodeSpec,
-    secret: &LocalRef,
-    secrets: &BTreeMap<String, Keys>,
+    issuer: Option<&FoundIssuer>,
     turns: &mut Turns,
     remarks: &mut Vec<Problem>,
 ) -> Result<Credentials, Problem> {
-    let keys = keys(LEAF_REF, secret, secrets)?;
-    let (crt, key) = (text(LEAF_REF, secret, keys, CRT)?, text(LEAF_REF, secret, keys, KEY)?);
-    let roots_pem = public(LEAF_REF, text(LEAF_REF, secret, keys, CA)?)?;
-    let chain = check_pair(crt, key).map_err(|e| unfit(LEAF_REF, &e))?;
-    let anchors = TrustAnchors::from_pems(&[&roots_pem]).map_err(|e| bad_pair(LEAF_REF, format!("{CA}: {e}")))?;
+    let Some(FoundIssuer { keys, problem }) = issuer else {
+        let remedy = "an issuer is asked in a cluster only: give rootSecretRef or leafSecretRef, or nothing to have a root issued";
+        return Err(Problem::NotYet { field: ISSUER_REF, remedy });
+    };
+    match (keys, problem) {
+        (None, Some(problem)) => Err(problem.clone()),
+        (None, None) => Err(bad_pair(ISSUER_REF, "there is no leaf yet".into())),
+        (Some(keys), problem) => {
+            remarks.extend(problem.clone());
+            users_leaf(spec, (ISSUER_REF, &LocalRef { name: String::new() }), keys, turns, remarks)
+        }
+    }
+}
+
+fn users_leaf(
+    spec: &MeshNodeSpec,
+    (field, secret): (&'static str, &LocalRef),
+    keys: &Keys,
+    turns: &mut Turns,
+    remarks: &mut Vec<Problem>,
+) -> Result<Credentials, Problem> {
+    let (crt, key) = (text(field, secret, keys, CRT)?, text(field, secret, keys, KEY)?);
+    let roots_pem = public(field, text(field, secret, keys, CA)?)?;
+    let chain = check_pair(crt, key).map_err(|e| unfit(field, &e))?;
+    let anchors = TrustAnchors::from_pems(&[&roots_pem]).map_err(|e| bad_pair(field, format!("{CA}: {e}")))?;
     if let Some(leaf) = chain.first() {
         leads_to(&anchors, crt, leaf, turns.now)?;
         turns.at(leaf.not_before);

@@ -78,7 +78,8 @@ fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, V
     if let Err(violations) = crds::validate::node(&found.node.spec) {
         return (Err(vec![Problem::Invalid(violations)]), remarks);
     }
-    let credentials = credentials(&found.node.spec, &found.secrets, found.root.as_ref(), turns, &mut remarks);
+    let credentials =
+        credentials(&found.node.spec, &found.secrets, found.root.as_ref(), found.issuer.as_ref(), turns, &mut remarks);
     let roll = credentials.as_ref().map_or(Roll::Rest, |credentials| roll_of(credentials, found, turns));
     let node = credentials.map_err(|problem| vec![problem]).map(|credentials| ValidNode {
         node: Arc::clone(&found.node),

@@ -116,7 +116,7 @@ fn expiry(route: &MeshRoute, turns: &mut Turns) -> Option<Problem> {
 /// is"). That is fine as long as leaves carry it, which nobody can see from here.
 fn tell_of_shared_roots(judged: &mut [Judged<ValidRoute>], found: &Found, now: SystemTime) {
     let mut holders: HashMap<String, Vec<String>> = HashMap::new();
-    let own = published_roots(&found.node.spec, &found.secrets, found.root.as_ref(), now);
+    let own = published_roots(&found.node.spec, &found.secrets, found.root.as_ref(), found.issuer.as_ref(), now);
     for der in own.iter().flat_map(|pem| mesh_pki::parse_certificates(pem)).flatten() {
         let sum = CertificateInfo::from_der(&der).map(|info| info.sha256);
         holders.extend(sum.map(|sum| (sum, vec!["this node itself".into()])));

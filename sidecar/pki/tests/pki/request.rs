@@ -1,6 +1,6 @@
 //! Leaves for keys that stay with whoever asks.
 
-use mesh_pki::{CertificateInfo, CertificateRequest, PkiErrorKind, Role};
+use mesh_pki::{Algorithm, CertificateInfo, CertificateRequest, PkiErrorKind, Role, check_pair};
 
 use crate::support::*;
 
@@ -41,4 +41,18 @@ fn what_is_no_request_or_cannot_be_certified_is_refused() {
     let (head, tail) = lines[last].split_at(lines[last].len() - 6);
     lines[last] = format!("{head}{}{}", if tail.starts_with('A') { 'B' } else { 'A' }, &tail[1..]);
     assert_eq!(CertificateRequest::from_pem(&lines.join("\n")).unwrap_err().kind(), PkiErrorKind::BadRequest);
+}
+
+/// What we ask an authority for, an authority of our own kind certifies.
+#[test]
+fn a_request_of_ours_is_one_that_we_would_certify() {
+    for algorithm in [Algorithm::EcdsaP256, Algorithm::Rsa2048] {
+        let wish = mesh_pki::LeafRequest { algorithm, ..request() };
+        let (pem, key) = wish.to_authority().unwrap();
+        let read = CertificateRequest::from_pem(&pem).unwrap();
+        assert_eq!(read.identity.node_id, wish.identity.node_id);
+        let chain_pem = EC_ROOT.certify(&read, DAY, now()).unwrap();
+        assert_eq!(check_pair(&chain_pem, key.expose()).unwrap().len(), 1, "the key is the request's");
+        assert!(!pem.contains("PRIVATE"));
+    }
 }

@@ -1,0 +1,96 @@
+//! A node whose leaf comes from an issuer of cert-manager's kind; the test is the signer.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose, Issuer};
+
+use super::*;
+
+const DEFINITION: &str = include_str!("../fixtures/certificaterequests.yaml");
+
+impl Room {
+    async fn knows_requests(&self) -> Result<()> {
+        apply(&self.client, DEFINITION, |_| true).await?;
+        let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        wait::until("CertificateRequests to be served", SOON, || async {
+            let definition = definitions.get("certificaterequests.cert-manager.io").await?;
+            let conditions = definition.status.and_then(|status| status.conditions).unwrap_or_default();
+            ensure!(conditions.iter().any(|c| c.type_ == "Established" && c.status == "True"), "not yet");
+            Ok(())
+        })
+        .await
+    }
+
+    fn requests(&self) -> Api<DynamicObject> {
+        endpoint(&self.client, "cert-manager.io/v1", "CertificateRequest", self.name)
+    }
+
+    /// The one request that is out, and not `but`.
+    async fn request(&self, but: &str) -> Result<DynamicObject> {
+        wait::until("a request to be sent", SOON, || async {
+            let sent = self.requests().list(&ListParams::default()).await?.items;
+            let mut news = sent.into_iter().filter(|r| r.metadata.name.as_deref() != Some(but));
+            let (first, second) = (news.next(), news.next());
+            ensure!(second.is_none(), "there are several");
+            first.context("there is none")
+        })
+        .await
+    }
+
+    async fn answer(&self, request: &DynamicObject, status: Value) -> Result<()> {
+        let name = request.metadata.name.as_deref().context("a request without a name")?;
+        let patch = json!({"status": status});
+        self.requests().patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
+    }
+}
+
+/// Signs what a request asks for, as cert-manager's CA issuer does.
+fn sign(request: &DynamicObject) -> Result<Value> {
+    let encoded = request.data["spec"]["request"].as_str().context("no request in it")?;
+    let mut csr = CertificateSigningRequestParams::from_pem(&String::from_utf8(STANDARD.decode(encoded)?)?)?;
+    csr.params.not_before = time::OffsetDateTime::now_utc() - time::Duration::hours(1);
+    csr.params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(30);
+    csr.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate()?;
+    let mut root = CertificateParams::default();
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let root_pem = root.self_signed(&key)?.pem();
+    let leaf = csr.signed_by(&Issuer::new(root, key))?.pem();
+    let ready = json!([{"type": "Ready", "status": "True", "reason": "Issued", "message": "signed"}]);
+    Ok(json!({"certificate": STANDARD.encode(leaf), "ca": STANDARD.encode(root_pem), "conditions": ready}))
+}
+
+#[tokio::test]
+async fn a_leaf_is_asked_of_the_issuer_taken_and_asked_anew_for_another_address() -> Result<()> {
+    let room = Room::open("issuer").await?;
+    room.knows_requests().await?;
+    let _operator = room.operator("one").await?;
+    let issuer = json!({"issuerRef": {"name": "ca", "kind": "ClusterIssuer"}});
+    room.node("a", json!({"certificates": issuer})).await?;
+    room.condition("MeshNode", "a", "Stalled", "True", "IssuerPending").await?;
+    let request = room.request("").await?;
+    let wanted = json!({"name": "ca", "kind": "ClusterIssuer", "group": "cert-manager.io"});
+    ensure!(request.data["spec"]["issuerRef"] == wanted, "{}", request.data["spec"]);
+    let shown = serde_json::to_string(&request)?;
+    ensure!(!shown.contains("PRIVATE"), "the key leaves the operator: {shown}");
+
+    let answer = sign(&request)?;
+    room.answer(&request, answer.clone()).await?;
+    room.ready("MeshNode", "a").await?;
+    let published = room.api("ConfigMap").get("a-root").await?.data["data"]["ca.crt"].clone();
+    let root = String::from_utf8(STANDARD.decode(answer["ca"].as_str().context("no root")?)?)?;
+    ensure!(published.as_str() == Some(root.as_str()), "another root is published: {published}");
+    ensure!(room.requests().list(&ListParams::default()).await?.items.is_empty(), "the request is still there");
+
+    // The old leaf serves until the new one is there.
+    room.node("a", json!({"certificates": issuer, "address": "mesh.bank-a.example:7304"})).await?;
+    let request = room.request("").await?;
+    room.ready("MeshNode", "a").await?;
+    let refused =
+        json!({"conditions": [{"type": "Denied", "status": "True", "reason": "Policy", "message": "no such name"}]});
+    room.answer(&request, refused).await?;
+    room.condition("MeshNode", "a", "FeaturesPending", "True", "IssuerRefused").await?;
+    room.ready("MeshNode", "a").await
+}

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{
     MeshNode,
-    snapshot::{TLS_CRT, TLS_KEY},
+    snapshot::{MEMBER_CRT, MEMBER_KEY, TLS_CRT, TLS_KEY},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -54,12 +54,12 @@ pub(super) async fn all(world: &World, node: &Arc<MeshNode>, seen: &Seen, issuer
             config_maps: fetch(&config_maps, wanted.config_maps, |m: ConfigMap| m.data.unwrap_or_default()).await?,
             root: roots.get_opt(&root_name(node)).await?.map(root),
             issuer,
-            leaf: secrets.get_opt(&leaf_name(&name)).await?.and_then(pair),
+            leaf: secrets.get_opt(&leaf_name(&name)).await?.and_then(|s| pair(s, TLS_CRT, TLS_KEY)),
             gateway: match node.spec.gateway.enabled {
                 true => Some(FoundGateway {
                     static_ips: seen.service_ips.clone(),
-                    member_root: roots.get_opt(&member_root_name(node)).await?.and_then(pair),
-                    member: secrets.get_opt(&member_name(&name)).await?.and_then(pair),
+                    member_root: roots.get_opt(&member_root_name(node)).await?.and_then(|s| pair(s, TLS_CRT, TLS_KEY)),
+                    member: secrets.get_opt(&member_name(&name)).await?.and_then(|s| pair(s, MEMBER_CRT, MEMBER_KEY)),
                 }),
                 false => None,
             },
@@ -102,8 +102,8 @@ fn root(secret: Secret) -> Issued {
 }
 
 /// A certificate and its key; `None` where one is missing or no text.
-fn pair(secret: Secret) -> Option<Pair> {
+fn pair(secret: Secret, crt: &str, key: &str) -> Option<Pair> {
     let keys = Keys(content(secret));
-    let (chain, key) = (keys.text(TLS_CRT)?, keys.text(TLS_KEY)?);
+    let (chain, key) = (keys.text(crt)?, keys.text(key)?);
     Some(Pair { chain_pem: chain.to_owned(), key: PrivateKeyPem::new(key.to_owned()) })
 }

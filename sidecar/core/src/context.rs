@@ -246,10 +246,10 @@ fn text<'v>(name: &HeaderName, value: &'v HeaderValue) -> Result<&'v str, Header
     std::str::from_utf8(value.as_bytes()).map_err(|_| HeaderProblem::NotText(name.to_string()))
 }
 
-/// 0 means "no timeout named", as it does in a body.
+/// 0 or less means "no timeout named", as it does in a body.
 fn milliseconds(name: &HeaderName, value: &str) -> Result<Option<Duration>, HeaderProblem> {
-    let number: u64 = value.trim().parse().map_err(|_| HeaderProblem::NotMilliseconds(name.to_string()))?;
-    Ok((number > 0).then(|| Duration::from_millis(number)))
+    let number: i64 = value.trim().parse().map_err(|_| HeaderProblem::NotMilliseconds(name.to_string()))?;
+    Ok(u64::try_from(number).ok().filter(|number| *number > 0).map(Duration::from_millis))
 }
 
 #[cfg(test)]
@@ -268,6 +268,9 @@ mod tests {
     fn four_generations_of_names_mean_the_same() {
         for source in ["x-ptp-source-node-id", "x-ptp-from-node-id", "mesh-from-node-id", "mesh-source-node-id"] {
             assert_eq!(context(&[(source, "LX1")]).source_node, Some(NodeId::new("lx1")), "{source}");
+        }
+        for source in ["x-ptp-source-inst-id", "x-ptp-from-inst-id", "mesh-from-inst-id", "mesh-source-inst-id"] {
+            assert_eq!(context(&[(source, "JG1")]).source_inst, Some(InstId::new("jg1")), "{source}");
         }
         for session in ["x-ptp-session-id", "mesh-session-id", "X_PTP_Session_Id", "MESH_SESSION_ID"] {
             assert_eq!(context(&[(session, "s1")]).session, SessionId::new("s1"), "{session}");
@@ -299,6 +302,13 @@ mod tests {
                 assert!(Slot::of(name).is_some_and(|slot| slot as usize <= Slot::LAST as usize), "{name}");
                 context(&[(&format!("{family}-{name}"), "1")]);
             }
+        }
+    }
+
+    #[test]
+    fn a_timeout_of_nothing_or_less_is_none() {
+        for (text, expected) in [("0", None), ("-1", None), (" 7 ", Some(7))] {
+            assert_eq!(context(&[("x-ptp-timeout", text)]).timeout, expected.map(Duration::from_millis), "{text}");
         }
     }
 

@@ -70,6 +70,8 @@ pub struct Node {
     pub inst_id: InstId,
     /// What people call the node.
     pub name: String,
+    /// The version that calls name which name none (PTP section 4.3); `node/refresh` sets it.
+    pub version: String,
     /// The `host:port` that partners dial; may be empty.
     pub address: String,
     /// What this process shows: the node's leaf, or in a sidecar its member pair.
@@ -116,6 +118,9 @@ pub enum Standing {
     /// It has expired: `E0000000605`.
     Expired,
 }
+
+/// The version that a node names before anybody set one (PTP section 12.1).
+pub(crate) const VERSION: &str = "1.0.0";
 
 /// A network in CIDR form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +227,7 @@ impl Snapshot {
                 node_id: own,
                 inst_id: InstId::new(&node.inst_id),
                 name: node.display_name,
+                version: VERSION.to_owned(),
                 address: node.address,
                 leaf: Arc::new(leaf),
                 roots_pem,

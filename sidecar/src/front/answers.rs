@@ -47,9 +47,10 @@ pub(super) fn unclear(rule: &'static str) -> Response<Body> {
     answer
 }
 
-/// Plain text from elsewhere: HTTP 403, and a text that names the setting (design section 4).
+/// Plain text from elsewhere: HTTP 403, the reference's text (PTP section 13.2), and one that names the setting (design
+/// section 4).
 pub(super) fn forbidden(denied: &Denied) -> Response<Body> {
-    text(StatusCode::FORBIDDEN, format!("{denied}\n"))
+    text(StatusCode::FORBIDDEN, format!("对方节点已禁用网络\n{denied}\n"))
 }
 
 /// A business outcome: HTTP 200 and the code in the body (PTP section 13.2).

@@ -19,10 +19,11 @@ use mesh_network::{
     admission,
     control::Control,
     listen::{Connection, Serve},
+    route::{self, Target},
 };
 use mesh_registry::{Generic, Proxy, Registry};
 
-use mesh_transport::{Op, Sought};
+use mesh_transport::Op;
 use paths::Room;
 pub(crate) use services::Services;
 
@@ -93,7 +94,10 @@ impl Front {
         connection: &Connection,
     ) -> Response<Body> {
         if let Some(call) = wrapped_control(room, &context) {
-            return Box::pin(self.wrapped(call, request, &caller)).await;
+            return match self.is_for_us(&context) {
+                Ok(()) => Box::pin(self.wrapped(call, request, &caller)).await,
+                Err(refusal) => wrapped::answer(request.headers(), Err(refusal)),
+            };
         }
         match room {
             Room::Stats => answers::stats(request.method(), &self.instance),
@@ -139,7 +143,7 @@ impl Front {
             Generic::Answered(answer) => answer,
             Generic::Refused(refusal) => {
                 let headers = form.map(|form| (CONTENT_TYPE, form)).into_iter().collect();
-                mesh_transport::refused(Sought::Mpi, &headers, refusal)
+                mesh_transport::refused_mpi(&headers, &refusal)
             }
         }
     }
@@ -171,6 +175,17 @@ impl Front {
         wrapped::answer(&head.headers, result.await)
     }
 
+    /// Weaving goes from node to node: nobody has it carried on (PTP section 8.3).
+    fn is_for_us(&self, context: &CallContext) -> Result<(), Refusal> {
+        match route::target(&self.live.load(), context)? {
+            Target::Local => Ok(()),
+            Target::Remote(route) => Err(Refusal::of_caller(
+                Code::NOT_PERMITTED,
+                format_args!("net/weave and net/ack of {} are not passed on: call this node's own", route.node_id),
+            )),
+        }
+    }
+
     /// A caller that nobody knows: it may offer itself (design section 4), and nothing else.
     async fn stranger(&self, room: Room, request: Request<Body>, refusal: Refusal) -> Response<Body> {
         // Whose route is disabled or has expired is no stranger.
@@ -179,7 +194,9 @@ impl Front {
             _ => return self.denied(room, request, refusal).await,
         };
         match (room, wrapped_control(room, &context)) {
-            (_, Some(call @ paths::Control::NetWeave)) => self.wrapped(call, request, &Caller::Stranger).await,
+            (_, Some(call @ paths::Control::NetWeave)) if self.is_for_us(&context).is_ok() => {
+                self.wrapped(call, request, &Caller::Stranger).await
+            }
             (Room::Control(call @ paths::Control::NetWeave), _) => self.control(call, request, &Caller::Stranger).await,
             (Room::Mpi | Room::Generic, _) => self.channels.for_stranger(request, context, refusal).await,
             _ => self.denied(room, request, refusal).await,
@@ -206,15 +223,9 @@ impl Front {
     /// A caller that is nobody, or headers that cannot be read: the room's own words where it has some.
     async fn denied(&self, room: Room, request: Request<Body>, refusal: Refusal) -> Response<Body> {
         match room {
-            Room::Registered => {
-                let context = CallContext::default();
-                let answer = self.proxy.forward(request, &context, &Caller::Stranger).await;
-                answer.unwrap_or_else(|| answers::outcome(Err(refusal)))
-            }
-            Room::Mpi | Room::Generic => mesh_transport::refused(Sought::Mpi, request.headers(), refusal),
-            Room::Channel(_) | Room::ChannelGrpc | Room::Lease => {
-                mesh_transport::refused(Sought::Channel, request.headers(), refusal)
-            }
+            Room::Registered => self.proxy.denied(request.headers(), &refusal),
+            Room::Mpi | Room::Generic => mesh_transport::refused_mpi(request.headers(), &refusal),
+            Room::Channel(_) | Room::ChannelGrpc | Room::Lease => mesh_transport::refused(&request, refusal),
             Room::Services => answers::grpc_denied(&refusal),
             Room::Stats | Room::Control(_) | Room::Register | Room::Unknown => answers::outcome(Err(refusal)),
         }

@@ -3,10 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Response,
-    header::{CONTENT_TYPE, HeaderName},
-};
+use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use mesh_core::{Body, Code, Refusal};
 use prost::Message as _;
 use proto::ptp::{Inbound, Outbound};
@@ -16,9 +13,9 @@ use super::answers;
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 
-/// The document within.
+/// The document within. What is wrong with the `Inbound` itself is `E0000000400`, as for every other call that is wrapped.
 pub(super) fn document(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Refusal> {
-    let wrong = |text: &str| Refusal::of_caller(Code::SERIALISATION, text);
+    let wrong = |text: &str| Refusal::of_caller(Code::BAD_REQUEST, text);
     if is_protobuf(headers) {
         let inbound = Inbound::decode(body.clone()).map_err(|_| wrong("the body is no Inbound"))?;
         return Ok(inbound.payload);
@@ -44,8 +41,9 @@ pub(super) fn answer(headers: &HeaderMap, outcome: Result<(), Refusal>) -> Respo
 }
 
 fn is_protobuf(headers: &HeaderMap) -> bool {
-    let named = |name: &HeaderName| headers.get(name).is_some_and(|v| v.as_bytes().starts_with(PROTOBUF.as_bytes()));
-    named(&CONTENT_TYPE)
+    let named = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let named = named.trim().split([';', ' ']).next().unwrap_or_default();
+    named.as_bytes().eq_ignore_ascii_case(PROTOBUF.as_bytes())
 }
 
 #[cfg(test)]
@@ -61,12 +59,13 @@ mod tests {
         let route = br#"{"node_id":"LX1"}"#;
         let json = json!({"metadata": {}, "payload": STANDARD.encode(route)}).to_string();
         assert_eq!(document(&HeaderMap::new(), &json.into()).unwrap(), &route[..]);
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, PROTOBUF)]);
+        let headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("Application/X-Protobuf; charset=utf-8"))]);
         let bytes = Inbound { metadata: BTreeMap::new(), payload: Bytes::from_static(route) }.encode_to_vec();
         assert_eq!(document(&headers, &bytes.into()).unwrap(), &route[..]);
         for (headers, body) in [(HeaderMap::new(), "{"), (HeaderMap::new(), r#"{"payload":"?"}"#), (headers, "\u{7f}x")]
         {
-            assert_eq!(document(&headers, &body.into()).unwrap_err().code, Code::SERIALISATION, "{body}");
+            assert_eq!(document(&headers, &body.into()).unwrap_err().code, Code::BAD_REQUEST, "{body}");
         }
     }
 }

@@ -12,5 +12,5 @@ mod sync;
 
 pub use channels::{Channels, Delivery, Key, Lease, Levels, Page, QueueRow, SessionRow, Unread};
 pub use error::TransportError;
-pub use front::{Front, Op, Peers, Sought, path_of, refused};
+pub use front::{Front, Op, Peers, path_of, refused, refused_mpi};
 pub use queue::{Draft, MessageId, Metadata, NoMessageId, Numbered, Origin, Reader};

@@ -5,8 +5,7 @@ use mesh_pki::{Pair, PrivateKeyPem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The version that a node names before anybody set one (PTP section 12.1).
-const VERSION: &str = "1.0.0";
+use crate::snapshot::VERSION;
 
 /// The name of a node that nobody named (PTP section 12.1).
 const NAME: &str = "互联互通节点";

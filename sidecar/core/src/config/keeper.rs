@@ -119,7 +119,10 @@ impl Keeper {
                 (Rule::Standalone(Box::new(node)), parts, 0)
             }
         };
-        let first = overlay.assemble(parts)?;
+        let mut first = overlay.assemble(parts)?;
+        if let Rule::Standalone(node) = &rule {
+            node.version().clone_into(&mut first.node.version);
+        }
         metrics.show(&first, unknown);
         let live = Arc::new(Live::new(first));
         Ok(Arc::new(Self { live, store, overlay, rule: Mutex::new(rule), metrics, problem: ArcSwapOption::empty() }))
@@ -192,7 +195,7 @@ impl Keeper {
     pub fn version(&self) -> String {
         match &*self.rule.lock() {
             Rule::Standalone(node) => node.version().to_owned(),
-            Rule::Managed(_) => "1.0.0".to_owned(),
+            Rule::Managed(_) => crate::snapshot::VERSION.to_owned(),
         }
     }
 
@@ -315,7 +318,8 @@ impl Keeper {
         next: Standalone,
         keep: impl FnOnce(&Standalone) -> Result<(), KeeperError>,
     ) -> Result<Applied, KeeperError> {
-        let snapshot = self.overlay.assemble(next.parts()?)?;
+        let mut snapshot = self.overlay.assemble(next.parts()?)?;
+        next.version().clone_into(&mut snapshot.node.version);
         keep(&next)?;
         *node = next;
         self.swap(snapshot, 0);

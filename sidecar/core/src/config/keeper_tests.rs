@@ -79,6 +79,19 @@ fn what_the_api_set_is_there_after_a_restart() {
 }
 
 #[test]
+fn calls_name_the_version_that_the_api_set_also_after_a_restart() {
+    let home = tempfile::tempdir().unwrap();
+    let of = |keeper: &Keeper| keeper.live().load().node.version.clone();
+    let keeper = open(home.path());
+    assert_eq!(of(&keeper), "1.0.0");
+    let named = NodeIdentity { version: "1.2.0".into(), ..identity("LX1") };
+    keeper.apply_identity(&named, SystemTime::now()).unwrap();
+    assert_eq!(of(&keeper), "1.2.0");
+    drop(keeper);
+    assert_eq!(of(&open(home.path())), "1.2.0");
+}
+
+#[test]
 fn the_same_document_again_changes_nothing() {
     let home = tempfile::tempdir().unwrap();
     let keeper = open(home.path());

@@ -265,6 +265,16 @@ mod tests {
     }
 
     #[test]
+    fn state_is_kept_under_the_users_home_where_nobody_says_another() {
+        let read = |variables: &[(&str, &str)]| {
+            Settings::read(&Environment::new(variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))))
+        };
+        assert_eq!(read(&[("HOME", "/h")]).unwrap().home, PathBuf::from("/h/mesh"));
+        assert_eq!(read(&[("HOME", "/h"), ("mesh.home", "/state")]).unwrap().home, PathBuf::from("/state"));
+        assert!(read(&[]).unwrap_err().to_string().starts_with("MESH_HOME"));
+    }
+
+    #[test]
     fn the_data_plane_takes_a_port_or_an_address() {
         let listen = |text| read(&[("PLUGIN_PROXY_TRANSPORT_Y", text)]).unwrap().listen;
         assert_eq!(listen("17304"), Listen::Port(17304));

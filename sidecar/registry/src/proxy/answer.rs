@@ -7,7 +7,7 @@ use http::{
 use mesh_core::{Body, Code, Refusal};
 
 /// What a source whose route is unknown, disabled or expired reads at a registered path (PTP section 13.2).
-const NETWORK_DISABLED: &str = "对方节点已禁用网络";
+pub(super) const NETWORK_DISABLED: &str = "对方节点已禁用网络";
 
 /// Whether a request is gRPC.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -19,10 +19,11 @@ pub(crate) fn refused(refusal: &Refusal, to_grpc: bool) -> Response<Body> {
     if to_grpc { grpc(refusal) } else { json(status_of(refusal.code), refusal) }
 }
 
-/// The refusal of a stranger: the reference's own text, and nothing about what is registered.
-pub(crate) fn stranger(to_grpc: bool) -> Response<Body> {
-    if to_grpc {
-        return grpc(&Refusal::of_caller(Code::UNAUTHORISED, NETWORK_DISABLED));
+/// The refusal of a caller that is nobody, or whose route carries nothing: the reference's own text.
+pub(crate) fn denied(refusal: &Refusal, to_grpc: bool) -> Response<Body> {
+    let is_of_the_caller = matches!(refusal.code, Code::UNAUTHORISED | Code::ROUTE_DISABLED | Code::ROUTE_EXPIRED);
+    if to_grpc || !is_of_the_caller {
+        return refused(refusal, to_grpc);
     }
     let mut answer = Response::new(Body::from(NETWORK_DISABLED));
     *answer.status_mut() = StatusCode::FORBIDDEN;
@@ -98,6 +99,16 @@ mod tests {
                 (answer.status().as_u16(), &answer.headers()["grpc-status"]),
                 (200, &HeaderValue::from_static(grpc))
             );
+        }
+    }
+
+    #[test]
+    fn who_is_denied_hears_the_code_over_grpc_and_the_references_text_over_http() {
+        for (code, http) in [(Code::UNAUTHORISED, 403), (Code::ROUTE_DISABLED, 403), (Code::BAD_REQUEST, 400)] {
+            let refusal = Refusal::of_caller(code, "why");
+            let answer = denied(&refusal, true);
+            assert_eq!(answer.headers()["grpc-message"], format!("{code} why"));
+            assert_eq!(denied(&refusal, false).status(), http, "{code}");
         }
     }
 

@@ -17,8 +17,8 @@ mod upgrade;
 use std::sync::Arc;
 
 use crds::ServiceProto;
-use http::{Method, Request, Response};
-use mesh_core::{Body, CallContext, Caller, Drained, Live, Node, Refusal, Route};
+use http::{HeaderMap, Method, Request, Response};
+use mesh_core::{Body, CallContext, Caller, Code, Drained, Live, Node, Refusal, Route};
 use mesh_network::{
     Partners,
     route::{self, Target},
@@ -54,8 +54,8 @@ impl Proxy {
     ) -> Option<Response<Body>> {
         let to_grpc = answer::is_grpc(request.headers());
         if matches!(caller, Caller::Stranger) {
-            self.metrics.count(Outcome::Refused);
-            return Some(answer::stranger(to_grpc));
+            let nobody = Refusal::of_caller(Code::UNAUTHORISED, answer::NETWORK_DISABLED);
+            return Some(self.denied(request.headers(), &nobody));
         }
         let refused = |refusal: &Refusal| answer::refused(refusal, to_grpc);
         let snapshot = self.live.snapshot();
@@ -78,6 +78,14 @@ impl Proxy {
             self.metrics.count(Outcome::of(refusal.code));
             refused(&refusal)
         }))
+    }
+
+    /// The answer to a request that is refused before it is anybody's: over gRPC its code, over HTTP the reference's text (PTP
+    /// section 13.2), and nothing about what is registered.
+    #[must_use]
+    pub fn denied(&self, headers: &HeaderMap, refusal: &Refusal) -> Response<Body> {
+        self.metrics.count(Outcome::Refused);
+        answer::denied(refusal, answer::is_grpc(headers))
     }
 
     async fn relay(

@@ -174,3 +174,21 @@ impl Part {
         if self.tombstones.refuse(id, now) { Err(TransportError::Released { session: id.clone() }) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_makes_a_session_beyond_the_most_until_one_is_gone() {
+        let (shards, guests, now) = (Shards::new(), Guests::default(), Instant::now());
+        let open = |id: &str| shards.open(&SessionId::new(id), &Origin::Application, &guests, now);
+        assert!(open("first").is_ok());
+        shards.sessions.store(MOST_SESSIONS, Ordering::Relaxed);
+        assert!(open("first").is_ok(), "it is there");
+        assert!(matches!(open("another"), Err(TransportError::TooManySessions { limit: MOST_SESSIONS })));
+        shards.release(&SessionId::new("first"), now);
+        assert!(open("another").is_ok());
+    }
+}

@@ -27,6 +27,15 @@ pub(crate) enum Dialect {
     Unknown,
 }
 
+/// What is known of a body.
+#[derive(Clone, Copy)]
+pub(crate) enum Seen<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// Nothing yet, but whether there is one: it counts as the object that most are.
+    Announced(bool),
+}
+
 /// What a dialect is told by.
 pub(crate) struct Signs<'a> {
     pub(crate) op: Op,
@@ -36,7 +45,7 @@ pub(crate) struct Signs<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) context: &'a CallContext,
     pub(crate) query: &'a Query,
-    pub(crate) body: &'a [u8],
+    pub(crate) body: Seen<'a>,
 }
 
 impl Signs<'_> {
@@ -53,7 +62,7 @@ impl Signs<'_> {
             _ if self.accepts("application/proto") => Dialect::Kuscia,
             _ if self.is_kuscia_push() || self.is_kuscia_read() || self.is_kuscia_release() => Dialect::Kuscia,
             _ if self.starts_as_object() => self.json(),
-            _ if self.body.is_empty() => Dialect::Bare,
+            _ if self.has_no_body() => Dialect::Bare,
             "application/x-www-form-urlencoded" => Dialect::Form,
             _ => Dialect::Unknown,
         }
@@ -62,7 +71,7 @@ impl Signs<'_> {
     fn json(&self) -> Dialect {
         let fate = self.context.provider.as_deref().is_some_and(|provider| provider.eq_ignore_ascii_case("FATE"))
             || self.headers.keys().any(|name| name.as_str().starts_with("fate-"));
-        match (fate, self.body.is_empty()) {
+        match (fate, self.has_no_body()) {
             (true, _) => Dialect::Osx,
             (false, true) => Dialect::Bare,
             (false, false) => Dialect::Json,
@@ -78,18 +87,28 @@ impl Signs<'_> {
 
     fn is_kuscia_read(&self) -> bool {
         matches!(self.op, Op::Pop | Op::Peek)
-            && self.body.is_empty()
+            && self.has_no_body()
             && self.context.topic.is_some()
             && self.context.target_node.is_some()
             && self.query.topic.is_none()
     }
 
     fn is_kuscia_release(&self) -> bool {
-        self.op == Op::Release && self.post && self.body.is_empty() && self.context.has_session && self.query.is_empty()
+        self.op == Op::Release && self.post && self.has_no_body() && self.context.has_session && self.query.is_empty()
     }
 
     fn starts_as_object(&self) -> bool {
-        self.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+        match self.body {
+            Seen::Whole(body) => body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{'),
+            Seen::Announced(is_there) => is_there,
+        }
+    }
+
+    fn has_no_body(&self) -> bool {
+        match self.body {
+            Seen::Whole(body) => body.is_empty(),
+            Seen::Announced(is_there) => !is_there,
+        }
     }
 
     fn content_type(&self) -> &str {

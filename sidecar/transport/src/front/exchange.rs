@@ -365,7 +365,7 @@ impl Party {
     }
 
     /// The name under which it wants to settle what it pops: none where it is no node, or none of our kind.
-    fn lease(&self) -> Option<Arc<str>> {
+    pub(crate) fn lease(&self) -> Option<Arc<str>> {
         self.context.lease.as_deref().filter(|name| self.is_node() && Leases::is_name(name)).map(Into::into)
     }
 

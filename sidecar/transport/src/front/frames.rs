@@ -19,9 +19,6 @@ use crate::{TransportError, channels::Purse};
 /// Decompressed in one go: some 100 µs. Others run in between, and each piece is paid for before it is kept.
 const PIECE: usize = 64 * 1024;
 
-/// A stream is given up in which no message begins for so long. Twice the 60 s after which middle boxes cut idle streams.
-const IDLE: Duration = Duration::from_secs(120);
-
 /// What messages may be compressed with, as `grpc-encoding` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compression {
@@ -79,10 +76,10 @@ impl Frames {
         }
     }
 
-    /// Waits for the next message, or for the end.
-    pub(crate) async fn arrives(&mut self) -> Result<(), FrameProblem> {
+    /// Waits for the next message, or for the end; for `idle` at most, if that is bounded.
+    pub(crate) async fn arrives(&mut self, idle: Option<Duration>) -> Result<(), FrameProblem> {
         if self.rest.is_empty() {
-            self.more(&mut Pace::within(IDLE)).await?;
+            self.more(&mut idle.map_or_else(Pace::unbounded, Pace::within)).await?;
         }
         Ok(())
     }

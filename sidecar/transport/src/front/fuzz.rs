@@ -17,7 +17,7 @@ use super::{
     call::{Answer, Operation, Reply},
     chunks::Chunks,
     decode::{self, Wire},
-    dialect::{Dialect, Signs, media_type},
+    dialect::{Dialect, Seen, Signs, media_type},
     encode::Encoding,
     frames::{Compression, FrameProblem, Frames},
     grpc, hop,
@@ -195,7 +195,7 @@ fn dialect() {
             for post in [true, false] {
                 let names_source = context.source_node.is_some();
                 let (headers, context, query) = (&headers, &context, &query);
-                let signs = Signs { op, post, names_source, headers, context, query, body: &body };
+                let signs = Signs { op, post, names_source, headers, context, query, body: Seen::Whole(&body) };
                 let dialect = signs.dialect();
                 let is_kuscia_push = op.is_wrapper() && context.topic.is_some() && context.uri.is_none();
                 assert!(!is_kuscia_push || dialect == Dialect::Kuscia, "rule 2");

@@ -142,10 +142,7 @@ impl Errand<'_> {
         let context = self.context;
         let mut headers = HeaderMap::with_capacity(HEADERS);
         headers.insert(URI, HeaderValue::from_static(uri_of(self.call.operation.op())));
-        match &context.version {
-            Some(version) => put(&mut headers, VERSION, version),
-            None => drop(headers.insert(VERSION, HeaderValue::from_static("1.0.0"))),
-        }
+        put(&mut headers, VERSION, context.version.as_deref().unwrap_or(&node.version));
         let claimed = (context.source_node.as_ref(), context.source_inst.as_ref());
         let (source_node, source_inst) = match (self.to, claimed) {
             (To::Gateway, (node_id, inst_id)) => (node_id.unwrap_or(&node.node_id), inst_id.unwrap_or(&node.inst_id)),

@@ -12,7 +12,7 @@ use super::{
     body::AnswerBody,
     call::{Answer, Call, Operation, Patience, Reach, Reply},
     decode::{self, Wire},
-    dialect::{Dialect, Signs, media_type},
+    dialect::{Dialect, Seen, Signs, media_type},
     encode::Encoding,
     exchange::Party,
     flow::{self, Flow},
@@ -72,10 +72,15 @@ impl<P: Peers> Front<P> {
         patience: Patience,
     ) -> Result<(Reply, Encoding), Failure> {
         let (head, body) = request.into_parts();
-        let guess = Encoding::guessed(&head.headers);
-        let refused = |e: TransportError| Failure::Refused(e.into(), guess);
         // Admission fills in what a call leaves open; the dialect is told by what the request itself says.
         let names_source = context.source_node.is_some() || caller.partner().is_some();
+        let (post, query) = (head.method == Method::POST, Query::read(head.uri.query().unwrap_or_default().as_bytes()));
+        let seen = Seen::Announced(!body.is_end_stream());
+        let signs =
+            Signs { op, post, names_source, headers: &head.headers, context: &context, query: &query, body: seen };
+        // Refusals before the body is here, and how long a push waits for room until it is.
+        let (guess, named) = (signs.dialect().encoding(), context.timeout.or_else(|| decode::timeout(&signs)));
+        let refused = |e: TransportError| Failure::Refused(e.into(), guess);
         let mut party = self.exchange.admit(op, context, caller).map_err(refused)?;
         if let Some(coding) = content_coding(&head.headers) {
             return Err(refused(TransportError::Codec {
@@ -83,11 +88,6 @@ impl<P: Peers> Front<P> {
             }));
         }
         let limit = self.exchange.live.load().transport.max_body_bytes.bytes();
-        let (post, query) = (head.method == Method::POST, Query::read(head.uri.query().unwrap_or_default().as_bytes()));
-        // How long a push waits for room counts before its body is here, so it is told without it.
-        let signs =
-            Signs { op, post, names_source, headers: &head.headers, context: &party.context, query: &query, body: &[] };
-        let named = party.context.timeout.or_else(|| decode::timeout(&signs));
         let mut purse = self.exchange.purse_within(&party, named, patience);
         let unread = |unread| match unread {
             Unread::TooLarge => Failure::Unread(TransportError::BodyTooLarge { limit }.into(), guess),
@@ -166,10 +166,12 @@ impl<P: Peers> Front<P> {
         party: Party,
         patience: Patience,
     ) -> Result<(Reply, Encoding), Failure> {
-        let encoding = dialect.encoding();
+        let (encoding, is_hop) = (dialect.encoding(), party.lease().is_some());
         let reply = self.unwrapped(arrived.body, dialect.wire(), party, patience).await;
         let (op, reply) = reply.map_err(|refusal| Failure::Refused(refusal, encoding))?;
-        Ok((expired(op, reply, encoding), encoding))
+        // A hop of our kind is in the published dialect, whichever provider its caller named: what an empty pop is called, the
+        // caller's own node says.
+        Ok((if is_hop { reply } else { expired(op, reply, encoding) }, encoding))
     }
 
     /// Takes an `Inbound` apart and serves the operation within, and says which it was (PTP sections 3.1 and 6.1).
@@ -256,6 +258,7 @@ pub(super) fn take_over(metadata: &Metadata, context: &mut CallContext) -> Resul
 impl Arrived {
     fn dialect(&self, context: &CallContext) -> Dialect {
         let Self { op, post, names_source, headers, query, body } = self;
+        let body = Seen::Whole(body);
         Signs { op: *op, post: *post, names_source: *names_source, headers, context, query, body }.dialect()
     }
 }
@@ -269,7 +272,7 @@ impl Dialect {
         }
     }
 
-    fn encoding(self) -> Encoding {
+    pub(super) fn encoding(self) -> Encoding {
         match self {
             Self::Protobuf => Encoding::Protobuf,
             Self::Osx => Encoding::Osx,

@@ -41,7 +41,7 @@ impl From<TransportError> for Unread {
 /// How fast a body comes. Only the time in which somebody waits for it counts.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    window: Duration,
+    window: Option<Duration>,
     since: Option<Instant>,
     came: u64,
 }
@@ -146,7 +146,7 @@ pub(crate) async fn next(body: &mut Body, pace: &mut Pace) -> Result<Option<Byte
         let mut arriving = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
         let frame = match (&mut arriving).now_or_never() {
             Some(frame) => frame,
-            None => timeout_at(pace.end(), arriving).await.map_err(|_| pace.too_slow())?,
+            None => pace.waits_for(arriving).await?,
         };
         let Some(frame) = frame else { return Ok(None) };
         if let Ok(data) = frame.map_err(|e| Unread::Broken(e.to_string()))?.into_data() {
@@ -164,23 +164,28 @@ impl Default for Pace {
 
 impl Pace {
     pub(crate) fn within(window: Duration) -> Self {
-        Self { window, since: None, came: 0 }
+        Self { window: Some(window), since: None, came: 0 }
     }
 
-    /// When enough must have come.
-    fn end(&mut self) -> Instant {
-        *self.since.get_or_insert_with(Instant::now) + self.window
+    /// There is no hurry.
+    pub(crate) fn unbounded() -> Self {
+        Self { window: None, since: None, came: 0 }
+    }
+
+    /// Waits for what arrives, as long as enough may still come in time.
+    async fn waits_for<T>(&mut self, arriving: impl Future<Output = T>) -> Result<T, Unread> {
+        let Some(window) = self.window else { return Ok(arriving.await) };
+        let end = *self.since.get_or_insert_with(Instant::now) + window;
+        timeout_at(end, arriving)
+            .await
+            .map_err(|_| Unread::Refused(TransportError::TooSlow { least: LEAST, seconds: window.as_secs() }))
     }
 
     fn came(&mut self, bytes: usize) {
         self.came += bytes as u64;
         if self.came >= LEAST {
-            *self = Self::within(self.window);
+            *self = Self { window: self.window, since: None, came: 0 };
         }
-    }
-
-    fn too_slow(&self) -> Unread {
-        Unread::Refused(TransportError::TooSlow { least: LEAST, seconds: self.window.as_secs() })
     }
 }
 

@@ -22,11 +22,11 @@ pub(crate) struct Members<'a> {
     pub(crate) timeout: Option<Milliseconds>,
     pub(crate) metadata: Option<Metadata>,
     /// Marks FATE OSX.
-    #[serde(rename = "msgCode")]
-    msg_code: Option<IgnoredAny>,
+    #[serde(rename = "msgCode", deserialize_with = "is_there")]
+    has_msg_code: bool,
     /// Marks FATE OSX.
-    #[serde(rename = "msgFlag")]
-    msg_flag: Option<IgnoredAny>,
+    #[serde(rename = "msgFlag", deserialize_with = "is_there")]
+    has_msg_flag: bool,
 }
 
 /// The members that an answer of another node may have; OSX writes `msg`, and we write both `payload` and `content`.
@@ -55,8 +55,13 @@ pub(crate) struct Milliseconds(pub(crate) Option<Duration>);
 impl Members<'_> {
     /// Whether only FATE OSX sends such a body (PTP section 5.4, rule 4).
     pub(crate) fn is_osx(&self) -> bool {
-        self.msg_code.is_some() || self.msg_flag.is_some()
+        self.has_msg_code || self.has_msg_flag
     }
+}
+
+/// A member is there whatever it says: some write `null` for what they leave open.
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 impl Payload {

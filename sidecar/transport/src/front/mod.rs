@@ -48,7 +48,7 @@ use self::exchange::Exchange;
 pub use self::{
     op::{Op, path_of},
     peers::Peers,
-    refused::{Sought, refused},
+    refused::{refused, refused_mpi},
 };
 use crate::Channels;
 

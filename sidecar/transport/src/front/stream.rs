@@ -36,6 +36,10 @@ use crate::{Delivery, Lease};
 /// How long a stream must live on after an answer: the loss of an HTTP/2 connection shows soon (design section 6).
 const PEACE: Duration = Duration::from_secs(1);
 
+/// A partner's stream is given up in which no message begins for so long: twice the 60 s after which middle boxes cut idle
+/// streams. This node's own applications may be silent for as long as they like, and pings find those that are gone.
+const IDLE: Duration = Duration::from_secs(120);
+
 /// The answers of a stream.
 struct Answers<P> {
     front: Arc<Front<P>>,
@@ -134,7 +138,7 @@ impl Given {
 impl Serve {
     async fn one<P: Peers>(mut self, front: Arc<Front<P>>, mut frames: Frames) -> (Frames, Option<Answer>) {
         // Between two messages there may be any time: the patience for room begins with the message.
-        let arrives = frames.arrives().await;
+        let arrives = frames.arrives(self.party.caller.partner().map(|_| IDLE)).await;
         let mut purse = front.exchange.purse(&self.party, self.patience());
         let message = match arrives {
             Ok(()) => frames.next(&mut purse).await,

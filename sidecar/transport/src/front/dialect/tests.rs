@@ -13,8 +13,14 @@ fn dialect(op: Op, query: &str, headers: &[(&str, &str)], body: &str) -> Dialect
     }
     let (context, query) = (CallContext::from_headers(&map).unwrap(), Query::read(query.as_bytes()));
     let names_source = context.source_node.is_some();
-    Signs { op, post: true, names_source, headers: &map, context: &context, query: &query, body: body.as_bytes() }
-        .dialect()
+    let told_by =
+        |body| Signs { op, post: true, names_source, headers: &map, context: &context, query: &query, body }.dialect();
+    let told = told_by(Seen::Whole(body.as_bytes()));
+    // What no rule looks into is told as well before it is read.
+    if body.is_empty() || matches!(told, Dialect::Json | Dialect::Osx | Dialect::Protobuf) {
+        assert_eq!(told_by(Seen::Announced(!body.is_empty())), told, "before the body is here");
+    }
+    told
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -37,7 +43,14 @@ fn the_first_rule_that_matches_decides() {
         ("2", Op::Invoke, "", &[TOPIC], "raw", Kuscia),
         ("2 whatever the type", Op::Transport, "", &[TOPIC, JSON], "{}", Kuscia),
         ("2 not with a uri", Op::Invoke, "", &[TOPIC, URI, JSON], "{}", Json),
+        ("2 before 3", Op::Invoke, "", &[TOPIC, PROTOBUF], "x", Kuscia),
         ("3", Op::Push, "", &[PROTOBUF], "x", Protobuf),
+        ("3 before 4", Op::Pop, "", &[PROTOBUF, ("accept", "application/json")], "", Protobuf),
+        ("4 before 5", Op::Peek, "", &[PROTO, ("accept", "application/json")], "{}", Json),
+        ("4 before 6", Op::Push, "timeout=5", &[JSON, TOPIC, SOURCE], "{}", Json),
+        ("4 before 7", Op::Pop, "", &[JSON, TOPIC, TARGET], "", Bare),
+        ("4 before 8", Op::Release, "", &[("accept", "application/json"), SESSION], "", Bare),
+        ("5 before 9", Op::Push, "", &[PROTO], "{}", Kuscia),
         ("3 with an empty body", Op::Pop, "", &[PROTOBUF], "", Protobuf),
         ("3 with parameters", Op::Pop, "", &[("content-type", "Application/X-Protobuf; v=1")], "", Protobuf),
         ("4", Op::Push, "", &[JSON], "{}", Json),
@@ -79,6 +92,7 @@ fn a_release_by_get_is_not_kuscias() {
     let context = CallContext { has_session: true, ..CallContext::default() };
     let query = Query::default();
     let (context, query, headers) = (&context, &query, &headers);
-    let signs = Signs { op: Op::Release, post: false, names_source: false, headers, context, query, body: b"" };
+    let signs =
+        Signs { op: Op::Release, post: false, names_source: false, headers, context, query, body: Seen::Whole(b"") };
     assert_eq!(signs.dialect(), Dialect::Bare);
 }

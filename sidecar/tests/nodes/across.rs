@@ -9,7 +9,11 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::harness::{A, B, Bank, Client, Node, Partner, Relay, free_port, over_tls, post, until};
+use crate::harness::{
+    A, B, Bank, Client, Node, Partner, Relay, free_port,
+    h2::{DATA, END_STREAM, H2, HEADERS},
+    over_tls, post, until,
+};
 
 const OK: &str = "E0000000000";
 const C: &str = "LX0000010000260";
@@ -238,4 +242,41 @@ async fn a_slow_popper_there_holds_up_its_own_pushers_and_nobody_else() {
     for push in held {
         assert_eq!(push.await.unwrap(), OK);
     }
+}
+
+/// Design section 6: also where the caller speaks gRPC, a message is leased at the partner until its caller has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pop_at_the_partner_that_is_given_up_over_grpc_gives_the_message_back_there() {
+    let (a, b) = crate::exchange::two().await;
+    assert_eq!(push(&a, "kept", "5000").await, OK);
+    let pop = async |client: &mut H2| {
+        let headers = [
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+            ("x-ptp-session-id", "s"),
+            ("x-ptp-target-node-id", B),
+        ];
+        let message = [0, 0, 0, 0, 3, 0x0a, 1, b't'];
+        assert!(client.ask(1, "/org.ppc.ptp.PrivateTransferTransport/pop", &headers, &message).await);
+    };
+    let mut client = H2::to(&a, 5).await;
+    pop(&mut client).await;
+    client.wait_for(DATA, 1).await.unwrap();
+    assert_eq!(b.leased().await, 1.0);
+    client.cancel(1).await;
+    until("the message to be back", Duration::from_secs(20), async || b.leased().await == 0.0).await;
+    assert_eq!(messages(&b).await, 1);
+    let mut client = H2::to(&a, 1 << 16).await;
+    pop(&mut client).await;
+    let mut text = Vec::new();
+    while let Some(frame) = client.next_of(1).await {
+        if frame.kind == DATA {
+            text.extend(frame.payload);
+        }
+        if matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0 {
+            break;
+        }
+    }
+    assert!(text.windows(4).any(|four| four == b"kept"), "{text:?}");
+    empty(&b).await;
 }

@@ -1,10 +1,13 @@
 //! A configuration directory: swapped in while it serves, and left alone when it is bad.
 
-use std::{fs, time::Duration};
+use std::{fs, net::Ipv4Addr, time::Duration};
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use serde_json::json;
 
-use crate::harness::{A, B, Bank, Node, Partner, until};
+use crate::harness::{A, B, Bank, Node, Partner, from, post, until};
 
 const SOON: Duration = Duration::from_secs(8);
 
@@ -56,6 +59,20 @@ async fn where_a_directory_rules_the_api_only_confirms() {
     let refused = node.post("/v1/interconn/node/refresh", &[], &other).await;
     assert_eq!(refused.code(), "E0000000614");
     assert!(refused.text().contains("test/bank"), "the resource is named: {}", refused.text());
+}
+
+/// PTP section 14: `MESH_TRICK`, names written with dots, and what has no effect.
+#[tokio::test(flavor = "multi_thread")]
+async fn variables_register_services_in_any_spelling_and_those_without_effect_are_named_once() {
+    let other = Node::start().await;
+    let trick = format!("x:complex=http://{}/livez", other.admin);
+    let node = Node::with(&[("MESH_TRICK", &trick), ("mesh.plaintext.from", "127.0.0.2/32"), ("DSN", "x")]).await;
+    let live = Request::get("/livez").body(Full::<Bytes>::default()).unwrap();
+    let heard = node.send(live).await;
+    assert_eq!((heard.status.as_u16(), heard.text().as_str()), (200, "alive\n"), "the service behind it");
+    let push = post("/v1/interconn/chan/push", &[], r#"{"topic":"t","payload":""}"#);
+    assert_eq!(from(Ipv4Addr::new(127, 0, 0, 2), node.data, push).await.code(), "E0000000000");
+    assert_eq!(node.log().matches("DSN has no effect").count(), 1, "{}", node.log());
 }
 
 #[test]

@@ -175,3 +175,30 @@ async fn kill_9_under_load_loses_nothing_acknowledged_and_repeats_nothing_commit
     assert!(acknowledged.len() > 100 && committed > 100, "{} acknowledged, {committed} committed", acknowledged.len());
     println!("{} acknowledged, {} given out, {committed} committed", acknowledged.len(), given.len());
 }
+
+/// PTP section 9.5: release and tombstone are on disk before the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_was_answered_holds_after_kill_9() {
+    let mut node = Node::with_transport("store: Disk", &[]).await;
+    for round in 0..5 {
+        let (gone, freed) = (format!("gone-{round}"), format!("freed-{round}"));
+        let push = json!({"topic": "t", "payload": "b25l"});
+        for (op, session, body) in [
+            ("push", &gone, &push),
+            ("push", &freed, &push),
+            ("release", &gone, &json!({"topic": ""})),
+            ("release", &freed, &json!({"topic": "t"})),
+        ] {
+            // The disk may be slow: a push that waits for it has its time.
+            let headers = [("x-ptp-session-id", session.as_str()), ("x-ptp-timeout", "60000")];
+            let answer = node.post(&format!("/v1/interconn/chan/{op}"), &headers, body).await;
+            assert_eq!(answer.code(), OK, "{op} {session}: {}", answer.text());
+        }
+        node.kill_and_restart().await;
+        let refused = node.post("/v1/interconn/chan/push", &[("x-ptp-session-id", &gone)], &push).await;
+        assert_eq!(refused.code(), "E0000000608", "{gone}");
+        let pop = json!({"topic": "t", "timeout": 50});
+        let popped = node.post("/v1/interconn/chan/pop", &[("x-ptp-session-id", &freed)], &pop).await;
+        assert_eq!(popped.json(), json!({"code": OK, "message": "请求成功"}), "{freed}");
+    }
+}

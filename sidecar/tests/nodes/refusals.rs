@@ -6,9 +6,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use prost::Message as _;
+use proto::ptp::Outbound;
 use serde_json::{Value, json};
 
 use crate::harness::{A, B, Bank, Client, Node, Partner, from, over_tls, post};
+
+const OK: &str = "E0000000000";
 
 /// A push as a partner's node sends it.
 fn invoke(source: Option<&str>) -> Request<Full<Bytes>> {
@@ -37,8 +41,8 @@ async fn each_caller_gets_the_code_of_its_case() {
     ];
     let (node, _volume) = node_of(&own, &partners).await;
     for (who, client, source, code) in [
-        ("a partner", Client::Pair(&partner.leaf), Some(B), "E0000000000"),
-        ("a partner that names no source", Client::Pair(&partner.leaf), None, "E0000000000"),
+        ("a partner", Client::Pair(&partner.leaf), Some(B), OK),
+        ("a partner that names no source", Client::Pair(&partner.leaf), None, OK),
         ("a partner that claims to be another", Client::Pair(&partner.leaf), Some("LX9"), "E0000000403"),
         ("a client without a certificate", Client::Nothing, Some(B), "E0000000403"),
         ("a stranger's root", Client::Pair(&stranger.leaf), Some(B), "E0000000403"),
@@ -47,6 +51,25 @@ async fn each_caller_gets_the_code_of_its_case() {
     ] {
         let answer = over_tls(node.data, client, invoke(source)).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (200, code), "{who}: {}", answer.text());
+        if code == OK || source == Some("LX9") {
+            continue;
+        }
+        // In the forms of the others: a message of gRPC, Kuscia's layout, and gRPC's own status at a registered path.
+        let mut grpc = post("/org.ppc.ptp.PrivateTransferProtocol/invoke", &[], &b"\0\0\0\0\0"[..]);
+        grpc.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        let mut registered = post("/acme.Scoring/Score", &[], &b"\0\0\0\0\0"[..]);
+        registered.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        let mut kuscia = post("/v1/interconn/chan/invoke?timeout=5", &[("x-ptp-topic", "t")], "hello");
+        kuscia.headers_mut().remove("content-type");
+        let told = over_tls(node.data, client, grpc).await;
+        assert_eq!(Outbound::decode(told.body.slice(5..)).unwrap().code, code, "{who}");
+        let told = over_tls(node.data, client, kuscia).await;
+        assert_eq!(&told.body[..13], [b"\x12\x0b", code.as_bytes()].concat(), "{who}: {}", told.text());
+        let told = over_tls(node.data, client, registered).await;
+        assert_eq!(told.headers["grpc-status"], "7");
+        assert!(told.headers["grpc-message"].to_str().unwrap().starts_with(code), "{who}: {:?}", told.headers);
+        let told = over_tls(node.data, client, post("/acme", &[], "{}")).await;
+        assert_eq!((told.status.as_u16(), told.text().as_str()), (403, "对方节点已禁用网络"), "{who}");
     }
 }
 
@@ -76,6 +99,7 @@ async fn plain_text_from_another_address_is_refused_but_for_the_stats() {
     let push = post("/v1/interconn/chan/push", &[], r#"{"topic":"t","payload":""}"#);
     let refused = from(elsewhere, node.data, push).await;
     assert_eq!(refused.status, 403);
+    assert!(refused.text().starts_with("对方节点已禁用网络\n"), "the reference's text: {}", refused.text());
     assert!(refused.text().contains("MESH_PLAINTEXT_FROM"), "the setting is named: {}", refused.text());
     let stats = from(elsewhere, node.data, Request::get("/stats").body(Full::default()).unwrap()).await;
     assert_eq!((stats.status.as_u16(), stats.text().as_str()), (200, "E0000000000"));

@@ -5,9 +5,13 @@ use serde_json::{Value, json};
 use super::{
     rows::{BAD, Row, Then, get, hello, json, ok, pop, push, raw},
     stage::MAX_BODY,
+    wire::Ask,
 };
 
 pub(super) fn bodies() -> Vec<Row> {
+    let mpi = |op: &str, arguments: &Value| {
+        Ask::post("/mesh/invoke", arguments.to_string()).header("mesh-urn", &format!("mesh.chan.{op}"))
+    };
     let inner = |metadata: Value| json("transport", &json!({"payload": "e30=", "metadata": metadata}));
     vec![
         ("3.4 push", vec![push()], ok()),
@@ -25,6 +29,24 @@ pub(super) fn bodies() -> Vec<Row> {
             Then::Json(
                 json!({"metadata": {"k": "v"}, "payload": "", "content": "", "code": "E0000000000", "message": "请求成功"}),
             ),
+        ),
+        (
+            "7 metadata of mesh.chan.push comes back",
+            vec![mpi("push", &json!({"topic": "t1", "payload": "aGVsbG8=", "metadata": {"k": "v"}})), pop()],
+            Then::Json(
+                json!({"metadata": {"k": "v"}, "payload": "aGVsbG8=", "content": "aGVsbG8=", "code": "E0000000000", "message": "请求成功"}),
+            ),
+        ),
+        (
+            "3.3 bytes as numbers among arguments",
+            vec![mpi("push", &json!({"topic": "t1", "payload": [104, 101, 108, 108, 111]})), pop()],
+            hello(),
+        ),
+        ("3.3 a timeout as text among arguments", vec![mpi("pop", &json!({"topic": "t1", "timeout": "50"}))], ok()),
+        (
+            "9.1 a topic may be empty",
+            vec![json("push", &json!({"payload": "aGVsbG8="})), json("pop", &json!({"timeout": 50}))],
+            hello(),
         ),
         ("3.1 no payload", vec![json("push", &json!({"topic": "t1"}))], BAD),
         ("3.1 a null payload", vec![json("push", &json!({"topic": "t1", "payload": null}))], BAD),
@@ -73,10 +95,12 @@ pub(super) fn bodies() -> Vec<Row> {
             hello(),
         ),
         ("3.2 a GET push", vec![get("push?topic=t1&payload=aGVsbG8%3D"), pop()], hello()),
+        ("3.2 an upper-initial GET push", vec![get("push?Topic=t1&Payload=aGVsbG8%3D"), pop()], hello()),
         ("3.2 a GET with a body", vec![push(), pop().method(http::Method::GET)], hello()),
         ("3.2 a GET release", vec![push(), get("release?topic=t1"), pop()], ok()),
         ("3.2 an empty topic header", vec![push().header("x-ptp-topic", ""), pop()], hello()),
         ("3.2 a timeout header of nothing", vec![pop().header("x-ptp-timeout", "0")], ok()),
+        ("3.2 a timeout header of less", vec![push(), pop().header("x-ptp-timeout", "-1")], hello()),
         ("3.2 a query timeout that is none", vec![get("pop?topic=t1&timeout=soon")], BAD),
         (
             "3.2 the header's topic wins",
@@ -89,6 +113,15 @@ pub(super) fn bodies() -> Vec<Row> {
             vec![
                 push(),
                 json("invoke", &json!({"payload": "eyJ0b3BpYyI6InQxIn0="}))
+                    .header("x-ptp-uri", "/v1/interconn/chan/pop"),
+            ],
+            hello(),
+        ),
+        (
+            "3.3 an unknown member beside an inner body",
+            vec![
+                push(),
+                json("invoke", &json!({"payload": "eyJ0b3BpYyI6InQxIn0=", "x": [1]}))
                     .header("x-ptp-uri", "/v1/interconn/chan/pop"),
             ],
             hello(),
@@ -160,6 +193,11 @@ pub(super) fn bodies() -> Vec<Row> {
         ("9.1 the longest topic", vec![json("push", &json!({"topic": "t".repeat(1025), "payload": ""}))], BAD),
         ("4.1 the longest header", vec![push().header("x-ptp-topic", &"t".repeat(1025))], BAD),
         ("16 a coding of the content", vec![push().header("content-encoding", "gzip")], Then::Code("E0000000616")),
+        (
+            "13.2 a body above the limit, of FATE",
+            vec![raw("push", vec![b' '; MAX_BODY + 1]).header("x-ptp-tech-provider-code", "FATE")],
+            Then::Msg("E0000000413"),
+        ),
         (
             "13.2 a body above the limit",
             vec![json("push", &json!({"payload": "A".repeat(MAX_BODY)}))],

@@ -158,6 +158,11 @@ fn rows() -> Vec<Row> {
         ),
         row("a push to nobody", Everybody, vec![push(b"1").with(UNKNOWN).refused("E0000000618"), pop(None)]),
         row(
+            "an id of the same sequence is another's",
+            Everybody,
+            vec![push(b"1").with(&[("x-ptp-target-node-id", "ZZ9999990000280")]).refused("E0000000618")],
+        ),
+        row(
             "a node id decides alone",
             Everybody,
             vec![

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     OK,
     stage::{DISABLED, EXPIRED, MAX_BODY, Stage, UNREACHABLE, UNTRUSTED},
+    ways::{Form, Want},
     wire::{Ask, Transport, Wire, frame},
 };
 use crate::harness::{A, B, Bank, Client, fill_disk, on_a_small_disk, over_tls, post};
@@ -158,4 +159,12 @@ pub(super) async fn who_is_no_partner_is_told_so_in_its_own_encoding_at(stage: &
     let foreign = push("").header("x-ptp-source-node-id", "LX9").method(Method::POST);
     let heard = stage.wire(Transport::TlsH2).await.send(stage.node.data, foreign).await;
     assert_eq!(heard.json()["code"], "E0000000403");
+    // Or for another institution, by any of its names.
+    for name in ["x-ptp-source-inst-id", "x-ptp-from-inst-id", "mesh-from-inst-id", "mesh-source-inst-id"] {
+        let mut wire = stage.wire(Transport::TlsH2).await;
+        for (inst, code) in [("JG9", "E0000000403"), ("jg0100002700000000", OK)] {
+            let peek = Form::InvokeJson.request(Want::Peek, "s", "t", &[(name, inst)]);
+            assert_eq!(wire.send(stage.node.data, peek).await.json()["code"], code, "{name}: {inst}");
+        }
+    }
 }

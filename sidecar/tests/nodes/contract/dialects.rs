@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::{
     rows::{
-        KUSCIA_BAD, KUSCIA_EMPTY, KUSCIA_HELLO, PROTO, Row, SOURCE, TARGET, TOPIC, Then, UNBINDABLE, form, get, hello,
-        json, kuscia_pop, kuscia_push, ok, pop, push, raw, with,
+        BAD, KUSCIA_BAD, KUSCIA_EMPTY, KUSCIA_HELLO, KUSCIA_PACKED, KUSCIA_TOO_LARGE, PROTO, Row, SOURCE, TARGET,
+        TOPIC, Then, UNBINDABLE, form, form_of, get, hello, json, kuscia_pop, kuscia_push, ok, pop, push, raw, with,
     },
+    stage::MAX_BODY,
     wire::Ask,
 };
 use crate::harness::{A, B};
@@ -40,11 +41,40 @@ pub(super) fn dialects() -> Vec<Row> {
             ],
             hello(),
         ),
+        (
+            "5.4-2 before 3",
+            vec![with(raw("invoke", "hello"), &[TOPIC, SOURCE, ("content-type", "application/x-protobuf")])],
+            KUSCIA_EMPTY,
+        ),
+        (
+            "5.4-4 before 5",
+            vec![with(
+                raw("peek", "{}"),
+                &[TOPIC, ("content-type", "application/proto"), ("accept", "application/json")],
+            )],
+            ok(),
+        ),
+        (
+            "5.4-4 before 6",
+            vec![with(json("push?timeout=5", &json!({"topic": "t1", "payload": ""})), &[TOPIC, SOURCE])],
+            ok(),
+        ),
+        (
+            "5.4-4 before 7",
+            vec![with(raw("pop", ""), &[TOPIC, ("x-ptp-target-node-id", "LX9"), ("content-type", "application/json")])],
+            Then::Code("E0000000618"),
+        ),
+        ("5.4-4 before 8", vec![with(raw("release", ""), &[("accept", "application/json")])], ok()),
         ("5.4-4 FATE by its provider", vec![pop().header("x-ptp-tech-provider-code", "Fate")], osx("E0000000601")),
         ("5.4-4 FATE by a header", vec![pop().header("fate-message-flag", "1")], osx("E0000000601")),
         (
             "5.4-4 FATE by a member",
             vec![json("pop", &json!({"topic": "t1", "timeout": 50, "msgFlag": 1}))],
+            osx("E0000000601"),
+        ),
+        (
+            "5.4-4 FATE by a member that says nothing",
+            vec![json("pop", &json!({"topic": "t1", "timeout": 50, "msgFlag": null}))],
             osx("E0000000601"),
         ),
         (
@@ -58,6 +88,23 @@ pub(super) fn dialects() -> Vec<Row> {
             Then::Json(
                 json!({"payload": "aGVsbG8=", "content": "aGVsbG8=", "code": "E0000000000", "message": "请求成功", "msg": "请求成功"}),
             ),
+        ),
+        (
+            "5.2 FATE peeks",
+            vec![push(), json("peek", &json!({"topic": "t1"})).header("x-ptp-tech-provider-code", "FATE")],
+            Then::Json(
+                json!({"payload": "aGVsbG8=", "content": "aGVsbG8=", "code": "E0000000000", "message": "请求成功", "msg": "请求成功"}),
+            ),
+        ),
+        (
+            "5.2 FATE releases",
+            vec![json("release", &json!({"topic": "t1"})).header("x-ptp-tech-provider-code", "FATE")],
+            osx("E0000000000"),
+        ),
+        (
+            "5.2 FATE is refused",
+            vec![json("push", &json!({"topic": "t1"})).header("x-ptp-tech-provider-code", "FATE")],
+            Then::Msg("E0000000400"),
         ),
         (
             "5.2 FATE invokes",
@@ -113,6 +160,8 @@ pub(super) fn dialects() -> Vec<Row> {
         ("5.4-9 curl -d", vec![form(r#"{"topic":"t1","payload":"aGVsbG8="}"#), pop()], hello()),
         ("5.4-9 without a type", vec![raw("push", " \n{\"topic\":\"t1\",\"payload\":\"aGVsbG8=\"}"), pop()], hello()),
         ("5.4-10 no body", vec![push(), raw("pop?topic=t1", "").header("x-ptp-timeout", "50")], hello()),
+        ("5.4-11 a form of a pop", vec![push(), form_of("pop", "Topic=t1&Timeout=50")], hello()),
+        ("5.4-11 a form's timeout that is none", vec![form_of("pop", "topic=t1&timeout=soon")], BAD),
         ("5.4-11 a form", vec![form("topic=t1&payload=aGVsbG8%3D"), pop()], hello()),
         ("5.4-12 text", vec![raw("push", "hello").header("content-type", "text/plain")], UNBINDABLE),
         ("5.4-12 bytes", vec![raw("push", "hello")], Then::Status(400, "text/plain; charset=utf-8")),
@@ -139,7 +188,21 @@ pub(super) fn kuscia() -> Vec<Row> {
     const BY_B: (&str, &str) = ("x-ptp-source-node-id", B);
     const NOBODY: (&str, &str) = ("x-ptp-target-node-id", "LX9999999999999");
     let by_type = |op: &str, body: &'static str| raw(op, body).header("content-type", "application/proto");
+    // What is refused before anybody reads the body.
+    let large = |op: &str| raw(op, vec![7; MAX_BODY + 1]);
+    let packed = ("content-encoding", "br");
+    let long = "t".repeat(1025);
     vec![
+        ("13.2 a push above the limit", vec![with(large("push?timeout=5"), &[TOPIC, SOURCE])], KUSCIA_TOO_LARGE),
+        ("13.2 an invoke above the limit", vec![with(large("invoke"), &[TOPIC, SOURCE])], KUSCIA_TOO_LARGE),
+        ("13.2 a push that is packed", vec![with(raw("push?timeout=5", "x"), &[TOPIC, SOURCE, packed])], KUSCIA_PACKED),
+        ("13.2 a pop that is packed", vec![with(raw("pop?timeout=1", ""), &[TOPIC, TARGET, packed])], KUSCIA_PACKED),
+        ("4.1 an endless topic", vec![raw("invoke", "x").header("x-ptp-topic", &long)], KUSCIA_BAD),
+        (
+            "5.4-5 a later word of Accept",
+            vec![with(large("push"), &[("accept", "*/*, application/proto")])],
+            KUSCIA_TOO_LARGE,
+        ),
         ("5.3 a push without a topic", vec![with(by_type("push", "hello"), &[SOURCE])], KUSCIA_BAD),
         ("5.3 a push without a source", vec![with(by_type("push", "hello"), &[TOPIC])], KUSCIA_BAD),
         ("5.3 an invoke without a source", vec![with(raw("invoke", "hello"), &[TOPIC])], KUSCIA_BAD),
@@ -147,6 +210,7 @@ pub(super) fn kuscia() -> Vec<Row> {
         ("5.3 an empty transport", vec![with(raw("transport", ""), &[TOPIC, SOURCE])], KUSCIA_BAD),
         ("5.3 a pop without a topic", vec![with(raw("pop?timeout=1", ""), &[TARGET, PROTO])], KUSCIA_BAD),
         ("5.3 a pop without a sender", vec![with(raw("pop?timeout=1", ""), &[TOPIC, PROTO])], KUSCIA_BAD),
+        ("5.3 a peek without a topic", vec![with(raw("peek", ""), &[TARGET, PROTO])], KUSCIA_BAD),
         ("5.3 a peek without a sender", vec![with(raw("peek", ""), &[TOPIC, PROTO])], KUSCIA_BAD),
         ("5.3 a timeout that is none", vec![with(get("pop?timeout=soon"), &[TOPIC, TARGET])], KUSCIA_BAD),
         ("5.3 a timeout of a push that is none", vec![with(raw("push?timeout=1s", "x"), &[TOPIC, SOURCE])], KUSCIA_BAD),

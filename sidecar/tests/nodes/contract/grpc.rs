@@ -70,7 +70,10 @@ async fn the_samples_of_real_clients_are_read_and_answered_byte_by_byte() {
 
 pub(super) async fn the_samples_of_real_clients_are_read_and_answered_byte_by_byte_at(stage: &Stage) {
     let mut wire = stage.wire(Transport::H2c).await;
-    let mut send = async |ask: Ask| wire.send(stage.node.data, ask.header("x-ptp-session-id", "samples")).await;
+    // The SDK announces gzip, and sends small messages plain.
+    let mut send = async |ask: Ask| {
+        wire.send(stage.node.data, ask.header("x-ptp-session-id", "samples").header("grpc-encoding", "gzip")).await
+    };
     let text = hex("请求成功".as_bytes());
     let empty = format!("1a0b453030303030303030303022{:02x}{text}", text.len() / 2);
     // PTP section 6.2: a push with metadata, a pop of 700 ms, a release.
@@ -81,6 +84,8 @@ pub(super) async fn the_samples_of_real_clients_are_read_and_answered_byte_by_by
     assert_eq!(hex(&popped.message()), format!("0a060a016b120176120131{empty}"));
     assert_eq!(hex(&send(op("pop", &bytes("0a06746f7069634210bc05"))).await.message()), empty);
     assert_eq!(hex(&send(op("release", &bytes("0a06746f70696341"))).await.message()), empty);
+    // PTP section 3.3: a pop of 50 ms with a field that nobody knows.
+    assert_eq!(hex(&send(op("pop", &bytes("0a06746f7069634210327a0178"))).await.message()), empty);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,6 +130,18 @@ pub(super) async fn what_is_no_message_is_answered_in_the_code_or_in_grpcs_own_s
     ] {
         assert_eq!(status(&send(ask).await), expected, "{name}");
     }
+    let packed = |path: &str, packed: &[u8]| call(path, compressed(packed)).header("grpc-encoding", "gzip");
+    let invoke = packed(&format!("{PROTOCOL}/invoke"), &gzip(&bomb));
+    assert_eq!(code(&send(invoke).await), "E0000000413", "a bomb within an invoke");
+    let stream = packed(&format!("{PROTOCOL}/transport"), b"xyz");
+    assert_eq!(outbounds(&send(stream).await), [("E0000000616".to_owned(), String::new())], "no gzip in a stream");
+    for (name, packed, expected) in [
+        ("no gzip", packed("/mesh-rpc/v1", b"xyz"), "E0000000616"),
+        ("a bomb", packed("/mesh-rpc/v1", &gzip(&bomb)), "E0000000413"),
+    ] {
+        let said = send(packed.header("mesh-urn", "mesh.chan.push")).await.message();
+        assert_eq!(serde_json::from_slice::<Value>(&said).unwrap()["code"], expected, "generic, {name}");
+    }
     let plain = Ask::post(format!("{TRANSPORT}/push"), "{}").header("content-type", "application/json");
     assert_eq!(send(plain).await.status, 400, "gRPC's paths are for gRPC");
 }
@@ -144,6 +161,12 @@ pub(super) async fn the_callers_deadline_counts_in_every_unit_at(stage: &Stage) 
         let heard = tokio::time::timeout(std::time::Duration::from_secs(30), heard).await.expect(deadline);
         assert_eq!(code(&heard), OK, "{deadline}");
     }
+    // The deadline of a stream is that of its pops too (PTP sections 6.1 and 9.3).
+    let inner = PopInbound { topic: "t".into(), timeout: 3_000_000 }.encode_to_vec();
+    let message = frame(&Inbound { payload: inner.into(), ..Inbound::default() }.encode_to_vec());
+    let stream = call(format!("{PROTOCOL}/transport"), message).header("x-ptp-uri", &format!("{TRANSPORT}/pop"));
+    let heard = wire.send(stage.node.data, stream.header("grpc-timeout", "500m")).await;
+    assert_eq!(outbounds(&heard), [(OK.to_owned(), String::new())]);
     for malformed in ["soon", "5", "-1S", "999999999S", ""] {
         let ask = op("pop", &PopInbound { topic: "t".into(), timeout: 60 }.encode_to_vec());
         let heard = wire.send(stage.node.data, ask.header("grpc-timeout", malformed)).await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     OK,
     rows::{self, with},
-    stage::Stage,
+    stage::{MISNAMED, Stage, UNTRUSTED},
     ways::{Form, Want},
     wire::{Ask, Heard, Transport, frame},
 };
@@ -142,6 +142,52 @@ async fn a_call_that_passed_here_more_than_five_times_is_503() {
         let heard = stage.ask(passed(6, ask)).await;
         assert_eq!((heard.status, heard.json()["code"].as_str()), (503, Some("E0000000503")));
     }
+    let grpc = passed(6, Form::Grpc.request(Want::Pop(60_000), "seen", "t", &[TO_B]));
+    let heard = stage.wire(Transport::H2c).await.send(stage.node.data, grpc).await;
+    assert_eq!(Outbound::decode(heard.message()).unwrap().code, "E0000000503");
+}
+
+/// PTP sections 11.5 and 14: `MESH_NAME`, and bit 512 of `MESH_MODE`.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_goes_by_its_own_name_and_may_be_told_to_let_calls_circulate() {
+    let stage = Stage::with(&[("MESH_NAME", "alpha"), ("MESH_MODE", "512")]).await;
+    let headers = seen(&stage.ask(told("seen")).await)["headers"].clone();
+    let own = headers["mesh-mdc"].as_str().unwrap().to_owned();
+    assert!(own.starts_with("alpha-"), "{own}");
+    let passed = (0..6).fold(told("seen"), |ask, _| ask.header("mesh-mdc", &own));
+    assert_eq!(stage.ask(passed).await.json()["code"], OK);
+}
+
+/// PTP sections 12.4 and 14: `PLUGIN_PROXY_INSECURE_SKIP`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_in_a_partners_certificate_may_be_left_unchecked_and_its_chain_never() {
+    for (skip, code) in [("false", "E0000000603"), ("true", OK)] {
+        let stage = Stage::with(&[("PLUGIN_PROXY_INSECURE_SKIP", skip)]).await;
+        let push = |to| with(rows::push(), &[("x-ptp-target-node-id", to), ("x-ptp-session-id", OK)]);
+        assert_eq!(stage.ask(push(MISNAMED)).await.json()["code"], code, "another name, skip {skip}");
+        assert_eq!(stage.ask(push(UNTRUSTED)).await.json()["code"], "E0000000603", "another root, skip {skip}");
+    }
+}
+
+/// PTP sections 8.4 and 12.4.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_generic_hop_too_a_403_is_a_code_and_other_statuses_pass() {
+    let stage = Stage::set().await;
+    let urn = format!("edge.net.mesh.0001{}.{}.trustbe.cn", "0".repeat(33), B.to_lowercase());
+    let http =
+        |session: &str| with(Ask::post("/mesh/invoke", "{}"), &[("mesh-urn", &urn), ("x-ptp-session-id", session)]);
+    let heard = stage.ask(http("403")).await;
+    assert_eq!((heard.status, heard.json()["code"].as_str()), (200, Some("E0000000403")));
+    let heard = stage.ask(http("502")).await;
+    assert_eq!((heard.status, &heard.body[..]), (502, &b"bad gateway"[..]));
+    let mut wire = stage.wire(Transport::H2c).await;
+    let mut grpc = async |session: &str| {
+        let ask = Ask::post("/mesh-rpc/v1", frame(b"{}")).header("content-type", "application/grpc");
+        let ask = ask.header("te", "trailers").header("mesh-urn", &urn).header("x-ptp-session-id", session);
+        wire.send(stage.node.data, ask).await
+    };
+    assert_eq!(shown(&grpc("403").await.message())["code"], "E0000000403");
+    assert_eq!(grpc("502").await.status, 502);
 }
 
 /// PTP section 8.4: the generic hop, in both carriers.
@@ -168,12 +214,21 @@ pub(super) async fn a_generic_call_for_a_partner_goes_on_as_it_is_at(stage: &Sta
         (Ask::post("/mesh/invoke", named.to_string()).header("x-ptp-target-node-id", B), "/mesh/invoke"),
     ] {
         let is_grpc = path == "/mesh-rpc/v1";
-        let heard = wire.send(stage.node.data, ask.header("x-ptp-source-node-id", "somebody")).await;
+        let more = [
+            ("x-ptp-source-node-id", "somebody"),
+            ("x-ptp-session-id", "s"),
+            ("mesh-span-id", "0"),
+            ("mesh-run-mode", "1"),
+        ];
+        let heard = wire.send(stage.node.data, with(ask, &more)).await;
         let said: Value = if is_grpc { serde_json::from_slice(&heard.message()).unwrap() } else { heard.json() };
         assert_eq!((&said["code"], &said["message"]), (&json!(OK), &json!("there")));
         let (seen, body) = (&said["content"], if is_grpc { frame(arguments) } else { arguments.to_vec() });
         assert_eq!((&seen["path"], &seen["body"]), (&json!(path), &json!(STANDARD.encode(body))));
         assert_eq!(seen["headers"]["x-ptp-source-node-id"], A, "whoever the application says it is");
+        for (name, value) in &more[1..] {
+            assert_eq!(seen["headers"][name], *value, "{name} stays in the metadata");
+        }
         assert!(seen["headers"]["mesh-urn"].as_str().unwrap().contains("edge"));
         assert_eq!(seen["headers"]["x-ptp-trace-id"].as_str().unwrap().len(), 32);
     }

@@ -9,10 +9,14 @@ use super::{
     dialects::{dialects, kuscia},
     headers::headers,
     paths::{documents, paths},
-    rows::{KUSCIA_BAD, PROTO, SOURCE, TARGET, TOPIC, Then, get, hello, json, ok, pop, push, raw, with},
+    rows::{
+        KUSCIA_BAD, KUSCIA_EMPTY, KUSCIA_HELLO, PROTO, SOURCE, TARGET, TOPIC, Then, get, hello, json, kuscia_pop, ok,
+        pop, push, raw, with,
+    },
     stage::Stage,
     wire::{Ask, Heard, Transport},
 };
+use crate::harness::{B, Client, base64, over_tls};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_over_http_are_answered_as_the_contract_says() {
@@ -54,6 +58,11 @@ fn check(name: &str, heard: &Heard, then: &Then) {
         Then::Code(code) => {
             assert_eq!((head, heard.json()["code"].as_str()), ((200, "application/json"), Some(*code)), "{name}");
         }
+        Then::Msg(code) => {
+            let said = heard.json();
+            assert_eq!((head, said["code"].as_str()), ((200, "application/json"), Some(*code)), "{name}");
+            assert_eq!((&said["msg"], said["msg"].is_string()), (&said["message"], true), "{name}");
+        }
         Then::Status(status, media) => {
             assert_eq!(head, (*status, *media), "{name}: {heard:?}");
             match *status {
@@ -82,6 +91,8 @@ pub(super) async fn the_empty_session_is_one_of_its_own_and_is_never_over_at(sta
         check("push", &ask(push()).await, &ok());
         check("of a session", &ask(pop().header("x-ptp-session-id", "named")).await, &ok());
         check("pop", &ask(pop()).await, &hello());
+        check("push, no topic either", &ask(json("push", &json!({"payload": "aGVsbG8="}))).await, &ok());
+        check("pop, no topic either", &ask(json("pop", &json!({"timeout": 50}))).await, &hello());
         check("release", &ask(json("release", &json!({"topic": ""}))).await, &ok());
         check("pop", &ask(pop()).await, &ok());
         check("5.4-8 not without a session", &ask(raw("release", "")).await, &ok());
@@ -117,5 +128,28 @@ async fn the_stats_answer_as_bare_text() {
             (heard.status, &heard.body[..], heard.header("x-mesh-kind")),
             (200, &b"E0000000000"[..], "interconn/1")
         );
+        assert_eq!(heard.header("content-type"), "text/plain; charset=utf-8");
     }
+    let stats = http::Request::get("/stats").body(http_body_util::Full::default()).unwrap();
+    let nobody = over_tls(stage.node.data, Client::Nothing, stats).await;
+    assert_eq!((nobody.status.as_u16(), nobody.text().as_str()), (200, "E0000000000"), "whoever asks");
+    assert_eq!(nobody.headers["content-type"], "text/plain; charset=utf-8");
+}
+
+/// PTP sections 4.3 and 5: what a partner pushes is its own, whatever it leaves open and in whichever dialect.
+#[tokio::test(flavor = "multi_thread")]
+async fn kuscias_readers_find_a_partners_pushes_by_its_verified_id() {
+    const SESSION: (&str, &str) = ("x-ptp-session-id", "theirs");
+    let stage = Stage::set().await;
+    let (mut partner, mut own) = (stage.wire(Transport::TlsH2).await, stage.wire(Transport::Http1).await);
+    let raw = |op: &str| with(raw(&format!("{op}?timeout=5"), "hello"), &[TOPIC, SESSION]);
+    let inner = json!({"payload": base64(r#"{"topic":"t1","payload":"aGVsbG8="}"#)});
+    let published = with(json("invoke", &inner), &[SESSION, ("x-ptp-uri", "/v1/interconn/chan/push")]);
+    for (ask, then) in [(raw("invoke"), KUSCIA_EMPTY), (raw("transport"), KUSCIA_EMPTY), (published, ok())] {
+        let name = ask.path.clone();
+        check(&name, &partner.send(stage.node.data, ask).await, &then);
+        check(&name, &own.send(stage.node.data, with(kuscia_pop(B), &[SESSION])).await, &KUSCIA_HELLO);
+    }
+    let foreign = partner.send(stage.node.data, with(raw("invoke"), &[SOURCE])).await;
+    check("another source", &foreign, &Then::Kuscia("120b4530303030303030343033"));
 }

@@ -40,6 +40,7 @@ pub(super) fn paths() -> Vec<Row> {
         ("7 no such MPI", vec![mpi("mesh.no.such", "")], Then::Code("E0000000404")),
         ("7 no MPI at all", vec![Ask::post("/mesh/invoke", "{}")], Then::Code("E0000000404")),
         ("7 a blank body has no arguments", vec![mpi("mesh.chan.peek", "")], ok()),
+        ("3.3 an argument that nobody knows", vec![mpi("mesh.chan.peek", r#"{"topic":"t1","x":[{}]}"#)], ok()),
         ("7 by GET", vec![mpi("mesh.chan.peek", "").method(Method::GET)], ok()),
     ];
     rows.extend(UNSERVED.map(|path| ("3.1 a path of comments", vec![Ask::post(path, "{}")], NOBODYS)));
@@ -47,6 +48,25 @@ pub(super) fn paths() -> Vec<Row> {
         for path in ["/v1/interconn/chan/push", REFRESH, REGISTER, "/mesh/invoke", "/stats"] {
             let then = Then::Status(405, "text/plain; charset=utf-8");
             rows.push(("3.2 another method", vec![Ask::get(path).method(method.clone())], then));
+        }
+    }
+    for path in [
+        "/v1/interconn/chan/push",
+        "/v1/interconn/chan/pop",
+        "/v1/interconn/chan/peek",
+        "/v1/interconn/chan/release",
+        "/v1/interconn/chan/invoke",
+        "/v1/interconn/chan/transport",
+        "/v1/interconn/net/refresh",
+        "/v1/interconn/net/weave",
+        "/v1/interconn/net/ack",
+        REFRESH,
+        REGISTER,
+        "/mesh/invoke",
+    ] {
+        for method in [Method::PUT, Method::HEAD] {
+            let then = Then::Status(405, "text/plain; charset=utf-8");
+            rows.push(("3.2 another method of each", vec![Ask::get(path).method(method)], then));
         }
     }
     rows
@@ -76,6 +96,8 @@ pub(super) fn documents() -> Vec<Row> {
         ("12.1 as seed 001 has it", vec![refresh("inst_name")], ok()),
         ("3.2 node/refresh by GET", vec![Ask::get(REFRESH)], BAD),
         ("3.2 net/refresh by GET", vec![Ask::get("/v1/interconn/net/refresh")], BAD),
+        ("3.2 net/weave by GET", vec![Ask::get("/v1/interconn/net/weave")], BAD),
+        ("3.2 net/ack by GET", vec![Ask::get("/v1/interconn/net/ack")], BAD),
         ("3.2 register by GET", vec![Ask::get(REGISTER)], BAD),
         ("3.1 register", vec![register(&json!({}))], ok()),
         ("3.3 an unknown member", vec![register(&json!({"x": [{}]}))], ok()),

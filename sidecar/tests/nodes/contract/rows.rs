@@ -10,6 +10,8 @@ pub(super) enum Then {
     Json(Value),
     /// JSON with this code, with HTTP 200.
     Code(&'static str),
+    /// The same with `msg`, as FATE reads it.
+    Msg(&'static str),
     /// Another status, and a content type.
     Status(u16, &'static str),
     /// Kuscia's layout: its bytes, in hexadecimal; the text is left out.
@@ -41,7 +43,11 @@ pub(super) fn pop() -> Ask {
 }
 
 pub(super) fn form(body: &'static str) -> Ask {
-    raw("push", body).header("content-type", "application/x-www-form-urlencoded")
+    form_of("push", body)
+}
+
+pub(super) fn form_of(op: &str, body: &'static str) -> Ask {
+    raw(op, body).header("content-type", "application/x-www-form-urlencoded")
 }
 
 pub(super) fn with(ask: Ask, headers: &[(&str, &str)]) -> Ask {
@@ -79,4 +85,6 @@ pub(super) const BAD: Then = Then::Code("E0000000400");
 /// `E0000000000` as the second member, payload `hello` as the first.
 pub(super) const KUSCIA_HELLO: Then = Then::Kuscia("0a0568656c6c6f120b4530303030303030303030");
 pub(super) const KUSCIA_EMPTY: Then = Then::Kuscia("120b4530303030303030303030");
+pub(super) const KUSCIA_TOO_LARGE: Then = Then::Kuscia("120b4530303030303030343133");
+pub(super) const KUSCIA_PACKED: Then = Then::Kuscia("120b4530303030303030363136");
 pub(super) const KUSCIA_BAD: Then = Then::Kuscia("120b4530303030303030343030");

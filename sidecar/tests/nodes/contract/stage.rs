@@ -28,6 +28,7 @@ pub(super) const DISABLED: &str = "LX0000010000301";
 pub(super) const EXPIRED: &str = "LX0000010000302";
 pub(super) const UNREACHABLE: &str = "LX0000010000303";
 pub(super) const UNTRUSTED: &str = "LX0000010000304";
+pub(super) const MISNAMED: &str = "LX0000010000305";
 
 /// What a body may have, small enough to exceed it in a test; the table says 64 KiB.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -47,12 +48,17 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set() -> Self {
-        Self::with(false).await
+        Self::made(false, &[]).await
+    }
+
+    /// The same with more variables of the node.
+    pub(super) async fn with(variables: &[(&str, &str)]) -> Self {
+        Self::made(false, variables).await
     }
 
     /// The same node with a gateway: its applications call a sidecar beside it.
     pub(super) async fn beside_a_gateway() -> Self {
-        Self::with(true).await
+        Self::made(true, &[]).await
     }
 
     /// Where the queues are.
@@ -70,7 +76,7 @@ impl Stage {
         self.node.metric(&name).await + beside
     }
 
-    async fn with(has_gateway: bool) -> Self {
+    async fn made(has_gateway: bool, variables: &[(&str, &str)]) -> Self {
         let (own, partner, stranger) = (Bank::new(A), Bank::new(B), Bank::new(UNTRUSTED));
         let (disabled, expired, unreachable) = (Bank::new(DISABLED), Bank::new(EXPIRED), Bank::new(UNREACHABLE));
         let puppet = puppet(&partner.leaf).await;
@@ -83,6 +89,8 @@ impl Stage {
             route(&unreachable, Some(closed), json!({})),
             // What answers there has B's certificate.
             route(&stranger, Some(puppet), json!({})),
+            // Under B's root, and what answers there is B.
+            route(&partner, Some(puppet), json!({"name": "misnamed", "peer": {"nodeId": MISNAMED}})),
         ];
         let transport = json!({"maxBodyBytes": "64Ki", "sessionBytes": "100Ki", "totalBytes": "8Mi"});
         let volume = tempfile::tempdir().unwrap();
@@ -96,7 +104,7 @@ impl Stage {
             return Self { node, gateway: Some(gateway), partner, _volume: volume };
         }
         own.publish_with(volume.path(), &partners, &more);
-        let node = Node::with(&directory).await;
+        let node = Node::with(&[&directory, variables].concat()).await;
         Self { node, gateway: None, partner, _volume: volume }
     }
 
@@ -143,6 +151,11 @@ async fn answer(request: Request<Incoming>) -> Result<Reply, Infallible> {
     let seen = json!({"path": head.uri.path(), "headers": shown(&head.headers), "body": STANDARD.encode(&body)});
     let session = head.headers.get("x-ptp-session-id").map_or("", |value| value.to_str().unwrap_or(""));
     let told = session.split_once(' ').map_or(session, |(told, _)| told);
+    match told {
+        "403" => return Ok(plain(403, "对方节点已禁用网络".into())),
+        "502" => return Ok(plain(502, "bad gateway".into())),
+        _ => {}
+    }
     if head.uri.path() == "/mesh-rpc/v1" {
         return Ok(generic(&json!({"code": "E0000000000", "message": "there", "content": seen})));
     }
@@ -152,8 +165,6 @@ async fn answer(request: Request<Incoming>) -> Result<Reply, Infallible> {
     Ok(match told {
         "silent" => pending().await,
         "html" => plain(200, "<html>".into()),
-        "403" => plain(403, "对方节点已禁用网络".into()),
-        "502" => plain(502, "bad gateway".into()),
         "seen" => {
             let payload = STANDARD.encode(seen.to_string());
             plain(200, json!({"code": "E0000000000", "message": "so it is", "payload": payload}).to_string())

@@ -27,7 +27,7 @@ type Waiting = tokio::task::JoinHandle<Heard>;
 /// Asks on a connection of its own.
 async fn asks(stage: &Stage, transport: Transport, ask: Ask) -> Waiting {
     let (mut wire, to) = (stage.wire(transport).await, stage.node.data);
-    tokio::spawn(async move { wire.send(to, ask).await })
+    tokio::spawn(async move { wire.exchange(to, ask).await })
 }
 
 /// A waiting pop on each way, one behind the other.

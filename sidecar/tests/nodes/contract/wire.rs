@@ -1,6 +1,9 @@
 //! Connections to a node that stay open: HTTP/1.1, HTTP/2 without TLS, and HTTP/2 over TLS as a partner.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
@@ -11,6 +14,9 @@ use mesh_pki::Pair;
 use serde_json::Value;
 
 use crate::harness::{Client, connect, tls};
+
+/// How long an answer may take that is to come at once, on a busy machine: a row that waits instead of failing fails by this.
+const SOON: Duration = Duration::from_secs(60);
 
 /// What carries the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +71,15 @@ impl Wire {
         }
     }
 
+    /// One exchange that is answered soon.
     pub(super) async fn send(&mut self, to: SocketAddr, ask: Ask) -> Heard {
+        let asked = (ask.method.clone(), ask.path.clone(), ask.headers.clone());
+        let heard = tokio::time::timeout(SOON, self.exchange(to, ask)).await;
+        heard.unwrap_or_else(|_| panic!("no answer within {SOON:?}: {asked:?}"))
+    }
+
+    /// One exchange, however long it takes.
+    pub(super) async fn exchange(&mut self, to: SocketAddr, ask: Ask) -> Heard {
         let response = match self {
             Self::Http1(sender) => {
                 sender.ready().await.unwrap();

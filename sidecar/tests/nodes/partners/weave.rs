@@ -30,6 +30,10 @@ async fn edge(node: &Node, of: &str) -> Value {
 
 async fn net(node: &Node, call: &str, document: &Value) -> (String, String) {
     let answer = node.post(&format!("/v1/interconn/net/{call}"), &[], document).await;
+    if answer.code() == OK {
+        // PTP section 3.4: without data.
+        assert_eq!(answer.json(), json!({"code": OK, "message": "请求成功"}), "{call}");
+    }
     (answer.code(), answer.json()["message"].as_str().unwrap_or_default().to_owned())
 }
 
@@ -232,6 +236,66 @@ async fn a_strangers_weave_waits_whichever_way_it_comes_and_opens_nothing_else()
         }
     }
     assert_eq!(b.mpi("mesh.net.edges", &json!({})).await, json!([]));
+}
+
+/// PTP section 14 and decision D13: `MESH_MDC` is what the other side is to dial, in that order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weave_names_the_addresses_of_all_data_centres() {
+    let a = Node::with(&[("MESH_MDC", "m1.example,m2.example:7304")]).await;
+    let b = Node::start().await;
+    a.become_node(A).await;
+    let root_b = b.become_node(B).await;
+    assert_eq!(a.trust(B, b.data, &root_b).await, OK);
+    assert_eq!(net(&a, "weave", &json!({"node_id": B})).await.0, OK);
+    assert_eq!(edge(&b, A).await["address"], "m1.example:7304,m2.example:7304");
+}
+
+/// PTP sections 8.3 and 13.1: a target counts for these as for every other call, and an `Inbound` that is none is a bad request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrapped_weave_or_ack_ends_where_its_target_says_or_nowhere() {
+    let (b, a, c) = (Node::start().await, Bank::new(A), Bank::new(C));
+    b.become_node(B).await;
+    for bank in [&a, &c] {
+        let closed = "127.0.0.1:1".parse().unwrap();
+        assert_eq!(b.trust(bank.node_id, closed, bank.root.certificate_pem()).await, OK);
+    }
+    for call in ["weave", "ack"] {
+        let uri = format!("/v1/interconn/net/{call}");
+        let body = json!({"payload": STANDARD.encode(json!({"node_id": A}).to_string())}).to_string();
+        for (target, code) in [(C, "E0000000614"), ("LX9", "E0000000618")] {
+            let headers = [("x-ptp-uri", uri.as_str()), ("x-ptp-target-node-id", target)];
+            let request = || post("/v1/interconn/chan/invoke", &headers, body.clone());
+            assert_eq!(over_tls(b.data, Client::Pair(&a.leaf), request()).await.code(), code, "{call}, a partner");
+            assert_eq!(b.send(request()).await.code(), code, "{call}, an application");
+            let nobody = over_tls(b.data, Client::Nothing, request()).await.code();
+            assert_eq!(nobody, "E0000000403", "{call}, a stranger");
+        }
+        for (media, broken) in [
+            ("application/json", "{"),
+            ("application/json", "{\"payload\":\"?\"}"),
+            ("Application/X-Protobuf", "\u{7f}x"),
+        ] {
+            let mut request = post("/v1/interconn/chan/invoke", &[("x-ptp-uri", &uri)], broken);
+            request.headers_mut().insert("content-type", media.parse().unwrap());
+            let heard = over_tls(b.data, Client::Pair(&a.leaf), request).await;
+            assert!(heard.text().contains("E0000000400"), "{call} {broken}: {}", heard.text());
+            let is_protobuf = media.ends_with("Protobuf");
+            assert_eq!(heard.headers["content-type"] == "application/x-protobuf", is_protobuf, "{call} {broken}");
+        }
+    }
+    // Its own id is a target like none; then, and as protobuf, the call is served.
+    let own = [("x-ptp-uri", "/v1/interconn/net/ack"), ("x-ptp-target-node-id", B)];
+    let document = json!({"node_id": A}).to_string();
+    let request = post("/v1/interconn/chan/invoke", &own, json!({"payload": STANDARD.encode(&document)}).to_string());
+    let heard = over_tls(b.data, Client::Pair(&a.leaf), request).await;
+    assert_eq!(heard.json(), json!({"code": OK, "message": "请求成功"}));
+    assert_eq!(edge(&b, A).await["status"].as_i64().unwrap() & 2, 2);
+    let inbound = Inbound { payload: document.into(), ..Inbound::default() }.encode_to_vec();
+    let mut request = post("/v1/interconn/chan/transport", &own, inbound);
+    request.headers_mut().insert("content-type", "application/x-protobuf".parse().unwrap());
+    let heard = over_tls(b.data, Client::Pair(&a.leaf), request).await;
+    assert_eq!(heard.headers["content-type"], "application/x-protobuf");
+    assert_eq!(Outbound::decode(heard.body).unwrap().code, OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -234,8 +234,13 @@ async fn the_timeout_of_the_query_counts_while_the_body_waits_for_room() {
     let json = Ask::json("push?timeout=700", &json!({"topic": "t1", "payload": "A".repeat(SIZE)}));
     for (ask, expected) in [(kuscia, 3_000), (wrapped, 4_000), (json, 700)] {
         let started = Instant::now();
-        node.ask(ask.clone()).await;
+        let heard = node.ask(ask.clone()).await;
         assert_eq!(started.elapsed(), Duration::from_millis(expected), "{ask:?}");
+        match expected {
+            700 => assert_eq!(heard.code(), "E0000000700"),
+            // Nobody has read its body, and it is Kuscia's all the same.
+            _ => assert_eq!(&heard.body[..13], b"\x12\x0bE0000000700"),
+        }
     }
     assert_eq!(node.channels.levels().messages, 1);
 }

@@ -53,6 +53,18 @@ async fn a_pop_by_name_holds_a_lease_until_its_caller_has_the_message() {
     b.until_messages(0).await;
 }
 
+/// PTP section 8.4: the hop is the published dialect, so that only a caller of FATE's hears of an empty pop as it does.
+#[tokio::test(start_paused = true)]
+async fn an_empty_pop_at_a_partner_is_named_by_the_callers_own_node() {
+    let (a, _b) = pair();
+    let arguments = json!({"topic": "t", "timeout": 500});
+    let by_fate = |ask: Ask| ask.header("x-ptp-tech-provider-code", "FATE");
+    let by_name = a.ask(by_fate(call("mesh.chan.pop", &arguments))).await.json();
+    assert_eq!(by_name, json!({"code": OK, "message": "请求成功"}));
+    let osx = a.ask(by_fate(Ask::json("pop", &arguments).to(B))).await.json();
+    assert_eq!(osx, json!({"code": "E0000000601", "message": "请求超时", "msg": "请求超时"}));
+}
+
 #[tokio::test]
 async fn a_call_by_name_that_is_no_channels_goes_on_as_it_is() {
     let (a, b) = pair();

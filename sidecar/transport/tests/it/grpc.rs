@@ -3,13 +3,18 @@
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use http::Request;
-use hyper::{body::Incoming, service::service_fn};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_core::{Body, CallContext, Caller};
 use prost::Message;
 use proto::ptp::{
-    Inbound, PeekInbound, PopInbound, PushInbound, ReleaseInbound,
+    Inbound, Outbound, PeekInbound, PopInbound, PushInbound, ReleaseInbound,
     private_transfer_protocol_client::PrivateTransferProtocolClient,
     private_transfer_transport_client::PrivateTransferTransportClient,
 };
@@ -17,7 +22,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tonic::{codec::CompressionEncoding, transport::Channel};
 
-use crate::node::{A, Node};
+use crate::node::{A, B, Node};
 
 /// Serves the node's gRPC front on a loopback port, and answers a channel to it.
 async fn channel(node: &Node) -> Channel {
@@ -148,7 +153,7 @@ async fn invoke_and_the_stream_of_transport_serve_what_their_uri_names() {
         inbound("pop", pop()),
         inbound("browse", vec![]),
     ];
-    let mut answers = client.transport(call(futures::stream::iter(messages))).await.unwrap().into_inner();
+    let mut answers = client.transport(call(stream::iter(messages))).await.unwrap().into_inner();
     let mut heard = Vec::new();
     while let Some(answer) = answers.message().await.unwrap() {
         heard.push((answer.code, answer.payload));
@@ -156,6 +161,77 @@ async fn invoke_and_the_stream_of_transport_serve_what_their_uri_names() {
     let expected = [("E0000000000", "one"), ("E0000000000", ""), ("E0000000000", "two"), ("E0000000404", "")];
     assert_eq!(heard, expected.map(|(code, payload)| (code.to_owned(), Bytes::from_static(payload.as_bytes()))));
     assert_eq!(node.channels.levels().messages, 0);
+}
+
+/// PTP section 8.4: what comes again says so wherever its carrier has a place for it.
+#[tokio::test]
+async fn what_comes_again_is_marked_over_grpc_by_name_and_in_a_stream() {
+    const MARK: &str = "x-ptp-redelivered";
+    let node = Node::new(A, &[], &json!({}));
+    let pop = || PopInbound { topic: "t".into(), timeout: 5000 }.encode_to_vec();
+    let answer = async |path: &str, message: Vec<u8>| {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let request = Request::post(path)
+            .header("content-type", "application/grpc")
+            .header("x-ptp-session-id", "s1")
+            .header("x-ptp-uri", "/org.ppc.ptp.PrivateTransferTransport/pop")
+            .header("mesh-urn", "mesh.chan.pop");
+        let request = request.body(Body::from([&[0][..], &length, &message].concat())).unwrap();
+        let context = CallContext::from_headers(request.headers()).unwrap();
+        match path {
+            "/mesh-rpc/v1" => node.front.generic(request, context, Caller::Local).await,
+            _ => node.front.grpc(request, context, Caller::Local).await,
+        }
+    };
+    node.ask(crate::node::Ask::json("push", &json!({"topic": "t", "payload": "b25l"}))).await;
+    let wrapped = || Inbound { payload: pop().into(), ..Inbound::default() }.encode_to_vec();
+    let (plain, protocol) =
+        ("/org.ppc.ptp.PrivateTransferTransport/pop", "/org.ppc.ptp.PrivateTransferProtocol/invoke");
+    // Each answer is dropped unread, so that the message comes again.
+    let first = answer(plain, pop()).await;
+    assert!(!first.headers().contains_key(MARK), "it was never given out");
+    drop(first);
+    let arguments = json!({"topic": "t", "timeout": 5000}).to_string().into_bytes();
+    for (path, message) in [(plain, pop()), (protocol, wrapped()), ("/mesh-rpc/v1", arguments)] {
+        assert_eq!(answer(path, message).await.headers()[MARK], "true", "{path}");
+    }
+    let stream = answer("/org.ppc.ptp.PrivateTransferProtocol/transport", wrapped()).await;
+    let said = stream.into_body().collect().await.unwrap().to_bytes();
+    let outbound = Outbound::decode(said.slice(5..)).unwrap();
+    assert_eq!((&outbound.payload[..], outbound.metadata[MARK].as_str()), (&b"one"[..], "true"));
+}
+
+/// PTP section 16, point 5: no idle cut. A partner's silence is bounded, for what it holds is held by the node itself.
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_an_application_may_be_silent_for_long_and_a_partners_for_two_minutes() {
+    let node = Node::new(A, &[B], &json!({}));
+    let message = || {
+        let message =
+            Inbound { payload: PeekInbound { topic: "t".into() }.encode_to_vec().into(), ..Inbound::default() };
+        let length = u32::try_from(message.encoded_len()).unwrap().to_be_bytes();
+        Ok::<_, Infallible>(Frame::data(Bytes::from([&[0][..], &length, &message.encode_to_vec()].concat())))
+    };
+    for (caller, last) in [(Caller::Local, "E0000000000"), (Caller::Partner(node.route(B)), "E0000000601")] {
+        let later = async move {
+            tokio::time::sleep(Duration::from_secs(1000)).await;
+            message()
+        };
+        let messages = stream::once(async move { message() }).chain(stream::once(later));
+        let request = Request::post("/org.ppc.ptp.PrivateTransferProtocol/transport")
+            .header("content-type", "application/grpc")
+            .header("x-ptp-session-id", "s1")
+            .header("x-ptp-uri", "/org.ppc.ptp.PrivateTransferTransport/peek");
+        let request = request.body(Body::boxed(StreamBody::new(Box::pin(messages)))).unwrap();
+        let context = CallContext::from_headers(request.headers()).unwrap();
+        let answer = node.front.grpc(request, context, caller.clone()).await.into_body().collect().await.unwrap();
+        let mut rest = answer.to_bytes();
+        let mut codes = Vec::new();
+        while !rest.is_empty() {
+            let length = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
+            codes.push(Outbound::decode(rest.split_to(5 + length).slice(5..)).unwrap().code);
+        }
+        assert_eq!(codes, ["E0000000000", last], "{caller:?}");
+    }
 }
 
 #[tokio::test]

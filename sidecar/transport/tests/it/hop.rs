@@ -10,7 +10,7 @@ use prost::Message as _;
 use proto::ptp::{Inbound, Outbound, PopInbound, PushInbound, TransportOutbound};
 use serde_json::{Value, json};
 
-use crate::node::{A, Ask, B, Node, hear, inst, refusal};
+use crate::node::{A, Ask, B, Node, hear, inst, refusal, snapshot};
 
 fn node() -> Node {
     let (a, b) = (Node::new(A, &[B], &json!({})), Node::new(B, &[A], &json!({})));
@@ -73,6 +73,22 @@ async fn the_inner_body_travels_in_the_callers_encoding_within_an_inbound_with_t
         assert!(agrees(&inbound.metadata, headers) >= 6);
         assert_eq!(PushInbound::decode(inbound.payload).unwrap(), message);
     }
+}
+
+#[tokio::test]
+async fn a_call_without_a_version_goes_out_with_this_nodes_own() {
+    let a = node();
+    let mut renamed = snapshot(A, &[json!({"peer": {"nodeId": B}})], &json!({}));
+    renamed.node.version = "1.2.0".into();
+    a.live.swap(renamed);
+    let pop = || Ask::json("pop", &json!({"topic": "t", "timeout": 50})).to(B);
+    a.ask(pop()).await;
+    a.ask(pop().header("x-ptp-version", "0.9")).await;
+    let sent = a.wire.sent.lock();
+    assert_eq!(
+        (&sent[0].1["x-ptp-version"], &sent[1].1["x-ptp-version"]),
+        (&"1.2.0".parse().unwrap(), &"0.9".parse().unwrap())
+    );
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::ptp::{PopInbound, PushInbound, TransportOutbound};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::node::{A, Ask, B, Heard, Node};
 
@@ -63,6 +64,20 @@ async fn a_waiter_of_another_sender_is_passed_over() {
     assert!(futures::poll!(&mut bobs).is_pending());
     node.ask(push("bob", "2")).await;
     assert_eq!(read(bobs.await).payload, "2");
+}
+
+/// PTP section 5.3: seconds from 1 to 300, 120 where none are named; and the margin of decision D7.
+#[tokio::test(start_paused = true)]
+async fn a_pop_waits_for_the_seconds_of_its_query_within_bounds_and_answers_a_little_earlier() {
+    let node = Node::new(A, &[], &json!({}));
+    for (query, waits) in
+        [("?timeout=1", 950), ("?timeout=0", 950), ("?timeout=-5", 950), ("?timeout=9999", 299_500), ("", 119_500)]
+    {
+        let ask = Ask { uri: format!("/v1/interconn/chan/pop{query}"), ..pop("alice") };
+        let started = Instant::now();
+        assert_eq!(read(node.ask(ask).await).code, "E0000000000");
+        assert_eq!(started.elapsed(), Duration::from_millis(waits), "{query}");
+    }
 }
 
 #[tokio::test]

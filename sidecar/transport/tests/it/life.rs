@@ -34,6 +34,21 @@ async fn a_released_session_is_refused_for_the_tombstone_time() {
     assert_eq!(node.channels.levels().tombstones, 0);
 }
 
+/// PTP section 3.2: a header's timeout wins only above 0.
+#[tokio::test(start_paused = true)]
+async fn a_timeout_header_of_nothing_or_less_leaves_the_bodys_in_force() {
+    let node = Node::new(A, &[], &json!({}));
+    for (header, waits) in [("0", 665), ("-1", 665), ("", 665), ("100", 90)] {
+        let started = Instant::now();
+        let heard = node.ask(pop("s1", "t", 700).header("x-ptp-timeout", header)).await;
+        assert_eq!(
+            (heard.code().as_str(), started.elapsed()),
+            ("E0000000000", Duration::from_millis(waits)),
+            "{header}"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_release_wakes_every_waiter_of_its_reach() {
     let node = Node::new(A, &[], &json!({}));

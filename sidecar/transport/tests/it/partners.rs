@@ -53,6 +53,18 @@ async fn a_push_to_a_partner_is_popped_there() {
     assert!(headers.contains_key("x-ptp-message-id") && headers.contains_key("x-ptp-timeout"));
 }
 
+/// PTP section 9.5, decision D8: what applications released is over for partners too.
+#[tokio::test]
+async fn a_partner_in_a_session_that_was_released_hears_so() {
+    let (a, b) = pair();
+    assert_eq!(a.ask(push("s", "b25l").to(B)).await.code(), "E0000000000");
+    let release = Ask::json("release", &json!({"topic": ""})).header("x-ptp-session-id", "s");
+    assert_eq!(b.ask(release).await.code(), "E0000000000");
+    for ask in [push("s", "b25l"), pop("s", 50)] {
+        assert_eq!(a.ask(ask.to(B)).await.code(), "E0000000608");
+    }
+}
+
 #[tokio::test]
 async fn all_operations_travel_in_both_encodings() {
     use prost::Message;

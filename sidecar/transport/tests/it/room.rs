@@ -47,6 +47,20 @@ async fn a_push_to_a_full_session_waits_and_then_hears_that_it_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_push_without_a_time_of_its_own_waits_as_long_as_is_set() {
+    for (settings, waits) in [(json!({"pushTimeout": "3s"}), 3_000), (json!({}), 10_000)] {
+        let mut all = json!({"sessionBytes": "1000", "totalBytes": "5000", "maxBodyBytes": "1000"});
+        all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let node = Node::new(A, &[], &all);
+        push(&node, &key("s1", "t"), 800, 0).await.unwrap();
+        let started = Instant::now();
+        let ask = Ask::json("push", &json!({"topic": "t", "payload": "A".repeat(400)}));
+        assert_eq!(node.ask(ask).await.code(), "E0000000700");
+        assert_eq!(started.elapsed(), Duration::from_millis(waits), "{settings}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiting_pushes_enter_in_order_and_small_ones_do_not_overtake() {
     let (node, large, small) = (node(1000, 5000), key("s", "large"), key("s", "small"));
     push(&node, &large, 800, 0).await.unwrap();

@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_settled_when_it_is_written_and_not_when_it_is_here() {
-        let table: [(&str, fn(&mut Unsettled)); 3] = [
+        type Happens = fn(&mut Unsettled);
+        let table: [(&str, Happens); 3] = [
             ("received", |unsettled| unsettled.are_written()),
             ("lost", |unsettled| unsettled.lose(1)),
             ("lost", |unsettled| *unsettled = Unsettled::default()),

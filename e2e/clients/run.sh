@@ -26,12 +26,15 @@ free_ports() {
   python3 -c 'import socket; s = [socket.create_server(("127.0.0.1", 0)) for _ in "ab"]; print(*(x.getsockname()[1] for x in s))'
 }
 
+# Small enough to be exceeded.
+echo 'transport: {maxBodyBytes: 8Mi}' >"$work/mesh.yaml"
+
 start() { # NAME; sets `address`
   local data admin node
   for _ in 1 2 3; do
     read -r data admin < <(free_ports)
     MESH_HOME=$work/$1 PLUGIN_PROXY_TRANSPORT_Y=127.0.0.1:$data MESH_ADMIN_LISTEN=127.0.0.1:$admin \
-      "$mesh" start --server 2>>"$work/$1.log" &
+      "$mesh" start --server --config "$work/mesh.yaml" 2>>"$work/$1.log" &
     node=$!
     address=127.0.0.1:$data
     while kill -0 $node 2>/dev/null; do

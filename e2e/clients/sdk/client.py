@@ -36,6 +36,8 @@ NOBODY = {
 BYTES = b"hello-\x00\xff"
 # Above what a gRPC library takes by default, and many packets for those that split.
 LARGE = bytes(range(256)) * (5 << 12)
+# Above what the nodes take.
+TOO_LARGE = bytes(9 << 20)
 
 
 async def done(result):
@@ -92,6 +94,10 @@ async def channel():
     await done(session.push(BYTES, {}, topics("released")))
     await done(session.release(0, topics("released")))
     check("a release frees its topic, and its packets", not await done(session.peek(topics("released"))))
+
+    refused = await code_of(lambda: session.push(TOO_LARGE, {}, topics("too large")))
+    check(f"a message above the limit: {refused}", refused == ("E0000000000" if SPLITS else "E0000000413"))
+    await done(session.release(0, topics("too large")))
 
     elsewhere = NOBODY | {Metadata.MESH_TARGET_NODE_ID.key(): "LX9999999999999"}
     stray = await done(transport.open(f"{NAME}-stray", elsewhere))

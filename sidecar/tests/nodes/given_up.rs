@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use serde_json::json;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::harness::{
     A, B, Bank, Client, Node, Partner, base64, connect,
@@ -286,4 +286,110 @@ async fn pops_that_are_given_up_at_any_moment_lose_nothing_and_repeat_nothing() 
     }
     let pushed: Vec<_> = (0..RACES).map(|n| format!("x{n}")).collect();
     assert_eq!(found, pushed, "each was given up within its second, so each is back in its place");
+}
+
+/// How the connection of a client that pops over TLS and HTTP/1.1 ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    UnreadClosed,
+    UnreadReset,
+    ReadReset,
+    ReadClosed,
+    ReadNotified,
+    ReadAskedOn,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_and_http_1_1_the_end_of_the_connection_says_what_becomes_of_the_message() {
+    let stage = Stage::set().await;
+    for (end, next) in [
+        (End::UnreadClosed, "one"),
+        (End::UnreadReset, "one"),
+        (End::ReadReset, "one"),
+        (End::ReadClosed, "two"),
+        (End::ReadNotified, "two"),
+        (End::ReadAskedOn, "two"),
+    ] {
+        let topic = format!("{end:?}");
+        stage.push_row(&topic).await;
+        let mut client = tls(stage.node.data, Client::Pair(&stage.partner.leaf), &["http/1.1"]).await;
+        client.write_all(wrapped_pop(&topic).as_bytes()).await.unwrap();
+        until("the message to be given out", Duration::from_secs(10), async || stage.node.leased().await == 1.0).await;
+        match end {
+            // The answer comes to the client's kernel, where it stays.
+            End::UnreadClosed | End::UnreadReset => tokio::time::sleep(Duration::from_millis(300)).await,
+            _ => whole_answer(&mut client).await,
+        }
+        match end {
+            End::UnreadReset | End::ReadReset => {
+                SockRef::from(client.get_ref().0).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            End::ReadNotified => client.shutdown().await.unwrap(),
+            End::ReadAskedOn => {
+                client.write_all(b"GET /stats HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+                until("the message to be gone", Duration::from_secs(4), async || stage.node.leased().await == 0.0)
+                    .await;
+            }
+            End::UnreadClosed | End::ReadClosed => {}
+        }
+        drop(client);
+        until("the lease to end", Duration::from_secs(4), async || stage.node.leased().await == 0.0).await;
+        assert_eq!(stage.node.pop_now(&topic).await.as_deref(), Some(next), "{end:?}");
+    }
+}
+
+fn wrapped_pop(topic: &str) -> String {
+    let inner = json!({ "topic": topic }).to_string();
+    let body = json!({"metadata": {}, "payload": base64(&inner)}).to_string();
+    format!(
+        "POST /v1/interconn/chan/invoke HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+         x-ptp-uri: https://ptp.cn/v1/interconn/chan/pop\r\nx-ptp-session-id: s\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Reads an answer to the end of its JSON.
+async fn whole_answer(client: &mut (impl AsyncRead + Unpin)) {
+    let mut read = Vec::new();
+    while !read.ends_with(b"\"}") {
+        assert!(client.read_buf(&mut read).await.unwrap() > 0, "it ended: {}", String::from_utf8_lossy(&read));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_is_given_up_while_it_waits_for_room_never_enters() {
+    let node = Node::with_transport("maxBodyBytes: 64Ki, sessionBytes: 64Ki", &[]).await;
+    let waiting = async |pushes: f64| {
+        let so_many = async || node.metric("mesh_transport_waiting_pushes").await == pushes;
+        until("so many pushes to wait", Duration::from_secs(10), so_many).await;
+    };
+    let (large, session) = ("x".repeat(40_000), ("x-ptp-session-id", "s"));
+    assert_eq!(node.push(None, "t", &large).await, OK);
+    let body = json!({"topic": "t", "payload": base64(&large), "timeout": 60_000}).to_string();
+
+    let mut one = connect(Ipv4Addr::LOCALHOST, node.data).await;
+    let head = format!(
+        "POST /v1/interconn/chan/push HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nx-ptp-session-id: s\r\n\
+         x-ptp-timeout: 60000\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    one.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    waiting(1.0).await;
+    drop(one);
+    waiting(0.0).await;
+
+    let mut two = H2::to(&node, WIDE).await;
+    let headers = [session, ("content-type", "application/json"), ("x-ptp-timeout", "60000")];
+    two.write(&h2::request(1, "/v1/interconn/chan/push", &headers)).await;
+    let pieces: Vec<_> = body.as_bytes().chunks(16_384).collect();
+    for (n, piece) in pieces.iter().enumerate() {
+        let flags = if n + 1 == pieces.len() { END_STREAM } else { 0 };
+        two.write(&h2::frame(DATA, flags, 1, piece)).await;
+    }
+    waiting(1.0).await;
+    two.cancel(1).await;
+    waiting(0.0).await;
+
+    assert_eq!(node.pop("t").await.as_deref(), Some(large.as_str()));
+    assert_eq!(node.pop_soon("t").await, None, "neither of them entered when there was room");
 }

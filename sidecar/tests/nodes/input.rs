@@ -1,11 +1,13 @@
 //! Bad input at the data plane: each gets a clear answer in the protocol's own form, and the node serves on.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::harness::{Node, post};
+use crate::harness::{Node, Raw, post};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_paths_methods_and_methods_by_name_have_their_codes() {
@@ -79,4 +81,26 @@ async fn two_processes_cannot_share_a_home() {
         .unwrap();
     assert_eq!(output.status.code(), Some(5));
     assert!(String::from_utf8_lossy(&output.stderr).contains("in use by another process"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_an_early_refusal_the_connection_half_closes_and_ends_though_its_client_sends_on() {
+    let node = Node::with_transport("maxBodyBytes: 1Mi", &[]).await;
+    let mut client = Raw::to(&node).await;
+    let length = 10 << 20;
+    client
+        .write(format!("POST /v1/interconn/chan/push HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n"))
+        .await;
+    let refused = client.answer().await.unwrap();
+    assert_eq!(refused.code().as_deref(), Some("E0000000413"));
+    assert!(client.rest().await.is_empty(), "its own end follows at once");
+    // What is sent meanwhile is taken for two seconds (PTP section 13.2); a reset before that would destroy the answer.
+    let start = Instant::now();
+    let mut sent = 0;
+    while client.write([b'x'; 1024]).await {
+        sent += 1;
+        assert!(start.elapsed() < Duration::from_secs(30), "it is taken for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(sent > 1, "the first write after the answer was refused");
 }

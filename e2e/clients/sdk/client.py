@@ -95,9 +95,10 @@ async def channel():
     await done(session.release(0, topics("released")))
     check("a release frees its topic, and its packets", not await done(session.peek(topics("released"))))
 
-    refused = await code_of(lambda: session.push(TOO_LARGE, {}, topics("too large")))
+    wide = await done(transport.open(f"{NAME}-wide", NOBODY))
+    refused = await code_of(lambda: wide.push(TOO_LARGE, {}, topics("too large")))
     check(f"a message above the limit: {refused}", refused == ("E0000000000" if SPLITS else "E0000000413"))
-    await done(session.release(0, topics("too large")))
+    await done(wide.release(0, topics("too large")))
 
     elsewhere = NOBODY | {Metadata.MESH_TARGET_NODE_ID.key(): "LX9999999999999"}
     stray = await done(transport.open(f"{NAME}-stray", elsewhere))

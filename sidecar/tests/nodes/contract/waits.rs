@@ -6,7 +6,7 @@ use super::{
     OK,
     stage::Stage,
     ways::{Form, Got, SENDER, WAYS, Want},
-    wire::{Ask, Heard, Transport},
+    wire::{Ask, Heard, Transport, Wire},
 };
 use crate::harness::until;
 
@@ -22,12 +22,14 @@ fn ways() -> Vec<(Transport, Form)> {
     WAYS.into_iter().filter(|(transport, _)| *transport != Transport::TlsH2).collect()
 }
 
-type Waiting = tokio::task::JoinHandle<Heard>;
+/// The answer, and the connection that it came on: one that ends at once may make its message come again, to the next in line
+/// (design section 6).
+type Waiting = tokio::task::JoinHandle<(Heard, Wire)>;
 
 /// Asks on a connection of its own.
 async fn asks(stage: &Stage, transport: Transport, ask: Ask) -> Waiting {
     let (mut wire, to) = (stage.wire(transport).await, stage.node.data);
-    tokio::spawn(async move { wire.exchange(to, ask).await })
+    tokio::spawn(async move { (wire.exchange(to, ask).await, wire) })
 }
 
 /// A waiting pop on each way, one behind the other.
@@ -43,7 +45,7 @@ async fn line(stage: &Stage, session: &str) -> Vec<(Form, Waiting)> {
     line
 }
 
-async fn heard(waiting: Waiting) -> Heard {
+async fn heard(waiting: Waiting) -> (Heard, Wire) {
     tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("an answer").unwrap()
 }
 
@@ -59,8 +61,11 @@ pub(super) async fn pops_of_all_ways_are_served_in_the_order_in_which_they_came_
         let push = Form::Kuscia.request(Want::Push(name), "line", "t", &[("x-ptp-source-node-id", SENDER)]);
         assert_eq!(Form::Kuscia.read(&wire.send(stage.node.data, push).await).code, OK);
     }
+    let mut open = Vec::new();
     for ((form, waiting), name) in line.into_iter().zip(NAMES.chunks(1)) {
-        let got = form.read(&heard(waiting).await);
+        let (heard, wire) = heard(waiting).await;
+        open.push(wire);
+        let got = form.read(&heard);
         assert_eq!(got, Got { code: OK.into(), payload: Some(name.into()) }, "{form:?}");
     }
 }
@@ -89,7 +94,7 @@ pub(super) async fn a_release_wakes_the_pops_and_the_pushes_of_all_ways_at(stage
     let release = Form::Json.request(Want::Release, "released", "", &[]);
     assert_eq!(Form::Json.read(&stage.ask(release).await).code, OK);
     for (form, waiting) in pops.into_iter().chain(pushes) {
-        let got = form.read(&heard(waiting).await);
+        let got = form.read(&heard(waiting).await.0);
         assert_eq!(got, Got { code: "E0000000608".into(), payload: None }, "{form:?}");
     }
 }
@@ -124,7 +129,7 @@ pub(super) async fn a_push_waits_for_room_as_long_as_its_way_says_at(stage: &Sta
             Ask { path: "/v1/interconn/chan/push?timeout=300".into(), ..of(Form::Kuscia, &[("x-ptp-timeout", "50")]) },
         ),
     ] {
-        let got = form.read(&heard(asks(stage, transport, ask).await).await);
+        let got = form.read(&heard(asks(stage, transport, ask).await).await.0);
         assert_eq!(got, Got { code: "E0000000700".into(), payload: None }, "{form:?}");
     }
 }

@@ -21,6 +21,7 @@ mod http2_sizes;
 pub mod listen;
 mod loop_guard;
 mod partners;
+mod question;
 pub mod route;
 #[cfg(test)]
 mod testing;

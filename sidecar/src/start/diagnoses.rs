@@ -1,5 +1,5 @@
 //! Diagnoses that are asked for at the admin port. They work on the data plane's runtime, where partners are dialled, and may take
-//! longer than a connection to the admin port lasts: whoever asks again gets the one that is under way, or its report.
+//! longer than a connection to the admin port lasts: whoever asks again gets the one that is under way, or its report ([`Turns`]).
 
 use std::{
     collections::HashMap,
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{runtime::Handle, sync::watch, time::timeout};
 
+use super::turns::{Done, Turn, Turns};
 use crate::admin::Diagnose;
 
 /// Long enough to find what cuts idle connections early, short enough to wait for.
@@ -24,7 +25,7 @@ const USUAL_IDLE: Duration = Duration::from_secs(10);
 const LONGEST_IDLE: Duration = Duration::from_secs(300);
 /// How long one question waits: half of what a connection to the admin port may last.
 const WAIT: Duration = Duration::from_secs(30);
-/// A report is given out again for so long.
+/// A report waits for so long to be fetched by whoever was told to ask again.
 const KEPT: Duration = Duration::from_secs(30);
 /// Diagnoses at once, of different routes.
 const MOST: usize = 8;
@@ -33,20 +34,20 @@ const MOST_REMEMBERED: usize = 64;
 
 /// Which route, and how long a connection is left idle.
 type Asked = (NodeId, Duration);
-type Found = Option<Result<Report, RouteError>>;
+type Found = Result<Report, RouteError>;
 
 /// The diagnoses under way, and those just made.
 pub(super) struct Diagnoses {
     partners: Arc<Partners>,
     data_plane: Handle,
-    all: Mutex<HashMap<Asked, (Instant, watch::Receiver<Found>)>>,
+    turns: Mutex<Turns<Asked, Found>>,
     /// What was found last, and when.
     last: Arc<Mutex<HashMap<NodeId, (SystemTime, Report)>>>,
 }
 
 impl Diagnoses {
     pub(super) fn new(partners: Arc<Partners>, data_plane: Handle) -> Self {
-        Self { partners, data_plane, all: Mutex::default(), last: Arc::default() }
+        Self { partners, data_plane, turns: Mutex::new(Turns::new(MOST, KEPT)), last: Arc::default() }
     }
 
     /// What the last diagnosis of a route found: when, whether all was well, and each fault with its remedy.
@@ -62,40 +63,35 @@ impl Diagnoses {
         let idle = ask.idle_ms.map_or(USUAL_IDLE, Duration::from_millis).min(LONGEST_IDLE);
         let key = (NodeId::new(ask.node.trim()), idle);
         let mut found = self.begin(&key)?;
-        let done = timeout(WAIT, found.wait_for(Option::is_some)).await;
-        match done {
-            Err(_) => Ok(json!({"done": false})),
-            Ok(Err(_)) => Err(Refusal::of_caller(Code::INTERNAL, "the diagnosis broke off")),
-            Ok(Ok(found)) => match found.as_ref() {
-                Some(Ok(report)) => Ok(json!({"done": true, "report": report})),
-                Some(Err(e)) => Err(e.clone().into()),
-                None => Ok(json!({"done": false})),
-            },
+        let found = match timeout(WAIT, found.wait_for(Option::is_some)).await {
+            Err(_) => return Ok(json!({"done": false})),
+            Ok(Err(_)) => return Err(Refusal::of_caller(Code::INTERNAL, "the diagnosis broke off")),
+            Ok(Ok(found)) => found.as_ref().map(|(_, found)| found.clone()),
+        };
+        self.turns.lock().fetched(&key);
+        match found {
+            Some(Ok(report)) => Ok(json!({"done": true, "report": report})),
+            Some(Err(e)) => Err(e.into()),
+            None => Ok(json!({"done": false})),
         }
     }
 
-    fn begin(&self, key: &(NodeId, Duration)) -> Result<watch::Receiver<Found>, Refusal> {
-        let mut all = self.all.lock();
-        // What is done is kept for whoever asks again; what is under way stays.
-        all.retain(|_, (since, found)| found.borrow().is_none() || since.elapsed() < KEPT + key.1);
-        if let Some((_, found)) =
-            all.get(key).filter(|(_, found)| found.borrow().is_none() && found.has_changed().is_ok())
-        {
-            return Ok(found.clone());
-        }
-        if all.values().filter(|(_, found)| found.borrow().is_none()).count() >= MOST {
-            return Err(Refusal::of_caller(Code::BUFFER_FULL, "eight diagnoses are under way: wait for one"));
-        }
-        let (done, found) = watch::channel(None);
+    fn begin(&self, key: &Asked) -> Result<watch::Receiver<Done<Found>>, Refusal> {
+        let (done, found) = match self.turns.lock().ask(key, Instant::now()) {
+            Turn::Shared(found) => return Ok(found),
+            Turn::Full => {
+                return Err(Refusal::of_caller(Code::BUFFER_FULL, "eight diagnoses are under way: wait for one"));
+            }
+            Turn::New(done, found) => (done, found),
+        };
         let (partners, last, (node, idle)) = (Arc::clone(&self.partners), Arc::clone(&self.last), key.clone());
         self.data_plane.spawn(async move {
             let report = partners.diagnose(&node, Depth { idle }).await;
             if let Ok(report) = &report {
                 remember(&mut last.lock(), node, report.clone());
             }
-            done.send_replace(Some(report));
+            done.send_replace(Some((Instant::now(), report)));
         });
-        all.insert(key.clone(), (Instant::now(), found.clone()));
         Ok(found)
     }
 }

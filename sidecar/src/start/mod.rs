@@ -5,6 +5,7 @@ mod diagnoses;
 mod ending;
 mod limits;
 mod rooms;
+mod turns;
 
 use std::{sync::Arc, time::SystemTime};
 

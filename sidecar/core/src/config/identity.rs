@@ -1,11 +1,13 @@
 //! What the API may set: who this node is, and who its partners are (PTP sections 11.1 and 12.1).
 
+use std::collections::HashMap;
+
 use crds::snapshot::RouteConfig;
 use mesh_pki::{Pair, PrivateKeyPem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::snapshot::VERSION;
+use crate::{NodeId, snapshot::VERSION};
 
 /// The name of a node that nobody named (PTP section 12.1).
 const NAME: &str = "互联互通节点";
@@ -38,6 +40,9 @@ pub struct ApiRoute {
     pub record: Map<String, Value>,
 }
 
+/// The partners that the API set, by node id.
+pub type ApiRoutes = HashMap<NodeId, ApiRoute>;
+
 /// [`NodeIdentity`] as the store keeps it, without certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredIdentity {
@@ -51,7 +56,7 @@ pub(super) struct StoredIdentity {
 /// [`ApiRoute`] as the store keeps it.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct StoredRoute {
-    config: RouteConfig,
+    pub(super) config: RouteConfig,
     client_pair: Option<StoredPair>,
     record: Map<String, Value>,
 }

@@ -7,13 +7,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use mesh_pki::{CertificateInfo, CertificateRequest, Identity, Pair, PkiError, PkiErrorKind};
 use parking_lot::Mutex;
 
 use super::{
     file::{self, FileConfig},
-    identity::{ApiRoute, NodeIdentity},
+    identity::{ApiRoute, ApiRoutes, NodeIdentity},
     managed::{self, Look, Managed},
     metrics::ConfigMetrics,
     settings::Settings,
@@ -29,7 +29,9 @@ pub struct Keeper {
     live: Arc<Live>,
     store: Arc<Store>,
     overlay: Overlay,
+    /// Held while a change is checked and written to disk: never asked for by whoever only reads.
     rule: Mutex<Rule>,
+    api_routes: ArcSwap<ApiRoutes>,
     metrics: ConfigMetrics,
     problem: ArcSwapOption<String>,
 }
@@ -124,8 +126,12 @@ impl Keeper {
             node.version().clone_into(&mut first.node.version);
         }
         metrics.show(&first, unknown);
-        let live = Arc::new(Live::new(first));
-        Ok(Arc::new(Self { live, store, overlay, rule: Mutex::new(rule), metrics, problem: ArcSwapOption::empty() }))
+        let api_routes = ArcSwap::from_pointee(match &rule {
+            Rule::Standalone(node) => node.api_routes(),
+            Rule::Managed(_) => ApiRoutes::new(),
+        });
+        let (live, rule, problem) = (Arc::new(Live::new(first)), Mutex::new(rule), ArcSwapOption::empty());
+        Ok(Arc::new(Self { live, store, overlay, rule, api_routes, metrics, problem }))
     }
 
     /// The snapshot in force.
@@ -140,13 +146,16 @@ impl Keeper {
         self.problem.load_full()
     }
 
-    /// The partners that the API set, with what only the API reads back.
+    /// The partners that the API set, with what only the API reads back. Waits for no change under way.
     #[must_use]
-    pub fn api_routes(&self) -> Vec<ApiRoute> {
-        match &*self.rule.lock() {
-            Rule::Standalone(node) => node.api_routes(),
-            Rule::Managed(_) => Vec::new(),
-        }
+    pub fn api_routes(&self) -> Guard<Arc<ApiRoutes>> {
+        self.api_routes.load()
+    }
+
+    /// The partner of that node id, if the API set it.
+    #[must_use]
+    pub fn api_route(&self, node: &NodeId) -> Option<ApiRoute> {
+        self.api_routes.load().get(node).cloned()
     }
 
     /// Where state is kept beside the configuration.
@@ -160,10 +169,7 @@ impl Keeper {
     /// # Errors
     /// [`KeeperError::Managed`] where it is not this process.
     pub fn decides(&self) -> Result<(), KeeperError> {
-        match &*self.rule.lock() {
-            Rule::Standalone(_) => Ok(()),
-            Rule::Managed(_) => Err(self.managed()),
-        }
+        if self.follows_directory() { Err(self.managed()) } else { Ok(()) }
     }
 
     /// Issues a pair for a partner under this node's root (PTP section 11.3).
@@ -179,23 +185,14 @@ impl Keeper {
     ///
     /// # Errors
     /// As [`issue_for`](Self::issue_for).
-    pub fn certify(&self, request: &CertificateRequest) -> Result<String, KeeperError> {
-        self.standalone()?.certify(request, SystemTime::now())
+    pub async fn certify(self: &Arc<Self>, request: CertificateRequest) -> Result<String, KeeperError> {
+        self.away(move |keeper| keeper.standalone()?.certify(&request, SystemTime::now())).await
     }
 
     fn standalone(&self) -> Result<Box<Standalone>, KeeperError> {
         match &*self.rule.lock() {
             Rule::Standalone(node) => Ok(node.clone()),
             Rule::Managed(_) => Err(self.managed()),
-        }
-    }
-
-    /// The version that `environ` names (PTP section 12.1).
-    #[must_use]
-    pub fn version(&self) -> String {
-        match &*self.rule.lock() {
-            Rule::Standalone(node) => node.version().to_owned(),
-            Rule::Managed(_) => crate::snapshot::VERSION.to_owned(),
         }
     }
 
@@ -294,7 +291,7 @@ impl Keeper {
 
     /// Whether a directory decides.
     pub(super) fn follows_directory(&self) -> bool {
-        matches!(&*self.rule.lock(), Rule::Managed(_))
+        matches!(self.live.load().origin, Origin::Managed { .. })
     }
 
     /// Issues the leaf of a standalone node anew when it is time.
@@ -321,6 +318,7 @@ impl Keeper {
         let mut snapshot = self.overlay.assemble(next.parts()?)?;
         next.version().clone_into(&mut snapshot.node.version);
         keep(&next)?;
+        self.api_routes.store(Arc::new(next.api_routes()));
         *node = next;
         self.swap(snapshot, 0);
         Ok(Applied::Changed)

@@ -75,7 +75,7 @@ fn what_the_api_set_is_there_after_a_restart() {
     let keeper = open(home.path());
     assert_eq!(shown(&keeper), before);
     assert_eq!(before.2, 1);
-    assert_eq!(keeper.api_routes()[0].record["describe"], "B");
+    assert_eq!(keeper.api_route(&NodeId::new("lx2")).unwrap().record["describe"], "B");
 }
 
 #[test]
@@ -135,6 +135,31 @@ fn roots_that_do_not_fit_are_refused_with_their_codes_and_change_nothing() {
         assert!(!refused.to_string().contains("PRIVATE"), "{refused}");
     }
     assert_eq!(shown(&keeper), before);
+}
+
+/// A partner may ask who this node is as often as it likes, also while the disk is slow.
+#[test]
+fn whoever_only_reads_waits_for_no_change_that_is_being_written() {
+    let home = tempfile::tempdir().unwrap();
+    let keeper = open(home.path());
+    keeper.apply_route(&route("LX2", "b")).unwrap();
+    let writing = keeper.rule.lock();
+    let reader = std::thread::spawn({
+        let keeper = Arc::clone(&keeper);
+        move || {
+            let found = keeper.api_route(&NodeId::new("LX2")).is_some() && keeper.api_routes().len() == 1;
+            found && keeper.decides().is_ok() && !keeper.follows_directory()
+        }
+    });
+    for _ in 0..1000 {
+        if reader.is_finished() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(reader.is_finished(), "it waits for the lock");
+    drop(writing);
+    assert!(reader.join().unwrap());
 }
 
 #[test]

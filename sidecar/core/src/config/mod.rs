@@ -25,7 +25,7 @@ mod watch;
 
 pub use check::{Checked, check};
 pub use environment::Environment;
-pub use identity::{ApiRoute, NodeIdentity};
+pub use identity::{ApiRoute, ApiRoutes, NodeIdentity};
 pub use keeper::{Applied, Keeper, KeeperError};
 pub use metrics::ConfigMetrics;
 pub use settings::{Listen, LogFormat, Settings};

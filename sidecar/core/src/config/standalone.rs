@@ -16,10 +16,10 @@ use super::{
     credentials::{Credentials, Issued, StoredCredentials, algorithm},
     directory::hex,
     file::FileConfig,
-    identity::{ApiRoute, NodeIdentity, StoredIdentity, StoredRoute},
+    identity::{ApiRoute, ApiRoutes, NodeIdentity, StoredIdentity, StoredRoute},
     keeper::KeeperError,
 };
-use crate::{ConfigProblem, Origin, Parts, store::Store};
+use crate::{ConfigProblem, NodeId, Origin, Parts, store::Store};
 
 /// The table of what the node is, with [`IDENTITY`] as its only key.
 const NODE_TABLE: &str = "node";
@@ -207,9 +207,10 @@ impl Standalone {
         }
     }
 
-    /// The routes that the API set.
-    pub(super) fn api_routes(&self) -> Vec<ApiRoute> {
-        self.routes.values().map(ApiRoute::from).collect()
+    /// The partners that the API set.
+    pub(super) fn api_routes(&self) -> ApiRoutes {
+        let named = |route: &StoredRoute| (NodeId::new(&route.config.peer.node_id), ApiRoute::from(route));
+        self.routes.values().map(named).collect()
     }
 
     /// The version that `environ` repeats.

@@ -34,7 +34,7 @@ impl Keeper {
                 () = drained.asked() => return,
                 _ = tick.tick() => {}
             }
-            if self.link_moved() || self.follows_directory() && looked.elapsed() >= LOOK {
+            if self.follows_directory() && (self.link_moved() || looked.elapsed() >= LOOK) {
                 looked = Instant::now();
                 self.blocking_step(Keeper::look).await;
             }

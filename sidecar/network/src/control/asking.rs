@@ -1,18 +1,15 @@
-//! One MPI of a partner, called over its route: by `POST /mesh/invoke`, which every kind of node serves (PTP section 3.1).
+//! One MPI of a partner, called over its route, and what its answer says.
 
-use http::{Method, Request};
 use http_body_util::{BodyExt, Limited};
 use mesh_core::{Body, Code, Fault, NodeId, ProtocolError, Retry};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::Control;
-use crate::RouteError;
+use crate::{RouteError, question::question};
 
 /// An Environ has two certificates at most.
 const LONGEST_ANSWER: usize = 256 * 1024;
-/// Version 00, proto 01, codec 00, and nothing else said (PTP section 8.1).
-const FLAG: &str = "0001000000000000000000000000000000000";
 
 /// Why a partner's MPI brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +74,7 @@ impl Control {
         let snapshot = self.keeper.live().snapshot();
         let route = snapshot.route_to(node).ok_or_else(|| RouteError::UnknownNode { node: node.clone() })?;
         let unreadable = |reason| AskError::Unreadable { node: node.clone(), reason };
+        let arguments = Body::from(arguments.to_string());
         let request = question(node, name, arguments).map_err(|_| unreadable("no request can name it"))?;
         let answer = self.partners.send(route, request, deadline).await?;
         if answer.status() == http::StatusCode::FORBIDDEN {
@@ -93,16 +91,6 @@ impl Control {
             None => Err(unreadable("it has no code")),
         }
     }
-}
-
-fn question(node: &NodeId, name: &str, arguments: &Value) -> Result<Request<Body>, http::Error> {
-    Request::builder()
-        .method(Method::POST)
-        .uri("/mesh/invoke")
-        .header("content-type", "application/json")
-        .header("mesh-urn", format!("{name}.{FLAG}.{}.trustbe.cn", node.folded()))
-        .header("x-ptp-target-node-id", node.as_str())
-        .body(Body::from(arguments.to_string()))
 }
 
 /// What a partner says is bounded and clean before it is logged or kept.

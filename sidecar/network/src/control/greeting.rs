@@ -12,6 +12,7 @@ use super::{
     asking::text,
     route::{bits_of, status},
 };
+use crate::question::ENVIRON;
 
 /// PTP section 11.3.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
@@ -50,7 +51,7 @@ impl Control {
 
     /// The partner's name, once it said that it is the one.
     async fn environ_of(&self, node: &NodeId) -> Result<Option<String>, String> {
-        let asked = self.ask(node, "environ.net.mesh", &json!({}), Instant::now() + PATIENCE).await;
+        let asked = self.ask(node, ENVIRON, &json!({}), Instant::now() + PATIENCE).await;
         let content: Value = asked.map_err(|e| e.to_string())?;
         let id = text(&content, "node_id");
         if NodeId::new(&id) != *node {

@@ -136,9 +136,7 @@ impl Control {
 
     /// What is known of a partner: what the API set, or else what the file or the resource says.
     fn known(&self, node: &NodeId) -> Option<ApiRoute> {
-        let by_api =
-            self.keeper.api_routes().into_iter().find(|route| NodeId::new(&route.config.peer.node_id) == *node);
-        by_api.or_else(|| {
+        self.keeper.api_route(node).or_else(|| {
             let snapshot = self.keeper.live().load();
             let config = snapshot.route_to(node)?.config.clone();
             Some(ApiRoute { config, client_pair: None, record: serde_json::Map::new() })

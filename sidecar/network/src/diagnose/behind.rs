@@ -7,8 +7,11 @@ use mesh_core::{Body, Code, Route};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::{meaning, report::Lines};
-use crate::Partners;
+use super::report::Lines;
+use crate::{
+    Partners,
+    question::{ENVIRON, question},
+};
 
 /// As long as a partner has for any question.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -30,7 +33,7 @@ impl Partners {
 
     async fn asked_through(&self, gateway: &Arc<Route>, route: &Arc<Route>) -> Result<Code, String> {
         let deadline = Instant::now() + LIMIT;
-        let request = meaning::environ(&route.node_id, Body::from("{}"))?;
+        let request = question(&route.node_id, ENVIRON, Body::from("{}")).map_err(|e| e.to_string())?;
         let answer = self.send(gateway, request, deadline).await.map_err(|e| e.to_string())?;
         let body = timeout_at(deadline, Limited::new(answer.into_body(), LONGEST).collect()).await;
         let body = body.map_err(|_| "no whole answer in time")?.map_err(|e| e.to_string())?.to_bytes();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{Method, Request, StatusCode, header};
+use http::{StatusCode, header};
 use mesh_core::{Body, Code, NodeId};
 use serde_json::Value;
 
@@ -11,13 +11,12 @@ use super::{
     link::{Heard, Link},
     report::Lines,
 };
+use crate::question::{ENVIRON, question};
 
 /// A node answers these from memory.
 const LIMIT: Duration = Duration::from_secs(10);
 /// What clocks may differ by: the part of a certificate's life that is backdated for it.
 const MOST_SKEW: Duration = Duration::from_secs(300);
-/// A request of whoever asks a node who it is.
-const ENVIRON: &str = "environ.net.mesh.0001000000000000000000000000000000000";
 
 /// Whether calls mean something there.
 pub(super) async fn of(link: &mut Link, subject: &Subject, lines: &mut Lines) -> bool {
@@ -36,10 +35,10 @@ pub(super) async fn of(link: &mut Link, subject: &Subject, lines: &mut Lines) ->
     }
     lines.ok("http", format!("/stats answers{}", server(&stats)));
     clock(&stats, SystemTime::now(), lines);
-    let request = match environ(&subject.route.node_id, Body::from("{}")) {
+    let request = match question(&subject.route.node_id, ENVIRON, Body::from("{}")) {
         Ok(request) => request,
-        Err(reason) => {
-            lines.failed("authorisation", reason, "check the partner's node id");
+        Err(e) => {
+            lines.failed("authorisation", e.to_string(), "check the partner's node id");
             return false;
         }
     };
@@ -50,18 +49,6 @@ pub(super) async fn of(link: &mut Link, subject: &Subject, lines: &mut Lines) ->
             false
         }
     }
-}
-
-/// The call that a partner answers to partners.
-pub(super) fn environ(node: &NodeId, body: Body) -> Result<Request<Body>, String> {
-    Request::builder()
-        .method(Method::POST)
-        .uri("/mesh/invoke")
-        .header(header::CONTENT_TYPE, "application/json")
-        .header("mesh-urn", format!("{ENVIRON}.{}.trustbe.cn", node.folded()))
-        .header("x-ptp-target-node-id", node.as_str())
-        .body(body)
-        .map_err(|e| e.to_string())
 }
 
 /// Nothing that speaks HTTP, or somebody who hangs up: in TLS 1.3 a refusal of our certificate arrives only now.

@@ -10,11 +10,14 @@ use tokio::time::{sleep, timeout};
 use super::{
     Depth, Subject,
     link::{Link, slow_body},
-    meaning::{environ, server},
+    meaning::server,
     reach::{shake, tcp},
     report::Lines,
 };
-use crate::Partners;
+use crate::{
+    Partners,
+    question::{ENVIRON, question},
+};
 
 /// Round trips that are measured.
 const TRIPS: usize = 5;
@@ -166,7 +169,7 @@ async fn upload(partners: &Partners, subject: &Subject, size: usize) -> Upload {
     let body = Body::from([&b"{"[..], &vec![b' '; size - 2], b"}"].concat());
     let sent = async {
         let mut link = fresh(partners, subject).await?;
-        let request = environ(&subject.route.node_id, body)?;
+        let request = question(&subject.route.node_id, ENVIRON, body).map_err(|e| e.to_string())?;
         let start = Instant::now();
         link.ask(request, UPLOAD).await.map(|heard| (heard, start.elapsed()))
     };

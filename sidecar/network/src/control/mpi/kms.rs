@@ -63,21 +63,21 @@ impl Control {
     }
 
     /// `kms.crt.apply.issue`: a leaf under the node's root for the key of a certificate request, which stays with its owner.
-    pub(super) fn apply_issue(&self, call: &Call) -> Answer {
+    pub(super) async fn apply_issue(self: Arc<Self>, call: Call) -> Answer {
         let asked = match call.arguments.get("csr") {
             Some(Value::String(pem)) => pem.clone(),
             Some(Value::Object(_)) => {
-                let csr = object(call, "csr")?;
+                let csr = object(&call, "csr")?;
                 csr.text("csr")?.ok_or(ControlError::NoRequest)?.to_owned()
             }
             _ => return Err(ControlError::NoRequest.into()),
         };
         let wrong = |problem| ControlError::Certificate { member: "csr", problem };
         let request = CertificateRequest::from_pem(&asked).map_err(wrong)?;
-        let chain = self.keeper.certify(&request)?;
+        let node = request.identity.node_id.clone();
+        let chain = self.keeper.certify(request).await?;
         let leaf = mesh_pki::parse_certificates(&chain).map_err(wrong)?;
-        let mut shown =
-            leaf.first().and_then(|leaf| shown("issued", leaf, &request.identity.node_id)).unwrap_or_default();
+        let mut shown = leaf.first().and_then(|leaf| shown("issued", leaf, &node)).unwrap_or_default();
         shown["crt"] = chain.into();
         Ok(Some(vec![shown].into()))
     }

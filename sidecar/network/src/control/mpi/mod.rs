@@ -58,7 +58,7 @@ impl Control {
         self.add(table, "kms.store.environ", Access::Local, |this, _| async move { Ok(Some(this.environ())) });
         self.add(table, "kms.crt.store.list", Access::Local, |this, call| async move { this.certificates(&call) });
         self.add(table, "kms.crt.apply.root", Access::Local, |this, call| async move { this.apply_root(&call) });
-        self.add(table, "kms.crt.apply.issue", Access::Local, |this, call| async move { this.apply_issue(&call) });
+        self.add(table, "kms.crt.apply.issue", Access::Local, Self::apply_issue);
     }
 
     fn add<F, Fut>(self: &Arc<Self>, table: &mut Table, name: &'static str, access: Access, method: F)

@@ -18,7 +18,7 @@ use super::{
     },
     node_ids, object, text,
 };
-use crate::{RouteError, dial::Address, route::require_open};
+use crate::{RouteError, dial::Address, question::ENVIRON, route::require_open};
 
 /// What this node can, by the names of the standard's sections.
 const FEATURES: [&str; 5] = ["transport", "registry", "network", "weave", "kms"];
@@ -50,7 +50,7 @@ impl Control {
         let node = text(&call, "node_id")?.and_then(NodeId::given).unwrap_or_else(|| own.clone());
         if node == own {
             let infos = BTreeMap::from([("mesh", env!("CARGO_PKG_VERSION")), ("kind", "interconn/1")]);
-            return Ok(Some(json!({"version": self.keeper.version(), "infos": infos})));
+            return Ok(Some(json!({"version": self.keeper.live().load().node.version, "infos": infos})));
         }
         let environ = self.environ_over_route(&node).await?;
         let infos =
@@ -71,7 +71,7 @@ impl Control {
         match numbers(feature) {
             Some(wanted) => {
                 let version = if is_own {
-                    Some(self.keeper.version())
+                    Some(self.keeper.live().load().node.version.clone())
                 } else {
                     self.environ_over_route(node).await.ok().map(|environ| bounded(&environ, "version"))
                 };
@@ -96,7 +96,7 @@ impl Control {
         let snapshot = self.keeper.live().snapshot();
         let route = snapshot.route_to(node).ok_or_else(|| RouteError::UnknownNode { node: node.clone() })?;
         require_open(route, SystemTime::now())?;
-        self.ask(node, "environ.net.mesh", &json!({}), Instant::now() + PATIENCE).await
+        self.ask(node, ENVIRON, &json!({}), Instant::now() + PATIENCE).await
     }
 }
 

@@ -1,16 +1,20 @@
 //! What may be read: who this node is, and its routes as PTP section 11.1 has them.
 
-use std::time::SystemTime;
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use mesh_core::{
-    NodeId, Refusal, Route,
+    NodeId, Route,
     config::ApiRoute,
     mpi::{Answer, Call},
 };
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{Control, pending::Weave, route::status},
+    super::{
+        Control,
+        pending::Weave,
+        route::{bits_of, status},
+    },
     node_id,
     page::{self, Page},
 };
@@ -21,7 +25,7 @@ impl Control {
     pub(super) fn environ(&self) -> Value {
         let snapshot = self.keeper.live().load();
         json!({
-            "version": self.keeper.version(),
+            "version": snapshot.node.version,
             "node_id": snapshot.node.node_id.as_str(),
             "inst_id": snapshot.node.inst_id.as_str(),
             "inst_name": snapshot.node.name,
@@ -31,33 +35,30 @@ impl Control {
 
     pub(super) fn edge(&self, call: &Call) -> Answer {
         let node = node_id(call)?;
-        let shown = self
-            .edges()
-            .into_iter()
-            .find(|edge| edge.get("node_id").and_then(Value::as_str).is_some_and(|id| NodeId::new(id) == node));
-        shown.map(Some).ok_or_else(|| Refusal::from(RouteError::UnknownNode { node }))
+        let snapshot = self.keeper.live().load();
+        let waiting = self.pending.of(&node, SystemTime::now());
+        match (snapshot.route_to(&node), waiting) {
+            (Some(route), waiting) => {
+                let api_routes = self.keeper.api_routes();
+                Ok(Some(shown(route, api_routes.get(&node), waiting.is_some())))
+            }
+            (None, Some(weave)) => Ok(Some(shown_waiting(&weave))),
+            (None, None) => Err(RouteError::UnknownNode { node }.into()),
+        }
     }
 
     /// All routes, and what waits to become one.
     pub(crate) fn edges(&self) -> Vec<Value> {
-        let by_api = self.keeper.api_routes();
-        let snapshot = self.keeper.live().load();
+        let (api_routes, snapshot) = (self.keeper.api_routes(), self.keeper.live().load());
         let waiting = self.pending.all(SystemTime::now());
-        let mut all: Vec<Value> = snapshot
-            .routes()
-            .iter()
-            .map(|route| {
-                let mut edge = shown(route, &by_api);
-                // Somebody asks in the name of a route that trusts nobody yet.
-                if waiting.iter().any(|weave| NodeId::new(&weave.node_id) == route.node_id) {
-                    let bits = edge["status"].as_i64().unwrap_or(0) | status::APPROVING;
-                    edge["status"] = bits.into();
-                }
-                edge
-            })
-            .collect();
-        let is_known = |weave: &&Weave| snapshot.route_to(&NodeId::new(&weave.node_id)).is_none();
-        all.extend(waiting.iter().filter(is_known).map(shown_waiting));
+        let asked: HashSet<NodeId> = waiting.iter().map(|weave| NodeId::new(&weave.node_id)).collect();
+        let edge = |route: &Arc<Route>| {
+            let node = &route.node_id;
+            shown(route, api_routes.get(node), asked.contains(node))
+        };
+        let mut all: Vec<Value> = snapshot.routes().iter().map(edge).collect();
+        let is_new = |weave: &&Weave| snapshot.route_to(&NodeId::new(&weave.node_id)).is_none();
+        all.extend(waiting.iter().filter(is_new).map(shown_waiting));
         all
     }
 
@@ -68,8 +69,9 @@ impl Control {
 }
 
 /// A Route as PTP section 11.1 has it.
-fn shown(route: &Route, by_api: &[ApiRoute]) -> Value {
-    let known = by_api.iter().find(|known| NodeId::new(&known.config.peer.node_id) == route.node_id);
+///
+/// `known` is what the API set of it; `is_asked` says that somebody asks to be woven in its name, which trusts nobody yet.
+fn shown(route: &Route, known: Option<&ApiRoute>, is_asked: bool) -> Value {
     let mut shown = known.map_or_else(Map::new, |known| known.record.clone());
     let config = &route.config;
     let addresses: Vec<&str> = config.addresses.iter().map(|address| address.address.as_str()).collect();
@@ -84,8 +86,10 @@ fn shown(route: &Route, by_api: &[ApiRoute]) -> Value {
         ("expire_at", route.expires_at.map_or(0, milliseconds).into()),
     ];
     shown.extend(members.map(|(name, value)| (name.to_owned(), value)));
-    let bits = shown.get("status").and_then(Value::as_i64).unwrap_or(0) & !status::DISABLED;
-    shown.insert("status".into(), (bits | if config.disabled { status::DISABLED } else { 0 }).into());
+    let bits = bits_of(&shown) & !status::DISABLED;
+    let set = |bit: i64, is_set: bool| if is_set { bit } else { 0 };
+    let bits = bits | set(status::DISABLED, config.disabled) | set(status::APPROVING, is_asked);
+    shown.insert("status".into(), bits.into());
     Value::Object(shown)
 }
 

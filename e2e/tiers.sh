@@ -40,11 +40,14 @@ tier_unit() {
 tier_clients() {
   need_go
   need_python
-  need_packages nginx haproxy nghttp2-client wrk openssl
+  # The links that are broken lie in network namespaces.
+  need_root
+  need_packages nginx libnginx-mod-stream haproxy nghttp2-client wrk openssl iptables iproute2 util-linux
   step "the node for them"
   cargo build --quiet --package mesh
   e2e/clients/run.sh "$target/debug/mesh"
   e2e/services/run.sh "$target/debug/mesh"
+  e2e/links/run.sh "$target/debug/mesh"
 }
 
 tier_api() {

@@ -70,6 +70,21 @@ http {
 CONF
   launch "$1" nginx -c "$dir/conf" -e stderr
 }
+start_nginx_to() { # NAME TO tcp|http: passes on what comes
+  local dir=$home/$1.d module=/usr/lib/nginx/modules/ngx_stream_module.so address load='' block
+  at "$1"
+  mkdir -p "$dir"
+  if [ "$3" = tcp ]; then
+    [ -e $module ] && load="load_module $module;"
+    block="stream { server { listen $address; proxy_pass $2; proxy_timeout 10m; } }"
+  else
+    block="http { access_log off; client_max_body_size 0; client_body_temp_path $dir/a; proxy_temp_path $dir/b; fastcgi_temp_path $dir/c;
+      uwsgi_temp_path $dir/d; scgi_temp_path $dir/e;
+      server { listen $address; location / { proxy_pass http://$2; proxy_http_version 1.1; proxy_request_buffering off; proxy_buffering off; } } }"
+  fi
+  echo "$load user root; daemon off; worker_processes 1; pid $dir/pid; error_log stderr; events { worker_connections 512; } $block" >"$dir/conf"
+  launch "$1" nginx -c "$dir/conf" -e stderr
+}
 start_grpc() { # NAME
   at "$1"
   launch "$1" "$python" "$here/server.py" "${ports[$1]}" "$1"

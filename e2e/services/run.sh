@@ -2,9 +2,9 @@
 # Real services behind a node, and real proxies around it, a part in a script of its own:
 #
 #   files      nginx (HTTP/1.1, plain and TLS)
-#   kinds      grpcio, each kind of call
-#   proxies    HAProxy and Envoy as services, and between a caller and the node
-#   partners   HAProxy and Envoy between two nodes
+#   kinds      grpcio, each kind of call; grpcurl
+#   proxies    HAProxy and Envoy as services; they and nginx between a caller and the node
+#   partners   HAProxy, Envoy and nginx between two nodes
 #   tools      wrk and h2load as callers
 #   restart    a rolling restart of all instances under load, without one error
 #

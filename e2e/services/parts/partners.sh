@@ -1,4 +1,4 @@
-# HAProxy and Envoy between two nodes, which pass TLS through: what is pushed on the one is popped on the other.
+# HAProxy, Envoy and nginx between two nodes, which pass TLS through: what is pushed on the one is popped on the other.
 echo "== two nodes"
 x=LX0000010000280 y=LX0000010000270
 start_mesh x
@@ -15,8 +15,8 @@ at x && at_x=$address
 at y && at_y=$address
 know y x "$at_x"
 
-for proxy in haproxy envoy; do
-  echo "== $proxy between two nodes"
+for proxy in haproxy envoy nginx_to; do
+  echo "== ${proxy%_to} between two nodes"
   start_$proxy $proxy-between "$at_y" tcp
   know x y "127.0.0.1:${ports[$proxy-between]}"
   for file in small large; do

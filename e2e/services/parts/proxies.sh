@@ -1,5 +1,5 @@
-# HAProxy and Envoy: a service that is one of them, with others behind it; and one of them before the node, as local
-# programs may have it.
+# HAProxy and Envoy: a service that is one of them, with others behind it; and one of them, or nginx, before the node, as
+# local programs may have it.
 at nginx1 && files=$address
 at grpc1 && kinds=$address
 for proxy in haproxy envoy; do
@@ -19,3 +19,8 @@ for proxy in haproxy envoy; do
   curl -sf "http://127.0.0.1:${ports[$proxy-before]}/stats" | grep -qx E0000000000 || fail "/stats through $proxy"
   timeout 120 "$python" "$here/caller.py" kinds "127.0.0.1:${ports[$proxy-before-grpc]}" acme.Kinds || fail "gRPC through $proxy"
 done
+
+echo "== nginx before the node"
+start_nginx_to nginx-before "$port" http
+same "http://127.0.0.1:${ports[nginx-before]}/files/large" large "a large file through nginx"
+curl -sf "http://127.0.0.1:${ports[nginx-before]}/stats" | grep -qx E0000000000 || fail "/stats through nginx"

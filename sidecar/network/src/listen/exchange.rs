@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::{
     Connection,
-    owed::{Owed, Received},
+    owed::{Finishing, Owed, Received},
 };
 
 /// HTTP/1.1: the next request or an orderly end proves that the answer was read; so does this long without a reset.
@@ -85,15 +85,16 @@ impl Settlement {
     }
 
     /// Asked when the body was taken to its end: runs `received` once the client surely has the answer, and drops it unrun
-    /// when it was lost. Without a listener there is nobody to tell, and the complete answer counts as received.
+    /// when it was lost. What `received` answers is done before the client of an HTTP/1.1 connection is answered again. Without
+    /// a listener there is nobody to tell, and the complete answer counts as received.
     ///
     /// A client that dies with unread bytes makes its kernel send a reset, which is the case in which it has not seen the
     /// answer. The time of peace begins when its TCP has acknowledged the last byte.
-    pub fn when_received(&self, received: impl FnOnce() + Send + 'static) {
+    pub fn when_received(&self, received: impl FnOnce() -> Option<Finishing> + Send + 'static) {
         match self.0.exchange.get() {
             Some(exchange) if exchange.sharing == Sharing::Many => self.when_kept(exchange, Box::new(received)),
             Some(exchange) => exchange.note(Box::new(received)),
-            None => received(),
+            None => drop(received()),
         }
     }
 
@@ -145,11 +146,9 @@ impl Settlement {
 }
 
 impl Settling {
-    fn received(&self) {
+    fn received(&self) -> Option<Finishing> {
         let was = std::mem::replace(&mut *self.outcome.lock(), Outcome::Received);
-        if let Outcome::Written(received) = was {
-            received();
-        }
+        if let Outcome::Written(received) = was { received() } else { None }
     }
 
     fn lose(&self) {
@@ -184,13 +183,12 @@ impl fmt::Debug for Outcome {
 }
 
 impl Exchange {
-    /// The next request on `connection`.
-    pub(super) fn next(connection: &Arc<Connection>, sharing: Sharing, proof: Proof) -> Self {
+    /// The next request on `connection`, and what must be done before it is answered.
+    pub(super) fn next(connection: &Arc<Connection>, sharing: Sharing, proof: Proof) -> (Self, Vec<Finishing>) {
         let ordinal = connection.count_request();
-        if sharing == Sharing::One && proof == Proof::Read {
-            connection.owed.asked(ordinal);
-        }
-        Self { connection: Arc::clone(connection), ordinal, sharing }
+        let unfinished =
+            if sharing == Sharing::One && proof == Proof::Read { connection.owed.asked(ordinal) } else { Vec::new() };
+        (Self { connection: Arc::clone(connection), ordinal, sharing }, unfinished)
     }
 
     /// The answer was written to its end just now.

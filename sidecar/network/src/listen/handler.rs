@@ -31,7 +31,7 @@ pub(super) type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>
 
 impl<S: Serve> Handler<S> {
     pub(super) fn answer(self: &Arc<Self>, request: Request<Body>, proof: Proof) -> Answering {
-        let exchange = Exchange::next(&self.connection, self.sharing, proof);
+        let (exchange, unfinished) = Exchange::next(&self.connection, self.sharing, proof);
         let this = Arc::clone(self);
         Box::pin(async move {
             // Pinned before it is wrapped: it is large, and each wrapping would move it.
@@ -40,6 +40,9 @@ impl<S: Serve> Handler<S> {
                 this.metrics.panics.inc();
                 panicked()
             });
+            for finishing in unfinished {
+                finishing.await;
+            }
             if let Some(settlement) = answer.extensions().get::<Settlement>() {
                 settlement.is_of(exchange);
             }

@@ -49,6 +49,7 @@ use tokio_rustls::TlsAcceptor;
 pub use connection::{Connection, Security};
 pub use exchange::Settlement;
 pub use limits::Limits;
+pub use owed::Finishing;
 
 use metrics::Metrics;
 use rooms::Rooms;

@@ -8,6 +8,7 @@
 use std::{
     collections::VecDeque,
     fmt,
+    pin::Pin,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -24,7 +25,11 @@ use super::Connection;
 const SLACK: Duration = Duration::from_millis(100);
 
 /// What is to happen once the client has an answer. Dropped unrun when it was lost.
-pub(super) type Received = Box<dyn FnOnce() + Send>;
+pub(super) type Received = Box<dyn FnOnce() -> Option<Finishing> + Send>;
+
+/// The end of what happened when the client had an answer, as when that is on disk: no later answer of the connection is sent
+/// before it.
+pub type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What became of an answer that was written to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,11 +102,14 @@ impl Owed {
         }
     }
 
-    /// The client asks on: it has read all answers before `ordinal`.
-    pub(super) fn asked(&self, ordinal: u64) {
+    /// The client asks on: it has read all answers before `ordinal`. What is not done yet of what follows from that must be done
+    /// before it is answered.
+    pub(super) fn asked(&self, ordinal: u64) -> Vec<Finishing> {
+        let mut unfinished = Vec::new();
         while let Some(answer) = self.take(|answer| answer.ordinal < ordinal) {
-            (answer.received)();
+            unfinished.extend((answer.received)());
         }
+        unfinished
     }
 
     /// The connection is over.
@@ -118,7 +126,8 @@ impl Owed {
         if self.0.lock().answers.front().is_some_and(|answer| answer.until <= now) {
             let acknowledged = acknowledged();
             while let Some(answer) = self.take(|answer| answer.until <= now && answer.last_byte <= acknowledged) {
-                (answer.received)();
+                // Nobody hears of it.
+                drop((answer.received)());
             }
         }
         let mut state = self.0.lock();
@@ -143,7 +152,7 @@ impl Owed {
 
 fn settle(fate: Fate, answer: Answer) {
     if fate == Fate::Received {
-        (answer.received)();
+        drop((answer.received)());
     }
 }
 
@@ -174,6 +183,7 @@ mod tests {
             let count = Arc::clone(&self.0);
             let received = Box::new(move || {
                 count.fetch_add(1, Ordering::SeqCst);
+                None
             });
             Answer { ordinal, last_byte: ordinal * 100, peace: PEACE, until, received }
         }

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use mesh_core::{NodeId, Topic};
+use mesh_network::listen::Finishing;
 
 use super::{Channels, cell::Cell};
 use crate::queue::{Metadata, Served};
@@ -26,7 +27,7 @@ pub struct Delivery {
 /// The right to take a message out of its queue for good. Dropped without a commit, the message goes back to its place.
 #[derive(Debug)]
 pub struct Lease {
-    held: Option<Held>,
+    held: Option<Owner>,
 }
 
 /// What becomes of a leased message.
@@ -40,8 +41,8 @@ pub(crate) enum Verdict {
 
 /// Whose queue the message is in.
 #[derive(Debug)]
-enum Held {
-    Here(Place),
+enum Owner {
+    Here(Spot),
     /// Another node's: it is told what becomes of it.
     There(Told),
     /// Ours, and a node that popped it settles it by that name; this is only the answer that brings it there.
@@ -53,8 +54,9 @@ enum Held {
 
 struct Told(Box<dyn FnOnce(Verdict) + Send + Sync>);
 
+/// Where a leased message is.
 #[derive(Debug)]
-struct Place {
+struct Spot {
     channels: Arc<Channels>,
     cell: Arc<Cell>,
     topic: Topic,
@@ -71,12 +73,12 @@ impl Delivery {
 impl Lease {
     pub(super) fn new(channels: &Arc<Channels>, cell: Arc<Cell>, topic: Topic, seq: u64) -> Self {
         channels.metrics.leases.inc();
-        Self { held: Some(Held::Here(Place { channels: Arc::clone(channels), cell, topic, seq })) }
+        Self { held: Some(Owner::Here(Spot { channels: Arc::clone(channels), cell, topic, seq })) }
     }
 
     /// A lease on a message of another node; `told` passes on what becomes of it.
     pub(crate) fn there(told: impl FnOnce(Verdict) + Send + Sync + 'static) -> Self {
-        Self { held: Some(Held::There(Told(Box::new(told)))) }
+        Self { held: Some(Owner::There(Told(Box::new(told)))) }
     }
 
     /// A lease that another node holds as `name`, on the way there; `unwritten` runs if the answer is not written to its end.
@@ -86,13 +88,13 @@ impl Lease {
                 unwritten();
             }
         }));
-        Self { held: Some(Held::Answer { name, unwritten }) }
+        Self { held: Some(Owner::Answer { name, unwritten }) }
     }
 
     /// By which name the node that is answered settles it.
     pub(crate) fn name(&self) -> Option<&Arc<str>> {
         match &self.held {
-            Some(Held::Answer { name, .. }) => Some(name),
+            Some(Owner::Answer { name, .. }) => Some(name),
             _ => None,
         }
     }
@@ -100,28 +102,33 @@ impl Lease {
     /// Its answer was written to its end. What the other node settles is out of this answer's hands then.
     pub(crate) fn written(self) -> Option<Self> {
         if self.name().is_some() {
-            self.commit();
+            // The other node settles it, so nothing is done here.
+            drop(self.commit());
             return None;
         }
         Some(self)
     }
 
-    /// The message has arrived at its reader.
-    pub fn commit(mut self) {
-        self.settle(Verdict::Commit);
+    /// The message has arrived at its reader. What is answered must be done before anybody is told so.
+    pub fn commit(mut self) -> Option<Finishing> {
+        self.settle(Verdict::Commit)
     }
 
-    fn settle(&mut self, verdict: Verdict) {
-        match (self.held.take(), verdict) {
-            (None, _) => {}
-            (Some(Held::There(told) | Held::Answer { unwritten: told, .. }), _) => (told.0)(verdict),
-            (Some(Held::Here(Place { channels, cell, topic, seq })), Verdict::Commit) => {
-                channels.metrics.leases.dec();
-                channels.commit(&cell, &topic, seq);
+    fn settle(&mut self, verdict: Verdict) -> Option<Finishing> {
+        match self.held.take()? {
+            Owner::There(told) | Owner::Answer { unwritten: told, .. } => {
+                (told.0)(verdict);
+                None
             }
-            (Some(Held::Here(Place { channels, cell, topic, seq })), Verdict::Return) => {
+            Owner::Here(Spot { channels, cell, topic, seq }) => {
                 channels.metrics.leases.dec();
-                channels.hand_back(&cell, &topic, seq);
+                match verdict {
+                    Verdict::Commit => Some(Box::pin(channels.commit(&cell, &topic, seq)?)),
+                    Verdict::Return => {
+                        channels.hand_back(&cell, &topic, seq);
+                        None
+                    }
+                }
             }
         }
     }
@@ -129,7 +136,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.settle(Verdict::Return);
+        drop(self.settle(Verdict::Return));
     }
 }
 

@@ -18,11 +18,13 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{Channels, Key, cell::Cell};
 use crate::{
     TransportError,
-    log::{self, Claim, Entry, Found, Keeping, Kept, Log, LogError, PushedBefore, Record, Replayed, Stored, millis},
-    queue::{Draft, Effects, Landed, Origin, REMEMBERED_FOR, Setting, Write},
+    log::{
+        self, Claim, Entry, Found, Keeping, Kept, Log, LogError, Marked, PushedBefore, Record, Replayed, Stored, millis,
+    },
+    queue::{Draft, Effects, Landed, Origin, REMEMBERED_FOR, Served, Setting, Write},
 };
 
-/// As many marks are set at once by whoever wants them; more are left to the writer of the log, which takes some µs each.
+/// As many marks are set one by one, some µs each; more are left to the writer of the log, which sets neighbours at once.
 const AT_ONCE: usize = 16;
 
 /// The log of the channels, where there is one.
@@ -129,12 +131,26 @@ impl Journal {
         }
     }
 
-    /// Marks what is gone. A single one is marked when this returns, so a committed message never comes again.
+    /// Has written down that `served` was given out, where it is on disk: after a crash it comes again as redelivered. Nobody may
+    /// see it before that is done.
+    pub(super) fn given(&self, served: &Served) -> Option<Marked> {
+        served.kept.as_ref().and_then(|kept| self.opened()?.given(kept))
+    }
+
+    /// Has marked what is gone.
     pub(super) fn gone(&self, unkept: Vec<Kept>) {
-        match self.opened() {
-            Some(log) if unkept.len() > AT_ONCE => log.bury(unkept, None),
-            _ => unkept.iter().for_each(Kept::gone),
+        let Some(log) = self.opened() else { return };
+        if unkept.len() > AT_ONCE {
+            return log.bury(unkept, None);
         }
+        // Whoever wants to know when asks for them by itself.
+        unkept.iter().for_each(|kept| drop(log.gone(kept)));
+    }
+
+    /// Has marked what was committed; whoever hears of it may rely on it once that is done.
+    pub(super) fn committed(&self, unkept: &[Kept]) -> Option<Marked> {
+        // They are marked in this order, so the last one tells of all.
+        unkept.iter().filter_map(|kept| self.opened()?.gone(kept)).last()
     }
 
     /// Marks what is gone, and returns when that is durable.

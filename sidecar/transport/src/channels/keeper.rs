@@ -5,7 +5,10 @@
 //! nobody.
 
 use std::{
+    future::poll_fn,
     sync::{Arc, Weak},
+    task::Poll,
+    thread,
     time::Duration,
 };
 
@@ -39,7 +42,7 @@ pub(super) fn keep(channels: &Arc<Channels>) {
             if timeout_at(due, work.notified()).await.is_ok() {
                 let Some(channels) = channels.upgrade() else { return };
                 while channels.bury() || channels.serve_lines() {
-                    yield_now().await;
+                    let_others_run().await;
                 }
             } else {
                 let Some(channels) = channels.upgrade() else { return };
@@ -86,7 +89,7 @@ impl Channels {
                 oldest = oldest.into_iter().chain(self.walk(&cell, &mut looked).await).min();
             }
             while self.bury() {
-                yield_now().await;
+                let_others_run().await;
             }
             rest(&mut looked, 1).await;
         }
@@ -117,6 +120,27 @@ async fn rest(looked: &mut usize, more: usize) {
     *looked += more;
     if *looked >= LOOKS {
         *looked = 0;
-        yield_now().await;
+        let_others_run().await;
     }
+}
+
+/// Lets those run who are to run on this thread already.
+pub(super) async fn give_way() {
+    let mut gave = false;
+    poll_fn(|cx| {
+        if gave {
+            return Poll::Ready(());
+        }
+        gave = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Between two pieces of a long work: others run that wait on this thread, and other threads that wait for its processor. To
+/// these the system would give it only with its next tick, which is up to 8 ms for whoever woke up beside us.
+pub(super) async fn let_others_run() {
+    thread::yield_now();
+    yield_now().await;
 }

@@ -23,6 +23,9 @@ mod steps;
 mod waiting;
 
 #[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod slow_disk;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 #[cfg(feature = "shuttle")]
@@ -35,7 +38,6 @@ use futures::FutureExt as _;
 use mesh_core::{Code, Live, NodeId, Route, SessionId, Topic};
 use tokio::{
     sync::Notify,
-    task::yield_now,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -45,7 +47,7 @@ use self::{
     cell::Cell,
     guests::Guests,
     journal::Journal,
-    keeper::PIECE,
+    keeper::{PIECE, give_way, let_others_run},
     lines::Lines,
     metrics::{Gauges, Metrics},
     once::Senders,
@@ -237,7 +239,7 @@ impl Channels {
             Some(entered) => entered,
             None => match entering.lacks() {
                 // Its record is being written: the disk says how that ends, and nobody else can.
-                Lacks::Nothing => entering.await,
+                Lacks::Nothing => (&mut entering).await,
                 Lacks::Disk => entering.end().unwrap_or(Err(TransportError::DiskFull { bytes })),
                 Lacks::Room => {
                     let full = || Err(TransportError::Full { session: key.session.clone(), bytes });
@@ -245,9 +247,13 @@ impl Channels {
                 }
             },
         };
-        entered.inspect(|()| {
-            self.metrics.pushes.inc();
-        })
+        entered?;
+        self.metrics.pushes.inc();
+        if entering.served() {
+            // Whoever waited on this thread is answered first: it has waited longer, and its message is what it is about.
+            give_way().await;
+        }
+        Ok(())
     }
 
     /// Takes the oldest message that `reader` may have; waits for one until `until`. `None`: there was none in time.
@@ -274,17 +280,20 @@ impl Channels {
         };
         let (cell, served) = got?;
         self.metrics.pops.inc();
-        served.given_out();
+        // The lease first: whoever goes away while the disk is slow leaves the message to others.
         let lease = Lease::new(self, cell, key.topic.clone(), served.seq);
+        if let Some(given) = self.journal.given(&served) {
+            given.await;
+        }
         Ok(Some(Delivery::of(served, Some(lease))))
     }
 
-    /// Shows the oldest message that `reader` may have, without waiting; whether it stays is `transport.peek` (PTP
+    /// Shows the oldest message that `reader` may have, without waiting for one; whether it stays is `transport.peek` (PTP
     /// decision D1).
     ///
     /// # Errors
     /// `E0000000608` for a released session.
-    pub fn peek(self: &Arc<Self>, key: &Key, reader: &Reader) -> Result<Option<Delivery>, TransportError> {
+    pub async fn peek(self: &Arc<Self>, key: &Key, reader: &Reader) -> Result<Option<Delivery>, TransportError> {
         self.require_session(&key.session, &reader.who)?;
         let Some(cell) = self.shards.find(&key.session, Instant::now())? else { return Ok(None) };
         let peek = self.live.load().transport.peek;
@@ -294,10 +303,10 @@ impl Channels {
         });
         let Some(served) = served.flatten() else { return Ok(None) };
         self.metrics.peeks.inc();
-        if peek == Peek::Consume {
-            served.given_out();
-        }
         let lease = (peek == Peek::Consume).then(|| Lease::new(self, cell, key.topic.clone(), served.seq));
+        if let Some(given) = lease.as_ref().and_then(|_| self.journal.given(&served)) {
+            given.await;
+        }
         Ok(Some(Delivery::of(served, lease)))
     }
 
@@ -339,7 +348,7 @@ impl Channels {
             self.release_on_disk(gone).await?;
             at = step.flatten();
             if at.is_some() {
-                yield_now().await;
+                let_others_run().await;
             }
         }
         Ok(())
@@ -357,7 +366,7 @@ impl Channels {
             remains.bury(PIECE);
             unkept.append(&mut remains.unkept());
             self.free();
-            yield_now().await;
+            let_others_run().await;
         }
         Ok(self.journal.bury(unkept).await?)
     }

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::{Channels, SESSION_MESSAGES, cell::Cell, keeper::PIECE};
 use crate::{
     TransportError,
-    queue::{Bounds, Effects, Origin, Outcome, Place, Session, Setting, Ticket},
+    log::Marked,
+    queue::{Bounds, Effects, Origin, Outcome, Session, Setting, Standing, Ticket},
 };
 
 impl Channels {
@@ -48,10 +49,18 @@ impl Channels {
         result
     }
 
-    pub(super) fn commit(&self, cell: &Arc<Cell>, topic: &Topic, seq: u64) {
-        if self.step(cell, |session, setting, fx| session.commit(topic, seq, setting, fx)) == Some(true) {
+    /// Commits a message. What is answered is ready once that is on disk, for one that is.
+    pub(super) fn commit(&self, cell: &Arc<Cell>, topic: &Topic, seq: u64) -> Option<Marked> {
+        let mut unkept = Vec::new();
+        let committed = self.step(cell, |session, setting, fx| {
+            let committed = session.commit(topic, seq, setting, fx);
+            unkept = std::mem::take(&mut fx.unkept);
+            committed
+        });
+        if committed == Some(true) {
             self.metrics.commits.inc();
         }
+        self.journal.committed(&unkept)
     }
 
     pub(super) fn hand_back(&self, cell: &Arc<Cell>, topic: &Topic, seq: u64) {
@@ -61,13 +70,13 @@ impl Channels {
     }
 
     /// Ends a call's waiting. A closed session is asked too: it keeps what its waiters are to hear.
-    pub(super) fn give_up(&self, cell: &Arc<Cell>, place: Place<'_>, ticket: Ticket) -> Option<Outcome> {
+    pub(super) fn give_up(&self, cell: &Arc<Cell>, standing: Standing<'_>, ticket: Ticket) -> Option<Outcome> {
         let bounds = self.bounds();
         let setting = Setting { now: Instant::now(), bounds: &bounds, node: self.lines.node() };
         let mut fx = Effects::default();
         let outcome = {
             let mut session = cell.session.lock();
-            let outcome = session.give_up(place, ticket, &setting, &mut fx);
+            let outcome = session.give_up(standing, ticket, &setting, &mut fx);
             self.journal.write(cell, &mut fx);
             outcome
         };
@@ -92,7 +101,6 @@ impl Channels {
     pub(super) fn finish(&self, cell: Option<&Arc<Cell>>, fx: Effects) {
         let Effects { wakers, short, mut remains, expired, dropped: _, redelivered, writes: _, involved: _, unkept } =
             fx;
-        // First of all: whoever hears of a commit may rely on it.
         self.journal.gone(unkept);
         if expired > 0 {
             self.metrics.expired_messages.inc_by(expired as u64);

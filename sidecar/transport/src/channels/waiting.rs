@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{Channels, Key, cell::Cell, guests::Waits};
 use crate::{
     TransportError,
-    queue::{Coming, Lacks, Origin, Outcome, Place, Popped, Pushed, Reader, Served, Ticket},
+    queue::{Coming, Lacks, Origin, Outcome, Popped, Pushed, Reader, Served, Standing, Ticket},
 };
 
 /// Where a call stands.
@@ -47,6 +47,8 @@ pub(crate) struct Entering<'a> {
     coming: Option<Coming>,
     state: State,
     since: Instant,
+    /// Whether its message went straight to a pop that waited.
+    served: bool,
 }
 
 type Got = Result<(Arc<Cell>, Served), TransportError>;
@@ -66,7 +68,7 @@ impl<'a> Popping<'a> {
     pub(super) fn end(&mut self) -> Option<Got> {
         let State::Waiting(cell, ticket) = std::mem::replace(&mut self.state, State::Done) else { return None };
         self.channels.metrics.waiting_pops.dec();
-        let outcome = self.channels.give_up(&cell, self.place(), ticket)?;
+        let outcome = self.channels.give_up(&cell, self.standing(), ticket)?;
         Some(self.got(cell, outcome))
     }
 
@@ -79,8 +81,8 @@ impl<'a> Popping<'a> {
         }
     }
 
-    fn place(&self) -> Place<'a> {
-        Place::Queue { topic: &self.key.topic, reader: self.reader, until: self.until }
+    fn standing(&self) -> Standing<'a> {
+        Standing::Queue { topic: &self.key.topic, reader: self.reader, until: self.until }
     }
 
     fn start(&mut self, cx: &Context<'_>) -> Poll<Got> {
@@ -106,7 +108,7 @@ impl Future for Popping<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Got> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Fresh => self.start(cx),
-            State::Waiting(cell, ticket) => match cell_outcome(&cell, self.place(), ticket, cx) {
+            State::Waiting(cell, ticket) => match cell_outcome(&cell, self.standing(), ticket, cx) {
                 Some(outcome) => {
                     self.channels.metrics.waiting_pops.dec();
                     Poll::Ready(self.got(cell, outcome))
@@ -125,7 +127,7 @@ impl Drop for Popping<'_> {
     fn drop(&mut self) {
         if let State::Waiting(cell, ticket) = std::mem::replace(&mut self.state, State::Done) {
             self.channels.metrics.waiting_pops.dec();
-            if let Some(Outcome::Served(served)) = self.channels.give_up(&cell, self.place(), ticket) {
+            if let Some(Outcome::Served(served)) = self.channels.give_up(&cell, self.standing(), ticket) {
                 self.channels.hand_back(&cell, &self.key.topic, served.seq);
             }
         }
@@ -134,7 +136,12 @@ impl Drop for Popping<'_> {
 
 impl<'a> Entering<'a> {
     pub(super) fn new(channels: &'a Arc<Channels>, session: &'a SessionId, coming: Coming) -> Self {
-        Self { channels, session, coming: Some(coming), state: State::Fresh, since: Instant::now() }
+        Self { channels, session, coming: Some(coming), state: State::Fresh, since: Instant::now(), served: false }
+    }
+
+    /// Whether its message went straight to a pop that waited.
+    pub(super) fn served(&self) -> bool {
+        self.served
     }
 
     /// What it lacks, now that its time is up.
@@ -149,7 +156,7 @@ impl<'a> Entering<'a> {
     pub(super) fn end(&mut self) -> Option<Result<(), TransportError>> {
         let State::Waiting(cell, ticket) = std::mem::replace(&mut self.state, State::Done) else { return None };
         self.waited();
-        let outcome = self.channels.give_up(&cell, Place::Room, ticket)?;
+        let outcome = self.channels.give_up(&cell, Standing::Room, ticket)?;
         Some(self.result(&outcome))
     }
 
@@ -169,8 +176,11 @@ impl<'a> Entering<'a> {
     fn start(&mut self, cx: &Context<'_>) -> Poll<Result<(), TransportError>> {
         let coming = &mut self.coming;
         let who = coming.as_ref().map_or(Origin::Application, |coming| coming.draft.origin.clone());
+        let served = &mut self.served;
         let step = self.channels.enter(self.session, &who, |session, setting, fx| {
-            coming.take().map(|coming| session.push(coming, cx.waker(), setting, fx))
+            let pushed = coming.take().map(|coming| session.push(coming, cx.waker(), setting, fx));
+            *served = !fx.wakers.is_empty();
+            pushed
         });
         match step {
             Err(e) => Poll::Ready(Err(e)),
@@ -192,7 +202,7 @@ impl Future for Entering<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Fresh => self.start(cx),
-            State::Waiting(cell, ticket) => match cell_outcome(&cell, Place::Room, ticket, cx) {
+            State::Waiting(cell, ticket) => match cell_outcome(&cell, Standing::Room, ticket, cx) {
                 Some(outcome) => {
                     self.waited();
                     Poll::Ready(self.result(&outcome))
@@ -214,6 +224,6 @@ impl Drop for Entering<'_> {
 }
 
 /// Not a step: nothing changes but who is to be woken, so there is nothing to do afterwards.
-fn cell_outcome(cell: &Cell, place: Place<'_>, ticket: Ticket, cx: &Context<'_>) -> Option<Outcome> {
-    cell.session.lock().outcome(place, ticket, cx.waker(), Instant::now())
+fn cell_outcome(cell: &Cell, standing: Standing<'_>, ticket: Ticket, cx: &Context<'_>) -> Option<Outcome> {
+    cell.session.lock().outcome(standing, ticket, cx.waker(), Instant::now())
 }

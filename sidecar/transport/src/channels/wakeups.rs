@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use super::{Channels, Entering, Key, Lease, Popping, Wait, testing::live};
 use crate::{
     Draft, Origin, Reader, TransportError,
-    queue::{Coming, Outcome, Place},
+    queue::{Coming, Outcome, Standing},
 };
 
 /// Schedules for each race. A race here is found within the first thousand, if it is there.
@@ -216,10 +216,10 @@ fn an_outcome_is_told_once() {
             .unwrap();
         block_on(async { pushes.await.unwrap().unwrap() });
         if let crate::queue::Popped::Waiting(ticket) = popped {
-            let place = Place::Queue { topic: &topic, reader: &reader, until };
-            let first = channels.give_up(&cell, place, ticket);
+            let standing = Standing::Queue { topic: &topic, reader: &reader, until };
+            let first = channels.give_up(&cell, standing, ticket);
             assert!(matches!(first, Some(Outcome::Served(_))));
-            assert!(!matches!(channels.give_up(&cell, place, ticket), Some(Outcome::Served(_))));
+            assert!(!matches!(channels.give_up(&cell, standing, ticket), Some(Outcome::Served(_))));
         }
     });
 }

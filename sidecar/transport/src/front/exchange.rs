@@ -139,7 +139,7 @@ impl<P: Peers> Exchange<P> {
                 popped.map(|delivery| self.handed(delivery, party)).transpose()?
             }
             Operation::Peek => {
-                let seen = self.channels.peek(&key, &reader())?;
+                let seen = self.channels.peek(&key, &reader()).await?;
                 seen.map(|delivery| self.handed(delivery, party)).transpose()?
             }
             Operation::Release => {

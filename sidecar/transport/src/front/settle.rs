@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use mesh_core::{Body, Caller, Refusal};
+use mesh_network::listen::Finishing;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -50,15 +51,22 @@ impl<P: Peers> Front<P> {
             return response;
         }
         let answer = match intake::read_short(request.into_body(), LONGEST).await {
-            Ok(body) => {
-                self.settle(&body, &caller).map_or_else(|e| Refusal::from(e).into(), |()| Answer::success(None))
-            }
+            Ok(body) => match self.settle(&body, &caller) {
+                Ok(finishing) => {
+                    if let Some(finishing) = finishing {
+                        finishing.await;
+                    }
+                    Answer::success(None)
+                }
+                Err(e) => Refusal::from(e).into(),
+            },
             Err(_) => Refusal::from(TransportError::Malformed("the body cannot be read".into())).into(),
         };
         self.write(Reply::Answer(answer), Encoding::Json)
     }
 
-    fn settle(&self, body: &Bytes, caller: &Caller) -> Result<(), TransportError> {
+    /// What is answered must be done before the caller hears of it.
+    fn settle(&self, body: &Bytes, caller: &Caller) -> Result<Option<Finishing>, TransportError> {
         let holder = match caller {
             Caller::Stranger => return Err(TransportError::Stranger),
             Caller::Local | Caller::Member { .. } => Origin::Application,
@@ -69,9 +77,12 @@ impl<P: Peers> Front<P> {
         let unknown = || TransportError::NoSuchLease;
         let holding = Holding { holder, name: id.into() };
         match action {
-            Action::Renew => self.exchange.leases.renew(&holding).then_some(()).ok_or_else(unknown),
+            Action::Renew => self.exchange.leases.renew(&holding).then_some(None).ok_or_else(unknown),
             Action::Commit => self.exchange.leases.take(&holding).map(crate::Lease::commit).ok_or_else(unknown),
-            Action::Return => self.exchange.leases.take(&holding).map(drop).ok_or_else(unknown),
+            Action::Return => {
+                drop(self.exchange.leases.take(&holding).ok_or_else(unknown)?);
+                Ok(None)
+            }
         }
     }
 }

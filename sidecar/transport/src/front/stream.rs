@@ -123,7 +123,8 @@ impl Given {
                     }
                     self.oldest = None;
                     if let Some((_, lease)) = self.leases.pop_front() {
-                        lease.commit();
+                        // Nobody is told, so nobody waits.
+                        drop(lease.commit());
                     }
                 }
                 None => match self.leases.front() {
@@ -206,7 +207,10 @@ impl<P> Drop for Answers<P> {
         let taken = std::mem::take(&mut self.given.taken).into_iter().map(|(_, lease)| lease);
         let all: Vec<Lease> = written.chain(taken).collect();
         if self.trailers.is_none() && !all.is_empty() {
-            self.given.settlement.when_received(move || all.into_iter().for_each(Lease::commit));
+            self.given.settlement.when_received(move || {
+                all.into_iter().for_each(|lease| drop(lease.commit()));
+                None
+            });
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Health {
     Stands,
     /// Only who fills a file for one record waits.
     StandsForOne,
+    /// Only who sets a mark waits.
+    StandsForMarks,
 }
 
 /// A disk.
@@ -56,6 +58,12 @@ pub(crate) fn sync() -> io::Result<()> {
 /// What the sync of a piece of a record with a file of its own answers.
 pub(crate) fn piece() -> io::Result<()> {
     disk().answer(&[Health::Stands, Health::StandsForOne])
+}
+
+/// What the write of a mark answers. One that fails refuses syncs, and takes marks.
+pub(crate) fn mark() -> io::Result<()> {
+    let disk = disk();
+    if disk.state.lock().health == Health::StandsForMarks { disk.answer(&[Health::StandsForMarks]) } else { Ok(()) }
 }
 
 impl Disk {

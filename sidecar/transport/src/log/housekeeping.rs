@@ -18,7 +18,7 @@ use super::{
     reclaim::{self, Need, Usage},
     record::{Head, Record},
     segment::{Mark, Segment},
-    tail::Held,
+    tail::InUse,
     writer::{HOUSE, Writer},
 };
 
@@ -50,7 +50,7 @@ impl Writer {
             self.lapse();
             self.sync_marks();
             self.free_dead();
-            self.full.iter_mut().for_each(Held::forget_gone);
+            self.full.iter_mut().for_each(InUse::forget_gone);
         }
         if due || self.lacks_room() || self.began {
             self.began = false;
@@ -79,7 +79,7 @@ impl Writer {
 
     /// Uses those segments again in which nothing is left.
     pub(super) fn free_dead(&mut self) {
-        let (dead, full) = std::mem::take(&mut self.full).into_iter().partition::<Vec<_>, _>(Held::is_free);
+        let (dead, full) = std::mem::take(&mut self.full).into_iter().partition::<Vec<_>, _>(InUse::is_free);
         self.full = full;
         for held in dead {
             let file = held.segment.path();
@@ -102,7 +102,7 @@ impl Writer {
             self.full.push(tail.held);
         }
         let usages: Vec<Usage> =
-            self.full.iter().filter(|held| !held.stuck && !held.is_dead()).map(Held::usage).collect();
+            self.full.iter().filter(|held| !held.stuck && !held.is_dead()).map(InUse::usage).collect();
         let need = if self.lacks_room() { Need::Room } else { Need::Order };
         let number = reclaim::choose(&usages, need, self.pool.capacity());
         let held = number.and_then(|number| self.full.iter().find(|held| held.segment.number == number));
@@ -130,7 +130,9 @@ impl Writer {
     }
 
     fn move_one(&mut self, kept: &Kept, number: u64, group: &mut Group) -> Moved {
-        let Some(place) = kept.place().filter(|place| place.segment.number == number) else { return Moved::Yes };
+        let Some(position) = kept.position().filter(|position| position.segment.number == number) else {
+            return Moved::Yes;
+        };
         if !group.takes(kept.size()) {
             return Moved::NotNow;
         }
@@ -139,10 +141,10 @@ impl Writer {
             Ok(false) => return Moved::NotNow,
             Err(_) => return Moved::NoRoom,
         }
-        let Ok(bytes) = place.segment.read(place.at, kept.size()) else { return Moved::Unreadable };
-        let Some(head) = Head::decode(&bytes, place.segment.life) else { return Moved::Unreadable };
+        let Ok(bytes) = position.segment.read(position.at, kept.size()) else { return Moved::Unreadable };
+        let Some(head) = Head::decode(&bytes, position.segment.life) else { return Moved::Unreadable };
         if let Some(tail) = &mut self.tail {
-            let what = What::Moved { kept: kept.clone(), mark: place.mark };
+            let what = What::Moved { kept: kept.clone(), mark: position.mark };
             tail.place(Record::again(head, bytes), head.id, what, group);
         }
         Moved::Yes

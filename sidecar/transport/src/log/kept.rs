@@ -1,6 +1,7 @@
 //! A record of the log in the hands of whoever works with what it says: where it is, and what became of it.
 //!
-//! The writer may move it meanwhile, so its place stands behind a lock that is held for as long as one mark takes.
+//! The writer may move it meanwhile, so its place stands behind a lock that is held for as long as one mark takes. Who serves
+//! connections has marks set by `marks.rs`, and never waits for that lock.
 
 use std::{io, sync::Arc};
 
@@ -15,12 +16,12 @@ pub(crate) struct Kept(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     size: u64,
-    place: Mutex<Place>,
+    position: Mutex<Position>,
 }
 
 /// Where a record is.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     pub(crate) segment: Arc<Segment>,
     pub(crate) slot: u32,
     /// Where it begins among the records.
@@ -30,9 +31,9 @@ pub(crate) struct Place {
 
 impl Kept {
     /// A record of `size` bytes that is on disk and not gone.
-    pub(crate) fn new(place: Place, size: u64) -> Self {
-        place.segment.count(size);
-        Self(Arc::new(Inner { size, place: Mutex::new(place) }))
+    pub(crate) fn new(position: Position, size: u64) -> Self {
+        position.segment.count(size);
+        Self(Arc::new(Inner { size, position: Mutex::new(position) }))
     }
 
     /// The bytes that it takes on disk.
@@ -41,65 +42,70 @@ impl Kept {
     }
 
     /// Where it is; `None` if it is gone.
-    pub(crate) fn place(&self) -> Option<Place> {
-        let place = self.0.place.lock();
-        (place.mark < Mark::Gone).then(|| place.clone())
+    pub(crate) fn position(&self) -> Option<Position> {
+        let position = self.0.position.lock();
+        (position.mark < Mark::Gone).then(|| position.clone())
     }
 
-    /// Writes down that it was given out: after a crash it comes again as redelivered.
+    /// Writes down that it was given out: after a crash it comes again as redelivered. Waits for the system.
     pub(crate) fn given(&self) {
         self.mark(Mark::Given);
     }
 
-    /// Writes down that it never comes again. That survives the end of the process when this returns.
+    /// Writes down that it never comes again. That survives the end of the process when this returns. Waits for the system.
     pub(crate) fn gone(&self) {
         self.mark(Mark::Gone);
     }
 
-    fn mark(&self, mark: Mark) {
-        let mut place = self.0.place.lock();
-        if place.mark >= mark {
+    /// Whether it surely has this mark; never waits.
+    pub(super) fn is_marked(&self, mark: Mark) -> bool {
+        self.0.position.try_lock().is_some_and(|position| position.mark >= mark)
+    }
+
+    pub(super) fn mark(&self, mark: Mark) {
+        let mut position = self.0.position.lock();
+        if position.mark >= mark {
             return;
         }
-        if let Err(error) = place.segment.mark(place.slot, 1, mark) {
-            failed(&place.segment, &error);
+        if let Err(error) = position.segment.mark(position.slot, 1, mark) {
+            failed(&position.segment, &error);
         }
-        self.settle(&mut place, mark);
+        self.settle(&mut position, mark);
     }
 
     /// Takes it as gone, and answers where its mark must be set: for many at once.
     pub(super) fn let_go(&self) -> Option<(Arc<Segment>, u32)> {
-        let mut place = self.0.place.lock();
-        if place.mark == Mark::Gone {
+        let mut position = self.0.position.lock();
+        if position.mark == Mark::Gone {
             return None;
         }
-        self.settle(&mut place, Mark::Gone);
-        Some((Arc::clone(&place.segment), place.slot))
+        self.settle(&mut position, Mark::Gone);
+        Some((Arc::clone(&position.segment), position.slot))
     }
 
     /// It stands at `to` now, which is on disk; what became of it meanwhile is written there, and then the old place does
     /// not count any more.
-    pub(super) fn moved(&self, to: Place) {
-        let mut place = self.0.place.lock();
-        if place.mark > to.mark
-            && let Err(error) = to.segment.mark(to.slot, 1, place.mark)
+    pub(super) fn moved(&self, to: Position) {
+        let mut position = self.0.position.lock();
+        if position.mark > to.mark
+            && let Err(error) = to.segment.mark(to.slot, 1, position.mark)
         {
             failed(&to.segment, &error);
         }
-        if let Err(error) = place.segment.mark(place.slot, 1, Mark::Moved) {
-            failed(&place.segment, &error);
+        if let Err(error) = position.segment.mark(position.slot, 1, Mark::Moved) {
+            failed(&position.segment, &error);
         }
-        if place.mark < Mark::Gone {
-            place.segment.discount(self.0.size);
+        if position.mark < Mark::Gone {
+            position.segment.discount(self.0.size);
             to.segment.count(self.0.size);
         }
-        *place = Place { mark: place.mark, ..to };
+        *position = Position { mark: position.mark, ..to };
     }
 
-    fn settle(&self, place: &mut Place, mark: Mark) {
-        place.mark = mark;
+    fn settle(&self, position: &mut Position, mark: Mark) {
+        position.mark = mark;
         if mark == Mark::Gone {
-            place.segment.discount(self.0.size);
+            position.segment.discount(self.0.size);
         }
     }
 }

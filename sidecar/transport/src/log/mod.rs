@@ -10,6 +10,7 @@
 //! | `life.rs` | how a segment's records are told from what else stands in its file |
 //! | `folder.rs`, `segment.rs`, `pool.rs`, `ahead.rs` | files: made, written, marked, synced, used again |
 //! | `inbox.rs`, `writer.rs`, `group.rs`, `tail.rs` | the thread that writes, and how it is asked |
+//! | `marks.rs` | the thread that sets marks while messages are popped |
 //! | `own.rs` | records too large for a segment, beside that thread |
 //! | `housekeeping.rs`, `reclaim.rs`, `pushed.rs` | what it does in between; which segment is emptied; ids of pushes that outlive one |
 //! | `replay.rs`, `kept.rs` | what is found at start; a record in the hands of its user |
@@ -27,6 +28,7 @@ mod housekeeping;
 mod inbox;
 mod kept;
 mod life;
+mod marks;
 mod metrics;
 mod own;
 mod pace;
@@ -54,21 +56,31 @@ use std::{
 
 use parking_lot::Mutex;
 
-use self::inbox::{Append, Burial, Inbox};
 pub(crate) use self::{
     entry::{Entry, Keeping, Stored},
     inbox::{Buried, Claim, Landed},
     kept::Kept,
+    marks::Marked,
     metrics::Metrics,
     record::Record,
     replay::{Found, PushedBefore, Replayed},
+};
+use self::{
+    inbox::{Append, Burial, Inbox},
+    marks::Marks,
+    segment::Mark,
 };
 
 /// The log.
 pub(crate) struct Log {
     inbox: Arc<Inbox>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    marks: Arc<Marks>,
+    setter: Running,
+    writer: Running,
 }
+
+/// A thread of the log, until it is joined.
+type Running = Mutex<Option<JoinHandle<()>>>;
 
 /// Why the log did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -152,22 +164,29 @@ impl Log {
     fn with(path: &Path, capacity: u64, metrics: Metrics) -> Result<(Self, Replayed), LogError> {
         let inbox = Arc::new(Inbox::default());
         let (writer, replayed) = replay::open(path, capacity, Arc::clone(&inbox), metrics)?;
-        #[cfg(test)]
-        let disk = faults::disk();
-        let run = move || {
-            #[cfg(test)]
-            faults::share(disk);
-            writer.run();
-        };
-        let thread = thread::Builder::new().name("mesh-log".into()).spawn(run);
-        let thread = thread.map_err(|error| LogError::disk(path, &error))?;
-        Ok((Self { inbox, writer: Mutex::new(Some(thread)) }, replayed))
+        let marks = Arc::new(Marks::default());
+        let sets = Arc::clone(&marks);
+        let log = Self { inbox, marks, setter: Mutex::default(), writer: Mutex::default() };
+        let no_thread = |error| LogError::disk(path, &error);
+        *log.setter.lock() = Some(start("mesh-marks", move || sets.run()).map_err(no_thread)?);
+        *log.writer.lock() = Some(start("mesh-log", move || writer.run()).map_err(no_thread)?);
+        Ok((log, replayed))
     }
 
     /// Has `record` written unless `claim` is withdrawn before; `landed` is called by the writer's thread, in the order of
     /// the appends.
     pub(crate) fn append(&self, record: Record, claim: Claim, landed: Landed) {
         self.inbox.append(Append { record, claim, landed });
+    }
+
+    /// Has written down that a message was given out: after a crash it comes again as redelivered. `None`: it is already.
+    pub(crate) fn given(&self, kept: &Kept) -> Option<Marked> {
+        self.marks.ask(kept, Mark::Given)
+    }
+
+    /// Has written down that a message never comes again. `None`: it is already.
+    pub(crate) fn gone(&self, kept: &Kept) -> Option<Marked> {
+        self.marks.ask(kept, Mark::Gone)
     }
 
     /// Has many records marked as gone at once; `buried` is called when that is durable.
@@ -177,14 +196,32 @@ impl Log {
 
     /// Writes what has come in, and ends.
     pub(crate) fn end(&self) {
+        // Marks first: the writer's last sync makes them durable.
+        self.marks.end();
+        join(&self.setter);
         self.inbox.end();
-        if let Some(writer) = self.writer.lock().take()
-            // The last one who held the log may be a call that the writer itself has just answered.
-            && writer.thread().id() != thread::current().id()
-            && writer.join().is_err()
-        {
-            tracing::error!("the writer of the log has panicked");
-        }
+        join(&self.writer);
+    }
+}
+
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    #[cfg(test)]
+    let disk = faults::disk();
+    let run = move || {
+        #[cfg(test)]
+        faults::share(disk);
+        run();
+    };
+    thread::Builder::new().name(name.into()).spawn(run)
+}
+
+fn join(running: &Running) {
+    if let Some(thread) = running.lock().take()
+        // The last one who held the log may be a call that the thread itself has just answered.
+        && thread.thread().id() != thread::current().id()
+        && thread.join().is_err()
+    {
+        tracing::error!("a thread of the log has panicked");
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     entry::Entry,
     folder::Folder,
     inbox::Inbox,
-    kept::{Kept, Place},
+    kept::{Kept, Position},
     millis,
     own::Own,
     pace::Pace,
@@ -26,7 +26,7 @@ use super::{
     record::{self, Head, Kind},
     scan::{self, Known},
     segment::{self, Mark, Opened, Segment},
-    tail::Held,
+    tail::InUse,
     writer::Writer,
 };
 use crate::queue::{MessageId, Origin};
@@ -63,7 +63,7 @@ pub(crate) struct PushedBefore {
 /// A record of a segment, before it is known whether a later segment has it too.
 struct Read {
     head: Head,
-    place: Place,
+    position: Position,
     body: Bytes,
 }
 
@@ -85,7 +85,7 @@ pub(super) fn open(
         // A record that was written and not synced when the process was killed counts from now on.
         segment.sync().map_err(|error| LogError::disk(segment.path(), &error))?;
         before = Some((segment.number, end));
-        let mut held = Held::new(segment);
+        let mut held = InUse::new(segment);
         let seen = reading.pushed.get(seen..).unwrap_or_default();
         seen.iter().for_each(|push| held.pushed.add(&push.sender, push.id, push.time));
         full.push(held);
@@ -185,8 +185,8 @@ impl Reading {
                 _ if body.len() >= bytes.len() / 2 => body,
                 _ => Bytes::copy_from_slice(&body),
             };
-            let place = Place { segment: Arc::clone(segment), slot: head.slot, at: at as u64, mark };
-            self.add(Read { head, place, body }).map_err(|error| LogError::disk(segment.path(), &error))?;
+            let position = Position { segment: Arc::clone(segment), slot: head.slot, at: at as u64, mark };
+            self.add(Read { head, position, body }).map_err(|error| LogError::disk(segment.path(), &error))?;
         }
         Ok(scanned.end as u64)
     }
@@ -212,10 +212,10 @@ impl Reading {
     /// became of it at either.
     fn add(&mut self, mut read: Read) -> std::io::Result<()> {
         if let Some(earlier) = self.records.remove(&read.head.id) {
-            let mark = earlier.place.mark.max(read.place.mark);
-            read.place.segment.mark(read.place.slot, 1, mark)?;
-            earlier.place.segment.mark(earlier.place.slot, 1, Mark::Moved)?;
-            read.place.mark = mark;
+            let mark = earlier.position.mark.max(read.position.mark);
+            read.position.segment.mark(read.position.slot, 1, mark)?;
+            earlier.position.segment.mark(earlier.position.slot, 1, Mark::Moved)?;
+            read.position.mark = mark;
         }
         self.records.insert(read.head.id, read);
         Ok(())
@@ -223,22 +223,22 @@ impl Reading {
 
     /// Those that are not gone, in order; and of them what loses its meaning by itself.
     #[allow(clippy::type_complexity, reason = "named where it is kept, in the writer")]
-    fn found(self, full: &mut [Held]) -> Result<(Vec<Found>, BTreeMap<(u64, u64), Kept>), LogError> {
+    fn found(self, full: &mut [InUse]) -> Result<(Vec<Found>, BTreeMap<(u64, u64), Kept>), LogError> {
         let (mut found, mut lapsing) = (Vec::new(), BTreeMap::new());
-        let mut held: HashMap<u64, &mut Held> = full.iter_mut().map(|held| (held.segment.number, held)).collect();
+        let mut held: HashMap<u64, &mut InUse> = full.iter_mut().map(|held| (held.segment.number, held)).collect();
         let now = self.now;
-        for Read { head, place, body } in self.records.into_values() {
-            if place.mark >= Mark::Gone {
+        for Read { head, position, body } in self.records.into_values() {
+            if position.mark >= Mark::Gone {
                 continue;
             }
             let unreadable = || LogError::Damaged {
-                path: place.segment.path().to_owned(),
-                offset: place.segment.layout.records() + place.at,
+                path: position.segment.path().to_owned(),
+                offset: position.segment.layout.records() + position.at,
             };
             let entry = Entry::decode(head.kind, body).ok_or_else(unreadable)?;
-            let given = place.mark == Mark::Given;
-            let number = place.segment.number;
-            let kept = Kept::new(place, record::size(head.length));
+            let given = position.mark == Mark::Given;
+            let number = position.segment.number;
+            let kept = Kept::new(position, record::size(head.length));
             if let hash_map::Entry::Occupied(mut held) = held.entry(number) {
                 held.get_mut().kept.push(kept.clone());
             }

@@ -278,6 +278,8 @@ impl Segment {
     /// machine after the next sync.
     pub(crate) fn mark(&self, first: u32, count: usize, mark: Mark) -> io::Result<()> {
         let at = self.layout.mark(first);
+        #[cfg(test)]
+        super::faults::mark()?;
         match count {
             1 => self.file.write_all_at(&[mark as u8], at)?,
             _ => self.file.write_all_at(&vec![mark as u8; count], at)?,

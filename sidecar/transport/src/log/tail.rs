@@ -12,7 +12,7 @@ use super::{
 };
 
 /// A segment with the records that were written to it.
-pub(super) struct Held {
+pub(super) struct InUse {
     pub(super) segment: Arc<Segment>,
     /// Those that are not gone, and some that are.
     pub(super) kept: Vec<Kept>,
@@ -26,7 +26,7 @@ pub(super) struct Held {
 
 /// The segment at the end.
 pub(super) struct Tail {
-    pub(super) held: Held,
+    pub(super) held: InUse,
     /// Where the next record goes.
     pub(super) end: u64,
     slot: u32,
@@ -34,7 +34,7 @@ pub(super) struct Tail {
     synced: u64,
 }
 
-impl Held {
+impl InUse {
     pub(super) fn new(segment: Arc<Segment>) -> Self {
         Self { segment, kept: Vec::new(), pushed: Pushed::default(), looked: u64::MAX, stuck: false }
     }
@@ -68,20 +68,20 @@ impl Held {
         let live = self.segment.live();
         if live < self.looked / 2 {
             let number = self.segment.number;
-            self.kept.retain(|kept| kept.place().is_some_and(|place| place.segment.number == number));
+            self.kept.retain(|kept| kept.position().is_some_and(|position| position.segment.number == number));
             self.kept.shrink_to_fit();
             self.looked = live;
         }
     }
 
     fn holds(&self, kept: &Kept) -> bool {
-        kept.place().is_some_and(|place| place.segment.number == self.segment.number)
+        kept.position().is_some_and(|position| position.segment.number == self.segment.number)
     }
 }
 
 impl Tail {
     pub(super) fn new(segment: Segment) -> Self {
-        Self { held: Held::new(Arc::new(segment)), end: 0, slot: 0, synced: 0 }
+        Self { held: InUse::new(Arc::new(segment)), end: 0, slot: 0, synced: 0 }
     }
 
     /// Whether a record of `size` bytes fits.

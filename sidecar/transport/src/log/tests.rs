@@ -1,6 +1,7 @@
 //! The log on a real file system, with small segments.
 
 mod lives;
+mod marks;
 mod own;
 
 use std::{

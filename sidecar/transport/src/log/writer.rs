@@ -16,13 +16,13 @@ use super::{
     folder::Folder,
     group::{Group, What},
     inbox::{Append, Inbox, Work},
-    kept::{Kept, Place},
+    kept::{Kept, Position},
     own::Own,
     pace::Pace,
     pool::{NoFile, Pool, Purpose},
     pushed::Pushed,
     segment::{Blank, Mark},
-    tail::{Held, Tail},
+    tail::{InUse, Tail},
 };
 
 /// How often a full disk is asked again.
@@ -41,7 +41,7 @@ pub(super) struct Writer {
     pub(super) pool: Pool,
     pub(super) tail: Option<Tail>,
     /// The segments before the tail, in order.
-    pub(super) full: Vec<Held>,
+    pub(super) full: Vec<InUse>,
     /// What has come in and is not written, in order.
     pub(super) queue: VecDeque<Append>,
     /// What gets a file of its own.
@@ -265,14 +265,15 @@ impl Writer {
         let (now, there) = (Instant::now(), group.members.len() + self.queue.len() + self.inbox.appends());
         self.pace.wrote(now - start, there, now);
         for member in group.members {
-            let place = Place { segment: Arc::clone(&segment), slot: member.slot, at: member.at, mark: Mark::Fresh };
+            let position =
+                Position { segment: Arc::clone(&segment), slot: member.slot, at: member.at, mark: Mark::Fresh };
             if let What::Moved { kept, mark } = member.what {
-                kept.moved(Place { mark, ..place });
+                kept.moved(Position { mark, ..position });
                 tail.held.kept.push(kept);
                 self.metrics.moved.inc();
                 continue;
             }
-            let (kept, record) = (Kept::new(place, member.record.size()), member.record);
+            let (kept, record) = (Kept::new(position, member.record.size()), member.record);
             tail.held.kept.push(kept.clone());
             if let Some(lapses) = record.lapses {
                 self.lapsing.insert((lapses, record.id()), kept.clone());
@@ -285,12 +286,12 @@ impl Writer {
                 landed(Ok(kept));
             }
         }
-        let handed_on = |held: &&mut Held| group.handed_on.contains(&held.segment.number);
+        let handed_on = |held: &&mut InUse| group.handed_on.contains(&held.segment.number);
         self.full.iter_mut().filter(handed_on).for_each(|held| held.pushed = Pushed::default());
     }
 
     /// All segments.
-    pub(super) fn held(&self) -> impl Iterator<Item = &Held> {
+    pub(super) fn held(&self) -> impl Iterator<Item = &InUse> {
         self.full.iter().chain(self.tail.iter().map(|tail| &tail.held))
     }
 

@@ -152,13 +152,6 @@ impl Draft {
     }
 }
 
-impl Served {
-    /// Writes down that it was given out, where it is on disk: after a crash it comes again as redelivered.
-    pub(crate) fn given_out(&self) {
-        self.kept.iter().for_each(Kept::given);
-    }
-}
-
 impl Message {
     /// What is given out of it.
     pub(crate) fn served(&self) -> Served {

@@ -39,7 +39,7 @@ pub use message_id::{MessageId, NoMessageId, Numbered};
 pub(crate) use release::Releasing;
 pub(crate) use remains::Remains;
 pub(crate) use room::Coming;
-pub(crate) use session::{Bounds, Effects, Outcome, Place, Popped, Pushed, Session, Setting, Short, Ticket};
+pub(crate) use session::{Bounds, Effects, Outcome, Popped, Pushed, Session, Setting, Short, Standing, Ticket};
 pub(crate) use tombstones::Tombstones;
 pub(crate) use topics::Cursor;
 pub(crate) use writing::{Lacks, Write};

@@ -13,8 +13,8 @@ mod naive;
 
 use self::naive::{Entry, Model, Waits};
 use super::{
-    Bounds, Budget, Coming, Draft, Effects, Loan, Origin, Outcome, Place, Popped, Pushed, Reader, Releasing, Session,
-    Setting, Ticket, Turn, queues::Load, take_both,
+    Bounds, Budget, Coming, Draft, Effects, Loan, Origin, Outcome, Popped, Pushed, Reader, Releasing, Session, Setting,
+    Standing, Ticket, Turn, queues::Load, take_both,
 };
 
 const TOPICS: [&str; 4] = ["t", "t-mesh-split-1", "tt", ""];
@@ -88,10 +88,10 @@ struct Call {
 }
 
 impl Call {
-    fn place(&self) -> Place<'_> {
+    fn standing(&self) -> Standing<'_> {
         match &self.reader {
-            Some(reader) => Place::Queue { topic: &self.topic, reader, until: self.until },
-            None => Place::Room,
+            Some(reader) => Standing::Queue { topic: &self.topic, reader, until: self.until },
+            None => Standing::Room,
         }
     }
 }
@@ -234,7 +234,7 @@ impl Pair {
     /// What a caller does that goes away: whatever it was served goes back.
     fn give_up(&mut self, index: &prop::sample::Index) {
         let Some((ticket, call)) = self.any_call(index) else { return };
-        let outcome = self.step(|s, at, fx| s.give_up(call.place(), ticket, at, fx));
+        let outcome = self.step(|s, at, fx| s.give_up(call.standing(), ticket, at, fx));
         let expected = self.expected(ticket);
         assert_eq!(outcome.as_ref().map(kind), expected);
         if outcome.is_none() {
@@ -252,7 +252,7 @@ impl Pair {
 
     fn fetch(&mut self, index: &prop::sample::Index) {
         let Some((ticket, call)) = self.any_call(index) else { return };
-        let outcome = self.session.outcome(call.place(), ticket, Waker::noop(), self.now);
+        let outcome = self.session.outcome(call.standing(), ticket, Waker::noop(), self.now);
         let expected = self.expected(ticket);
         assert_eq!(outcome.as_ref().map(kind), expected);
         if outcome.is_none() {

@@ -120,7 +120,7 @@ pub(crate) enum Short {
 
 /// Where a waiting call stands.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place<'a> {
+pub(crate) enum Standing<'a> {
     /// A push: in the line for room.
     Room,
     /// A pop: at a queue, until its time is up.
@@ -239,25 +239,31 @@ impl Session {
     }
 
     /// How the call with `ticket` ended; a call that still waits is woken by `waker` from now on.
-    pub(crate) fn outcome(&mut self, place: Place<'_>, ticket: Ticket, waker: &Waker, now: Instant) -> Option<Outcome> {
+    pub(crate) fn outcome(
+        &mut self,
+        standing: Standing<'_>,
+        ticket: Ticket,
+        waker: &Waker,
+        now: Instant,
+    ) -> Option<Outcome> {
         if let Some(outcome) = self.calls.as_mut().and_then(|calls| calls.outcomes.remove(&ticket)) {
             return Some(outcome);
         }
-        match self.waker(place, ticket) {
+        match self.waker(standing, ticket) {
             Some(kept) => {
                 if !kept.will_wake(waker) {
                     kept.clone_from(waker);
                 }
                 None
             }
-            None => place.gone(now),
+            None => standing.gone(now),
         }
     }
 
     /// Ends the waiting of the call with `ticket`, and says what had become of it.
     pub(crate) fn give_up(
         &mut self,
-        place: Place<'_>,
+        standing: Standing<'_>,
         ticket: Ticket,
         setting: &Setting<'_>,
         fx: &mut Effects,
@@ -266,21 +272,21 @@ impl Session {
         if let Some(outcome) = self.calls.as_mut().and_then(|calls| calls.outcomes.remove(&ticket)) {
             return Some(outcome);
         }
-        match place {
-            Place::Room if self.give_up_writing(ticket) => None,
-            Place::Room => {
+        match standing {
+            Standing::Room if self.give_up_writing(ticket) => None,
+            Standing::Room => {
                 let room = &mut self.calls().room;
                 let Ok(at) = room.binary_search_by_key(&ticket, |push| push.ticket) else {
-                    return place.gone(setting.now);
+                    return standing.gone(setting.now);
                 };
                 fx.remains.pushes(room.remove(at).into_iter().collect());
                 self.settle(setting, Turn::Behind, fx);
                 None
             }
-            Place::Queue { topic, reader, .. } => {
+            Standing::Queue { topic, reader, .. } => {
                 let waited = self.at(topic, |queue, _| queue.waiters.remove(reader, ticket)).flatten();
                 self.hope_no_more(topic, reader);
-                if waited.is_some() { None } else { place.gone(setting.now) }
+                if waited.is_some() { None } else { standing.gone(setting.now) }
             }
         }
     }
@@ -432,16 +438,16 @@ impl Session {
         }
     }
 
-    fn waker(&mut self, place: Place<'_>, ticket: Ticket) -> Option<&mut Waker> {
-        match place {
-            Place::Room => {
+    fn waker(&mut self, standing: Standing<'_>, ticket: Ticket) -> Option<&mut Waker> {
+        match standing {
+            Standing::Room => {
                 let room = &mut self.calls.as_mut()?.room;
                 match room.binary_search_by_key(&ticket, |push| push.ticket) {
                     Ok(at) => self.calls.as_mut()?.room.get_mut(at).map(|push| &mut push.waker),
                     Err(_) => self.writing_waker(ticket),
                 }
             }
-            Place::Queue { topic, reader, .. } => self.topics.get_mut(topic)?.waiters.waker(reader, ticket),
+            Standing::Queue { topic, reader, .. } => self.topics.get_mut(topic)?.waiters.waker(reader, ticket),
         }
     }
 
@@ -457,12 +463,12 @@ impl Calls {
     }
 }
 
-impl Place<'_> {
+impl Standing<'_> {
     /// What a call is to hear that stands here no more and was not decided: it was released, unless its time is up.
     fn gone(&self, now: Instant) -> Option<Outcome> {
         match self {
-            Place::Queue { until, .. } if *until <= now => None,
-            Place::Room | Place::Queue { .. } => Some(Outcome::Released),
+            Standing::Queue { until, .. } if *until <= now => None,
+            Standing::Room | Standing::Queue { .. } => Some(Outcome::Released),
         }
     }
 }

@@ -106,12 +106,12 @@ async fn a_peek_passes_over_what_is_leased() {
         push(&node, &key, text).await;
     }
     let leased = pop(&node, &key, &reader, Duration::ZERO).await.unwrap().unwrap();
-    let seen = |node: &Node| node.channels.peek(&key, &reader).unwrap().map(|delivery| delivery.payload);
-    assert_eq!(seen(&node).unwrap(), "two");
+    let seen = async || node.channels.peek(&key, &reader).await.unwrap().map(|delivery| delivery.payload);
+    assert_eq!(seen().await.unwrap(), "two");
     assert_eq!(popped(&node, &key).await, "two");
-    assert!(seen(&node).is_none());
+    assert!(seen().await.is_none());
     drop(leased);
-    assert_eq!(seen(&node).unwrap(), "one");
+    assert_eq!(seen().await.unwrap(), "one");
 }
 
 /// D8: "The empty session is never tombstoned; releasing it frees its queues and wakes its waiters, nothing more."

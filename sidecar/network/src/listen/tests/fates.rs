@@ -14,10 +14,16 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use mesh_core::{Body, BoxError, Drain, Live};
 use prometheus_client::registry::Registry;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::{
+    sync::{
+        Notify,
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    },
+    time::timeout,
+};
 
 use crate::{
-    listen::{Connection, Gate, Limits, Serve, Settlement, serve},
+    listen::{Connection, Finishing, Gate, Limits, Serve, Settlement, serve},
     testing::{A, Plain, institution, listener},
 };
 
@@ -27,10 +33,12 @@ pub(super) enum Fate {
     Lost,
 }
 
-/// Answers 1 MiB at once, at `/two` in two pieces, or at `/small` three bytes and trailers, and reports each answer's fate.
+/// Answers 1 MiB at once, at `/two` in two pieces, or at `/small` three bytes and trailers, and reports each answer's fate. What
+/// follows on one of `/slow` ends when the test says so.
 struct Tells {
     fates: UnboundedSender<Fate>,
     is_plain: bool,
+    slow: Arc<Notify>,
 }
 
 impl Serve for Tells {
@@ -44,7 +52,8 @@ impl Serve for Tells {
             pieces.push_back(Bytes::from_static(b"the end"));
         }
         let trailers = is_small.then(HeaderMap::new);
-        let body = Told { pieces, trailers, report, settlement: settlement.clone() };
+        let slow = (request.uri().path() == "/slow").then(|| Arc::clone(&self.slow));
+        let body = Told { pieces, trailers, report, slow, settlement: settlement.clone() };
         let mut response = Response::new(Body::Boxed(Box::pin(body)));
         response.extensions_mut().insert(settlement);
         response
@@ -60,6 +69,7 @@ struct Told {
     pieces: VecDeque<Bytes>,
     trailers: Option<HeaderMap>,
     report: Option<Report>,
+    slow: Option<Arc<Notify>>,
     settlement: Settlement,
 }
 
@@ -104,18 +114,26 @@ impl Drop for Told {
         if let Some(report) = self.report.take()
             && self.is_end_stream()
         {
-            self.settlement.when_received(move || report.received());
+            let slow = self.slow.take();
+            self.settlement.when_received(move || {
+                report.received();
+                slow.map(|slow| -> Finishing { Box::pin(async move { slow.notified().await }) })
+            });
         }
     }
 }
 
 pub(super) fn start(is_plain: bool) -> (SocketAddr, UnboundedReceiver<Fate>, Drain) {
+    start_with(is_plain, Arc::default())
+}
+
+fn start_with(is_plain: bool, slow: Arc<Notify>) -> (SocketAddr, UnboundedReceiver<Fate>, Drain) {
     let live = Arc::new(Live::new(institution(A).snapshot(Vec::new())));
     let gate = Gate::new(live, Limits::default(), mesh_core::Workers::here(), &mut Registry::default()).unwrap();
     let listener = listener("127.0.0.1:0".parse().unwrap());
     let address = listener.local_addr().unwrap();
     let (drain, (fates, seen)) = (Drain::new(), unbounded_channel());
-    tokio::spawn(serve(listener, Arc::new(Tells { fates, is_plain }), gate, drain.handle()));
+    tokio::spawn(serve(listener, Arc::new(Tells { fates, is_plain, slow }), gate, drain.handle()));
     (address, seen, drain)
 }
 
@@ -135,6 +153,22 @@ async fn the_next_request_proves_that_the_answer_was_read() {
         plain.write(GET).await;
         assert_eq!(fates.recv().await, Some(Fate::Received));
         assert!(start.elapsed() < Duration::from_secs(2));
+    }
+}
+
+#[tokio::test]
+async fn the_next_answer_waits_until_what_followed_on_the_last_one_is_done() {
+    for is_plain in WAYS {
+        let slow = Arc::default();
+        let (address, mut fates, _drain) = start_with(is_plain, Arc::clone(&slow));
+        let mut plain = Plain::to(address).await;
+        plain.write("GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        plain.answer().await;
+        plain.write(GET).await;
+        assert_eq!(fates.recv().await, Some(Fate::Received));
+        assert!(timeout(Duration::from_millis(50), plain.answer()).await.is_err(), "it is not done");
+        slow.notify_one();
+        plain.answer().await;
     }
 }
 

@@ -28,7 +28,7 @@ enum Fate {
 fn settle(lease: Lease, fate: Fate) {
     let received = move || lease.commit();
     match fate {
-        Fate::Received => received(),
+        Fate::Received => drop(received()),
         Fate::Lost => drop(received),
     }
 }

@@ -26,16 +26,16 @@ const KEEPALIVE_RETRIES: u32 = 4;
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// One connection's place: within the bounds, and at a worker.
+/// What one connection was given: room within the bounds, and at a worker.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Admission {
     pub(super) spot: Arc<Spot>,
     _open: Open,
     _seat: Seat,
 }
 
 #[cfg(test)]
-impl Place {
+impl Admission {
     pub(super) fn for_test(gate: &Gate, peer: SocketAddr) -> Self {
         let Found::Spot(spot) = gate.rooms.find(peer, 1) else { panic!("no room") };
         let seat = gate.workers.seat(peer.ip()).unwrap();
@@ -79,12 +79,12 @@ fn welcome<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>, gate: &
         tracing::debug!(%peer, "socket options: {e}");
     }
     let runtime = seat.runtime().clone();
-    let place = Place { spot: Arc::new(spot), _open: Open::count(&gate.metrics), _seat: seat };
+    let admission = Admission { spot: Arc::new(spot), _open: Open::count(&gate.metrics), _seat: seat };
     let (service, gate, drain) = (Arc::clone(service), Arc::clone(gate), drained.clone());
     let connection = async move {
         // Its bytes come to the reactor of the worker that has it from now on.
         match TcpStream::from_std(tcp) {
-            Ok(tcp) => drive::connection(tcp, peer, service, gate, drain, place).await,
+            Ok(tcp) => drive::connection(tcp, peer, service, gate, drain, admission).await,
             Err(e) => tracing::warn!(%peer, "turned away: {e}"),
         }
     };

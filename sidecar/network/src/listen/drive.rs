@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::{
     Gate, Serve,
-    accept::Place,
+    accept::Admission,
     bundle,
     exchange::Sharing,
     h1::{self, Outcome},
@@ -26,13 +26,13 @@ pub(super) async fn connection<S: Serve>(
     service: Arc<S>,
     gate: Arc<Gate>,
     drained: Drained,
-    place: Place,
+    admission: Admission,
 ) {
     let ready = tokio::select! {
-        ready = first_bytes(tcp, peer, &place.spot, &gate) => ready,
+        ready = first_bytes(tcp, peer, &admission.spot, &gate) => ready,
         // Nothing was asked yet, so nothing is lost.
         () = drained.asked() => return,
-        () = place.spot.end().cancelled() => return,
+        () = admission.spot.end().cancelled() => return,
     };
     let mut ready = match ready {
         Ok(ready) => ready,
@@ -43,7 +43,7 @@ pub(super) async fn connection<S: Serve>(
         }
     };
     let connection = Arc::clone(&ready.connection);
-    ready.stream.keep(Alive { connection, _place: place });
+    ready.stream.keep(Alive { connection, _admission: admission });
     if let Err(e) = serve(ready, service, &gate, &drained).await {
         tracing::debug!(%peer, "connection ended: {e}");
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use super::{Connection, accept::Place, linger::Lingering, pace::Pace};
+use super::{Connection, accept::Admission, linger::Lingering, pace::Pace};
 use crate::tls::Agreed;
 
 /// How an HTTP/2 client begins. No method of HTTP/1.1 does.
@@ -39,7 +39,7 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) struct Alive {
     pub(super) connection: Arc<Connection>,
-    pub(super) _place: Place,
+    pub(super) _admission: Admission,
 }
 
 impl Drop for Alive {

@@ -26,14 +26,14 @@ const LOOK_AT: usize = 2;
 /// What one sender has pushed of late.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
-    blocks: HashMap<Place, Block>,
-    order: VecDeque<Place>,
+    blocks: HashMap<BlockId, Block>,
+    order: VecDeque<BlockId>,
     /// Pushes that are being tried, and who waits for what becomes of them.
     tried: HashMap<MessageId, Vec<Waker>>,
 }
 
 /// Instance, epoch, and number of the block.
-type Place = (u64, u64, u64);
+type BlockId = (u64, u64, u64);
 
 #[derive(Debug)]
 struct Block {
@@ -84,12 +84,12 @@ impl Repeats {
 
     /// Remembers that a push has entered, until `until`.
     pub(super) fn remember(&mut self, id: MessageId, until: Instant, now: Instant) {
-        let (place, word, bit) = split(id);
-        if !self.blocks.contains_key(&place) {
+        let (block_id, word, bit) = split(id);
+        if !self.blocks.contains_key(&block_id) {
             self.make_room(now);
-            self.order.push_back(place);
+            self.order.push_back(block_id);
         }
-        let block = self.blocks.entry(place).or_insert(Block { bits: [0; WORDS], until });
+        let block = self.blocks.entry(block_id).or_insert(Block { bits: [0; WORDS], until });
         block.bits[word] |= bit;
         block.until = block.until.max(until);
     }
@@ -97,28 +97,28 @@ impl Repeats {
     /// Whether there is nothing to remember.
     pub(super) fn is_empty(&mut self, now: Instant) -> bool {
         self.blocks.retain(|_, block| block.until > now);
-        self.order.retain(|place| self.blocks.contains_key(place));
+        self.order.retain(|block_id| self.blocks.contains_key(block_id));
         self.blocks.is_empty() && self.tried.is_empty()
     }
 
     fn has_entered(&self, id: MessageId) -> bool {
-        let (place, word, bit) = split(id);
-        self.blocks.get(&place).is_some_and(|block| block.bits[word] & bit != 0)
+        let (block_id, word, bit) = split(id);
+        self.blocks.get(&block_id).is_some_and(|block| block.bits[word] & bit != 0)
     }
 
     fn make_room(&mut self, now: Instant) {
         for _ in 0..LOOK_AT {
-            let Some(place) = self.order.pop_front() else { return };
-            if self.blocks.get(&place).is_some_and(|block| block.until > now) && self.order.len() < MOST_BLOCKS - 1 {
-                self.order.push_back(place);
+            let Some(block_id) = self.order.pop_front() else { return };
+            if self.blocks.get(&block_id).is_some_and(|block| block.until > now) && self.order.len() < MOST_BLOCKS - 1 {
+                self.order.push_back(block_id);
             } else {
-                self.blocks.remove(&place);
+                self.blocks.remove(&block_id);
             }
         }
     }
 }
 
-fn split(id: MessageId) -> (Place, usize, u64) {
+fn split(id: MessageId) -> (BlockId, usize, u64) {
     let within = id.sequence & ((1 << BLOCK) - 1);
     ((id.instance, id.epoch, id.sequence >> BLOCK), (within / 64) as usize, 1 << (within % 64))
 }

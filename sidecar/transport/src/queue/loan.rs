@@ -10,10 +10,10 @@ use crate::sync::Mutex;
 
 /// Room on loan.
 #[derive(Debug)]
-pub(crate) struct Loan(Mutex<Held>);
+pub(crate) struct Loan(Mutex<Permits>);
 
 #[derive(Debug)]
-struct Held {
+struct Permits {
     node: Permit,
     /// Of the partner's route, where a partner sends; as much as of the node.
     route: Option<Permit>,
@@ -22,7 +22,7 @@ struct Held {
 impl Loan {
     pub(crate) fn new(node: Permit, route: Option<Permit>) -> Arc<Self> {
         [Some(&node), route.as_ref()].into_iter().flatten().for_each(lend);
-        Arc::new(Self(Mutex::new(Held { node, route })))
+        Arc::new(Self(Mutex::new(Permits { node, route })))
     }
 
     /// How many bytes it has.
@@ -54,7 +54,7 @@ impl Loan {
     }
 }
 
-impl Held {
+impl Permits {
     fn give(&mut self, bytes: u64) -> (Permit, Option<Permit>) {
         let node = self.node.split(bytes);
         unlend(&node);
@@ -64,7 +64,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Permits {
     fn drop(&mut self) {
         unlend(&self.node);
         self.route.iter().for_each(unlend);

@@ -19,10 +19,10 @@ const LOAD: usize = 8;
 
 /// The queues of a session.
 #[derive(Debug, Default)]
-pub(crate) struct Topics(Held);
+pub(crate) struct Topics(Amount);
 
 #[derive(Debug, Default)]
-enum Held {
+enum Amount {
     #[default]
     None,
     One(Topic, Box<Queue>),
@@ -52,42 +52,42 @@ pub(crate) struct Cursor(usize);
 impl Topics {
     pub(super) fn len(&self) -> usize {
         match &self.0 {
-            Held::None => 0,
-            Held::One(..) => 1,
-            Held::Many(many) => many.len,
+            Amount::None => 0,
+            Amount::One(..) => 1,
+            Amount::Many(many) => many.len,
         }
     }
 
     pub(super) fn get(&self, topic: &Topic) -> Option<&Queue> {
         match &self.0 {
-            Held::One(name, queue) if name == topic => Some(queue),
-            Held::Many(many) => many.get(topic),
-            Held::None | Held::One(..) => None,
+            Amount::One(name, queue) if name == topic => Some(queue),
+            Amount::Many(many) => many.get(topic),
+            Amount::None | Amount::One(..) => None,
         }
     }
 
     pub(super) fn get_mut(&mut self, topic: &Topic) -> Option<&mut Queue> {
         match &mut self.0 {
-            Held::One(name, queue) if name == topic => Some(queue),
-            Held::Many(many) => many.get_mut(topic),
-            Held::None | Held::One(..) => None,
+            Amount::One(name, queue) if name == topic => Some(queue),
+            Amount::Many(many) => many.get_mut(topic),
+            Amount::None | Amount::One(..) => None,
         }
     }
 
     /// Adds an empty queue, if there is none of this name.
     pub(super) fn open(&mut self, topic: &Topic) {
         match &mut self.0 {
-            Held::None => self.0 = Held::One(topic.clone(), Box::default()),
-            Held::One(name, _) if name == topic => {}
-            Held::One(..) => {
+            Amount::None => self.0 = Amount::One(topic.clone(), Box::default()),
+            Amount::One(name, _) if name == topic => {}
+            Amount::One(..) => {
                 let mut many = Many::new();
-                if let Held::One(name, queue) = std::mem::take(&mut self.0) {
+                if let Amount::One(name, queue) = std::mem::take(&mut self.0) {
                     many.insert(name, queue);
                 }
                 many.insert(topic.clone(), Box::default());
-                self.0 = Held::Many(Box::new(many));
+                self.0 = Amount::Many(Box::new(many));
             }
-            Held::Many(many) => {
+            Amount::Many(many) => {
                 if many.get(topic).is_none() {
                     many.insert(topic.clone(), Box::default());
                 }
@@ -97,31 +97,31 @@ impl Topics {
 
     pub(super) fn remove(&mut self, topic: &Topic) -> Option<Box<Queue>> {
         match &mut self.0 {
-            Held::One(name, _) if name == topic => match std::mem::take(&mut self.0) {
-                Held::One(_, queue) => Some(queue),
-                Held::None | Held::Many(_) => None,
+            Amount::One(name, _) if name == topic => match std::mem::take(&mut self.0) {
+                Amount::One(_, queue) => Some(queue),
+                Amount::None | Amount::Many(_) => None,
             },
-            Held::Many(many) => {
+            Amount::Many(many) => {
                 let queue = many.remove(topic);
                 if many.len == 0 {
-                    self.0 = Held::None;
+                    self.0 = Amount::None;
                 }
                 queue
             }
-            Held::None | Held::One(..) => None,
+            Amount::None | Amount::One(..) => None,
         }
     }
 
     /// Takes out any queue.
     pub(super) fn pop(&mut self) -> Option<Box<Queue>> {
-        if let Held::Many(many) = &mut self.0
+        if let Amount::Many(many) = &mut self.0
             && let Some(queue) = many.pop()
         {
             return Some(queue);
         }
         match std::mem::take(&mut self.0) {
-            Held::One(_, queue) => Some(queue),
-            Held::None | Held::Many(_) => None,
+            Amount::One(_, queue) => Some(queue),
+            Amount::None | Amount::Many(_) => None,
         }
     }
 
@@ -131,9 +131,9 @@ impl Topics {
         let is_next =
             |name: &&Topic| name.as_str().starts_with(first.as_str()) && after.is_none_or(|after| *name > after);
         match &self.0 {
-            Held::None => Vec::new(),
-            Held::One(name, _) => Some(name).filter(is_next).cloned().into_iter().collect(),
-            Held::Many(many) => {
+            Amount::None => Vec::new(),
+            Amount::One(name, _) => Some(name).filter(is_next).cloned().into_iter().collect(),
+            Amount::Many(many) => {
                 let from = after.map_or(Bound::Included(&first), Bound::Excluded);
                 let names = many.splits.range::<Topic, _>((from, Bound::Unbounded));
                 names.take_while(is_next).take(most).cloned().collect()
@@ -144,9 +144,9 @@ impl Topics {
     /// The queues at `cursor`, some [`LOAD`] of them, and where it goes on.
     pub(super) fn part(&self, cursor: Cursor) -> (Vec<(&Topic, &Queue)>, Option<Cursor>) {
         match &self.0 {
-            Held::None => (Vec::new(), None),
-            Held::One(topic, queue) => (vec![(topic, queue)], None),
-            Held::Many(many) => {
+            Amount::None => (Vec::new(), None),
+            Amount::One(topic, queue) => (vec![(topic, queue)], None),
+            Amount::Many(many) => {
                 let slots = many.parts.get(cursor.0).into_iter().flatten();
                 let next = cursor.0 + 1;
                 let goes_on = (next < many.parts.len()).then_some(Cursor(next));
@@ -158,8 +158,8 @@ impl Topics {
     /// In which part a topic lies: where a walk goes on that ended there.
     pub(super) fn cursor(&self, topic: &Topic) -> Cursor {
         match &self.0 {
-            Held::None | Held::One(..) => Cursor::default(),
-            Held::Many(many) => Cursor(many.place(Keys.hash_one(topic))),
+            Amount::None | Amount::One(..) => Cursor::default(),
+            Amount::Many(many) => Cursor(many.place(Keys.hash_one(topic))),
         }
     }
 }

@@ -17,7 +17,7 @@ use http::{
 use http_body::{Body as _, Frame};
 use mesh_core::{Body, BoxError};
 
-use super::ledger::Place;
+use super::ledger::Account;
 use crate::listen::Settlement;
 
 /// What concerns one connection of HTTP/1.1 and is no part of an HTTP/2 message (RFC 9113 section 8.2.2).
@@ -57,7 +57,7 @@ pub(super) fn begin(
     answer: Response<Body>,
     mut respond: SendResponse<Bytes>,
     is_head: bool,
-    place: &mut Place,
+    account: &mut Account,
 ) -> Began {
     let (mut head, mut body) = answer.into_parts();
     let settlement = head.extensions.remove::<Settlement>();
@@ -66,11 +66,11 @@ pub(super) fn begin(
         body = Body::Empty;
     }
     if let Some(settlement) = &settlement {
-        place.watch(settlement);
+        account.watch(settlement);
     }
     let head = Response::from_parts(head, ());
     if body.is_end_stream() {
-        end(body, settlement, place, || respond.send_response(head, true).map(drop));
+        end(body, settlement, account, || respond.send_response(head, true).map(drop));
         return Began::Whole;
     }
     match respond.send_response(head, false) {
@@ -98,22 +98,22 @@ enum Step {
 
 impl Writing {
     /// Hands over what there is room for. Ready when all of it is handed over, or nothing more can be.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, place: &mut Place) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, account: &mut Account) -> Poll<()> {
         loop {
             let step = if self.piece.is_some() {
                 match (ready!(self.poll_room(cx)), self.piece.take()) {
-                    (Room::Some, Some(piece)) => self.send(piece, place),
+                    (Room::Some, Some(piece)) => self.send(piece, account),
                     // The piece goes with the stream, and the body may be at its end.
                     _ => self.lose(),
                 }
             } else {
                 match Pin::new(&mut self.body).poll_frame(cx) {
-                    Poll::Ready(Some(Ok(frame))) => self.take(frame, place),
+                    Poll::Ready(Some(Ok(frame))) => self.take(frame, account),
                     Poll::Ready(Some(Err(e))) => {
                         self.out.send_reset(reason_of(&e));
                         Step::Last
                     }
-                    Poll::Ready(None) => self.end(place, |out| out.send_data(Bytes::new(), true)),
+                    Poll::Ready(None) => self.end(account, |out| out.send_data(Bytes::new(), true)),
                     // A client that gives its call up ends it.
                     Poll::Pending => return self.out.poll_reset(cx).map(drop),
                 }
@@ -136,10 +136,10 @@ impl Writing {
         Poll::Ready(Room::Some)
     }
 
-    fn take(&mut self, frame: Frame<Bytes>, place: &mut Place) -> Step {
+    fn take(&mut self, frame: Frame<Bytes>, account: &mut Account) -> Step {
         match frame.into_data() {
             // It is there and nothing waits before it, so that it goes with the head.
-            Ok(piece) if std::mem::take(&mut self.is_first) => self.send(piece, place),
+            Ok(piece) if std::mem::take(&mut self.is_first) => self.send(piece, account),
             Ok(piece) => {
                 self.out.reserve_capacity(1);
                 self.piece = Some(piece);
@@ -148,14 +148,14 @@ impl Writing {
             Err(frame) => {
                 let mut trailers = frame.into_trailers().unwrap_or_default();
                 strip(&mut trailers);
-                self.end(place, |out| out.send_trailers(trailers))
+                self.end(account, |out| out.send_trailers(trailers))
             }
         }
     }
 
-    fn send(&mut self, piece: Bytes, place: &mut Place) -> Step {
+    fn send(&mut self, piece: Bytes, account: &mut Account) -> Step {
         if self.body.is_end_stream() {
-            return self.end(place, |out| out.send_data(piece, true));
+            return self.end(account, |out| out.send_data(piece, true));
         }
         if !piece.is_empty() && self.out.send_data(piece, false).is_err() {
             return Step::Last;
@@ -173,11 +173,11 @@ impl Writing {
 
     fn end(
         &mut self,
-        place: &mut Place,
+        account: &mut Account,
         hand_over: impl FnOnce(&mut SendStream<Bytes>) -> Result<(), h2::Error>,
     ) -> Step {
         let (body, out) = (std::mem::take(&mut self.body), &mut self.out);
-        end(body, self.settlement.take(), place, || hand_over(out));
+        end(body, self.settlement.take(), account, || hand_over(out));
         Step::Last
     }
 }
@@ -187,7 +187,7 @@ impl Writing {
 fn end(
     body: Body,
     settlement: Option<Settlement>,
-    place: &mut Place,
+    account: &mut Account,
     hand_over: impl FnOnce() -> Result<(), h2::Error>,
 ) {
     let Some(settlement) = settlement else {
@@ -195,9 +195,9 @@ fn end(
         let _ = hand_over();
         return;
     };
-    place.keep(body, settlement);
+    account.keep(body, settlement);
     if hand_over().is_err() {
-        place.lost();
+        account.lost();
     }
 }
 

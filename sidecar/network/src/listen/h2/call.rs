@@ -14,7 +14,7 @@ use super::{
     answer::{self, Began, Writing},
     arriving,
     connection::Asked,
-    ledger::{Ledger, Place},
+    ledger::{Account, Ledger},
 };
 use crate::listen::{
     Serve,
@@ -24,7 +24,7 @@ use crate::listen::{
 
 /// A request and its answer.
 struct Call {
-    place: Place,
+    account: Account,
     stage: Stage,
     is_head: bool,
 }
@@ -37,13 +37,13 @@ enum Stage {
 
 /// Begins to serve a request. Most are answered at once, in the task that read them; the others get one of their own.
 pub(super) fn begin<S: Serve>(handler: &Arc<Handler<S>>, ledger: &Arc<Ledger>, (request, respond): Asked) {
-    let place = ledger.open(respond.stream_id().as_u32());
+    let account = ledger.open(respond.stream_id().as_u32());
     let is_head = request.method() == Method::HEAD;
     let (head, stream) = request.into_parts();
     let body = arriving::body(&head.headers, stream);
     // What a request proves is asked where one follows another.
     let answering = handler.answer(http::Request::from_parts(head, body), Proof::None);
-    let mut call = Call { place, stage: Stage::Serving(answering, respond), is_head };
+    let mut call = Call { account, stage: Stage::Serving(answering, respond), is_head };
     // Whatever it waits for is asked again by its own task.
     if Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
         tokio::spawn(call);
@@ -63,13 +63,13 @@ impl Future for Call {
             let Stage::Serving(_, respond) = std::mem::replace(&mut this.stage, Stage::Over) else {
                 return Poll::Ready(());
             };
-            match answer::begin(response, respond, this.is_head, &mut this.place) {
+            match answer::begin(response, respond, this.is_head, &mut this.account) {
                 Began::Part(writing) => this.stage = Stage::Writing(writing),
                 Began::Whole => return Poll::Ready(()),
             }
         }
         let Stage::Writing(writing) = &mut this.stage else { return Poll::Ready(()) };
-        ready!(writing.poll(cx, &mut this.place));
+        ready!(writing.poll(cx, &mut this.account));
         this.stage = Stage::Over;
         Poll::Ready(())
     }

@@ -48,27 +48,27 @@ enum Stream {
     /// Its client gave it up.
     Lost,
     /// All of its answer is handed over, and some of it is not written.
-    Ending(Kept),
+    Ending(Answered),
     /// Its answer was written. Gone once that is settled.
     Written(Losable),
 }
 
 /// An answer that was taken to its end.
-struct Kept {
+struct Answered {
     body: Body,
     settlement: Settlement,
 }
 
 /// Things to do once the crate has done its part.
 enum Due {
-    Written(Kept),
-    Lost(Kept),
+    Written(Answered),
+    Lost(Answered),
     /// It was written, and given up within its time of peace.
     GivenUp(Losable),
 }
 
-/// A stream's place in the ledger, from its acceptance until its answer is handed over.
-pub(super) struct Place {
+/// A stream's account in the ledger, from its acceptance until its answer is handed over.
+pub(super) struct Account {
     ledger: Arc<Ledger>,
     stream: u32,
     is_kept: bool,
@@ -76,7 +76,7 @@ pub(super) struct Place {
 
 impl Ledger {
     /// A stream was accepted.
-    pub(super) fn open(self: &Arc<Self>, stream: u32) -> Place {
+    pub(super) fn open(self: &Arc<Self>, stream: u32) -> Account {
         let mut state = self.0.lock();
         state.newest = stream;
         let mut is_lost = state.is_over;
@@ -86,7 +86,7 @@ impl Ledger {
             state.early.retain(|early| *early > stream);
         }
         state.streams.insert(stream, if is_lost { Stream::Lost } else { Stream::Open(None) });
-        Place { ledger: Arc::clone(self), stream, is_kept: false }
+        Account { ledger: Arc::clone(self), stream, is_kept: false }
     }
 
     /// The client resets a stream.
@@ -113,7 +113,7 @@ impl Ledger {
         for said in said.drain(..) {
             match said {
                 Said::Data(stream, bytes) => {
-                    if let Some(Stream::Open(Some(settlement)) | Stream::Ending(Kept { settlement, .. })) =
+                    if let Some(Stream::Open(Some(settlement)) | Stream::Ending(Answered { settlement, .. })) =
                         state.streams.get(&stream)
                     {
                         settlement.wrote(bytes);
@@ -161,10 +161,10 @@ impl State {
     fn end(&mut self, stream: u32) {
         // Of most streams nobody waits to settle the answer; they have left.
         let Some(known) = self.streams.get_mut(&stream) else { return };
-        let Stream::Ending(Kept { settlement, .. }) = &*known else { return };
+        let Stream::Ending(Answered { settlement, .. }) = &*known else { return };
         let written = Stream::Written(settlement.losable());
-        if let Stream::Ending(kept) = std::mem::replace(known, written) {
-            self.due.push(Due::Written(kept));
+        if let Stream::Ending(answered) = std::mem::replace(known, written) {
+            self.due.push(Due::Written(answered));
             self.written.push_back(stream);
         }
     }
@@ -174,9 +174,9 @@ impl State {
         match std::mem::replace(known, Stream::Lost) {
             Stream::Open(Some(settlement)) => settlement.lose(),
             Stream::Open(None) | Stream::Lost => {}
-            Stream::Ending(kept) => {
+            Stream::Ending(answered) => {
                 self.streams.remove(&stream);
-                self.due.push(Due::Lost(kept));
+                self.due.push(Due::Lost(answered));
             }
             Stream::Written(losable) => {
                 self.streams.remove(&stream);
@@ -203,8 +203,8 @@ impl Due {
     fn done(self) {
         match self {
             // Let go at its end, the body asks what becomes of it.
-            Self::Written(Kept { body, .. }) => drop(body),
-            Self::Lost(Kept { body, settlement }) => {
+            Self::Written(Answered { body, .. }) => drop(body),
+            Self::Lost(Answered { body, settlement }) => {
                 settlement.lose();
                 drop(body);
             }
@@ -213,7 +213,7 @@ impl Due {
     }
 }
 
-impl Place {
+impl Account {
     /// The answer begins.
     pub(super) fn watch(&self, settlement: &Settlement) {
         let mut state = self.ledger.0.lock();
@@ -225,16 +225,16 @@ impl Place {
 
     /// All of the answer was taken from `body`, and is about to be handed over. The ledger has it from now on.
     pub(super) fn keep(&mut self, body: Body, settlement: Settlement) {
-        let kept = Kept { body, settlement };
+        let answered = Answered { body, settlement };
         let lost = {
             let mut state = self.ledger.0.lock();
             match state.streams.get_mut(&self.stream) {
                 Some(known @ Stream::Open(_)) => {
-                    *known = Stream::Ending(kept);
+                    *known = Stream::Ending(answered);
                     self.is_kept = true;
                     return;
                 }
-                _ => Due::Lost(kept),
+                _ => Due::Lost(answered),
             }
         };
         lost.done();
@@ -247,7 +247,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Account {
     fn drop(&mut self) {
         if !self.is_kept {
             self.ledger.0.lock().streams.remove(&self.stream);

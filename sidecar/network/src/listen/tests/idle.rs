@@ -61,14 +61,14 @@ async fn ten_thousand_idle_connections_are_cheap_and_hurt_nobody() {
 async fn the_task_of_a_connection_is_small() {
     let node = Running::start(institution(A).parts(Vec::new()));
     let plain = Plain::to(node.address).await;
-    let place = crate::listen::accept::Place::for_test(&node.gate, node.address);
+    let admission = crate::listen::accept::Admission::for_test(&node.gate, node.address);
     let task = crate::listen::drive::connection(
         plain.tcp,
         node.address,
         std::sync::Arc::clone(&node.seen),
         std::sync::Arc::clone(&node.gate),
         node.drain.handle(),
-        place,
+        admission,
     );
     let size = size_of_val(&task);
     println!("{size} bytes");

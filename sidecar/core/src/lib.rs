@@ -12,6 +12,7 @@ mod context;
 mod drain;
 #[cfg(test)]
 mod fuzz;
+pub mod grpc;
 mod host;
 mod ids;
 pub mod json;

@@ -4,7 +4,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{ALLOW, CONNECTION, CONTENT_TYPE},
 };
-use mesh_core::{Body, Code, Refusal};
+use mesh_core::{Body, Code, Refusal, grpc::is_grpc};
 use mesh_network::admission::Denied;
 use serde_json::{Value, json};
 
@@ -81,10 +81,6 @@ fn coded(status: StatusCode, code: Code, message: &str, content: Option<Value>) 
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// A call of health or reflection that is not answered: PERMISSION_DENIED, since these know no code.

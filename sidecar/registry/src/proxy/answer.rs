@@ -1,18 +1,13 @@
 //! Refusals in the caller's own form: JSON with the code, or a gRPC status (PTP sections 10.4 point 6, and 13.2).
 
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
+    HeaderValue, Response, StatusCode,
     header::{CONTENT_TYPE, HeaderName},
 };
 use mesh_core::{Body, Code, Refusal};
 
 /// What a source whose route is unknown, disabled or expired reads at a registered path (PTP section 13.2).
 pub(super) const NETWORK_DISABLED: &str = "对方节点已禁用网络";
-
-/// Whether a request is gRPC.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-}
 
 /// A refusal, in the form that the caller reads.
 pub(crate) fn refused(refusal: &Refusal, to_grpc: bool) -> Response<Body> {

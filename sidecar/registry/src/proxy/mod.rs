@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crds::ServiceProto;
 use http::{HeaderMap, Method, Request, Response};
-use mesh_core::{Body, CallContext, Caller, Code, Drained, Live, Node, Refusal, Route};
+use mesh_core::{Body, CallContext, Caller, Code, Drained, Live, Node, Refusal, Route, grpc::is_grpc};
 use mesh_network::{
     Partners,
     route::{self, Target},
@@ -52,7 +52,7 @@ impl Proxy {
         context: &CallContext,
         caller: &Caller,
     ) -> Option<Response<Body>> {
-        let to_grpc = answer::is_grpc(request.headers());
+        let to_grpc = is_grpc(request.headers());
         if matches!(caller, Caller::Stranger) {
             let nobody = Refusal::of_caller(Code::UNAUTHORISED, answer::NETWORK_DISABLED);
             return Some(self.denied(request.headers(), &nobody));
@@ -85,7 +85,7 @@ impl Proxy {
     #[must_use]
     pub fn denied(&self, headers: &HeaderMap, refusal: &Refusal) -> Response<Body> {
         self.metrics.count(Outcome::Refused);
-        answer::denied(refusal, answer::is_grpc(headers))
+        answer::denied(refusal, is_grpc(headers))
     }
 
     async fn relay(

@@ -9,7 +9,7 @@ use mesh_network::Partners;
 use tokio::time::Instant;
 
 use super::{
-    deadline, headers,
+    headers,
     upgrade::{self, Switch},
 };
 
@@ -70,7 +70,7 @@ pub(crate) async fn pass(
 }
 
 fn ends_at(request: &Request<Body>, context: &CallContext) -> Instant {
-    Instant::now() + context.timeout.or_else(|| deadline::grpc_timeout(request.headers())).unwrap_or(SILENCE)
+    Instant::now() + context.timeout.or_else(|| mesh_core::grpc::timeout(request.headers())).unwrap_or(SILENCE)
 }
 
 /// Takes off what spoke of the caller's connection, but that it reads trailers.

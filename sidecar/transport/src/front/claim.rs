@@ -20,7 +20,7 @@ use super::{
     json::Outbound,
     leases::SILENCE,
     peers::Peers,
-    settle::{Action, PATH, Settlement},
+    settle::{Action, LeaseCall, PATH},
 };
 use crate::{Lease, channels::Verdict};
 
@@ -142,7 +142,7 @@ impl<P: Peers> Held<P> {
     }
 
     async fn tell(&self, place: &Place, action: Action) -> Result<Code, Refusal> {
-        let body = serde_json::to_vec(&Settlement { id: &self.name, action }).unwrap_or_default();
+        let body = serde_json::to_vec(&LeaseCall { id: &self.name, action }).unwrap_or_default();
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = http::Uri::from_static(PATH);

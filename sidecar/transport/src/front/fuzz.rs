@@ -20,12 +20,12 @@ use super::{
     dialect::{Dialect, Seen, Signs, media_type},
     encode::Encoding,
     frames::{Compression, FrameProblem, Frames},
-    grpc, hop,
+    hop,
     json::{Members, Milliseconds, Payload},
     leases::Leases,
     op::{Op, path_of},
     query::Query,
-    settle::Settlement,
+    settle::LeaseCall,
 };
 use crate::{
     Delivery, Metadata,
@@ -264,12 +264,12 @@ fn uri() {
 #[test]
 fn lease() {
     fuzz::run("lease", |bytes| {
-        let Ok(said) = mesh_core::json::object::<Settlement<'_>>(bytes) else { return };
+        let Ok(said) = mesh_core::json::object::<LeaseCall<'_>>(bytes) else { return };
         // A number that no float holds is skipped by ours, in a member that nobody asks for.
         let Ok(object) = serde_json::from_slice::<Value>(bytes) else { return };
         assert_eq!((object["id"].as_str(), object.is_object()), (Some(said.id), true));
         let written = serde_json::to_vec(&said).unwrap();
-        let again: Settlement<'_> = mesh_core::json::object(&written).unwrap();
+        let again: LeaseCall<'_> = mesh_core::json::object(&written).unwrap();
         assert_eq!((again.id, again.action), (said.id, said.action));
         assert!(!Leases::is_name(said.id) || said.id.len() <= 64 && said.id.bytes().all(|b| b.is_ascii_alphanumeric()));
     });
@@ -280,7 +280,7 @@ fn lease() {
 fn deadline() {
     fuzz::run("deadline", |bytes| {
         let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
-        let read = grpc::timeout(&HeaderMap::from_iter([(HeaderName::from_static("grpc-timeout"), value)]));
+        let read = mesh_core::grpc::timeout(&HeaderMap::from_iter([(HeaderName::from_static("grpc-timeout"), value)]));
         let nanoseconds = |unit| match unit {
             b'H' => Some(3_600_000_000_000_u128),
             b'M' => Some(60_000_000_000),

@@ -4,10 +4,10 @@
 //! and a message above our limit is answered with `E0000000413` in the code field (section 6.4) where a library would
 //! answer a bare status. Errors stand in `code`, with gRPC status 0.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use mesh_core::{Body, CallContext, Caller, Refusal};
+use mesh_core::{Body, CallContext, Caller, Refusal, grpc::is_grpc};
 
 use super::{
     Front, REDELIVERED,
@@ -144,14 +144,9 @@ pub(super) fn no_message() -> Response<Body> {
     only_status(Status::Internal, "a call needs a message")
 }
 
-/// Whether a request is gRPC.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-}
-
 /// How long the caller waits, counted from now.
 pub(super) fn patience(headers: &HeaderMap) -> Patience {
-    Patience::from_now(timeout(headers))
+    Patience::from_now(mesh_core::grpc::timeout(headers))
 }
 
 /// How messages may be compressed; `None`: in a way that is not known here.
@@ -184,54 +179,4 @@ fn only_status(status: Status, text: &'static str) -> Response<Body> {
     response.headers_mut().insert(STATUS, HeaderValue::from_static(number));
     response.headers_mut().insert(STATUS_TEXT, HeaderValue::from_static(text));
     response
-}
-
-/// Reads `grpc-timeout`: up to eight digits and a unit. One that cannot be read counts as absent.
-pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    // A sign would be read, too.
-    let is_number = digits.len() <= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
-    Some(match unit {
-        "H" => Duration::from_secs(number * 3600),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn deadlines_are_read_in_all_units() {
-        let read = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", HeaderValue::from_str(text).unwrap());
-            timeout(&headers).map(|limit| limit.as_nanos())
-        };
-        let table = [
-            ("1H", Some(3_600_000_000_000)),
-            ("2M", Some(120_000_000_000)),
-            ("10S", Some(10_000_000_000)),
-            ("700m", Some(700_000_000)),
-            ("5u", Some(5_000)),
-            ("9n", Some(9)),
-            ("99999999H", Some(99_999_999 * 3_600_000_000_000)),
-            ("999999999S", None),
-            ("S", None),
-            ("", None),
-            ("10", None),
-            ("-1S", None),
-            ("+1S", None),
-        ];
-        for (text, expected) in table {
-            assert_eq!(read(text), expected, "{text}");
-        }
-    }
 }

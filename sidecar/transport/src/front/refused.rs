@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 use http_body::Body as _;
-use mesh_core::{Body, CallContext, Refusal};
+use mesh_core::{Body, CallContext, Refusal, grpc::is_grpc};
 
 use super::{
     body::AnswerBody,
@@ -20,7 +20,7 @@ use super::{
 /// The refusal of a channel operation, in the dialect of its request.
 #[must_use]
 pub fn refused(request: &Request<Body>, refusal: Refusal) -> Response<Body> {
-    if grpc::is_grpc(request.headers()) {
+    if is_grpc(request.headers()) {
         let mut response = AnswerBody::response(Encoding::Grpc.write(&refusal.into()), Some(grpc::success()), None);
         grpc::dress(&mut response);
         return response;
@@ -35,7 +35,7 @@ pub fn refused(request: &Request<Body>, refusal: Refusal) -> Response<Body> {
 /// The refusal of an MPI, in the carrier that these headers name.
 #[must_use]
 pub fn refused_mpi(headers: &HeaderMap, refusal: &Refusal) -> Response<Body> {
-    let carrier = if grpc::is_grpc(headers) { Carrier::Grpc } else { Carrier::Http };
+    let carrier = if is_grpc(headers) { Carrier::Grpc } else { Carrier::Http };
     carrier.refused(refusal)
 }
 

@@ -34,9 +34,9 @@ pub(crate) enum Action {
     Renew,
 }
 
-/// The body.
+/// The body of the call.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Settlement<'a> {
+pub(crate) struct LeaseCall<'a> {
     pub(crate) id: &'a str,
     pub(crate) action: Action,
 }
@@ -72,7 +72,7 @@ impl<P: Peers> Front<P> {
             Caller::Local | Caller::Member { .. } => Origin::Application,
             Caller::Partner(route) => Origin::Partner(route.node_id.clone()),
         };
-        let Settlement { id, action } = mesh_core::json::object(body)
+        let LeaseCall { id, action } = mesh_core::json::object(body)
             .map_err(|e| TransportError::Malformed(format!("the body is no lease and action: {e}")))?;
         let unknown = || TransportError::NoSuchLease;
         let holding = Holding { holder, name: id.into() };

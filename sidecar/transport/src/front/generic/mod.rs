@@ -19,6 +19,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use mesh_core::{
     Body, CallContext, Caller, Refusal, Route, Urn,
+    grpc::is_grpc,
     mpi::{self, Call as MpiCall},
 };
 use mesh_network::route::{self, Target};
@@ -55,7 +56,7 @@ enum Outcome {
 impl<P: Peers> Front<P> {
     /// Serves `/mesh-rpc/v1`: one message in, one message out, both raw JSON.
     pub async fn generic(&self, request: Request<Body>, mut context: CallContext, caller: Caller) -> Response<Body> {
-        if !grpc::is_grpc(request.headers()) {
+        if !is_grpc(request.headers()) {
             return plain(
                 StatusCode::BAD_REQUEST,
                 "/mesh-rpc/v1 is spoken over gRPC; /mesh/invoke takes JSON by POST\n",

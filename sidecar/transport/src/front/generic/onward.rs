@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use mesh_core::{Body, CallContext, Caller, Code, Node, Refusal, Route};
+use mesh_core::{Body, CallContext, Caller, Code, Node, Refusal, Route, grpc::is_grpc};
 
 use crate::{
     TransportError,
-    front::{Front, call::Patience, grpc, hop::To, peers::Peers, trace},
+    front::{Front, call::Patience, hop::To, peers::Peers, trace},
 };
 
 /// Headers that speak of one connection only (RFC 9110 section 7.6.1); those that `Connection` names go too.
@@ -42,14 +42,14 @@ impl<P: Peers> Front<P> {
         context: &CallContext,
         patience: Patience,
     ) -> Result<Response<Body>, Refusal> {
-        let is_grpc = grpc::is_grpc(request.headers());
+        let to_grpc = is_grpc(request.headers());
         let snapshot = self.exchange.live.snapshot();
         strip(request.headers_mut());
         if To::of(&snapshot) == To::Partner || !request.headers().keys().any(|name| is_source(name.as_str())) {
             in_our_name(request.headers_mut(), &snapshot.node);
         }
         let headers = request.headers_mut();
-        if is_grpc {
+        if to_grpc {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         } else {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

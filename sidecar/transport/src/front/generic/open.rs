@@ -8,6 +8,7 @@ use flate2::read::GzDecoder;
 use http::{Request, Response};
 use mesh_core::{
     Body, CallContext, Caller, Code, Refusal, Urn,
+    grpc::is_grpc,
     mpi::{self, Call as MpiCall},
 };
 use mesh_network::route::{self, Target};
@@ -15,7 +16,7 @@ use mesh_network::route::{self, Target};
 use super::{Carrier, Outcome};
 use crate::{
     TransportError,
-    front::{Front, encode::GRPC_PREFIX, generic::asked::Asked, grpc, intake, peers::Peers},
+    front::{Front, encode::GRPC_PREFIX, generic::asked::Asked, intake, peers::Peers},
 };
 
 /// A route with its certificates.
@@ -24,7 +25,7 @@ const LONGEST: u64 = 128 * 1024;
 impl<P: Peers> Front<P> {
     /// Serves an MPI that is open to anybody, for a caller that is nobody; he hears `refusal` where it is none.
     pub async fn for_stranger(&self, request: Request<Body>, context: CallContext, refusal: Refusal) -> Response<Body> {
-        let carrier = if grpc::is_grpc(request.headers()) { Carrier::Grpc } else { Carrier::Http };
+        let carrier = if is_grpc(request.headers()) { Carrier::Grpc } else { Carrier::Http };
         let outcome = self.opened(request, context, carrier, refusal).await;
         self.said(outcome, carrier)
     }

@@ -20,6 +20,14 @@ pub(crate) struct Call {
     pub(crate) reach: Reach,
 }
 
+impl Call {
+    /// A push whose message is not here yet.
+    pub(crate) fn arriving(topic: Topic, timeout: Option<Duration>) -> Self {
+        let operation = Operation::Push { payload: Bytes::new(), metadata: None };
+        Self { topic, timeout, operation, reach: Reach::Addressed }
+    }
+}
+
 /// Where a call ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Reach {

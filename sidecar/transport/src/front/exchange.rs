@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mesh_core::{CallContext, Caller, Live, NodeId, Refusal, Route, Snapshot};
+use mesh_core::{Body, CallContext, Caller, Live, NodeId, Refusal, Route, Snapshot};
 use mesh_network::{Slip, WaitUntil};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
@@ -14,12 +14,13 @@ use tokio_util::task::TaskTracker;
 use super::{
     MESSAGE_ID,
     admission::admit,
+    aside::Aside,
     call::{Answer, Call, Operation, Patience, Reach, Reply},
     claim::Claim,
     decode::Wire,
-    flow::Flow,
+    flow::{Content, Flow},
     gateway,
-    hop::{self, Errand, To},
+    hop::{self, Answered, Errand, To},
     leases::{Holding, Leases},
     message_id::MessageIds,
     op::Op,
@@ -43,6 +44,8 @@ pub(crate) struct Exchange<P> {
     pub(crate) live: Arc<Live>,
     /// What other nodes have popped here and not settled yet.
     pub(crate) leases: Leases,
+    /// Where large texts are taken apart.
+    pub(crate) aside: Aside,
     peers: Arc<P>,
     /// Those who tell other nodes what became of what was popped there.
     settling: TaskTracker,
@@ -63,7 +66,8 @@ pub(crate) struct Party {
 impl<P: Peers> Exchange<P> {
     pub(crate) fn new(channels: Arc<Channels>, live: Arc<Live>, peers: Arc<P>) -> Self {
         let (leases, ids, budgets) = (Leases::default(), MessageIds::new(), Mutex::new(HashMap::new()));
-        Self { channels, live, leases, peers, settling: TaskTracker::new(), ids, budgets }
+        let (aside, settling) = (Aside::default(), TaskTracker::new());
+        Self { channels, live, leases, aside, peers, settling, ids, budgets }
     }
 
     /// Admits a caller to `op`.
@@ -219,8 +223,28 @@ impl<P: Peers> Exchange<P> {
         party.caller.partner().is_none().then(|| hop::target(&self.live.load(), &party.context).ok())?.flatten()
     }
 
-    /// Passes on the encoded push whose body arrives by `flow`.
-    pub(crate) async fn pass_on(
+    /// Passes on the large push that arrives by `body`, of so many bytes. It is kept for a repeat, so it has its room like any
+    /// other, and pays for it as it comes.
+    ///
+    /// # Errors
+    /// Outside, that there is no room for it.
+    pub(crate) async fn pass_on_arriving(
+        &self,
+        call: Call,
+        (body, length, content): (Body, u64, Content),
+        (party, patience): (&Party, Patience),
+        route: &Arc<Route>,
+        mut purse: Purse<'_>,
+    ) -> Result<Result<Reply, Refusal>, TransportError> {
+        let paid = purse.grow(0, length).await?;
+        let flow = Flow::new(body, length, paid, content);
+        tokio::select! {
+            reply = self.pass_on(&call, &flow, party, route, patience) => Ok(reply),
+            Err(e) = flow.pay(&mut purse) => Err(e),
+        }
+    }
+
+    async fn pass_on(
         &self,
         call: &Call,
         flow: &Flow,
@@ -307,7 +331,8 @@ impl<P: Peers> Exchange<P> {
         let has_lease = response.headers().contains_key(super::LEASE);
         let limit = snapshot.transport.max_body_bytes.bytes();
         let purse = self.channels.purse(&errand.context.session, &Origin::Application, None, Wait::until(deadline));
-        Ok((hop::reply(response, errand.wire, &route.node_id, limit, deadline, purse).await?, has_lease))
+        let answered = Answered { response, wire: errand.wire, partner: &route.node_id, limit, until: deadline };
+        Ok((answered.read(purse, &self.aside).await?, has_lease))
     }
 
     /// Waits until every message that was popped at another node is settled there, for as long as that takes at most.

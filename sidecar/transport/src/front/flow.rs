@@ -21,10 +21,20 @@ use crate::{TransportError, channels::Purse, sync::Mutex};
 /// A body from this size on flows. A smaller one is here before a connection to the partner is chosen.
 pub(crate) const SMALLEST: u64 = 64 * 1024;
 
+/// What it is that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// The encoded push: nothing of it matters here.
+    Push,
+    /// The message alone.
+    Payload,
+}
+
 /// A body that arrives, and what of it has arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
     length: u64,
+    content: Content,
     source: Arc<Mutex<Source>>,
 }
 
@@ -53,15 +63,20 @@ struct Sending {
 
 impl Flow {
     /// A body that announces `length` bytes, of which so many are `paid` for.
-    pub(crate) fn new(body: Body, length: u64, paid: u64) -> Self {
+    pub(crate) fn new(body: Body, length: u64, paid: u64, content: Content) -> Self {
         let source =
             Source { body, kept: Vec::new(), length, left: length, paid, broken: None, paying: None, unpaid: None };
-        Self { length, source: Arc::new(Mutex::new(source)) }
+        Self { length, content, source: Arc::new(Mutex::new(source)) }
     }
 
     /// How long it is.
     pub(crate) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// What it is.
+    pub(crate) fn content(&self) -> Content {
+        self.content
     }
 
     /// Sends it from its beginning, behind `head`.
@@ -187,7 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_arrived_is_sent_again_and_the_rest_follows() {
-        let flow = Flow::new(arriving(vec![Ok("one "), Ok("two "), Ok("three")]), 13, 13);
+        let flow = Flow::new(arriving(vec![Ok("one "), Ok("two "), Ok("three")]), 13, 13, Content::Push);
         let mut first = flow.send(Bytes::from_static(b"head "));
         for _ in 0..2 {
             first.frame().await.unwrap().unwrap();
@@ -201,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_not_what_it_announced_is_broken() {
         for pieces in [vec![Ok("one"), Err("reset")], vec![Ok("one")], vec![Ok("one"), Ok("two much")]] {
-            let flow = Flow::new(arriving(pieces.clone()), 5, 5);
+            let flow = Flow::new(arriving(pieces.clone()), 5, 5, Content::Push);
             assert!(sent(&flow).await.is_err(), "{pieces:?}");
             assert!(flow.broken().is_some(), "{pieces:?}");
         }

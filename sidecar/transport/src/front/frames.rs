@@ -3,11 +3,17 @@
 //! Our limit decides, before anything is set aside for a message, and once more while it is decompressed (PTP section 6.4).
 //! So does the room that there is: a message is charged ahead of what came of it, and what it is opened to piece by piece.
 
-use std::{io::Read, time::Duration};
+use std::{
+    io::Read,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flate2::read::GzDecoder;
-use mesh_core::Body;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use mesh_core::{Body, BoxError};
 use tokio::task::yield_now;
 
 use super::{
@@ -30,8 +36,16 @@ pub(crate) enum Compression {
 pub(crate) struct Frames {
     body: Body,
     rest: Bytes,
+    /// What stands before the next message, where it was looked at already.
+    seen: Option<[u8; GRPC_PREFIX]>,
     compression: Compression,
     limit: u64,
+}
+
+/// What of a body was not read.
+struct Rest {
+    first: Bytes,
+    body: Body,
 }
 
 /// Why a message cannot be had.
@@ -51,7 +65,7 @@ pub(crate) enum FrameProblem {
 
 impl Frames {
     pub(crate) fn new(body: Body, compression: Compression, limit: u64) -> Self {
-        Self { body, rest: Bytes::new(), compression, limit }
+        Self { body, rest: Bytes::new(), seen: None, compression, limit }
     }
 
     /// No messages at all.
@@ -62,7 +76,11 @@ impl Frames {
     /// The next message; `None` where the body ends. Its room is taken before it is read, and as it is opened.
     pub(crate) async fn next(&mut self, purse: &mut Purse<'_>) -> Result<Option<Bytes>, FrameProblem> {
         let mut pace = Pace::default();
-        let Some(prefix) = self.prefix(&mut pace).await? else { return Ok(None) };
+        let prefix = match self.seen.take() {
+            Some(seen) => Some(seen),
+            None => self.prefix(&mut pace).await?,
+        };
+        let Some(prefix) = prefix else { return Ok(None) };
         let [flag, length @ ..] = prefix;
         let length = u32::from_be_bytes(length);
         if u64::from(length) > self.limit {
@@ -74,6 +92,20 @@ impl Frames {
             (1, Compression::Gzip) => open(message, self.limit, purse).await.map(Some),
             _ => Err(FrameProblem::Unannounced),
         }
+    }
+
+    /// How long the next message is, where it is within the limit and not compressed. It stays the next one.
+    pub(crate) async fn plain_length(&mut self) -> Result<Option<u64>, FrameProblem> {
+        if self.seen.is_none() {
+            self.seen = self.prefix(&mut Pace::default()).await?;
+        }
+        let Some([0, length @ ..]) = self.seen else { return Ok(None) };
+        Ok(Some(u64::from(u32::from_be_bytes(length))).filter(|length| *length <= self.limit))
+    }
+
+    /// The next message, whose length was looked at, as it arrives; and whatever stands behind it.
+    pub(crate) fn into_rest(self) -> Body {
+        Body::boxed(Rest { first: self.rest, body: self.body })
     }
 
     /// Waits for the next message, or for the end; for `idle` at most, if that is bounded.
@@ -132,6 +164,32 @@ impl Frames {
             Err(Unread::TooLarge) => Err(FrameProblem::TooLarge),
             Err(Unread::Refused(e)) => Err(FrameProblem::Refused(e)),
         }
+    }
+}
+
+impl HttpBody for Rest {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.body).poll_frame(cx);
+        }
+        Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (first, rest) = (self.first.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(first));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(first)) {
+            hint.set_upper(upper);
+        }
+        hint
     }
 }
 
@@ -206,6 +264,33 @@ mod tests {
             let message = frames.next(&mut purse(&channels, Duration::ZERO)).await.unwrap();
             assert_eq!(message, expected.map(|text| Bytes::from_static(text.as_bytes())));
         }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_was_looked_at_is_still_the_next_and_its_rest_is_all_of_it() {
+        let channels = channels(1 << 20);
+        let both = [frame(0, b"one"), frame(1, &gzip(b"two"))].concat();
+        let mut frames = Frames::new(both.clone().into(), Compression::Gzip, 100);
+        for (length, message) in [(Some(3), "one"), (None, "two")] {
+            for _ in 0..2 {
+                assert_eq!(frames.plain_length().await, Ok(length));
+            }
+            assert_eq!(
+                frames.next(&mut purse(&channels, Duration::ZERO)).await,
+                Ok(Some(Bytes::from_static(message.as_bytes())))
+            );
+        }
+        assert_eq!(
+            (frames.plain_length().await, frames.next(&mut purse(&channels, Duration::ZERO)).await),
+            (Ok(None), Ok(None))
+        );
+        let mut looked_at = Frames::new(both.clone().into(), Compression::Gzip, 100);
+        looked_at.plain_length().await.unwrap();
+        let rest = looked_at.into_rest();
+        assert_eq!((rest.size_hint().exact(), rest.is_end_stream()), (Some(both.len() as u64 - 5), false));
+        assert!(http_body_util::BodyExt::collect(rest).await.unwrap().to_bytes() == both[5..]);
+        let mut too_large = Frames::new(frame(0, &[0; 11]).into(), Compression::None, 10);
+        assert_eq!(too_large.plain_length().await, Ok(None), "it is refused as ever");
     }
 
     #[tokio::test]

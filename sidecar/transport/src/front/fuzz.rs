@@ -14,13 +14,14 @@ use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
 use super::{
+    aside::Aside,
     call::{Answer, Operation, Reply},
     chunks::Chunks,
     decode::{self, Wire},
     dialect::{Dialect, Seen, Signs, media_type},
     encode::Encoding,
     frames::{Compression, FrameProblem, Frames},
-    hop,
+    hop::Answered,
     json::{Members, Milliseconds, Payload},
     leases::Leases,
     op::{Op, path_of},
@@ -235,7 +236,7 @@ fn metadata() {
             ..CallContext::default()
         };
         let mut after = before.clone();
-        if super::http::take_over(&metadata, &mut after).is_err() {
+        if super::wrapped::take_over(&metadata, &mut after).is_err() {
             return;
         }
         assert!(after.session.as_str().len() <= 1024 && after.uri.as_ref().is_none_or(|uri| uri.len() <= 1024));
@@ -439,7 +440,8 @@ fn partner_answer() {
 fn reply(response: Response<Body>, wire: Wire) -> Result<Reply, crate::TransportError> {
     let until = Instant::now() + Duration::from_secs(60);
     let room = channels(ROOM);
-    run(hop::reply(response, wire, &NodeId::new("LX-B"), 1 << 20, until, purse(&room, Duration::ZERO)))
+    let answered = Answered { response, wire, partner: &NodeId::new("LX-B"), limit: 1 << 20, until };
+    run(answered.read(purse(&room, Duration::ZERO), &Aside::default()))
 }
 
 /// Runs what has all its bytes.

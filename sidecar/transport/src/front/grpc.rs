@@ -7,16 +7,17 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use mesh_core::{Body, CallContext, Caller, Refusal, grpc::is_grpc};
+use mesh_core::{Body, CallContext, Caller, Refusal, Route, grpc::is_grpc};
 
 use super::{
     Front, REDELIVERED,
     body::AnswerBody,
-    call::{Answer, Patience, Reply},
-    decode::{self, Wire},
+    call::{Answer, Call, Patience, Reply},
+    decode::Wire,
     dialect::Dialect,
     encode::Encoding,
     exchange::Party,
+    flow::{self, Content},
     frames::{Compression, FrameProblem, Frames},
     http::plain,
     op::Op,
@@ -62,6 +63,17 @@ impl<P: Peers> Front<P> {
     }
 
     async fn unary(&self, op: Op, mut frames: Frames, mut party: Party, patience: Patience) -> Response<Body> {
+        if op == Op::Push
+            && let Some(route) = self.exchange.onward(&party)
+        {
+            match frames.plain_length().await {
+                Ok(Some(length)) if length >= flow::SMALLEST => {
+                    return self.pass_on(frames, length, &party, &route, patience).await;
+                }
+                Ok(_) => {}
+                Err(problem) => return self.answered(self.refusal(&problem).into()),
+            }
+        }
         let mut purse = self.exchange.purse(&party, patience);
         let message = match frames.next(&mut purse).await {
             Ok(Some(message)) => message,
@@ -75,14 +87,29 @@ impl<P: Peers> Front<P> {
         let reply = if op == Op::Invoke {
             self.unwrapped(message, Wire::Protobuf, party, patience).await.map(|(_, reply)| reply)
         } else {
-            let call = decode::call(op, Dialect::Protobuf, &party.context, &Query::default(), &message);
-            drop(message);
-            match call {
+            match self.decoded(op, Dialect::Protobuf, &party, Query::default(), message).await {
                 Ok((call, _)) => self.exchange.run(call, Wire::Protobuf, &party, patience).await,
                 Err(text) => Err(TransportError::Malformed(text).into()),
             }
         };
         self.answered(settled(reply))
+    }
+
+    /// A large push to a partner goes on while it arrives: its message is the body that HTTP would bring.
+    async fn pass_on(
+        &self,
+        frames: Frames,
+        length: u64,
+        party: &Party,
+        route: &Arc<Route>,
+        patience: Patience,
+    ) -> Response<Body> {
+        let purse = self.exchange.purse(party, patience);
+        let call = Call::arriving(party.context.topic.clone().unwrap_or_default(), party.context.timeout);
+        let arriving = (frames.into_rest(), length, Content::Push);
+        // In a box: it is larger than the handlers of all other calls, which carry it along.
+        let passed = Box::pin(self.exchange.pass_on_arriving(call, arriving, (party, patience), route, purse));
+        self.answered(settled(passed.await.unwrap_or_else(|e| Err(e.into()))))
     }
 
     pub(super) fn refusal(&self, problem: &FrameProblem) -> Refusal {

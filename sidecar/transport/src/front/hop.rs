@@ -16,13 +16,14 @@ use proto::ptp;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
+    aside::{Aside, Holds, Side, is_heavy},
     body::AnswerBody,
     call::{Answer, Call, Operation, Reach, Reply},
-    chunks::Chunks,
+    chunks::{Chunks, Piece},
     decode::Wire,
     dialect::media_type,
     encode::{put_entry, put_length, put_map, put_text},
-    flow::Flow,
+    flow::{Content, Flow},
     intake::{self, Unread},
     json,
     op::Op,
@@ -78,7 +79,7 @@ pub(crate) struct Errand<'a> {
     pub(crate) wire: Wire,
     pub(crate) context: &'a CallContext,
     pub(crate) to: To,
-    /// The body of a push that is passed on as it arrives: its encoded inner operation, of which the call knows nothing.
+    /// The body of a push that is passed on as it arrives, of which the call knows nothing.
     pub(crate) flow: Option<&'a Flow>,
 }
 
@@ -116,7 +117,7 @@ impl Errand<'_> {
     pub(crate) fn request(&self, node: &Node, until: Instant, slip: &Slip) -> Result<Request<Body>, TransportError> {
         let mut headers = self.headers(node, until);
         let body = match self.flow {
-            Some(flow) => flow.send(flow_head(&headers, flow.length())),
+            Some(flow) => flow.send(self.flow_head(&headers, flow)),
             None => AnswerBody::of(self.inbound(&headers, until, slip), None),
         };
         let media = match self.wire {
@@ -192,23 +193,36 @@ impl Errand<'_> {
     }
 
     fn json(&self, metadata: &Metadata, timeout: u128) -> Chunks {
-        let mut inner = serde_json::json!({ "topic": self.call.topic.as_str() });
-        match &self.call.operation {
-            Operation::Push { payload, metadata } => {
-                inner["payload"] = STANDARD.encode(payload).into();
-                if let Some(metadata) = metadata {
-                    inner["metadata"] = serde_json::json!(**metadata);
-                }
-            }
-            Operation::Pop => inner["timeout"] = (timeout as u64).into(),
-            Operation::Peek | Operation::Release => {}
-        }
-        let inner = STANDARD.encode(inner.to_string());
         let head = format!("{{\"metadata\":{},\"payload\":\"", serde_json::json!(metadata));
-        if inner.len() <= ONE_PIECE {
-            return [head, inner, "\"}".to_owned()].concat().into_bytes().into();
+        let topic = serde_json::json!(self.call.topic.as_str());
+        let inner = match &self.call.operation {
+            Operation::Push { payload, metadata } => {
+                let metadata = metadata.as_ref().map(|map| format!(",\"metadata\":{}", serde_json::json!(**map)));
+                let before = format!("{{\"topic\":{topic},\"payload\":\"");
+                let after = format!("\"{}}}", metadata.unwrap_or_default());
+                if payload.len() > ONE_PIECE {
+                    let inner = Piece::base64_within(before, payload.clone(), after);
+                    return [head.into(), inner, Bytes::from_static(b"\"}").into()].into();
+                }
+                [before, STANDARD.encode(payload), after].concat()
+            }
+            Operation::Pop => format!("{{\"topic\":{topic},\"timeout\":{timeout}}}"),
+            Operation::Peek | Operation::Release => format!("{{\"topic\":{topic}}}"),
+        };
+        [head, STANDARD.encode(inner), "\"}".to_owned()].concat().into_bytes().into()
+    }
+
+    /// What stands before a body that is passed on as it arrives.
+    fn flow_head(&self, headers: &HeaderMap, flow: &Flow) -> Bytes {
+        let length = usize::try_from(flow.length()).unwrap_or(usize::MAX);
+        let (mut head, mut inner) = (entries(headers), Vec::new());
+        if flow.content() == Content::Payload {
+            put_text(1, self.call.topic.as_str(), &mut inner);
+            put_length(2, length, &mut inner);
         }
-        [head.into(), inner.into(), Bytes::from_static(b"\"}")].into()
+        put_length(2, inner.len() + length, &mut head);
+        head.append(&mut inner);
+        head.into()
     }
 
     /// A large payload stays where it is; only what stands around it is written.
@@ -272,13 +286,6 @@ fn said(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     of_context.filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?)))
 }
 
-/// What stands before a body that is passed on as it arrives.
-fn flow_head(headers: &HeaderMap, length: u64) -> Bytes {
-    let mut head = entries(headers);
-    put_length(2, usize::try_from(length).unwrap_or(usize::MAX), &mut head);
-    head.into()
-}
-
 /// The context as metadata of an `Inbound`.
 fn entries(headers: &HeaderMap) -> Vec<u8> {
     let mut head = Vec::with_capacity(HEAD);
@@ -286,57 +293,79 @@ fn entries(headers: &HeaderMap) -> Vec<u8> {
     head
 }
 
-/// Takes the partner's answer apart.
-pub(crate) async fn reply(
-    response: Response<Body>,
-    wire: Wire,
-    partner: &NodeId,
-    limit: u64,
-    until: Instant,
-    mut purse: Purse<'_>,
-) -> Result<Reply, TransportError> {
-    let partner = || partner.to_string();
-    let (head, body) = response.into_parts();
-    if head.status == StatusCode::FORBIDDEN {
-        return Err(TransportError::PeerRefused { partner: partner() });
-    }
-    // JSON carries a payload twice, each a third longer.
-    let limit = if wire == Wire::Json { limit.saturating_mul(3) } else { limit }.saturating_add(FRAME);
-    let read = timeout_at(until, intake::read(body, limit, &mut purse)).await;
-    // What passes through is charged until the caller has it, or is gone.
-    let room = purse.into_room();
-    let reason = match read {
-        Ok(Ok(body)) if head.status == StatusCode::OK => return answer(&head.headers, &body, wire, &partner(), room),
-        Ok(Ok(text)) => {
-            return Ok(Reply::PassedOn { status: head.status, text: intake::with_room(text, room) });
+/// An answer of a partner.
+pub(crate) struct Answered<'a> {
+    pub(crate) response: Response<Body>,
+    /// In which the call went.
+    pub(crate) wire: Wire,
+    pub(crate) partner: &'a NodeId,
+    /// The largest message that is taken.
+    pub(crate) limit: u64,
+    pub(crate) until: Instant,
+}
+
+impl Answered<'_> {
+    /// Takes it apart.
+    pub(crate) async fn read(self, mut purse: Purse<'_>, aside: &Aside) -> Result<Reply, TransportError> {
+        let partner = self.partner.to_string();
+        let (head, body) = self.response.into_parts();
+        if head.status == StatusCode::FORBIDDEN {
+            return Err(TransportError::PeerRefused { partner });
         }
-        Ok(Err(Unread::Refused(e))) => return Err(e),
-        Ok(Err(Unread::TooLarge)) => format!("it is larger than {limit} bytes"),
-        Ok(Err(Unread::Broken(reason))) => reason,
-        Err(_) => "it did not arrive in time".into(),
-    };
-    Err(TransportError::PeerAnswer { partner: partner(), reason })
+        // JSON carries a payload twice, each a third longer.
+        let limit = if self.wire == Wire::Json { self.limit.saturating_mul(3) } else { self.limit };
+        let limit = limit.saturating_add(FRAME);
+        let read = timeout_at(self.until, intake::read(body, limit, &mut purse)).await;
+        // What passes through is charged until the caller has it, or is gone.
+        let room = purse.into_room();
+        let reason = match read {
+            Ok(Ok(body)) if head.status == StatusCode::OK => {
+                let wire = wire_of(&head.headers).unwrap_or(self.wire);
+                let heavy = is_heavy(wire, Holds::Payload, &body);
+                let read = {
+                    let room = room.clone();
+                    move || answer(&head.headers, body, wire, partner, room)
+                };
+                return if heavy { aside.run(Side::Partner, room, read).await } else { read() };
+            }
+            Ok(Ok(text)) => {
+                return Ok(Reply::PassedOn { status: head.status, text: intake::with_room(text, room) });
+            }
+            Ok(Err(Unread::Refused(e))) => return Err(e),
+            Ok(Err(Unread::TooLarge)) => format!("it is larger than {limit} bytes"),
+            Ok(Err(Unread::Broken(reason))) => reason,
+            Err(_) => "it did not arrive in time".into(),
+        };
+        Err(TransportError::PeerAnswer { partner, reason })
+    }
+}
+
+/// What the answer says that it is written in.
+fn wire_of(headers: &HeaderMap) -> Option<Wire> {
+    match media_type(headers) {
+        "application/json" => Some(Wire::Json),
+        "application/x-protobuf" => Some(Wire::Protobuf),
+        _ => None,
+    }
 }
 
 fn answer(
     headers: &HeaderMap,
-    body: &Bytes,
+    body: Bytes,
     wire: Wire,
-    partner: &str,
+    partner: String,
     room: Option<Room>,
 ) -> Result<Reply, TransportError> {
-    let wire = match media_type(headers) {
-        "application/json" => Wire::Json,
-        "application/x-protobuf" => Wire::Protobuf,
-        _ => wire,
-    };
-    let unreadable = |reason: String| TransportError::PeerAnswer { partner: partner.to_owned(), reason };
     let outbound = match wire {
-        Wire::Json => of_json(body).map_err(|e| unreadable(e.to_string()))?,
-        Wire::Protobuf => ptp::Outbound::decode(body.clone()).map_err(|e| unreadable(e.to_string()))?.into(),
+        Wire::Json => of_json(&body).map_err(|e| e.to_string()),
+        Wire::Protobuf => ptp::Outbound::decode(body).map(Outbound::from).map_err(|e| e.to_string()),
+    };
+    let outbound = match outbound {
+        Ok(outbound) => outbound,
+        Err(reason) => return Err(TransportError::PeerAnswer { partner, reason }),
     };
     let Some(code) = Code::parse(&outbound.code) else {
-        return Err(TransportError::PeerCode { partner: partner.to_owned(), code: outbound.code });
+        return Err(TransportError::PeerCode { partner, code: outbound.code });
     };
     // Cleaned in the one place where all texts are.
     let message = Refusal::of_caller(code, outbound.message).message;

@@ -1,28 +1,27 @@
 //! The HTTP front (PTP sections 3 and 13.2): read, one call, write.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use mesh_core::{Body, CallContext, Caller, Code, Refusal, Route};
+use mesh_core::{Body, CallContext, Caller, Code, Refusal};
 
 use super::{
     Front, REDELIVERED,
+    aside::{self, Holds, Side},
     body::AnswerBody,
-    call::{Answer, Call, Operation, Patience, Reach, Reply},
+    call::{Answer, Call, Patience, Reply},
     decode::{self, Wire},
-    dialect::{Dialect, Seen, Signs, media_type},
+    dialect::{Dialect, Seen, Signs},
     encode::Encoding,
     exchange::Party,
-    flow::{self, Flow},
+    flow::{self, Content},
     intake::{self, Unread},
     kuscia,
     op::Op,
     peers::Peers,
     query::Query,
 };
-use crate::{Metadata, TransportError};
+use crate::TransportError;
 
 /// What is not served, and in which way it is answered.
 enum Failure {
@@ -34,7 +33,7 @@ enum Failure {
     Unread(Refusal, Encoding),
 }
 
-/// A request with its body.
+/// A request; its body comes later.
 struct Arrived {
     op: Op,
     post: bool,
@@ -72,17 +71,18 @@ impl<P: Peers> Front<P> {
         patience: Patience,
     ) -> Result<(Reply, Encoding), Failure> {
         let (head, body) = request.into_parts();
+        let query = Query::read(head.uri.query().unwrap_or_default().as_bytes());
         // Admission fills in what a call leaves open; the dialect is told by what the request itself says.
         let names_source = context.source_node.is_some() || caller.partner().is_some();
-        let (post, query) = (head.method == Method::POST, Query::read(head.uri.query().unwrap_or_default().as_bytes()));
-        let seen = Seen::Announced(!body.is_end_stream());
-        let signs =
-            Signs { op, post, names_source, headers: &head.headers, context: &context, query: &query, body: seen };
+        let post = head.method == Method::POST;
+        let mut arrived = Arrived { op, post, names_source, headers: head.headers, query, body: Bytes::new() };
+        let signs = arrived.signs(&context, Seen::Announced(!body.is_end_stream()));
         // Refusals before the body is here, and how long a push waits for room until it is.
-        let (guess, named) = (signs.dialect().encoding(), context.timeout.or_else(|| decode::timeout(&signs)));
+        let (told, named) = (signs.dialect(), context.timeout.or_else(|| decode::timeout(&signs)));
+        let guess = told.encoding();
         let refused = |e: TransportError| Failure::Refused(e.into(), guess);
         let mut party = self.exchange.admit(op, context, caller).map_err(refused)?;
-        if let Some(coding) = content_coding(&head.headers) {
+        if let Some(coding) = content_coding(&arrived.headers) {
             return Err(refused(TransportError::Codec {
                 reason: format!("content-encoding {coding} is not spoken here"),
             }));
@@ -94,25 +94,21 @@ impl<P: Peers> Front<P> {
             Unread::Refused(e) => Failure::Unread(e.into(), guess),
             Unread::Broken(reason) => refused(TransportError::Malformed(format!("the body broke off: {reason}"))),
         };
-        if let Some((route, call, length)) = self.flows(op, (&head, &body), &party, limit) {
-            // It is kept for a repeat, so it has its room like any other.
-            let paid = purse.grow(0, length).await.map_err(|e| unread(e.into()))?;
-            let flow = Flow::new(body, length, paid);
+        let large = body.size_hint().exact().filter(|length| (flow::SMALLEST..=limit).contains(length));
+        if let Some(length) = large
+            && let Some((call, content)) = arrived.flows(told, &party.context)
+            && let Some(route) = self.exchange.onward(&party)
+        {
+            let arriving = (body, length, content);
             // In a box: it is larger than the handlers of all other calls, which carry it along.
-            let reply = Box::pin(async {
-                tokio::select! {
-                    reply = self.exchange.pass_on(&call, &flow, &party, &route, patience) => {
-                        reply.map_err(|refusal| Failure::Refused(refusal, guess))
-                    }
-                    Err(e) = flow.pay(&mut purse) => Err(unread(e.into())),
-                }
-            });
-            return Ok((reply.await?, guess));
+            let passed = Box::pin(self.exchange.pass_on_arriving(call, arriving, (&party, patience), &route, purse));
+            let reply = passed.await.map_err(|e| unread(e.into()))?;
+            return Ok((reply.map_err(|refusal| Failure::Refused(refusal, guess))?, guess));
         }
-        let body = intake::read(body, limit, &mut purse).await.map_err(unread)?;
+        arrived.body = intake::read(body, limit, &mut purse).await.map_err(unread)?;
         party.room = purse.into_room();
-        let arrived = Arrived { op, post, names_source, headers: head.headers, query, body };
-        match arrived.dialect(&party.context) {
+        let (arrived, dialect) = self.told(arrived, &party).await;
+        match dialect {
             Dialect::Unknown => Err(Failure::Unbindable(
                 "the body is of no dialect that is spoken here: send application/json or application/x-protobuf",
             )),
@@ -122,23 +118,6 @@ impl<P: Peers> Front<P> {
         }
     }
 
-    /// A large push in protobuf to a partner goes on while it arrives: nothing of its body matters here.
-    fn flows(
-        &self,
-        op: Op,
-        (head, body): (&http::request::Parts, &Body),
-        party: &Party,
-        limit: u64,
-    ) -> Option<(Arc<Route>, Call, u64)> {
-        let is_plain =
-            op == Op::Push && media_type(&head.headers) == "application/x-protobuf" && head.uri.query().is_none();
-        let length = body.size_hint().exact().filter(|length| is_plain && (flow::SMALLEST..=limit).contains(length))?;
-        let (topic, timeout) = (party.context.topic.clone().unwrap_or_default(), party.context.timeout);
-        let operation = Operation::Push { payload: Bytes::new(), metadata: None };
-        let call = Call { topic, timeout, operation, reach: Reach::Addressed };
-        Some((self.exchange.onward(party)?, call, length))
-    }
-
     async fn plain(
         &self,
         arrived: Arrived,
@@ -146,17 +125,49 @@ impl<P: Peers> Front<P> {
         party: &Party,
         patience: Patience,
     ) -> Result<(Reply, Encoding), Failure> {
-        let whole =
-            if dialect == Dialect::Kuscia { kuscia::check_sender(arrived.op, arrived.names_source) } else { Ok(()) };
-        let (call, encoding) = whole
-            .and_then(|()| decode::call(arrived.op, dialect, &party.context, &arrived.query, &arrived.body))
-            .map_err(|text| Failure::Refused(TransportError::Malformed(text).into(), dialect.encoding()))?;
         let op = arrived.op;
-        // While the call waits, its payload is held once: a body in JSON was decoded out of this one.
-        drop(arrived);
+        let whole = if dialect == Dialect::Kuscia { kuscia::check_sender(op, arrived.names_source) } else { Ok(()) };
+        let read = match whole {
+            // The body is gone when this is over: while the call waits, its payload is held once.
+            Ok(()) => self.decoded(op, dialect, party, arrived.query, arrived.body).await,
+            Err(text) => Err(text),
+        };
+        let (call, encoding) =
+            read.map_err(|text| Failure::Refused(TransportError::Malformed(text).into(), dialect.encoding()))?;
         let reply = self.exchange.run(call, dialect.wire(), party, patience).await;
         let reply = reply.map_err(|refusal| Failure::Refused(refusal, encoding))?;
         Ok((expired(op, reply, encoding), encoding))
+    }
+
+    /// The dialect of a request. It hangs on the first byte that is no blank, however many stand before it.
+    async fn told(&self, arrived: Arrived, party: &Party) -> (Arrived, Dialect) {
+        if arrived.body.len() <= aside::LIGHT || !arrived.body.first().is_some_and(u8::is_ascii_whitespace) {
+            let dialect = arrived.dialect(&party.context);
+            return (arrived, dialect);
+        }
+        let (context, room) = (party.context.clone(), party.room.clone());
+        let tell = move || {
+            let dialect = arrived.dialect(&context);
+            (arrived, dialect)
+        };
+        self.exchange.aside.run(Side::of(&party.caller), room, tell).await
+    }
+
+    /// A plain operation, read out of its body.
+    pub(super) async fn decoded(
+        &self,
+        op: Op,
+        dialect: Dialect,
+        party: &Party,
+        query: Query,
+        body: Bytes,
+    ) -> Result<(Call, Encoding), String> {
+        if dialect == Dialect::Kuscia || !aside::is_heavy(dialect.wire(), Holds::Payload, &body) {
+            return decode::call(op, dialect, &party.context, &query, &body);
+        }
+        let (context, room) = (party.context.clone(), party.room.clone());
+        let read = move || decode::call(op, dialect, &context, &query, &body);
+        self.exchange.aside.run(Side::of(&party.caller), room, read).await
     }
 
     async fn wrapped(
@@ -172,26 +183,6 @@ impl<P: Peers> Front<P> {
         // A hop of our kind is in the published dialect, whichever provider its caller named: what an empty pop is called, the
         // caller's own node says.
         Ok((if is_hop { reply } else { expired(op, reply, encoding) }, encoding))
-    }
-
-    /// Takes an `Inbound` apart and serves the operation within, and says which it was (PTP sections 3.1 and 6.1).
-    pub(super) async fn unwrapped(
-        &self,
-        body: Bytes,
-        wire: Wire,
-        mut party: Party,
-        patience: Patience,
-    ) -> Result<(Op, Reply), Refusal> {
-        let wrapped = decode::wrapped(wire, &body).map_err(TransportError::Malformed)?;
-        drop(body);
-        take_over(&wrapped.metadata, &mut party.context)?;
-        let uri = party.context.uri.as_deref().unwrap_or_default();
-        let op =
-            Op::of_uri(uri).ok_or_else(|| TransportError::NoSuchUri { path: super::op::path_of(uri).to_owned() })?;
-        let call = decode::inner(op, wire, &party.context, &wrapped.inner)
-            .map_err(|reason| TransportError::Inner { what: op.name(), reason })?;
-        drop(wrapped);
-        Ok((op, self.exchange.run(call, wire, &party, patience).await?))
     }
 
     /// Writes an answer, and counts a refusal.
@@ -230,36 +221,30 @@ fn expired(op: Op, reply: Reply, encoding: Encoding) -> Reply {
     if has_expired { Reply::Answer(Answer::timed_out()) } else { reply }
 }
 
-/// A message of a wrapped call may name its uri, session, topic and timeout itself; that wins over the call's (PTP section
-/// 6.1). It is read like headers, with their names and bounds. Who calls is not for it to say.
-pub(super) fn take_over(metadata: &Metadata, context: &mut CallContext) -> Result<(), TransportError> {
-    if metadata.is_empty() {
-        return Ok(());
-    }
-    let named = metadata.iter().filter_map(|(name, value)| {
-        Some((HeaderName::try_from(name.as_str()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
-    });
-    let mut headers = HeaderMap::new();
-    for (name, value) in named {
-        // A map of headers holds some ten thousand at most, and panics beyond that where it is not asked.
-        let too_many = |_| TransportError::Malformed("metadata: too many entries".into());
-        headers.try_append(name, value).map_err(too_many)?;
-    }
-    let said = CallContext::from_headers(&headers).map_err(|e| TransportError::Malformed(format!("metadata: {e}")))?;
-    if said.has_session {
-        (context.session, context.has_session) = (said.session, true);
-    }
-    context.uri = said.uri.or(context.uri.take());
-    context.topic = said.topic.or(context.topic.take());
-    context.timeout = said.timeout.or(context.timeout);
-    Ok(())
-}
-
 impl Arrived {
+    fn signs<'a>(&'a self, context: &'a CallContext, body: Seen<'a>) -> Signs<'a> {
+        let Self { op, post, names_source, headers, query, body: _ } = self;
+        Signs { op: *op, post: *post, names_source: *names_source, headers, context, query, body }
+    }
+
     fn dialect(&self, context: &CallContext) -> Dialect {
-        let Self { op, post, names_source, headers, query, body } = self;
-        let body = Seen::Whole(body);
-        Signs { op: *op, post: *post, names_source: *names_source, headers, context, query, body }.dialect()
+        self.signs(context, Seen::Whole(&self.body)).dialect()
+    }
+
+    /// The push whose message stands in the body as it is, so that it may go on to a partner while it arrives. In JSON it is a
+    /// text within a text, and has to be here first.
+    fn flows(&self, told: Dialect, context: &CallContext) -> Option<(Call, Content)> {
+        match told {
+            Dialect::Protobuf if self.op == Op::Push && self.query.is_empty() => {
+                let topic = context.topic.clone().unwrap_or_default();
+                Some((Call::arriving(topic, context.timeout), Content::Push))
+            }
+            Dialect::Kuscia => {
+                kuscia::check_sender(self.op, self.names_source).ok()?;
+                Some((kuscia::arriving(self.op, context, &self.query)?, Content::Payload))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -304,16 +289,4 @@ pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metadata_with_more_entries_than_headers_can_hold_is_refused() {
-        let metadata: Metadata = (0..100_000).map(|n| (format!("x-{n}"), String::new())).collect();
-        let taken = take_over(&metadata, &mut CallContext::default());
-        assert!(matches!(taken, Err(TransportError::Malformed(_))), "{taken:?}");
-    }
 }

@@ -64,6 +64,13 @@ pub(crate) fn call(op: Op, context: &CallContext, query: &Query, body: &Bytes) -
     })
 }
 
+/// A push whose message is not here yet.
+pub(crate) fn arriving(op: Op, context: &CallContext, query: &Query) -> Option<Call> {
+    let pushed = call(op, context, query, &Bytes::from_static(b"-")).ok()?;
+    let is_push = matches!(pushed.operation, Operation::Push { .. });
+    is_push.then(|| Call::arriving(pushed.topic, pushed.timeout))
+}
+
 /// The timeout of the query, in seconds.
 pub(super) fn timeout(query: &Query) -> Result<Option<Duration>, String> {
     let Some(text) = query.timeout.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };

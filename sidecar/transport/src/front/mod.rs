@@ -4,6 +4,7 @@
 //! that serves a call here or passes it on by `hop`.
 
 mod admission;
+mod aside;
 mod body;
 mod call;
 mod chunks;
@@ -36,6 +37,7 @@ mod retries;
 mod settle;
 mod stream;
 mod trace;
+mod wrapped;
 
 use std::sync::Arc;
 

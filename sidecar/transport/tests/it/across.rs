@@ -1,20 +1,10 @@
 //! Design section 6, "Across nodes": pushes that may be repeated, and messages that are leased to another node.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use futures::{future::join_all, stream};
-use http_body::{Frame, SizeHint};
-use http_body_util::StreamBody;
-use mesh_core::{Body, Caller, Code, Retry};
+use futures::future::join_all;
+use mesh_core::{Caller, Code, Retry};
 use mesh_network::Kind;
-use prost::Message as _;
-use proto::ptp::{PushInbound, TransportOutbound};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -397,68 +387,4 @@ async fn a_consuming_peek_is_leased_like_a_pop() {
     assert_eq!(b.channels.levels().messages, 1);
     assert_eq!(payload(&hear(answer).await), "b25l");
     b.until_messages(0).await;
-}
-
-/// A push in protobuf whose body arrives in pieces.
-async fn push_in_pieces(a: &Node, message: &[u8], pieces: Vec<Result<Vec<u8>, &'static str>>) -> TransportOutbound {
-    let frames = pieces.into_iter().map(|piece| piece.map(|bytes| Frame::data(Bytes::from(bytes))));
-    let body = Exact { left: message.len() as u64, inner: StreamBody::new(stream::iter(frames.collect::<Vec<_>>())) };
-    let ask = Ask::raw("push", "").header("content-type", "application/x-protobuf");
-    let (head, _) = ask.header("x-ptp-session-id", "s1").to(B).request().into_parts();
-    let answer = a.serve(http::Request::from_parts(head, Body::boxed(body))).await;
-    TransportOutbound::decode(hear(answer).await.body).unwrap()
-}
-
-/// A body that announces its length.
-struct Exact<S> {
-    left: u64,
-    inner: StreamBody<S>,
-}
-
-impl<S: futures::Stream<Item = Result<Frame<Bytes>, &'static str>> + Unpin> http_body::Body for Exact<S> {
-    type Data = Bytes;
-    type Error = &'static str;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
-}
-
-fn large() -> Vec<u8> {
-    let payload: Vec<u8> = (0..300_000_u32).map(|n| n as u8).collect();
-    PushInbound { topic: "t".into(), payload: payload.into(), metadata: Default::default() }.encode_to_vec()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_large_push_goes_on_while_it_arrives_and_is_repeated_whole() {
-    let (a, b) = pair();
-    let message = large();
-    let pieces = || message.chunks(70_000).map(|piece| Ok(piece.to_vec())).collect();
-    *a.wire.losses.lock() = vec![lost()];
-    assert_eq!(push_in_pieces(&a, &message, pieces()).await.code, OK);
-    assert_eq!((b.channels.levels().messages, a.wire.sent.lock().len()), (1, 2), "sent twice, entered once");
-    let popped = b
-        .ask(
-            Ask::raw("pop", vec![0x0a, 1, b't'])
-                .header("content-type", "application/x-protobuf")
-                .header("x-ptp-session-id", "s1"),
-        )
-        .await;
-    let popped = TransportOutbound::decode(popped.body).unwrap();
-    assert!(popped.payload == PushInbound::decode(&message[..]).unwrap().payload);
-}
-
-#[tokio::test]
-async fn a_large_push_that_breaks_off_on_its_way_here_enters_nowhere() {
-    let (a, b) = pair();
-    let message = large();
-    for end in [vec![Err("reset")], vec![]] {
-        let pieces = message.chunks(70_000).take(2).map(|piece| Ok(piece.to_vec())).chain(end).collect();
-        assert_eq!(push_in_pieces(&a, &message, pieces).await.code, "E0000000400");
-    }
-    assert_eq!(b.channels.levels().messages, 0);
 }

@@ -4,10 +4,12 @@
 #![cfg(not(feature = "shuttle"))]
 
 mod across;
+mod aside;
 mod callers;
 mod disk;
 mod fair;
 mod flight;
+mod flows;
 mod generic;
 mod grpc;
 mod hop;

@@ -17,7 +17,7 @@ use mesh_transport::{Channels, Front, Op, Peers};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 pub(crate) const A: &str = "LX0000010000280";
 pub(crate) const B: &str = "LX0000010000270";
@@ -43,6 +43,8 @@ pub(crate) struct Wire {
     pub(crate) kind: Mutex<Kind>,
     /// Answers of the partner that are lost on their way, with how we hear of it.
     pub(crate) losses: Mutex<Vec<Refusal>>,
+    /// Rung when something is about to be sent, with its body unread.
+    pub(crate) begun: Notify,
     /// What was sent: path, headers, body.
     pub(crate) sent: Mutex<Vec<(String, HeaderMap, Bytes)>>,
 }
@@ -58,6 +60,7 @@ impl Default for Wire {
             answers: Mutex::default(),
             kind: Mutex::new(Kind::Ours),
             losses: Mutex::default(),
+            begun: Notify::new(),
             sent: Mutex::default(),
         }
     }
@@ -76,6 +79,7 @@ impl Peers for Wire {
         if let Some(slip) = request.extensions_mut().remove::<Slip>() {
             slip.leaves(&Place::new(route.node_id.as_str()), *self.kind.lock(), &mut request);
         }
+        self.begun.notify_one();
         let (head, body) = request.into_parts();
         let Ok(body) = body.collect().await else {
             // Our own body broke off: the stream is reset, and the partner drops what it has of it.

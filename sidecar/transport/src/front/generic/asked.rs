@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mesh_core::CallContext;
 use serde::Deserialize;
@@ -19,11 +20,11 @@ use crate::{
 
 /// A call whose arguments are still text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked<'a> {
+pub(super) struct Asked {
     /// The method, where the body names it.
     pub(super) method: Option<String>,
-    /// A JSON object.
-    pub(super) arguments: &'a [u8],
+    /// A JSON object: all of the body, or a part of it.
+    pub(super) arguments: Bytes,
 }
 
 /// The body of a call over HTTP without the header `mesh-urn`.
@@ -47,29 +48,32 @@ struct Channel<'a> {
     attachments: Option<Attachments>,
 }
 
+/// No arguments.
+const NONE: Bytes = Bytes::from_static(b"{}");
+
 /// What SDKs attach to every call: texts, some of them JSON themselves.
 type Attachments = BTreeMap<String, Value>;
 
-impl<'a> Asked<'a> {
+impl Asked {
     /// A call that a urn names: the body holds the arguments. No body means that there are none.
-    pub(super) fn by_urn(body: &'a [u8]) -> Result<Self, String> {
+    pub(super) fn by_urn(body: &Bytes) -> Result<Self, String> {
         let is_blank = body.iter().all(u8::is_ascii_whitespace);
-        let arguments = if is_blank { b"{}" } else { body };
-        starts_as_object(arguments)?;
+        let arguments = if is_blank { NONE } else { body.clone() };
+        starts_as_object(&arguments)?;
         Ok(Self { method: None, arguments })
     }
 
     /// A call that its body names.
-    pub(super) fn by_body(body: &'a [u8]) -> Result<Self, String> {
-        let named: Named<'a> = mesh_core::json::object(body).map_err(|e| not_json(&e))?;
-        let arguments = named.content.map_or(&b"{}"[..], |content| content.get().as_bytes());
-        starts_as_object(arguments)?;
+    pub(super) fn by_body(body: &Bytes) -> Result<Self, String> {
+        let named: Named<'_> = mesh_core::json::object(body).map_err(|e| not_json(&e))?;
+        let arguments = named.content.map_or(NONE, |content| body.slice_ref(content.get().as_bytes()));
+        starts_as_object(&arguments)?;
         Ok(Self { method: Some(named.method), arguments })
     }
 
     /// The arguments of a channel MPI; the payload is decoded straight out of the text.
     pub(super) fn channel(&self, op: Op, context: &mut CallContext) -> Result<Call, String> {
-        let read: Channel<'_> = serde_json::from_slice(self.arguments).map_err(|e| not_json(&e))?;
+        let read: Channel<'_> = serde_json::from_slice(&self.arguments).map_err(|e| not_json(&e))?;
         complete(context, &read.attachments.unwrap_or_default())?;
         let arguments = Arguments {
             topic: read.topic,
@@ -83,7 +87,7 @@ impl<'a> Asked<'a> {
 
     /// The arguments of any other MPI.
     pub(super) fn members(&self, context: &mut CallContext) -> Result<Map<String, Value>, String> {
-        let members: Map<String, Value> = serde_json::from_slice(self.arguments).map_err(|e| not_json(&e))?;
+        let members: Map<String, Value> = serde_json::from_slice(&self.arguments).map_err(|e| not_json(&e))?;
         if let Some(Value::Object(attachments)) = members.get("attachments") {
             let attachments: Attachments = attachments.clone().into_iter().collect();
             complete(context, &attachments)?;
@@ -136,23 +140,25 @@ mod tests {
 
     #[test]
     fn the_method_stands_in_the_urn_or_in_the_body() {
-        assert_eq!(Asked::by_urn(b" ").unwrap(), Asked { method: None, arguments: b"{}" });
-        let body = br#"{"version":"1","method":"mesh.net.edge","content":{"node_id":"LX1"}}"#;
-        let expected = Asked { method: Some("mesh.net.edge".into()), arguments: br#"{"node_id":"LX1"}"# };
-        assert_eq!(Asked::by_body(body).unwrap(), expected);
-        assert_eq!(Asked::by_body(br#"{"method":"m"}"#).unwrap().arguments, b"{}");
+        assert_eq!(Asked::by_urn(&Bytes::from_static(b" ")).unwrap(), Asked { method: None, arguments: NONE });
+        let body = Bytes::from_static(br#"{"version":"1","method":"mesh.net.edge","content":{"node_id":"LX1"}}"#);
+        let arguments = Bytes::from_static(br#"{"node_id":"LX1"}"#);
+        assert_eq!(Asked::by_body(&body).unwrap(), Asked { method: Some("mesh.net.edge".into()), arguments });
+        assert_eq!(Asked::by_body(&Bytes::from_static(br#"{"method":"m"}"#)).unwrap().arguments, NONE);
         for body in [&b"[1]"[..], br#"["mesh.net.edge",{}]"#, b"x", b"\xff", b"null"] {
-            assert!(Asked::by_urn(body).is_err() && Asked::by_body(body).is_err(), "{body:?}");
+            let body = Bytes::from_static(body);
+            assert!(Asked::by_urn(&body).is_err() && Asked::by_body(&body).is_err(), "{body:?}");
         }
-        assert!(Asked::by_body(br#"{"method":"m","content":[]}"#).is_err());
+        assert!(Asked::by_body(&Bytes::from_static(br#"{"method":"m","content":[]}"#)).is_err());
     }
 
     #[test]
     fn a_channel_call_is_read_with_its_attachments() {
-        let body = br#"{"topic":"t","timeout":50,"attachments":{"mesh-session-id":"s","x-ptp-trace-id":"1",
-            "mesh-consumer":"{\"ip\":\"1\"}","x-ptp-source-node-id":"LX9","x-ptp-target-node-id":"LX8","n":7}}"#;
+        let body = &br#"{"topic":"t","timeout":50,"attachments":{"mesh-session-id":"s","x-ptp-trace-id":"1",
+            "mesh-consumer":"{\"ip\":\"1\"}","x-ptp-source-node-id":"LX9","x-ptp-target-node-id":"LX8","n":7}}"#[..];
+        let body = Bytes::from_static(body);
         let mut context = CallContext::default();
-        let call = Asked::by_urn(body).unwrap().channel(Op::Pop, &mut context).unwrap();
+        let call = Asked::by_urn(&body).unwrap().channel(Op::Pop, &mut context).unwrap();
         let timeout = Some(Duration::from_millis(50));
         let expected = Call { topic: Topic::new("t"), timeout, operation: Operation::Pop, reach: Reach::Addressed };
         assert_eq!(call, expected);
@@ -163,8 +169,8 @@ mod tests {
     #[test]
     fn the_metadata_wins_over_the_attachments() {
         let mut context = CallContext { session: SessionId::new("m"), has_session: true, ..CallContext::default() };
-        let body = br#"{"attachments":{"x-ptp-session-id":"a","x-ptp-version":"2"}}"#;
-        let members = Asked::by_urn(body).unwrap().members(&mut context).unwrap();
+        let body = Bytes::from_static(br#"{"attachments":{"x-ptp-session-id":"a","x-ptp-version":"2"}}"#);
+        let members = Asked::by_urn(&body).unwrap().members(&mut context).unwrap();
         assert!(members.contains_key("attachments"));
         assert_eq!((context.session, context.version.as_deref()), (SessionId::new("m"), Some("2")));
     }
@@ -178,6 +184,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_readers_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let bytes = Bytes::from(bytes);
             for asked in [Asked::by_urn(&bytes), Asked::by_body(&bytes)].into_iter().flatten() {
                 let _ = asked.channel(Op::Push, &mut CallContext::default());
                 let _ = asked.members(&mut CallContext::default());

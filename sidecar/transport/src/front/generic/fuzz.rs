@@ -1,5 +1,6 @@
 //! The fuzz target of generic calls. How it runs, and where its inputs lie, says `sidecar/fuzz`.
 
+use bytes::Bytes;
 use mesh_core::{CallContext, SessionId};
 use serde_json::{Value, json};
 
@@ -10,12 +11,13 @@ use crate::front::op::Op;
 #[test]
 fn generic_call() {
     fuzz::run("generic-call", |bytes| {
+        let body = Bytes::copy_from_slice(bytes);
         let context = || CallContext { session: SessionId::new("said"), ..CallContext::default() };
-        if let Ok(asked) = Asked::by_body(bytes) {
-            assert!(asked.arguments.starts_with(b"{") && Asked::by_urn(asked.arguments).is_ok());
+        if let Ok(asked) = Asked::by_body(&body) {
+            assert!(asked.arguments.starts_with(b"{") && Asked::by_urn(&asked.arguments).is_ok());
         }
-        let Ok(asked) = Asked::by_urn(bytes) else { return };
-        let arguments = serde_json::from_slice::<Value>(asked.arguments);
+        let Ok(asked) = Asked::by_urn(&body) else { return };
+        let arguments = serde_json::from_slice::<Value>(&asked.arguments);
         let mut known = context();
         let members = asked.members(&mut known);
         assert_eq!(
@@ -31,7 +33,7 @@ fn generic_call() {
             assert_eq!((urn, topic, timeout), (&None, &None, &None), "they are the headers'");
             let Ok(content) = serde_json::from_slice::<Value>(bytes) else { continue };
             let named = json!({"method": "m", "content": content}).to_string();
-            let again = Asked::by_body(named.as_bytes()).unwrap().channel(op, &mut context()).unwrap();
+            let again = Asked::by_body(&named.into()).unwrap().channel(op, &mut context()).unwrap();
             assert_eq!(again, call, "{op:?} by its body");
         }
     });

@@ -29,7 +29,8 @@ pub(super) use self::answer::Carrier;
 use self::asked::Asked;
 use super::{
     Front,
-    call::{Answer, Patience},
+    aside::{LIGHT, Side},
+    call::{Answer, Call, Patience},
     decode::Wire,
     exchange::Party,
     frames::Frames,
@@ -88,7 +89,7 @@ impl<P: Peers> Front<P> {
             Err(problem) => return refused(self.refusal(&problem)),
         };
         party.room = purse.into_room();
-        let outcome = match Asked::by_urn(&message) {
+        let outcome = match self.asked(message, &party).await {
             Ok(asked) => self.by_name(asked, party, patience).await,
             Err(text) => Err(TransportError::Malformed(text).into()),
         };
@@ -109,8 +110,7 @@ impl<P: Peers> Front<P> {
             Err(unread) => return self.unread(unread),
         };
         party.room = purse.into_room();
-        let asked = if party.context.urn.is_some() { Asked::by_urn(&bytes) } else { Asked::by_body(&bytes) };
-        let Ok(asked) = asked else {
+        let Ok(asked) = self.asked(bytes, &party).await else {
             return plain(StatusCode::BAD_REQUEST, "the body is no JSON object of arguments\n");
         };
         party.context.urn = party.context.urn.or_else(|| asked.method.clone());
@@ -118,9 +118,7 @@ impl<P: Peers> Front<P> {
             Err(refusal) => Err(refusal),
             Ok(Some(route)) => {
                 // The header names the method from here on, so that the body holds nothing but the arguments.
-                let arguments =
-                    if asked.method.is_some() { Bytes::copy_from_slice(asked.arguments) } else { bytes.clone() };
-                let arguments = intake::with_room(arguments, party.room.take());
+                let arguments = intake::with_room(asked.arguments, party.room.take());
                 let request = Request::from_parts(head, Body::from(arguments));
                 match self.onward(request, &route, &party.context, patience).await {
                     Ok(answer) => return answer,
@@ -155,11 +153,38 @@ impl<P: Peers> Front<P> {
         }
     }
 
+    /// Finds the arguments in a body, and the method where no urn names it.
+    async fn asked(&self, body: Bytes, party: &Party) -> Result<Asked, String> {
+        let has_urn = party.context.urn.is_some();
+        let is_large = body.len() > LIGHT;
+        let read = move || if has_urn { Asked::by_urn(&body) } else { Asked::by_body(&body) };
+        if !is_large {
+            return read();
+        }
+        self.exchange.aside.run(Side::of(&party.caller), party.room.clone(), read).await
+    }
+
+    /// Reads the arguments of a channel MPI.
+    async fn channel(&self, op: Op, asked: Asked, party: &mut Party) -> Result<Call, String> {
+        if asked.arguments.len() <= LIGHT {
+            return asked.channel(op, &mut party.context);
+        }
+        let (mut context, room) = (std::mem::take(&mut party.context), party.room.clone());
+        let read = move || {
+            let call = asked.channel(op, &mut context);
+            drop(asked);
+            (context, call)
+        };
+        let call;
+        (party.context, call) = self.exchange.aside.run(Side::of(&party.caller), room, read).await;
+        call
+    }
+
     /// Serves a call on this node.
-    async fn by_name(&self, asked: Asked<'_>, mut party: Party, patience: Patience) -> Result<Outcome, Refusal> {
+    async fn by_name(&self, asked: Asked, mut party: Party, patience: Patience) -> Result<Outcome, Refusal> {
         let malformed = |text: String| Refusal::from(TransportError::Malformed(text));
         if let Some(op) = channel_op(&party.context) {
-            let call = asked.channel(op, &mut party.context).map_err(malformed)?;
+            let call = self.channel(op, asked, &mut party).await.map_err(malformed)?;
             let reply = self.exchange.run(call, Wire::Json, &party, patience).await;
             return Ok(Outcome::Channel(grpc::settled(reply)));
         }

@@ -42,6 +42,9 @@ pub(crate) const ID_OR_EMPTY: &str = concat!("^(", id!(), ")?$");
 /// `host:port`: a name, an IPv4 address, or an IPv6 address in brackets; a port from 1 to 65535.
 pub(crate) const HOST_PORT: &str = concat!("^", host_port!(), "$");
 
+/// [`HOST_PORT`]; `grpcs://` before it says in what a partner is called.
+pub(crate) const PEER: &str = concat!("^(grpcs://)?", host_port!(), "$");
+
 /// [`HOST_PORT`], or nothing.
 pub(crate) const HOST_PORT_OR_EMPTY: &str = concat!("^(", host_port!(), ")?$");
 

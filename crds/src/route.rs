@@ -78,8 +78,8 @@ pub struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerAddress {
-    /// `host:port`.
-    #[schemars(length(min = 1, max = 512), regex(pattern = pattern::HOST_PORT))]
+    /// `host:port`. With `grpcs://` before the first one, calls are passed on by gRPC.
+    #[schemars(length(min = 1, max = 512), regex(pattern = pattern::PEER))]
     pub address: String,
     /// The name asked for in TLS; empty: the address's host.
     #[serde(default, skip_serializing_if = "String::is_empty")]

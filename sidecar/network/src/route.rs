@@ -6,7 +6,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use mesh_core::{CallContext, InstId, NodeId, Route, Snapshot, Standing, Urn};
 
-use crate::RouteError;
+use crate::{RouteError, dial::Speaks};
 
 /// Where a call goes.
 #[derive(Clone, Debug)]
@@ -68,6 +68,13 @@ fn inst_target(snapshot: &Snapshot, inst: &InstId, now: SystemTime) -> Result<Op
 
 fn open(route: &Arc<Route>, now: SystemTime) -> Result<Target, RouteError> {
     require_open(route, now).map(|()| Target::Remote(Arc::clone(route)))
+}
+
+/// In what calls are passed on to the partner: what its first address says, since a call is written before it is known which
+/// address takes it.
+#[must_use]
+pub fn speaks(route: &Route) -> Speaks {
+    route.config.addresses.first().map(|first| Speaks::said_by(&first.address)).unwrap_or_default()
 }
 
 /// Refuses a route that carries nothing.

@@ -137,6 +137,22 @@ pub enum TransportError {
         /// The status.
         status: u16,
     },
+    /// The partner answered with a status of gRPC and no message.
+    #[error("{partner} answered with the gRPC status {status}: ask the partner")]
+    PeerGrpc {
+        /// The partner.
+        partner: String,
+        /// The status.
+        status: u16,
+        /// What it means here.
+        code: Code,
+    },
+    /// A message longer than gRPC carries.
+    #[error("a message of {bytes} bytes cannot be written over gRPC, whose messages end at 4 GiB: use HTTP for it")]
+    Unwritable {
+        /// Its size.
+        bytes: u64,
+    },
     /// The partner refused us.
     #[error("{partner} refused this node: ask the partner whether its route to us is open and trusts our root")]
     PeerRefused {
@@ -172,7 +188,8 @@ impl ProtocolError for TransportError {
             | Self::TooManyLeases
             | Self::DiskFull { .. }
             | Self::Log(LogError::Full { .. }) => Code::BUFFER_FULL,
-            Self::Log(_) => Code::INTERNAL,
+            Self::Log(_) | Self::Unwritable { .. } => Code::INTERNAL,
+            Self::PeerGrpc { code, .. } => *code,
             Self::TooLarge { .. } | Self::BodyTooLarge { .. } => Code::TOO_LARGE,
             Self::TooSlow { .. } => Code::TIMEOUT,
             Self::NoSession | Self::NotOpen { .. } => Code::NOT_PERMITTED,
@@ -188,9 +205,11 @@ impl ProtocolError for TransportError {
     fn fault(&self) -> Fault {
         match self {
             Self::Full { .. } | Self::TooManySessions { .. } | Self::DiskFull { .. } | Self::Log(_) => Fault::Ours,
-            Self::PeerStatus { .. } | Self::PeerRefused { .. } | Self::PeerAnswer { .. } | Self::PeerCode { .. } => {
-                Fault::Peer
-            }
+            Self::PeerStatus { .. }
+            | Self::PeerGrpc { .. }
+            | Self::PeerRefused { .. }
+            | Self::PeerAnswer { .. }
+            | Self::PeerCode { .. } => Fault::Peer,
             _ => Fault::Caller,
         }
     }
@@ -205,7 +224,11 @@ impl ProtocolError for TransportError {
             | Self::TooSlow { .. }
             | Self::Log(LogError::Full { .. }) => Retry::Safe,
             Self::Log(_) => Retry::Unknown,
-            Self::PeerStatus { .. } | Self::PeerAnswer { .. } | Self::PeerCode { .. } => Retry::Unknown,
+            // It did not begin with what it does not know, does not permit, or finds too large.
+            Self::PeerGrpc { code: Code::NOT_FOUND | Code::UNAUTHORISED | Code::TOO_LARGE, .. } => Retry::Useless,
+            Self::PeerStatus { .. } | Self::PeerGrpc { .. } | Self::PeerAnswer { .. } | Self::PeerCode { .. } => {
+                Retry::Unknown
+            }
             _ => Retry::Useless,
         }
     }

@@ -13,9 +13,32 @@ const LONGEST: usize = 512;
 /// A list has as many members as a route (`crds`, `addresses`).
 const MOST: usize = 8;
 
+/// In what a partner wants calls to be passed on to it (PTP section 8.4, "Hops").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Speaks {
+    /// HTTP: `https://`, or no scheme.
+    #[default]
+    Http,
+    /// gRPC: `grpcs://`.
+    Grpc,
+}
+
+/// What an address begins with that wants gRPC.
+const GRPC: &str = "grpcs://";
+
+impl Speaks {
+    /// What an address says.
+    #[must_use]
+    pub fn said_by(address: &str) -> Self {
+        if address.starts_with(GRPC) { Self::Grpc } else { Self::Http }
+    }
+}
+
 /// A host and its port, and what is said of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
+    /// What stands before the host.
+    pub speaks: Speaks,
     /// A name, or an IP address without brackets.
     pub host: String,
     /// The port.
@@ -49,6 +72,7 @@ impl Address {
 
     fn with_port_of(text: &str, port: Option<u16>) -> Result<Self, RouteError> {
         let (bare, query) = bare(text.trim())?;
+        let speaks = Speaks::said_by(text.trim());
         let (host, given) = split(bare).ok_or_else(|| wrong(text, "write it as host:port"))?;
         let port = match (given, port) {
             (Some(given), _) => given.parse().ok().filter(|port| *port != 0),
@@ -59,7 +83,7 @@ impl Address {
             return Err(wrong(text, "the host is neither a name nor an IP address"));
         }
         let tags = Tags::parse(query).map_err(|rule| wrong(text, rule))?;
-        Ok(Self { host: host.to_owned(), port, tags })
+        Ok(Self { speaks, host: host.to_owned(), port, tags })
     }
 
     /// `host:port` alone, as it stands in `:authority`.
@@ -126,7 +150,8 @@ fn wrong(text: &str, rule: &'static str) -> RouteError {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.authority(), self.tags)
+        let scheme = if self.speaks == Speaks::Grpc { GRPC } else { "" };
+        write!(f, "{scheme}{}{}", self.authority(), self.tags)
     }
 }
 
@@ -169,6 +194,15 @@ mod tests {
         let read = Address::parse("https://b:1/x?d=mesh.b&s=blue&k&v=2&p=socks5://p:1080&t=9&w").unwrap();
         assert_eq!(read.to_string(), "b:1?s=blue&p=socks5://p:1080&k=1&v=2&d=mesh.b");
         assert_eq!(Address::parse(&read.to_string()), Ok(read), "also where the scheme is left out");
+        let grpc = Address::parse("grpcs://b:1/x?s=blue").unwrap();
+        assert_eq!(
+            (grpc.to_string().as_str(), grpc.authority().as_str(), grpc.speaks),
+            ("grpcs://b:1?s=blue", "b:1", Speaks::Grpc)
+        );
+        assert_eq!(
+            (Address::parse(&grpc.to_string()), Address::parse("b:1").unwrap().speaks),
+            (Ok(grpc), Speaks::Http)
+        );
         assert_eq!(Address::parse("b:1?k=0&s=").unwrap().to_string(), "b:1");
         let list = Address::parse_list("a?s=x,b:7304").unwrap();
         assert_eq!((list[0].to_string().as_str(), list[1].to_string().as_str()), ("a:7304?s=x", "b:7304"));
@@ -199,7 +233,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_is_read_is_read_again_as_the_same(text in "\\PC{0,40}|[a-z0-9.:\\[\\]/?,-]{0,40}|[ab]:1\\?[spkvd=&0a:/]{0,20}") {
+        fn whatever_is_read_is_read_again_as_the_same(text in "\\PC{0,40}|(grpcs://)?[a-z0-9.:\\[\\]/?,-]{0,40}|[ab]:1\\?[spkvd=&0a:/]{0,20}") {
             if let Ok(list) = Address::parse_list(&text) {
                 for address in list {
                     proptest::prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));

@@ -10,8 +10,8 @@ mod proxy;
 mod resolve;
 mod tags;
 
-pub use address::Address;
 pub(crate) use address::shown;
+pub use address::{Address, Speaks};
 pub(crate) use connect::{Dialler, Failure, Link, Target};
 pub use egress::Egress;
 pub use guard::{Given, refusal};

@@ -13,7 +13,7 @@ use std::sync::{
 use http::{Request, header};
 use http_body::Body as _;
 use hyper::client::conn::http2;
-use mesh_core::Body;
+use mesh_core::{Body, grpc::is_grpc};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -80,7 +80,10 @@ impl Lane {
     pub(super) fn of(request: &Request<Body>, slip: &Slip) -> Self {
         match request.body() {
             _ if request.headers().contains_key(header::UPGRADE) => Self::Alone,
-            Body::Empty | Body::Full(_) if slip.is_brief() && is_brief(request) => Self::Brief,
+            // What answers a call of gRPC ends with trailers, which a bundle does not carry.
+            Body::Empty | Body::Full(_) if slip.is_brief() && is_brief(request) && !is_grpc(request.headers()) => {
+                Self::Brief
+            }
             body if body.size_hint().upper().is_some_and(|bytes| bytes <= SMALL_BODY) => Self::Small,
             _ => Self::Large,
         }

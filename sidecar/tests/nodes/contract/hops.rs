@@ -88,6 +88,10 @@ pub(super) async fn a_hop_is_in_the_callers_encoding_and_always_in_the_published
         (Form::Protobuf, "application/x-protobuf"),
         (Form::Grpc, "application/x-protobuf"),
         (Form::GrpcInvoke, "application/x-protobuf"),
+        // Forwarded by their target, too.
+        (Form::InvokeJson, "application/json"),
+        (Form::InvokeProtobuf, "application/x-protobuf"),
+        (Form::GrpcTransport, "application/x-protobuf"),
     ] {
         let ask = form.request(Want::Pop(60_000), "seen", "t", &[TO_B]);
         let got = form.read(&wire.send(stage.node.data, ask).await);

@@ -6,7 +6,7 @@
 //! http.rs   exact requests and answers over HTTP: bodies.rs, dialects.rs, headers.rs, paths.rs, written with rows.rs
 //! grpc.rs   exact messages over gRPC, health and reflection
 //! waits.rs  calls that wait, on every way at once
-//! hops.rs   what a partner sees of a call, and what becomes of its answer
+//! hops.rs   what a partner sees of a call, and what becomes of its answer; by_grpc.rs: where it wants gRPC
 //! codes.rs  every code of PTP section 13.1 that this node raises or passes on
 //! sidecar.rs  the same through a sidecar beside a gateway
 //! settings.rs  what settings change, and what holds without any
@@ -15,6 +15,7 @@
 //! ```
 
 mod bodies;
+mod by_grpc;
 mod calls;
 mod codes;
 mod dialects;

@@ -111,12 +111,12 @@ fn around_payload(holds: Holds, mut message: &[u8]) -> usize {
                 let framing = before - message.len();
                 let Some((field, rest)) = length.and_then(|length| message.split_at_checked(length)) else { break };
                 message = rest;
-                around += framing;
-                around += match holds {
+                let weighs = match holds {
                     _ if tag != PAYLOAD => field.len(),
                     Holds::Operation => around_payload(Holds::Payload, field),
                     Holds::Payload => 0,
                 };
+                around = around.saturating_add(framing).saturating_add(weighs);
             }
             // No message of ours has one, and it may be of any length.
             WireType::StartGroup | WireType::EndGroup => return usize::MAX,
@@ -133,85 +133,4 @@ fn around_payload(holds: Holds, mut message: &[u8]) -> usize {
 
 #[cfg(test)]
 #[cfg(not(feature = "shuttle"))]
-mod tests {
-    use std::thread;
-
-    use bytes::Bytes;
-    use prost::Message as _;
-    use proto::ptp::{Inbound, PushInbound};
-
-    use super::*;
-    use crate::Metadata;
-
-    fn push(payload: usize, metadata: usize) -> Vec<u8> {
-        let metadata: Metadata = (0..metadata).map(|n| (format!("{n:08}"), String::new())).collect();
-        PushInbound { topic: "t".into(), payload: vec![b'x'; payload].into(), metadata }.encode_to_vec()
-    }
-
-    fn wrapped(inner: Vec<u8>) -> Vec<u8> {
-        Inbound { metadata: Metadata::default(), payload: Bytes::from(inner) }.encode_to_vec()
-    }
-
-    #[test]
-    fn what_stands_around_a_payload_weighs_and_the_payload_does_not() {
-        let large = 3 * LIGHT;
-        let of_nothing = [0x12, 0].repeat(large);
-        let group = [&[0x2b][..], &[0x08, 1].repeat(large), &[0x2c]].concat();
-        let table = [
-            ("a payload", Holds::Payload, push(large, 1), false),
-            ("much metadata", Holds::Payload, push(large, 200_000), true),
-            (
-                "a long topic",
-                Holds::Payload,
-                PushInbound { topic: "t".repeat(large), ..Default::default() }.encode_to_vec(),
-                true,
-            ),
-            ("a payload within", Holds::Operation, wrapped(push(large, 1)), false),
-            ("much metadata within", Holds::Operation, wrapped(push(large, 200_000)), true),
-            ("many payloads of nothing", Holds::Payload, of_nothing, true),
-            ("a group", Holds::Payload, group, true),
-            ("many numbers", Holds::Payload, [0x18, 1].repeat(large), true),
-            ("noise", Holds::Payload, vec![0xff; large], false),
-        ];
-        for (what, holds, body, heavy) in table {
-            assert_eq!(is_heavy(Wire::Protobuf, holds, &body), heavy, "{what}");
-        }
-        assert!(is_heavy(Wire::Json, Holds::Payload, &vec![b' '; LIGHT + 1]));
-        assert!(!is_heavy(Wire::Json, Holds::Payload, &vec![b' '; LIGHT]));
-    }
-
-    #[tokio::test]
-    async fn work_is_done_on_another_thread_a_few_at_a_time_and_partners_hold_up_no_application() {
-        let aside = Aside::default();
-        let here = thread::current().id();
-        assert_ne!(aside.run(Side::Ours, None, || thread::current().id()).await, here);
-        let taken = aside.partners.available_permits();
-        let (end, ended) = std::sync::mpsc::channel::<()>();
-        let ended = Arc::new(crate::sync::Mutex::new(ended));
-        let works: Vec<_> = (0..=taken)
-            .map(|_| {
-                let ended = Arc::clone(&ended);
-                tokio::spawn(aside.run(Side::Partner, None, move || drop(ended.lock().recv())))
-            })
-            .collect();
-        while aside.partners.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
-        aside.run(Side::Ours, None, || ()).await;
-        assert!(works.iter().all(|work| !work.is_finished()), "one of them waits for its turn, the others work");
-        drop(end);
-        for work in works {
-            work.await.unwrap();
-        }
-        assert_eq!(aside.partners.available_permits(), taken);
-    }
-
-    #[tokio::test]
-    async fn a_panic_of_the_work_is_one_of_its_caller() {
-        let aside = Aside::default();
-        let run = aside.run(Side::Ours, None, || panic!("{}", "of the work"));
-        let e: tokio::task::JoinError = tokio::spawn(run).await.map(|(): ()| ()).unwrap_err();
-        assert!(e.is_panic());
-        aside.run(Side::Ours, None, || ()).await;
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use proto::ptp;
 use super::{
     call::{Call, Operation, Reach},
     dialect::{Dialect, Signs},
-    encode::Encoding,
+    encode::{Encoding, map_len},
     json::{Members, Milliseconds, Payload},
     kuscia,
     op::Op,
@@ -20,6 +20,9 @@ use crate::Metadata;
 
 /// The longest topic that is taken, as for headers: a queue's name stays in memory for as long as the queue.
 const LONGEST_TOPIC: usize = 1024;
+
+/// The metadata of a message: it is written whenever the message is read, on the thread of a connection.
+pub(super) const MOST_METADATA: u64 = 1 << 20;
 
 /// How the body of a call is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +175,7 @@ pub(super) fn assemble(
         Op::Push => {
             let payload =
                 body.payload.or(query.payload).ok_or("payload is missing; an empty text is an empty message")?;
+            require_few(&body.metadata)?;
             Operation::Push { payload, metadata: (!body.metadata.is_empty()).then(|| Arc::new(body.metadata)) }
         }
         Op::Pop => Operation::Pop,
@@ -181,6 +185,12 @@ pub(super) fn assemble(
     };
     let timeout = context.timeout.or(body.timeout).or(query.timeout);
     Ok(Call { topic, timeout, operation, reach: Reach::Addressed })
+}
+
+/// Metadata says little of a message; what is much belongs into it.
+pub(super) fn require_few(metadata: &Metadata) -> Result<(), String> {
+    let few = map_len(Some(metadata)) <= MOST_METADATA;
+    if few { Ok(()) } else { Err(format!("metadata is larger than {MOST_METADATA} bytes")) }
 }
 
 #[cfg(test)]

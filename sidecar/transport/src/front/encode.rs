@@ -6,13 +6,14 @@ use std::sync::LazyLock;
 use base64::{Engine, encoded_len, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::HeaderValue;
+use mesh_core::Refusal;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use super::{
     call::Answer,
     chunks::{Chunks, Piece, SMALL},
 };
-use crate::Metadata;
+use crate::{Metadata, TransportError};
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,32 @@ const KUSCIA: Layout = Layout { metadata: None, payload: 1, code: 2, message: 3 
 /// What stands before each message of gRPC: a flag and a length.
 pub(crate) const GRPC_PREFIX: usize = 5;
 
+/// The longest message of gRPC: its length has four bytes.
+pub(super) const LONGEST_MESSAGE: u64 = u32::MAX as u64;
+/// Code, text and frame of an answer take less.
+const BESIDE: u64 = 4096;
+
 impl Encoding {
+    /// The answer, unless it is longer than this encoding can say: then its message goes back to its queue, and the reason is the
+    /// answer (PTP section 13.2). `maxBodyBytes` may be more than gRPC carries.
+    pub(crate) fn carried(self, answer: Answer) -> Answer {
+        self.carried_within(answer, LONGEST_MESSAGE)
+    }
+
+    fn carried_within(self, answer: Answer, longest: u64) -> Answer {
+        let Some(delivery) = &answer.delivery else { return answer };
+        let payload = delivery.payload.len() as u64;
+        let length = match self {
+            Self::Grpc => payload.saturating_add(map_len(delivery.metadata.as_deref())),
+            Self::GenericGrpc => payload.div_ceil(3).saturating_mul(4),
+            Self::Json | Self::Osx | Self::Protobuf | Self::Kuscia | Self::Generic => return answer,
+        };
+        if length.saturating_add(BESIDE) <= longest {
+            return answer;
+        }
+        Refusal::from(TransportError::Unwritable { bytes: payload }).into()
+    }
+
     /// The content type of the answer.
     pub(crate) fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
@@ -165,9 +191,9 @@ fn protobuf(answer: &Answer, layout: Layout, prefix: usize) -> Chunks {
     [head.into(), payload, tail.into()].into()
 }
 
-fn write_prefix(head: &mut [u8], prefix: usize, length: usize) {
+/// Writes the flag and the length of a message of gRPC where `prefix` leaves room for them; `length` is that of all.
+pub(super) fn write_prefix(head: &mut [u8], prefix: usize, length: usize) {
     if prefix == GRPC_PREFIX {
-        // Messages end at 4 GiB in gRPC; the largest body that is taken is far below.
         let length = u32::try_from(length - prefix).unwrap_or(u32::MAX);
         head[1..GRPC_PREFIX].copy_from_slice(&length.to_be_bytes());
     }
@@ -198,6 +224,11 @@ pub(super) fn put_entry(tag: u32, name: &str, value: &str, buffer: &mut Vec<u8>)
     put_length(tag, field(name) + field(value), buffer);
     put_text(1, name, buffer);
     put_text(2, value, buffer);
+}
+
+/// What a metadata map takes at most: a tag and a length of both texts and of the entry are 22 bytes.
+pub(super) fn map_len(map: Option<&Metadata>) -> u64 {
+    map.into_iter().flatten().map(|(name, value)| (name.len() + value.len() + 22) as u64).sum()
 }
 
 /// All entries of a metadata map under `tag`.

@@ -14,13 +14,14 @@ use tokio_util::task::TaskTracker;
 use super::{
     MESSAGE_ID,
     admission::admit,
+    answered::Answered,
     aside::Aside,
     call::{Answer, Call, Operation, Patience, Reach, Reply},
     claim::Claim,
     decode::Wire,
     flow::{Content, Flow},
     gateway,
-    hop::{self, Answered, Errand, To},
+    hop::{self, Errand, To, Way},
     leases::{Holding, Leases},
     message_id::MessageIds,
     op::Op,
@@ -182,8 +183,9 @@ impl<P: Peers> Exchange<P> {
         let (snapshot, until) = (self.live.snapshot(), self.until(&call, patience));
         let context = trace::named(&party.context);
         let to = To::of(&snapshot);
-        let wire = gateway::wire(&snapshot, &context, &call, wire);
-        let errand = Errand { call: &call, wire, context: &context, to, flow: None };
+        let way = Way::of(to, route);
+        let wire = if way == Way::Grpc { Wire::Protobuf } else { gateway::wire(&snapshot, &context, &call, wire) };
+        let errand = Errand { call: &call, wire, context: &context, to, way, flow: None };
         let hop = Hop { errand, snapshot: &snapshot, route, until };
         match op {
             Op::Push => self.push_there(&hop, party).await,
@@ -256,7 +258,8 @@ impl<P: Peers> Exchange<P> {
         let until = patience.push(call.timeout, snapshot.transport.push_timeout.get() + transfer(flow.length()));
         let context = trace::named(&party.context);
         let to = To::of(&snapshot);
-        let errand = Errand { call, wire: Wire::Protobuf, context: &context, to, flow: Some(flow) };
+        let way = Way::of(to, route);
+        let errand = Errand { call, wire: Wire::Protobuf, context: &context, to, way, flow: Some(flow) };
         let reply = self.push_there(&Hop { errand, snapshot: &snapshot, route, until }, party).await;
         match flow.broken() {
             Some(reason) => Err(TransportError::Malformed(format!("the body broke off: {reason}")).into()),
@@ -331,7 +334,8 @@ impl<P: Peers> Exchange<P> {
         let has_lease = response.headers().contains_key(super::LEASE);
         let limit = snapshot.transport.max_body_bytes.bytes();
         let purse = self.channels.purse(&errand.context.session, &Origin::Application, None, Wait::until(deadline));
-        let answered = Answered { response, wire: errand.wire, partner: &route.node_id, limit, until: deadline };
+        let answered =
+            Answered { response, way: errand.way, wire: errand.wire, partner: &route.node_id, limit, until: deadline };
         Ok((answered.read(purse, &self.aside).await?, has_lease))
     }
 

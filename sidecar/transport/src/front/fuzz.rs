@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
 use super::{
+    answered::Answered,
     aside::Aside,
     call::{Answer, Operation, Reply},
     chunks::Chunks,
@@ -21,7 +22,7 @@ use super::{
     dialect::{Dialect, Seen, Signs, media_type},
     encode::Encoding,
     frames::{Compression, FrameProblem, Frames},
-    hop::Answered,
+    hop::Way,
     json::{Members, Milliseconds, Payload},
     leases::Leases,
     op::{Op, path_of},
@@ -440,7 +441,7 @@ fn partner_answer() {
 fn reply(response: Response<Body>, wire: Wire) -> Result<Reply, crate::TransportError> {
     let until = Instant::now() + Duration::from_secs(60);
     let room = channels(ROOM);
-    let answered = Answered { response, wire, partner: &NodeId::new("LX-B"), limit: 1 << 20, until };
+    let answered = Answered { response, way: Way::Http, wire, partner: &NodeId::new("LX-B"), limit: 1 << 20, until };
     run(answered.read(purse(&room, Duration::ZERO), &Aside::default()))
 }
 

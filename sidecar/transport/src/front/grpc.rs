@@ -126,6 +126,7 @@ impl<P: Peers> Front<P> {
     }
 
     fn answered(&self, answer: Answer) -> Response<Body> {
+        let answer = Encoding::Grpc.carried(answer);
         self.count(&answer);
         let chunks = Encoding::Grpc.write(&answer);
         let redelivered = answer.delivery.as_ref().is_some_and(|delivery| delivery.redelivered);

@@ -1,44 +1,43 @@
-//! The hop to a partner over HTTP (PTP section 8.4): the inner body in the caller's encoding, wrapped in an `Inbound`,
-//! and the answer taken apart again. The hop speaks the published dialect always.
+//! The hop to a partner (PTP section 8.4): the inner body in the caller's encoding, wrapped in an `Inbound`. It speaks the
+//! published dialect always. It goes by HTTP, or by gRPC to a partner whose address says `grpcs://`; `answered` reads what
+//! comes back.
 
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use mesh_core::{Body, CallContext, Code, Node, NodeId, Refusal, Route, Snapshot};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use mesh_core::{Body, CallContext, Node, NodeId, Refusal, Route, Snapshot};
 use mesh_network::{
     MDC, Slip,
+    dial::Speaks,
     route::{self, Target},
 };
 use prost::Message;
 use proto::ptp;
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Duration, Instant};
 
 use super::{
-    aside::{Aside, Holds, Side, is_heavy},
     body::AnswerBody,
-    call::{Answer, Call, Operation, Reach, Reply},
+    call::{Call, Operation, Reach},
     chunks::{Chunks, Piece},
     decode::Wire,
-    dialect::media_type,
-    encode::{put_entry, put_length, put_map, put_text},
+    encode::{GRPC_PREFIX, LONGEST_MESSAGE, map_len, put_entry, put_length, put_map, put_text, write_prefix},
     flow::{Content, Flow},
-    intake::{self, Unread},
-    json,
     op::Op,
     patience::{less_margin, with_margin},
 };
-use crate::{
-    Delivery, Metadata, TransportError,
-    channels::{Purse, Room},
-};
+use crate::{Metadata, TransportError};
 
-/// The path that every hop goes to.
+/// The paths that every hop goes to.
 const INVOKE: &str = "/v1/interconn/chan/invoke";
+const INVOKE_GRPC: &str = "/org.ppc.ptp.PrivateTransferProtocol/invoke";
 
-/// What an answer may be longer than the largest body: its frame, codes and texts.
-const FRAME: u64 = 64 * 1024;
+/// What stands beside a push in an `Inbound`: its context, which came in headers.
+const BESIDE: u64 = 1 << 20;
+
+/// The longest deadline that eight digits can name.
+const LONGEST_DEADLINE: u128 = 99_999_999;
 
 const URI: HeaderName = HeaderName::from_static("x-ptp-uri");
 const VERSION: HeaderName = HeaderName::from_static("x-ptp-version");
@@ -79,6 +78,7 @@ pub(crate) struct Errand<'a> {
     pub(crate) wire: Wire,
     pub(crate) context: &'a CallContext,
     pub(crate) to: To,
+    pub(crate) way: Way,
     /// The body of a push that is passed on as it arrives, of which the call knows nothing.
     pub(crate) flow: Option<&'a Flow>,
 }
@@ -90,6 +90,33 @@ pub(crate) enum To {
     Partner,
     /// This node's gateway, which is told what the application said.
     Gateway,
+}
+
+/// How a call is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// In an encoding of HTTP.
+    Http,
+    /// As a message of gRPC.
+    Grpc,
+}
+
+impl Way {
+    /// The way to `to` over its route: what its first address says.
+    pub(crate) fn of(to: To, route: &Route) -> Self {
+        match to {
+            To::Partner if route::speaks(route) == Speaks::Grpc => Self::Grpc,
+            To::Partner | To::Gateway => Self::Http,
+        }
+    }
+
+    /// The bytes that stand before a message.
+    fn prefix(self) -> usize {
+        match self {
+            Self::Http => 0,
+            Self::Grpc => GRPC_PREFIX,
+        }
+    }
 }
 
 impl To {
@@ -115,16 +142,21 @@ impl Errand<'_> {
     ///
     /// Our kind reads the context from the headers; `slip` says what stands before the body for the others.
     pub(crate) fn request(&self, node: &Node, until: Instant, slip: &Slip) -> Result<Request<Body>, TransportError> {
+        self.require_carried()?;
         let mut headers = self.headers(node, until);
         let body = match self.flow {
             Some(flow) => flow.send(self.flow_head(&headers, flow)),
             None => AnswerBody::of(self.inbound(&headers, until, slip), None),
         };
-        let media = match self.wire {
-            Wire::Json => "application/json",
-            Wire::Protobuf => "application/x-protobuf",
+        let media = match (self.way, self.wire) {
+            (Way::Grpc, _) => "application/grpc",
+            (Way::Http, Wire::Json) => "application/json",
+            (Way::Http, Wire::Protobuf) => "application/x-protobuf",
         };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        if self.way == Way::Grpc {
+            dress(&mut headers, until);
+        }
         for passed in &self.context.mdc {
             let value =
                 HeaderValue::from_str(passed).map_err(|_| TransportError::Malformed(format!("{MDC} is no text")))?;
@@ -132,7 +164,10 @@ impl Errand<'_> {
         }
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = http::Uri::from_static(INVOKE);
+        *request.uri_mut() = http::Uri::from_static(match self.way {
+            Way::Http => INVOKE,
+            Way::Grpc => INVOKE_GRPC,
+        });
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -142,7 +177,7 @@ impl Errand<'_> {
     fn headers(&self, node: &Node, until: Instant) -> HeaderMap {
         let context = self.context;
         let mut headers = HeaderMap::with_capacity(HEADERS);
-        headers.insert(URI, HeaderValue::from_static(uri_of(self.call.operation.op())));
+        headers.insert(URI, HeaderValue::from_static(uri_of(self.way, self.call.operation.op())));
         put(&mut headers, VERSION, context.version.as_deref().unwrap_or(&node.version));
         let claimed = (context.source_node.as_ref(), context.source_inst.as_ref());
         let (source_node, source_inst) = match (self.to, claimed) {
@@ -212,17 +247,38 @@ impl Errand<'_> {
         [head, STANDARD.encode(inner), "\"}".to_owned()].concat().into_bytes().into()
     }
 
+    /// A message may be longer than gRPC carries.
+    fn require_carried(&self) -> Result<(), TransportError> {
+        let bytes = match (&self.call.operation, self.flow) {
+            (_, Some(flow)) => flow.length(),
+            (Operation::Push { payload, metadata }, None) => payload.len() as u64 + map_len(metadata.as_deref()),
+            _ => return Ok(()),
+        };
+        let fits = self.way == Way::Http || bytes <= LONGEST_MESSAGE - BESIDE;
+        if fits { Ok(()) } else { Err(TransportError::Unwritable { bytes }) }
+    }
+
     /// What stands before a body that is passed on as it arrives.
     fn flow_head(&self, headers: &HeaderMap, flow: &Flow) -> Bytes {
         let length = usize::try_from(flow.length()).unwrap_or(usize::MAX);
-        let (mut head, mut inner) = (entries(headers), Vec::new());
+        let (mut head, mut inner) = (self.entries_of(headers), Vec::new());
         if flow.content() == Content::Payload {
             put_text(1, self.call.topic.as_str(), &mut inner);
             put_length(2, length, &mut inner);
         }
         put_length(2, inner.len() + length, &mut head);
         head.append(&mut inner);
+        let whole = head.len().saturating_add(length);
+        write_prefix(&mut head, self.way.prefix(), whole);
         head.into()
+    }
+
+    /// The context as metadata of an `Inbound`, behind room for what stands before a message.
+    fn entries_of(&self, headers: &HeaderMap) -> Vec<u8> {
+        let mut head = Vec::with_capacity(HEAD);
+        head.resize(self.way.prefix(), 0);
+        said(headers).for_each(|(name, value)| put_entry(1, name, value, &mut head));
+        head
     }
 
     /// A large payload stays where it is; only what stands around it is written.
@@ -244,32 +300,56 @@ impl Errand<'_> {
         }
         let inner = before.len() + payload.len() + after.len();
         if payload.len() <= ONE_PIECE {
-            // The fields of a message may stand apart: the metadata in front, for those who want it.
-            slip.before_for_others(|headers| entries(headers).into());
             // One frame instead of three.
-            let mut whole = Vec::with_capacity(inner + LENGTH);
+            let mut whole = match self.way {
+                Way::Http => {
+                    // The fields of a message may stand apart: the metadata in front, for those who want it.
+                    slip.before_for_others(|headers| entries(headers).into());
+                    Vec::with_capacity(inner + LENGTH)
+                }
+                Way::Grpc => self.entries_of(headers),
+            };
             put_length(2, inner, &mut whole);
             whole.append(&mut before);
             whole.extend_from_slice(&payload);
             whole.append(&mut after);
+            let length = whole.len();
+            write_prefix(&mut whole, self.way.prefix(), length);
             return whole.into();
         }
-        let mut head = entries(headers);
+        let mut head = self.entries_of(headers);
         put_length(2, inner, &mut head);
         head.append(&mut before);
+        let length = head.len() + payload.len() + after.len();
+        write_prefix(&mut head, self.way.prefix(), length);
         [head.into(), payload, after.into()].into()
     }
 }
 
-/// What `x-ptp-uri` says.
-fn uri_of(op: Op) -> &'static str {
-    match op {
-        Op::Push => "https://ptp.cn/v1/interconn/chan/push",
-        Op::Pop => "https://ptp.cn/v1/interconn/chan/pop",
-        Op::Peek => "https://ptp.cn/v1/interconn/chan/peek",
-        Op::Release => "https://ptp.cn/v1/interconn/chan/release",
-        Op::Invoke => "https://ptp.cn/v1/interconn/chan/invoke",
-        Op::Transport => "https://ptp.cn/v1/interconn/chan/transport",
+/// What `x-ptp-uri` says. Only plain operations are passed on.
+fn uri_of(way: Way, op: Op) -> &'static str {
+    match (way, op) {
+        (Way::Http, Op::Push) => "https://ptp.cn/v1/interconn/chan/push",
+        (Way::Http, Op::Pop) => "https://ptp.cn/v1/interconn/chan/pop",
+        (Way::Http, Op::Peek) => "https://ptp.cn/v1/interconn/chan/peek",
+        (Way::Http, Op::Release) => "https://ptp.cn/v1/interconn/chan/release",
+        (Way::Grpc, Op::Push) => "grpcs://ptp.cn/org.ppc.ptp.PrivateTransferTransport/push",
+        (Way::Grpc, Op::Pop) => "grpcs://ptp.cn/org.ppc.ptp.PrivateTransferTransport/pop",
+        (Way::Grpc, Op::Peek) => "grpcs://ptp.cn/org.ppc.ptp.PrivateTransferTransport/peek",
+        (Way::Grpc, Op::Release) => "grpcs://ptp.cn/org.ppc.ptp.PrivateTransferTransport/release",
+        (_, Op::Invoke) => "https://ptp.cn/v1/interconn/chan/invoke",
+        (_, Op::Transport) => "https://ptp.cn/v1/interconn/chan/transport",
+    }
+}
+
+/// What gRPC wants to be told beside the call.
+fn dress(headers: &mut HeaderMap, until: Instant) {
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static("gzip,identity"));
+    let left = until.saturating_duration_since(Instant::now()).as_millis().clamp(1, LONGEST_DEADLINE);
+    if let Ok(mut value) = HeaderValue::from_str(&format!("{left}m")) {
+        value.set_sensitive(true);
+        headers.insert("grpc-timeout", value);
     }
 }
 
@@ -291,119 +371,4 @@ fn entries(headers: &HeaderMap) -> Vec<u8> {
     let mut head = Vec::with_capacity(HEAD);
     said(headers).for_each(|(name, value)| put_entry(1, name, value, &mut head));
     head
-}
-
-/// An answer of a partner.
-pub(crate) struct Answered<'a> {
-    pub(crate) response: Response<Body>,
-    /// In which the call went.
-    pub(crate) wire: Wire,
-    pub(crate) partner: &'a NodeId,
-    /// The largest message that is taken.
-    pub(crate) limit: u64,
-    pub(crate) until: Instant,
-}
-
-impl Answered<'_> {
-    /// Takes it apart.
-    pub(crate) async fn read(self, mut purse: Purse<'_>, aside: &Aside) -> Result<Reply, TransportError> {
-        let partner = self.partner.to_string();
-        let (head, body) = self.response.into_parts();
-        if head.status == StatusCode::FORBIDDEN {
-            return Err(TransportError::PeerRefused { partner });
-        }
-        // JSON carries a payload twice, each a third longer.
-        let limit = if self.wire == Wire::Json { self.limit.saturating_mul(3) } else { self.limit };
-        let limit = limit.saturating_add(FRAME);
-        let read = timeout_at(self.until, intake::read(body, limit, &mut purse)).await;
-        // What passes through is charged until the caller has it, or is gone.
-        let room = purse.into_room();
-        let reason = match read {
-            Ok(Ok(body)) if head.status == StatusCode::OK => {
-                let wire = wire_of(&head.headers).unwrap_or(self.wire);
-                let heavy = is_heavy(wire, Holds::Payload, &body);
-                let read = {
-                    let room = room.clone();
-                    move || answer(&head.headers, body, wire, partner, room)
-                };
-                return if heavy { aside.run(Side::Partner, room, read).await } else { read() };
-            }
-            Ok(Ok(text)) => {
-                return Ok(Reply::PassedOn { status: head.status, text: intake::with_room(text, room) });
-            }
-            Ok(Err(Unread::Refused(e))) => return Err(e),
-            Ok(Err(Unread::TooLarge)) => format!("it is larger than {limit} bytes"),
-            Ok(Err(Unread::Broken(reason))) => reason,
-            Err(_) => "it did not arrive in time".into(),
-        };
-        Err(TransportError::PeerAnswer { partner, reason })
-    }
-}
-
-/// What the answer says that it is written in.
-fn wire_of(headers: &HeaderMap) -> Option<Wire> {
-    match media_type(headers) {
-        "application/json" => Some(Wire::Json),
-        "application/x-protobuf" => Some(Wire::Protobuf),
-        _ => None,
-    }
-}
-
-fn answer(
-    headers: &HeaderMap,
-    body: Bytes,
-    wire: Wire,
-    partner: String,
-    room: Option<Room>,
-) -> Result<Reply, TransportError> {
-    let outbound = match wire {
-        Wire::Json => of_json(&body).map_err(|e| e.to_string()),
-        Wire::Protobuf => ptp::Outbound::decode(body).map(Outbound::from).map_err(|e| e.to_string()),
-    };
-    let outbound = match outbound {
-        Ok(outbound) => outbound,
-        Err(reason) => return Err(TransportError::PeerAnswer { partner, reason }),
-    };
-    let Some(code) = Code::parse(&outbound.code) else {
-        return Err(TransportError::PeerCode { partner, code: outbound.code });
-    };
-    // Cleaned in the one place where all texts are.
-    let message = Refusal::of_caller(code, outbound.message).message;
-    let redelivered = headers.contains_key(super::REDELIVERED);
-    // Protobuf cannot tell an empty message from none; its lease can.
-    let payload = outbound.payload.or_else(|| headers.contains_key(super::LEASE).then(Bytes::new));
-    let delivery = payload.filter(|_| code.is_success()).map(|payload| Delivery {
-        payload: intake::with_room(payload, room),
-        metadata: (!outbound.metadata.is_empty()).then(|| Arc::new(outbound.metadata)),
-        source: None,
-        redelivered,
-        lease: None,
-    });
-    Ok(Reply::Answer(Answer { code, message: message.into(), delivery }))
-}
-
-/// An answer in either encoding.
-struct Outbound {
-    code: String,
-    message: String,
-    metadata: Metadata,
-    payload: Option<Bytes>,
-}
-
-impl From<ptp::Outbound> for Outbound {
-    /// Protobuf cannot tell an empty message from none.
-    fn from(outbound: ptp::Outbound) -> Self {
-        let ptp::Outbound { metadata, payload, code, message } = outbound;
-        Self { code, message, metadata, payload: (!payload.is_empty()).then_some(payload) }
-    }
-}
-
-fn of_json(body: &[u8]) -> Result<Outbound, serde_json::Error> {
-    let outbound: json::Outbound<'_> = mesh_core::json::object(body)?;
-    Ok(Outbound {
-        code: outbound.code.unwrap_or_default().into_owned(),
-        message: outbound.message.or(outbound.msg).unwrap_or_default().into_owned(),
-        metadata: outbound.metadata.unwrap_or_default(),
-        payload: outbound.payload.or(outbound.content).map(|payload| payload.0),
-    })
 }

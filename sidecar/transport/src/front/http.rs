@@ -125,11 +125,12 @@ impl<P: Peers> Front<P> {
         party: &Party,
         patience: Patience,
     ) -> Result<(Reply, Encoding), Failure> {
-        let op = arrived.op;
-        let whole = if dialect == Dialect::Kuscia { kuscia::check_sender(op, arrived.names_source) } else { Ok(()) };
+        let Arrived { op, post: _, names_source, headers, query, body } = arrived;
+        // While the call waits, nothing of its request is held, and its payload once.
+        drop(headers);
+        let whole = if dialect == Dialect::Kuscia { kuscia::check_sender(op, names_source) } else { Ok(()) };
         let read = match whole {
-            // The body is gone when this is over: while the call waits, its payload is held once.
-            Ok(()) => self.decoded(op, dialect, party, arrived.query, arrived.body).await,
+            Ok(()) => self.decoded(op, dialect, party, query, body).await,
             Err(text) => Err(text),
         };
         let (call, encoding) =
@@ -141,7 +142,8 @@ impl<P: Peers> Front<P> {
 
     /// The dialect of a request. It hangs on the first byte that is no blank, however many stand before it.
     async fn told(&self, arrived: Arrived, party: &Party) -> (Arrived, Dialect) {
-        if arrived.body.len() <= aside::LIGHT || !arrived.body.first().is_some_and(u8::is_ascii_whitespace) {
+        let begins_blank = |start: &[u8]| start.iter().all(u8::is_ascii_whitespace);
+        if !arrived.body.get(..aside::LIGHT + 1).is_some_and(begins_blank) {
             let dialect = arrived.dialect(&party.context);
             return (arrived, dialect);
         }

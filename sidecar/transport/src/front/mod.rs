@@ -4,6 +4,7 @@
 //! that serves a call here or passes it on by `hop`.
 
 mod admission;
+mod answered;
 mod aside;
 mod body;
 mod call;

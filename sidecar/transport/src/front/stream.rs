@@ -189,9 +189,10 @@ impl<P: Peers> HttpBody for Answers<P> {
                 return Poll::Ready(None);
             }
             let (frames, answer) = ready!(self.next.as_mut().poll(cx));
-            let Some(mut answer) = answer else {
+            let Some(answer) = answer else {
                 return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
             };
+            let mut answer = Encoding::Grpc.carried(answer);
             self.front.count(&answer);
             answer.delivery.iter_mut().for_each(marked);
             self.chunks = Encoding::Grpc.write(&answer);

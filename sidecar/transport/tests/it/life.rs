@@ -122,6 +122,14 @@ async fn an_empty_pop_answers_early_by_its_margin() {
         let took = started.elapsed().as_millis() as u64;
         assert!((expected..expected + 3).contains(&took), "{timeout}: {took}");
     }
+    // The header wins over the body where it says a time at all.
+    for (header, expected) in [("400", 380), ("0", 665), ("-1", 665)] {
+        let started = Instant::now();
+        let ask = pop("s1", "t", 700).header("x-ptp-timeout", header);
+        assert_eq!(node.ask(ask).await.code(), "E0000000000", "{header}");
+        let took = started.elapsed().as_millis() as u64;
+        assert!((expected..expected + 3).contains(&took), "{header}: {took}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,6 @@
 #![cfg(not(feature = "shuttle"))]
 
 mod across;
-mod aside;
 mod callers;
 mod disk;
 mod fair;
@@ -19,6 +18,7 @@ mod laws;
 mod leases;
 mod life;
 mod list;
+mod metadata;
 mod node;
 mod partners;
 mod room;

@@ -85,6 +85,8 @@ async fn the_same_request_gets_the_same_answer_over_http_1_and_2() {
         let (first, second) =
             (seen(over_http_1(&node, request()).await).await, seen(over_http_2(&node, request()).await).await);
         assert_eq!(first, second, "{method} {path} with {} bytes", body.len());
+        let panicked = path == "/panic";
+        assert_eq!(panicked, (second.0, second.2.as_str()) == (500, "internal error"), "{method} {path}: {}", second.2);
     }
 }
 

@@ -106,3 +106,32 @@ fn a_large_payload_is_not_copied() {
     let payload = chunks.take().and_then(|_| chunks.take()).unwrap();
     assert_eq!(payload.as_ptr(), answer.delivery.unwrap().payload.as_ptr());
 }
+
+/// PTP section 13.2: an answer that cannot be written is none, and its message is not lost.
+#[test]
+fn an_answer_longer_than_grpc_carries_says_so_and_gives_its_message_back() {
+    let came_back = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let there = std::sync::Arc::clone(&came_back);
+    let lease = crate::Lease::there(move |verdict| {
+        there.store(verdict == crate::channels::Verdict::Return, std::sync::atomic::Ordering::SeqCst);
+    });
+    let mut long = answer(Some(vec![0; 5000]), &[]);
+    long.delivery.as_mut().unwrap().lease = Some(lease);
+    let said = Encoding::Grpc.carried_within(long, 9000);
+    assert_eq!((said.code, said.delivery.is_none()), (Code::INTERNAL, true));
+    assert!(came_back.load(std::sync::atomic::Ordering::SeqCst));
+    let with_metadata = || answer(Some(vec![0; 4000]), &[("k", &"v".repeat(2000))]);
+    for (encoding, longest, carried) in [
+        (Encoding::Grpc, 10_200, true),
+        (Encoding::Grpc, 10_000, false),
+        (Encoding::GenericGrpc, 9_500, true),
+        (Encoding::GenericGrpc, 9_400, false),
+        (Encoding::Protobuf, 100, true),
+        (Encoding::Json, 100, true),
+    ] {
+        let said = encoding.carried_within(with_metadata(), longest);
+        assert_eq!(said.delivery.is_some(), carried, "{encoding:?} {longest}");
+    }
+    let none = Encoding::Grpc.carried_within(answer(None, &[]), 1);
+    assert!(none.code.is_success(), "what has no message fits always");
+}

@@ -31,6 +31,7 @@ impl Carrier {
             Self::Http => Encoding::Generic,
             Self::Grpc => Encoding::GenericGrpc,
         };
+        let answer = encoding.carried(answer);
         let chunks = encoding.write(&answer);
         let redelivered = answer.delivery.as_ref().is_some_and(|delivery| delivery.redelivered);
         let lease = answer.delivery.and_then(|delivery| delivery.lease);

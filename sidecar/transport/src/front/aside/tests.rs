@@ -265,7 +265,7 @@ async fn work_is_done_on_another_thread_a_few_at_a_time_and_partners_hold_up_no_
         })
         .collect();
     while aside.partners.available_permits() > 0 {
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
     aside.run(Side::Ours, None, || ()).await;
     assert!(works.iter().all(|work| !work.is_finished()), "one of them waits for its turn, the others work");

@@ -8,6 +8,7 @@ mod cidr;
 mod columns;
 mod condition;
 pub mod definitions;
+pub mod intake;
 mod law;
 mod names;
 mod node;

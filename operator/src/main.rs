@@ -24,6 +24,7 @@ mod check;
 mod cluster;
 mod controllers;
 mod inject;
+mod intake;
 mod lease;
 mod metrics;
 mod node;

@@ -14,6 +14,7 @@ use crate::{
     admin::{self, Readiness},
     controllers,
     inject::{self, InjectArgs, InjectMetrics, Injection},
+    intake::{self, IntakeArgs},
     lease::Candidate,
     metrics::Metrics,
     node::pod::Image,
@@ -44,6 +45,8 @@ pub(crate) struct RunArgs {
     pub(crate) image: Image,
     #[command(flatten)]
     pub(crate) inject: InjectArgs,
+    #[command(flatten)]
+    pub(crate) intake: IntakeArgs,
 }
 
 /// Two processes must never have one name: each would take the other's lease for its own. In containers without a name all
@@ -76,11 +79,15 @@ pub(crate) async fn run(args: RunArgs) -> Result<()> {
     let inject_metrics = InjectMetrics::new(&mut registry);
     let readiness = Readiness::default();
     let candidate = Candidate::new(client.clone(), &args.namespace, &args.lease_name, &args.identity);
-    let webhook = inject::serve(client.clone(), &args, &readiness, inject_metrics, Arc::default());
+    // One certificate for both ports: both are the operator's.
+    let shown = Arc::default();
+    let webhook = inject::serve(client.clone(), &args, &readiness, inject_metrics, Arc::clone(&shown));
+    let intake = intake::serve(client.clone(), &args.intake, shown);
     let ended = tokio::select! {
         ended = admin::serve(args.admin_listen, readiness.clone(), Arc::new(registry)) => ended,
         ended = lead(&candidate, client, &args, &readiness, metrics) => ended,
         ended = webhook => ended,
+        ended = intake => ended,
         ended = asked_to_end() => ended,
     };
     candidate.release().await;

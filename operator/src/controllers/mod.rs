@@ -29,6 +29,8 @@ use kube::Client;
 use crate::{admin::Readiness, metrics::Metrics, run::RunArgs};
 use world::World;
 
+pub(crate) use sidecars::APPLIED;
+
 /// Runs all controllers; they end only when something is wrong.
 ///
 /// # Errors

@@ -1,0 +1,239 @@
+//! What a change of trust comes to: pure, from the change and the routes that are there.
+//!
+//! A route that somebody made with kubectl wins over what an application asks for: it is confirmed where it says the same, and
+//! otherwise left as it is, with a text that names it. Routes made here carry a label.
+
+use crds::{LocalRef, MeshRoute, MeshRouteSpec, intake::RouteChange};
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
+
+/// Label of routes that were made at an application's word.
+pub(super) const MADE_BY: &str = "interconn.dev/made-by";
+/// Its value.
+pub(super) const INTAKE: &str = "intake";
+
+/// What is to be done, with the name of the route.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// It is so already.
+    Nothing { name: String },
+    /// A new one.
+    Create { name: String, spec: Box<MeshRouteSpec> },
+    /// One of ours gets this spec.
+    Update { name: String, spec: Box<MeshRouteSpec> },
+    /// One of ours goes.
+    Delete { name: String },
+}
+
+/// Why a change is refused, whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("MeshRoute {name} was made with kubectl and says otherwise: change it there")]
+    Theirs { name: String },
+    #[error("there is no route to {node_id}")]
+    Unknown { node_id: String },
+    #[error("{0}")]
+    Invalid(String),
+    #[error("the node itself cannot be its own partner")]
+    SelfRoute,
+}
+
+impl Refused {
+    /// The protocol's code (PTP section 13).
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Theirs { .. } => "E0000000614",
+            Self::Unknown { .. } => "E0000000618",
+            Self::Invalid(_) | Self::SelfRoute => "E0000000400",
+        }
+    }
+}
+
+impl Step {
+    /// The name of the route.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Nothing { name } | Self::Create { name, .. } | Self::Update { name, .. } | Self::Delete { name } => {
+                name
+            }
+        }
+    }
+
+    /// What the caller must be allowed to do with it; `None` where nothing is done.
+    pub(super) fn verb(&self) -> Option<&'static str> {
+        match self {
+            Self::Nothing { .. } => None,
+            Self::Create { .. } => Some("create"),
+            Self::Update { .. } => Some("update"),
+            Self::Delete { .. } => Some("delete"),
+        }
+    }
+}
+
+/// Decides. `node` is the MeshNode of the caller's pod and `own_id` its node id; `routes` are the node's.
+pub(super) fn decide(
+    change: &RouteChange,
+    (node, own_id): (&str, &str),
+    routes: &[MeshRoute],
+) -> Result<Step, Refused> {
+    match change {
+        RouteChange::Put { route } => put(route, (node, own_id), routes),
+        RouteChange::Switch { node_id, disabled } => {
+            let there = find(routes, node_id)?;
+            if there.spec.disabled == *disabled {
+                return Ok(Step::Nothing { name: there.name_any() });
+            }
+            let name = ours(there)?;
+            Ok(Step::Update { name, spec: Box::new(MeshRouteSpec { disabled: *disabled, ..there.spec.clone() }) })
+        }
+        RouteChange::Remove { node_id } => Ok(Step::Delete { name: ours(find(routes, node_id)?)? }),
+    }
+}
+
+fn put(route: &MeshRouteSpec, (node, own_id): (&str, &str), routes: &[MeshRoute]) -> Result<Step, Refused> {
+    if route.peer.node_id.eq_ignore_ascii_case(own_id) {
+        return Err(Refused::SelfRoute);
+    }
+    // What an application may open to a partner, or refer to, is less than what a person may.
+    let spec = MeshRouteSpec {
+        node_ref: LocalRef { name: node.into() },
+        exports: Vec::new(),
+        client_certificate_secret_ref: None,
+        ..route.clone()
+    };
+    if spec.trust.config_map_ref.is_some() {
+        return Err(Refused::Invalid("trust must be given as rootPEMs".into()));
+    }
+    let name = route_name(node, &spec.peer.node_id);
+    if let Err(broken) = crds::validate::route(&spec) {
+        return Err(Refused::Invalid(broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")));
+    }
+    let Ok(there) = find(routes, &spec.peer.node_id) else {
+        return Ok(Step::Create { name, spec: Box::new(spec) });
+    };
+    if says_the_same(&there.spec, &spec) {
+        return Ok(Step::Nothing { name: there.name_any() });
+    }
+    Ok(Step::Update { name: ours(there)?, spec: Box::new(spec) })
+}
+
+/// What a person's route grants beside is the person's business.
+fn says_the_same(there: &MeshRouteSpec, asked: &MeshRouteSpec) -> bool {
+    there.peer.node_id.eq_ignore_ascii_case(&asked.peer.node_id)
+        && there.addresses == asked.addresses
+        && there.trust == asked.trust
+        && there.disabled == asked.disabled
+}
+
+fn find<'r>(routes: &'r [MeshRoute], node_id: &str) -> Result<&'r MeshRoute, Refused> {
+    let found = routes.iter().find(|route| route.spec.peer.node_id.eq_ignore_ascii_case(node_id));
+    found.ok_or_else(|| Refused::Unknown { node_id: node_id.into() })
+}
+
+fn ours(route: &MeshRoute) -> Result<String, Refused> {
+    let name = route.name_any();
+    if route.labels().get(MADE_BY).is_some_and(|by| by == INTAKE) { Ok(name) } else { Err(Refused::Theirs { name }) }
+}
+
+/// The same for a partner at each time, and never that of another node's route: node ids have letters that names may not.
+fn route_name(node: &str, partner: &str) -> String {
+    let sum = Sha256::digest(format!("{node}/{}", partner.to_ascii_lowercase()));
+    let hex: String = sum.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+    format!("api-{hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::node::sample;
+
+    const ROOT: &str = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+
+    fn asked(peer: &str) -> MeshRouteSpec {
+        sample::route("x", "anything", peer, &[ROOT]).spec
+    }
+
+    /// A route that is there, by kubectl or made here.
+    fn there(name: &str, peer: &str, is_ours: bool) -> MeshRoute {
+        let mut route = sample::route(name, "bank-a", peer, &[ROOT]);
+        if is_ours {
+            route.labels_mut().insert(MADE_BY.into(), INTAKE.into());
+        }
+        route
+    }
+
+    fn decided(change: &RouteChange, routes: &[MeshRoute]) -> Result<Step, Refused> {
+        decide(change, ("bank-a", "LX1"), routes)
+    }
+
+    fn put(spec: MeshRouteSpec) -> RouteChange {
+        RouteChange::Put { route: Box::new(spec) }
+    }
+
+    #[test]
+    fn a_new_partner_gets_a_route_of_its_own_node_that_exports_nothing() {
+        let greedy = MeshRouteSpec {
+            exports: vec!["/serving".into()],
+            client_certificate_secret_ref: sample::named("others-secret"),
+            ..asked("LX2")
+        };
+        let Ok(Step::Create { name, spec }) = decided(&put(greedy), &[]) else { panic!() };
+        assert_eq!(spec.node_ref.name, "bank-a");
+        assert!(spec.exports.is_empty() && spec.client_certificate_secret_ref.is_none());
+        assert!(name.starts_with("api-") && name.len() == 24, "{name}");
+        assert_eq!(route_name("bank-a", "lx2"), name, "the case of an id does not matter");
+        assert_ne!(route_name("bank-b", "LX2"), name);
+    }
+
+    #[test]
+    fn what_is_so_already_is_confirmed_whoever_made_it() {
+        for is_ours in [false, true] {
+            let step = decided(&put(asked("lx2")), &[there("r", "LX2", is_ours)]);
+            assert_eq!(step, Ok(Step::Nothing { name: "r".into() }));
+        }
+    }
+
+    #[test]
+    fn what_people_made_wins_over_what_applications_ask_for() {
+        let other = MeshRouteSpec { addresses: Vec::new(), ..asked("LX2") };
+        let off = RouteChange::Switch { node_id: "LX2".into(), disabled: true };
+        let gone = RouteChange::Remove { node_id: "LX2".into() };
+        for change in [put(other), off, gone] {
+            assert_eq!(decided(&change, &[there("r", "LX2", false)]), Err(Refused::Theirs { name: "r".into() }));
+            let step = decided(&change, &[there("r", "LX2", true)]).unwrap();
+            assert!(matches!(step, Step::Update { .. } | Step::Delete { .. }), "{step:?}");
+            assert_eq!(step.name(), "r");
+        }
+    }
+
+    #[test]
+    fn each_bad_change_has_its_code() {
+        let reference = crds::Trust {
+            config_map_ref: Some(serde_json::from_value(json!({"name": "m"})).unwrap()),
+            ..crds::Trust::default()
+        };
+        for (change, code) in [
+            (put(asked("lx1")), "E0000000400"),
+            (put(asked("")), "E0000000400"),
+            (put(asked("LX0000000000000")), "E0000000400"),
+            (put(MeshRouteSpec { trust: reference, ..asked("LX2") }), "E0000000400"),
+            (put(MeshRouteSpec { trust: crds::Trust::default(), ..asked("LX2") }), "E0000000400"),
+            (put(MeshRouteSpec { proxy: "no url".into(), ..asked("LX2") }), "E0000000400"),
+            (RouteChange::Switch { node_id: "LX9".into(), disabled: true }, "E0000000618"),
+            (RouteChange::Remove { node_id: "LX9".into() }, "E0000000618"),
+        ] {
+            assert_eq!(decided(&change, &[]).unwrap_err().code(), code, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_read_as_it_is_written() {
+        let switch = json!({"change": "Switch", "nodeId": "LX2", "disabled": true});
+        let read: RouteChange = serde_json::from_value(switch.clone()).unwrap();
+        assert_eq!(read, RouteChange::Switch { node_id: "LX2".into(), disabled: true });
+        assert_eq!(json!(read), switch);
+        assert_eq!(serde_json::from_value::<RouteChange>(json!(put(asked("LX2")))).unwrap(), put(asked("LX2")));
+    }
+}

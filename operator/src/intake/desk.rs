@@ -1,0 +1,148 @@
+//! HTTP in and out of the intake: decode, who calls, one call, encode.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crds::intake::{BODY_MAX, Outcome, REPORTS, ROUTES, Report, RouteChange};
+use http::{Method, Response, StatusCode, header::AUTHORIZATION, request::Parts};
+use http_body_util::Full;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::{
+    caller::{Caller, Callers, Unknown},
+    rate::Rate,
+    routes::Routes,
+};
+use crate::{
+    controllers::APPLIED,
+    port::{self, json, plain},
+};
+
+/// Who writes what pods report.
+const MANAGER: &str = "interconn-intake";
+/// Applications wait for the answer to a change of trust; a call that takes longer is answered as one that may be tried again.
+const LONGEST: Duration = Duration::from_secs(8);
+
+/// The desk.
+pub(super) struct IntakeDesk {
+    client: Client,
+    callers: Callers,
+    routes: Routes,
+    rate: Mutex<Rate>,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl IntakeDesk {
+    pub(super) fn new(client: Client, callers: Callers, routes: Routes) -> Self {
+        Self { client, callers, routes, rate: Mutex::default() }
+    }
+
+    async fn caller(&self, head: &Parts) -> Result<Caller, Answer> {
+        let header = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let caller = self.callers.of(header).await.map_err(|unknown| {
+            tracing::info!(audit = true, path = head.uri.path(), %unknown, "intake: refused");
+            let is_ours = matches!(unknown, Unknown::Api(_));
+            plain(
+                if is_ours { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNAUTHORIZED },
+                &unknown.to_string(),
+            )
+        })?;
+        if self.rate.lock().take(&caller.pod_uid, Instant::now()) {
+            return Ok(caller);
+        }
+        tracing::info!(audit = true, namespace = caller.namespace, pod = caller.pod, "intake: too many calls");
+        Err(plain(StatusCode::TOO_MANY_REQUESTS, "too many calls: one a second, and a few more at a start"))
+    }
+
+    /// The pod says what it runs on.
+    async fn report(&self, caller: &Caller, report: &Report) -> Answer {
+        let is_hash = report.config_hash.len() == 64 && report.config_hash.bytes().all(|b| b.is_ascii_hexdigit());
+        if !is_hash {
+            return outcome("E0000000400", "configHash must be the sha256 of the manifest, in hex");
+        }
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &caller.namespace);
+        // With the uid, so that a pod of the same name that came after it is not spoken for. The same word again writes nothing.
+        let metadata = json!({"uid": caller.pod_uid, "annotations": {APPLIED: report.config_hash}});
+        let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        match api.patch_metadata(&caller.pod, &params, &Patch::Merge(json!({"metadata": metadata}))).await {
+            Ok(_) => outcome("E0000000000", "noted"),
+            Err(kube::Error::Api(refusal)) if refusal.code == 404 || refusal.code == 409 => {
+                outcome("E0000000614", "the pod is gone")
+            }
+            Err(error) => plain(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        }
+    }
+
+    async fn change(&self, caller: &Caller, change: &RouteChange) -> Answer {
+        let (namespace, pod, user) = (&caller.namespace, &caller.pod, &caller.user);
+        let (what, partner) = match change {
+            RouteChange::Put { route } => ("put", &route.peer.node_id),
+            RouteChange::Switch { node_id, .. } => ("switch", node_id),
+            RouteChange::Remove { node_id } => ("remove", node_id),
+        };
+        match self.routes.change(caller, change).await {
+            Ok(done) => {
+                tracing::info!(audit = true, namespace, pod, user, what, partner, done, "intake: change of trust");
+                outcome("E0000000000", &done)
+            }
+            Err(error) => {
+                tracing::info!(audit = true, namespace, pod, user, what, partner, %error, "intake: change of trust refused");
+                match error.code() {
+                    Some(code) => outcome(code, &error.to_string()),
+                    None => plain(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+                }
+            }
+        }
+    }
+}
+
+impl port::Desk for IntakeDesk {
+    const BODY: usize = BODY_MAX;
+
+    fn refuses(&self, request: &Parts) -> Option<Answer> {
+        match (request.uri.path(), &request.method) {
+            (REPORTS | ROUTES, &Method::POST) => None,
+            (REPORTS | ROUTES, _) => Some(plain(StatusCode::METHOD_NOT_ALLOWED, "by POST")),
+            _ => Some(plain(StatusCode::NOT_FOUND, "there is nothing here")),
+        }
+    }
+
+    async fn answer(&self, head: Parts, body: Bytes) -> Answer {
+        let done = async {
+            let caller = match self.caller(&head).await {
+                Ok(caller) => caller,
+                Err(answer) => return answer,
+            };
+            if head.uri.path() == REPORTS {
+                return match read(&body) {
+                    Ok(report) => self.report(&caller, &report).await,
+                    Err(answer) => *answer,
+                };
+            }
+            match read(&body) {
+                Ok(change) => self.change(&caller, &change).await,
+                Err(answer) => *answer,
+            }
+        };
+        timeout(LONGEST, done)
+            .await
+            .unwrap_or_else(|_| plain(StatusCode::SERVICE_UNAVAILABLE, "the API server is slow"))
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Answer>> {
+    serde_json::from_slice(body).map_err(|error| Box::new(outcome("E0000000400", &error.to_string())))
+}
+
+fn outcome(code: &str, message: &str) -> Answer {
+    json(StatusCode::OK, &json!(Outcome { code: code.into(), message: message.into() }))
+}

@@ -57,6 +57,9 @@ pub(crate) const OBJECT: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z
 /// The name of a Service, a namespace, or a listener: a DNS label.
 pub(crate) const LABEL: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 
+/// CPUs, or thousandths of one.
+pub(crate) const CPU: &str = "^([0-9]{1,5}|[0-9]{1,8}m)$";
+
 /// A key of a Secret or ConfigMap.
 pub(crate) const KEY: &str = "^[A-Za-z0-9._-]+$";
 

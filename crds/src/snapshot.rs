@@ -118,6 +118,22 @@ pub struct NodeConfig {
     /// Where the gateway is; absent: there is none, and the lone sidecar is the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayConfig>,
+    /// Where the operator takes reports and changes of trust; absent: nowhere, as without a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intake: Option<IntakeConfig>,
+}
+
+/// Where the operator's intake is ([`crate::intake`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IntakeConfig {
+    /// `host:port` of the operator's Service.
+    pub address: String,
+    /// The addresses behind that name: nobody depends on name servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub static_ips: Vec<std::net::IpAddr>,
+    /// The authorities that its certificate ends in, PEM.
+    pub ca: String,
 }
 
 /// Where sidecars find their gateway.

@@ -4,6 +4,8 @@
 
 #[path = "operator/gateway.rs"]
 mod gateway;
+#[path = "operator/intake.rs"]
+mod intake;
 #[path = "operator/issuer.rs"]
 mod issuer;
 #[path = "operator/lifecycle.rs"]
@@ -14,10 +16,14 @@ mod measures;
 mod references;
 #[path = "operator/refusals.rs"]
 mod refusals;
+#[path = "operator/restore.rs"]
+mod restore;
 #[path = "operator/roll.rs"]
 mod roll;
 #[path = "operator/secrecy.rs"]
 mod secrecy;
+#[path = "operator/sidecar.rs"]
+mod sidecar;
 
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@
 //!
 //! | resources | verbs |
 //! |---|---|
-//! | `meshnodes`, `meshroutes`, `serviceregistrations` (interconn.dev) | get, list, watch; `meshnodes` also patch |
+//! | `meshnodes`, `meshroutes`, `serviceregistrations` (interconn.dev) | get, list, watch; `meshnodes` also patch; `meshroutes` also create, patch, delete |
 //! | their `/status` | patch |
 //! | `meshnodes/finalizers` | update |
 //! | `secrets` | get, list, watch (each by name: field selector `metadata.name`), create, patch |
@@ -13,10 +13,12 @@
 //! | `persistentvolumeclaims` | list |
 //! | `tlsroutes` (gateway.networking.k8s.io) | get, create, patch, delete |
 //! | `certificaterequests` (cert-manager.io) | get, list, create, patch, delete |
-//! | `pods` | list, watch, patch |
+//! | `pods` | get, list, watch, patch |
 //! | `events` (events.k8s.io) | create, patch |
 //! | `leases` (coordination.k8s.io), in its own namespace | get, create, update |
 //! | `secrets`, in its own namespace | get, create, patch, delete; the webhook's also list, watch (by name) |
+//! | `services`, in its own namespace, the intake's by name | get |
+//! | `tokenreviews` (authentication.k8s.io), `subjectaccessreviews` (authorization.k8s.io), of the cluster | create |
 //! | `mutatingwebhookconfigurations` (admissionregistration.k8s.io), of the cluster, the webhook's by name | get, list, watch, patch |
 
 mod admin;

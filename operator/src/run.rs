@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::watch,
     time::sleep,
 };
 
@@ -14,7 +15,7 @@ use crate::{
     admin::{self, Readiness},
     controllers,
     inject::{self, InjectArgs, InjectMetrics, Injection},
-    intake::{self, IntakeArgs},
+    intake::{self, IntakeArgs, IntakeMetrics, Placed},
     lease::Candidate,
     metrics::Metrics,
     node::pod::Image,
@@ -76,22 +77,27 @@ pub(crate) async fn run(args: RunArgs) -> Result<()> {
     let client = Client::try_default().await.context("no API server: neither in a cluster nor a kubeconfig")?;
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
-    let inject_metrics = InjectMetrics::new(&mut registry);
+    let (inject_metrics, intake_metrics) = (InjectMetrics::new(&mut registry), IntakeMetrics::new(&mut registry));
     let readiness = Readiness::default();
     let candidate = Candidate::new(client.clone(), &args.namespace, &args.lease_name, &args.identity);
     // One certificate for both ports: both are the operator's.
     let shown = Arc::default();
+    let ((told, authorities), (placing, placed)) = (watch::channel(String::new()), watch::channel(None));
     let webhook = inject::serve(client.clone(), &args, &readiness, inject_metrics, Arc::clone(&shown));
-    let intake = intake::serve(client.clone(), &args.intake, shown);
+    let certificate = inject::follow_certificate(client.clone(), &args, &readiness, &shown, &told);
+    let intake = intake::serve(client.clone(), &args.intake, Arc::clone(&shown), intake_metrics);
+    let place = intake::place(client.clone(), (&args.intake, &args.namespace), authorities, placing);
     let ended = tokio::select! {
         ended = admin::serve(args.admin_listen, readiness.clone(), Arc::new(registry)) => ended,
-        ended = lead(&candidate, client, &args, &readiness, metrics) => ended,
+        ended = lead(&candidate, client, &args, &readiness, metrics, placed) => ended,
         ended = webhook => ended,
+        ended = certificate => ended,
         ended = intake => ended,
+        () = place => Err(anyhow!("the intake's place is kept no longer")),
         ended = asked_to_end() => ended,
     };
     candidate.release().await;
-    if ended.is_ok() && args.inject.injection == Injection::On {
+    if ended.is_ok() && (args.inject.injection == Injection::On || args.intake.is_on()) {
         // Not ready any more, since nobody answers the probe.
         sleep(LINGER).await;
     }
@@ -105,6 +111,7 @@ async fn lead(
     args: &RunArgs,
     readiness: &Readiness,
     metrics: Metrics,
+    placed: Placed,
 ) -> Result<()> {
     tracing::info!(lease = args.lease_name, identity = args.identity, "standing by");
     candidate.lead().await;
@@ -112,7 +119,7 @@ async fn lead(
     metrics.leader.set(1);
     tokio::select! {
         lost = candidate.keep() => bail!(lost),
-        ended = controllers::run(client.clone(), args, readiness, metrics) => ended.context("the controllers ended"),
+        ended = controllers::run(client.clone(), args, readiness, metrics, placed) => ended.context("the controllers ended"),
         ended = inject::keep_certificate(client, args) => ended,
     }
 }

@@ -29,6 +29,11 @@
 {{ include "interconn.fullname" . }}-webhook
 {{- end -}}
 
+{{- define "interconn.intake" -}}
+{{ include "interconn.fullname" . }}-intake
+{{- end -}}
+
+{{/* Webhook and intake show one certificate. */}}
 {{- define "interconn.webhookSecret" -}}
 {{ include "interconn.fullname" . }}-webhook-certificate
 {{- end -}}

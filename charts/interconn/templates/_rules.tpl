@@ -5,6 +5,10 @@
 - {apiGroups: [interconn.dev], resources: [meshnodes, meshroutes, serviceregistrations], verbs: [get, list, watch]}
 # The finalizer of `rootDeletionPolicy: Delete`.
 - {apiGroups: [interconn.dev], resources: [meshnodes], verbs: [patch]}
+{{- if .Values.intake.enabled }}
+# What applications ask for at run time, where their service accounts may do the same (docs/operator.md, "The intake").
+- {apiGroups: [interconn.dev], resources: [meshroutes], verbs: [create, patch, delete]}
+{{- end }}
 - {apiGroups: [interconn.dev], resources: [meshnodes/status, meshroutes/status, serviceregistrations/status], verbs: [patch]}
 # Where the API server guards owner references that block deletion.
 - {apiGroups: [interconn.dev], resources: [meshnodes/finalizers], verbs: [update]}
@@ -18,12 +22,10 @@
 # `spec.certificates.issuerRef` and `spec.expose.tlsRoute`, where the cluster has those APIs.
 - {apiGroups: [cert-manager.io], resources: [certificaterequests], verbs: [get, list, create, patch, delete]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [tlsroutes], verbs: [get, create, patch, delete]}
-# Leaves from an issuer of the cluster (`certificates.issuerRef`).
-- {apiGroups: [cert-manager.io], resources: [certificaterequests], verbs: [get, list, create, patch, delete]}
 # Why a gateway does not start.
 - {apiGroups: [""], resources: [persistentvolumeclaims], verbs: [list]}
-# The nudge: an annotation on the pods that mount a node's configuration.
-- {apiGroups: [""], resources: [pods], verbs: [list, watch, patch]}
+# The nudge, and what a pod reports: annotations on the pods that mount a node's configuration.
+- {apiGroups: [""], resources: [pods], verbs: [get, list, watch, patch]}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
 {{- end -}}
 
@@ -32,8 +34,14 @@
 - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}
 # The issued roots.
 - {apiGroups: [""], resources: [secrets], verbs: [get, create, patch, delete]}
-{{- if .Values.webhook.enabled }}
+{{- if or .Values.webhook.enabled .Values.intake.enabled }}
 - {apiGroups: [""], resources: [secrets], verbs: [list, watch], resourceNames: [{{ include "interconn.webhookSecret" . }}]}
+{{- end }}
+{{- if .Values.intake.enabled }}
+# Where pods find the intake.
+- {apiGroups: [""], resources: [services], verbs: [get], resourceNames: [{{ include "interconn.intake" . }}]}
+{{- end }}
+{{- if .Values.webhook.enabled }}
 # `mesh-operator check` asks where its webhook is.
 - {apiGroups: [""], resources: [services], verbs: [get], resourceNames: [{{ include "interconn.webhook" . }}]}
 {{- end }}
@@ -44,5 +52,10 @@
 {{- if .Values.webhook.enabled }}
 # The CA bundle of its own webhook, which the chart leaves out.
 - {apiGroups: [admissionregistration.k8s.io], resources: [mutatingwebhookconfigurations], verbs: [get, list, watch, patch], resourceNames: [{{ include "interconn.clusterName" . }}]}
+{{- end }}
+{{- if .Values.intake.enabled }}
+# Whose token it is, and whether that account may do what it asks for. Neither tells or changes anything of anybody's.
+- {apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create]}
+- {apiGroups: [authorization.k8s.io], resources: [subjectaccessreviews], verbs: [create]}
 {{- end }}
 {{- end -}}

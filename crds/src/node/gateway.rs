@@ -20,11 +20,50 @@ pub struct Gateway {
     pub replicas: u8,
     /// Where a gateway keeps its state.
     pub storage: GatewayStorage,
+    /// What its container asks for and may take; what is absent is as by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<GatewayResources>,
+}
+
+/// What a gateway's container asks for, and what it may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = law::write(RESOURCE_LAWS))]
+pub struct GatewayResources {
+    /// By which it is scheduled. Default: 100m and 64Mi.
+    pub requests: Amounts,
+    /// What it may take. Default: 4 CPUs, and `transport.totalBytes` with 512Mi beside it.
+    pub limits: Amounts,
+}
+
+/// CPU and memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Amounts {
+    /// CPUs, such as 2, or thousandths of one, such as 500m.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 9), regex(pattern = pattern::CPU))]
+    pub cpu: Option<String>,
+    /// Memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+}
+
+impl Amounts {
+    /// The thousandths of a CPU.
+    #[must_use]
+    pub fn milli_cpu(&self) -> Option<u64> {
+        let text = self.cpu.as_ref()?;
+        match text.strip_suffix('m') {
+            Some(milli) => milli.parse().ok(),
+            None => text.parse::<u64>().ok().map(|whole| whole * 1000),
+        }
+    }
 }
 
 impl Default for Gateway {
     fn default() -> Self {
-        Self { enabled: true, replicas: 1, storage: GatewayStorage::default() }
+        Self { enabled: true, replicas: 1, storage: GatewayStorage::default(), resources: None }
     }
 }
 
@@ -67,8 +106,27 @@ const LAWS: &[Law<GatewayStorage>] = &[Law {
     holds: |s| s.size.bytes() > 0,
 }];
 
+/// The laws of [`GatewayResources`]: Kubernetes takes no pod that asks for more than it may have.
+const RESOURCE_LAWS: &[Law<GatewayResources>] = &[
+    Law {
+        field: ".limits",
+        cel: "!has(self.requests) || !has(self.limits) || !has(self.requests.cpu) || !has(self.limits.cpu) || quantity(self.requests.cpu).compareTo(quantity(self.limits.cpu)) <= 0",
+        message: "the limit of the CPU must not be below what is requested",
+        holds: |r| !matches!((r.requests.milli_cpu(), r.limits.milli_cpu()), (Some(asked), Some(limit)) if asked > limit),
+    },
+    Law {
+        field: ".limits",
+        cel: "!has(self.requests) || !has(self.limits) || !has(self.requests.memory) || !has(self.limits.memory) || quantity(self.requests.memory).compareTo(quantity(self.limits.memory)) <= 0",
+        message: "the limit of the memory must not be below what is requested",
+        holds: |r| !matches!((r.requests.memory, r.limits.memory), (Some(asked), Some(limit)) if asked > limit),
+    },
+];
+
 impl Gateway {
     pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        if let Some(resources) = &self.resources {
+            law::judge(RESOURCE_LAWS, resources, &format!("{path}.resources"), broken);
+        }
         law::judge(LAWS, &self.storage, &format!("{path}.storage"), broken);
     }
 }

@@ -21,6 +21,10 @@ pub struct MeshNodeStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub config_hash: Option<String>,
+    /// The sha256 of the configuration that the gateway, or the lone sidecar, reports to run on; absent: it has not reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub applied_config_hash: Option<String>,
     /// The sidecars that run as this node or beside its gateway; absent: nobody has looked yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sidecars: Option<SidecarCount>,
@@ -30,7 +34,7 @@ pub struct MeshNodeStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SidecarCount {
-    /// Those that are ready and, where they report what they run on, run on the configuration of `configHash`.
+    /// Those that are ready and report to run on the configuration of `configHash`.
     #[schemars(range(min = 0, max = 1000000))]
     pub ready: u32,
     /// All.

@@ -20,6 +20,9 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 const WATCHED: &[(&str, &str, &str)] = &[
     ("list", GROUP, "meshnodes"),
     ("watch", GROUP, "meshroutes"),
+    ("create", GROUP, "meshroutes"),
+    ("patch", GROUP, "meshroutes"),
+    ("delete", GROUP, "meshroutes"),
     ("get", GROUP, "serviceregistrations"),
     ("patch", GROUP, "meshnodes"),
     ("patch", GROUP, "meshnodes/status"),
@@ -37,8 +40,8 @@ const WATCHED: &[(&str, &str, &str)] = &[
     ("watch", "networking.k8s.io", "networkpolicies"),
     ("create", "cert-manager.io", "certificaterequests"),
     ("delete", "gateway.networking.k8s.io", "tlsroutes"),
-    ("create", "cert-manager.io", "certificaterequests"),
     ("list", CORE, "persistentvolumeclaims"),
+    ("get", CORE, "pods"),
     ("watch", CORE, "pods"),
     ("patch", CORE, "pods"),
     ("create", "events.k8s.io", "events"),
@@ -47,7 +50,10 @@ const WATCHED: &[(&str, &str, &str)] = &[
 /// In a namespace that it looks after, in neither mode.
 const NEVER_WATCHED: &[(&str, &str, &str)] = &[
     ("delete", GROUP, "meshnodes"),
-    ("delete", GROUP, "meshroutes"),
+    ("create", GROUP, "meshnodes"),
+    ("create", GROUP, "serviceregistrations"),
+    ("patch", GROUP, "serviceregistrations"),
+    ("deletecollection", GROUP, "meshroutes"),
     ("delete", CORE, "secrets"),
     ("deletecollection", CORE, "secrets"),
     ("delete", CORE, "services"),
@@ -63,6 +69,12 @@ const NEVER_WATCHED: &[(&str, &str, &str)] = &[
     ("create", RBAC, "rolebindings"),
     ("escalate", RBAC, "roles"),
     ("bind", RBAC, "roles"),
+];
+
+/// Of the cluster, in either mode: whose token it is, and what its account may do.
+const OF_THE_CLUSTER: [Right; 2] = [
+    ("create", "authentication.k8s.io", "tokenreviews", "", ""),
+    ("create", "authorization.k8s.io", "subjectaccessreviews", "", ""),
 ];
 
 /// Of the cluster, in neither mode.
@@ -142,7 +154,8 @@ pub(super) async fn everywhere(client: &Client, helm: &Helm) -> Result<()> {
     let account = "system:serviceaccount:everywhere:rights-interconn-operator";
     in_force(client, account, &("list", GROUP, "meshnodes", "any", "")).await?;
     let hook: Right = ("patch", HOOKS, "mutatingwebhookconfigurations", "", "rights-interconn-operator-everywhere");
-    all(client, account, true, within(WATCHED, "any").chain(own("everywhere")).chain([hook])).await?;
+    all(client, account, true, within(WATCHED, "any").chain(own("everywhere")).chain([hook]).chain(OF_THE_CLUSTER))
+        .await?;
     all(client, account, false, within(NEVER_WATCHED, "any").chain(NEVER_OF_THE_CLUSTER.iter().copied())).await?;
     // Leases of others are other programs' leadership.
     all(client, account, false, [("update", "coordination.k8s.io", "leases", "any", "")]).await
@@ -156,8 +169,13 @@ pub(super) async fn in_named_namespaces(client: &Client, helm: &Helm) -> Result<
     install(helm, "named", &["--set", "watchNamespaces={tenant-a,tenant-b}"])?;
     let account = "system:serviceaccount:named:rights-interconn-operator";
     in_force(client, account, &("list", GROUP, "meshnodes", "tenant-b", "")).await?;
-    all(client, account, true, within(WATCHED, "tenant-a").chain(within(WATCHED, "tenant-b")).chain(own("named")))
-        .await?;
+    all(
+        client,
+        account,
+        true,
+        within(WATCHED, "tenant-a").chain(within(WATCHED, "tenant-b")).chain(own("named")).chain(OF_THE_CLUSTER),
+    )
+    .await?;
     all(client, account, false, within(NEVER_WATCHED, "tenant-a").chain(NEVER_OF_THE_CLUSTER.iter().copied())).await?;
     all(client, account, false, within(WATCHED, "tenant-c").chain(within(WATCHED, "kube-system"))).await?;
     // No Secret anywhere else, and none of all namespaces at once.

@@ -16,7 +16,7 @@ type Right = (&'static str, &'static str, &'static [&'static str]);
 /// In each namespace that is looked after.
 pub(crate) const WATCHED: &[Right] = &[
     ("interconn.dev", "meshnodes", &["get", "list", "watch", "patch"]),
-    ("interconn.dev", "meshroutes", &["get", "list", "watch"]),
+    ("interconn.dev", "meshroutes", &["get", "list", "watch", "create", "patch", "delete"]),
     ("interconn.dev", "serviceregistrations", &["get", "list", "watch"]),
     ("interconn.dev", "meshnodes/status", &["patch"]),
     ("interconn.dev", "meshroutes/status", &["patch"]),
@@ -30,9 +30,8 @@ pub(crate) const WATCHED: &[Right] = &[
     ("networking.k8s.io", "networkpolicies", &["get", "list", "watch", "create", "patch", "delete"]),
     ("cert-manager.io", "certificaterequests", &["get", "list", "create", "patch", "delete"]),
     ("gateway.networking.k8s.io", "tlsroutes", &["get", "create", "patch", "delete"]),
-    ("cert-manager.io", "certificaterequests", &["get", "list", "create", "patch", "delete"]),
     ("", "persistentvolumeclaims", &["list"]),
-    ("", "pods", &["list", "watch", "patch"]),
+    ("", "pods", &["get", "list", "watch", "patch"]),
     ("events.k8s.io", "events", &["create", "patch"]),
 ];
 
@@ -40,6 +39,12 @@ pub(crate) const WATCHED: &[Right] = &[
 pub(crate) const OWN: &[Right] = &[
     ("coordination.k8s.io", "leases", &["get", "create", "update"]),
     ("", "secrets", &["get", "create", "patch", "delete"]),
+];
+
+/// Of the cluster as a whole.
+pub(crate) const CLUSTER: &[Right] = &[
+    ("authentication.k8s.io", "tokenreviews", &["create"]),
+    ("authorization.k8s.io", "subjectaccessreviews", &["create"]),
 ];
 
 /// Whose rights are looked at.
@@ -54,6 +59,7 @@ pub(crate) enum Whose {
 /// All rights, with what is missing by namespace.
 pub(crate) async fn check(client: &Client, whose: &Whose, own: &str, scopes: &[Option<&str>]) -> Vec<Finding> {
     let mut findings = vec![place(client, whose, Some(own), OWN, "its own namespace").await];
+    findings.push(place(client, whose, None, CLUSTER, "the cluster").await);
     for scope in scopes {
         findings.push(place(client, whose, *scope, WATCHED, "the namespaces that are looked after").await);
     }

@@ -1,5 +1,6 @@
 //! Writing objects: server-side apply, never over what is not ours, and only what differs.
 
+use crds::NODE_LABEL;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -12,6 +13,10 @@ use super::difference::{has_stale_members, is_contained};
 
 /// Who writes specs and data; status has a manager of its own, so that neither drops the other's fields.
 pub(crate) const MANAGER: &str = "interconn-operator";
+/// What our objects are known by, beside the label of their node.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY`].
+pub(crate) const US: &str = "interconn-operator";
 
 /// Why an object was not written.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +44,8 @@ pub(crate) enum WriteError {
 /// Whether an object of our name is ours.
 #[derive(Clone, Debug)]
 pub(crate) enum Ours {
-    /// It has this owner.
+    /// It has this owner; or it has lost it on its way from another cluster, where owners have other UIDs, and still carries our
+    /// labels.
     Owner(OwnerReference),
     /// It has this label: for what must outlive its owner.
     Label(&'static str, String),
@@ -49,10 +55,21 @@ impl Ours {
     /// Whether an object is.
     pub(crate) fn is(&self, object: &impl ResourceExt) -> bool {
         match self {
-            Self::Owner(owner) => object.owner_references().iter().any(|o| o.uid == owner.uid),
+            Self::Owner(owner) => {
+                object.owner_references().iter().any(|o| o.uid == owner.uid) || is_restored(object, owner)
+            }
             Self::Label(name, value) => object.labels().get(*name) == Some(value),
         }
     }
+}
+
+/// Backup tools bring objects back without owners, or with those of the old cluster. Nobody else writes both labels.
+fn is_restored(object: &impl ResourceExt, owner: &OwnerReference) -> bool {
+    let label = |name: &str| object.labels().get(name).map(String::as_str);
+    let is_of_old = |other: &OwnerReference| other.kind == owner.kind && other.name == owner.name;
+    label(NODE_LABEL) == Some(&owner.name)
+        && label(MANAGED_BY) == Some(US)
+        && object.owner_references().iter().all(is_of_old)
 }
 
 /// Whether anything was written.
@@ -151,4 +168,38 @@ fn same<K: ResourceExt + Serialize>(wanted: &K, existing: &K) -> bool {
 
 fn failed(kind: &str, name: &str, source: kube::Error) -> WriteError {
     WriteError::Api { kind: kind.to_owned(), name: name.into(), source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn is_ours(labels: &Value, owners: &Value) -> bool {
+        let owner =
+            OwnerReference { kind: "MeshNode".into(), name: "a".into(), uid: "new".into(), ..Default::default() };
+        let map: ConfigMap =
+            serde_json::from_value(json!({"metadata": {"labels": labels, "ownerReferences": owners}})).unwrap();
+        Ours::Owner(owner).is(&map)
+    }
+
+    #[test]
+    fn what_came_back_from_a_backup_is_ours_and_what_somebody_else_has_is_not() {
+        let owner =
+            |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "v", "kind": kind, "name": name, "uid": uid}]);
+        let labels = json!({"interconn.dev/node": "a", "app.kubernetes.io/managed-by": "interconn-operator"});
+        for (labels, owners, ours) in [
+            (&json!({}), owner("MeshNode", "a", "new"), true),
+            (&labels, json!([]), true),
+            (&labels, owner("MeshNode", "a", "old"), true),
+            (&labels, owner("MeshNode", "b", "old"), false),
+            (&labels, owner("Deployment", "a", "x"), false),
+            (&json!({"interconn.dev/node": "a"}), json!([]), false),
+            (&json!({}), json!([]), false),
+        ] {
+            assert_eq!(is_ours(labels, &owners), ours, "{labels} {owners}");
+        }
+    }
 }

@@ -13,6 +13,7 @@
 mod attached;
 mod backoff;
 mod node;
+mod reach;
 mod registration;
 mod report;
 mod route;
@@ -21,30 +22,37 @@ mod verdicts;
 mod waiting;
 mod watch;
 mod world;
+mod written;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use futures::future::select_all;
 use kube::Client;
 
-use crate::{admin::Readiness, metrics::Metrics, run::RunArgs};
-use world::World;
-
-pub(crate) use sidecars::APPLIED;
+use crate::{admin::Readiness, intake::Placed, metrics::Metrics, run::RunArgs};
+use world::{Operator, World};
 
 /// Runs all controllers; they end only when something is wrong.
 ///
 /// # Errors
 /// A controller's stream ended.
-pub(crate) async fn run(client: Client, args: &RunArgs, readiness: &Readiness, metrics: Metrics) -> Result<()> {
+pub(crate) async fn run(
+    client: Client,
+    args: &RunArgs,
+    readiness: &Readiness,
+    metrics: Metrics,
+    mut intake: Placed,
+) -> Result<()> {
+    if args.intake.is_on() {
+        // Where it is stands in every node's configuration: written without it, all would be written again a moment later.
+        let known = readiness.pending("where pods find the intake");
+        intake.wait_for(Option::is_some).await.context("the intake's place is not looked for")?;
+        known.done();
+    }
     let scopes = args.scopes();
     let all = scopes.into_iter().map(|scope| {
-        Box::pin(World::run(
-            client.clone(),
-            (args.namespace.clone(), args.image.clone()),
-            scope,
-            readiness,
-            metrics.clone(),
-        ))
+        let operator =
+            Operator { namespace: args.namespace.clone(), image: args.image.clone(), intake: intake.clone() };
+        Box::pin(World::run(client.clone(), operator, scope, readiness, metrics.clone()))
     });
     let (name, _, _) = select_all(all).await;
     bail!("the watch of {name} ended")

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crds::{ACCEPTED, MeshRoute, MeshRouteStatus, REACHABLE, READY, RECONCILING, STALLED, TRUSTED};
+use crds::{ACCEPTED, MeshRoute, MeshRouteStatus, REACHABLE, READY, RECONCILING, STALLED, TRUSTED, intake::Reach};
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
 use super::{
+    reach,
     report::{self, StatusError},
     verdicts::Verdict,
     watch,
@@ -23,13 +24,14 @@ use crate::{
 pub(crate) async fn reconcile(world: Arc<World>, route: Arc<MeshRoute>) -> Result<Action, Failure> {
     let (namespace, node) = (route.namespace().unwrap_or_default(), &route.spec.node_ref.name);
     let verdict = world.route_verdicts.get(&namespace, node, &route.name_any()).filter(|v| v.is_of(&*route));
-    let aspects = match verdict {
-        Some(verdict) => judged(&route, &verdict),
+    let aspects = match &verdict {
+        Some(verdict) => judged(&route, verdict),
         None if watch::get(&world.nodes.store, &namespace, node).is_none() => without_node(node),
         // The node is being judged at this moment, and pokes when it is done.
         None => return Ok(Action::await_change()),
     };
-    let written = write(&world, &route, &aspects).await;
+    let reach = verdict.as_ref().and_then(|verdict| verdict.reach.as_deref());
+    let written = write(&world, &route, &aspects, reach).await;
     world.routes.settle(&*route, written)
 }
 
@@ -63,7 +65,7 @@ fn judged(route: &MeshRoute, verdict: &Verdict) -> Vec<Aspect> {
     vec![
         accepted,
         trusted(verdict),
-        reachable(route),
+        reach::reachable(route, verdict.reach.as_deref()),
         ready,
         Aspect::no(RECONCILING, "Reconciled", "nothing is left to do"),
         stalled,
@@ -84,22 +86,6 @@ fn trusted(verdict: &Verdict) -> Aspect {
     }
 }
 
-/// Sidecars do not report to the operator yet.
-fn reachable(route: &MeshRoute) -> Aspect {
-    if route.spec.addresses.is_empty() {
-        return Aspect::unknown(
-            REACHABLE,
-            "NoAddress",
-            "spec.addresses is empty: the partner calls us, and we do not call it",
-        );
-    }
-    Aspect::unknown(
-        REACHABLE,
-        "NotReported",
-        "sidecars do not report to the operator in this version: see their /metrics",
-    )
-}
-
 /// Ready never depends on the partner being there.
 fn ready(route: &MeshRoute, verdict: &Verdict) -> Aspect {
     let expired = verdict.problems.iter().find(|p| matches!(p, Problem::Expired { .. }));
@@ -116,11 +102,18 @@ fn ready(route: &MeshRoute, verdict: &Verdict) -> Aspect {
     }
 }
 
-async fn write(world: &World, route: &MeshRoute, aspects: &[Aspect]) -> Result<(), StatusError> {
+async fn write(
+    world: &World,
+    route: &MeshRoute,
+    aspects: &[Aspect],
+    reach: Option<&[Reach]>,
+) -> Result<(), StatusError> {
     let old = route.status.clone().unwrap_or_default();
     let generation = route.meta().generation.unwrap_or_default();
-    let conditions = merge(&old.conditions, aspects, generation, &jiff::Timestamp::now().to_string());
-    let status = MeshRouteStatus { conditions, observed_generation: generation, addresses: old.addresses };
+    let now = jiff::Timestamp::now().to_string();
+    let conditions = merge(&old.conditions, aspects, generation, &now);
+    let addresses = reach::addresses(&route.spec, reach, &old.addresses, &now);
+    let status = MeshRouteStatus { conditions, observed_generation: generation, addresses };
     report::events(&world.recorder, route, &old.conditions, &status.conditions).await;
     report::status(&world.client, &world.metrics, route, route.status.as_ref(), &status).await
 }
@@ -133,7 +126,7 @@ mod tests {
     use crate::node::sample;
 
     fn verdict(problems: Vec<Problem>, is_accepted: bool) -> Verdict {
-        Verdict { uid: "u".into(), generation: 1, is_accepted, problems, is_written: true }
+        Verdict { uid: "u".into(), generation: 1, is_accepted, problems, is_written: true, reach: None }
     }
 
     fn status(aspects: &[Aspect], kind: &str) -> (ConditionStatus, String) {

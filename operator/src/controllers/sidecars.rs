@@ -1,15 +1,18 @@
-//! The sidecars of each node: how many there are, and how many of them run on its configuration.
+//! The pods of each node: how many sidecars there are, how many of them run on its configuration, and what pods report.
 //!
-//! A pod counts while it runs the container `mesh`, is no gateway and is not about to end. It is ready when its kubelet says so
-//! of that container, and when it does not report another configuration than the node's (`APPLIED`): sidecars that report
-//! nothing are taken at their kubelet's word. [`Seen`] is the pure part.
+//! A pod counts while it runs the container `mesh` and is not about to end. A sidecar is ready when its kubelet says so of that
+//! container, and when it reports the node's configuration; where nothing can be reported, since the operator has no intake, its
+//! kubelet's word is enough. [`Seen`] is the pure part.
 
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
-use crds::{NODE_LABEL, SidecarCount};
+use crds::{
+    NODE_LABEL, SidecarCount,
+    intake::{REPORT, Report},
+};
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::{
@@ -22,31 +25,49 @@ use tokio::time::{Instant, sleep_until};
 use super::watch::Shown;
 use crate::node::pod::{CONTAINER, ROLE_LABEL, Role};
 
-/// Annotation of a pod: the hash of the configuration that its sidecar reported last.
-pub(crate) const APPLIED: &str = "interconn.dev/applied-config";
-
 /// A rollout changes many pods within a moment; a node that is told once after it writes one status.
 const GATHER: Duration = Duration::from_millis(500);
 
 type Name = (String, String);
 
-/// One sidecar.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Sidecar {
-    node: String,
-    is_ready: bool,
-    applied: Option<String>,
+/// Whether pods can report what they run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reports {
+    /// The operator takes reports.
+    Taken,
+    /// It takes none.
+    Untaken,
 }
 
-/// All sidecars, by namespace and pod.
+/// One pod of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    /// The pod's name.
+    pub(crate) pod: String,
+    /// Whether it is the gateway's.
+    pub(crate) is_gateway: bool,
+    /// Whether its kubelet calls the container ready.
+    pub(crate) is_ready: bool,
+    /// What it reported last.
+    pub(crate) report: Option<Report>,
+}
+
+/// One pod, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Member {
+    node: String,
+    running: Running,
+}
+
+/// All pods of nodes, by namespace and pod.
 #[derive(Debug, Default)]
-struct Seen(HashMap<Name, Sidecar>);
+struct Seen(HashMap<Name, Member>);
 
 impl Seen {
     /// Takes a pod in, or out where it counts no longer. Answers the nodes for which something changed.
     fn put(&mut self, pod: &Pod) -> Vec<Name> {
         let name = (pod.namespace().unwrap_or_default(), pod.name_any());
-        let new = sidecar(pod);
+        let new = member(pod);
         let old = match &new {
             Some(new) => self.0.insert(name.clone(), new.clone()),
             None => self.0.remove(&name),
@@ -54,13 +75,13 @@ impl Seen {
         if old == new {
             return Vec::new();
         }
-        let nodes: BTreeSet<String> = old.into_iter().chain(new).map(|sidecar| sidecar.node).collect();
+        let nodes: BTreeSet<String> = old.into_iter().chain(new).map(|member| member.node).collect();
         nodes.into_iter().map(|node| (name.0.clone(), node)).collect()
     }
 
     fn remove(&mut self, pod: &Pod) -> Vec<Name> {
         let name = (pod.namespace().unwrap_or_default(), pod.name_any());
-        self.0.remove(&name).map(|sidecar| (name.0, sidecar.node)).into_iter().collect()
+        self.0.remove(&name).map(|member| (name.0, member.node)).into_iter().collect()
     }
 
     /// A full list: who is not in it is gone.
@@ -73,16 +94,24 @@ impl Seen {
         changed
     }
 
-    fn count(&self, namespace: &str, node: &str, hash: Option<&str>) -> SidecarCount {
-        let of_node = self.0.iter().filter(|(name, sidecar)| name.0 == namespace && sidecar.node == node);
-        of_node.fold(SidecarCount::default(), |count, (_, sidecar)| {
-            let runs_on_it = sidecar.applied.is_none() || sidecar.applied.as_deref() == hash;
+    fn of_node(&self, namespace: &str, node: &str) -> impl Iterator<Item = &Running> {
+        let of_node = self.0.iter().filter(move |(name, member)| name.0 == namespace && member.node == node);
+        of_node.map(|(_, member)| &member.running)
+    }
+
+    fn count(&self, namespace: &str, node: &str, hash: Option<&str>, reports: Reports) -> SidecarCount {
+        let sidecars = self.of_node(namespace, node).filter(|running| !running.is_gateway);
+        sidecars.fold(SidecarCount::default(), |count, sidecar| {
+            let runs_on_it = match &sidecar.report {
+                Some(report) => Some(report.config_hash.as_str()) == hash,
+                None => reports == Reports::Untaken,
+            };
             SidecarCount { ready: count.ready + u32::from(sidecar.is_ready && runs_on_it), total: count.total + 1 }
         })
     }
 }
 
-fn sidecar(pod: &Pod) -> Option<Sidecar> {
+fn member(pod: &Pod) -> Option<Member> {
     let node = pod.labels().get(NODE_LABEL)?;
     let is_gateway = pod.labels().get(ROLE_LABEL).is_some_and(|role| role == Role::Gateway.label());
     let spec = pod.spec.as_ref()?;
@@ -90,10 +119,11 @@ fn sidecar(pod: &Pod) -> Option<Sidecar> {
     let status = pod.status.as_ref();
     let has_ended =
         status.and_then(|s| s.phase.as_deref()).is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
-    (has_it && !is_gateway && !has_ended && pod.metadata.deletion_timestamp.is_none()).then(|| Sidecar {
-        node: node.clone(),
-        is_ready: status.is_some_and(is_ready),
-        applied: pod.annotations().get(APPLIED).cloned(),
+    (has_it && !has_ended && pod.metadata.deletion_timestamp.is_none()).then(|| {
+        // What somebody wrote there by hand is no report.
+        let report = pod.annotations().get(REPORT).and_then(|text| serde_json::from_str(text).ok());
+        let running = Running { pod: pod.name_any(), is_gateway, is_ready: status.is_some_and(is_ready), report };
+        Member { node: node.clone(), running }
     })
 }
 
@@ -108,8 +138,22 @@ pub(crate) struct Sidecars(Mutex<Option<Seen>>);
 
 impl Sidecars {
     /// Those of a node; `None` before the first full list.
-    pub(crate) fn count(&self, namespace: &str, node: &str, hash: Option<&str>) -> Option<SidecarCount> {
-        self.0.lock().as_ref().map(|seen| seen.count(namespace, node, hash))
+    pub(crate) fn count(
+        &self,
+        namespace: &str,
+        node: &str,
+        hash: Option<&str>,
+        reports: Reports,
+    ) -> Option<SidecarCount> {
+        self.0.lock().as_ref().map(|seen| seen.count(namespace, node, hash, reports))
+    }
+
+    /// All pods of a node, by name.
+    pub(crate) fn running(&self, namespace: &str, node: &str) -> Vec<Running> {
+        let seen = self.0.lock();
+        let mut all: Vec<_> = seen.iter().flat_map(|seen| seen.of_node(namespace, node)).cloned().collect();
+        all.sort_by(|a, b| a.pod.cmp(&b.pod));
+        all
     }
 
     fn change(&self, change: impl FnOnce(&mut Seen) -> Vec<Name>) -> Vec<Name> {
@@ -181,7 +225,7 @@ mod tests {
                 {"name": "mesh", "ready": is_ready, "image": "", "imageID": "", "restartCount": 0}]},
         });
         if let Some(applied) = applied {
-            pod["metadata"]["annotations"] = json!({APPLIED: applied});
+            pod["metadata"]["annotations"] = json!({REPORT: json!({"configHash": applied}).to_string()});
         }
         pod
     }
@@ -191,7 +235,7 @@ mod tests {
     }
 
     fn counted(seen: &Seen) -> (u32, u32) {
-        let count = seen.count("privacy", "a", Some("now"));
+        let count = seen.count("privacy", "a", Some("now"), Reports::Taken);
         (count.ready, count.total)
     }
 
@@ -206,13 +250,29 @@ mod tests {
         ] {
             assert_eq!(seen.put(&read(&pod(name, is_ready, applied))), [("privacy".to_owned(), "a".to_owned())]);
         }
-        assert_eq!(counted(&seen), (2, 4));
+        assert_eq!(counted(&seen), (1, 4));
+        let untaken = seen.count("privacy", "a", Some("now"), Reports::Untaken);
+        assert_eq!(untaken.ready, 2, "who cannot report is taken at the kubelet's word");
         assert_eq!(seen.put(&read(&pod("silent", true, None))), [], "nothing changed, so nobody is poked");
-        assert_eq!(seen.count("elsewhere", "a", None).total, 0);
+        assert_eq!(seen.count("elsewhere", "a", None, Reports::Taken).total, 0);
     }
 
     #[test]
-    fn gateways_ended_pods_and_pods_without_mesh_do_not_count() {
+    fn a_gateway_reports_and_is_no_sidecar() {
+        let mut seen = Seen::default();
+        let mut gateway = pod("g", true, Some("now"));
+        gateway["metadata"]["labels"]["interconn.dev/role"] = "gateway".into();
+        assert_eq!(seen.put(&read(&gateway)).len(), 1);
+        assert_eq!(counted(&seen), (0, 0));
+        let running: Vec<_> = seen.of_node("privacy", "a").collect();
+        assert!(running[0].is_gateway && running[0].report.as_ref().unwrap().config_hash == "now");
+        gateway["metadata"]["annotations"][REPORT] = "no report".into();
+        seen.put(&read(&gateway));
+        assert!(seen.of_node("privacy", "a").next().unwrap().report.is_none(), "what a hand wrote there");
+    }
+
+    #[test]
+    fn ended_pods_and_pods_without_mesh_do_not_count() {
         let mut seen = Seen::default();
         let with = |pointer: &str, value: Value| {
             let mut pod = pod("p", true, None);
@@ -220,7 +280,6 @@ mod tests {
             read(&pod)
         };
         for pod in [
-            with("/metadata/labels/interconn.dev~1role", json!("gateway")),
             with("/status/phase", json!("Succeeded")),
             with("/spec/initContainers/0/name", json!("other")),
             with("/metadata/labels", json!({"interconn.dev/role": "sidecar"})),
@@ -239,9 +298,9 @@ mod tests {
     fn who_went_while_nobody_watched_is_missed_in_the_next_list() {
         let mut seen = Seen::default();
         seen.replace(&[read(&pod("a", true, None)), read(&pod("b", true, None))]);
-        assert_eq!(counted(&seen), (2, 2));
+        assert_eq!(counted(&seen), (0, 2));
         assert_eq!(seen.replace(&[read(&pod("b", true, None))]), [("privacy".to_owned(), "a".to_owned())]);
-        assert_eq!(counted(&seen), (1, 1));
+        assert_eq!(counted(&seen), (0, 1));
         assert_eq!(seen.remove(&read(&pod("b", true, None))).len(), 1);
         assert_eq!(counted(&seen), (0, 0));
     }

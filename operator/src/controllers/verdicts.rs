@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crds::intake::Reach;
 use kube::ResourceExt;
 use parking_lot::RwLock;
 
@@ -20,6 +21,8 @@ pub(crate) struct Verdict {
     pub(crate) problems: Vec<Problem>,
     /// Whether the configuration that it is part of was written.
     pub(crate) is_written: bool,
+    /// Of a route: what the gateway reported of each address; `None`: nothing.
+    pub(crate) reach: Option<Vec<Reach>>,
 }
 
 impl Verdict {
@@ -89,6 +92,7 @@ mod tests {
             is_accepted: true,
             problems: Vec::new(),
             is_written: true,
+            reach: None,
         };
         let both = |a, b| HashMap::from([("a".to_owned(), verdict(a)), ("b".to_owned(), verdict(b))]);
         assert_eq!(verdicts.put("ns", "n", both(1, 1)).len(), 2);

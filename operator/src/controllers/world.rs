@@ -38,10 +38,12 @@ use super::{
     verdicts::Verdicts,
     waiting::Waiting,
     watch::{self, Change, Guarded, Shown, Watched},
+    written::Written,
 };
 use crate::{
     admin::Readiness,
     cluster::follow::Follower,
+    intake::Placed,
     metrics::{KindLabel, Metrics},
     node::pod::{Image, ROLE_LABEL, Role},
 };
@@ -114,13 +116,20 @@ impl<K: Watched> Kind<K> {
     }
 }
 
+/// What the operator is itself.
+pub(crate) struct Operator {
+    /// Where issued roots live.
+    pub(crate) namespace: String,
+    /// What gateways run.
+    pub(crate) image: Image,
+    /// Where pods find the intake.
+    pub(crate) intake: Placed,
+}
+
 /// What the controllers of one scope share.
 pub(crate) struct World {
     pub(crate) client: Client,
-    /// Where issued roots live.
-    pub(crate) own_namespace: String,
-    /// What gateways run.
-    pub(crate) image: Image,
+    pub(crate) operator: Operator,
     pub(crate) nodes: Kind<MeshNode>,
     pub(crate) routes: Kind<MeshRoute>,
     pub(crate) registrations: Kind<ServiceRegistration>,
@@ -134,6 +143,8 @@ pub(crate) struct World {
     pub(crate) metrics: Metrics,
     /// Those of all nodes.
     pub(crate) sidecars: Sidecars,
+    /// Since when each node has had its configuration.
+    pub(crate) written: Written,
     attached: Attached,
 }
 
@@ -141,7 +152,7 @@ impl World {
     /// Runs the watches and controllers of one scope. Answers the name of the part that ended.
     pub(crate) async fn run(
         client: Client,
-        (own_namespace, image): (String, Image),
+        operator: Operator,
         scope: Option<&str>,
         readiness: &Readiness,
         metrics: Metrics,
@@ -154,8 +165,7 @@ impl World {
         let world = Arc::new(Self {
             recorder: Recorder::new(client.clone(), reporter),
             client: client.clone(),
-            own_namespace,
-            image,
+            operator,
             nodes,
             routes,
             registrations,
@@ -164,6 +174,7 @@ impl World {
             follower,
             metrics,
             sidecars: Sidecars::default(),
+            written: Written::default(),
             attached: Attached::default(),
         });
         let shown = |kind: &'static str| Shown {
@@ -184,6 +195,7 @@ impl World {
         );
         tokio::select! {
             _ = watches => "the objects",
+            () = world.follow_intake() => "the intake's place",
             () = world.drive(node_queue, Some(followed), &world.nodes, node::reconcile) => "MeshNode",
             () = world.drive(route_queue, None, &world.routes, route::reconcile) => "MeshRoute",
             () = world.drive(registration_queue, None, &world.registrations, registration::reconcile) => "ServiceRegistration",
@@ -211,6 +223,19 @@ impl World {
         let labelled = watcher::Config::default().labels(crds::NODE_LABEL);
         let api = watch::api::<PartialObjectMeta<K>>(&self.client, scope);
         Box::pin(watch::hear(api, labelled, shown, |change| self.object_changed(&change)))
+    }
+
+    /// Where the intake is stands in every node's configuration.
+    async fn follow_intake(&self) {
+        let mut intake = self.operator.intake.clone();
+        intake.mark_unchanged();
+        while intake.changed().await.is_ok() {
+            for node in self.nodes.store.state() {
+                self.nodes.poke(&node.namespace().unwrap_or_default(), &node.name_any());
+            }
+        }
+        // Nobody looks for it any more: the process ends, or there is none.
+        std::future::pending().await
     }
 
     /// The pods of nodes.
@@ -290,6 +315,7 @@ impl World {
     /// Nothing is followed for it any more, and those that belong to it say so.
     fn node_gone(&self, namespace: &str, name: &str) {
         self.route_verdicts.forget(namespace, name);
+        self.written.forget(namespace, name);
         self.registration_verdicts.forget(namespace, name);
         self.follower.want(&reference(namespace, name), &[]);
         for route in watch::select(&self.routes.store, namespace, |r| r.spec.node_ref.name == name) {

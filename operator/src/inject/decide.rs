@@ -120,7 +120,7 @@ fn additions(
         name: overrides.image.clone().unwrap_or_else(|| settings.image.name.clone()),
         ..settings.image.clone()
     };
-    let mesh = Mesh { node, role: known.role, image: &image, queues: known.queues };
+    let mesh = Mesh { node, role: known.role, image: &image, queues: known.queues, resources: None };
     let volumes = mesh.volumes();
     nothing_is_taken(spec, volumes.iter().map(|volume| volume.name.as_str()))?;
     let container = container(mesh.container(), spec, &overrides);

@@ -21,11 +21,14 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 
 use super::{
     bundle::{self, Bundle},
-    certificate::{self, CA_KEY, Kept, TLS_CRT, TLS_KEY, Trusted},
+    certificate::{self, CA_CRT, CA_KEY, Kept, TLS_CRT, TLS_KEY, Trusted},
 };
 use crate::{admin::Pending, cluster::objects::MANAGER, port::tls::Shown};
 
@@ -82,7 +85,7 @@ impl Keeper {
     }
 
     /// Shows what the Secret holds, for ever; what cannot be shown leaves the one before in use.
-    pub(super) async fn follow(&self, shown: &Shown, loaded: &Pending) {
+    pub(super) async fn follow(&self, shown: &Shown, loaded: &Pending, authorities: &watch::Sender<String>) {
         let looks = stream::select(self.changes(), ticks());
         pin_mut!(looks);
         let mut last = None;
@@ -95,7 +98,10 @@ impl Keeper {
                     self.begin(secret.as_ref()).await;
                 }
                 Ok(Some(secret)) if secret.data != last => {
-                    self.load(&content(&secret), shown, loaded);
+                    let data = content(&secret);
+                    self.load(&data, shown, loaded);
+                    let known = data.get(CA_CRT).and_then(|pem| String::from_utf8(pem.clone()).ok());
+                    authorities.send_replace(known.unwrap_or_default());
                     last = secret.data;
                 }
                 Ok(_) => {}

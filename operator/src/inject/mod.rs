@@ -37,6 +37,7 @@ use std::{net::TcpListener, sync::Arc};
 use anyhow::{Context, Result, bail};
 use futures::future::{join_all, pending};
 use kube::Client;
+use tokio::sync::watch;
 
 use crate::{
     admin::Readiness,
@@ -52,7 +53,7 @@ use tell::Teller;
 pub(crate) use options::{InjectArgs, Injection};
 pub(crate) use tell::InjectMetrics;
 
-/// Serves the webhook, as every process does. Ready when it has a certificate and knows all MeshNodes.
+/// Serves the webhook, as every process does. Ready when it knows all MeshNodes.
 ///
 /// # Errors
 /// A port that is taken, or a part that ended.
@@ -77,19 +78,40 @@ pub(crate) async fn serve(
         let (nodes, client) = (nodes.clone(), client.clone());
         async move { nodes.keep(&client, scope, listed).await }
     }));
-    let certificate = readiness.pending("the webhook's certificate");
-    let keeper = keeper(client.clone(), args);
     tokio::select! {
         ended = serve::on_a_thread(listener, tls, desk) => match ended? {},
         _ = watches => bail!("the webhook's watches ended"),
-        () = keeper.follow(&shown, &certificate) => bail!("the watch of the webhook's certificate ended"),
         () = untold.publish(client, &metrics) => bail!("the webhook's Events ended"),
     }
 }
 
-/// Keeps the webhook's certificate, as the process that leads does.
+/// Shows the certificate of webhook and intake, as every process does, and tells of the authorities that it ends in. Ready when
+/// there is one.
+///
+/// # Errors
+/// The watch ended.
+pub(crate) async fn follow_certificate(
+    client: Client,
+    args: &RunArgs,
+    readiness: &Readiness,
+    shown: &Shown,
+    authorities: &watch::Sender<String>,
+) -> Result<()> {
+    if !needs_certificate(args) {
+        return pending().await;
+    }
+    let loaded = readiness.pending("the webhook's certificate");
+    keeper(client, args).follow(shown, &loaded, authorities).await;
+    bail!("the watch of the webhook's certificate ended")
+}
+
+fn needs_certificate(args: &RunArgs) -> bool {
+    args.inject.injection == Injection::On || args.intake.is_on()
+}
+
+/// Keeps the certificate of webhook and intake, as the process that leads does.
 pub(crate) async fn keep_certificate(client: Client, args: &RunArgs) -> Result<()> {
-    if args.inject.injection == Injection::Off {
+    if !needs_certificate(args) {
         return pending().await;
     }
     keeper(client, args).keep().await;
@@ -102,6 +124,6 @@ fn keeper(client: Client, args: &RunArgs) -> Keeper {
         namespace: args.namespace.clone(),
         secret: args.inject.webhook_secret.clone(),
         configuration: args.inject.webhook_configuration.clone(),
-        names: args.inject.names(&args.namespace),
+        names: args.inject.names(&args.namespace).into_iter().chain(args.intake.names(&args.namespace)).collect(),
     }
 }

@@ -7,10 +7,7 @@ use crds::{LocalRef, MeshRoute, MeshRouteSpec, intake::RouteChange};
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
-/// Label of routes that were made at an application's word.
-pub(super) const MADE_BY: &str = "interconn.dev/made-by";
-/// Its value.
-pub(super) const INTAKE: &str = "intake";
+use crate::node::is_made_by_api;
 
 /// What is to be done, with the name of the route.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,14 +75,6 @@ pub(super) fn decide(
 ) -> Result<Step, Refused> {
     match change {
         RouteChange::Put { route } => put(route, (node, own_id), routes),
-        RouteChange::Switch { node_id, disabled } => {
-            let there = find(routes, node_id)?;
-            if there.spec.disabled == *disabled {
-                return Ok(Step::Nothing { name: there.name_any() });
-            }
-            let name = ours(there)?;
-            Ok(Step::Update { name, spec: Box::new(MeshRouteSpec { disabled: *disabled, ..there.spec.clone() }) })
-        }
         RouteChange::Remove { node_id } => Ok(Step::Delete { name: ours(find(routes, node_id)?)? }),
     }
 }
@@ -125,14 +114,15 @@ fn says_the_same(there: &MeshRouteSpec, asked: &MeshRouteSpec) -> bool {
         && there.disabled == asked.disabled
 }
 
+/// Where people made one too, theirs is the one that counts.
 fn find<'r>(routes: &'r [MeshRoute], node_id: &str) -> Result<&'r MeshRoute, Refused> {
-    let found = routes.iter().find(|route| route.spec.peer.node_id.eq_ignore_ascii_case(node_id));
-    found.ok_or_else(|| Refused::Unknown { node_id: node_id.into() })
+    let of_partner = routes.iter().filter(|route| route.spec.peer.node_id.eq_ignore_ascii_case(node_id));
+    of_partner.min_by_key(|route| is_made_by_api(*route)).ok_or_else(|| Refused::Unknown { node_id: node_id.into() })
 }
 
 fn ours(route: &MeshRoute) -> Result<String, Refused> {
     let name = route.name_any();
-    if route.labels().get(MADE_BY).is_some_and(|by| by == INTAKE) { Ok(name) } else { Err(Refused::Theirs { name }) }
+    if is_made_by_api(route) { Ok(name) } else { Err(Refused::Theirs { name }) }
 }
 
 /// The same for a partner at each time, and never that of another node's route: node ids have letters that names may not.
@@ -159,7 +149,7 @@ mod tests {
     fn there(name: &str, peer: &str, is_ours: bool) -> MeshRoute {
         let mut route = sample::route(name, "bank-a", peer, &[ROOT]);
         if is_ours {
-            route.labels_mut().insert(MADE_BY.into(), INTAKE.into());
+            route.labels_mut().insert(crds::intake::MADE_BY.into(), crds::intake::INTAKE.into());
         }
         route
     }
@@ -198,10 +188,12 @@ mod tests {
     #[test]
     fn what_people_made_wins_over_what_applications_ask_for() {
         let other = MeshRouteSpec { addresses: Vec::new(), ..asked("LX2") };
-        let off = RouteChange::Switch { node_id: "LX2".into(), disabled: true };
+        let off = put(MeshRouteSpec { disabled: true, ..asked("LX2") });
         let gone = RouteChange::Remove { node_id: "LX2".into() };
         for change in [put(other), off, gone] {
             assert_eq!(decided(&change, &[there("r", "LX2", false)]), Err(Refused::Theirs { name: "r".into() }));
+            let both = [there("api", "LX2", true), there("r", "LX2", false)];
+            assert_eq!(decided(&change, &both), Err(Refused::Theirs { name: "r".into() }));
             let step = decided(&change, &[there("r", "LX2", true)]).unwrap();
             assert!(matches!(step, Step::Update { .. } | Step::Delete { .. }), "{step:?}");
             assert_eq!(step.name(), "r");
@@ -221,7 +213,6 @@ mod tests {
             (put(MeshRouteSpec { trust: reference, ..asked("LX2") }), "E0000000400"),
             (put(MeshRouteSpec { trust: crds::Trust::default(), ..asked("LX2") }), "E0000000400"),
             (put(MeshRouteSpec { proxy: "no url".into(), ..asked("LX2") }), "E0000000400"),
-            (RouteChange::Switch { node_id: "LX9".into(), disabled: true }, "E0000000618"),
             (RouteChange::Remove { node_id: "LX9".into() }, "E0000000618"),
         ] {
             assert_eq!(decided(&change, &[]).unwrap_err().code(), code, "{change:?}");
@@ -230,10 +221,10 @@ mod tests {
 
     #[test]
     fn a_change_is_read_as_it_is_written() {
-        let switch = json!({"change": "Switch", "nodeId": "LX2", "disabled": true});
-        let read: RouteChange = serde_json::from_value(switch.clone()).unwrap();
-        assert_eq!(read, RouteChange::Switch { node_id: "LX2".into(), disabled: true });
-        assert_eq!(json!(read), switch);
+        let remove = json!({"change": "remove", "nodeId": "LX2"});
+        let read: RouteChange = serde_json::from_value(remove.clone()).unwrap();
+        assert_eq!(read, RouteChange::Remove { node_id: "LX2".into() });
+        assert_eq!(json!(read), remove);
         assert_eq!(serde_json::from_value::<RouteChange>(json!(put(asked("LX2")))).unwrap(), put(asked("LX2")));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crds::intake::{BODY_MAX, Outcome, REPORTS, ROUTES, Report, RouteChange};
+use crds::intake::{BODY_MAX, Outcome, REPORT, REPORTS, ROUTES, Report, RouteChange};
 use http::{Method, Response, StatusCode, header::AUTHORIZATION, request::Parts};
 use http_body_util::Full;
 use k8s_openapi::api::core::v1::Pod;
@@ -12,6 +12,11 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use parking_lot::Mutex;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::timeout;
@@ -19,17 +24,38 @@ use tokio::time::timeout;
 use super::{
     caller::{Caller, Callers, Unknown},
     rate::Rate,
-    routes::Routes,
+    report::checked,
+    routes::{MANAGER, Routes},
 };
-use crate::{
-    controllers::APPLIED,
-    port::{self, json, plain},
-};
+use crate::port::{self, json, plain};
 
-/// Who writes what pods report.
-const MANAGER: &str = "interconn-intake";
 /// Applications wait for the answer to a change of trust; a call that takes longer is answered as one that may be tried again.
 const LONGEST: Duration = Duration::from_secs(8);
+
+/// What was asked, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    call: &'static str,
+    outcome: &'static str,
+}
+
+/// What the intake counts.
+#[derive(Clone, Debug)]
+pub(crate) struct IntakeMetrics(Family<Asked, Counter>);
+
+impl IntakeMetrics {
+    /// Registers them.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let metrics = Self(Family::default());
+        let registry = registry.sub_registry_with_prefix("mesh_operator");
+        registry.register("intake_calls", "calls of gateways and sidecars, by what became of them", metrics.0.clone());
+        metrics
+    }
+
+    fn count(&self, call: &'static str, outcome: &'static str) {
+        self.0.get_or_create(&Asked { call, outcome }).inc();
+    }
+}
 
 /// The desk.
 pub(super) struct IntakeDesk {
@@ -37,13 +63,14 @@ pub(super) struct IntakeDesk {
     callers: Callers,
     routes: Routes,
     rate: Mutex<Rate>,
+    metrics: IntakeMetrics,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl IntakeDesk {
-    pub(super) fn new(client: Client, callers: Callers, routes: Routes) -> Self {
-        Self { client, callers, routes, rate: Mutex::default() }
+    pub(super) fn new(client: Client, callers: Callers, routes: Routes, metrics: IntakeMetrics) -> Self {
+        Self { client, callers, routes, rate: Mutex::default(), metrics }
     }
 
     async fn caller(&self, head: &Parts) -> Result<Caller, Answer> {
@@ -51,6 +78,7 @@ impl IntakeDesk {
         let caller = self.callers.of(header).await.map_err(|unknown| {
             tracing::info!(audit = true, path = head.uri.path(), %unknown, "intake: refused");
             let is_ours = matches!(unknown, Unknown::Api(_));
+            self.metrics.count("any", if is_ours { "unavailable" } else { "unknown_caller" });
             plain(
                 if is_ours { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNAUTHORIZED },
                 &unknown.to_string(),
@@ -59,26 +87,37 @@ impl IntakeDesk {
         if self.rate.lock().take(&caller.pod_uid, Instant::now()) {
             return Ok(caller);
         }
+        self.metrics.count("any", "too_many");
         tracing::info!(audit = true, namespace = caller.namespace, pod = caller.pod, "intake: too many calls");
         Err(plain(StatusCode::TOO_MANY_REQUESTS, "too many calls: one a second, and a few more at a start"))
     }
 
     /// The pod says what it runs on.
-    async fn report(&self, caller: &Caller, report: &Report) -> Answer {
-        let is_hash = report.config_hash.len() == 64 && report.config_hash.bytes().all(|b| b.is_ascii_hexdigit());
-        if !is_hash {
-            return outcome("E0000000400", "configHash must be the sha256 of the manifest, in hex");
-        }
+    async fn report(&self, caller: &Caller, report: Report) -> Answer {
+        let text = match checked(report).map(|report| json!(report).to_string()) {
+            Ok(text) => text,
+            Err(rule) => {
+                self.metrics.count("report", "refused");
+                return outcome("E0000000400", rule);
+            }
+        };
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &caller.namespace);
         // With the uid, so that a pod of the same name that came after it is not spoken for. The same word again writes nothing.
-        let metadata = json!({"uid": caller.pod_uid, "annotations": {APPLIED: report.config_hash}});
+        let metadata = json!({"uid": caller.pod_uid, "annotations": {REPORT: text}});
         let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
         match api.patch_metadata(&caller.pod, &params, &Patch::Merge(json!({"metadata": metadata}))).await {
-            Ok(_) => outcome("E0000000000", "noted"),
-            Err(kube::Error::Api(refusal)) if refusal.code == 404 || refusal.code == 409 => {
-                outcome("E0000000614", "the pod is gone")
+            Ok(_) => {
+                self.metrics.count("report", "noted");
+                outcome(Outcome::DONE, "noted")
             }
-            Err(error) => plain(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+            Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409 | 422) => {
+                self.metrics.count("report", "refused");
+                outcome("E0000000614", "the pod is gone, or has no room for more annotations")
+            }
+            Err(error) => {
+                self.metrics.count("report", "unavailable");
+                plain(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+            }
         }
     }
 
@@ -86,16 +125,17 @@ impl IntakeDesk {
         let (namespace, pod, user) = (&caller.namespace, &caller.pod, &caller.user);
         let (what, partner) = match change {
             RouteChange::Put { route } => ("put", &route.peer.node_id),
-            RouteChange::Switch { node_id, .. } => ("switch", node_id),
             RouteChange::Remove { node_id } => ("remove", node_id),
         };
         match self.routes.change(caller, change).await {
             Ok(done) => {
                 tracing::info!(audit = true, namespace, pod, user, what, partner, done, "intake: change of trust");
-                outcome("E0000000000", &done)
+                self.metrics.count("route", "done");
+                outcome(Outcome::DONE, &done)
             }
             Err(error) => {
                 tracing::info!(audit = true, namespace, pod, user, what, partner, %error, "intake: change of trust refused");
+                self.metrics.count("route", if error.code().is_some() { "refused" } else { "unavailable" });
                 match error.code() {
                     Some(code) => outcome(code, &error.to_string()),
                     None => plain(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
@@ -124,7 +164,7 @@ impl port::Desk for IntakeDesk {
             };
             if head.uri.path() == REPORTS {
                 return match read(&body) {
-                    Ok(report) => self.report(&caller, &report).await,
+                    Ok(report) => self.report(&caller, report).await,
                     Err(answer) => *answer,
                 };
             }

@@ -1,6 +1,9 @@
 //! Changes of trust, written as MeshRoutes: if the pod's service account may do that very thing to that very route.
 
-use crds::{MeshNode, MeshRoute, NODE_LABEL, intake::RouteChange};
+use crds::{
+    MeshNode, MeshRoute, NODE_LABEL,
+    intake::{INTAKE, MADE_BY, RouteChange},
+};
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
     core::v1::Pod,
@@ -13,11 +16,11 @@ use serde_json::json;
 
 use super::{
     caller::Caller,
-    change::{INTAKE, MADE_BY, Refused, Step, decide},
+    change::{Refused, Step, decide},
 };
 
 /// Who writes routes at an application's word: another manager than people's, so that neither takes fields from the other.
-const MANAGER: &str = "interconn-intake";
+pub(super) const MANAGER: &str = "interconn-intake";
 
 /// Why a change was not written.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use crds::{MeshNode, MeshRoute, MeshRouteSpec, ServiceRegistration};
+use crds::{MeshNode, MeshRoute, MeshRouteSpec, ServiceRegistration, snapshot::IntakeConfig};
 use mesh_pki::Pair;
 
 use super::Problem;
@@ -33,6 +33,8 @@ pub(crate) struct Found {
     pub(crate) leaf: Option<Pair>,
     /// What there is of the node's gateway; `None` where it has none, as without a cluster.
     pub(crate) gateway: Option<FoundGateway>,
+    /// Where the operator takes reports; `None` where it takes none, as without a cluster.
+    pub(crate) intake: Option<IntakeConfig>,
 }
 
 /// A root that was issued, as it is kept.

@@ -20,6 +20,7 @@ pub(crate) mod validate;
 
 pub(crate) use found::{Found, FoundGateway, FoundIssuer, Issued, Keys, references};
 pub(crate) use problem::{Object, Problem};
+pub(crate) use validate::is_made_by_api;
 
 #[cfg(test)]
 pub(crate) mod sample;

@@ -46,6 +46,16 @@ pub(crate) enum Problem {
         /// The route that is in force.
         holder: String,
     },
+    /// A route that was made at an application's word, where people made one too.
+    #[error(
+        "spec.peer.nodeId: MeshRoute {holder} was made with kubectl and decides about {node_id}; this one was made by an application's call: delete it, or that one"
+    )]
+    Overridden {
+        /// The partner.
+        node_id: String,
+        /// The route that is in force.
+        holder: String,
+    },
     /// Two registrations for one instance.
     #[error(
         "spec.instanceId: ServiceRegistration {holder} is older and has the same kind, name and instanceId: delete one of the two, or give it another instanceId"
@@ -161,6 +171,7 @@ impl Problem {
             Self::Invalid(_) => "Invalid",
             Self::SelfRoute { .. } => "SelfRoute",
             Self::DuplicatePeer { .. } => "DuplicatePeer",
+            Self::Overridden { .. } => "Overridden",
             Self::DuplicateInstance { .. } => "DuplicateInstance",
             Self::RootShared { .. } => "RootShared",
             Self::BadRoot { .. } => "BadRoot",

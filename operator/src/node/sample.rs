@@ -108,6 +108,7 @@ pub(crate) fn found(node: MeshNode, routes: Vec<MeshRoute>) -> Found {
         issuer: None,
         leaf: None,
         gateway: None,
+        intake: None,
     }
 }
 

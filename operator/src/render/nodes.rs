@@ -189,6 +189,7 @@ fn found(
         leaf,
         // Without a cluster the process is the whole node.
         gateway: None,
+        intake: None,
     }
 }
 

@@ -11,8 +11,8 @@ use std::{
 use crds::{
     ClientCertificate, Peer, PeerAddress,
     snapshot::{
-        CA_CRT, GatewayConfig, MEMBER_CRT, MEMBERS_CRT, NODE, NodeConfig, RegistrationConfig, Role, RouteConfig,
-        TLS_CRT,
+        CA_CRT, GatewayConfig, IntakeConfig, MEMBER_CRT, MEMBERS_CRT, NODE, NodeConfig, RegistrationConfig, Role,
+        RouteConfig, TLS_CRT,
     },
 };
 use mesh_pki::{CertificateInfo, TrustAnchors};
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub members: TrustAnchors,
     /// The way to the node's gateway; only a sidecar has one. Its node id is this node's own.
     pub gateway: Option<Arc<Route>>,
+    /// Where the operator takes reports and changes of trust; `None`: nowhere.
+    pub intake: Option<IntakeConfig>,
     /// The queues of the data plane.
     pub transport: crds::Transport,
     /// The networks that may speak plain text beside loopback; parsed from `transport.plaintextFrom`.
@@ -235,6 +237,7 @@ impl Snapshot {
             },
             members,
             gateway,
+            intake: node.intake,
             transport: node.transport,
             plaintext_from,
             registry: node.registry,

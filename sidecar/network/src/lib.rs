@@ -5,6 +5,7 @@
 //! - [`route`]: where a call goes (PTP section 8.3), pure.
 //! - [`Partners`]: calls to partners, over [`dial`].
 //! - [`control`]: node/refresh, net/refresh and the MPIs `mesh.net.*` (PTP sections 11 and 12).
+//! - [`intake`]: what goes to the operator.
 //! - `bundle`: what nodes of our kind speak with each other where calls are small.
 //! - [`diagnose`]: why a route does not work.
 //! - [`LoopGuard`]: calls that go round in circles (PTP section 11.5).
@@ -18,6 +19,7 @@ pub mod diagnose;
 pub mod dial;
 mod error;
 mod http2_sizes;
+pub mod intake;
 pub mod listen;
 mod loop_guard;
 mod partners;

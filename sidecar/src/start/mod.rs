@@ -4,6 +4,7 @@ mod bind;
 mod diagnoses;
 mod ending;
 mod limits;
+mod reports;
 mod rooms;
 mod turns;
 

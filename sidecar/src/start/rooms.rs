@@ -10,13 +10,14 @@ use futures::future::BoxFuture;
 use http::HeaderValue;
 use mesh_core::{
     Drained, NodeId, Refusal, Role, SessionId, Topic, Workers,
-    config::{Keeper, Settings},
+    config::{Keeper, Settings, TrustDesk},
     mpi::Table,
     store::Store,
 };
 use mesh_network::{
     Circulation, NameCheck, Partners, ShownAddress,
     control::Control,
+    intake::Intake,
     listen::{self, Gate, Limits},
 };
 use mesh_registry::{Proxy, Reach, Registry};
@@ -24,7 +25,7 @@ use mesh_transport::{Channels, QueueRow, SessionRow, Unread};
 use serde_json::{Value, json};
 use tokio::{runtime::Handle, time::Instant};
 
-use super::diagnoses::Diagnoses;
+use super::{diagnoses::Diagnoses, reports::Reporter};
 use crate::{
     admin,
     exit::Exit,
@@ -77,6 +78,12 @@ impl Rooms {
         let is_sidecar = settings.role == Role::Sidecar;
         if !is_sidecar {
             drained.spawn(Arc::clone(&registry).run(drained.clone()));
+        }
+        if let Some(directory) = &settings.directory {
+            let intake = Arc::new(Intake::new(Arc::clone(live), directory));
+            keeper.set_trust_desk(Arc::clone(&intake) as Arc<dyn TrustDesk>);
+            let reporter = Reporter { keeper: Arc::clone(keeper), partners: Arc::clone(&partners), intake };
+            drained.spawn(reporter.run(drained.clone()));
         }
         let control = Control::new(Arc::clone(keeper), Arc::clone(&partners), settings.data_centres.clone());
         let mut table = Table::default();

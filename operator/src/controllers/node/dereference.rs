@@ -47,7 +47,7 @@ pub(super) async fn all(world: &World, node: &Arc<MeshNode>, seen: &Seen, issuer
 
     let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &namespace);
     let config_maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &namespace);
-    let roots: Api<Secret> = Api::namespaced(world.client.clone(), &world.own_namespace);
+    let roots: Api<Secret> = Api::namespaced(world.client.clone(), &world.operator.namespace);
     let found = async {
         Ok::<_, kube::Error>(Found {
             secrets: fetch(&secrets, wanted.secrets, |s: Secret| Keys(content(s))).await?,
@@ -63,6 +63,7 @@ pub(super) async fn all(world: &World, node: &Arc<MeshNode>, seen: &Seen, issuer
                 }),
                 false => None,
             },
+            intake: world.operator.intake.borrow().clone(),
             node: Arc::clone(node),
             routes,
             registrations,

@@ -3,6 +3,7 @@
 mod apply;
 mod dereference;
 mod gateway;
+mod in_force;
 mod issuer;
 mod objects;
 mod root;
@@ -61,12 +62,12 @@ async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
     let Some(built) = built else {
         return status::refused(world, node, &judgement).await.map(|()| again.unwrap_or(POLL));
     };
-    let operator = objects::Operator { namespace: &world.own_namespace, image: &world.image };
-    match apply::all(world, objects::prepare(node, operator, &seen, &judgement, &built)).await {
+    let operator = objects::Operator { namespace: &world.operator.namespace, image: &world.operator.image };
+    let settles = match apply::all(world, objects::prepare(node, operator, &seen, &judgement, &built)).await {
         Ok(applied) => status::written(world, node, &seen, &judgement, &built, &applied).await?,
         Err(error) => return Err(status::not_written(world, node, &judgement, error).await),
-    }
-    let poll = again.unwrap_or(POLL);
+    };
+    let poll = [again, settles].into_iter().flatten().min().unwrap_or(POLL);
     Ok(built.due.map_or(poll, |due| due.duration_since(now).unwrap_or_default().clamp(Duration::from_secs(1), poll)))
 }
 

@@ -22,6 +22,7 @@ use k8s_openapi::{
 use kube::{ResourceExt, api::ObjectMeta, core::DynamicObject};
 
 use super::{member_root_name, owner, root_name, seen::Seen};
+pub(super) use crate::cluster::objects::{MANAGED_BY, US};
 use crate::node::{
     Issued,
     build::{Built, Place},
@@ -33,10 +34,6 @@ use crate::node::{
 pub(super) use service::{GATEWAY_API, TLS_ROUTE, tls_route_kind};
 pub(super) use workload::keeps_other_claims;
 
-/// What the operator's own namespace knows our objects by.
-pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// The value of [`MANAGED_BY`].
-pub(super) const US: &str = "interconn-operator";
 /// On an issued root: the namespace of its node. [`NODE_LABEL`] has the name.
 const NODE_NAMESPACE_LABEL: &str = "interconn.dev/node-namespace";
 /// In the Secret of an issued root: the roots that it took over from.

@@ -29,7 +29,7 @@ pub(super) async fn settle_deletion(world: &World, node: &MeshNode) -> Step<bool
     if is_ending && is_held && deletes {
         let ours = Ours::Label(MANAGED_BY, US.into());
         for name in [root_name(node), member_root_name(node)] {
-            let removed = remove::<Secret>(&world.client, &world.own_namespace, &name, &ours).await;
+            let removed = remove::<Secret>(&world.client, &world.operator.namespace, &name, &ours).await;
             removed.map_err(|error| ("RootNotDeleted", error.to_string()))?;
         }
     }

@@ -1,13 +1,17 @@
 //! Step five: what people are told of the node, and the verdicts that its routes and registrations wait for.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant, SystemTime},
+};
 
-use crds::{ConditionStatus, MeshNode, MeshNodeStatus, READY, RECONCILING, RootCertificate, STALLED};
+use crds::{ConditionStatus, MeshNode, MeshNodeStatus, READY, RECONCILING, RootCertificate, STALLED, intake::Report};
 use kube::ResourceExt;
 use mesh_pki::{CertificateInfo, encode_certificate, parse_certificates};
 
 use super::{
     Step, World, gateway,
+    in_force::{self, Settled},
     objects::{Applied, Resources, keeps_other_claims},
     seen::Seen,
 };
@@ -16,7 +20,13 @@ use crate::{
         conditions::{Aspect, merge},
         objects::WriteError,
     },
-    controllers::{report, verdicts::Verdict, watch, watch::Watched},
+    controllers::{
+        report,
+        sidecars::{Reports, Running},
+        verdicts::Verdict,
+        watch,
+        watch::Watched,
+    },
     node::{
         Problem,
         build::Built,
@@ -40,7 +50,7 @@ const ROOT_ROLL_PENDING: &str = "RootRollPending";
 /// A sentence with more names than these is not read.
 const ROUTES_NAMED: usize = 20;
 
-/// Everything was written.
+/// Everything was written. Answers when pods have had the time to follow, where some have not.
 pub(super) async fn written(
     world: &World,
     node: &MeshNode,
@@ -48,8 +58,10 @@ pub(super) async fn written(
     judgement: &Judgement,
     built: &Built,
     applied: &Resources<Applied>,
-) -> Step<()> {
-    tell_verdicts(world, node, judgement, Some(built));
+) -> Step<Option<Duration>> {
+    let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
+    let pods = if takes_reports(world) { world.sidecars.running(&namespace, &name) } else { Vec::new() };
+    tell_verdicts(world, node, judgement, Some(built), reporter(node, &pods));
     let accepted = judgement.routes.iter().filter(|r| r.accepted.is_some()).count();
     let message = format!("configuration written; {accepted} of {} routes are part of it", judgement.routes.len());
     let gateway = node.spec.gateway.enabled.then(|| gateway::ready(seen));
@@ -58,8 +70,28 @@ pub(super) async fn written(
     aspects.extend(running(node, seen));
     aspects.extend(built.roll.as_ref().map(roll_pending));
     aspects.extend(pending(&judgement.remarks));
+    let left = world.written.left(&namespace, &name, &applied.hash, Instant::now());
+    let settled = if left.is_some() { Settled::NotYet } else { Settled::Yes };
+    let old = node.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let in_force = in_force::judge(&applied.hash, &pods, settled, old);
+    // A look when their time is over is needed only while somebody is behind.
+    let is_everywhere = in_force.as_ref().is_none_or(|aspect| aspect.reason == in_force::EVERYWHERE);
+    let is_everywhere =
+        is_everywhere && pods.iter().all(|pod| pod.report.as_ref().is_none_or(|r| r.config_hash == applied.hash));
+    aspects.extend(in_force);
     let roots = roots(&built.roots_pem).map_err(|error| ("BadRoot", error.to_string()))?;
-    write(world, node, &aspects, Some((roots, applied.hash.clone()))).await
+    write(world, node, &aspects, Some((roots, applied.hash.clone()))).await?;
+    Ok(left.filter(|_| !is_everywhere))
+}
+
+fn takes_reports(world: &World) -> bool {
+    world.operator.intake.borrow().is_some()
+}
+
+/// Whose word about the partners counts: the gateway's or, without one, that of the lone sidecar.
+fn reporter<'r>(node: &MeshNode, pods: &'r [Running]) -> Option<&'r Report> {
+    let speaking = pods.iter().filter(|pod| pod.is_gateway == node.spec.gateway.enabled && pod.is_ready);
+    speaking.filter_map(|pod| pod.report.as_ref()).next()
 }
 
 /// A node with a gateway is ready when that serves: what is written alone carries no call.
@@ -125,7 +157,7 @@ fn running(node: &MeshNode, seen: &Seen) -> Vec<Aspect> {
 
 /// The node itself is refused; nothing was written.
 pub(super) async fn refused(world: &World, node: &MeshNode, judgement: &Judgement) -> Step<()> {
-    tell_verdicts(world, node, judgement, None);
+    tell_verdicts(world, node, judgement, None, None);
     let problems = judgement.node.as_ref().err().map(Vec::as_slice).unwrap_or_default();
     let reason = problems.first().map_or("Invalid", Problem::reason);
     write(world, node, &stalled(reason, &text(problems)), None).await
@@ -133,7 +165,7 @@ pub(super) async fn refused(world: &World, node: &MeshNode, judgement: &Judgemen
 
 /// Certificates could not be made.
 pub(super) async fn not_built(world: &World, node: &MeshNode, judgement: &Judgement, problem: &Problem) -> Step<()> {
-    tell_verdicts(world, node, judgement, None);
+    tell_verdicts(world, node, judgement, None, None);
     write(world, node, &stalled(problem.reason(), &problem.to_string()), None).await
 }
 
@@ -144,7 +176,7 @@ pub(super) async fn not_written(
     judgement: &Judgement,
     error: WriteError,
 ) -> (&'static str, String) {
-    tell_verdicts(world, node, judgement, None);
+    tell_verdicts(world, node, judgement, None, None);
     let (reason, aspects) = match &error {
         WriteError::NameConflict { .. } => ("NameConflict", stalled("NameConflict", &error.to_string())),
         WriteError::Api { .. } => {
@@ -211,20 +243,38 @@ async fn write(
     let (root_certificates, config_hash) =
         news.map_or((old.root_certificates.clone(), old.config_hash.clone()), |(roots, hash)| (roots, Some(hash)));
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
-    let sidecars = world.sidecars.count(&namespace, &name, config_hash.as_deref()).or(old.sidecars);
-    let status =
-        MeshNodeStatus { conditions, observed_generation: generation, root_certificates, config_hash, sidecars };
+    let reports = if takes_reports(world) { Reports::Taken } else { Reports::Untaken };
+    let sidecars = world.sidecars.count(&namespace, &name, config_hash.as_deref(), reports).or(old.sidecars);
+    let running = world.sidecars.running(&namespace, &name);
+    let applied_config_hash = reporter(node, &running).map(|report| report.config_hash.clone());
+    let status = MeshNodeStatus {
+        conditions,
+        observed_generation: generation,
+        root_certificates,
+        config_hash,
+        applied_config_hash,
+        sidecars,
+    };
     report::events(&world.recorder, node, &old.conditions, &status.conditions).await;
     let written = report::status(&world.client, &world.metrics, node, node.status.as_ref(), &status).await;
     written.map_err(|error| (error.reason(), error.to_string()))
 }
 
 /// Keeps the verdicts, and has those looked at for whom something changed.
-fn tell_verdicts(world: &World, node: &MeshNode, judgement: &Judgement, built: Option<&Built>) {
+fn tell_verdicts(
+    world: &World,
+    node: &MeshNode,
+    judgement: &Judgement,
+    built: Option<&Built>,
+    report: Option<&Report>,
+) {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
-    let routes = verdicts(&judgement.routes, built.map(|b| &*b.left_out.routes), built.is_some(), |route| {
+    let mut routes = verdicts(&judgement.routes, built.map(|b| &*b.left_out.routes), built.is_some(), |route| {
         watch::get(&world.routes.store, &namespace, route).map(|r| identity(&*r))
     });
+    for (route, verdict) in &mut routes {
+        verdict.reach = report.and_then(|report| report.routes.get(route)).cloned();
+    }
     for route in world.route_verdicts.put(&namespace, &name, routes) {
         world.routes.poke(&namespace, &route);
     }
@@ -249,7 +299,7 @@ fn verdicts<T>(
             left_out.unwrap_or_default().iter().find(|(name, _)| *name == one.name).map(|(_, problem)| problem);
         let problems = one.problems.iter().chain(no_room).cloned().collect();
         let is_accepted = one.accepted.is_some() && no_room.is_none();
-        Some((one.name.clone(), Verdict { uid, generation, is_accepted, problems, is_written }))
+        Some((one.name.clone(), Verdict { uid, generation, is_accepted, problems, is_written, reach: None }))
     };
     judged.iter().filter_map(verdict).collect()
 }

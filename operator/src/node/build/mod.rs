@@ -233,6 +233,7 @@ fn node_config(valid: &ValidNode) -> NodeConfig {
         transport: spec.transport.clone(),
         registry: spec.registry.clone(),
         gateway: valid.gateway.as_ref().map(|found| gateway_config(valid, found)),
+        intake: valid.intake.clone(),
     }
 }
 

@@ -40,7 +40,7 @@ impl Mesh<'_> {
             startup_probe: Some(asks("/readyz", WHILE_STARTING, STARTS)),
             readiness_probe: Some(asks("/readyz", READY_EVERY, 3)),
             liveness_probe: Some(asks("/livez", ALIVE_EVERY, DEAD_AFTER)),
-            resources: Some(resources::of(self.role, self.queues)),
+            resources: Some(resources::of(self.role, self.queues, self.resources)),
             security_context: Some(restricted()),
             // What the program said last is the reason that people find in the pod's status.
             termination_message_policy: Some("FallbackToLogsOnError".into()),

@@ -13,7 +13,7 @@ mod volumes;
 
 use std::collections::BTreeMap;
 
-use crds::{ByteSize, NODE_LABEL, snapshot};
+use crds::{ByteSize, GatewayResources, NODE_LABEL, snapshot};
 
 pub(crate) use image::Image;
 pub(crate) use resources::whole_mebibytes;
@@ -48,6 +48,8 @@ pub(crate) struct Mesh<'m> {
     pub(crate) image: &'m Image,
     /// `spec.transport.totalBytes`: queued messages are held in memory.
     pub(crate) queues: ByteSize,
+    /// `spec.gateway.resources`; a sidecar's are said by its pod's annotations.
+    pub(crate) resources: Option<&'m GatewayResources>,
 }
 
 impl Role {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::ByteSize;
+use crds::{Amounts, ByteSize, GatewayResources};
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 
 use super::Role;
@@ -12,19 +12,47 @@ const BESIDE_QUEUES: ByteSize = ByteSize::mib(512);
 /// A sidecar passes on and keeps nothing; 4096 connections and 64 MiB of bodies under way fit.
 const SIDECAR_MEMORY: ByteSize = ByteSize::mib(256);
 
+/// The CPUs that a gateway may take where nobody says, in thousandths.
+const GATEWAY_MILLI_CPU: u64 = 4000;
+
 /// Requests are what it takes when it is idle: nobody's pod should fail to be scheduled for a sidecar's sake. The limit of
 /// the CPU also decides how many threads there are.
-pub(super) fn of(role: Role, queues: ByteSize) -> ResourceRequirements {
+pub(super) fn of(role: Role, queues: ByteSize, said: Option<&GatewayResources>) -> ResourceRequirements {
     let with_queues = whole_mebibytes(queues.bytes().saturating_add(BESIDE_QUEUES.bytes()));
     let (cpu, memory, most_cpu, most_memory) = match role {
         Role::Gateway => ("100m", "64Mi", "4", with_queues),
         Role::Lone => ("10m", "32Mi", "1", with_queues),
         Role::Sidecar => ("10m", "32Mi", "1", SIDECAR_MEMORY),
     };
-    ResourceRequirements {
-        requests: Some(quantities(cpu, memory)),
-        limits: Some(quantities(most_cpu, &most_memory.to_string())),
-        claims: None,
+    let mut requests = quantities(cpu, memory);
+    let mut limits = quantities(most_cpu, &most_memory.to_string());
+    if let Some(GatewayResources { requests: asked, limits: most }) = said {
+        requests.extend(given(asked));
+        limits.extend(given(most));
+        // A limit by default gives way to a request above it.
+        raise(&mut limits, asked, most, most_memory);
+    }
+    ResourceRequirements { requests: Some(requests), limits: Some(limits), claims: None }
+}
+
+/// What is said of it, in the form that the API server gives quantities.
+fn given(amounts: &Amounts) -> impl Iterator<Item = (String, Quantity)> {
+    let cpu = amounts.milli_cpu().map(|milli| ("cpu".to_owned(), Quantity(cpus(milli))));
+    let memory =
+        amounts.memory.map(|bytes| ("memory".to_owned(), Quantity(whole_mebibytes(bytes.bytes()).to_string())));
+    cpu.into_iter().chain(memory)
+}
+
+fn cpus(milli: u64) -> String {
+    if milli.is_multiple_of(1000) { (milli / 1000).to_string() } else { format!("{milli}m") }
+}
+
+fn raise(limits: &mut BTreeMap<String, Quantity>, asked: &Amounts, most: &Amounts, by_default: ByteSize) {
+    if let (Some(milli), None) = (asked.milli_cpu().filter(|milli| *milli > GATEWAY_MILLI_CPU), most.milli_cpu()) {
+        limits.insert("cpu".into(), Quantity(cpus(milli)));
+    }
+    if let (Some(memory), None) = (asked.memory.filter(|memory| *memory > by_default), most.memory) {
+        limits.insert("memory".into(), Quantity(whole_mebibytes(memory.bytes()).to_string()));
     }
 }
 

@@ -13,7 +13,7 @@ fn image() -> Image {
 /// Container and volumes.
 fn made(role: Role) -> (Value, Value) {
     let image = image();
-    let mesh = Mesh { node: "bank-a", role, image: &image, queues: ByteSize::gib(2) };
+    let mesh = Mesh { node: "bank-a", role, image: &image, queues: ByteSize::gib(2), resources: None };
     (serde_json::to_value(mesh.container()).unwrap(), serde_json::to_value(mesh.volumes()).unwrap())
 }
 
@@ -137,6 +137,30 @@ fn quantities_have_the_form_that_the_api_server_gives_them() {
     assert_eq!(written((2 << 30) + (512 << 20)), "2560Mi");
     assert_eq!(written(10 << 30), "10Gi");
     assert_eq!(written(u64::MAX), "1073741823Mi");
+}
+
+#[test]
+fn what_the_spec_says_of_the_gateways_resources_is_in_the_form_of_the_api_server_and_the_rest_is_by_default() {
+    let resources = |said: Value| {
+        let said: GatewayResources = serde_json::from_value(said).unwrap();
+        let image = image();
+        let mesh =
+            Mesh { node: "a", role: Role::Gateway, image: &image, queues: ByteSize::gib(2), resources: Some(&said) };
+        serde_json::to_value(mesh.container()).unwrap()["resources"].clone()
+    };
+    for (said, wanted) in [
+        (json!({}), json!({"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "4", "memory": "2560Mi"}})),
+        (
+            json!({"requests": {"cpu": "2000m"}, "limits": {"memory": "1024Mi"}}),
+            json!({"requests": {"cpu": "2", "memory": "64Mi"}, "limits": {"cpu": "4", "memory": "1Gi"}}),
+        ),
+        (
+            json!({"requests": {"cpu": "8", "memory": "4Gi"}}),
+            json!({"requests": {"cpu": "8", "memory": "4Gi"}, "limits": {"cpu": "8", "memory": "4Gi"}}),
+        ),
+    ] {
+        assert_eq!(resources(said), wanted);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The kubelet swaps a projected volume in one step, so that Secret, ConfigMaps and token are never of two versions. Parts
 //! that a node may get later are in it from the start, as optional ones: a pod's volumes cannot change.
 
+use crds::intake::{AUDIENCE, TOKEN_FILE};
 use k8s_openapi::api::core::v1::{
     ConfigMapProjection, EmptyDirVolumeSource, ProjectedVolumeSource, SecretProjection, ServiceAccountTokenProjection,
     Volume, VolumeMount, VolumeProjection,
@@ -22,10 +23,6 @@ pub(crate) const HOME_VOLUME: &str = "mesh-home";
 pub(super) const CONFIG_PATH: &str = "/etc/mesh";
 /// Where state is kept, in the container.
 pub(super) const HOME_PATH: &str = "/mesh";
-/// Whom the token is for: it opens the operator's intake and nothing else.
-pub(crate) const TOKEN_AUDIENCE: &str = "interconn.dev/intake";
-/// The token's file, in the projected volume.
-const TOKEN_FILE: &str = "token";
 /// The kubelet renews a token when 80 % of its life are over; an hour is its default.
 const TOKEN_SECONDS: i64 = 3600;
 
@@ -88,7 +85,7 @@ fn config_map(name: String, optional: Option<bool>) -> VolumeProjection {
 
 fn token() -> VolumeProjection {
     let token = ServiceAccountTokenProjection {
-        audience: Some(TOKEN_AUDIENCE.into()),
+        audience: Some(AUDIENCE.into()),
         expiration_seconds: Some(TOKEN_SECONDS),
         path: TOKEN_FILE.into(),
     };

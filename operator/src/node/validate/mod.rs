@@ -10,7 +10,11 @@ mod routes;
 
 use std::{sync::Arc, time::SystemTime};
 
-use crds::{MeshNode, snapshot::RegistrationConfig};
+use crds::{
+    MeshNode, MeshRoute,
+    intake::{INTAKE, MADE_BY},
+    snapshot::{IntakeConfig, RegistrationConfig},
+};
 use kube::ResourceExt;
 
 pub(crate) use credentials::{Credentials, credentials, published_roots, with_retired};
@@ -51,6 +55,8 @@ pub(crate) struct ValidNode {
     pub(crate) roll: Roll,
     /// What there is of its gateway; `None` where it has none.
     pub(crate) gateway: Option<FoundGateway>,
+    /// Where the operator takes reports.
+    pub(crate) intake: Option<IntakeConfig>,
 }
 
 /// The verdict about one resource.
@@ -87,6 +93,7 @@ fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, V
         kept_root: found.root.clone(),
         leaf: found.leaf.clone(),
         gateway: found.gateway.clone(),
+        intake: found.intake.clone(),
         roll,
     });
     (node, remarks)
@@ -137,6 +144,11 @@ fn oldest_first<R: ResourceExt>(resources: &[Arc<R>]) -> Vec<&Arc<R>> {
         (created.is_none(), created, resource.name_any())
     });
     sorted
+}
+
+/// Whether a route was made at an application's word: one that people made wins over it.
+pub(crate) fn is_made_by_api(route: &MeshRoute) -> bool {
+    route.labels().get(MADE_BY).is_some_and(|by| by == INTAKE)
 }
 
 #[cfg(test)]

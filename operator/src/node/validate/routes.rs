@@ -9,7 +9,7 @@ use mesh_pki::{CertificateInfo, Pair, PrivateKeyPem, check_pair};
 use super::{
     Judged, Turns,
     credentials::{bad_pair, keys, text, unfit},
-    oldest_first,
+    is_made_by_api, oldest_first,
     partners::Partners,
     published_roots,
     roots::{self, Roots},
@@ -32,8 +32,10 @@ pub(crate) struct ValidRoute {
 /// Judges all routes of a node.
 pub(super) fn all(found: &Found, turns: &mut Turns) -> Vec<Judged<ValidRoute>> {
     let mut partners = Partners::of(&found.node.spec.node_id);
-    let mut judged: Vec<_> =
-        oldest_first(&found.routes).into_iter().map(|route| judge(route, found, &mut partners, turns)).collect();
+    let mut routes = oldest_first(&found.routes);
+    // What people made comes first, however young it is.
+    routes.sort_by_key(|route| is_made_by_api(route));
+    let mut judged: Vec<_> = routes.into_iter().map(|route| judge(route, found, &mut partners, turns)).collect();
     judged.sort_by(|a, b| a.name.cmp(&b.name));
     tell_of_shared_roots(&mut judged, found, turns.now);
     judged

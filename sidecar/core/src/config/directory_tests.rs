@@ -143,3 +143,40 @@ fn a_sidecar_of_a_node_without_a_gateway_and_members_under_a_published_root_are_
         assert!(problem.contains(rule), "{problem}");
     }
 }
+
+/// An operator that is two minor versions newer: it says more in every file, and writes one more.
+#[test]
+fn what_a_newer_operator_says_more_is_counted_and_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    write_directory(directory.path(), "LX1", &["LX2"]);
+    let json_of = |name: &str| serde_json::from_slice::<serde_json::Value>(&fs::read(path(name)).unwrap()).unwrap();
+    let mut manifest = json_of(MANIFEST);
+    manifest["signedBy"] = "somebody".into();
+    let mut node = json_of(NODE);
+    node["later"] = serde_json::json!({"on": true});
+    node["transport"] = serde_json::json!({"store": "Memory", "later": 1});
+    node["intake"] = serde_json::json!({"address": "intake:443", "ca": "pem", "later": []});
+    let mut routes = json_of("routes-0.json");
+    routes[0]["later"] = "x".into();
+    routes[0]["peer"]["later"] = "x".into();
+    routes[0]["addresses"] = serde_json::json!([{"address": "b:7304", "weight": 5}]);
+    let files = [
+        (NODE, node.to_string()),
+        ("routes-0.json", routes.to_string()),
+        (
+            "registrations-0.json",
+            r#"[{"resource": "r", "instanceId": "i", "name": "n", "address": "a:1", "later": 1}]"#.into(),
+        ),
+        ("later.json", r#"{"whatever": 1}"#.into()),
+    ];
+    for (name, text) in files {
+        manifest["files"][name] = hex(&Sha256::digest(&text)).into();
+        fs::write(path(name), text).unwrap();
+    }
+    fs::write(path(MANIFEST), manifest.to_string()).unwrap();
+    let read = read(directory.path(), Role::Gateway).unwrap();
+    assert_eq!(read.unknown, 8, "one of the test's own node, three here, three of the route, one of the registration");
+    assert_eq!((read.parts.routes.len(), read.parts.registrations.len()), (1, 1));
+    assert_eq!(read.parts.routes[0].addresses[0].address, "b:7304");
+}

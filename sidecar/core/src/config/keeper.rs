@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -18,6 +18,7 @@ use super::{
     metrics::ConfigMetrics,
     settings::Settings,
     standalone::Standalone,
+    trust::{TrustDesk, TrustError},
 };
 use crate::{
     Code, ConfigProblem, Fault, Live, NodeId, Origin, Parts, ProtocolError, Retry, Snapshot,
@@ -34,6 +35,7 @@ pub struct Keeper {
     api_routes: ArcSwap<ApiRoutes>,
     metrics: ConfigMetrics,
     problem: ArcSwapOption<String>,
+    pub(super) desk: OnceLock<Arc<dyn TrustDesk>>,
 }
 
 /// Who decides about the configuration.
@@ -80,6 +82,9 @@ pub enum KeeperError {
         "this node has no key of its root, so it issues nothing: exchange roots by net/refresh instead, or bring the root with its key (certificateFiles.rootKey)"
     )]
     NoRootKey,
+    /// The operator was asked for a change of trust, and did not make it.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The process ends.
     #[error("this node is shutting down: {0}")]
     Ending(String),
@@ -131,7 +136,8 @@ impl Keeper {
             Rule::Managed(_) => ApiRoutes::new(),
         });
         let (live, rule, problem) = (Arc::new(Live::new(first)), Mutex::new(rule), ArcSwapOption::empty());
-        Ok(Arc::new(Self { live, store, overlay, rule, api_routes, metrics, problem }))
+        let desk = OnceLock::new();
+        Ok(Arc::new(Self { live, store, overlay, rule, api_routes, metrics, problem, desk }))
     }
 
     /// The snapshot in force.
@@ -209,7 +215,10 @@ impl Keeper {
     /// # Errors
     /// A resource decides, the route breaks a rule, or the disk did not keep it; then nothing changed.
     pub async fn put_route(self: &Arc<Self>, route: ApiRoute) -> Result<Applied, KeeperError> {
-        self.blocking(move |keeper| keeper.apply_route(&route)).await
+        match self.trust_desk() {
+            Some(desk) => self.ask_for(desk, &route).await,
+            None => self.blocking(move |keeper| keeper.apply_route(&route)).await,
+        }
     }
 
     /// Removes the partner of that node id.
@@ -217,7 +226,10 @@ impl Keeper {
     /// # Errors
     /// A resource decides, or the disk did not keep it; then nothing changed.
     pub async fn remove_route(self: &Arc<Self>, node: NodeId) -> Result<Applied, KeeperError> {
-        self.blocking(move |keeper| keeper.apply_removal(&node)).await
+        match self.trust_desk() {
+            Some(desk) => self.ask_to_remove(desk, &node).await,
+            None => self.blocking(move |keeper| keeper.apply_removal(&node)).await,
+        }
     }
 
     /// [`Self::set_identity`], blocking.
@@ -406,12 +418,14 @@ impl ProtocolError for KeeperError {
             Self::Managed { .. } | Self::NoRootKey => Code::NOT_PERMITTED,
             Self::Config(ConfigProblem::Invalid { .. }) => Code::BAD_REQUEST,
             Self::Config(ConfigProblem::Certificate { source, .. }) | Self::Certificate(source) => code_of(source),
+            Self::Trust(error) => error.code(),
             Self::Store(_) | Self::Ending(_) => Code::INTERNAL,
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
+            Self::Trust(error) => error.fault(),
             Self::Store(_) | Self::Ending(_) => Fault::Ours,
             Self::Managed { .. } | Self::NoRootKey | Self::Config(_) | Self::Certificate(_) => Fault::Caller,
         }
@@ -419,6 +433,7 @@ impl ProtocolError for KeeperError {
 
     fn retry(&self) -> Retry {
         match self {
+            Self::Trust(error) => error.retry(),
             Self::Store(_) | Self::Ending(_) => Retry::Safe,
             Self::Managed { .. } | Self::NoRootKey | Self::Config(_) | Self::Certificate(_) => Retry::Useless,
         }

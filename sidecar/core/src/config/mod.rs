@@ -21,6 +21,7 @@ mod standalone;
 #[cfg(test)]
 mod testing;
 mod trick;
+mod trust;
 mod watch;
 
 pub use check::{Checked, check};
@@ -29,3 +30,4 @@ pub use identity::{ApiRoute, ApiRoutes, NodeIdentity};
 pub use keeper::{Applied, Keeper, KeeperError};
 pub use metrics::ConfigMetrics;
 pub use settings::{Listen, LogFormat, Settings};
+pub use trust::{TrustDesk, TrustError};

@@ -85,6 +85,7 @@ impl Standalone {
             transport: self.file.transport.clone(),
             registry: self.file.registry.clone(),
             gateway: None,
+            intake: None,
         };
         let registrations = self.file.registrations.clone();
         let hash = sum(&(&node, &routes, &registrations, self.credentials.roots_pem(), &leaf.chain_pem));

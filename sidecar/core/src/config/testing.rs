@@ -58,6 +58,17 @@ pub(crate) fn add_gateway(directory: &Path, node_id: &str) {
     fs::write(directory.join(snapshot::MANIFEST), manifest.to_string()).unwrap();
 }
 
+/// Tells the node in `directory` where the operator's intake is.
+pub(crate) fn add_intake(directory: &Path) {
+    let read = |name: &str| serde_json::from_slice(&fs::read(directory.join(name)).unwrap()).unwrap();
+    let (mut node, mut manifest): (serde_json::Value, serde_json::Value) =
+        (read(snapshot::NODE), read(snapshot::MANIFEST));
+    node["intake"] = json!({"address": "interconn-intake.interconn-system.svc:443", "ca": "pem"});
+    manifest["files"][snapshot::NODE] = hex(&Sha256::digest(node.to_string())).into();
+    fs::write(directory.join(snapshot::NODE), node.to_string()).unwrap();
+    fs::write(directory.join(snapshot::MANIFEST), manifest.to_string()).unwrap();
+}
+
 fn leaf(root: &Root, node_id: &str) -> Pair {
     let request = LeafRequest {
         identity: Identity { node_id: node_id.into(), name: "bank".into() },

@@ -73,7 +73,7 @@ impl Control {
     /// The host's side of weave.
     async fn offer(&self, node: &NodeId, document: &Document) -> Result<(), Refusal> {
         self.not_ourselves(node)?;
-        self.keeper.decides()?;
+        self.keeper.takes_routes()?;
         let route = {
             let _turn = self.changing.lock().await;
             let before = self.known(node);
@@ -100,7 +100,7 @@ impl Control {
     /// The host's side of ack: what waited becomes a route, and the partner is told.
     async fn consent(&self, node: &NodeId, document: &Document) -> Result<(), Refusal> {
         self.not_ourselves(node)?;
-        self.keeper.decides()?;
+        self.keeper.takes_routes()?;
         let route = {
             let _turn = self.changing.lock().await;
             let now = SystemTime::now();
@@ -109,7 +109,12 @@ impl Control {
                 return Err(RouteError::UnknownNode { node: node.clone() }.into());
             }
             let mut document = document.clone();
-            if let Some(weave) = waiting {
+            if let Some(mut weave) = waiting {
+                // A MeshRoute has no place for a key; our own leaf will do, since the partner trusts our root.
+                if self.keeper.decides().is_err() {
+                    weave.certificate.clear();
+                    weave.key.clear();
+                }
                 fill_in(&mut document, &weave, before.as_ref());
             }
             let Refresh::Put(mut route) = route::read(&document, before.as_ref(), Need::Nothing, now)? else {
@@ -129,12 +134,16 @@ impl Control {
         self.tell("ack", node, &route).await
     }
 
-    /// Sends the partner our route and a pair of our root.
+    /// Sends the partner our route and, where this node has the key of its root, a pair of it.
     async fn tell(&self, verb: &str, node: &NodeId, route: &ApiRoute) -> Result<(), Refusal> {
         let partner = Identity { node_id: node.to_string(), name: route.config.peer.display_name.clone() };
-        let pair = self.keeper.issue_for(partner).await?;
+        // The key of a node's root is the operator's where resources decide; the partner gets the root alone.
+        let pair = match self.keeper.decides() {
+            Ok(()) => Some(self.keeper.issue_for(partner).await?),
+            Err(_) => None,
+        };
         let code = route.record.get("auth_code").and_then(Value::as_str).unwrap_or_default();
-        let arguments = as_guest(verb, &self.own_route(&pair, code));
+        let arguments = as_guest(verb, &self.own_route(pair.as_ref(), code));
         let asked = self.ask(node, &format!("{verb}.net.mesh"), &arguments, Instant::now() + PATIENCE).await;
         match asked {
             Ok(_) => Ok(()),
@@ -143,7 +152,7 @@ impl Control {
     }
 
     /// This node as a Route, with the pair that it issued for its reader.
-    fn own_route(&self, pair: &Pair, code: &str) -> Value {
+    fn own_route(&self, pair: Option<&Pair>, code: &str) -> Value {
         let snapshot = self.keeper.live().load();
         let node = &snapshot.node;
         json!({
@@ -153,8 +162,8 @@ impl Control {
             "inst_name": node.name,
             "address": self.addresses.as_deref().unwrap_or(&node.address),
             "host_root": node.roots_pem,
-            "host_crt": pair.chain_pem,
-            "host_key": pair.key.expose(),
+            "host_crt": pair.map(|pair| &pair.chain_pem),
+            "host_key": pair.map(|pair| pair.key.expose()),
             "auth_code": code,
         })
     }

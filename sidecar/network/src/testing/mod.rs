@@ -104,6 +104,7 @@ impl Institution {
                 transport: crds::Transport::default(),
                 registry: crds::Registry::default(),
                 gateway: None,
+                intake: None,
             },
             routes,
             registrations: Vec::new(),

@@ -74,7 +74,13 @@ fn claims_of(set: &StatefulSet) -> &[PersistentVolumeClaim] {
 
 fn template(node: &MeshNode, image: &Image, is_ephemeral: bool) -> PodTemplateSpec {
     let name = node.name_any();
-    let mesh = Mesh { node: &name, role: Role::Gateway, image, queues: node.spec.transport.total_bytes };
+    let mesh = Mesh {
+        node: &name,
+        role: Role::Gateway,
+        image,
+        queues: node.spec.transport.total_bytes,
+        resources: node.spec.gateway.resources.as_ref(),
+    };
     let mut labels = labels(&name, Role::Gateway);
     labels.extend(not_for_other_meshes());
     let secrets: Vec<_> = image.named_secrets().map(|name| LocalObjectReference { name: name.into() }).collect();

@@ -1,0 +1,306 @@
+//! The intake: pods are known by their tokens, what they report is in the status, and what applications ask for becomes MeshRoutes
+//! where their service accounts may do the same.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use e2e::cluster::control_plane::free_port;
+use http_body_util::BodyExt;
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Config;
+use kube::api::PostParams;
+use kube::client::Body;
+
+use super::*;
+
+/// What the tokens of `mesh` are for.
+const AUDIENCE: &str = "interconn.dev/intake";
+
+/// An operator with an intake.
+pub(super) struct Desk {
+    pub(super) operator: Operator,
+    port: u16,
+    secret: String,
+}
+
+impl Desk {
+    pub(super) async fn open(room: &Room) -> Result<Self> {
+        Self::open_at(room, "one", free_port()?).await
+    }
+
+    pub(super) async fn open_at(room: &Room, identity: &str, port: u16) -> Result<Self> {
+        let program: PathBuf = Path::new(env!("CARGO_BIN_EXE_cluster")).with_file_name("mesh-operator");
+        let (address, secret) = (format!("127.0.0.1:{port}"), format!("{}-certificate", room.name));
+        let more = ["--injection", "off", "--intake-listen", &address, "--intake-address", &address];
+        let more: Vec<&str> = more.into_iter().chain(["--webhook-secret", &secret]).collect();
+        let identity = format!("{}-{identity}", room.name);
+        let operator = Operator::start_with(room.server, &program, &identity, room.name, room.name, &more).await?;
+        operator.ready().await?;
+        Ok(Self { operator, port, secret })
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Posts to the intake as `token`, under the authority that the operator published. Answers status and body.
+    async fn post(&self, room: &Room, token: Option<&str>, path: &str, body: &Value) -> Result<(u16, Value)> {
+        let secrets = endpoint(&room.client, "v1", "Secret", operator::NAMESPACE);
+        let secret = secrets.get(&self.secret).await?;
+        let pem = BASE64_STANDARD.decode(secret.data["data"]["ca.crt"].as_str().context("no authority")?)?;
+        let pem = String::from_utf8(pem)?;
+        let body_of = |pem: &str| pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>();
+        let mut config = Config::new(format!("https://127.0.0.1:{}", self.port).parse()?);
+        config.root_cert = Some(vec![BASE64_STANDARD.decode(body_of(&pem))?]);
+        let client = Client::try_from(config)?;
+        let mut request = http::Request::post(path).header("content-type", "application/json");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let answer = client.send(request.body(Body::from(serde_json::to_vec(body)?))?).await?;
+        let status = answer.status().as_u16();
+        let bytes = answer.into_body().collect().await?.to_bytes();
+        let said = serde_json::from_slice(&bytes);
+        Ok((status, said.unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()))))
+    }
+
+    async fn change(&self, room: &Room, token: &str, change: &Value) -> Result<(String, String)> {
+        let (status, said) = self.post(room, Some(token), "/intake/v1/routes", change).await?;
+        ensure!(status == 200, "HTTP {status}: {said}");
+        let word = |member: &str| said[member].as_str().unwrap_or_default().to_owned();
+        Ok((word("code"), word("message")))
+    }
+}
+
+/// A pod with `mesh` in it, of node `a`, that no kubelet runs; it is said to be ready.
+pub(super) async fn pod(room: &Room, name: &str) -> Result<()> {
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "app"}});
+    room.api("ServiceAccount").patch("app", &force(), &Patch::Apply(&account)).await?;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "labels": {"interconn.dev/node": "a", "interconn.dev/role": "sidecar"}},
+        "spec": {"serviceAccountName": "app", "automountServiceAccountToken": false,
+            "containers": [{"name": "mesh", "image": "none"}]}});
+    room.api("Pod").patch(name, &force(), &Patch::Apply(&pod)).await?;
+    let status = json!({"status": {"phase": "Running", "containerStatuses": [
+        {"name": "mesh", "ready": true, "image": "", "imageID": "", "restartCount": 0}]}});
+    room.api("Pod").patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await?;
+    Ok(())
+}
+
+/// A token of the service account, bound to a pod or to none.
+pub(super) async fn token(room: &Room, audience: &str, pod: Option<&str>) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(room.client.clone(), room.name);
+    let bound = pod.map(|name| BoundObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Pod".into()),
+        name: Some(name.into()),
+        uid: None,
+    });
+    let spec =
+        TokenRequestSpec { audiences: vec![audience.into()], bound_object_ref: bound, expiration_seconds: Some(3600) };
+    let request = TokenRequest { spec, ..TokenRequest::default() };
+    let made = accounts.create_token_request("app", &PostParams::default(), &request).await?;
+    Ok(made.status.context("no token")?.token)
+}
+
+/// Lets the service account change routes in its namespace.
+pub(super) async fn grant(room: &Room) -> Result<()> {
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "trust"},
+        "rules": [{"apiGroups": ["interconn.dev"], "resources": ["meshroutes"], "verbs": ["create", "update", "delete"]}]});
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "trust"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "trust"},
+        "subjects": [{"kind": "ServiceAccount", "name": "app", "namespace": room.name}]});
+    for (kind, object) in [("Role", role), ("RoleBinding", binding)] {
+        let api = endpoint(&room.client, "rbac.authorization.k8s.io/v1", kind, room.name);
+        api.patch("trust", &force(), &Patch::Apply(&object)).await?;
+    }
+    Ok(())
+}
+
+fn put(peer: &str, address: &str, root: &str) -> Value {
+    json!({"change": "put", "route": {"nodeRef": {"name": "another"}, "peer": {"nodeId": peer},
+        "addresses": [{"address": address}], "trust": {"rootPEMs": [root]}, "exports": ["/all"]}})
+}
+
+fn report(hash: &str, routes: Value) -> Value {
+    json!({"configHash": hash, "leafNotAfter": "2031-01-01T00:00:00Z", "routes": routes})
+}
+
+async fn status(room: &Room) -> Result<Value> {
+    Ok(ours(&room.client, "MeshNode", room.name).get("a").await?.data["status"].clone())
+}
+
+#[tokio::test]
+async fn a_caller_is_known_by_a_token_that_is_bound_to_its_pod_and_by_nothing_else() -> Result<()> {
+    let room = Room::open("callers").await?;
+    let desk = Desk::open(&room).await?;
+    room.node("a", json!({})).await?;
+    pod(&room, "p").await?;
+    let good = token(&room, AUDIENCE, Some("p")).await?;
+    let (head, signature) = good.rsplit_once('.').context("no token")?;
+    let foreign = format!("{head}.{}", signature.chars().rev().collect::<String>());
+    let others = token(&room, "https://kubernetes.default.svc", Some("p")).await?;
+    let unbound = token(&room, AUDIENCE, None).await?;
+    let body = report(&"0".repeat(64), json!({}));
+    for (what, token) in [
+        ("none", None),
+        ("garbage", Some("garbage")),
+        ("another cluster's", Some(foreign.as_str())),
+        ("another audience's", Some(&others)),
+        ("one of no pod", Some(&unbound)),
+    ] {
+        let (status, said) = desk.post(&room, token, "/intake/v1/reports", &body).await?;
+        ensure!(status == 401, "with a token, {what}: {status} {said}");
+    }
+    let (status, said) = desk.post(&room, Some(&good), "/intake/v1/reports", &body).await?;
+    ensure!(status == 200 && said["code"] == "E0000000000", "with its own: {status} {said}");
+    let (status, _) = desk.post(&room, Some(&good), "/intake/v1/anything", &body).await?;
+    ensure!(status == 404, "{status}");
+    let (_, said) = desk.post(&room, Some(&good), "/intake/v1/reports", &json!({"configHash": "x"})).await?;
+    ensure!(said["code"] == "E0000000400", "{said}");
+    let metrics = desk.operator.get("/metrics").await?.1;
+    let counted = r#"mesh_operator_intake_calls_total{call="any",outcome="unknown_caller"} 5"#;
+    ensure!(metrics.contains(counted), "not counted: {metrics}");
+    // Enough calls at once, and the next has to wait.
+    let mut last = 200;
+    for _ in 0..60 {
+        last = desk.post(&room, Some(&good), "/intake/v1/reports", &body).await?.0;
+        if last == 429 {
+            break;
+        }
+    }
+    ensure!(last == 429, "a pod may call as often as it likes");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_pods_report_is_what_the_status_says() -> Result<()> {
+    let room = Room::open("reports").await?;
+    let desk = Desk::open(&room).await?;
+    room.node("a", json!({})).await?;
+    room.route("r", json!({"rootPEMs": [partner_root()?.0]})).await?;
+    room.ready("MeshRoute", "r").await?;
+    room.condition("MeshRoute", "r", "Reachable", "Unknown", "NotReported").await?;
+    pod(&room, "p").await?;
+    wait::until("the pod to be counted, and not as one that runs on the configuration", SOON, || async {
+        let sidecars = status(&room).await?["sidecars"].clone();
+        ensure!(sidecars == json!({"ready": 0, "total": 1}), "{sidecars}");
+        Ok(())
+    })
+    .await?;
+    let token = token(&room, AUDIENCE, Some("p")).await?;
+    let hash = status(&room).await?["configHash"].as_str().context("no hash")?.to_owned();
+    let tell = |body: Value| {
+        let (desk, room, token) = (&desk, &room, &token);
+        async move {
+            let (status, said) = desk.post(room, Some(token), "/intake/v1/reports", &body).await?;
+            ensure!(status == 200 && said["code"] == "E0000000000", "{status} {said}");
+            anyhow::Ok(())
+        }
+    };
+    tell(report(&hash, json!({"r": [{"fails": "connection refused"}]}))).await?;
+    room.condition("MeshRoute", "r", "Reachable", "False", "NoAnswer").await?;
+    room.condition("MeshNode", "a", "InForce", "True", "Everywhere").await?;
+    let said = status(&room).await?;
+    ensure!(said["sidecars"] == json!({"ready": 1, "total": 1}) && said["appliedConfigHash"] == hash, "{said}");
+    room.ready("MeshRoute", "r").await?;
+    tell(report(&hash, json!({"r": ["answers"]}))).await?;
+    room.condition("MeshRoute", "r", "Reachable", "True", "Answers").await?;
+    let route = ours(&room.client, "MeshRoute", room.name).get("r").await?;
+    ensure!(route.data["status"]["addresses"][0]["state"] == "Reachable", "{}", route.data["status"]);
+    // A pod that cannot take the newest configuration says why.
+    let mut rejected = report(&"1".repeat(64), json!({}));
+    rejected["problem"] = "tls.crt: is missing".into();
+    tell(rejected).await?;
+    room.condition("MeshNode", "a", "InForce", "False", "Rejected").await?;
+    let before = operator::writes(room.server, room.name)?.len();
+    let same = report(&hash, json!({"r": ["answers"]}));
+    tell(same.clone()).await?;
+    room.condition("MeshNode", "a", "InForce", "True", "Everywhere").await?;
+    ensure!(
+        operator::writes(room.server, room.name)?.len() > before,
+        "the writes are not seen: this test would prove nothing"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_application_changes_trust_only_where_its_service_account_may() -> Result<()> {
+    let room = Room::open("trust").await?;
+    let desk = Desk::open(&room).await?;
+    room.node("a", json!({})).await?;
+    room.ready("MeshNode", "a").await?;
+    pod(&room, "p").await?;
+    let (token, root) = (token(&room, AUDIENCE, Some("p")).await?, partner_root()?.0);
+    let asked = put("LX2", "b.example:7304", &root);
+    let routes = ours(&room.client, "MeshRoute", room.name);
+    let (code, message) = desk.change(&room, &token, &asked).await?;
+    ensure!(code == "E0000000614" && message.contains("system:serviceaccount:trust:app"), "{code} {message}");
+    ensure!(routes.list(&ListParams::default()).await?.items.is_empty(), "it was written");
+
+    grant(&room).await?;
+    let (code, message) = desk.change(&room, &token, &asked).await?;
+    ensure!(code == "E0000000000", "{code} {message}");
+    let made = routes.list(&ListParams::default()).await?.items;
+    ensure!(made.len() == 1, "{} routes", made.len());
+    let (name, spec) = (made[0].metadata.name.clone().unwrap_or_default(), &made[0].data["spec"]);
+    ensure!(spec["nodeRef"]["name"] == "a", "it is another node's: {spec}");
+    ensure!(spec["exports"].as_array().is_none_or(Vec::is_empty), "an application opened services: {spec}");
+    let managers = made[0].metadata.managed_fields.clone().unwrap_or_default();
+    ensure!(managers.iter().any(|m| m.manager.as_deref() == Some("interconn-intake")), "{managers:?}");
+    room.ready("MeshRoute", &name).await?;
+    let (code, message) = desk.change(&room, &token, &asked).await?;
+    ensure!(code == "E0000000000" && message.contains("already"), "{code} {message}");
+    let (code, message) = desk.change(&room, &token, &put("LX2", "c.example:7304", &root)).await?;
+    ensure!(code == "E0000000000" && message.contains("written"), "{code} {message}");
+    let (code, message) = desk.change(&room, &token, &put("node-a", "c.example:7304", &root)).await?;
+    ensure!(code == "E0000000400", "its own node: {code} {message}");
+    let remove = json!({"change": "remove", "nodeId": "lx2"});
+    let (code, message) = desk.change(&room, &token, &remove).await?;
+    ensure!(code == "E0000000000", "{code} {message}");
+    ensure!(routes.get_opt(&name).await?.is_none(), "it is still there");
+    let (code, _) = desk.change(&room, &token, &remove).await?;
+    ensure!(code == "E0000000618", "{code}");
+
+    let log = std::fs::read_to_string(room.server.folder().join("log/trust-one.log"))?;
+    for line in ["intake: change of trust refused", "intake: change of trust "] {
+        ensure!(
+            log.lines().any(|l| l.contains(line) && l.contains("audit=true") && l.contains("serviceaccount:trust:app")),
+            "no audit of {line:?}: {log}"
+        );
+    }
+    ensure!(!log.contains(&token), "the token is in the log");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_people_made_wins_over_what_applications_ask_for_and_the_loser_says_so() -> Result<()> {
+    let room = Room::open("wins").await?;
+    let desk = Desk::open(&room).await?;
+    room.node("a", json!({})).await?;
+    pod(&room, "p").await?;
+    grant(&room).await?;
+    let (token, root) = (token(&room, AUDIENCE, Some("p")).await?, partner_root()?.0);
+    let (code, message) = desk.change(&room, &token, &put("peer-people", "b.example:7304", &root)).await?;
+    ensure!(code == "E0000000000", "{code} {message}");
+    let routes = ours(&room.client, "MeshRoute", room.name);
+    let made = routes.list(&ListParams::default()).await?.items;
+    let by_api = made[0].metadata.name.clone().context("no name")?;
+    room.ready("MeshRoute", &by_api).await?;
+    // Younger, and it wins all the same.
+    room.route("people", json!({"rootPEMs": [root]})).await?;
+    room.ready("MeshRoute", "people").await?;
+    room.condition("MeshRoute", &by_api, "Accepted", "False", "Overridden").await?;
+    for change in [put("peer-people", "c.example:7304", &root), json!({"change": "remove", "nodeId": "peer-people"})] {
+        let (code, message) = desk.change(&room, &token, &change).await?;
+        ensure!(code == "E0000000614" && message.contains("MeshRoute people"), "{code} {message}");
+    }
+    routes.delete("people", &Default::default()).await?;
+    room.ready("MeshRoute", &by_api).await?;
+    // A field that a person took over is not taken back.
+    let edit = json!({"apiVersion": "interconn.dev/v1alpha1", "kind": "MeshRoute", "metadata": {"name": by_api},
+        "spec": {"addresses": [{"address": "mine.example:7304"}]}});
+    routes.patch(&by_api, &force(), &Patch::Apply(&edit)).await?;
+    let (code, message) = desk.change(&room, &token, &put("peer-people", "d.example:7304", &root)).await?;
+    ensure!(code == "E0000000614" && message.contains("somebody else"), "{code} {message}");
+    Ok(())
+}

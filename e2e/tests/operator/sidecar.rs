@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Sidecar {
     process: Child,
     port: u16,
+    admin: u16,
     volume: PathBuf,
 }
 
@@ -41,7 +42,7 @@ impl Sidecar {
         fs::create_dir_all(&home)?;
         fs::write(folder.join("token"), token)?;
         lay_out(room, &volume).await?;
-        let port = free_port()?;
+        let (port, admin) = (free_port()?, free_port()?);
         let log = fs::File::create(room.server.folder().join(format!("log/mesh-{}.log", room.name)))?;
         let program = Path::new(env!("CARGO_BIN_EXE_cluster")).with_file_name("mesh");
         ensure!(program.exists(), "{} is not built: run the tests by `make test`", program.display());
@@ -52,12 +53,24 @@ impl Sidecar {
             .env("MESH_CONFIG_DIR", &volume)
             .env("MESH_HOME", &home)
             .env("PLUGIN_PROXY_TRANSPORT_Y", format!("127.0.0.1:{port}"))
-            .env("MESH_ADMIN_LISTEN", format!("127.0.0.1:{}", free_port()?))
+            .env("MESH_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        Ok(Self { process, port, volume })
+        Ok(Self { process, port, admin, volume })
+    }
+
+    /// What its admin port answers to whoever has its token.
+    async fn shows(&self, path: &str) -> Result<String> {
+        let http = Http::builder(TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
+        let token = fs::read_to_string(self.volume.join("../home/admin.token"))?;
+        let request = http::Request::get(format!("http://127.0.0.1:{}{path}", self.admin))
+            .header("authorization", format!("Bearer {}", token.trim()))
+            .body(Full::default())?;
+        let answer = http.request(request).await?;
+        ensure!(answer.status() == 200, "{path}: {}", answer.status());
+        Ok(String::from_utf8(answer.into_body().collect().await?.to_bytes().to_vec())?)
     }
 
     /// Calls `net/refresh` as an application does. Answers the code, the text, and how long it took.
@@ -121,6 +134,17 @@ fn document(peer: &str, root: &str) -> Value {
     json!({"node_id": peer, "inst_id": "JG2", "name": "B", "address": "127.0.0.1:1", "guest_root": root})
 }
 
+/// Waits until the process reports to run on the newest configuration, and that is not `before`.
+async fn runs_on_another(room: &Room, before: &Value) -> Result<()> {
+    wait::until("the waiting report to arrive", Duration::from_secs(120), || async {
+        let status = ours(&room.client, "MeshNode", room.name).get("a").await?.data["status"].clone();
+        let applied = &status["appliedConfigHash"];
+        ensure!(applied == &status["configHash"] && applied != before, "{status}");
+        Ok(())
+    })
+    .await
+}
+
 /// Partners are asked after twelve seconds of silence, and what was found is told within ten.
 async fn is_unreachable(room: &Room, route: &str) -> Result<()> {
     wait::until("the route to be unreachable", Duration::from_secs(120), || async {
@@ -150,8 +174,9 @@ async fn a_real_sidecar_reports_and_changes_trust_through_the_operator_or_says_i
     let (code, message, _) = mesh.refresh(&document("LX2", &root)).await?;
     ensure!(code == "E0000000614" && message.contains("may not"), "nobody granted it: {code} {message}");
     grant(&room).await?;
+    let asked = document("LX2", &root);
     let (code, message, _) = tokio::select! {
-        done = mesh.refresh(&document("LX2", &root)) => done?,
+        done = mesh.refresh(&asked) => done?,
         followed = follow(&room, &mesh.volume) => return followed,
     };
     ensure!(code == "E0000000000", "{code} {message}");
@@ -168,17 +193,54 @@ async fn a_real_sidecar_reports_and_changes_trust_through_the_operator_or_says_i
     let (code, message, took) = mesh.refresh(&document("LX3", &root)).await?;
     ensure!(code == "E0000000601" && took < PATIENCE, "{code} {message} after {took:?}");
     ensure!(routes.list(&ListParams::default()).await?.items.len() == 1, "something was written");
-    let again = json!({"metadata": {"annotations": {"interconn.dev/report": null}}});
-    room.api("Pod").patch("p", &PatchParams::default(), &Patch::Merge(&again)).await?;
+    let before = nodes.get("a").await?.data["status"]["configHash"].clone();
     // The newest report waits. The operator is back with another part in the configuration, so there is one to make.
     room.route("by-hand", json!({"rootPEMs": [root]})).await?;
     let _desk = Desk::open_at(&room, "two", desk.port()).await?;
     room.ready("MeshRoute", "by-hand").await?;
     tokio::select! {
-        told = room.condition("MeshNode", "a", "InForce", "True", "Everywhere") => told?,
+        told = runs_on_another(&room, &before) => told?,
         followed = follow(&room, &mesh.volume) => return followed,
     }
-    let log = fs::read_to_string(room.server.folder().join("log/mesh-sidecar.log"))?;
-    ensure!(!log.contains(&token), "the token is in the log");
+    keeps_its_secrets(&room, &mesh, &token).await
+}
+
+/// The node's key, the pod's token and the root's key are nowhere but in their Secrets and files.
+async fn keeps_its_secrets(room: &Room, mesh: &Sidecar, token: &str) -> Result<()> {
+    let roots = endpoint(&room.client, "v1", "Secret", operator::NAMESPACE);
+    let decoded = |secret: &DynamicObject| -> Result<String> {
+        let text = secret.data["data"]["tls.key"].as_str().context("no key")?;
+        let pem = String::from_utf8(BASE64_STANDARD.decode(text)?)?;
+        pem.lines().nth(1).map(str::to_owned).context("no PEM")
+    };
+    let planted = [
+        token.to_owned(),
+        decoded(&room.api("Secret").get("mesh-a-leaf").await?)?,
+        decoded(&roots.get("mesh-root.sidecar.a").await?)?,
+    ];
+    let log = |name: &str| fs::read_to_string(room.server.folder().join("log").join(name));
+    let mut seen = vec![
+        ("the sidecar's log", log("mesh-sidecar.log")?),
+        ("the first operator's log", log("sidecar-one.log")?),
+        ("the second operator's log", log("sidecar-two.log")?),
+        ("the sidecar's metrics", mesh.shows("/metrics").await?),
+        ("the sidecar's /config", mesh.shows("/config").await?),
+    ];
+    let kinds = [
+        ("Pod", "v1"),
+        ("ConfigMap", "v1"),
+        ("Event", "events.k8s.io/v1"),
+        ("MeshNode", "interconn.dev/v1alpha1"),
+        ("MeshRoute", "interconn.dev/v1alpha1"),
+    ];
+    for (kind, version) in kinds {
+        let all = endpoint(&room.client, version, kind, room.name).list(&ListParams::default()).await?;
+        ensure!(!all.items.is_empty(), "there is no {kind}: nothing was looked at");
+        seen.push((kind, serde_json::to_string(&all.items)?));
+    }
+    for (place, text) in seen {
+        ensure!(!text.is_empty(), "{place} is empty: nothing was looked at");
+        ensure!(!planted.iter().any(|secret| text.contains(secret.as_str())), "a secret is to be seen in: {place}");
+    }
     Ok(())
 }

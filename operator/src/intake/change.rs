@@ -3,7 +3,9 @@
 //! A route that somebody made with kubectl wins over what an application asks for: it is confirmed where it says the same, and
 //! otherwise left as it is, with a text that names it. Routes made here carry a label.
 
-use crds::{LocalRef, MeshRoute, MeshRouteSpec, intake::RouteChange};
+use std::collections::BTreeSet;
+
+use crds::{LocalRef, MeshRoute, MeshRouteSpec, Trust, intake::RouteChange};
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
@@ -110,8 +112,17 @@ fn put(route: &MeshRouteSpec, (node, own_id): (&str, &str), routes: &[MeshRoute]
 fn says_the_same(there: &MeshRouteSpec, asked: &MeshRouteSpec) -> bool {
     there.peer.node_id.eq_ignore_ascii_case(&asked.peer.node_id)
         && there.addresses == asked.addresses
-        && there.trust == asked.trust
+        && roots(&there.trust).is_some_and(|known| Some(known) == roots(&asked.trust))
         && there.disabled == asked.disabled
+}
+
+/// The certificates themselves: the lines around them are nobody's business. `None` where a ConfigMap has them.
+fn roots(trust: &Trust) -> Option<BTreeSet<Vec<u8>>> {
+    if trust.config_map_ref.is_some() {
+        return None;
+    }
+    let all = trust.root_pems.iter().map(|pem| mesh_pki::parse_certificates(pem).ok()).collect::<Option<Vec<_>>>()?;
+    Some(all.into_iter().flatten().map(|der| der.to_vec()).collect())
 }
 
 /// Where people made one too, theirs is the one that counts.
@@ -180,8 +191,12 @@ mod tests {
     #[test]
     fn what_is_so_already_is_confirmed_whoever_made_it() {
         for is_ours in [false, true] {
-            let step = decided(&put(asked("lx2")), &[there("r", "LX2", is_ours)]);
-            assert_eq!(step, Ok(Step::Nothing { name: "r".into() }));
+            let mut other_lines = asked("lx2");
+            other_lines.trust.root_pems = vec![ROOT.trim().into()];
+            for same in [asked("lx2"), other_lines] {
+                let step = decided(&put(same), &[there("r", "LX2", is_ours)]);
+                assert_eq!(step, Ok(Step::Nothing { name: "r".into() }));
+            }
         }
     }
 

@@ -167,6 +167,37 @@ async fn members_are_told_by_their_certificates_and_may_do_what_members_may() {
     }
 }
 
+/// Strangers dial the gateway, and whoever answers them calls a sidecar.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stranger_offers_the_gateway_is_told_to_members_without_its_pair_and_to_nobody_else() {
+    let place = Place::new(&json!({}));
+    let (gateway, stranger) = (place.gateway().await, Bank::new("LX0000010000260"));
+    let pem = stranger.root.certificate_pem();
+    let pair = crate::harness::leaf(&stranger.root, A);
+    let offer = json!({"node_id": "LX0000010000260", "inst_id": "JG3", "address": "c.example:7304", "auth_code": "whale",
+        "host_root": pem, "host_crt": pair.chain_pem, "host_key": pair.key.expose()});
+    let weave = post("/v1/interconn/net/weave", &[], offer.to_string());
+    let woven = over_tls(gateway.data, Client::Pair(&stranger.leaf), weave).await;
+    assert_eq!(woven.code(), OK, "{}", woven.text());
+    let ask = |client, who: &str| {
+        let body = json!({"node_id": who}).to_string();
+        over_tls(gateway.data, client, post("/mesh/invoke", &[("mesh-urn", "interconn.net.waiting")], body))
+    };
+    let told = ask(Client::Pair(&place.bank.member), "lx0000010000260").await;
+    let content = &told.json()["content"];
+    assert_eq!(
+        (told.code(), &content["address"], &content["auth_code"]),
+        (OK.into(), &json!("c.example:7304"), &json!("whale"))
+    );
+    assert_eq!(content["root"].as_str().unwrap().trim(), pem.trim());
+    assert!(!told.text().contains(pair.key.expose().lines().nth(1).unwrap()), "the stranger's key is told");
+    assert_eq!(ask(Client::Pair(&place.bank.member), "LX9").await.code(), "E0000000618");
+    for (who, pair) in [("a partner", &place.partner.leaf), ("a stranger", &stranger.leaf)] {
+        let code = ask(Client::Pair(pair), "LX0000010000260").await.code();
+        assert!(code == "E0000000614" || code == "E0000000403", "{who}: {code}");
+    }
+}
+
 /// The sidecar's own applications change nothing either: the resources decide.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sidecar_answers_what_its_configuration_says_and_names_who_decides() {

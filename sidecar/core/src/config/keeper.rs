@@ -16,12 +16,13 @@ use super::{
     identity::{ApiRoute, ApiRoutes, NodeIdentity},
     managed::{self, Look, Managed},
     metrics::ConfigMetrics,
+    room,
     settings::Settings,
     standalone::Standalone,
     trust::{TrustDesk, TrustError},
 };
 use crate::{
-    Code, ConfigProblem, Fault, Live, NodeId, Origin, Parts, ProtocolError, Retry, Snapshot,
+    Code, ConfigProblem, Fault, Live, NodeId, Origin, Parts, ProtocolError, Retry, Role, Snapshot,
     store::{Store, StoreError},
 };
 
@@ -48,6 +49,8 @@ enum Rule {
 struct Overlay {
     plaintext_from: Option<Vec<String>>,
     registrations: Vec<crds::snapshot::RegistrationConfig>,
+    /// The memory limit of a sidecar.
+    memory: Option<u64>,
 }
 
 /// What became of a change.
@@ -104,8 +107,11 @@ impl Keeper {
         metrics: ConfigMetrics,
         now: SystemTime,
     ) -> Result<Arc<Self>, KeeperError> {
-        let overlay =
-            Overlay { plaintext_from: settings.plaintext_from.clone(), registrations: settings.registrations.clone() };
+        let overlay = Overlay {
+            plaintext_from: settings.plaintext_from.clone(),
+            registrations: settings.registrations.clone(),
+            memory: (settings.role == Role::Sidecar).then(room::memory_limit).flatten(),
+        };
         let (rule, parts, unknown) = match (&settings.directory, file) {
             (Some(_), Some(_)) => {
                 let rule = "is set, and --config names a file: give one of them";
@@ -394,6 +400,9 @@ impl Overlay {
             parts.node.transport.plaintext_from.clone_from(networks);
         }
         parts.registrations.extend(self.registrations.iter().cloned());
+        if let Some(room) = self.memory.and_then(|limit| room::fit(&mut parts.node.transport, limit)) {
+            tracing::info!(%room, "the memory limit bounds the bodies on their way: interconn.dev/sidecar-memory-limit raises it");
+        }
         Snapshot::assemble(parts)
     }
 }

@@ -1,6 +1,6 @@
 //! A node that the operator or `render` manages: the directory decides, the API only confirms.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use crds::snapshot::Role;
 
@@ -93,6 +93,13 @@ pub(super) fn confirms_route(snapshot: &Snapshot, new: &ApiRoute) -> bool {
         old.peer.inst_id.eq_ignore_ascii_case(&new.peer.inst_id)
             && old.addresses == new.addresses
             && old.disabled == new.disabled
-            && (new.roots.is_empty() || old.roots == new.roots)
+            && (new.roots.is_empty()
+                || certificates(&old.roots).is_some_and(|known| Some(known) == certificates(&new.roots)))
     })
+}
+
+/// What PEM holds: the lines around it are nobody's business. What is none equals nothing.
+fn certificates(pems: &[String]) -> Option<BTreeSet<Vec<u8>>> {
+    let all = pems.iter().map(|pem| mesh_pki::parse_certificates(pem).ok()).collect::<Option<Vec<_>>>()?;
+    Some(all.into_iter().flatten().map(|der| der.to_vec()).collect())
 }

@@ -16,6 +16,7 @@ mod identity;
 mod keeper;
 mod managed;
 mod metrics;
+mod room;
 mod settings;
 mod standalone;
 #[cfg(test)]

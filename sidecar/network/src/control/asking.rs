@@ -72,7 +72,10 @@ impl Control {
         deadline: Instant,
     ) -> Result<Value, AskError> {
         let snapshot = self.keeper.live().snapshot();
-        let route = snapshot.route_to(node).ok_or_else(|| RouteError::UnknownNode { node: node.clone() })?;
+        // A sidecar's own node is its gateway.
+        let gateway = snapshot.gateway.as_ref().filter(|gateway| gateway.node_id == *node);
+        let route = gateway.or_else(|| snapshot.route_to(node));
+        let route = route.ok_or_else(|| RouteError::UnknownNode { node: node.clone() })?;
         let unreadable = |reason| AskError::Unreadable { node: node.clone(), reason };
         let arguments = Body::from(arguments.to_string());
         let request = question(node, name, arguments).map_err(|_| unreadable("no request can name it"))?;

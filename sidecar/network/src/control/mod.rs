@@ -4,7 +4,7 @@
 //! document.rs   JSON as people paste it                 -> identity.rs, route.rs: members checked, pure
 //! mod.rs        who may call; the Keeper puts it in force
 //! asking.rs     one MPI of a partner                    -> greeting.rs: asks a new partner who it is
-//! weave.rs      two nodes give each other pairs and consent -> pending.rs: strangers that wait for an answer
+//! weave.rs      two nodes give each other pairs and consent -> pending.rs: strangers that wait for an answer -> waiting.rs: at the gateway
 //! window.rs     how often somebody outside may change something
 //! mpi/          the same by MPI, what may be read, and the KMS
 //! ```
@@ -19,6 +19,7 @@ mod identity;
 mod mpi;
 mod pending;
 mod route;
+mod waiting;
 mod weave;
 mod window;
 

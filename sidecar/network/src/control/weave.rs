@@ -101,10 +101,10 @@ impl Control {
     async fn consent(&self, node: &NodeId, document: &Document) -> Result<(), Refusal> {
         self.not_ourselves(node)?;
         self.keeper.takes_routes()?;
+        let waiting = self.waiting_for(node, SystemTime::now()).await;
         let route = {
             let _turn = self.changing.lock().await;
-            let now = SystemTime::now();
-            let (before, waiting) = (self.known(node), self.pending.of(node, now));
+            let (before, now) = (self.known(node), SystemTime::now());
             if before.is_none() && waiting.is_none() {
                 return Err(RouteError::UnknownNode { node: node.clone() }.into());
             }

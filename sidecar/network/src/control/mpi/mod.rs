@@ -25,7 +25,7 @@ use mesh_core::{
 };
 use serde_json::Value;
 
-use super::{Control, ControlError, document::Document};
+use super::{Control, ControlError, document::Document, waiting::WAITING};
 
 pub(super) use books::Books;
 
@@ -39,6 +39,7 @@ impl Control {
         self.add(table, "mesh.net.environ", Access::Partner, |this, _| async move { Ok(Some(this.environ())) });
         self.add(table, "mesh.net.weave", Access::Anyone, Self::weave_by_mpi);
         self.add(table, "mesh.net.ack", Access::Partner, Self::ack_by_mpi);
+        self.add(table, WAITING, Access::Member, |this, call| async move { this.waiting(&call) });
         self.add(table, "mesh.net.edge", Access::Local, |this, call| async move { this.edge(&call) });
         self.add(table, "mesh.net.edges", Access::Local, |this, _| async move { Ok(Some(this.edges().into())) });
         self.add(table, "mesh.net.index", Access::Local, |this, call| async move { this.index(&call) });
@@ -103,7 +104,7 @@ fn text<'c>(call: &'c Call, member: &'static str) -> Result<Option<&'c str>, Con
 }
 
 /// The argument `node_id`.
-fn node_id(call: &Call) -> Result<NodeId, ControlError> {
+pub(super) fn node_id(call: &Call) -> Result<NodeId, ControlError> {
     let member = "node_id";
     text(call, member)?.map(NodeId::new).ok_or(ControlError::Missing { member })
 }

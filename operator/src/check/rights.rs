@@ -16,7 +16,7 @@ type Right = (&'static str, &'static str, &'static [&'static str]);
 /// In each namespace that is looked after.
 pub(crate) const WATCHED: &[Right] = &[
     ("interconn.dev", "meshnodes", &["get", "list", "watch", "patch"]),
-    ("interconn.dev", "meshroutes", &["get", "list", "watch", "create", "patch", "delete"]),
+    ("interconn.dev", "meshroutes", &["get", "list", "watch"]),
     ("interconn.dev", "serviceregistrations", &["get", "list", "watch"]),
     ("interconn.dev", "meshnodes/status", &["patch"]),
     ("interconn.dev", "meshroutes/status", &["patch"]),
@@ -41,7 +41,10 @@ pub(crate) const OWN: &[Right] = &[
     ("", "secrets", &["get", "create", "patch", "delete"]),
 ];
 
-/// Of the cluster as a whole.
+/// In each namespace that is looked after, for the intake.
+pub(crate) const INTAKE: &[Right] = &[("interconn.dev", "meshroutes", &["create", "patch", "delete"])];
+
+/// Of the cluster as a whole, for the intake.
 pub(crate) const CLUSTER: &[Right] = &[
     ("authentication.k8s.io", "tokenreviews", &["create"]),
     ("authorization.k8s.io", "subjectaccessreviews", &["create"]),
@@ -59,11 +62,24 @@ pub(crate) enum Whose {
 /// All rights, with what is missing by namespace.
 pub(crate) async fn check(client: &Client, whose: &Whose, own: &str, scopes: &[Option<&str>]) -> Vec<Finding> {
     let mut findings = vec![place(client, whose, Some(own), OWN, "its own namespace").await];
-    findings.push(place(client, whose, None, CLUSTER, "the cluster").await);
     for scope in scopes {
         findings.push(place(client, whose, *scope, WATCHED, "the namespaces that are looked after").await);
     }
+    findings.push(intake(place(client, whose, None, CLUSTER, "the intake").await));
+    for scope in scopes {
+        findings.push(intake(place(client, whose, *scope, INTAKE, "the intake").await));
+    }
     findings
+}
+
+/// An installation may do without (`intake.enabled`).
+fn intake(finding: Finding) -> Finding {
+    let subject = format!("the intake, {}", finding.subject);
+    if finding.state != State::Failed {
+        return finding.of(subject);
+    }
+    let remedy = "unless intake.enabled is false, install the chart's roles (rbac.create), or grant what is missing";
+    Finding::bad("rights", State::Warning, finding.said, remedy).of(subject)
 }
 
 async fn place(client: &Client, whose: &Whose, namespace: Option<&str>, rights: &[Right], what: &str) -> Finding {
@@ -147,6 +163,13 @@ mod tests {
         let finding = judge(&["patch meshnodes".into(), "list pods".into()], 30, "x");
         assert_eq!((finding.state, finding.said.as_str()), (State::Failed, "missing: patch meshnodes, list pods"));
         assert_eq!(judge(&[], 2, "x").state, State::Ok);
+    }
+
+    #[test]
+    fn an_installation_without_an_intake_is_well() {
+        let missing = intake(judge(&["create tokenreviews".into()], 2, "x").of("all namespaces"));
+        assert_eq!((missing.state, missing.subject.as_str()), (State::Warning, "the intake, all namespaces"));
+        assert_eq!(intake(judge(&[], 2, "x")).state, State::Ok);
     }
 
     #[test]

@@ -24,12 +24,19 @@ mod watch;
 mod world;
 mod written;
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use futures::future::select_all;
 use kube::Client;
+use tokio::time::timeout;
 
 use crate::{admin::Readiness, intake::Placed, metrics::Metrics, run::RunArgs};
 use world::{Operator, World};
+
+/// The certificate and its Service are there within a second of a start. A certificate that somebody else brought may name no
+/// authority, and nodes must not wait for that.
+const PLACED: Duration = Duration::from_secs(30);
 
 /// Runs all controllers; they end only when something is wrong.
 ///
@@ -45,7 +52,12 @@ pub(crate) async fn run(
     if args.intake.is_on() {
         // Where it is stands in every node's configuration: written without it, all would be written again a moment later.
         let known = readiness.pending("where pods find the intake");
-        intake.wait_for(Option::is_some).await.context("the intake's place is not looked for")?;
+        match timeout(PLACED, intake.wait_for(Option::is_some)).await {
+            Ok(found) => drop(found.context("the intake's place is not looked for")?),
+            Err(_) => tracing::warn!(
+                "the intake's Service or authority is not known: nodes are written without it until it is"
+            ),
+        }
         known.done();
     }
     let scopes = args.scopes();

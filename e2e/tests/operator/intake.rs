@@ -160,10 +160,6 @@ async fn a_caller_is_known_by_a_token_that_is_bound_to_its_pod_and_by_nothing_el
     let metrics = desk.operator.get("/metrics").await?.1;
     let counted = r#"mesh_operator_intake_calls_total{call="any",outcome="unknown_caller"} 5"#;
     ensure!(metrics.contains(counted), "not counted: {metrics}");
-    // Enough calls at once, and the next has to wait.
-    let calls = (0..100).map(|_| desk.post(&room, Some(&good), "/intake/v1/reports", &body));
-    let answers = futures::future::try_join_all(calls).await?;
-    ensure!(answers.iter().any(|(status, _)| *status == 429), "a pod may call as often as it likes: {answers:?}");
     Ok(())
 }
 

@@ -80,15 +80,8 @@ fn welcome<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>, gate: &
     }
     let runtime = seat.runtime().clone();
     let admission = Admission { spot: Arc::new(spot), _open: Open::count(&gate.metrics), _seat: seat };
-    let (service, gate, drain) = (Arc::clone(service), Arc::clone(gate), drained.clone());
-    let connection = async move {
-        // Its bytes come to the reactor of the worker that has it from now on.
-        match TcpStream::from_std(tcp) {
-            Ok(tcp) => drive::connection(tcp, peer, service, gate, drain, admission).await,
-            Err(e) => tracing::warn!(%peer, "turned away: {e}"),
-        }
-    };
-    drained.spawn_on(connection, &runtime);
+    let (service, gate) = (Arc::clone(service), Arc::clone(gate));
+    drained.spawn_on(drive::connection(tcp, peer, service, gate, drained.clone(), admission), &runtime);
 }
 
 /// The connection was gone before it was taken; the next one is not affected.

@@ -20,14 +20,19 @@ use super::{
 };
 use crate::tls::Agreed;
 
+/// Serves the connection of `tcp`, whose bytes come to the reactor of the worker that runs this.
 pub(super) async fn connection<S: Serve>(
-    tcp: TcpStream,
+    tcp: std::net::TcpStream,
     peer: SocketAddr,
     service: Arc<S>,
     gate: Arc<Gate>,
     drained: Drained,
     admission: Admission,
 ) {
+    let tcp = match TcpStream::from_std(tcp) {
+        Ok(tcp) => tcp,
+        Err(e) => return tracing::warn!(%peer, "turned away: {e}"),
+    };
     let ready = tokio::select! {
         ready = first_bytes(tcp, peer, &admission.spot, &gate) => ready,
         // Nothing was asked yet, so nothing is lost.

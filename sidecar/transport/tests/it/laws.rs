@@ -1,10 +1,11 @@
 //! PTP section 9 and design section 6, sentence by sentence, where no other file of these tests has the sentence already:
 //! order, waiting, peek, release, idleness and age. In paused time, on plain types.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mesh_core::{NodeId, SessionId, Topic};
 use mesh_transport::{Delivery, Draft, Key, Origin, Reader, TransportError};
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -96,6 +97,30 @@ async fn a_waiter_whose_time_is_past_is_served_no_more() {
     push(&node, &key, "one").await;
     assert!(late.await.unwrap().is_none());
     assert_eq!(popped(&node, &key).await, "one");
+}
+
+/// 9.3: the waiter is served. It has waited longer than the push, so where one thread answers both it goes first.
+#[tokio::test]
+async fn a_pop_that_waited_is_answered_before_the_push_that_it_got() {
+    let (node, order) = (node(&json!({})), Arc::<Mutex<Vec<&str>>>::default());
+    let (popping, pushing) = (Arc::clone(&node.channels), Arc::clone(&node.channels));
+    let (popped, pushed) = (Arc::clone(&order), Arc::clone(&order));
+    let waits = tokio::spawn(async move {
+        let until = Instant::now() + MINUTE;
+        popping.pop(&key("s", "t"), &Reader::application(), until).await.unwrap().unwrap();
+        popped.lock().push("pop");
+    });
+    tokio::task::yield_now().await;
+    let pushes = tokio::spawn(async move {
+        pushing
+            .push(&key("s", "t"), draft("one", None, Origin::Application), None, Instant::now() + MINUTE)
+            .await
+            .unwrap();
+        pushed.lock().push("push");
+    });
+    waits.await.unwrap();
+    pushes.await.unwrap();
+    assert_eq!(*order.lock(), ["pop", "push"]);
 }
 
 /// 9.4: "Returns the oldest message that is not leased, or an empty success."

@@ -63,7 +63,7 @@ async fn the_task_of_a_connection_is_small() {
     let plain = Plain::to(node.address).await;
     let admission = crate::listen::accept::Admission::for_test(&node.gate, node.address);
     let task = crate::listen::drive::connection(
-        plain.tcp,
+        plain.tcp.into_std().unwrap(),
         node.address,
         std::sync::Arc::clone(&node.seen),
         std::sync::Arc::clone(&node.gate),

@@ -4,7 +4,7 @@ use std::{
     env, fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where a node tells of itself, and what one must show there.
+    pub(crate) admin: Option<(SocketAddr, PathBuf)>,
     child: Child,
 }
 
@@ -45,7 +47,7 @@ impl Server {
         command.arg("guard").arg(program);
         set(&mut command);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
-        let mut server = Self { address: (Ipv4Addr::LOCALHOST, port).into(), child };
+        let mut server = Self { address: (Ipv4Addr::LOCALHOST, port).into(), admin: None, child };
         server.ready(program, probe)?;
         Ok(server)
     }
@@ -71,12 +73,18 @@ impl Server {
                 command.arg("--config").arg(&config);
             }
         };
-        Self::start(Path::new(&program), set, data, Probe::Get("/stats"))
+        let mut server = Self::start(Path::new(&program), set, data, Probe::Get("/stats"))?;
+        server.admin = Some(((Ipv4Addr::LOCALHOST, admin).into(), home.join("admin.token")));
+        Ok(server)
     }
 
     /// This program, as the server `name`.
     pub(crate) fn own(name: &str, arguments: &[&str], probe: Probe) -> Result<Self> {
-        let port = free_port()?;
+        Self::own_at(free_port()?, name, arguments, probe)
+    }
+
+    /// The same on this port: it is back where it was.
+    pub(crate) fn own_at(port: u16, name: &str, arguments: &[&str], probe: Probe) -> Result<Self> {
         let set = |command: &mut Command| {
             command.arg(name).arg(port.to_string()).args(arguments);
         };

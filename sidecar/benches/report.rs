@@ -20,6 +20,8 @@ pub(crate) enum Goal {
 pub(crate) enum Unit {
     PerSecond,
     Micros,
+    Millis,
+    Count,
     Bytes,
     KiB,
     MiB,
@@ -106,6 +108,8 @@ impl Line {
         let short = match self.goal {
             Goal::RatioAtLeast(x) => 1.0 - ratio / x,
             Goal::RatioAtMost(x) => ratio / x - 1.0,
+            // None at all is a goal, too.
+            Goal::AtMost(0.0) => self.ours,
             Goal::AtMost(x) => self.ours / x - 1.0,
             Goal::None => 0.0,
         };
@@ -119,6 +123,8 @@ impl Unit {
         match self {
             Self::PerSecond => format!("{figure:.0} /s"),
             Self::Micros => format!("{figure:.0} µs"),
+            Self::Millis => format!("{figure:.0} ms"),
+            Self::Count => format!("{figure:.0}"),
             Self::Bytes => format!("{figure:.0} B"),
             Self::KiB => format!("{figure:.1} KiB"),
             Self::MiB => format!("{figure:.1} MiB"),

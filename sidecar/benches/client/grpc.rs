@@ -13,30 +13,30 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{Expect, http::connect};
 use crate::load::Exchange;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(super) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const ACK: u8 = 1;
+pub(super) const WINDOW_UPDATE: u8 = 8;
+pub(super) const END_STREAM: u8 = 1;
+pub(super) const END_HEADERS: u8 = 4;
+pub(super) const ACK: u8 = 1;
 
 /// As much as HTTP/2 allows, so that our own window never slows an answer down.
-const WINDOW: u32 = (1 << 31) - 1;
+pub(super) const WINDOW: u32 = (1 << 31) - 1;
 
-/// The largest frame that every server takes (RFC 9113 section 6.5.2); requests here are smaller.
-const FRAME: usize = 1 << 14;
+/// The largest frame that every server takes (RFC 9113 section 6.5.2).
+pub(super) const FRAME: usize = 1 << 14;
 
 /// A connection whose exchange is some calls, one after another.
 pub(crate) struct Grpc {
-    stream: BufReader<TcpStream>,
+    pub(super) stream: BufReader<TcpStream>,
     calls: Vec<Call>,
     next: u32,
     /// What the server lets us send on the connection.
-    credit: i64,
+    pub(super) credit: i64,
     /// What we have taken since we last gave credit.
     taken: u32,
     answer: Vec<u8>,
@@ -49,11 +49,11 @@ struct Call {
     expect: Expect,
 }
 
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
+pub(super) struct Frame {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) stream: u32,
+    pub(super) payload: Vec<u8>,
 }
 
 impl Grpc {
@@ -98,7 +98,7 @@ impl Grpc {
     }
 
     /// What concerns the connection, whichever call is under way.
-    fn heed(&mut self, received: &Frame) -> Result<()> {
+    pub(super) fn heed(&mut self, received: &Frame) -> Result<()> {
         let mut out = Vec::new();
         match received.kind {
             SETTINGS if received.flags & ACK == 0 => frame(&mut out, SETTINGS, ACK, 0, &[]),
@@ -123,7 +123,7 @@ impl Grpc {
         Ok(())
     }
 
-    fn read(&mut self) -> Result<Frame> {
+    pub(super) fn read(&mut self) -> Result<Frame> {
         let mut head = [0; 9];
         self.stream.read_exact(&mut head)?;
         let [a, b, c, kind, flags, s0, s1, s2, s3] = head;
@@ -141,31 +141,40 @@ impl Exchange for Grpc {
 
 impl Call {
     fn new(to: SocketAddr, path: &str, session: &str, message: &[u8], expect: Expect) -> Result<Self> {
-        // Indexed fields of the static table (RFC 7541 appendix A): `:method POST`, `:scheme http`.
-        let mut block = vec![0x83, 0x86];
-        for (name, value) in [
-            (":path", path),
-            (":authority", &to.to_string()),
-            ("content-type", "application/grpc"),
-            ("te", "trailers"),
-            ("x-ptp-session-id", session),
-        ] {
-            block.push(0);
-            for text in [name, value] {
-                ensure!(text.len() < 127, "{text} is too long for a length of one byte");
-                block.push(u8::try_from(text.len())?);
-                block.extend_from_slice(text.as_bytes());
-            }
-        }
-        let mut framed = vec![0];
-        framed.extend_from_slice(&u32::try_from(message.len())?.to_be_bytes());
-        framed.extend_from_slice(message);
-        ensure!(framed.len() <= FRAME, "the message needs more than one frame");
-        Ok(Self { block, message: framed, expect })
+        let message = framed(message)?;
+        ensure!(message.len() <= FRAME, "the message needs more than one frame");
+        Ok(Self { block: block(to, path, session)?, message, expect })
     }
 }
 
-fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+/// The header block of a call.
+pub(super) fn block(to: SocketAddr, path: &str, session: &str) -> Result<Vec<u8>> {
+    // Indexed fields of the static table (RFC 7541 appendix A): `:method POST`, `:scheme http`.
+    let mut block = vec![0x83, 0x86];
+    for (name, value) in [
+        (":path", path),
+        (":authority", &to.to_string()),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+        ("x-ptp-session-id", session),
+    ] {
+        block.push(0);
+        for text in [name, value] {
+            ensure!(text.len() < 127, "{text} is too long for a length of one byte");
+            block.push(u8::try_from(text.len())?);
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    Ok(block)
+}
+
+/// A message behind its flag and its length.
+pub(super) fn framed(message: &[u8]) -> Result<Vec<u8>> {
+    let length = u32::try_from(message.len())?.to_be_bytes();
+    Ok([&[0][..], &length, message].concat())
+}
+
+pub(super) fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     #[allow(clippy::cast_possible_truncation, reason = "at most FRAME")]
     let length = (payload.len() as u32).to_be_bytes();
     out.extend_from_slice(&length[1..]);

@@ -2,6 +2,7 @@
 //! what it got, so that the server is what is measured.
 
 mod calls;
+mod conversation;
 mod grpc;
 mod http;
 mod lines;
@@ -10,6 +11,7 @@ pub(crate) use self::{
     calls::{
         Body, POP_MESSAGE, TOPIC, peek_at, pop, pop_from, push, push_message, push_to, release, release_all, varint,
     },
+    conversation::Conversation,
     grpc::Grpc,
     http::{Http, Sequence, content_length, find},
     lines::{Nats, Redis},

@@ -5,6 +5,7 @@ mod bulk;
 mod changes;
 mod crowd;
 mod disk;
+mod failover;
 mod fairness;
 mod fill;
 mod forward;
@@ -30,7 +31,7 @@ use crate::{
 type Measure = fn(Effort, &mut Report) -> Result<()>;
 
 /// In the order in which they run.
-const ALL: [(&str, Measure); 14] = [
+const ALL: [(&str, Measure); 17] = [
     ("pairs", pairs::run),
     ("grpc", grpc::run),
     ("wake", wake::run),
@@ -43,7 +44,10 @@ const ALL: [(&str, Measure); 14] = [
     ("release", release::run),
     ("memory", memory::run),
     ("forward", forward::run),
-    ("proxies", proxies::run),
+    ("proxies", proxies::requests),
+    ("bodies", proxies::bodies),
+    ("calls", proxies::calls),
+    ("failover", failover::run),
     ("changes", changes::run),
 ];
 

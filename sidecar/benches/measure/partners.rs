@@ -27,11 +27,16 @@ pub(super) struct Partners {
 impl Partners {
     /// Starts both; `dialled` says at which address A reaches B.
     pub(super) fn start(dialled: impl FnOnce(SocketAddr) -> Result<SocketAddr>) -> Result<Self> {
+        Self::start_at(|b| Ok(dialled(b)?.to_string()))
+    }
+
+    /// The same, where A reaches B at several addresses.
+    pub(super) fn start_at(dialled: impl FnOnce(SocketAddr) -> Result<String>) -> Result<Self> {
         let (a, b) = (Server::mesh(&folder("mesh")?, None)?, Server::mesh(&folder("mesh")?, None)?);
         let (root_a, root_b) = (identity(&a, A)?, identity(&b, B)?);
         let at = dialled(b.address)?;
-        trust(&a, B, at, &root_b)?;
-        trust(&b, A, a.address, &root_a)?;
+        trust(&a, B, &at, &root_b)?;
+        trust(&b, A, &a.address.to_string(), &root_a)?;
         Ok(Self { a, b })
     }
 }
@@ -44,8 +49,8 @@ fn identity(node: &Server, (node_id, inst_id): (&str, &str)) -> Result<String> {
     Ok(environ["content"]["root_crt"].as_str().context("environ without root")?.to_owned())
 }
 
-fn trust(node: &Server, (node_id, inst_id): (&str, &str), address: SocketAddr, root: &str) -> Result<()> {
-    let route = json!({"node_id": node_id, "inst_id": inst_id, "address": address.to_string(), "guest_root": root});
+fn trust(node: &Server, (node_id, inst_id): (&str, &str), address: &str, root: &str) -> Result<()> {
+    let route = json!({"node_id": node_id, "inst_id": inst_id, "address": address, "guest_root": root});
     post(node, "/v1/interconn/net/refresh", "", &route).map(|_| ())
 }
 

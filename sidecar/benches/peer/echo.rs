@@ -1,4 +1,5 @@
-//! The floor of gRPC unary calls: a bare tonic server that answers push with success and pop with 1 KiB, and keeps nothing.
+//! The floor of gRPC calls: a bare tonic server that answers push with success, pop with 1 KiB, and a stream of messages with the
+//! same; it keeps nothing.
 
 use std::{
     convert::Infallible,
@@ -10,11 +11,12 @@ use std::{
 
 use anyhow::Result;
 use bytes::Bytes;
+use futures::{TryStreamExt as _, stream::MapOk};
 use proto::ptp::{PopInbound, PushInbound, TransportOutbound};
 use tonic::{
-    Request, Response, Status,
+    Request, Response, Status, Streaming,
     body::Body,
-    server::{Grpc, NamedService, UnaryService},
+    server::{Grpc, NamedService, StreamingService, UnaryService},
     transport::Server,
 };
 use tonic_prost::ProstCodec;
@@ -52,13 +54,14 @@ impl Service<http::Request<Body>> for Echo {
                 "/org.ppc.ptp.PrivateTransferTransport/push" => {
                     Grpc::new(ProstCodec::default()).unary(Push, request).await
                 }
+                "/bench.Unary/converse" => Grpc::new(ProstCodec::default()).streaming(Converse, request).await,
                 _ => Grpc::new(ProstCodec::default()).unary(Pop, request).await,
             })
         })
     }
 }
 
-/// The same as a service that a node routes to: every method answers with 1 KiB.
+/// The same as a service that a node routes to: every method but one answers with 1 KiB.
 #[derive(Clone)]
 struct Unary;
 
@@ -99,6 +102,19 @@ impl UnaryService<PopInbound> for Pop {
 
     fn call(&mut self, _: Request<PopInbound>) -> Self::Future {
         ready(Ok(Response::new(success(Bytes::from_static(&[b'x'; SIZE])))))
+    }
+}
+
+struct Converse;
+
+impl StreamingService<PushInbound> for Converse {
+    type Response = TransportOutbound;
+    type ResponseStream = MapOk<Streaming<PushInbound>, fn(PushInbound) -> TransportOutbound>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<PushInbound>>) -> Self::Future {
+        let same: fn(PushInbound) -> TransportOutbound = |message| success(message.payload);
+        ready(Ok(Response::new(request.into_inner().map_ok(same))))
     }
 }
 

@@ -9,6 +9,7 @@ mod nats;
 mod nginx;
 mod origin;
 mod pair;
+mod pipe;
 mod proxy;
 mod redis;
 mod relay;
@@ -37,6 +38,7 @@ pub(crate) fn serve(words: &[&str]) -> Option<Result<()>> {
         ["echo", port] => echo::serve(port),
         ["grouped", port, file] => grouped::serve(port, file),
         ["link", port, to] => link::serve(port, to),
+        ["pipe", port, to] => pipe::serve(port, to),
         ["sink", port] => sink::serve(port),
         ["relay", port, side, to, folder] => relay::serve(port, side, to, folder),
         _ => return None,

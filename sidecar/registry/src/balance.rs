@@ -12,6 +12,7 @@ use std::{
 };
 
 use crds::Balance;
+use mesh_core::NodeId;
 
 use crate::{Address, instance::Instance, offer::Weight};
 
@@ -50,6 +51,8 @@ pub struct Wish<'c> {
     pub subset: Option<&'c str>,
     /// The instance that earlier calls went to.
     pub sticky: Option<&'c Address>,
+    /// The partner that calls, if one does: partners have a share of each instance.
+    pub partner: Option<&'c NodeId>,
 }
 
 /// Whether instances that answered badly of late are asked as well.
@@ -65,7 +68,9 @@ impl Member {
     }
 
     fn can_take(&self, wish: Wish<'_>, ejected: Ejected) -> bool {
-        self.serves(wish) && self.instance.can_take() && (ejected == Ejected::Asked || !self.instance.is_ejected())
+        self.serves(wish)
+            && self.instance.can_take(wish.partner)
+            && (ejected == Ejected::Asked || !self.instance.is_ejected())
     }
 }
 
@@ -177,7 +182,7 @@ mod tests {
         Group::new("g".into(), weights.iter().enumerate().map(member).collect())
     }
 
-    const ANY: Wish<'_> = Wish { subset: None, sticky: None };
+    const ANY: Wish<'_> = Wish { subset: None, sticky: None, partner: None };
 
     fn ports(group: &Group, balance: Balance, calls: usize) -> Vec<u16> {
         (0..calls).filter_map(|_| group.pick(balance, ANY)).map(|m| m.instance.address().port()).collect()
@@ -214,23 +219,23 @@ mod tests {
     #[test]
     fn the_least_loaded_takes_the_call_and_equals_take_turns() {
         let group = group(&[1000, 1000, 2000]);
-        let _busy: Vec<_> = (0..3).map(|_| group.members[0].instance.enter().unwrap()).collect();
-        let _less = group.members[1].instance.enter().unwrap();
-        let _also = group.members[2].instance.enter().unwrap();
+        let _busy: Vec<_> = (0..3).map(|_| group.members[0].instance.enter(None).unwrap()).collect();
+        let _less = group.members[1].instance.enter(None).unwrap();
+        let _also = group.members[2].instance.enter(None).unwrap();
         assert_eq!(ports(&group, Balance::LeastLoaded, 2), [3, 3]);
     }
 
     #[test]
     fn a_full_instance_is_passed_over() {
         let group = group(&[1000, 1000]);
-        let _busy: Vec<_> = (0..10).map(|_| group.members[0].instance.enter().unwrap()).collect();
+        let _busy: Vec<_> = (0..10).map(|_| group.members[0].instance.enter(None).unwrap()).collect();
         assert_eq!(ports(&group, Balance::RoundRobin, 2), [2, 2]);
     }
 
     #[test]
     fn callers_with_a_subset_get_only_its_instances() {
         let group = group(&[1000, 1000, 1000]);
-        let wish = |subset| Wish { subset: Some(subset), sticky: None };
+        let wish = |subset| Wish { subset: Some(subset), sticky: None, partner: None };
         let port = |subset| group.pick(Balance::RoundRobin, wish(subset)).map(|m| m.instance.address().port());
         assert_eq!((port("blue"), port("blue"), port("green")), (Some(2), Some(2), None));
     }
@@ -240,7 +245,7 @@ mod tests {
         let group = group(&[1000, 1000, 0]);
         let address = |port| Address::parse(&format!("http://10.0.0.1:{port}")).unwrap();
         let port = |to: &Address| {
-            let wish = Wish { subset: None, sticky: Some(to) };
+            let wish = Wish { subset: None, sticky: Some(to), partner: None };
             group.pick(Balance::RoundRobin, wish).map(|m| m.instance.address().port())
         };
         assert_eq!((port(&address(2)), port(&address(2)), port(&address(3))), (Some(2), Some(2), None));

@@ -75,6 +75,14 @@ pub enum RegistryError {
         /// The service's timeout.
         millis: u128,
     },
+    /// The caller's body hardly came, and kept a place of the service.
+    #[error("the request hardly came: less than {least} bytes in {seconds} s, and not its end")]
+    TooSlow {
+        /// What must come of it.
+        least: u64,
+        /// In so much time.
+        seconds: u64,
+    },
     /// The service took the call and broke off, or answered something that is no HTTP.
     #[error("{service} at {address} broke the call off: {reason}")]
     Broken {
@@ -110,7 +118,7 @@ impl ProtocolError for RegistryError {
             Self::NotPermitted(_) | Self::AmbiguousPath(_) | Self::NotExported { .. } => Code::NOT_PERMITTED,
             Self::Store(_) => Code::INTERNAL,
             Self::NoInstance { .. } => Code::NO_INSTANCE,
-            Self::Timeout { .. } => Code::TIMEOUT,
+            Self::Timeout { .. } | Self::TooSlow { .. } => Code::TIMEOUT,
             Self::Broken { .. } => Code::UNKNOWN,
         }
     }

@@ -5,16 +5,22 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use mesh_core::NodeId;
 use mesh_network::dial::Given;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::{Address, dial::Dialer, proxy::pool::Pool};
+use crate::{
+    Address,
+    dial::Dialer,
+    load::{Calls, Full},
+    proxy::pool::Pool,
+};
 
 /// A connection takes about 32 KiB while it is busy, so an instance can claim 32 MiB of ours; beyond it a call goes to
 /// another instance or fails at once.
@@ -43,8 +49,7 @@ pub struct Instance {
     down: AtomicBool,
     /// Why it is not ready, or that it was never checked. Read by people only.
     standing: Mutex<InstanceState>,
-    under_way: AtomicUsize,
-    most: usize,
+    calls: Calls,
     /// Milliseconds after `since` from which on it is to be checked; [`BEING_CHECKED`] while it is.
     due: AtomicU64,
     pub(crate) pool: Pool,
@@ -79,8 +84,7 @@ impl Instance {
             back_at: AtomicU64::new(IN_TURN),
             down: AtomicBool::new(false),
             standing: Mutex::new(InstanceState::Unknown),
-            under_way: AtomicUsize::new(0),
-            most,
+            calls: Calls::new(most),
             due: AtomicU64::new(0),
         }
     }
@@ -151,16 +155,16 @@ impl Instance {
         !self.down.load(Relaxed)
     }
 
-    /// Whether a call may go there now.
+    /// Whether a call may go there now: one of the node's own, or of this partner.
     #[must_use]
-    pub fn can_take(&self) -> bool {
-        self.is_ready() && self.under_way() < self.most
+    pub fn can_take(&self, partner: Option<&NodeId>) -> bool {
+        self.is_ready() && self.calls.full(partner).is_none()
     }
 
     /// The calls under way.
     #[must_use]
     pub fn under_way(&self) -> usize {
-        self.under_way.load(Relaxed)
+        self.calls.under_way()
     }
 
     /// It accepted a connection. Answers whether that is news.
@@ -181,24 +185,26 @@ impl Instance {
 
     /// Why it takes no call now, for a message.
     #[must_use]
-    pub fn complaint(&self) -> String {
-        match self.state() {
-            InstanceState::NotReady(reason) => reason,
-            _ if self.under_way() >= self.most => {
-                format!("{} has {} calls under way, its limit", self.address, self.most)
+    pub fn complaint(&self, partner: Option<&NodeId>) -> String {
+        let address = &self.address;
+        match (self.state(), self.calls.full(partner)) {
+            (InstanceState::NotReady(reason), _) => reason,
+            (_, Some(Full::Whole(most))) => format!("{address} has {most} calls under way, its limit"),
+            (_, Some(Full::Partners(most))) => {
+                format!("{address} has {most} calls of partners under way, their share of its limit")
             }
-            _ => format!("{} is drained: its weight is 0", self.address),
+            (_, Some(Full::Partner(most))) => {
+                format!("{address} has {most} calls of this partner under way, its share of the limit")
+            }
+            _ => format!("{address} is drained: its weight is 0"),
         }
     }
 
     /// Counts a call in, until what is answered is dropped; `None` at the limit.
     #[must_use]
-    pub fn enter(self: &Arc<Self>) -> Option<Load> {
-        if self.under_way.fetch_add(1, Relaxed) >= self.most {
-            self.under_way.fetch_sub(1, Relaxed);
-            return None;
-        }
-        Some(Load(self.clone()))
+    pub fn enter(self: &Arc<Self>, partner: Option<&NodeId>) -> Option<Load> {
+        self.calls.enter(partner).ok()?;
+        Some(Load { instance: self.clone(), partner: partner.cloned() })
     }
 }
 
@@ -208,19 +214,22 @@ fn millis(span: Duration) -> u64 {
 
 /// A call under way at an instance.
 #[derive(Debug)]
-pub struct Load(Arc<Instance>);
+pub struct Load {
+    instance: Arc<Instance>,
+    partner: Option<NodeId>,
+}
 
 impl Load {
     /// Where.
     #[must_use]
     pub fn instance(&self) -> &Arc<Instance> {
-        &self.0
+        &self.instance
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Relaxed);
+        self.instance.calls.leave(self.partner.as_ref());
     }
 }
 
@@ -231,12 +240,12 @@ mod tests {
     #[test]
     fn calls_are_counted_and_bounded() {
         let instance = Arc::new(Instance::new(Address::parse("a:1").unwrap(), Given::ByApi, Dialer::default(), 2));
-        let first = instance.enter().unwrap();
-        let second = instance.enter().unwrap();
-        assert!(instance.enter().is_none() && !instance.can_take());
+        let first = instance.enter(None).unwrap();
+        let second = instance.enter(None).unwrap();
+        assert!(instance.enter(None).is_none() && !instance.can_take(None));
         drop(first);
         assert_eq!(instance.under_way(), 1);
-        assert!(instance.can_take());
+        assert!(instance.can_take(None));
         drop(second);
         assert_eq!(instance.under_way(), 0);
     }
@@ -270,7 +279,7 @@ mod tests {
         assert!(instance.is_ready());
         assert!(instance.mark_not_ready("refused".into()));
         assert!(!instance.mark_not_ready("refused again".into()));
-        assert_eq!((instance.is_ready(), instance.complaint().as_str()), (false, "refused again"));
+        assert_eq!((instance.is_ready(), instance.complaint(None).as_str()), (false, "refused again"));
         assert!(instance.mark_ready());
         assert!(instance.is_ready());
     }

@@ -24,6 +24,7 @@ mod journal;
 mod kept;
 mod lenient;
 mod listing;
+mod load;
 mod metrics;
 mod offer;
 mod path;

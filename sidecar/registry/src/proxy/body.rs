@@ -28,12 +28,18 @@ const CALLERS_TURN: u64 = u64::MAX;
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     start: Instant,
-    millis: Arc<AtomicU64>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    millis: AtomicU64,
+    came: AtomicU64,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), millis: Arc::default() }
+        Self { start: Instant::now(), state: Arc::default() }
     }
 
     /// How long ago the call came in.
@@ -43,19 +49,28 @@ impl Progress {
 
     /// The last time that the service had all it could take; `None` while the caller owes the next byte.
     pub(crate) fn last(&self) -> Option<Instant> {
-        match self.millis.load(Relaxed) {
+        match self.state.millis.load(Relaxed) {
             CALLERS_TURN => None,
             millis => Some(self.start + Duration::from_millis(millis)),
         }
     }
 
+    /// The bytes of the body that have come.
+    pub(crate) fn came(&self) -> u64 {
+        self.state.came.load(Relaxed)
+    }
+
+    fn has_come(&self, bytes: usize) {
+        self.state.came.fetch_add(bytes as u64, Relaxed);
+    }
+
     fn moved(&self) {
         let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(CALLERS_TURN - 1);
-        self.millis.store(millis, Relaxed);
+        self.state.millis.store(millis, Relaxed);
     }
 
     fn waits_for_the_caller(&self) {
-        self.millis.store(CALLERS_TURN, Relaxed);
+        self.state.millis.store(CALLERS_TURN, Relaxed);
     }
 }
 
@@ -86,6 +101,8 @@ impl HttpBody for Outgoing {
         polled.map_ok(|mut frame| {
             if let Some(trailers) = frame.trailers_mut() {
                 headers::strip_trailers(trailers);
+            } else if let Some(data) = frame.data_ref() {
+                self.progress.has_come(data.len());
             }
             frame
         })

@@ -6,13 +6,14 @@ use std::{future::Future, time::Duration};
 
 use crds::{Balance, ServiceProto};
 use http::{Request, Response, StatusCode, uri::Authority};
-use mesh_core::{Body, Drained};
-use tokio::time::{Instant, sleep, timeout_at};
+use mesh_core::{Body, Caller, Drained, NodeId};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
     body::{Answered, Outgoing, Progress},
-    h1::Whose,
+    h1::{Age, Whose},
     headers,
+    pace::Pace,
     pool::{Answer, Sent, Wanted},
     upgrade::{self, Switch},
 };
@@ -30,12 +31,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// More instances in a row that refuse than this are an outage, not bad luck.
 const MOST_TRIES: usize = 16;
 
+/// Connections in a row that end as soon as they are made: a service that is just ending does that once; where it goes on, something
+/// in front of the service accepts for it.
+const MOST_STILLBORN: usize = 3;
+
 /// How a call is made.
 #[derive(Debug)]
 pub(crate) struct How<'c> {
     pub(crate) proto: ServiceProto,
     pub(crate) balance: Balance,
     pub(crate) wish: Wish<'c>,
+    /// How fast the caller's body must come.
+    pub(crate) pace: Option<Pace>,
     pub(crate) websocket: bool,
     /// Whether the caller reads trailers.
     pub(crate) trailers: bool,
@@ -48,7 +55,14 @@ enum Attempt {
     Answered(Response<Body>),
     /// Nothing has left; the request may go elsewhere.
     Back(Box<Request<Outgoing>>, String),
+    /// The same, on a connection that ended as soon as it was made.
+    Stillborn(Box<Request<Outgoing>>, String),
     Failed(RegistryError),
+}
+
+/// The partner that calls, if one does.
+pub(crate) fn partner(caller: &Caller) -> Option<&NodeId> {
+    caller.partner().map(|route| &route.node_id)
 }
 
 /// Makes the call; the answer is the service's own.
@@ -65,7 +79,7 @@ pub(crate) async fn make(
     let named = headers::named_host(&request);
     let mut upgrade = how.websocket.then(|| Switch::of(&mut request));
     let mut reason = None;
-    let mut retries = 0;
+    let (mut retries, mut stillborn) = (0, 0);
     for _ in 0..MOST_TRIES {
         let (member, load) = match ready(group, how) {
             Some(found) => found,
@@ -82,6 +96,13 @@ pub(crate) async fn make(
                 request = back;
                 reason = Some(why);
             }
+            Attempt::Stillborn(_, why) if stillborn == MOST_STILLBORN => {
+                return Err(broken(group, &member.instance, why));
+            }
+            Attempt::Stillborn(back, why) => {
+                (request, stillborn) = (back, stillborn + 1);
+                reason = Some(why);
+            }
         }
     }
     Err(no_instance(group, reason.unwrap_or_else(|| "all that were tried refused".into())))
@@ -89,7 +110,7 @@ pub(crate) async fn make(
 
 fn ready<'g>(group: &'g Group, how: &How<'_>) -> Option<(&'g Member, Load)> {
     let member = group.pick(how.balance, how.wish)?;
-    Some((member, member.instance.enter()?))
+    Some((member, member.instance.enter(how.wish.partner)?))
 }
 
 /// No instance is ready: after a pause any one is tried again, as often as the service allows.
@@ -100,13 +121,16 @@ async fn unready<'g>(
     reason: Option<String>,
 ) -> Result<(&'g Member, Load), RegistryError> {
     let found = group.pick_any(how.wish);
-    let reason = || reason.unwrap_or_else(|| found.map_or_else(|| unmatched(group, how), |m| m.instance.complaint()));
+    let partner = how.wish.partner;
+    let complaint = || found.map_or_else(|| unmatched(group, how), |member| member.instance.complaint(partner));
+    let reason = || reason.unwrap_or_else(complaint);
     let Some(member) = found.filter(|member| *retries < member.retries) else {
         return Err(no_instance(group, reason()));
     };
     sleep((FIRST_PAUSE * (1 << (*retries).min(8))).min(LONGEST_PAUSE)).await;
     *retries += 1;
-    let load = member.instance.enter().ok_or_else(|| no_instance(group, member.instance.complaint()))?;
+    let load = member.instance.enter(partner);
+    let load = load.ok_or_else(|| no_instance(group, member.instance.complaint(partner)))?;
     Ok((member, load))
 }
 
@@ -132,9 +156,21 @@ async fn attempt(
 ) -> Attempt {
     let instance = &member.instance;
     let wanted = if how.websocket { Wanted::Upgrade } else { Wanted::Call(how.proto) };
-    let connection = match instance.pool.take(wanted).await {
-        Ok(connection) => connection,
-        Err(problem) => {
+    // A caller in a hurry says nothing of the instance.
+    let patience = how.deadline.map_or(member.timeout, |end| end.saturating_duration_since(Instant::now()));
+    let limit = member.timeout.min(patience);
+    let late = || {
+        if patience >= member.timeout {
+            answers_badly(group, instance);
+        }
+        let (service, address) = (group.name.to_string(), instance.address().to_string());
+        Attempt::Failed(RegistryError::Timeout { service, address, millis: limit.as_millis() })
+    };
+    let left = patience.min(member.timeout.saturating_sub(progress.age()));
+    let connection = match timeout(left, instance.pool.take(wanted)).await {
+        Err(_) => return late(),
+        Ok(Ok(connection)) => connection,
+        Ok(Err(problem)) => {
             let reason = problem.to_string();
             if instance.mark_not_ready(reason.clone()) {
                 tracing::warn!(service = %group.name, instance = %instance.address(), %reason, "an instance is not ready");
@@ -142,29 +178,25 @@ async fn attempt(
             return Attempt::Back(request, reason);
         }
     };
-    let patience = how.deadline.map_or(member.timeout, |end| end.saturating_duration_since(Instant::now()));
-    let limit = member.timeout.min(patience);
-    match in_time(instance.pool.send(connection, *request), progress, limit).await {
-        None => {
-            // A caller in a hurry says nothing of the instance.
-            if patience >= member.timeout {
-                answers_badly(group, instance);
-            }
-            Attempt::Failed(RegistryError::Timeout {
-                service: group.name.to_string(),
-                address: instance.address().to_string(),
-                millis: limit.as_millis(),
-            })
+    match in_time(instance.pool.send(connection, *request), progress, limit, how.pace).await {
+        Err(Late::Service) => late(),
+        Err(Late::Caller(pace)) => {
+            let (least, seconds) = (pace.least, pace.window.as_secs());
+            Attempt::Failed(RegistryError::TooSlow { least, seconds })
         }
-        // Only a connection that closed while it waited gives a request back; the next one is fresh.
-        Some(Sent::Back(back)) => Attempt::Back(back, format!("{} closed the connection", instance.address())),
-        Some(Sent::Lost(whose, reason)) => {
+        // The next one is fresh.
+        Ok(Sent::Back(back, Age::Used)) => Attempt::Back(back, format!("{} closed the connection", instance.address())),
+        Ok(Sent::Back(back, Age::Fresh)) => {
+            answers_badly(group, instance);
+            Attempt::Stillborn(back, "it closed the connection before it was asked anything".into())
+        }
+        Ok(Sent::Lost(whose, reason)) => {
             if whose == Whose::Service {
                 answers_badly(group, instance);
             }
             Attempt::Failed(broken(group, instance, reason))
         }
-        Some(Sent::Answered(answer)) => {
+        Ok(Sent::Answered(answer)) => {
             instance.note_success();
             answered(group, answer, load, upgrade.take(), how)
         }
@@ -218,19 +250,91 @@ fn answered(group: &Group, mut answer: Response<Answer>, load: Load, caller: Opt
     Attempt::Answered(answer.map(|_| Body::Empty))
 }
 
+/// Why there is no head of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    Service,
+    /// The caller's body came slower than this.
+    Caller(Pace),
+}
+
 /// Waits for the head of the answer, `limit` from the last byte of the request that went up. While the caller owes the
-/// next byte nobody's time runs out.
-async fn in_time<F: Future>(future: F, progress: &Progress, limit: Duration) -> Option<F::Output> {
+/// next byte the service's time does not run out, but the caller's does where it has to keep a pace.
+async fn in_time<F: Future>(
+    future: F,
+    progress: &Progress,
+    limit: Duration,
+    pace: Option<Pace>,
+) -> Result<F::Output, Late> {
     let mut future = std::pin::pin!(future);
     let mut last = Instant::now();
+    let mut kept = pace.map(|pace| pace.begin(last));
     loop {
-        if let Ok(output) = timeout_at(last + limit, &mut future).await {
-            return Some(output);
+        let (end, due) = (last + limit, kept.map(|kept| kept.due()));
+        if let Ok(output) = timeout_at(due.map_or(end, |due| due.min(end)), &mut future).await {
+            return Ok(output);
         }
-        match progress.last() {
-            None => last = Instant::now(),
-            Some(moved) if moved > last => last = moved,
-            Some(_) => return None,
+        let now = Instant::now();
+        match (progress.last(), &mut kept) {
+            (None, None) => last = now,
+            (None, Some(kept)) => {
+                last = now;
+                if let Some(pace) = pace.filter(|_| !kept.is_kept(progress.came(), now)) {
+                    return Err(Late::Caller(pace));
+                }
+            }
+            (Some(moved), kept) => {
+                last = last.max(moved);
+                if now >= last + limit {
+                    return Err(Late::Service);
+                }
+                if let Some(kept) = kept {
+                    kept.begin_again(progress.came(), now);
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+
+    use bytes::Bytes;
+    use futures::StreamExt as _;
+    use http_body::{Body as _, Frame};
+
+    use super::*;
+
+    const PACE: Pace = Pace { window: Duration::from_secs(60), least: 100 };
+
+    /// What becomes of a call whose caller sends so many bytes each second, for a service that takes them as they come.
+    async fn sending(bytes: usize, pace: Option<Pace>) -> Option<Result<(), Late>> {
+        let progress = Progress::new();
+        let pieces = futures::stream::unfold((), move |()| async move {
+            match bytes {
+                0 => pending().await,
+                _ => sleep(Duration::from_secs(1)).await,
+            }
+            Some((Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(vec![0; bytes]))), ()))
+        });
+        let mut body = Outgoing::new(Body::boxed(http_body_util::StreamBody::new(pieces.boxed())), progress.clone());
+        let upload = async { while poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await.is_some() {} };
+        timeout(Duration::from_secs(600), in_time(upload, &progress, Duration::from_secs(10), pace)).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_hardly_comes_is_given_up_where_it_has_to_keep_a_pace() {
+        assert_eq!(sending(0, Some(PACE)).await, Some(Err(Late::Caller(PACE))));
+        assert_eq!(sending(1, Some(PACE)).await, Some(Err(Late::Caller(PACE))));
+        assert_eq!(sending(2, Some(PACE)).await, None, "it keeps the pace and goes on");
+        assert_eq!(sending(0, None).await, None, "nobody is in a hurry");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_takes_nothing_is_late_and_not_its_caller() {
+        let progress = Progress::new();
+        let silent = in_time(pending::<()>(), &progress, Duration::from_secs(10), Some(PACE));
+        assert_eq!(silent.await, Err(Late::Service));
     }
 }

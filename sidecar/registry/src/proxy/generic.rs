@@ -17,7 +17,7 @@ use mesh_network::route::{self, Target};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Proxy, call, deadline};
+use super::{Proxy, call, deadline, pace::Pace};
 use crate::{Address, Leaf, RegistryError, Wish, metrics::Outcome, path};
 
 /// Flag and length before each message of gRPC.
@@ -105,7 +105,8 @@ impl Proxy {
         let how = call::How {
             proto,
             balance: self.live.load().registry.balance,
-            wish: Wish { subset: context.subset.as_deref(), sticky: sticky.as_ref() },
+            wish: Wish { subset: context.subset.as_deref(), sticky: sticky.as_ref(), partner: call::partner(caller) },
+            pace: Pace::of(caller, proto),
             websocket: false,
             trailers: false,
             deadline: deadline::of(request.headers()),

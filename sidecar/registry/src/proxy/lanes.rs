@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hyper::client::conn::http2::{self, SendRequest};
@@ -36,6 +36,8 @@ pub(crate) struct Lanes {
     open: Mutex<Vec<Lane>>,
     /// Held while a connection is made, so that a hundred first calls make two.
     opening: tokio::sync::Mutex<()>,
+    /// The last connection that was not made.
+    failed: Mutex<Option<(Instant, DialProblem)>>,
 }
 
 #[derive(Debug)]
@@ -69,11 +71,18 @@ impl Lanes {
         if let Some(seated) = self.seat(CALLS_OF_ONE) {
             return Ok(seated);
         }
+        let asked = Instant::now();
         let _opening = self.opening.lock().await;
         if let Some(seated) = self.seat(CALLS_OF_ONE).or_else(|| self.is_full().then(|| self.seat(usize::MAX))?) {
             return Ok(seated);
         }
-        let lane = Lane { sender: handshake(connect().await?).await?, seats: Arc::default() };
+        // Whoever waited for somebody else's attempt shares its failure: where packets vanish, calls must not wait for one another.
+        if let Some((_, problem)) = self.failed.lock().as_ref().filter(|(at, _)| *at > asked) {
+            return Err(problem.clone());
+        }
+        let opened = async { handshake(connect().await?).await }.await;
+        let sender = opened.inspect_err(|problem| *self.failed.lock() = Some((Instant::now(), problem.clone())))?;
+        let lane = Lane { sender, seats: Arc::default() };
         let seated = lane.seat();
         self.open.lock().push(lane);
         Ok(seated)
@@ -111,4 +120,26 @@ async fn handshake(stream: Stream) -> Result<SendRequest<Outgoing>, DialProblem>
     // The connection's own end is told to the calls that use it; nobody else wants to know.
     tokio::spawn(async move { connection.await.ok() });
     Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Address;
+
+    #[tokio::test]
+    async fn whoever_waited_for_a_connection_that_was_not_made_is_told_so_and_does_not_try_in_turn() {
+        let (lanes, tried) = (Lanes::default(), AtomicUsize::new(0));
+        let silent = || async {
+            tried.fetch_add(1, Relaxed);
+            // Everybody else has asked by then.
+            tokio::task::yield_now().await;
+            Err(DialProblem::Silent(Address::parse("10.0.0.1:1").unwrap()))
+        };
+        let calls = (0..100).map(|_| lanes.take(silent));
+        assert!(futures::future::join_all(calls).await.iter().all(Result::is_err));
+        assert_eq!(tried.load(Relaxed), 1);
+        assert!(lanes.take(silent).await.is_err());
+        assert_eq!(tried.load(Relaxed), 2, "a later call tries anew");
+    }
 }

@@ -10,6 +10,7 @@ mod generic;
 mod h1;
 mod headers;
 mod lanes;
+mod pace;
 pub(crate) mod pool;
 mod relay;
 mod upgrade;
@@ -26,6 +27,7 @@ use mesh_network::{
 
 pub(crate) use self::answer::json;
 pub use self::generic::Generic;
+use self::pace::Pace;
 use crate::{Metrics, Registry, RegistryError, Wish, metrics::Outcome, path};
 
 /// The reverse proxy.
@@ -131,7 +133,8 @@ impl Proxy {
         let how = call::How {
             proto,
             balance: self.live.load().registry.balance,
-            wish: Wish { subset: context.subset.as_deref(), sticky: None },
+            wish: Wish { subset: context.subset.as_deref(), sticky: None, partner: call::partner(caller) },
+            pace: Pace::of(caller, proto),
             websocket,
             trailers,
             deadline: deadline::of(request.headers()),

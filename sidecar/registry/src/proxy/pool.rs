@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::{
     body::Outgoing,
-    h1::{self, Whose, Wire},
+    h1::{self, Age, Whose, Wire},
     lanes::{Lanes, Seat},
 };
 use crate::{
@@ -68,7 +68,7 @@ pub(crate) enum Sent {
     /// The head of the answer.
     Answered(Response<Answer>),
     /// Not one byte of it left; it may go elsewhere.
-    Back(Box<Request<Outgoing>>),
+    Back(Box<Request<Outgoing>>, Age),
     /// It may have arrived.
     Lost(Whose, String),
 }
@@ -117,10 +117,10 @@ impl Pool {
         match connection {
             Connection::Http1(wire) => match h1::send(wire, request, Arc::clone(&self.idle)).await {
                 h1::Outcome::Answered(answer) => Sent::Answered((*answer).map(Answer::Http1)),
-                h1::Outcome::Back(request) => {
+                h1::Outcome::Back(request, age) => {
                     // Who closed one closed the others too.
                     self.idle.0.lock().clear();
-                    Sent::Back(request)
+                    Sent::Back(request, age)
                 }
                 h1::Outcome::Lost(whose, reason) => Sent::Lost(whose, reason),
             },
@@ -145,13 +145,13 @@ impl Pool {
 
     /// Closes what has waited for too long.
     pub(crate) fn sweep(&self) {
-        self.idle.0.lock().retain(|wire| wire.since.elapsed() < IDLE_TIMEOUT);
+        self.idle.0.lock().retain(|wire| wire.waited() < IDLE_TIMEOUT);
     }
 }
 
 fn sent_back(message: Option<Request<Outgoing>>, error: &hyper::Error) -> Sent {
     if let Some(request) = message {
-        return Sent::Back(Box::new(request));
+        return Sent::Back(Box::new(request), Age::Used);
     }
     let whose = if error.is_user() { Whose::Caller } else { Whose::Service };
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -163,7 +163,7 @@ impl Idle {
     fn take(&self) -> Option<Wire> {
         let mut waiting = self.0.lock();
         let last = waiting.pop()?;
-        if last.since.elapsed() < IDLE_TIMEOUT {
+        if last.waited() < IDLE_TIMEOUT {
             return Some(last);
         }
         waiting.clear();
@@ -172,10 +172,10 @@ impl Idle {
 
     /// The answer has ended: the connection may take the next call.
     pub(crate) fn put(&self, mut wire: Wire) {
-        wire.since = std::time::Instant::now();
+        wire.waits();
         let mut waiting = self.0.lock();
         // The lowest has waited longest; busy services are swept by the way.
-        if waiting.first().is_some_and(|first| first.since.elapsed() >= IDLE_TIMEOUT) {
+        if waiting.first().is_some_and(|first| first.waited() >= IDLE_TIMEOUT) {
             waiting.remove(0);
         }
         if waiting.len() < MOST_IDLE {

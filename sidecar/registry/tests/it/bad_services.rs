@@ -173,3 +173,61 @@ async fn an_instance_at_its_limit_fails_at_once_and_recovers() {
     }
     assert_eq!(get(front, "/serving", &[]).await.0, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_partner_gets_half_of_an_instance_and_the_nodes_own_calls_go_on() {
+    let node = node();
+    let echo = echo().await;
+    node.register("1", &echo.to_string(), json!({})).await;
+    let (own, partners) = (node.listen(Caller::Local).await, node.listen(node.partner()).await);
+    // Their bodies never come.
+    let mut held = Vec::new();
+    for _ in 0..520 {
+        let mut stream = super::house::connect(partners).await;
+        stream.write_all(b"POST /serving HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+        held.push(stream);
+    }
+    while node.registry.status()[0].under_way < 512 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (status, text) = get(partners, "/serving", &[]).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(text.contains("E0000000602") && text.contains("512 calls of this partner"), "{text}");
+    assert_eq!(node.registry.status()[0].under_way, 512);
+    assert_eq!(get(own, "/serving", &[]).await.0, StatusCode::OK);
+    drop(held);
+    while node.registry.status()[0].under_way > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(get(partners, "/serving", &[]).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_service_that_speaks_first_or_hangs_up_at_once_is_at_fault_and_is_left_out() {
+    for (banner, most) in [(&b"220 ready\r\n"[..], 1), (b"", 4)] {
+        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = count.clone();
+        let service = raw_service(move |mut stream| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            async move {
+                stream.write_all(banner).await.ok();
+                if !banner.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        });
+        let (node, front) = behind(service.await, json!({})).await;
+        let mut bad = 0;
+        for _ in 0..40 {
+            let before = count.load(std::sync::atomic::Ordering::Relaxed);
+            let (status, text) = get(front, "/serving", &[]).await;
+            assert_eq!(status, StatusCode::BAD_GATEWAY, "{text}");
+            assert!(text.contains("E0000000520"), "{text}");
+            let dials = count.load(std::sync::atomic::Ordering::Relaxed) - before;
+            // A check of the registry may come in between.
+            assert!(dials <= most + 1, "{dials} dials for one call");
+            bad += usize::from(matches!(node.registry.status()[0].state, mesh_registry::InstanceState::Ejected(_)));
+        }
+        assert!(bad > 0, "it is left out after five of them");
+    }
+}

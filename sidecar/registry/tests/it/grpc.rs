@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_core::{Body, Caller};
 use serde_json::json;
 
-use super::house::{connect, echo, get, nobody, node, serve};
+use super::house::{black_hole, connect, echo, get, nobody, node, serve};
 
 /// A service that echoes a message and ends with trailers, as gRPC does.
 pub(crate) async fn grpc_service() -> std::net::SocketAddr {
@@ -166,5 +166,19 @@ async fn refusals_are_grpc_statuses() {
         assert_eq!((answer.status().as_u16(), answer.headers()["grpc-status"].to_str().unwrap()), (200, status));
         let message = answer.headers()["grpc-message"].to_str().unwrap();
         assert!(message.starts_with(code), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn calls_to_an_instance_that_swallows_everything_end_in_their_own_time_and_not_one_after_the_other() {
+    let node = node();
+    let (hole, _full) = black_hole().await;
+    node.register("1", &hole.to_string(), json!({"proto": "grpc", "timeout": 300})).await;
+    let front = node.listen(Caller::Local).await;
+    let calls = futures::future::join_all((0..100).map(|_| call(front, "/serving")));
+    let answers = tokio::time::timeout(std::time::Duration::from_secs(60), calls).await.expect("in turn it is minutes");
+    for answer in answers {
+        let message = answer.headers()["grpc-message"].to_str().unwrap();
+        assert!(message.starts_with("E0000000601") && message.contains("300 ms"), "{message}");
     }
 }

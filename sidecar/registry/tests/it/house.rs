@@ -292,6 +292,16 @@ pub(crate) fn reserved() -> (TcpSocket, SocketAddr) {
     (socket, address)
 }
 
+/// A listener whose backlog is full: connections are neither accepted nor refused, as long as the answer is held.
+pub(crate) async fn black_hole() -> (SocketAddr, impl Sized) {
+    let (socket, address) = reserved();
+    let listener = socket.listen(1).unwrap();
+    let fillers: Vec<_> = (0..8).map(|_| tokio::spawn(connect(address))).collect();
+    // The first two are accepted by the system; the others find no room.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    (address, (listener, fillers))
+}
+
 pub(crate) async fn connect(address: SocketAddr) -> TcpStream {
     TcpSocket::new_v4().unwrap().connect(address).await.unwrap()
 }

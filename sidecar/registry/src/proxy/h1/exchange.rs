@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -41,8 +41,18 @@ const LARGE_READ: usize = 128 * 1024;
 pub(crate) struct Wire {
     stream: Stream,
     read: BytesMut,
-    /// Since when it waits.
-    pub(crate) since: Instant,
+    /// Since when it waits, if it has carried a call before.
+    since: Option<Instant>,
+}
+
+/// What is heard on a connection before it carries a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    /// The service has closed it.
+    End,
+    /// It sent what nobody asked for.
+    Bytes,
 }
 
 /// What became of a request.
@@ -50,10 +60,17 @@ pub(crate) struct Wire {
 pub(crate) enum Outcome {
     /// The head of the answer.
     Answered(Box<Response<Answer>>),
-    /// The connection had ended before one byte left.
-    Back(Box<Request<Outgoing>>),
+    /// The connection had ended before one byte left, while it waited or as soon as it was made.
+    Back(Box<Request<Outgoing>>, Age),
     /// It may have arrived.
     Lost(Whose, String),
+}
+
+/// Whether a connection has carried a call before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    Fresh,
+    Used,
 }
 
 /// The body of an answer.
@@ -83,13 +100,32 @@ struct Exchange {
 
 impl Wire {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, read: BytesMut::new(), since: Instant::now() }
+        Self { stream, read: BytesMut::new(), since: None }
     }
 
-    /// Whether the service has closed it, or sent what nobody asked for.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> bool {
+    /// It has carried a call, and waits for the next one from now on.
+    pub(crate) fn waits(&mut self) {
+        self.since = Some(Instant::now());
+    }
+
+    /// How long it has waited.
+    pub(crate) fn waited(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn age(&self) -> Age {
+        if self.since.is_some() { Age::Used } else { Age::Fresh }
+    }
+
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Heard {
         let mut byte = [0];
-        !self.read.is_empty() || Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_ready()
+        let mut byte = ReadBuf::new(&mut byte);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut byte) {
+            _ if !self.read.is_empty() => Heard::Bytes,
+            Poll::Pending => Heard::Nothing,
+            Poll::Ready(Ok(())) if !byte.filled().is_empty() => Heard::Bytes,
+            Poll::Ready(_) => Heard::End,
+        }
     }
 
     /// Reads more; `false` at the end.
@@ -104,8 +140,10 @@ impl Wire {
 
 /// Sends a request over `wire`, which comes to `idle` when the answer has ended.
 pub(crate) async fn send(mut wire: Wire, request: Request<Outgoing>, idle: Arc<Idle>) -> Outcome {
-    if poll_fn(|cx| Poll::Ready(wire.poll_over(cx))).await {
-        return Outcome::Back(Box::new(request));
+    match (poll_fn(|cx| Poll::Ready(wire.poll_heard(cx))).await, wire.age()) {
+        (Heard::Nothing, _) => {}
+        (Heard::Bytes, Age::Fresh) => return Outcome::Lost(Whose::Service, "it spoke before it was asked".into()),
+        (Heard::End | Heard::Bytes, age) => return Outcome::Back(Box::new(request), age),
     }
     let (head, body) = request.into_parts();
     let upload = Upload::new(&head, body);

@@ -264,7 +264,7 @@ pub(crate) struct RouteAdd {
     /// What people call the partner.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// A proxy to dial through: http://host:port or socks5://host:port.
+    /// A proxy to dial through: http://host:port, https://host:port or socks5://host:port.
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
     /// Where the partner's names lead, instead of what name servers say.

@@ -32,4 +32,4 @@ mod tls;
 pub use error::{RouteError, Sent};
 pub use loop_guard::{Circulation, LoopGuard, MDC};
 pub use partners::{AddressState, Kind, Partners, Place, Settings, ShownAddress, Slip, WaitUntil, Went};
-pub use tls::NameCheck;
+pub use tls::{NameCheck, Offer, Outside};

@@ -10,28 +10,21 @@ use std::{
 use crds::ServiceProto;
 use mesh_core::Live;
 use mesh_network::{
-    NameCheck,
-    dial::{Given, Resolver, refusal},
+    NameCheck, Offer, Outside,
+    dial::{Given, Patience, Resolver, Unopened, open},
     listen::OwnAddresses,
 };
-use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use crate::{Address, address::Carried, tls::Tls};
+use crate::{Address, address::Carried};
 
 /// An instance stands in the same cluster or on the same machine; one that needs longer has lost its packets. The
 /// reference waits 1 s, which one lost SYN (retransmitted after 1 s) would already exceed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// An instance whose machine vanished in the middle of an answer is noticed by this.
-const KEEPALIVE: Duration = Duration::from_secs(20);
 /// Unacknowledged for so long means gone.
-#[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+const ACKNOWLEDGE: Duration = Duration::from_secs(30);
 /// A name with more addresses than this is a balancer of its own.
 const MOST_ADDRESSES: usize = 8;
 
@@ -43,7 +36,7 @@ pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 pub struct Dialer {
     resolver: Resolver,
     own: OwnAddresses,
-    tls: Option<Arc<Tls>>,
+    tls: Option<Arc<Outside>>,
 }
 
 /// Why an instance could not be connected to. Nothing has arrived there.
@@ -73,7 +66,7 @@ impl Dialer {
     /// Refuses to dial the listeners in `own`. Instances that speak TLS are checked against the roots of `live`.
     #[must_use]
     pub fn new(own: OwnAddresses, live: Arc<Live>, names: NameCheck) -> Self {
-        Self { resolver: Resolver::default(), own, tls: Some(Arc::new(Tls::new(live, names))) }
+        Self { resolver: Resolver::default(), own, tls: Some(Arc::new(Outside::new(live, names))) }
     }
 
     /// Connects for calls of this protocol, or of any; the first of the name's addresses that accepts has it.
@@ -102,7 +95,7 @@ impl Dialer {
             (Carried::Plain, _) => Ok(Either::Left(stream)),
             (Carried::Tls, None) => Err(failed("this node has no roots".into())),
             (Carried::Tls, Some(tls)) => {
-                let stream = tls.connect(stream, address.host(), proto).await.map_err(failed)?;
+                let stream = tls.connect(stream, address.host(), offer(proto)).await.map_err(failed)?;
                 Ok(Either::Right(Box::new(stream)))
             }
         }
@@ -122,19 +115,20 @@ impl Dialer {
     }
 
     async fn one(&self, target: SocketAddr, given: Given) -> Result<TcpStream, DialProblem> {
-        self.permit(target, None, given)?;
-        let refused = |e: std::io::Error| DialProblem::Refused(target, e.to_string());
-        let stream = open(target).await.map_err(refused)?;
-        // Only now is it known whether the address is one of this machine.
-        self.permit(target, stream.local_addr().ok().map(|local| local.ip()), given)?;
-        Ok(stream)
+        let patience = Patience { connect: CONNECT_TIMEOUT, acknowledge: ACKNOWLEDGE };
+        open(target, &self.own.all(), given, patience).await.map_err(|unopened| match unopened {
+            Unopened::Forbidden(why) => DialProblem::Forbidden(target, why),
+            Unopened::Refused(reason) => DialProblem::Refused(target, reason),
+            Unopened::Silent => DialProblem::Refused(target, "no answer".into()),
+        })
     }
+}
 
-    fn permit(&self, target: SocketAddr, from: Option<IpAddr>, given: Given) -> Result<(), DialProblem> {
-        match refusal(target, from, &self.own.all(), given) {
-            Some(why) => Err(DialProblem::Forbidden(target, why)),
-            None => Ok(()),
-        }
+fn offer(proto: Option<ServiceProto>) -> Offer {
+    match proto {
+        Some(ServiceProto::Http) => Offer::Http1,
+        Some(ServiceProto::Grpc) => Offer::Http2,
+        None => Offer::Either,
     }
 }
 
@@ -142,16 +136,6 @@ impl std::fmt::Debug for Dialer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Dialer(not to {:?})", self.own)
     }
-}
-
-async fn open(target: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_nodelay(true)?;
-    let options = SockRef::from(&socket);
-    options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-    #[cfg(target_os = "linux")]
-    options.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    socket.connect(target).await
 }
 
 /// Whether an address is one of this machine: only such a one can be bound to.

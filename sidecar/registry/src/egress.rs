@@ -12,7 +12,7 @@ pub(crate) fn of(registration: &Registration) -> Vec<Proxy> {
     all.into_iter().filter_map(|address| read(address).ok()).collect()
 }
 
-/// Reads `http://host:port` (what a bare `host:port` means too) or `socks5://host:port`.
+/// Reads `http://host:port` (what a bare `host:port` means too), `https://host:port` or `socks5://host:port`.
 ///
 /// # Errors
 /// `E0000000619`, and `E0000000400` where there is a login: registrations are read back by everybody.
@@ -38,7 +38,8 @@ mod tests {
             ("10.0.0.1:3128", Some("Proxy(Connect 10.0.0.1:3128)")),
             ("http://egress.local:3128", Some("Proxy(Connect egress.local:3128)")),
             ("socks5://10.0.0.1:1080", Some("Proxy(Socks5 10.0.0.1:1080)")),
-            ("https://10.0.0.1:3128", None),
+            ("https://10.0.0.1:3129", Some("Proxy(ConnectOverTls 10.0.0.1:3129)")),
+            ("ftp://10.0.0.1:3128", None),
             ("10.0.0.1", None),
             ("http://user:secret@10.0.0.1:3128", None),
         ] {

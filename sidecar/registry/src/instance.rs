@@ -55,6 +55,15 @@ pub struct Instance {
     pub(crate) pool: Pool,
 }
 
+/// What a failure too many means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ejected {
+    /// For how long the instance is left out.
+    pub(crate) span: Duration,
+    /// Whether it was in turn before.
+    pub(crate) is_news: bool,
+}
+
 /// Nobody else checks it in the meantime.
 const BEING_CHECKED: u64 = u64::MAX;
 
@@ -105,23 +114,24 @@ impl Instance {
         millis(self.since.elapsed())
     }
 
-    /// A call was answered.
-    pub(crate) fn note_success(&self) {
-        if self.failures.load(Relaxed) != 0 {
-            self.failures.store(0, Relaxed);
-            self.back_at.store(IN_TURN, Relaxed);
+    /// A call was answered. Answers whether that is news, because the instance was left out.
+    pub(crate) fn note_success(&self) -> bool {
+        if self.failures.load(Relaxed) == 0 {
+            return false;
         }
+        self.back_at.store(IN_TURN, Relaxed);
+        self.failures.swap(0, Relaxed) >= EJECTED_AFTER
     }
 
     /// A call was not answered in time, or broke off before the head of its answer. Answers for how long the instance is
     /// left out, if it is now.
-    pub(crate) fn note_failure(&self) -> Option<Duration> {
+    pub(crate) fn note_failure(&self) -> Option<Ejected> {
         let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
         let times = failures.checked_sub(EJECTED_AFTER)?;
         let span = (FIRST_EJECTION * (1 << times.min(5))).min(LONGEST_EJECTION);
         // Nought means that it is in turn.
         self.back_at.store(self.clock().saturating_add(millis(span)).max(1), Relaxed);
-        Some(span)
+        Some(Ejected { span, is_news: times == 0 })
     }
 
     /// Whether it is left out for now.
@@ -255,11 +265,12 @@ mod tests {
         let instance = Instance::new(Address::parse("a:1").unwrap(), Given::ByApi, Dialer::default(), 2);
         let spans: Vec<_> = (0..4).map(|_| instance.note_failure()).collect();
         assert_eq!((spans, instance.is_ejected()), (vec![None; 4], false));
-        instance.note_success();
-        let spans: Vec<_> = (0..12).filter_map(|_| instance.note_failure()).map(|span| span.as_secs()).collect();
-        assert_eq!(spans, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert!(!instance.note_success(), "it was never left out");
+        let ejected: Vec<_> = (0..12).filter_map(|_| instance.note_failure()).collect();
+        assert_eq!(ejected.iter().map(|e| e.span.as_secs()).collect::<Vec<_>>(), [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(ejected.iter().filter(|e| e.is_news).count(), 1, "it is said once");
         assert!(instance.is_ejected() && matches!(instance.state(), InstanceState::Ejected(_)));
-        instance.note_success();
+        assert!(instance.note_success() && !instance.note_success(), "so is its return");
         assert_eq!((instance.is_ejected(), instance.state()), (false, InstanceState::Unknown));
     }
 

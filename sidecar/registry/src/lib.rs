@@ -36,7 +36,6 @@ mod registration;
 mod registry;
 mod routes;
 mod table;
-mod tls;
 mod watch;
 
 pub use address::Address;

@@ -8,21 +8,16 @@ use std::{
 
 use mesh_pki::CertificateDer;
 use parking_lot::Mutex;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
-    sign::SingleCertAndKey,
-};
-use rustls_pki_types::{ServerName, UnixTime};
-use tokio::{net::TcpStream, time::timeout};
+use rustls::{ClientConfig, Error, sign::SingleCertAndKey};
+use rustls_pki_types::ServerName;
+use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{Subject, report::Lines};
 use crate::{
     Partners,
-    dial::{Failure, Proxy, Target},
-    tls::{certified, provider},
+    dial::{CONNECT, Failure, Proxy, Stream, Target, socket_of},
+    tls::{ByChain, Judge, Shown, certified, provider},
 };
 
 /// As the pools wait for a handshake.
@@ -30,19 +25,23 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// A handshake that went through, whoever is at the other end.
 pub(super) struct Shaken {
-    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) stream: TlsStream<Stream>,
     /// What the other end showed, leaf first.
     pub(super) chain: Vec<CertificateDer<'static>>,
 }
 
 /// Resolves and connects.
-pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Lines) -> Option<TcpStream> {
+pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Lines) -> Option<Stream> {
     let (address, route) = (&subject.address, &subject.route.config);
     let proxy = address.tags.proxy.as_ref().or(Some(&route.proxy).filter(|proxy| !proxy.is_empty()));
     let proxy = match proxy.map(|proxy| Proxy::parse(proxy)).transpose() {
         Ok(proxy) => proxy,
         Err(e) => {
-            lines.failed("dns", e.to_string(), "write the proxy as http://host:port or socks5://host:port");
+            lines.failed(
+                "dns",
+                e.to_string(),
+                "write the proxy as http://host:port, https://host:port or socks5://host:port",
+            );
             return None;
         }
     };
@@ -69,11 +68,12 @@ pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Line
         static_ips: &route.static_ips,
         proxy: proxy.as_ref(),
         given: partners.given(&subject.snapshot),
+        connect: CONNECT,
     };
     let start = Instant::now();
     match dialler.tcp(target).await {
         Ok(tcp) => {
-            let peer = tcp.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
+            let peer = socket_of(&tcp).peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
             lines.ok("tcp", format!("{peer} accepts, in {} ms", start.elapsed().as_millis()));
             Some(tcp)
         }
@@ -117,7 +117,7 @@ fn remedy_of_tcp(reason: &str, by_proxy: bool) -> &'static str {
 pub(super) async fn tls(
     _partners: &Partners,
     subject: &Subject,
-    tcp: TcpStream,
+    tcp: Stream,
     name: &str,
     lines: &mut Lines,
 ) -> Option<Shaken> {
@@ -145,12 +145,12 @@ pub(super) async fn tls(
 
 /// A handshake that believes everybody and remembers what it saw. HTTP/1.1 is asked for: what is between is found by it just
 /// as well.
-pub(super) async fn shake(subject: &Subject, tcp: TcpStream, name: &str) -> Result<Shaken, String> {
+pub(super) async fn shake(subject: &Subject, tcp: Stream, name: &str) -> Result<Shaken, String> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let leaf = subject.route.client_pair.as_ref().unwrap_or(&subject.snapshot.node.leaf);
     let pair = SingleCertAndKey::from(Arc::unwrap_or_clone(certified(leaf).map_err(|e| e.to_string())?));
     let provider = provider();
-    let witness = Witness { seen: Arc::clone(&seen), algorithms: provider.signature_verification_algorithms };
+    let witness = ByChain::new(Witness { seen: Arc::clone(&seen) }, &provider);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?
@@ -172,41 +172,12 @@ pub(super) async fn shake(subject: &Subject, tcp: TcpStream, name: &str) -> Resu
 #[derive(Debug)]
 struct Witness {
     seen: Arc<Mutex<Vec<CertificateDer<'static>>>>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Witness {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        above: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        *self.seen.lock() = std::iter::once(leaf).chain(above).map(|der| der.clone().into_owned()).collect();
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+impl Judge for Witness {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        let chain = std::iter::once(shown.leaf).chain(shown.above);
+        *self.seen.lock() = chain.map(|der| der.clone().into_owned()).collect();
+        Ok(())
     }
 }

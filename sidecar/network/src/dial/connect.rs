@@ -7,36 +7,33 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use mesh_pki::ChainProblem;
 use rustls::{ClientConfig, HandshakeKind};
 use rustls_pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
 
-use super::{Address, Egress, Given, Proxy, Resolver, guard};
+use super::{Address, Egress, Given, Patience, Proxy, Resolver, Unopened, guard, open};
 use crate::{
     listen::OwnAddresses,
-    tls::{Agreed, Trust, problem_in},
+    tls::{Agreed, Outside, Trust, problem_in},
 };
 
 /// Name servers answer in milliseconds or not at all.
 const RESOLVE: Duration = Duration::from_secs(5);
-/// Leaves room for one lost SYN (sent again after 1 s) on a slow link; where another address waits, failing over matters more
-/// than patience.
-const CONNECT: Duration = Duration::from_millis(2500);
+/// Leaves room for one lost SYN (sent again after 1 s) on a slow link.
+pub(crate) const CONNECT: Duration = Duration::from_millis(2500);
+/// The same where another address waits: failing over within 3 s (issue 5) matters more than a link that is slow and lossy at once.
+pub(crate) const CONNECT_OF_SEVERAL: Duration = Duration::from_millis(1500);
+/// What one of a name's addresses has before the next one is tried beside it, as RFC 8305 section 5 recommends.
+const HEAD_START: Duration = Duration::from_millis(250);
 /// Two round trips and the partner's signature.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Keeps middle boxes from forgetting an idle connection (they do after 60 s and more), without HTTP/2 pings, which gRPC
-/// servers punish.
-const KEEPALIVE: Duration = Duration::from_secs(20);
 /// Bytes that are not acknowledged or not read for so long mean that the partner is gone; a slow disk behind an HTTP/1.1 proxy
 /// is not.
-#[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(60);
+const ACKNOWLEDGE: Duration = Duration::from_secs(60);
 /// A name with more addresses than that is tried in part.
 const MOST_IPS: usize = 4;
 
@@ -53,9 +50,20 @@ pub(crate) enum Failure {
     Refused(String),
 }
 
+/// The bytes of a connection: its own, or those that a proxy carries, to which TLS may be spoken itself.
+pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// The socket below.
+pub(crate) fn socket_of(stream: &Stream) -> &TcpStream {
+    match stream {
+        Either::Left(tcp) => tcp,
+        Either::Right(tls) => tls.get_ref().0,
+    }
+}
+
 /// A connection that is ready for HTTP.
 pub(crate) struct Link {
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: TlsStream<Stream>,
     pub(crate) agreed: Agreed,
 }
 
@@ -67,6 +75,8 @@ pub(crate) struct Target<'t> {
     pub(crate) static_ips: &'t [IpAddr],
     pub(crate) proxy: Option<&'t Proxy>,
     pub(crate) given: Given,
+    /// How long is waited until it accepts.
+    pub(crate) connect: Duration,
 }
 
 /// Makes connections.
@@ -76,6 +86,8 @@ pub(crate) struct Dialler {
     pub(crate) own: OwnAddresses,
     /// For routes without a proxy of their own.
     pub(crate) egress: Egress,
+    /// For proxies that speak TLS themselves.
+    pub(crate) outside: Arc<Outside>,
 }
 
 impl Dialler {
@@ -108,7 +120,7 @@ impl Dialler {
 
     /// A TCP connection to the first address that accepts one: through the target's proxy, else through the first of the
     /// node's that connects, else straight.
-    pub(crate) async fn tcp(&self, target: Target<'_>) -> Result<TcpStream, Failure> {
+    pub(crate) async fn tcp(&self, target: Target<'_>) -> Result<Stream, Failure> {
         if let Some(proxy) = target.proxy {
             return self.through(proxy, target).await;
         }
@@ -121,12 +133,15 @@ impl Dialler {
         }
         match last {
             Some(failure) => Err(failure),
-            None => self.straight(target.address, target.static_ips, target.given).await,
+            None => {
+                let tcp = self.straight(target.address, target.static_ips, target.given, target.connect).await?;
+                Ok(Either::Left(tcp))
+            }
         }
     }
 
-    async fn through(&self, proxy: &Proxy, target: Target<'_>) -> Result<TcpStream, Failure> {
-        let Target { address, static_ips, given, .. } = target;
+    async fn through(&self, proxy: &Proxy, target: Target<'_>) -> Result<Stream, Failure> {
+        let Target { address, static_ips, given, connect, .. } = target;
         let host = static_ips.first().map_or_else(|| address.host.clone(), ToString::to_string);
         // A name is the proxy's to resolve; an address is looked at here.
         let own = self.own.all();
@@ -135,8 +150,8 @@ impl Dialler {
         {
             return Err(Failure::Forbidden(rule));
         }
-        let tcp = self.straight(&proxy.address, &[], given).await?;
-        match timeout(HANDSHAKE, proxy.connect(tcp, &host, address.port)).await {
+        let tcp = self.straight(&proxy.address, &[], given, connect).await?;
+        match timeout(HANDSHAKE, proxy.connect(tcp, &self.outside, &host, address.port)).await {
             Ok(connected) => connected.map_err(Failure::Unreachable),
             Err(_) => Err(Failure::Unreachable("the proxy does not answer".to_owned())),
         }
@@ -151,45 +166,44 @@ impl Dialler {
         found.unwrap_or_else(|_| Err("its name servers do not answer".to_owned()))
     }
 
-    async fn straight(&self, address: &Address, static_ips: &[IpAddr], given: Given) -> Result<TcpStream, Failure> {
+    /// Tries what a name leads to, one after the other; one that keeps silent holds up the next for a moment only.
+    async fn straight(
+        &self,
+        address: &Address,
+        static_ips: &[IpAddr],
+        given: Given,
+        connect: Duration,
+    ) -> Result<TcpStream, Failure> {
         let ips = self.resolve(&address.host, static_ips).await.map_err(Failure::Unreachable)?;
-        let own = self.own.all();
+        let (own, patience) = (self.own.all(), Patience { connect, acknowledge: ACKNOWLEDGE });
         let mut last = Failure::Unreachable("its name has no address".to_owned());
-        for ip in ips.into_iter().take(MOST_IPS) {
-            match connect(SocketAddr::new(ip, address.port), &own, given).await {
-                Ok(tcp) => return Ok(tcp),
-                Err(failure) => last = failure,
+        let (mut dials, mut ips) = (FuturesUnordered::new(), ips.into_iter().take(MOST_IPS));
+        loop {
+            let next = match ips.next() {
+                Some(ip) => {
+                    dials.push(open(SocketAddr::new(ip, address.port), &own, given, patience));
+                    match timeout(HEAD_START, dials.next()).await {
+                        Ok(next) => next,
+                        Err(_) => continue,
+                    }
+                }
+                None => dials.next().await,
+            };
+            match next {
+                Some(Ok(tcp)) => return Ok(tcp),
+                Some(Err(unopened)) => last = failure(unopened, connect),
+                None => return Err(last),
             }
         }
-        Err(last)
     }
 }
 
-async fn connect(to: SocketAddr, own: &[SocketAddr], given: Given) -> Result<TcpStream, Failure> {
-    let forbidden = |from: Option<IpAddr>| guard::refusal(to, from, own, given).map(Failure::Forbidden);
-    if let Some(failure) = forbidden(None) {
-        return Err(failure);
+fn failure(unopened: Unopened, connect: Duration) -> Failure {
+    match unopened {
+        Unopened::Forbidden(rule) => Failure::Forbidden(rule),
+        Unopened::Refused(reason) => Failure::Unreachable(reason),
+        Unopened::Silent => Failure::Unreachable(format!("no answer within {} ms", connect.as_millis())),
     }
-    let tcp = match timeout(CONNECT, open(to)).await {
-        Ok(Ok(tcp)) => tcp,
-        Ok(Err(e)) => return Err(Failure::Unreachable(e.to_string())),
-        Err(_) => return Err(Failure::Unreachable(format!("no answer within {} ms", CONNECT.as_millis()))),
-    };
-    // Only now is it known whether the address is one of this machine.
-    match forbidden(tcp.local_addr().ok().map(|local| local.ip())) {
-        Some(failure) => Err(failure),
-        None => Ok(tcp),
-    }
-}
-
-async fn open(to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_nodelay(true)?;
-    let options = SockRef::from(&socket);
-    options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-    #[cfg(target_os = "linux")]
-    options.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    socket.connect(to).await
 }
 
 fn failed(error: &io::Error) -> Failure {

@@ -8,13 +8,15 @@ mod egress;
 mod guard;
 mod proxy;
 mod resolve;
+mod socket;
 mod tags;
 
 pub(crate) use address::shown;
 pub use address::{Address, Speaks};
-pub(crate) use connect::{Dialler, Failure, Link, Target};
+pub(crate) use connect::{CONNECT, CONNECT_OF_SEVERAL, Dialler, Failure, Link, Stream, Target, socket_of};
 pub use egress::Egress;
 pub use guard::{Given, refusal};
 pub use proxy::Proxy;
 pub use resolve::Resolver;
+pub use socket::{Patience, Unopened, open};
 pub use tags::Tags;

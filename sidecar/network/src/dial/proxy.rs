@@ -1,4 +1,5 @@
-//! Dialling through a proxy (PTP section 11.4): HTTP CONNECT, or SOCKS5 with the name left to the proxy to resolve.
+//! Dialling through a proxy (PTP section 11.4): HTTP CONNECT, over TLS to the proxy itself where it is an `https://` one, or SOCKS5
+//! with the name left to the proxy to resolve.
 //!
 //! The proxy carries bytes; TLS is spoken with the partner through it, so it learns neither keys nor payloads.
 
@@ -9,9 +10,16 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
+use tokio_util::either::Either;
 
-use super::Address;
-use crate::RouteError;
+use super::{Address, Stream};
+use crate::{
+    RouteError,
+    tls::{Offer, Outside},
+};
+
+/// How a proxy is written.
+const FORM: &str = "write the proxy as http://host:port, https://host:port or socks5://host:port";
 
 /// What a proxy says before the connection is ours.
 const LONGEST_ANSWER: usize = 8 * 1024;
@@ -22,6 +30,8 @@ const LONGEST_SECRET: usize = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Connect,
+    /// The same over TLS: who asks for what, and with which login, is the proxy's alone to know.
+    ConnectOverTls,
     Socks5,
 }
 
@@ -36,7 +46,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Reads `http://[user:password@]host:port` or `socks5://[user:password@]host:port`.
+    /// Reads `http://[user:password@]host:port`, the same with `https://` or with `socks5://`.
     ///
     /// # Errors
     /// `E0000000619`; the text is not quoted, it may hold a password.
@@ -45,18 +55,15 @@ impl Proxy {
         let (scheme, rest) = match url.trim().split_once("://") {
             Some(("http", rest)) => (Scheme::Connect, rest),
             Some(("socks5" | "socks5h", rest)) => (Scheme::Socks5, rest),
-            Some(("https", _)) => {
-                return Err(wrong("a proxy that speaks TLS itself is not dialled: http:// or socks5://"));
-            }
-            _ => return Err(wrong("write the proxy as http://host:port or socks5://host:port")),
+            Some(("https", rest)) => (Scheme::ConnectOverTls, rest),
+            _ => return Err(wrong(FORM)),
         };
         let rest = rest.trim_end_matches('/');
         let (login, host) = match rest.rsplit_once('@') {
             Some((login, host)) => (Some(login.split_once(':').unwrap_or((login, ""))), host),
             None => (None, rest),
         };
-        let address =
-            Address::parse(host).map_err(|_| wrong("write the proxy as http://host:port or socks5://host:port"))?;
+        let address = Address::parse(host).map_err(|_| wrong(FORM))?;
         let login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
         let is_long =
             |(user, password): &(String, String)| user.len() > LONGEST_SECRET || password.len() > LONGEST_SECRET;
@@ -67,21 +74,42 @@ impl Proxy {
     }
 
     /// Has the proxy connect to `host:port`.
-    pub(super) async fn connect(&self, mut tcp: TcpStream, host: &str, port: u16) -> Result<TcpStream, String> {
+    pub(super) async fn connect(
+        &self,
+        tcp: TcpStream,
+        outside: &Outside,
+        host: &str,
+        port: u16,
+    ) -> Result<Stream, String> {
+        let mut stream = match self.scheme {
+            Scheme::Connect | Scheme::Socks5 => Either::Left(tcp),
+            Scheme::ConnectOverTls => {
+                let tls = outside.connect(tcp, &self.address.host, Offer::Http1).await;
+                Either::Right(Box::new(tls.map_err(|e| self.no_tls(&e))?))
+            }
+        };
         match self.scheme {
-            Scheme::Connect => self.by_connect(&mut tcp, host, port).await?,
-            Scheme::Socks5 => self.by_socks(&mut tcp, host, port).await?,
+            Scheme::Connect | Scheme::ConnectOverTls => self.by_connect(&mut stream, host, port).await?,
+            Scheme::Socks5 => self.by_socks(&mut stream, host, port).await?,
         }
-        Ok(tcp)
+        Ok(stream)
     }
 
-    async fn by_connect(&self, tcp: &mut TcpStream, host: &str, port: u16) -> Result<(), String> {
+    fn no_tls(&self, reason: &str) -> String {
+        format!(
+            "TLS with the proxy fails: {reason}; its certificate must end in a root of SSL_CERT_FILE or of this node, and name {}",
+            self.address.host
+        )
+    }
+
+    async fn by_connect(&self, tcp: &mut Stream, host: &str, port: u16) -> Result<(), String> {
         let target = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let login = self.login.as_ref().map_or_else(String::new, |(user, password)| {
             format!("proxy-authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{password}")))
         });
         let request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n{login}\r\n");
         tcp.write_all(request.as_bytes()).await.map_err(|e| broke(&e))?;
+        tcp.flush().await.map_err(|e| broke(&e))?;
         // Byte by byte: what follows the head is the partner's.
         let mut head = Vec::with_capacity(256);
         while !head.ends_with(b"\r\n\r\n") {
@@ -103,7 +131,7 @@ impl Proxy {
     }
 
     /// RFC 1928, with the user and password of RFC 1929.
-    async fn by_socks(&self, tcp: &mut TcpStream, host: &str, port: u16) -> Result<(), String> {
+    async fn by_socks(&self, tcp: &mut Stream, host: &str, port: u16) -> Result<(), String> {
         let method = if self.login.is_some() { 2 } else { 0 };
         tcp.write_all(&[5, 1, method]).await.map_err(|e| broke(&e))?;
         let mut chosen = [0; 2];
@@ -166,7 +194,9 @@ mod tests {
         assert_eq!(proxy.address.to_string(), "proxy.example:3128");
         assert!(!format!("{proxy:?}").contains("secret"));
         assert_eq!(Proxy::parse("socks5://10.0.0.1:1080").unwrap().login, None);
-        for wrong in ["", "proxy:3128", "https://p:1", "ftp://p:1", "http://p", "http://u:secret@:1", "http://a b:1"] {
+        let over_tls = Proxy::parse("https://user:secret@proxy.example:3129").unwrap();
+        assert_eq!((over_tls.scheme, over_tls.address.port), (Scheme::ConnectOverTls, 3129));
+        for wrong in ["", "proxy:3128", "https://p", "ftp://p:1", "http://p", "http://u:secret@:1", "http://a b:1"] {
             let refused = Proxy::parse(wrong).unwrap_err();
             assert!(!refused.to_string().contains("secret"), "{refused}");
         }

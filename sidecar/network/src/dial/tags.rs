@@ -44,7 +44,9 @@ impl Tags {
                 "s" => tags.subset = given,
                 "p" => {
                     if let Some(url) = &given {
-                        Proxy::parse(url).map_err(|_| "the tag p must be http://host:port or socks5://host:port")?;
+                        Proxy::parse(url).map_err(
+                            |_| "the tag p must be http://host:port, https://host:port or socks5://host:port",
+                        )?;
                     }
                     tags.proxy = given;
                 }

@@ -50,6 +50,7 @@ pub use connection::{Connection, Security};
 pub use exchange::Settlement;
 pub use limits::Limits;
 pub use owed::Finishing;
+pub(crate) use unacknowledged::unacknowledged;
 
 use metrics::Metrics;
 use rooms::Rooms;

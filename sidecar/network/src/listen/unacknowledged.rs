@@ -36,7 +36,7 @@ const WRITE_QUEUE: usize = HEAD + 4 + 48 + 8;
 
 /// The bytes that were written and not acknowledged; `None` where the system does not say.
 #[cfg(target_os = "linux")]
-pub(super) fn unacknowledged(local: SocketAddr, peer: SocketAddr) -> Option<u64> {
+pub(crate) fn unacknowledged(local: SocketAddr, peer: SocketAddr) -> Option<u64> {
     let question = question(local, peer)?;
     let mut netlink = Socket::new(Domain::from(NETLINK.0), Type::DGRAM, Some(Protocol::from(NETLINK.1))).ok()?;
     netlink.send(&question).ok()?;
@@ -49,7 +49,7 @@ pub(super) fn unacknowledged(local: SocketAddr, peer: SocketAddr) -> Option<u64>
 
 /// Elsewhere nobody is asked.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn unacknowledged(_: std::net::SocketAddr, _: std::net::SocketAddr) -> Option<u64> {
+pub(crate) fn unacknowledged(_: std::net::SocketAddr, _: std::net::SocketAddr) -> Option<u64> {
     None
 }
 

@@ -21,7 +21,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::{
     calls::{Calls, Handle, Why},
-    pulse::{BUNDLE_BEAT, Heard, Line, Silence},
+    pulse::{Arrival, BEAT, Heard, IDLE_BEAT, Line, Silence},
 };
 use crate::bundle::frame::{self, Broken, Kind};
 
@@ -40,7 +40,10 @@ pub(super) struct Carrier<S> {
     out: Vec<u8>,
     sent: usize,
     silence: Silence,
+    arrival: Arrival,
     beat: Pin<Box<Sleep>>,
+    /// Nobody waited at the last beat: the next one is far.
+    rests: bool,
 }
 
 /// What the carrier is woken for.
@@ -53,7 +56,7 @@ enum Turn {
 ///
 /// # Errors
 /// Those of the stream, among them a refusal of our certificate, which comes only now; bytes that are no bundle.
-pub(super) async fn begin<S>(mut stream: S) -> io::Result<(Handle, Carrier<S>)>
+pub(super) async fn begin<S>(mut stream: S, arrival: Arrival) -> io::Result<(Handle, Carrier<S>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -72,8 +75,9 @@ where
     }
     let calls = Arc::new(Calls::default());
     let handle = Handle::new(&calls);
-    let (silence, beat) = (Silence::default(), Box::pin(sleep(BUNDLE_BEAT)));
-    Ok((handle, Carrier { stream, calls, come, out: Vec::new(), sent: 0, silence, beat }))
+    let (silence, beat) = (Silence::of_bundle(), Box::pin(sleep(BEAT)));
+    let (out, sent, rests) = (Vec::new(), 0, false);
+    Ok((handle, Carrier { stream, calls, come, out, sent, silence, arrival, beat, rests }))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
@@ -124,6 +128,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                     let flushed = Pin::new(&mut self.stream).poll_flush(cx)?;
                     return if flushed.is_ready() { Poll::Ready(Ok(())) } else { self.poll_meanwhile(cx) };
                 }
+                if std::mem::take(&mut self.rests) {
+                    self.beat.as_mut().reset(Instant::now() + BEAT);
+                }
             }
             let rest = self.out.get(self.sent..).unwrap_or_default();
             match Pin::new(&mut self.stream).poll_write(cx, rest)? {
@@ -131,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
                 Poll::Ready(written) => {
                     self.sent += written;
                     self.calls.have_left(written);
+                    self.arrival.has_left(written);
                     self.silence.has_left();
                 }
                 Poll::Pending => return self.poll_meanwhile(cx),
@@ -169,8 +177,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
 
     fn poll_beat(&mut self, cx: &mut Context<'_>, line: Line) -> io::Result<()> {
         while self.beat.as_mut().poll(cx).is_ready() {
-            self.beat.as_mut().reset(Instant::now() + BUNDLE_BEAT);
-            match self.silence.beat(self.calls.is_waiting(), line) {
+            let is_awaited = self.calls.is_waiting();
+            self.rests = !is_awaited;
+            self.beat.as_mut().reset(Instant::now() + if is_awaited { BEAT } else { IDLE_BEAT });
+            match self.silence.beat(is_awaited, line, || self.arrival.look()) {
                 Heard::Enough => {}
                 Heard::Ask(question) => self.calls.ask(question),
                 Heard::Nothing(what) => return Err(io::Error::new(io::ErrorKind::TimedOut, what)),

@@ -1,6 +1,7 @@
 //! The connections to one address of a partner.
 
 use std::{
+    io,
     pin::Pin,
     sync::{
         Arc,
@@ -11,12 +12,9 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use crds::PeerAddress;
-use http::{Request, Response, Uri, uri};
-use hyper::{
-    body::Incoming,
-    client::conn::{http1, http2},
-};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http::{Request, Uri, uri};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use mesh_core::Body;
 use parking_lot::Mutex;
 use rand::Rng as _;
@@ -25,19 +23,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Progress, bundle,
-    exchange::{Undone, alert_from, alert_in},
+    exchange::{Undone, alert_from},
     health::{Health, SLOW},
+    http2::{ask, h2_builder, no_http},
     lane::{Connections, Counted, Lane, Sender, Shared},
     pool::Pool,
-    pulse::{Felt, Pulse, Watched},
+    pulse::{Arrival, Felt, Pulse, Watched},
     slip::{Kind, Place, Slip, instance_of},
     state::AddressState,
 };
 use crate::{
     RouteError,
     bundle::CALLS_OF_A_BUNDLE,
-    dial::{Address, Failure, Link, Proxy, Target, shown},
-    http2_sizes as sizes,
+    dial::{Address, CONNECT, CONNECT_OF_SEVERAL, Failure, Link, Proxy, Target, shown, socket_of},
     tls::Agreed,
 };
 
@@ -56,9 +54,6 @@ const STATS: Duration = Duration::from_secs(5);
 const SILENT_AGE: Duration = Duration::from_secs(30);
 /// What a health check waits for the answer (PTP section 11.4).
 const CHECK: Duration = Duration::from_secs(10);
-/// HTTP/2 pings after this silence while a call waits: a third of the 60 s after which middle boxes cut.
-const PING: Duration = Duration::from_secs(20);
-
 /// One address.
 pub(super) struct Member {
     place: Place,
@@ -77,6 +72,8 @@ pub(super) struct Member {
     large: Way,
     idle: Mutex<Vec<Single>>,
     speaks_h1: AtomicBool,
+    /// Whether its last check failed, which is said once.
+    is_ill: AtomicBool,
     /// As far as is known: what our kind did not agree on at the last dial, it may the next time.
     knows_bundles: AtomicBool,
 }
@@ -127,6 +124,7 @@ impl Member {
             large: Way::default(),
             idle: Mutex::default(),
             speaks_h1: AtomicBool::new(false),
+            is_ill: AtomicBool::new(false),
             knows_bundles: AtomicBool::new(true),
         }
     }
@@ -303,7 +301,12 @@ impl Member {
         let (slip, progress) = (Slip::default(), Progress::default());
         let asked = timeout(CHECK, self.exchange(pool, request, &slip, &progress)).await;
         let error = match asked {
-            Ok(Ok(answer)) if answer.is_success() => return,
+            Ok(Ok(answer)) if answer.is_success() => {
+                if self.is_ill.swap(false, Ordering::Relaxed) {
+                    tracing::info!(address = self.label, "healthy again");
+                }
+                return;
+            }
             // A dial that failed has said so by itself.
             Ok(Err(Undone { error, .. })) if !progress.has_left() => {
                 tracing::debug!(address = self.label, "not healthy: {error}");
@@ -314,7 +317,11 @@ impl Member {
             Err(_) => self.error(Failure::Unreachable(format!("no answer to /stats in {} s", CHECK.as_secs())), pool),
         };
         let at = Instant::now();
-        tracing::info!(address = self.label, "not healthy: {error}");
+        if self.is_ill.swap(true, Ordering::Relaxed) {
+            tracing::debug!(address = self.label, "still not healthy: {error}");
+        } else {
+            tracing::info!(address = self.label, "not healthy: {error}");
+        }
         *self.failed.lock() = Some(Failed { at, error });
         self.suspect(at, began);
         // What keeps silent is not used again.
@@ -335,7 +342,8 @@ impl Member {
             Some(proxy) => Some(proxy.as_ref().map_err(Clone::clone)?),
             None => None,
         };
-        Ok(Target { address, static_ips: &pool.route().config.static_ips, proxy, given: pool.given })
+        let connect = if pool.members.len() > 1 { CONNECT_OF_SEVERAL } else { CONNECT };
+        Ok(Target { address, static_ips: &pool.route().config.static_ips, proxy, given: pool.given, connect })
     }
 
     async fn open(&self, link: Link, lane: Lane, pool: &Arc<Pool>) -> Result<Ticket, Failure> {
@@ -348,8 +356,9 @@ impl Member {
         if lane == Lane::Brief {
             self.knows_bundles.store(link.agreed == Agreed::Bundle, Ordering::Relaxed);
         }
+        let arrival = Arrival::of(socket_of(link.stream.get_ref().0));
         if link.agreed == Agreed::Bundle {
-            return self.open_bundle(link, (ends, dead), pool).await;
+            return self.open_bundle(link, arrival, (ends, dead), pool).await;
         }
         let was_offered = lane == Lane::Brief;
         // Those who do not know bundles get brief calls like any other small ones.
@@ -390,7 +399,7 @@ impl Member {
         if kind == Kind::Ours && lane == Lane::Small {
             let (sender, calls) = (sender.clone(), Arc::downgrade(&calls));
             let given_up = self.given_up(pool);
-            tokio::spawn(Watched { pulse, sender, calls, stats, dead, given_up }.watch());
+            tokio::spawn(Watched { pulse, sender, calls, stats, dead, given_up, arrival }.watch());
         }
         let sender = Sender::H2(sender);
         Ok(self.way(lane).shared.keep(Shared { sender, room, calls, ends, kind }))
@@ -400,15 +409,24 @@ impl Member {
     async fn open_bundle(
         &self,
         link: Link,
+        arrival: Arrival,
         (ends, dead): (Instant, CancellationToken),
         pool: &Arc<Pool>,
     ) -> Result<Ticket, Failure> {
-        let begun = timeout(STATS, bundle::begin(link.stream)).await;
+        let begun = timeout(STATS, bundle::begin(link.stream, arrival)).await;
         let begun = begun.map_err(|_| Failure::Unreachable("it agreed on a bundle and keeps silent".to_owned()))?;
         let (handle, carrier) = begun.map_err(|e| {
             alert_from(&e).map_or_else(|| Failure::Unreachable(format!("no bundle there: {e}")), Failure::Refused)
         })?;
-        run(pool, carrier.run(), dead);
+        let given_up = self.given_up(pool);
+        let carried = async {
+            let done = carrier.run().await;
+            if done.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
+                given_up();
+            }
+            done
+        };
+        run(pool, carried, dead);
         let (room, calls) = (Arc::new(AtomicUsize::new(CALLS_OF_A_BUNDLE)), Arc::default());
         let one = Shared { sender: Sender::Bundle(handle), room, calls, ends, kind: Kind::Ours };
         Ok(self.brief.shared.keep(one))
@@ -447,31 +465,6 @@ impl Member {
 pub(super) enum Freshness {
     New,
     Used,
-}
-
-/// What answers on a new connection. Over HTTP/1.1 nobody is asked: our kind agrees on HTTP/2.
-async fn ask(sender: &mut http2::SendRequest<Body>, stats: &Uri) -> Result<Response<Incoming>, Failure> {
-    let mut request = Request::new(Body::Empty);
-    request.uri_mut().clone_from(stats);
-    sender.send_request(request).await.map_err(|e| no_http(&e))
-}
-
-/// Why a new connection carries nothing: in TLS 1.3 a refusal of our certificate arrives only now.
-fn no_http(error: &hyper::Error) -> Failure {
-    alert_in(error).map_or_else(|| Failure::Unreachable(format!("no HTTP there: {error}")), Failure::Refused)
-}
-
-fn h2_builder() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(sizes::STREAM_WINDOW)
-        .initial_connection_window_size(sizes::CONNECTION_WINDOW)
-        .max_frame_size(sizes::FRAME)
-        .max_send_buf_size(sizes::SEND_BUFFER)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
-    builder
 }
 
 /// Lets a connection work until it is over or `dead`.

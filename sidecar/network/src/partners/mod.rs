@@ -4,6 +4,7 @@
 //! mod.rs       which pool, whether the route is open, the deadline
 //! pool.rs      one partner: addresses in order of preference, failover
 //! member.rs    one address: one dial at a time, what answers there, idle connections
+//! http2.rs     how HTTP/2 is set up
 //! lane.rs      its shared connections: small calls and large bodies apart
 //! bundle.rs    carries small calls to our own kind     -> calls.rs
 //! pulse.rs     whether a partner of our kind still answers there
@@ -21,6 +22,7 @@ mod exchange;
 mod gateway;
 mod health;
 mod held;
+mod http2;
 mod lane;
 mod member;
 mod metrics;
@@ -53,6 +55,7 @@ use crate::{
     dial::{Address, Dialler, Egress, Given, Resolver, Target},
     listen::OwnAddresses,
     route::require_open,
+    tls::Outside,
 };
 pub use gateway::WaitUntil;
 use metrics::Metrics;
@@ -100,11 +103,12 @@ impl Partners {
     #[must_use]
     pub fn new(live: Arc<Live>, settings: Settings, registry: &mut Registry, drained: &Drained) -> Arc<Self> {
         let Settings { instance, circulation, names, own } = settings;
+        let outside = Arc::new(Outside::new(Arc::clone(&live), names));
         let partners = Arc::new(Self {
             live,
             guard: LoopGuard::new(&instance, circulation),
             names,
-            dialler: Dialler { resolver: Resolver::default(), own, egress: Egress::default() },
+            dialler: Dialler { resolver: Resolver::default(), own, egress: Egress::default(), outside },
             pools: Mutex::default(),
             metrics: Metrics::register(registry),
             checks: Arc::new(Semaphore::new(MOST_CHECKS)),
@@ -177,7 +181,7 @@ impl Partners {
     /// Whether one of `addresses`, which an application named, accepts a connection within `patience`.
     pub async fn accepts(&self, addresses: &[Address], patience: Duration) -> bool {
         let dials = addresses.iter().map(|address| {
-            let target = Target { address, static_ips: &[], proxy: None, given: Given::ByApi };
+            let target = Target { address, static_ips: &[], proxy: None, given: Given::ByApi, connect: patience };
             async move { timeout(patience, self.dialler.tcp(target)).await.is_ok_and(|dialled| dialled.is_ok()) }
         });
         futures::future::join_all(dials).await.into_iter().any(|accepted| accepted)

@@ -65,6 +65,18 @@ impl Institution {
         self.root.issue(&request, SystemTime::now()).unwrap()
     }
 
+    /// A leaf of its root for a host that is no node.
+    pub(crate) fn leaf_of_host(&self, host: &str) -> Pair {
+        let request = LeafRequest {
+            identity: identity("LX0000010000999"),
+            algorithm: Algorithm::EcdsaP256,
+            lifetime: YEAR,
+            extra_dns: vec![host.to_owned()],
+            extra_ips: Vec::new(),
+        };
+        self.root.issue(&request, SystemTime::now()).unwrap()
+    }
+
     /// A route to it.
     pub(crate) fn route(&self) -> RouteConfig {
         RouteConfig {

@@ -5,18 +5,15 @@ use std::{sync::Arc, time::SystemTime};
 
 use mesh_core::{Leaf, Route};
 use mesh_pki::{ChainProblem, Role, require_name};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
-    client::{
-        Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
-    sign::SingleCertAndKey,
-};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, Error, OtherError, client::Resumption, sign::SingleCertAndKey};
+use rustls_pki_types::CertificateDer;
 
-use super::{alpn, http_alpn, provider, server_certificate::certified, system_time};
+use super::{
+    alpn, http_alpn, provider,
+    server_certificate::certified,
+    signatures::{ByChain, Judge, Shown},
+    system_time,
+};
 
 /// Sessions kept for one partner: it has at most 8 addresses, TLS 1.3 gives two tickets a handshake.
 const SESSIONS: usize = 32;
@@ -81,7 +78,7 @@ impl Offers {
 
 fn client_config(trust: Trust, leaf: &Leaf) -> Result<ClientConfig, Error> {
     let provider = provider();
-    let verifier = PinnedPartner { trust, algorithms: provider.signature_verification_algorithms };
+    let verifier = ByChain::new(PinnedPartner { trust }, &provider);
     let pair = SingleCertAndKey::from(Arc::unwrap_or_clone(certified(leaf)?));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -105,45 +102,13 @@ pub(crate) fn problem_in(error: &std::io::Error) -> Option<ChainProblem> {
 #[derive(Debug)]
 struct PinnedPartner {
     trust: Trust,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for PinnedPartner {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        above: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        _ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let mut chain = vec![leaf.clone()];
-        chain.extend(above.iter().cloned());
-        match self.trust.check(&chain, Some(&name.to_str()), system_time(now)) {
-            Ok(()) => Ok(ServerCertVerified::assertion()),
-            Err(problem) => Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(problem))))),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+impl Judge for PinnedPartner {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        let mut chain = vec![shown.leaf.clone()];
+        chain.extend(shown.above.iter().cloned());
+        let verdict = self.trust.check(&chain, Some(&shown.name.to_str()), system_time(shown.now));
+        verdict.map_err(|problem| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(problem)))))
     }
 }

@@ -2,8 +2,10 @@
 
 mod client;
 mod client_certificate;
+mod outside;
 mod server;
 mod server_certificate;
+mod signatures;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -14,8 +16,10 @@ use crate::bundle;
 
 pub use client::NameCheck;
 pub(crate) use client::{Offers, Trust, problem_in};
+pub use outside::{Offer, Outside};
 pub(crate) use server::server_config;
 pub(crate) use server_certificate::certified;
+pub(crate) use signatures::{ByChain, Judge, Shown};
 
 /// Only our own kind asks for a bundle. HTTP/2 before HTTP/1.1: one connection then carries all calls between two nodes.
 const ALPN: [&[u8]; 3] = [bundle::ALPN, b"h2", b"http/1.1"];

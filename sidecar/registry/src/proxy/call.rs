@@ -197,7 +197,9 @@ async fn attempt(
             Attempt::Failed(broken(group, instance, reason))
         }
         Ok(Sent::Answered(answer)) => {
-            instance.note_success();
+            if instance.note_success() {
+                tracing::info!(service = %group.name, instance = %instance.address(), "an instance answers again");
+            }
             answered(group, answer, load, upgrade.take(), how)
         }
     }
@@ -205,8 +207,8 @@ async fn attempt(
 
 /// Notes a call that failed at an instance, and says so in the log when the instance is left out for it.
 fn answers_badly(group: &Group, instance: &Instance) {
-    if let Some(span) = instance.note_failure() {
-        let secs = span.as_secs();
+    if let Some(ejected) = instance.note_failure().filter(|ejected| ejected.is_news) {
+        let secs = ejected.span.as_secs();
         tracing::warn!(service = %group.name, instance = %instance.address(), secs, "an instance answers badly and is left out for a while");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwapOption;
 use crds::ServiceProto;
 use http::{Request, Response};
 use hyper::{
@@ -38,6 +39,8 @@ pub(crate) struct Pool {
     dialer: Dialer,
     idle: Arc<Idle>,
     lanes: Lanes,
+    /// What the last call wanted: a check that asked for less would find ready what no call can use.
+    spoken: ArcSwapOption<ServiceProto>,
 }
 
 /// HTTP/1.1 connections that wait for their next call, the last used one on top.
@@ -83,7 +86,7 @@ pub(crate) enum Answer {
 
 impl Pool {
     pub(crate) fn new(address: Address, given: Given, dialer: Dialer) -> Self {
-        Self { address, given, dialer, idle: Arc::default(), lanes: Lanes::default() }
+        Self { address, given, dialer, idle: Arc::default(), lanes: Lanes::default(), spoken: ArcSwapOption::empty() }
     }
 
     /// A connection for one call: a waiting one, or a new one.
@@ -91,7 +94,10 @@ impl Pool {
     /// # Errors
     /// Why no connection could be made.
     pub(crate) async fn take(&self, wanted: Wanted) -> Result<Connection, DialProblem> {
-        let connect = |proto| self.dialer.connect(&self.address, self.given, Some(proto));
+        let connect = |proto| {
+            self.spoken.store(Some(Arc::new(proto)));
+            self.dialer.connect(&self.address, self.given, Some(proto))
+        };
         match wanted {
             Wanted::Call(proto @ ServiceProto::Http) => match self.idle.take() {
                 Some(waiting) => Ok(Connection::Http1(waiting)),
@@ -140,7 +146,8 @@ impl Pool {
     /// # Errors
     /// Why it does not.
     pub(crate) async fn check(&self) -> Result<(), DialProblem> {
-        self.dialer.connect(&self.address, self.given, None).await.map(drop)
+        let proto = self.spoken.load().as_deref().copied();
+        self.dialer.connect(&self.address, self.given, proto).await.map(drop)
     }
 
     /// Closes what has waited for too long.

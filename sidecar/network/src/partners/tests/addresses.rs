@@ -10,14 +10,15 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use mesh_core::{Body, Code, NodeId, ProtocolError};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
     time::Instant,
 };
 
+use super::failures::tls_server;
 use crate::{
     AddressState,
-    dial::Proxy,
+    dial::{Address, Given, Proxy, Target, socket_of},
     testing::{A, B, Institution, Running, institution, until},
 };
 
@@ -94,8 +95,22 @@ async fn proxy(login: Option<&'static str>) -> (SocketAddr, tokio::sync::mpsc::U
     (address, seen)
 }
 
+/// The same, to which TLS is spoken, with a certificate of `root` for this host.
+async fn proxy_over_tls(root: &Institution, host: &str) -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let (asked, seen) = tokio::sync::mpsc::unbounded_channel();
+    let leaf = root.leaf_of_host(host);
+    let address = tls_server(&leaf, "http/1.1", move |tls| {
+        let asked = asked.clone();
+        async move {
+            // "user:secret"
+            let _ = relay(tls, Some("proxy-authorization: Basic dXNlcjpzZWNyZXQ="), &asked).await;
+        }
+    });
+    (address.await, seen)
+}
+
 async fn relay(
-    mut near: TcpStream,
+    mut near: impl AsyncRead + AsyncWrite + Unpin,
     login: Option<&str>,
     asked: &tokio::sync::mpsc::UnboundedSender<String>,
 ) -> std::io::Result<()> {
@@ -126,6 +141,7 @@ async fn relay(
     };
     let mut far = TcpStream::connect(("127.0.0.1", port)).await?;
     near.write_all(answer).await?;
+    near.flush().await?;
     copy_bidirectional(&mut near, &mut far).await.map(|_| ())
 }
 
@@ -150,6 +166,70 @@ async fn a_partner_is_reached_through_the_routes_proxy_or_the_addresss_own() {
     let failed = client.call(B, "/seen").await.unwrap_err();
     assert_eq!(failed.code(), Code::UNREACHABLE);
     assert!(failed.to_string().contains("407"), "{failed}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_speaks_tls_itself_learns_the_login_only_when_it_is_the_one_that_was_meant() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(b.parts(vec![a.route()]));
+    let named = format!("mesh.bank-b.invalid:{}", server.address.port());
+    let by = |host: &str, port: u16| RouteConfig {
+        proxy: format!("https://user:secret@{host}:{port}"),
+        ..at(&b, &[&named])
+    };
+    // A root of this node is as good as one of this machine.
+    let (good, mut asked) = proxy_over_tls(&a, "localhost").await;
+    let client = Running::start(a.parts(vec![by("localhost", good.port())]));
+    assert_eq!(host(&client, &[]).await, named);
+    assert_eq!(asked.recv().await.unwrap(), format!("CONNECT {named} HTTP/1.1"), "the proxy resolves");
+    let (foreign, mut foreign_asked) = proxy_over_tls(&b, "localhost").await;
+    let (other, mut other_asked) = proxy_over_tls(&a, "proxy.other.example").await;
+    for (proxy, seen) in [(foreign, &mut foreign_asked), (other, &mut other_asked)] {
+        let client = Running::start(a.parts(vec![by("localhost", proxy.port())]));
+        let failed = client.call(B, "/seen").await.unwrap_err();
+        assert_eq!(failed.code(), Code::UNREACHABLE);
+        assert!(
+            failed.to_string().contains("TLS with the proxy fails") && !failed.to_string().contains("secret"),
+            "{failed}"
+        );
+        assert!(seen.try_recv().is_err(), "it was asked for nothing");
+    }
+    // One that speaks no TLS is none of these.
+    let (plain, mut plain_asked) = proxy(None).await;
+    let client = Running::start(a.parts(vec![by("localhost", plain.port())]));
+    assert_eq!(client.call(B, "/seen").await.unwrap_err().code(), Code::UNREACHABLE);
+    assert!(plain_asked.try_recv().is_err());
+    let tagged = format!("{named}?p=https://user:secret@localhost:{}", good.port());
+    let client = Running::start(a.parts(vec![at(&b, &[&tagged])]));
+    assert_eq!(host(&client, &[]).await, named, "also as the address's own");
+    let client = Running::start(a.parts(vec![at(&b, &[&named])]));
+    client
+        .partners
+        .egress()
+        .set(vec![Proxy::parse(&format!("https://user:secret@localhost:{}", good.port())).unwrap()]);
+    assert_eq!(host(&client, &[]).await, named, "and as the node's");
+}
+
+#[tokio::test]
+async fn a_name_one_of_whose_addresses_swallows_everything_is_reached_at_the_next() {
+    let a = institution(A);
+    let client = Running::start(a.parts(Vec::new()));
+    let listener = TcpListener::bind("127.0.0.3:0").await.unwrap();
+    let open = listener.local_addr().unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 2], open.port()))).unwrap();
+    let hole = socket.listen(1).unwrap();
+    let full = hole.local_addr().unwrap();
+    // Its backlog is full: connections are neither accepted nor refused.
+    let fillers: Vec<_> = (0..8).map(|_| tokio::spawn(TcpStream::connect(full))).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let address = Address::parse(&format!("mesh.bank-b.invalid:{}", open.port())).unwrap();
+    let (static_ips, connect) = ([full.ip(), open.ip()], Duration::from_secs(600));
+    let target = Target { address: &address, static_ips: &static_ips, proxy: None, given: Given::ByApi, connect };
+    let dialled = tokio::time::timeout(Duration::from_secs(60), client.partners.dialler().tcp(target)).await;
+    let dialled = dialled.expect("the first was waited for").unwrap();
+    assert_eq!(socket_of(&dialled).peer_addr().unwrap(), open);
+    fillers.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use mesh_core::{Body, Code, ProtocolError, Retry};
+use mesh_core::{Body, Code, NodeId, ProtocolError, Retry};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{Instant, timeout},
@@ -218,6 +218,8 @@ async fn a_partner_that_falls_silent_is_given_up_before_the_calls_time() {
     let client = Running::start(b.parts(vec![a.route_at(&[silent])]));
     let failed = brief(&client, silent, "/x", Body::from("x"), Duration::from_secs(60)).await.0.unwrap_err();
     assert_eq!((failed.code(), failed.retry()), (Code::UNREACHABLE, Retry::Unknown), "{failed}");
+    let known = client.partners.addresses(&NodeId::new(A));
+    assert!(known[0].error.is_some(), "the next call does not wait for a dial there: {known:?}");
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ use crate::{
 const LONGEST_HEAD: usize = 256 * 1024;
 /// What is read at once while a head or a small body is awaited.
 const SMALL_READ: usize = 8 * 1024;
+/// A head is seldom longer.
+const USUAL_HEAD: usize = 1024;
 /// What is read at once of a large body.
 const LARGE_READ: usize = 128 * 1024;
 
@@ -41,6 +43,8 @@ const LARGE_READ: usize = 128 * 1024;
 pub(crate) struct Wire {
     stream: Stream,
     read: BytesMut,
+    /// What is read at once for the next answer: as much as the last one had, so that it comes in one piece.
+    expects: usize,
     /// Since when it waits, if it has carried a call before.
     since: Option<Instant>,
 }
@@ -100,7 +104,7 @@ struct Exchange {
 
 impl Wire {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, read: BytesMut::new(), since: None }
+        Self { stream, read: BytesMut::new(), expects: SMALL_READ, since: None }
     }
 
     /// It has carried a call, and waits for the next one from now on.
@@ -128,10 +132,18 @@ impl Wire {
         }
     }
 
-    /// Reads more; `false` at the end.
-    fn poll_more(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<bool>> {
-        // Room that is left is used first; without this each read would ask for memory.
-        if self.read.capacity() - self.read.len() < most / 4 {
+    /// Learns how much the next answer may bring.
+    fn learns(&mut self, length: Length) {
+        if let Length::Exact(length) = length {
+            // A little more than that: a read that fills its room says nothing of what is left, and is followed by another.
+            let whole = usize::try_from(length).unwrap_or(LARGE_READ).saturating_add(USUAL_HEAD);
+            self.expects = whole.clamp(SMALL_READ, LARGE_READ);
+        }
+    }
+
+    /// Reads up to `most` more, into the room that is left where that is as much as `room`; `false` at the end.
+    fn poll_more(&mut self, cx: &mut Context<'_>, most: usize, room: usize) -> Poll<io::Result<bool>> {
+        if self.read.capacity() - self.read.len() < room {
             self.read.reserve(most);
         }
         poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read).map_ok(|read| read > 0)
@@ -151,6 +163,7 @@ pub(crate) async fn send(mut wire: Wire, request: Request<Outgoing>, idle: Arc<I
     let mut heads = Heads::default();
     match poll_fn(|cx| exchange.poll_head(cx, &head.method, &mut heads)).await {
         Ok(Head { answer, length, after }) => {
+            exchange.wire.learns(length);
             let down = match length {
                 Length::Exact(length) => Down::Exact(length),
                 Length::Chunked => Down::Chunked(Chunks::default()),
@@ -218,7 +231,7 @@ impl Exchange {
                         _ => return Poll::Ready(Ok(head)),
                     }
                 }
-                Ok(None) => match ready!(self.wire.poll_more(cx, SMALL_READ)) {
+                Ok(None) => match ready!(self.wire.poll_more(cx, self.wire.expects, self.wire.expects)) {
                     Ok(true) => {}
                     Ok(false) => return Poll::Ready(service("it closed the connection without an answer".into())),
                     Err(error) => return Poll::Ready(service(error.to_string())),
@@ -290,7 +303,8 @@ impl Answer {
                     LARGE_READ
                 }
             };
-            if !ready!(wire.poll_more(cx, most))? {
+            // Room that is left is used first; without this each read would ask for memory.
+            if !ready!(wire.poll_more(cx, most, most / 4))? {
                 return Poll::Ready(match self.down {
                     Down::Close => None,
                     Down::Exact(_) | Down::Chunked(_) => Some(Err("the service broke its answer off".into())),
@@ -326,6 +340,44 @@ impl HttpBody for Answer {
         match self.down {
             Down::Exact(left) => SizeHint::with_exact(left),
             Down::Chunked(_) | Down::Close => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use mesh_core::Body;
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+    use tokio_util::either::Either;
+
+    use super::*;
+    use crate::proxy::body::Progress;
+
+    /// What becomes of a call on a connection on which the service was heard before.
+    async fn sent(banner: &[u8], age: Age) -> Outcome {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let near = tokio::net::TcpSocket::new_v4().unwrap().connect(address).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        far.write_all(banner).await.unwrap();
+        let _held = if banner.is_empty() { None } else { Some(far) };
+        near.readable().await.unwrap();
+        let mut wire = Wire::new(Either::Left(near));
+        if age == Age::Used {
+            wire.waits();
+        }
+        let request = Request::get("/x").body(Outgoing::new(Body::Empty, Progress::new())).unwrap();
+        send(wire, request, Arc::default()).await
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_heard_before_it_is_asked_is_at_fault_only_on_a_fresh_connection() {
+        let spoke = sent(b"220 ready\r\n", Age::Fresh).await;
+        assert!(matches!(spoke, Outcome::Lost(Whose::Service, _)), "{spoke:?}");
+        for (banner, age) in [(&b""[..], Age::Fresh), (b"", Age::Used), (b"late", Age::Used)] {
+            let back = sent(banner, age).await;
+            assert!(matches!(&back, Outcome::Back(_, known) if *known == age), "{banner:?}: {back:?}");
         }
     }
 }

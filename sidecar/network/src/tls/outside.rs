@@ -1,31 +1,43 @@
-//! TLS to an instance whose address begins with `https://` or `grpcs://`: its certificate must end in a root of this
-//! machine's store (`SSL_CERT_FILE`, `SSL_CERT_DIR`, else the system's) or of this node, and carry the name that was dialled.
+//! TLS as client of what is no partner: services (`https://` and `grpcs://` addresses) and proxies. The certificate must end in a
+//! root of this machine's store (`SSL_CERT_FILE`, `SSL_CERT_DIR`, else the system's) or of this node, and carry the name that was
+//! dialled.
 //!
 //! No certificate of ours is shown. `PLUGIN_PROXY_INSECURE_SKIP` leaves the name out, never the chain.
 
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use crds::ServiceProto;
 use mesh_core::Live;
-use mesh_network::NameCheck;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, ring},
+    CertificateError, ClientConfig, Error, RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    crypto::CryptoProvider,
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::{net::TcpStream, sync::OnceCell};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Makes TLS connections to instances.
-pub(crate) struct Tls {
+use super::{
+    NameCheck, provider,
+    signatures::{ByChain, Judge, Shown},
+};
+
+/// What a connection is to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, and nothing else.
+    Http2,
+    /// Either: whoever only looks whether something is there.
+    Either,
+}
+
+/// Makes TLS connections to what is no partner.
+pub struct Outside {
     live: Arc<Live>,
     names: NameCheck,
-    /// The roots of this machine, read when the first instance needs them.
+    /// The roots of this machine, read when the first connection needs them.
     machine: OnceCell<Vec<CertificateDer<'static>>>,
     ready: ArcSwapOption<Ready>,
 }
@@ -33,14 +45,15 @@ pub(crate) struct Tls {
 /// What new connections use, for as long as the node's roots stay as they are.
 struct Ready {
     roots_pem: String,
-    http: TlsConnector,
-    grpc: TlsConnector,
-    /// For whoever only looks whether the instance is there.
+    http1: TlsConnector,
+    http2: TlsConnector,
     either: TlsConnector,
 }
 
-impl Tls {
-    pub(crate) fn new(live: Arc<Live>, names: NameCheck) -> Self {
+impl Outside {
+    /// With the roots of the node in `live`.
+    #[must_use]
+    pub fn new(live: Arc<Live>, names: NameCheck) -> Self {
         Self { live, names, machine: OnceCell::new(), ready: ArcSwapOption::empty() }
     }
 
@@ -48,23 +61,18 @@ impl Tls {
     ///
     /// # Errors
     /// Why the other side is not whom we dialled, in words.
-    pub(crate) async fn connect(
-        &self,
-        stream: TcpStream,
-        host: &str,
-        proto: Option<ServiceProto>,
-    ) -> Result<TlsStream<TcpStream>, String> {
+    pub async fn connect(&self, stream: TcpStream, host: &str, offer: Offer) -> Result<TlsStream<TcpStream>, String> {
         let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
         let ready = self.ready().await?;
-        let connector = match proto {
-            Some(ServiceProto::Http) => &ready.http,
-            Some(ServiceProto::Grpc) => &ready.grpc,
-            None => &ready.either,
+        let connector = match offer {
+            Offer::Http1 => &ready.http1,
+            Offer::Http2 => &ready.http2,
+            Offer::Either => &ready.either,
         };
         let stream = connector.connect(name, stream).await.map_err(|e| e.to_string())?;
         let agreed = stream.get_ref().1.alpn_protocol();
-        match proto {
-            Some(ServiceProto::Grpc) if agreed != Some(b"h2") => Err("it does not offer HTTP/2 (ALPN h2)".into()),
+        match offer {
+            Offer::Http2 if agreed != Some(b"h2") => Err("it does not offer HTTP/2 (ALPN h2)".into()),
             _ => Ok(stream),
         }
     }
@@ -87,7 +95,7 @@ async fn machine_roots() -> Vec<CertificateDer<'static>> {
     let read = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
     let read = read.unwrap_or_default();
     for error in &read.errors {
-        tracing::warn!(%error, "a root of this machine cannot be read; services that need it will not be ready");
+        tracing::warn!(%error, "a root of this machine cannot be read; what needs it will not be reached");
     }
     read.certs
 }
@@ -97,21 +105,25 @@ impl Ready {
         let mut roots = RootCertStore::empty();
         let own = CertificateDer::pem_slice_iter(roots_pem.as_bytes()).filter_map(Result::ok);
         roots.add_parsable_certificates(own.chain(machine.iter().cloned()));
-        let provider = Arc::new(ring::default_provider());
+        let provider = provider();
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
         let chain = chain.map_err(|e| Error::General(e.to_string()))?;
-        let verifier = Arc::new(Instances { chain, names });
+        let verifier = Arc::new(ByChain::new(ByStore { chain, names }, &provider));
         let connector = |alpn: &[&[u8]]| connector(&provider, &verifier, alpn);
         Ok(Self {
             roots_pem: roots_pem.to_owned(),
-            http: connector(&[b"http/1.1"])?,
-            grpc: connector(&[b"h2"])?,
+            http1: connector(&[b"http/1.1"])?,
+            http2: connector(&[b"h2"])?,
             either: connector(&[b"h2", b"http/1.1"])?,
         })
     }
 }
 
-fn connector(provider: &Arc<CryptoProvider>, verifier: &Arc<Instances>, alpn: &[&[u8]]) -> Result<TlsConnector, Error> {
+fn connector(
+    provider: &Arc<CryptoProvider>,
+    verifier: &Arc<ByChain<ByStore>>,
+    alpn: &[&[u8]],
+) -> Result<TlsConnector, Error> {
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -123,54 +135,25 @@ fn connector(provider: &Arc<CryptoProvider>, verifier: &Arc<Instances>, alpn: &[
 
 /// The usual check, with or without the name.
 #[derive(Debug)]
-struct Instances {
+struct ByStore {
     chain: Arc<WebPkiServerVerifier>,
     names: NameCheck,
 }
 
-impl ServerCertVerifier for Instances {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        above: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+impl Judge for ByStore {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
         // The name comes last in this check: what fails over it has passed everything else.
-        match self.chain.verify_server_cert(leaf, above, name, ocsp, now) {
+        match self.chain.verify_server_cert(shown.leaf, shown.above, shown.name, &[], shown.now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if self.names == NameCheck::Skipped => Ok(ServerCertVerified::assertion()),
-            verdict => verdict,
+            )) if self.names == NameCheck::Skipped => Ok(()),
+            verdict => verdict.map(|_| ()),
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
     }
 }
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("Outside").field("names", &self.names).finish_non_exhaustive()
     }
 }

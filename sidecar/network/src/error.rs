@@ -41,7 +41,7 @@ pub enum RouteError {
     },
     /// The call came by here too often.
     #[error(
-        "the call passed this node {seen} times and was stopped: look for routes or registrations that lead in a circle"
+        "CirculateBreak: the call passed this node {seen} times and was stopped: look for routes or registrations that lead in a circle"
     )]
     Loop {
         /// How often.

@@ -61,7 +61,9 @@ mod tests {
         for pass in 0..6 {
             assert_eq!(guard.pass(&mut headers), Ok(()), "pass {pass}");
         }
-        assert_eq!(guard.pass(&mut headers), Err(RouteError::Loop { seen: 6 }));
+        let stopped = guard.pass(&mut headers).unwrap_err();
+        assert_eq!(stopped, RouteError::Loop { seen: 6 });
+        assert!(stopped.to_string().starts_with("CirculateBreak"), "the reference's word: {stopped}");
         assert_eq!(headers.get_all(MDC).iter().count(), 6);
     }
 

@@ -19,13 +19,16 @@ use crate::{Address, instance::Instance, offer::Weight};
 /// 2^64 divided by the golden ratio: its multiples fall evenly into a range, however far one has counted.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The instances of one registration name that offer one urn in one protocol.
+/// The instances that share the calls of one urn in one protocol: those of one registration name, or of all names that offer
+/// it as a communal service.
 #[derive(Debug)]
 pub struct Group {
-    /// The registration's name.
+    /// The registration's name, or the name of the communal service.
     pub name: Arc<str>,
     /// The instances.
     pub members: Box<[Member]>,
+    /// Whether any of them belongs to a subset.
+    has_subsets: bool,
     turn: AtomicU64,
 }
 
@@ -85,12 +88,24 @@ impl Group {
     #[must_use]
     pub(crate) fn following(name: Arc<str>, members: Vec<Member>, before: Option<&Self>) -> Self {
         let turn = before.map_or(0, |before| before.turn.load(Relaxed));
-        Self { name, members: members.into(), turn: AtomicU64::new(turn) }
+        let has_subsets = members.iter().any(|member| member.subset.is_some());
+        Self { name, members: members.into(), has_subsets, turn: AtomicU64::new(turn) }
+    }
+
+    /// Whether any instance belongs to a subset.
+    pub(crate) fn has_subsets(&self) -> bool {
+        self.has_subsets
+    }
+
+    /// What a wish means here: a program names its subset in each of its calls, also to services that have none.
+    fn meant<'c>(&self, wish: Wish<'c>) -> Wish<'c> {
+        Wish { subset: wish.subset.filter(|_| self.has_subsets), ..wish }
     }
 
     /// The instance that takes the next call; `None` if none can.
     #[must_use]
     pub fn pick(&self, balance: Balance, wish: Wish<'_>) -> Option<&Member> {
+        let wish = self.meant(wish);
         if let Some(named) = wish.sticky.and_then(|wanted| self.member_at(wanted)) {
             return named.can_take(wish, Ejected::Asked).then_some(named);
         }
@@ -105,6 +120,7 @@ impl Group {
     /// Any instance that has a share, ready or not: where a retry is tried when none is ready.
     #[must_use]
     pub fn pick_any(&self, wish: Wish<'_>) -> Option<&Member> {
+        let wish = self.meant(wish);
         if let Some(named) = wish.sticky.and_then(|wanted| self.member_at(wanted)) {
             return named.serves(wish).then_some(named);
         }
@@ -238,6 +254,15 @@ mod tests {
         let wish = |subset| Wish { subset: Some(subset), sticky: None, partner: None };
         let port = |subset| group.pick(Balance::RoundRobin, wish(subset)).map(|m| m.instance.address().port());
         assert_eq!((port("blue"), port("blue"), port("green")), (Some(2), Some(2), None));
+    }
+
+    #[test]
+    fn a_caller_with_a_subset_reaches_a_service_that_has_none() {
+        let one = |n: usize| Member { subset: None, ..group(&[1000, 1000]).members[n].clone() };
+        let group = Group::new("g".into(), vec![one(0), one(1)]);
+        let wish = Wish { subset: Some("blue"), ..ANY };
+        let picked = group.pick(Balance::RoundRobin, wish).map(|m| m.instance.address().port());
+        assert_eq!((picked, group.pick_any(wish).is_some()), (Some(1), true));
     }
 
     #[test]

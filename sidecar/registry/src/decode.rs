@@ -182,6 +182,7 @@ pub(crate) fn check(registration: &Registration) -> Result<(), RegistryError> {
         texts("services", n, service.texts(), &service.attrs)?;
         match registration.kind {
             Kind::Complex => routable(n, service)?,
+            Kind::Metadata => own_address(n, service)?,
             Kind::Proxy if !service.address.is_empty() => drop(egress::read(&service.address)?),
             _ => {}
         }
@@ -192,9 +193,7 @@ pub(crate) fn check(registration: &Registration) -> Result<(), RegistryError> {
 /// What a service that is routed by path must be.
 fn routable(n: usize, service: &Service) -> Result<(), RegistryError> {
     path::prefix_of(&service.urn)?;
-    if !service.address.is_empty() {
-        address(&format!("services[{n}].address"), &service.address)?;
-    }
+    own_address(n, service)?;
     offer::proto(service).ok_or_else(|| {
         RegistryError::invalid(format!("services[{n}].proto"), "must be http or grpc to be routed by path")
     })?;
@@ -202,6 +201,11 @@ fn routable(n: usize, service: &Service) -> Result<(), RegistryError> {
         RegistryError::invalid(format!("services[{n}].attrs.weight"), "must be a number from 0 to 1000")
     })?;
     Ok(())
+}
+
+/// Where the service is, if not where its instance is.
+fn own_address(n: usize, service: &Service) -> Result<(), RegistryError> {
+    if service.address.is_empty() { Ok(()) } else { address(&format!("services[{n}].address"), &service.address) }
 }
 
 fn address(member: &str, text: &str) -> Result<(), RegistryError> {

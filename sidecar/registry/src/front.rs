@@ -72,13 +72,13 @@ impl Registry {
     }
 
     fn mpi_export(&self, call: &Call) -> Answer {
-        let kind =
-            match call.arguments.get("kind").and_then(Value::as_str) {
-                None | Some("") => None,
-                Some(text) => Some(Kind::parse(text).ok_or_else(|| {
-                    RegistryError::invalid("kind", "must be one of complex, metadata, server and proxy")
-                })?),
-            };
+        let wrong = || RegistryError::invalid("kind", "must be one of complex, metadata, server and proxy");
+        let kind = match call.arguments.get("kind") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) if text.is_empty() => None,
+            Some(Value::String(text)) => Some(Kind::parse(text).ok_or_else(wrong)?),
+            Some(_) => return Err(wrong().into()),
+        };
         let exported = serde_json::to_value(self.export(kind));
         Ok(Some(exported.map_err(|e| RegistryError::Unreadable(e.to_string()))?))
     }

@@ -43,7 +43,7 @@ pub use balance::{Group, Member, Wish};
 pub use catalogue::WallTime;
 pub use error::RegistryError;
 pub use instance::{Instance, InstanceState, Load};
-pub use listing::{Listed, ListedService, Page};
+pub use listing::{Listed, ListedService, Page, Unrouted};
 pub use metrics::Metrics;
 pub use path::is_reserved;
 pub use permit::Registrant;

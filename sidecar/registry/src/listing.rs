@@ -24,6 +24,17 @@ pub struct Listed {
     pub goes_in_ms: Option<u64>,
     /// What it offers.
     pub services: Vec<ListedService>,
+    /// What it names beside that and nobody can call.
+    pub unrouted: Vec<Unrouted>,
+}
+
+/// A service that nobody can call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unrouted {
+    /// As it was registered.
+    pub urn: String,
+    /// Why nobody can call it.
+    pub reason: &'static str,
 }
 
 /// A service of a registration as people see it.
@@ -77,6 +88,8 @@ impl State {
         let permanent = self.catalogue.is_permanent(key);
         let source = if permanent { Source::Permanent } else { Source::Live };
         let services = crate::offer::of(registration).into_iter().filter_map(|offer| self.service(offer, source));
+        let unrouted = crate::offer::unrouted(registration).into_iter();
+        let unrouted = unrouted.map(|(urn, reason)| Unrouted { urn: urn.to_owned(), reason });
         Some(Listed {
             name: key.name.clone(),
             kind: key.kind,
@@ -84,6 +97,7 @@ impl State {
             permanent,
             goes_in_ms: (!permanent).then(|| self.catalogue.goes_in(key, now, grace)).flatten(),
             services: services.collect(),
+            unrouted: unrouted.collect(),
         })
     }
 

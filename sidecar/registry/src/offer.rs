@@ -16,6 +16,9 @@ const MOST_RETRIES: i64 = 10;
 /// The most that the resource allows.
 const HEAVIEST: f64 = 1000.0;
 
+/// The bit of a service's `flags` that shares its name among all who register it (PTP section 10.1).
+const COMMUNAL: i64 = 4;
+
 /// The share of calls that an instance gets, in thousandths; 0 drains it.
 pub(crate) type Weight = u32;
 
@@ -29,7 +32,7 @@ pub(crate) struct Offer {
     pub proto: ServiceProto,
     /// The registration's name: instances of the same name share the calls.
     pub name: Arc<str>,
-    /// Whether `attrs.priority` is `high`.
+    /// Whether it wins a place that others have too.
     pub priority: Priority,
     /// Where the instance is.
     pub address: Address,
@@ -50,29 +53,38 @@ pub(crate) enum Priority {
     Ordinary,
     /// `attrs.priority=high`.
     High,
+    /// A communal service of a `metadata` registration: it is nobody's alone, and all names that offer it share the calls
+    /// (PTP section 8.5 has it before what is found by one registration's name).
+    Communal,
 }
 
-/// The offers of a registration; none unless it is routed. Services that break a rule are left out: of a `complex`
-/// registration they were refused on their way in; SDKs list all that they have in a `metadata` one, and some of that
-/// nobody can call over 7304.
+/// The offers of a registration; none unless it is routed. Services that break a rule are left out ([`unrouted`]): of a
+/// `complex` registration they were refused on their way in; SDKs list all that they have in a `metadata` one, and some of
+/// that nobody can call over 7304.
 pub(crate) fn of(registration: &Registration) -> Vec<Offer> {
-    if !registration.kind.is_routed() {
-        return Vec::new();
-    }
-    let name: Arc<str> = registration.name.as_str().into();
-    registration.content.services.iter().filter_map(|service| one(registration, &name, service)).collect()
+    all(registration).filter_map(|(_, offer)| offer.ok()).collect()
 }
 
-fn one(registration: &Registration, name: &Arc<str>, service: &Service) -> Option<Offer> {
+/// The services of a routed registration that nobody can call, by urn, and why not.
+pub(crate) fn unrouted(registration: &Registration) -> Vec<(&str, &'static str)> {
+    all(registration).filter_map(|(service, offer)| Some((service.urn.as_str(), offer.err()?))).collect()
+}
+
+fn all(registration: &Registration) -> impl Iterator<Item = (&Service, Result<Offer, &'static str>)> {
+    let name: Arc<str> = registration.name.as_str().into();
+    let services = registration.kind.is_routed().then_some(&registration.content.services);
+    services.into_iter().flatten().map(move |service| (service, one(registration, &name, service)))
+}
+
+fn one(registration: &Registration, name: &Arc<str>, service: &Service) -> Result<Offer, &'static str> {
     let address = if service.address.is_empty() { &registration.address } else { &service.address };
-    let high = service.attrs.get("priority").is_some_and(|p| p.eq_ignore_ascii_case("high"));
-    Some(Offer {
-        place: place(registration.kind, &service.urn)?,
-        proto: proto(service)?,
+    Ok(Offer {
+        place: place(registration.kind, &service.urn).ok_or("its urn names nothing that can be called")?,
+        proto: proto(service).ok_or("its proto is neither http nor grpc")?,
         name: name.clone(),
-        priority: if high { Priority::High } else { Priority::Ordinary },
-        address: Address::parse(address)?,
-        weight: weight(service)?,
+        priority: priority(registration.kind, service),
+        address: Address::parse(address).ok_or("its address is none")?,
+        weight: weight(service).ok_or("its weight is no number from 0 to 1000")?,
         subset: service.attrs.get("mesh-subset").filter(|s| !s.is_empty()).map(|s| s.as_str().into()),
         timeout: timeout(service.timeout),
         retries: u8::try_from(service.retries.clamp(0, MOST_RETRIES)).unwrap_or(0),
@@ -85,6 +97,14 @@ fn place(kind: Kind, urn: &str) -> Option<Arc<str>> {
     }
     let name = mpi::name_of_urn(urn);
     (!name.is_empty() && !name.starts_with('/')).then(|| name.into())
+}
+
+fn priority(kind: Kind, service: &Service) -> Priority {
+    if kind == Kind::Metadata && service.flags & COMMUNAL != 0 {
+        return Priority::Communal;
+    }
+    let is_high = service.attrs.get("priority").is_some_and(|p| p.eq_ignore_ascii_case("high"));
+    if is_high { Priority::High } else { Priority::Ordinary }
 }
 
 /// The protocol of a service; absent is `http`.

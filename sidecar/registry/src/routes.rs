@@ -17,7 +17,7 @@ use crate::{
     balance::{Group, Member},
     dial::Dialer,
     instance::Instance,
-    offer::Offer,
+    offer::{Offer, Priority},
     table::{Leaf, Table},
 };
 
@@ -190,13 +190,20 @@ impl Placed {
 }
 
 /// The group of the registration name that wins the place: by priority, then the configuration's before the API's, then
-/// the first by name, so that the same registrations always give the same routes. It goes on where the one `before` was.
+/// the first by name, so that the same registrations always give the same routes. Those who offer a communal service share
+/// it, whatever their names. It goes on where the one `before` was.
 fn group(placed: &BTreeMap<(Key, usize), Placed>, proto: ServiceProto, before: Option<&Group>) -> Option<Group> {
     let offered = || placed.values().filter(move |p| p.offer.proto == proto);
     let rank = |p: &&Placed| (p.offer.priority, p.source, Reverse(p.offer.name.clone()));
-    let winner = offered().max_by_key(rank)?.offer.name.clone();
-    let members = offered().filter(|p| p.offer.name == winner).map(member).collect();
-    Some(Group::following(winner, members, before))
+    let winner = &offered().max_by_key(rank)?.offer;
+    let (name, shares): (Arc<str>, &dyn Fn(&&Placed) -> bool) = match winner.priority {
+        Priority::Communal => {
+            (format!("communal {}", winner.place).into(), &|p| p.offer.priority == Priority::Communal)
+        }
+        Priority::Ordinary | Priority::High => (winner.name.clone(), &|p| p.offer.name == winner.name),
+    };
+    let members = offered().filter(shares).map(member).collect();
+    Some(Group::following(name, members, before))
 }
 
 fn member(placed: &Placed) -> Member {

@@ -48,8 +48,9 @@ fn lines(registration: &Value) -> Vec<String> {
         Some(millis) => format!("{} s", millis / 1000),
         None => "never".into(),
     };
-    let services = registration["services"].as_array().map_or(&[][..], Vec::as_slice);
-    if services.is_empty() {
+    let list = |member: &str| registration[member].as_array().map_or(&[][..], Vec::as_slice);
+    let (services, unrouted) = (list("services"), list("unrouted"));
+    if services.is_empty() && unrouted.is_empty() {
         let kind = registration["kind"].as_str().unwrap_or_default();
         return vec![format!(
             "{name:<24} ({kind} {}: nothing that is routed; {ends})",
@@ -66,7 +67,10 @@ fn lines(registration: &Value) -> Vec<String> {
             state(service),
         )
     };
-    services.iter().map(line).collect()
+    let unrouted = unrouted.iter().map(|service| {
+        format!("{name:<24} {:<28} gets no calls: {}", shown(&service["urn"]), shown(&service["reason"]))
+    });
+    services.iter().map(line).chain(unrouted).collect()
 }
 
 fn state(service: &Value) -> String {
@@ -123,6 +127,17 @@ mod tests {
         assert_eq!(
             lines(&registration).concat().trim_end(),
             format!("{:<24} (server i: nothing that is routed; never)", "n")
+        );
+    }
+
+    #[test]
+    fn what_nobody_can_call_is_a_line_with_its_reason() {
+        let registration = json!({"name": "n", "kind": "metadata", "goesInMs": 1000, "services": [],
+            "unrouted": [{"urn": "a.b", "reason": "its proto is neither http nor grpc"}]});
+        let line = lines(&registration).concat();
+        assert!(
+            line.ends_with("a.b                          gets no calls: its proto is neither http nor grpc"),
+            "{line}"
         );
     }
 

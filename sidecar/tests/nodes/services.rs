@@ -205,16 +205,50 @@ async fn services_by_name_are_called_and_none_of_the_nodes_own_is_taken_over() {
     let node = Node::start().await;
     let at = by_name("mine").await;
     let flag = "0000000000000000000000000000000000000";
-    for name in ["score.acme", "environ.net.mesh", "push.chan.mesh"] {
+    // A `${..}` segment is one label, whatever dots it has (PTP section 8.1).
+    for name in ["score.acme", "score.${tenant.of.acme}", "environ.net.mesh", "push.chan.mesh"] {
         let urn = format!("{name}.{flag}.lx0000000000000.trustbe.cn");
         node.mpi("mesh.registry.put", &metadata(at, &urn)).await;
         let content = node.mpi(&urn, &json!({"topic": "t", "payload": ""})).await;
-        assert_eq!(content == "mine", name == "score.acme", "{name}: {content}");
+        assert_eq!(content == "mine", name.starts_with("score."), "{name}: {content}");
     }
     let body = json!({"method": format!("score.acme.{flag}.lx0000000000000.trustbe.cn"), "content": {"a": 1}});
     assert_eq!(node.post("/mesh/invoke", &[], &body).await.json()["content"], "mine");
     let unknown = node.post("/mesh/invoke", &[("mesh-urn", "acme.other")], &json!({})).await;
     assert_eq!(unknown.code(), "E0000000404");
+}
+
+/// PTP sections 8.5 and 10.1, flag 4: the name is nobody's alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_that_register_one_communal_service_share_its_calls() {
+    let node = Node::start().await;
+    let put = async |name: &str, at: SocketAddr, flags: u8| {
+        let service = json!({"urn": "acme.shared", "kind": "MPS", "proto": "http", "flags": flags});
+        node.mpi(
+            "mesh.registry.put",
+            &json!({"registration": {"instance_id": at.to_string(), "name": name, "kind": "metadata", "address": "",
+                "timestamp": 30_000, "content": {"services": [service]}}}),
+        )
+        .await;
+    };
+    let ask = async || {
+        let mut heard = std::collections::BTreeSet::new();
+        for _ in 0..6 {
+            heard.insert(node.mpi("acme.shared", &json!({})).await.as_str().unwrap().to_owned());
+        }
+        heard.into_iter().collect::<Vec<_>>()
+    };
+    let (a, b, c) = (by_name("a").await, by_name("b").await, by_name("c").await);
+    put("program-a", a, 0).await;
+    put("program-b", b, 0).await;
+    assert_eq!(ask().await, ["a"], "without the flag the name is the first program's");
+    put("program-b", b, 4).await;
+    put("program-c", c, 4).await;
+    assert_eq!(ask().await, ["b", "c"], "those who share it, before who has it for itself");
+    let listed: Value = serde_json::from_slice(&mesh(&node, &["service", "ls", "-o", "json"]).stdout).unwrap();
+    let outranked: Vec<&Value> =
+        listed["services"].as_array().unwrap().iter().map(|row| &row["services"][0]["outrankedBy"]).collect();
+    assert_eq!(outranked, [&json!("communal acme.shared"), &Value::Null, &Value::Null]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,12 +282,15 @@ async fn the_command_line_registers_lists_and_removes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn services_of_the_variable_are_routed_and_listed_as_permanent() {
     let at = by_name("tricked").await;
-    let trick = format!("one:complex+x=http://{at}/one;one:complex+y=http://{at}/two,three");
+    let trick = format!(
+        "one:complex+x=http://{at}/one;one:complex+y=http://{at}/two,three;two:metadata=http://{at}/acme.score"
+    );
     let node = Node::with(&[("MESH_TRICK", &trick)]).await;
     for path in ["/one", "/two", "/three/x"] {
         let answer = node.send(Request::get(path).body(Default::default()).unwrap()).await;
         assert_eq!(answer.json()["content"], "tricked", "{path}");
     }
+    assert_eq!(node.mpi("acme.score", &json!({})).await, "tricked");
     let listed = mesh(&node, &["service", "ls", "-o", "json"]);
     let page: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert!(page["services"].as_array().unwrap().iter().all(|row| row["permanent"] == true), "{page}");

@@ -16,7 +16,10 @@ pub(super) fn registrations(text: &str) -> Result<Vec<RegistrationConfig>, Confi
         let next = registration(entry).ok_or_else(|| {
             ConfigProblem::invalid(
                 PLACE,
-                format_args!("{entry} is not of the form name:kind+service=proto://host:port/pattern,pattern"),
+                format_args!(
+                    "{entry} is not of the form name:kind+service=proto://host:port/pattern,pattern, where kind is complex, \
+                     metadata, server or proxy, and proto http, https, grpc or grpcs"
+                ),
             )
         })?;
         // One instance may have an entry for each of its services; as registrations the later would replace the earlier.
@@ -37,36 +40,42 @@ fn registration(entry: &str) -> Option<RegistrationConfig> {
     let (kind, _service) = rest.split_once('+').unwrap_or((rest, ""));
     let (proto, target) = target.split_once("://")?;
     let (address, patterns) = target.split_once('/')?;
-    let proto = match proto {
-        "http" => ServiceProto::Http,
-        "grpc" => ServiceProto::Grpc,
+    let (proto, scheme) = match proto {
+        "http" => (ServiceProto::Http, ""),
+        "https" => (ServiceProto::Http, "https://"),
+        "grpc" => (ServiceProto::Grpc, ""),
+        "grpcs" => (ServiceProto::Grpc, "https://"),
         _ => return None,
     };
+    let kind = kind_of(kind)?;
     let is_address =
         address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     (!name.is_empty() && is_address).then(|| RegistrationConfig {
         resource: format!("{PLACE} {name}"),
         instance_id: address.to_owned(),
         name: name.to_owned(),
-        kind: kind_of(kind),
-        address: address.to_owned(),
-        services: patterns.split(',').map(|pattern| service(pattern, proto)).collect(),
+        kind,
+        address: format!("{scheme}{address}"),
+        services: patterns.split(',').map(|pattern| service(kind, pattern, proto)).collect(),
     })
 }
 
-fn kind_of(text: &str) -> RegistrationKind {
+fn kind_of(text: &str) -> Option<RegistrationKind> {
     match text.to_ascii_lowercase().as_str() {
-        "metadata" => RegistrationKind::Metadata,
-        "server" => RegistrationKind::Server,
-        "proxy" => RegistrationKind::Proxy,
-        _ => RegistrationKind::Complex,
+        "complex" => Some(RegistrationKind::Complex),
+        "metadata" => Some(RegistrationKind::Metadata),
+        "server" => Some(RegistrationKind::Server),
+        "proxy" => Some(RegistrationKind::Proxy),
+        _ => None,
     }
 }
 
-fn service(pattern: &str, proto: ServiceProto) -> RegisteredService {
+/// What is found by its name has no slash in front, any other pattern has one.
+fn service(kind: RegistrationKind, pattern: &str, proto: ServiceProto) -> RegisteredService {
     let path = pattern.trim().trim_start_matches('/');
+    let is_name = kind == RegistrationKind::Metadata;
     RegisteredService {
-        urn: format!("/{path}"),
+        urn: if is_name { path.to_owned() } else { format!("/{path}") },
         kind: ServiceKind::Restful,
         proto,
         codec: "json".into(),
@@ -92,6 +101,23 @@ mod tests {
     }
 
     #[test]
+    fn a_trick_may_be_called_by_name_and_over_tls() {
+        let all = registrations(
+            "app:Metadata=grpc://h:1/acme.score,acme.rank;s:complex=https://h:2/s;g:complex=grpcs://h:3/g",
+        );
+        let said = |one: &RegistrationConfig| {
+            let urns: Vec<String> = one.services.iter().map(|s| s.urn.clone()).collect();
+            (one.kind, one.address.clone(), urns.join(" "), one.services[0].proto)
+        };
+        let expected = [
+            (RegistrationKind::Metadata, "h:1".to_owned(), "acme.score acme.rank".to_owned(), ServiceProto::Grpc),
+            (RegistrationKind::Complex, "https://h:2".to_owned(), "/s".to_owned(), ServiceProto::Http),
+            (RegistrationKind::Complex, "https://h:3".to_owned(), "/g".to_owned(), ServiceProto::Grpc),
+        ];
+        assert_eq!(all.unwrap().iter().map(said).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn entries_of_one_instance_are_one_registration() {
         let all = registrations("a:complex+x=http://h:1/x;b:complex=http://h:1/z;a:complex+y=grpc://h:1/y").unwrap();
         let urns = |n: usize| all[n].services.iter().map(|s| (s.urn.as_str(), s.proto)).collect::<Vec<_>>();
@@ -100,7 +126,14 @@ mod tests {
 
     #[test]
     fn what_is_no_trick_is_refused() {
-        for text in ["x", "a:b=http://host/p", "a:b=ftp://h:1/p", ":b=http://h:1/p", "a:b=http://h:1"] {
+        for text in [
+            "x",
+            "a:complex=http://host/p",
+            "a:complex=ftp://h:1/p",
+            ":complex=http://h:1/p",
+            "a:complex=http://h:1",
+            "a:metdata=http://h:1/p",
+        ] {
             assert!(registrations(text).is_err(), "{text}");
         }
     }

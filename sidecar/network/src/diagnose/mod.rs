@@ -101,7 +101,7 @@ impl Partners {
 
     async fn steps(&self, subject: &Subject, depth: Depth, lines: &mut Lines) {
         let Some(tcp) = reach::tcp(self, subject, lines).await else { return };
-        let Some(shaken) = reach::tls(self, subject, tcp, subject.asked_name(), lines).await else { return };
+        let Some(shaken) = reach::tls(subject, tcp, subject.asked_name(), lines).await else { return };
         if !proof::holds(self, subject, &shaken, lines).await {
             return;
         }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use mesh_pki::{CertificateInfo, ChainProblem, Role, node_dns_name, require_name};
+use mesh_pki::{CertificateDer, CertificateInfo, ChainProblem, Role, node_dns_name, require_name};
 
 use super::{
     Subject,
@@ -50,6 +50,20 @@ pub(super) async fn holds(partners: &Partners, subject: &Subject, shaken: &Shake
     true
 }
 
+/// What [`holds`] asks, in short: for a further connection to whoever proved it a moment ago.
+pub(super) fn is_the_partner(
+    partners: &Partners,
+    subject: &Subject,
+    chain: &[CertificateDer<'_>],
+) -> Result<(), String> {
+    subject.route.anchors.verify(chain, Role::Server, SystemTime::now()).map_err(|e| e.to_string())?;
+    let leaf = chain.first().ok_or("nothing was shown")?;
+    match require_name(leaf, subject.route.node_id.as_str(), Some(subject.asked_name())) {
+        Err(problem) if partners.names() == NameCheck::Required => Err(problem.to_string()),
+        _ => Ok(()),
+    }
+}
+
 async fn is_right_by(partners: &Partners, subject: &Subject, name: &str) -> bool {
     let Some(tcp) = tcp(partners, subject, &mut Lines::default()).await else { return false };
     match shake(subject, tcp, name).await {
@@ -59,7 +73,7 @@ async fn is_right_by(partners: &Partners, subject: &Subject, name: &str) -> bool
 }
 
 /// What is wrong with a chain: its time is the clocks' business, its root the route's.
-fn bad_chain(chain: &[mesh_pki::CertificateDer<'_>], problem: &ChainProblem, lines: &mut Lines) {
+fn bad_chain(chain: &[CertificateDer<'_>], problem: &ChainProblem, lines: &mut Lines) {
     let shown = chain.first().and_then(|leaf| CertificateInfo::from_der(leaf).ok());
     let shown = shown.map_or_else(String::new, |info| format!(" (shown: {} by {})", info.subject, info.issuer));
     let detail = format!("{problem}{shown}");

@@ -46,10 +46,11 @@ pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Line
         }
     };
     let dialler = partners.dialler();
-    let proxy = proxy.or_else(|| dialler.egress.all().first().cloned());
-    match &proxy {
-        Some(proxy) => lines.ok("dns", format!("left to the proxy at {}", proxy.address)),
-        None => match dialler.resolve(&address.host, &route.static_ips).await {
+    // As calls do: the route's own, else the node's in their order, else straight.
+    let proxies = proxy.map_or_else(|| dialler.egress.all().to_vec(), |own| vec![own]);
+    match proxies.as_slice() {
+        [_, ..] => lines.ok("dns", format!("left to the proxy at {}", places(&proxies))),
+        [] => match dialler.resolve(&address.host, &route.static_ips).await {
             Ok(ips) if ips.is_empty() => {
                 lines.failed("dns", format!("{} has no address", address.host), "add an A or AAAA record for it");
                 return None;
@@ -63,18 +64,47 @@ pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Line
             }
         },
     }
-    let target = Target {
+    let target = |proxy| Target {
         address,
         static_ips: &route.static_ips,
-        proxy: proxy.as_ref(),
+        proxy,
         given: partners.given(&subject.snapshot),
         connect: CONNECT,
     };
     let start = Instant::now();
-    match dialler.tcp(target).await {
+    let mut away = Vec::new();
+    let mut reached = None;
+    for proxy in &proxies {
+        match dialler.tcp(target(Some(proxy))).await {
+            Err(failure) => away.push((proxy, failure)),
+            Ok(tcp) => {
+                reached = Some(Ok(tcp));
+                break;
+            }
+        }
+    }
+    let reached = match reached {
+        Some(reached) => reached,
+        None => match away.pop() {
+            Some((_, failure)) => Err(failure),
+            None => dialler.tcp(target(None)).await,
+        },
+    };
+    match reached {
         Ok(tcp) => {
             let peer = socket_of(&tcp).peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
-            lines.ok("tcp", format!("{peer} accepts, in {} ms", start.elapsed().as_millis()));
+            let detail = format!("{peer} accepts, in {} ms", start.elapsed().as_millis());
+            let away: Vec<Proxy> = away.into_iter().map(|(proxy, _)| proxy.clone()).collect();
+            if away.is_empty() {
+                lines.ok("tcp", detail);
+            } else {
+                let detail = format!("{detail}; by the proxy at {} nothing is reached", places(&away));
+                lines.warn(
+                    "tcp",
+                    detail,
+                    "look after that proxy, or take its registration out: each new connection tries it first",
+                );
+            }
             Some(tcp)
         }
         Err(Failure::Forbidden(rule)) => {
@@ -82,7 +112,7 @@ pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Line
             None
         }
         Err(Failure::Unreachable(reason)) => {
-            lines.failed("tcp", reason.clone(), remedy_of_tcp(&reason, proxy.is_some()));
+            lines.failed("tcp", reason.clone(), remedy_of_tcp(&reason, !proxies.is_empty()));
             None
         }
         Err(other) => {
@@ -90,6 +120,11 @@ pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Line
             None
         }
     }
+}
+
+fn places(proxies: &[Proxy]) -> String {
+    let places: Vec<String> = proxies.iter().map(|proxy| proxy.address.to_string()).collect();
+    places.join(", ")
 }
 
 fn said_of(host: &str, ips: &[IpAddr], fixed: &[IpAddr]) -> String {
@@ -114,13 +149,7 @@ fn remedy_of_tcp(reason: &str, by_proxy: bool) -> &'static str {
 }
 
 /// Shakes hands with whoever is there, showing what calls show.
-pub(super) async fn tls(
-    _partners: &Partners,
-    subject: &Subject,
-    tcp: Stream,
-    name: &str,
-    lines: &mut Lines,
-) -> Option<Shaken> {
+pub(super) async fn tls(subject: &Subject, tcp: Stream, name: &str, lines: &mut Lines) -> Option<Shaken> {
     match shake(subject, tcp, name).await {
         Ok(shaken) => {
             let (_, session) = shaken.stream.get_ref();

@@ -45,8 +45,19 @@ async fn each_line_after_a_fault_says_what_it_waits_for() {
     assert_eq!((idle.state, idle.detail.as_str()), (State::Skipped, "not tried: tcp failed"));
 }
 
-/// A node that answers everybody, with a partner's certificate and somebody else's id.
-struct Other(&'static str);
+/// A node that answers everybody, with a partner's certificate.
+#[derive(Clone, Copy)]
+struct Other {
+    /// What it answers to `/stats`.
+    stats: u16,
+    /// Who it says that it is.
+    says: &'static str,
+    /// Whether it hangs up behind that.
+    hangs_up: bool,
+}
+
+/// One that works.
+const FINE: Other = Other { stats: 200, says: B, hangs_up: false };
 
 impl crate::listen::Serve for Other {
     async fn serve(
@@ -54,29 +65,169 @@ impl crate::listen::Serve for Other {
         request: http::Request<mesh_core::Body>,
         _: Arc<crate::listen::Connection>,
     ) -> http::Response<mesh_core::Body> {
+        let answer = http::Response::builder();
         if request.uri().path() == "/stats" {
-            return http::Response::new(mesh_core::Body::from("E0000000000"));
+            let status = if request.method() == http::Method::GET { self.stats } else { 405 };
+            return answer.status(status).header("server", "test").body("E0000000000".into()).unwrap();
         }
-        let said = serde_json::json!({"code": "E0000000000", "content": {"node_id": self.0}});
-        http::Response::new(mesh_core::Body::from(said.to_string()))
+        // It reads what it is sent, as a node does.
+        let _ = http_body_util::BodyExt::collect(request.into_body()).await;
+        let said = serde_json::json!({"code": "E0000000000", "content": {"node_id": self.says}});
+        let answer = if self.hangs_up { answer.header("connection", "close") } else { answer };
+        answer.body(said.to_string().into()).unwrap()
     }
+}
+
+/// A node with this configuration that answers like that, until the drain is dropped.
+fn served(parts: mesh_core::Parts, other: Other) -> (std::net::SocketAddr, mesh_core::Drain) {
+    let live = Arc::new(mesh_core::Live::new(Snapshot::assemble(parts).unwrap()));
+    let (limits, workers) = (crate::listen::Limits::default(), mesh_core::Workers::here());
+    let gate = crate::listen::Gate::new(live, limits, workers, &mut Default::default()).unwrap();
+    let listener = crate::testing::listener("127.0.0.1:0".parse().unwrap());
+    let address = listener.local_addr().unwrap();
+    let drain = mesh_core::Drain::new();
+    tokio::spawn(crate::listen::serve(listener, Arc::new(other), gate, drain.handle()));
+    (address, drain)
+}
+
+/// What A's diagnosis of its way to B by this route finds.
+async fn found(a: &crate::testing::Institution, route: crds::snapshot::RouteConfig) -> Report {
+    let client = Running::start(a.parts(vec![route]));
+    client.partners.diagnose(&NodeId::new(B), DEPTH).await.unwrap()
+}
+
+fn failed(report: &Report) -> Vec<&str> {
+    let all = report.lines.iter().chain(report.addresses.iter().flat_map(|address| &address.lines));
+    all.filter(|line| line.state == State::Failed).map(|line| line.check.as_str()).collect()
 }
 
 #[tokio::test]
 async fn another_node_of_the_partner_is_told_by_what_it_says_of_itself() {
     let (a, b) = (institution(A), institution(B));
     for (says, expected) in [(B, State::Ok), (C, State::Failed)] {
-        let live = Arc::new(mesh_core::Live::new(b.snapshot(Vec::new())));
-        let (limits, workers) = (crate::listen::Limits::default(), mesh_core::Workers::here());
-        let gate = crate::listen::Gate::new(live, limits, workers, &mut Default::default()).unwrap();
-        let listener = crate::testing::listener("127.0.0.1:0".parse().unwrap());
-        let address = listener.local_addr().unwrap();
-        let drain = mesh_core::Drain::new();
-        tokio::spawn(crate::listen::serve(listener, Arc::new(Other(says)), gate, drain.handle()));
-        let client = Running::start(a.parts(vec![b.route_at(&[address])]));
-        let report = client.partners.diagnose(&NodeId::new(B), DEPTH).await.unwrap();
+        let (address, _drain) = served(b.parts(Vec::new()), Other { says, ..FINE });
+        let report = found(&a, b.route_at(&[address])).await;
         let (found, remedy) = state(&report, "identity");
         assert_eq!((found, remedy.contains("another node")), (expected, says == C), "{report:#?}");
         assert_eq!(state(&report, "authorisation").0, State::Ok);
     }
+}
+
+#[tokio::test]
+async fn tls_without_a_node_behind_it_is_found() {
+    let (a, b) = (institution(A), institution(B));
+    let (address, _drain) = served(b.parts(Vec::new()), Other { stats: 502, ..FINE });
+    let report = found(&a, b.route_at(&[address])).await;
+    assert_eq!(failed(&report), ["http"], "{report:#?}");
+    assert!(state(&report, "http").1.contains("backend is away"), "{report:#?}");
+    // One that hangs up as soon as the handshake is over.
+    let leaf = b.leaf();
+    let (chain, key) = (mesh_pki::parse_certificates(&leaf.chain_pem), mesh_pki::parse_key(leaf.key.expose()));
+    let config = rustls::ServerConfig::builder_with_provider(crate::tls::provider());
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = config.with_single_cert(chain.unwrap(), key.unwrap()).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = crate::testing::listener("127.0.0.1:0".parse().unwrap());
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    let report = found(&a, b.route_at(&[address])).await;
+    assert_eq!(failed(&report), ["http"], "{report:#?}");
+    assert!(state(&report, "http").1.contains("without a backend"), "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_last_is_found() {
+    let (a, b) = (institution(A), institution(B));
+    let (address, _drain) = served(b.parts(Vec::new()), Other { hangs_up: true, ..FINE });
+    let report = found(&a, b.route_at(&[address])).await;
+    assert!(failed(&report).starts_with(&["round trip"]), "{report:#?}");
+    assert!(state(&report, "round trip").1.contains("in between"), "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended_or_names_another_is_told_on_either_side() {
+    let (a, b) = (institution(A), institution(B));
+    let second = Duration::from_secs(1);
+    let shown = |pair: &mesh_pki::Pair, parts: mesh_core::Parts| mesh_core::Parts {
+        leaf_pem: pair.chain_pem.clone(),
+        key_pem: pair.key.expose().to_owned(),
+        ..parts
+    };
+    let (address, _drain) = served(shown(&b.leaf_until(B, second), b.parts(Vec::new())), FINE);
+    let theirs = Running::start(a.parts(vec![b.route_at(&[address])]));
+    let (well, _also) = served(b.parts(Vec::new()), FINE);
+    let route = b.route_at(&[well]);
+    let ours = Running::start(shown(&a.leaf_until(A, second), a.parts(vec![route.clone()])));
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let report = theirs.partners.diagnose(&NodeId::new(B), DEPTH).await.unwrap();
+    assert_eq!(failed(&report), ["clock"], "{report:#?}");
+    assert!(state(&report, "clock").1.contains("renew"), "{report:#?}");
+    let report = ours.partners.diagnose(&NodeId::new(B), DEPTH).await.unwrap();
+    assert_eq!((failed(&report), report.addresses.len()), (vec!["own certificate"], 0), "{report:#?}");
+    assert!(state(&report, "own certificate").1.contains("renew it"), "{report:#?}");
+    let other = Running::start(shown(&a.leaf_for(C), a.parts(vec![route])));
+    let report = other.partners.diagnose(&NodeId::new(B), DEPTH).await.unwrap();
+    let (found, remedy) = state(&report, "own certificate");
+    assert_eq!((found, remedy.contains(A)), (State::Warning, true), "{report:#?}");
+}
+
+/// A proxy for CONNECT, or one that wants a login.
+async fn proxy(is_open: bool) -> std::net::SocketAddr {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    let listener = crate::testing::listener("127.0.0.1:0".parse().unwrap());
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut stream, mut head) = (BufReader::new(stream), String::new());
+                while !head.ends_with("\r\n\r\n") {
+                    stream.read_line(&mut head).await.unwrap();
+                }
+                if !is_open {
+                    let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
+                    return stream.write_all(refusal).await.unwrap();
+                }
+                let to: std::net::SocketAddr = head.split(' ').nth(1).unwrap().parse().unwrap();
+                let mut far = tokio::net::TcpSocket::new_v4().unwrap().connect(to).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut far).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_proxy_on_the_way_is_named_and_the_one_that_calls_take_is_diagnosed() {
+    let (a, b) = (institution(A), institution(B));
+    let (address, _drain) = served(b.parts(Vec::new()), FINE);
+    let (closed, open) = (proxy(false).await, proxy(true).await);
+    let by = |proxy: std::net::SocketAddr| crate::dial::Proxy::parse(&format!("http://{proxy}")).unwrap();
+    let route = crds::snapshot::RouteConfig { proxy: format!("http://{closed}"), ..b.route_at(&[address]) };
+    let report = found(&a, route).await;
+    assert_eq!(failed(&report), ["tcp"], "{report:#?}");
+    assert!(state(&report, "tcp").1.contains("check the proxy"), "{report:#?}");
+    // The node's own: calls try each of them, and so does a diagnosis.
+    let client = Running::start(a.parts(vec![b.route_at(&[address])]));
+    client.partners.egress().set(vec![by(closed), by(open)]);
+    let report = client.partners.diagnose(&NodeId::new(B), DEPTH).await.unwrap();
+    assert_eq!(failed(&report), [""; 0], "{report:#?}");
+    let (found, remedy) = state(&report, "tcp");
+    assert_eq!((found, remedy.contains("that proxy")), (State::Warning, true), "{report:#?}");
+    client.partners.egress().set(vec![by(open)]);
+    let report = client.partners.diagnose(&NodeId::new(B), DEPTH).await.unwrap();
+    assert_eq!((state(&report, "tcp").0, state(&report, "dns").0), (State::Ok, State::Ok), "{report:#?}");
+}
+
+#[tokio::test]
+async fn each_address_is_judged_by_itself() {
+    let (a, b) = (institution(A), institution(B));
+    let (address, _drain) = served(b.parts(Vec::new()), FINE);
+    let report = found(&a, b.route_at(&["127.0.0.1:1".parse().unwrap(), address])).await;
+    assert_eq!((failed(&report), report.ok), (vec!["tcp"], false), "{report:#?}");
+    assert!(report.addresses[1].lines.iter().all(|line| line.state == State::Ok), "{report:#?}");
 }

@@ -11,6 +11,7 @@ use super::{
     Depth, Subject,
     link::{Link, slow_body},
     meaning::server,
+    proof,
     reach::{shake, tcp},
     report::Lines,
 };
@@ -70,8 +71,7 @@ async fn round_trip(link: &mut Link, lines: &mut Lines) {
 async fn fresh(partners: &Partners, subject: &Subject) -> Result<Link, String> {
     let Some(tcp) = tcp(partners, subject, &mut Lines::default()).await else { return Err("no connection".to_owned()) };
     let shaken = shake(subject, tcp, subject.asked_name()).await?;
-    let now = std::time::SystemTime::now();
-    subject.route.anchors.verify(&shaken.chain, mesh_pki::Role::Server, now).map_err(|e| e.to_string())?;
+    proof::is_the_partner(partners, subject, &shaken.chain)?;
     Link::over(shaken, subject).await
 }
 

@@ -82,7 +82,8 @@ fn over_an_mpi_an_empty_address_is_the_instances_id() {
 
 #[test]
 fn each_rule_has_its_code() {
-    let table: [(&str, Value, Code); 12] = [
+    let table: [(&str, Value, Code); 13] = [
+        ("/content/services/0/attrs", json!({"plugins": "barrier,rewrite"}), Code::SUCCESS),
         ("/kind", json!("Complex"), Code::SUCCESS),
         ("/kind", json!("cluster"), Code::BAD_REQUEST),
         ("/address", json!("nowhere"), Code::BAD_ADDRESS),
@@ -137,6 +138,24 @@ fn services_of_sdks_that_are_not_routed_by_path_are_kept_as_they_are() {
         "content": {"services": null, "references": [{"urn": "push.chan.mesh", "proto": "grpc", "asyncable": true}]}});
     let read = argument(value).unwrap();
     assert_eq!((read.content.services.len(), read.content.references[0].urn.as_str()), (0, "push.chan.mesh"));
+}
+
+#[test]
+fn a_service_by_name_may_be_what_nobody_can_call_here_and_is_at_an_address_all_the_same() {
+    let with = |service: Value| {
+        argument(json!({"instance_id": "10.0.0.5:8864", "name": "app", "kind": "metadata", "address": "",
+            "content": {"services": [service]}}))
+        .map(|_| ())
+        .map_err(|e| e.code())
+    };
+    assert_eq!(with(json!({"urn": "score.acme", "kind": "MPS", "proto": "mqtt"})), Ok(()));
+    for address in ["10.0.0.6:1", "https://h:443", ""] {
+        assert_eq!(with(json!({"urn": "score.acme", "kind": "MPS", "address": address})), Ok(()), "{address}");
+    }
+    for address in ["nowhere", "10.0.0.6", "h:0", "ftp://h:21"] {
+        let found = with(json!({"urn": "score.acme", "kind": "MPS", "address": address}));
+        assert_eq!(found, Err(Code::BAD_ADDRESS), "{address}");
+    }
 }
 
 #[test]

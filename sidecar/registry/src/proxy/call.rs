@@ -136,8 +136,10 @@ async fn unready<'g>(
 
 fn unmatched(group: &Group, how: &How<'_>) -> String {
     match how.wish.subset {
-        Some(_) => format!("none of its {} instances is of the caller's mesh-subset", group.members.len()),
-        None => format!("all of its {} instances are drained: their weight is 0", group.members.len()),
+        Some(_) if group.has_subsets() => {
+            format!("none of its {} instances is of the caller's mesh-subset", group.members.len())
+        }
+        _ => format!("all of its {} instances are drained: their weight is 0", group.members.len()),
     }
 }
 

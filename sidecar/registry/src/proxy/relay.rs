@@ -3,12 +3,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::TE};
-use mesh_core::{Body, CallContext, Drained, Node, Refusal, Route};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, BodyStream, StreamBody};
+use mesh_core::{Body, CallContext, Code, Drained, Fault, Node, NodeId, Refusal, Route};
 use mesh_network::Partners;
 use tokio::time::Instant;
 
 use super::{
+    answer::NETWORK_DISABLED,
     headers,
     upgrade::{self, Switch},
 };
@@ -33,9 +37,37 @@ pub(crate) async fn send(
     headers::add_via(&mut request);
     // The partner refuses any source but the one that our certificate proves.
     headers::set_source(request.headers_mut(), &own.node_id, Some(&own.inst_id))?;
-    let mut answer = partners.send(route, request, deadline).await?;
+    let mut answer = unless_barred(partners.send(route, request, deadline).await?, &route.node_id).await?;
     headers::strip_hop_by_hop(answer.headers_mut());
     Ok(answer)
+}
+
+/// A partner's node that does not let us in says so in the reference's very words, which become a code here (PTP section
+/// 12.4). Any other 403 is the service's own answer, and passes as it came.
+async fn unless_barred(answer: Response<Body>, node: &NodeId) -> Result<Response<Body>, Refusal> {
+    if answer.status() != StatusCode::FORBIDDEN {
+        return Ok(answer);
+    }
+    let words = NETWORK_DISABLED.as_bytes();
+    let (head, mut body) = answer.into_parts();
+    let (mut text, mut seen) = (Vec::new(), Vec::new());
+    // No further than the words go: what else a service says may take its time.
+    while words.starts_with(&text) {
+        let Some(frame) = body.frame().await else {
+            if text != words {
+                break;
+            }
+            let text =
+                format!("{node}, or a node behind it, does not let us in: no route to us there, or one that is closed");
+            return Err(Refusal { fault: Fault::Peer, ..Refusal::of_caller(Code::UNAUTHORISED, text) });
+        };
+        let data = frame.as_ref().ok().and_then(Frame::data_ref).cloned();
+        seen.push(frame);
+        let Some(data) = data else { break };
+        text.extend_from_slice(&data);
+    }
+    let all = stream::iter(seen).chain(BodyStream::new(body));
+    Ok(Response::from_parts(head, Body::boxed(StreamBody::new(all))))
 }
 
 /// Sends the request of an application to the gateway of its node, which serves it as if it had come there: with what the

@@ -81,6 +81,47 @@ fn an_instance_goes_with_the_last_registration_that_names_it() {
     assert!(routes.table().find("/x").is_none());
 }
 
+/// What an application registers by name, with these members beside the urn.
+fn named(name: &str, address: &str, more: &Value) -> Registration {
+    let mut service = json!({"urn": "acme.score"});
+    service.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let mut one = registration(name, "1", address, &json!([service]));
+    one.kind = crate::Kind::Metadata;
+    one
+}
+
+#[test]
+fn all_who_offer_a_communal_service_share_its_calls_before_any_one_name() {
+    let mut routes = routes();
+    let of = |routes: &Routes| {
+        let group = routes.table().named("acme.score").unwrap().http.as_ref().unwrap();
+        let addresses: Vec<String> = group.members.iter().map(|m| m.instance.address().to_string()).collect();
+        (group.name.to_string(), addresses)
+    };
+    let high = json!({"attrs": {"priority": "high"}});
+    put(&mut routes, Source::Permanent, &named("a", "a:1", &high));
+    assert_eq!(of(&routes), ("a".into(), vec!["a:1".into()]));
+    // Bit 4 among others.
+    put(&mut routes, Source::Live, &named("b", "b:1", &json!({"flags": 4})));
+    let last = named("c", "c:1", &json!({"flags": 7}));
+    put(&mut routes, Source::Live, &last);
+    put(&mut routes, Source::Live, &named("d", "d:1", &json!({"flags": 3})));
+    assert_eq!(of(&routes), ("communal acme.score".into(), vec!["b:1".into(), "c:1".into()]));
+    put(&mut routes, Source::Live, &named("b", "b:1", &json!({})));
+    routes.set(&last.key(), Source::Live, Vec::new());
+    assert_eq!(of(&routes).0, "a", "nobody offers it as a communal one any more");
+}
+
+#[test]
+fn a_path_is_no_communal_service_whatever_its_flags() {
+    let mut routes = routes();
+    for name in ["a", "b"] {
+        let address = format!("{name}:1");
+        put(&mut routes, Source::Live, &registration(name, "1", &address, &json!([{"urn": "/x", "flags": 4}])));
+    }
+    assert_eq!(found(&routes, "/x"), ("a".into(), vec!["a:1".into()]));
+}
+
 #[test]
 fn other_kinds_offer_no_path() {
     for kind in ["metadata", "server", "proxy"] {

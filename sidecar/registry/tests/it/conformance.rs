@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{
-    house::{Institution, Node, bank_a, bank_b, connect, node_of, serve, serve_tls},
+    house::{Institution, Node, bank_a, bank_b, connect, nobody, node_of, serve, serve_tls},
     two_nodes::open,
 };
 
@@ -34,6 +34,8 @@ enum Spoken {
     Http1,
     H2c,
     /// As a partner, by its certificate.
+    TlsHttp1,
+    /// As a partner, by its certificate.
     TlsH2,
 }
 
@@ -46,7 +48,7 @@ enum Behind {
     TlsH2,
 }
 
-const CALLERS: [Spoken; 3] = [Spoken::Http1, Spoken::H2c, Spoken::TlsH2];
+const CALLERS: [Spoken; 4] = [Spoken::Http1, Spoken::H2c, Spoken::TlsHttp1, Spoken::TlsH2];
 const SERVICES: [Behind; 4] = [Behind::Http1, Behind::H2c, Behind::TlsHttp1, Behind::TlsH2];
 
 /// A service that echoes pieces as they come, says what it saw in headers, and ends with a trailer.
@@ -62,6 +64,9 @@ async fn service(request: Request<Incoming>) -> Response<Body> {
         .header("x-saw-multi", all("x-multi"))
         .header("x-saw-length", all("content-length"))
         .header("x-saw-te", all("te"))
+        .header("x-saw-source", all("x-ptp-source-node-id"))
+        .header("x-saw-via", all("via"))
+        .header("x-saw-hops", ["keep-alive", "x-drop", "proxy-connection"].map(&all).concat())
         .header("set-cookie", "a=1")
         .header("set-cookie", "b=2");
     match head.uri.path() {
@@ -73,6 +78,9 @@ async fn service(request: Request<Incoming>) -> Response<Body> {
             let text = body.collect().await.unwrap().to_bytes();
             return answer.body(Body::from(text)).unwrap();
         }
+        "/serving/refused" => return answer.status(404).body(Body::from("no such model")).unwrap(),
+        "/serving/forbidden" => return answer.status(403).body(Body::from("not for you")).unwrap(),
+        "/serving/silent" => std::future::pending().await,
         "/serving/nothing" => return answer.status(204).body(Body::Empty).unwrap(),
         _ => {}
     }
@@ -109,6 +117,8 @@ async fn node_before(behind: Behind, own: &Institution, partner: &Institution) -
         Behind::TlsH2 => (by_name(serve_tls(acceptor(b"h2"), service).await), "grpc"),
     };
     node.register("1", &address, json!({"proto": proto})).await;
+    node.register("2", &address, json!({"proto": proto, "urn": "/serving/silent", "timeout": 200})).await;
+    node.register("3", &nobody().await.to_string(), json!({"proto": proto, "urn": "/serving/away"})).await;
     node
 }
 
@@ -125,7 +135,14 @@ enum Client {
 impl Client {
     async fn to(port: SocketAddr, spoken: Spoken, own: &Institution, partner: &Institution) -> Self {
         let tcp = connect(port).await;
+        let name = ServerName::try_from(mesh_pki::node_dns_name(own.node)).unwrap();
         match spoken {
+            Spoken::TlsHttp1 => {
+                let tls = partner.connector(own, b"http/1.1").connect(name, tcp).await.unwrap();
+                let (sender, connection) = http1::handshake(TokioIo::new(tls)).await.unwrap();
+                tokio::spawn(connection);
+                Self::Http1(sender)
+            }
             Spoken::Http1 => {
                 let (sender, connection) = http1::handshake(TokioIo::new(tcp)).await.unwrap();
                 tokio::spawn(connection);
@@ -137,8 +154,7 @@ impl Client {
                 Self::Http2(sender, "http")
             }
             Spoken::TlsH2 => {
-                let name = ServerName::try_from(mesh_pki::node_dns_name(own.node)).unwrap();
-                let tls = partner.connector(own).connect(name, tcp).await.unwrap();
+                let tls = partner.connector(own, b"h2").connect(name, tcp).await.unwrap();
                 let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.unwrap();
                 tokio::spawn(connection);
                 Self::Http2(sender, "https")
@@ -276,6 +292,63 @@ async fn an_answer_that_comes_before_the_request_has_ended_arrives_for_every_pai
     .await;
 }
 
+#[tokio::test]
+async fn what_belongs_to_one_connection_stays_there_and_who_calls_is_said_for_every_pair() {
+    for_each_pair(async |mut client, pair| {
+        let request = client.request(Method::POST, "/serving/whole");
+        let mut request = request.body(whole("hello")).unwrap();
+        let said_by = request.headers_mut();
+        if matches!(client, Client::Http1(_)) {
+            said_by.insert("connection", "te, x-drop, keep-alive".parse().unwrap());
+            said_by.insert("keep-alive", "timeout=5".parse().unwrap());
+            said_by.insert("proxy-connection", "keep-alive".parse().unwrap());
+            said_by.insert("x-drop", "1".parse().unwrap());
+        }
+        let answer = client.send(request).await;
+        assert_eq!((answer.status(), said(&answer, "x-saw-hops")), (StatusCode::MULTI_STATUS, vec![""]), "{pair}");
+        let by_partner = pair.starts_with("Tls");
+        let source = if by_partner { "LX0000010000270" } else { "LX0000010000280" };
+        assert_eq!(said(&answer, "x-saw-source"), [source], "{pair}");
+        let version = if matches!(client, Client::Http1(_)) { "1.1 mesh" } else { "2 mesh" };
+        assert_eq!(said(&answer, "x-saw-via"), [version], "{pair}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_was_asked_about_arrives_for_every_pair() {
+    for_each_pair(async |mut client, pair| {
+        let request = client.request(Method::POST, "/serving/whole").header("expect", "100-continue");
+        let answer = client.send(request.body(whole("hello")).unwrap()).await;
+        assert_eq!(answer.status(), StatusCode::MULTI_STATUS, "{pair}");
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hello", "{pair}");
+    })
+    .await;
+}
+
+/// What a service says itself passes as it came; what the node says of it has a code.
+#[tokio::test]
+async fn each_refusal_is_the_services_or_the_nodes_for_every_pair() {
+    for_each_pair(async |mut client, pair| {
+        let by_partner = pair.starts_with("Tls");
+        let nowhere = if by_partner { (403, "E0000000614") } else { (404, "nothing is registered there") };
+        for (path, (status, says)) in [
+            ("/serving/refused", (404, "no such model")),
+            ("/serving/forbidden", (403, "not for you")),
+            ("/serving/silent", (504, "E0000000601")),
+            ("/serving/away", (503, "E0000000602")),
+            ("/elsewhere", nowhere),
+        ] {
+            let answer = client.send(client.request(Method::GET, path).body(whole("")).unwrap()).await;
+            assert_eq!(answer.status().as_u16(), status, "{pair} {path}");
+            let text = answer.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&text);
+            assert!(text.contains(says), "{pair} {path}: {text}");
+        }
+    })
+    .await;
+}
+
 /// The four kinds of gRPC calls differ in how many messages go each way, and when: one and one, one and many, many and one, many
 /// and many in turn.
 #[tokio::test]
@@ -312,6 +385,10 @@ async fn each_kind_of_grpc_call_passes_for_every_pair() {
     .await;
 }
 
+fn under_way(node: &Node) -> usize {
+    node.registry.status().iter().map(|instance| instance.under_way).sum()
+}
+
 #[tokio::test]
 async fn a_caller_that_gives_up_ends_its_call_for_every_pair() {
     let (own, partner) = (bank_a(), bank_b());
@@ -325,10 +402,10 @@ async fn a_caller_that_gives_up_ends_its_call_for_every_pair() {
             let request = client.request(Method::POST, "/serving/x").body(body).unwrap();
             let mut down = client.send(request).await.into_body();
             hear(&mut down, "one", &format!("{spoken:?} to {behind:?}")).await;
-            assert_eq!(node.registry.status()[0].under_way, 1, "{spoken:?} to {behind:?}");
+            assert_eq!(under_way(&node), 1, "{spoken:?} to {behind:?}");
             drop((down, client, up));
             let over = async {
-                while node.registry.status()[0].under_way > 0 {
+                while under_way(&node) > 0 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };

@@ -79,8 +79,8 @@ impl Institution {
         tokio_rustls::TlsAcceptor::from(Arc::new(config))
     }
 
-    /// What this institution's programs call `other`'s port with: HTTP/2, and its own certificate.
-    pub(crate) fn connector(&self, other: &Self) -> tokio_rustls::TlsConnector {
+    /// What this institution's programs call `other`'s port with: this protocol, and its own certificate.
+    pub(crate) fn connector(&self, other: &Self, alpn: &[u8]) -> tokio_rustls::TlsConnector {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(mesh_pki::parse_certificates(&other.root).unwrap());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -88,7 +88,7 @@ impl Institution {
             rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let pair = (mesh_pki::parse_certificates(&self.leaf).unwrap(), mesh_pki::parse_key(&self.key).unwrap());
         let mut config = config.with_root_certificates(roots).with_client_auth_cert(pair.0, pair.1).unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         tokio_rustls::TlsConnector::from(Arc::new(config))
     }
 

@@ -136,6 +136,32 @@ async fn the_grace_is_a_setting() {
     assert_eq!(node.registry.sweep(WallTime(WallTime::now().0 + 300_000)).await, Ok(1));
 }
 
+/// PTP section 10.3: every 10 s or finer, without anybody asking.
+#[tokio::test]
+async fn what_has_run_out_goes_by_itself() {
+    let mut strict = parts(&[]);
+    strict.node.registry.expiry_grace = crds::Span::seconds(0);
+    let node = node_of(strict, tempfile::tempdir().unwrap());
+    tokio::spawn(node.registry.clone().run(node.drain.handle()));
+    // A time long past, no time at all, and one that is to come: the first sweep is over when they come.
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    for (id, timestamp) in [("past", Some(json!(1_800_000))), ("none", None), ("coming", Some(json!("1799999")))] {
+        let mut one = json!({"instance_id": id, "name": "app", "kind": "complex", "address": "127.0.0.1:8000",
+            "content": {"services": [{"urn": format!("/{id}")}]}});
+        if let Some(timestamp) = timestamp {
+            one["timestamp"] = timestamp;
+        }
+        assert_eq!(mpi(&node, "mesh.registry.put", json!({"registration": one}), Caller::Local).await, Ok(None));
+    }
+    let start = std::time::Instant::now();
+    while known(&node) != ["app coming"] {
+        assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", known(&node));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let table = node.registry.table();
+    assert!(table.find("/past").is_none() && table.find("/none").is_none() && table.find("/coming").is_some());
+}
+
 #[tokio::test]
 async fn permanent_services_come_and_go_with_the_configuration() {
     let node = node();
@@ -179,6 +205,14 @@ async fn the_mpis_put_export_and_remove() {
     let exported =
         mpi(&node, "mesh.registry.export", json!({"kind": "complex"}), Caller::Local).await.unwrap().unwrap();
     assert_eq!((exported[0]["name"].as_str(), exported[0]["address"].as_str()), (Some("app"), Some("127.0.0.1:8001")));
+    for kind in [json!(7), json!("cluster"), json!([])] {
+        let refused = mpi(&node, "mesh.registry.export", json!({ "kind": kind }), Caller::Local).await;
+        assert_eq!(refused, Err(Code::BAD_REQUEST), "{kind}");
+    }
+    for kind in [Value::Null, json!("")] {
+        let all = mpi(&node, "mesh.registry.export", json!({ "kind": kind }), Caller::Local).await.unwrap().unwrap();
+        assert_eq!(all.as_array().unwrap().len(), 2, "{kind}");
+    }
     let gone = json!({"registration": {"instance_id": "127.0.0.1:8001", "name": "app", "kind": "complex",
         "content": {"services": [], "references": []}}});
     for _ in 0..2 {

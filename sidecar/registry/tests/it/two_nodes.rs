@@ -75,7 +75,8 @@ async fn a_call_that_came_through_a_node_is_nobodys_local_call() {
     there.register("1", &port.to_string(), json!({})).await;
     here.register("1", &echo().await.to_string(), json!({})).await;
     let (status, text) = get(port, "/serving", &[TO_B]).await;
-    assert_eq!((status, text.as_str()), (StatusCode::FORBIDDEN, "对方节点已禁用网络"));
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.contains("E0000000403"), "{text}");
 }
 
 #[tokio::test]
@@ -139,6 +140,7 @@ async fn a_disabled_route_is_refused_on_either_side() {
     there.live.swap(Snapshot::assemble(closed).unwrap());
     let (status, text) = get(port, "/serving", &[TO_B]).await;
     assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
+    assert!(text.contains("E0000000403") && text.contains("closed"), "{text}");
     let mut closed = a.with_partner(&b, &[address], &[]);
     closed.routes[0].disabled = true;
     here.live.swap(Snapshot::assemble(closed).unwrap());
@@ -147,13 +149,32 @@ async fn a_disabled_route_is_refused_on_either_side() {
     assert!(text.contains("E0000000606"), "{text}");
 }
 
+/// A 403 of the partner's node becomes a code; one of the service behind it is the service's to say.
+#[tokio::test]
+async fn a_services_own_403_passes_whole_however_it_begins() {
+    let (_here, there, port) = two().await;
+    const BARRED: &str = "对方节点已禁用网络";
+    for says in ["", "no", "对方", "对方节点已禁用网络 today"] {
+        let service = super::house::serve(move |_| async move {
+            let mut answer = Response::new(Body::from(says));
+            *answer.status_mut() = StatusCode::FORBIDDEN;
+            answer
+        });
+        there.register("1", &service.await.to_string(), json!({})).await;
+        assert_eq!(get(port, "/serving", &[TO_B]).await, (StatusCode::FORBIDDEN, says.to_owned()));
+        assert_ne!(says, BARRED);
+    }
+}
+
 #[tokio::test]
 async fn an_upgrade_to_a_partners_service_is_refused_and_not_half_done() {
     let (here, there, _) = two().await;
     there.register("1", &echo().await.to_string(), json!({})).await;
     let front = here.listen(Caller::Local).await;
-    let upgrade = [TO_B, ("connection", "upgrade"), ("upgrade", "websocket")];
-    let (status, text) = get(front, "/serving", &upgrade).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
-    assert!(text.contains("WebSocket"), "{text}");
+    for to_b in [TO_B, ("x-ptp-target-inst-id", "JG0100002700000000")] {
+        let upgrade = [to_b, ("connection", "upgrade"), ("upgrade", "websocket")];
+        let (status, text) = get(front, "/serving", &upgrade).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
+        assert!(text.contains("WebSocket"), "{text}");
+    }
 }

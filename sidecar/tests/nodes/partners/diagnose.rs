@@ -52,17 +52,17 @@ fn detail(report: &Value, check: &str) -> String {
 }
 
 /// Two banks with certificates that a test knows, where A dials B at `address`.
-struct Pair {
-    a: Node,
-    b: Node,
-    bank_a: Bank,
-    bank_b: Bank,
+pub(super) struct Pair {
+    pub(super) a: Node,
+    pub(super) b: Node,
+    pub(super) bank_a: Bank,
+    pub(super) bank_b: Bank,
     volume: tempfile::TempDir,
     _volume_b: tempfile::TempDir,
 }
 
 impl Pair {
-    async fn set(clock: Option<&Clock>) -> Self {
+    pub(super) async fn set(clock: Option<&Clock>) -> Self {
         let (bank_a, bank_b) = (Bank::new(A), Bank::new(B));
         let (volume, volume_b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let route = |bank, address| Partner { bank, address, more: json!({}) };
@@ -77,7 +77,7 @@ impl Pair {
     }
 
     /// A dials B at this address from now on.
-    async fn dial(&self, address: SocketAddr) {
+    pub(super) async fn dial(&self, address: SocketAddr) {
         let partners = [Partner { bank: &self.bank_b, address: Some(address), more: json!({}) }];
         self.a_knows(&partners).await;
     }

@@ -5,6 +5,7 @@
 //! diagnose.rs  broken partners, each with its line and its remedy; nginx.rs stands between
 //! failover.rs  the first address is killed, or swallows everything, and comes back
 //! weave.rs   weaving and acknowledging: consent on both sides, in every carrier, and what strangers try
+//! ring.rs    three nodes whose routes lead in a circle, and one behind another
 //! mpis.rs    each MPI of PTP sections 11.2 and 12.2 as a table
 //! websocket.rs  a partner's WebSocket to a service, which ends with its route
 //! ```
@@ -14,6 +15,7 @@ mod diagnose;
 mod failover;
 mod mpis;
 mod nginx;
+mod ring;
 mod weave;
 mod websocket;
 

@@ -9,8 +9,10 @@ use std::{
 };
 
 use mesh_pki::Pair;
+use serde_json::json;
 
-use crate::harness::{free_port, until};
+use super::{OK, diagnose};
+use crate::harness::{B, base64, free_port, until};
 
 /// A running nginx; ended when dropped.
 pub(super) struct Nginx {
@@ -93,5 +95,26 @@ impl Drop for Nginx {
         // Asked, so that its worker goes too.
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_pass_both_ways_whether_nginx_passes_tls_on_or_ends_it_with_our_pair() {
+    let pair = diagnose::Pair::set(None).await;
+    let settings = "client_max_body_size 0; proxy_request_buffering off; proxy_buffering off;";
+    let through = Nginx::passing_through(pair.b.data, "10m").await;
+    let ending = Nginx::ending_tls(pair.b.data, &pair.bank_b.leaf, Some(&pair.bank_a.leaf), settings).await;
+    let large = "7".repeat(3 << 20);
+    for nginx in [through, ending] {
+        pair.dial(nginx.address).await;
+        for (topic, payload) in [("small", "x"), ("large", large.as_str())] {
+            assert_eq!(pair.a.push(Some(B), topic, payload).await, OK);
+            assert_eq!(pair.b.pop(topic).await.as_deref(), Some(payload));
+            assert_eq!(pair.b.push(None, "back", payload).await, OK);
+            let headers = [("x-ptp-session-id", "s"), ("x-ptp-target-node-id", B)];
+            let body = json!({"topic": "back", "timeout": 20_000});
+            let popped = pair.a.post("/v1/interconn/chan/pop", &headers, &body).await;
+            assert_eq!(popped.json()["payload"], base64(payload), "{topic}");
+        }
     }
 }

@@ -178,8 +178,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier<S> {
     fn poll_beat(&mut self, cx: &mut Context<'_>, line: Line) -> io::Result<()> {
         while self.beat.as_mut().poll(cx).is_ready() {
             let is_awaited = self.calls.is_waiting();
-            self.rests = !is_awaited;
-            self.beat.as_mut().reset(Instant::now() + if is_awaited { BEAT } else { IDLE_BEAT });
+            self.rests = !is_awaited && line == Line::Free;
+            self.beat.as_mut().reset(Instant::now() + if self.rests { IDLE_BEAT } else { BEAT });
             match self.silence.beat(is_awaited, line, || self.arrival.look()) {
                 Heard::Enough => {}
                 Heard::Ask(question) => self.calls.ask(question),

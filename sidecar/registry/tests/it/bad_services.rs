@@ -204,7 +204,7 @@ async fn a_partner_gets_half_of_an_instance_and_the_nodes_own_calls_go_on() {
 
 #[tokio::test]
 async fn a_service_that_speaks_first_or_hangs_up_at_once_is_at_fault_and_is_left_out() {
-    for (banner, most) in [(&b"220 ready\r\n"[..], 1), (b"", 4)] {
+    for (banner, most) in [(&b"220 ready\r\n\r\n"[..], 1), (b"", 4)] {
         let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = count.clone();
         let service = raw_service(move |mut stream| {

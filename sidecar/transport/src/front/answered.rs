@@ -33,6 +33,11 @@ use crate::{
 /// What an answer may be longer than the largest body: its frame, codes and texts.
 const FRAME: u64 = 64 * 1024;
 
+/// What gRPC calls an error of which nothing is known.
+const UNKNOWN: u16 = 2;
+/// `E` and ten digits.
+const CODE: usize = 11;
+
 /// An answer of a partner.
 pub(crate) struct Answered<'a> {
     pub(crate) response: Response<Body>,
@@ -156,11 +161,6 @@ fn status(said: &HeaderMap, partner: String) -> TransportError {
     });
     TransportError::PeerGrpc { partner, status, code }
 }
-
-/// What gRPC calls an error of which nothing is known.
-const UNKNOWN: u16 = 2;
-/// `E` and ten digits.
-const CODE: usize = 11;
 
 fn answer(
     headers: &HeaderMap,

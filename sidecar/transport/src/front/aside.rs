@@ -14,8 +14,8 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use super::decode::Wire;
 use crate::channels::Room;
 
-/// Bytes that a connection's thread looks at in one go: base64 in JSON takes it 1 to 3 ms, a list of numbers 10. A packet of the SDK
-/// is of this size.
+/// Bytes that a connection's thread looks at in one go: some milliseconds, as a packet of the SDK takes in JSON. To hand work over
+/// costs far less than that, and more than a small text is worth.
 pub(crate) const LIGHT: usize = 1 << 20;
 
 /// The payload of every message that has one (PTP section 6.1).

@@ -3,7 +3,13 @@
 //! The writer may move it meanwhile, so its place stands behind a lock that is held for as long as one mark takes. Who serves
 //! connections has marks set by `marks.rs`, and never waits for that lock.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 
@@ -16,6 +22,8 @@ pub(crate) struct Kept(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     size: u64,
+    /// The mark that was asked for.
+    asked: AtomicU8,
     position: Mutex<Position>,
 }
 
@@ -33,7 +41,8 @@ impl Kept {
     /// A record of `size` bytes that is on disk and not gone.
     pub(crate) fn new(position: Position, size: u64) -> Self {
         position.segment.count(size);
-        Self(Arc::new(Inner { size, position: Mutex::new(position) }))
+        let asked = AtomicU8::new(Mark::Fresh as u8);
+        Self(Arc::new(Inner { size, asked, position: Mutex::new(position) }))
     }
 
     /// The bytes that it takes on disk.
@@ -55,6 +64,11 @@ impl Kept {
     /// Writes down that it never comes again. That survives the end of the process when this returns. Waits for the system.
     pub(crate) fn gone(&self) {
         self.mark(Mark::Gone);
+    }
+
+    /// Notes that `mark` is asked for; `false`: it was already, and will be set.
+    pub(super) fn asks(&self, mark: Mark) -> bool {
+        self.0.asked.fetch_max(mark as u8, Ordering::AcqRel) < mark as u8
     }
 
     /// Whether it surely has this mark; never waits.

@@ -1,7 +1,7 @@
 //! The thread that sets marks. A system that holds up even the write of one byte, because too much waits for a slow disk, holds up
 //! this thread, and nobody who serves connections.
 //!
-//! Marks are set in the order in which they were asked for. Whoever must not go on before one is set waits for it as for anything
+//! Marks are set in the order in which they were asked for, each record's two at most once. Whoever must not go on before one is set waits for it as for anything
 //! else ([`Marked`]).
 
 use std::{
@@ -30,8 +30,9 @@ struct State {
     asked: VecDeque<(Kept, Mark)>,
     /// How many were asked for, and how many of these are set.
     counts: Counts,
-    /// Who waits, by how many must be set.
-    waiting: BTreeMap<u64, Waker>,
+    /// Who waits: how many must be set, and which waiter it is.
+    waiting: BTreeMap<(u64, u64), Waker>,
+    waiters: u64,
     is_asleep: bool,
     ending: bool,
     /// The thread is gone: whoever asks sets it by itself.
@@ -49,7 +50,8 @@ struct Counts {
 #[must_use = "a mark is set without it, but nobody knows when"]
 pub(crate) struct Marked {
     marks: Arc<Marks>,
-    number: u64,
+    /// How many must be set, and which waiter it is.
+    key: (u64, u64),
 }
 
 impl Marks {
@@ -64,12 +66,16 @@ impl Marks {
             kept.mark(mark);
             return None;
         }
-        state.asked.push_back((kept.clone(), mark));
-        state.counts.asked += 1;
-        if std::mem::take(&mut state.is_asleep) {
-            self.bell.notify_one();
+        // Asked for before, it is among those that are still to be set.
+        if kept.asks(mark) {
+            state.asked.push_back((kept.clone(), mark));
+            state.counts.asked += 1;
+            if std::mem::take(&mut state.is_asleep) {
+                self.bell.notify_one();
+            }
         }
-        Some(Marked { marks: Arc::clone(self), number: state.counts.asked })
+        state.waiters += 1;
+        Some(Marked { marks: Arc::clone(self), key: (state.counts.asked, state.waiters) })
     }
 
     /// Sets what is asked for until it is asked to end, and nothing is left.
@@ -109,7 +115,7 @@ impl State {
     /// So many more are set; answers who waited for that.
     fn set(&mut self, count: usize) -> Vec<Waker> {
         self.counts.set += count as u64;
-        let still = self.waiting.split_off(&(self.counts.set + 1));
+        let still = self.waiting.split_off(&(self.counts.set + 1, 0));
         std::mem::replace(&mut self.waiting, still).into_values().collect()
     }
 }
@@ -119,17 +125,17 @@ impl Future for Marked {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.marks.state.lock();
-        if state.counts.set >= self.number {
+        if state.counts.set >= self.key.0 {
             return Poll::Ready(());
         }
-        state.waiting.insert(self.number, cx.waker().clone());
+        state.waiting.insert(self.key, cx.waker().clone());
         Poll::Pending
     }
 }
 
 impl Drop for Marked {
     fn drop(&mut self) {
-        let waker = self.marks.state.lock().waiting.remove(&self.number);
+        let waker = self.marks.state.lock().waiting.remove(&self.key);
         drop(waker);
     }
 }

@@ -4,6 +4,8 @@
 
 #[path = "operator/gateway.rs"]
 mod gateway;
+#[path = "operator/identity.rs"]
+mod identity;
 #[path = "operator/intake.rs"]
 mod intake;
 #[path = "operator/issuer.rs"]

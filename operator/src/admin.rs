@@ -32,6 +32,11 @@ impl Readiness {
         Pending { readiness: self.clone(), what: what.into() }
     }
 
+    /// What was begun since `before` was missing is no business of this process any more.
+    pub(crate) fn waits_only_for(&self, before: &[String]) {
+        self.0.lock().retain(|what| before.contains(what));
+    }
+
     /// What it still waits for.
     pub(crate) fn missing(&self) -> Vec<String> {
         self.0.lock().iter().cloned().collect()
@@ -91,6 +96,10 @@ mod tests {
         assert_eq!((status, text.contains("meshroutes")), (StatusCode::SERVICE_UNAVAILABLE, true));
         routes.done();
         routes.done();
-        assert_eq!(readyz(State(readiness)).await.0, StatusCode::OK);
+        assert_eq!(readyz(State(readiness.clone())).await.0, StatusCode::OK);
+        let before = readiness.missing();
+        let _of_a_leader = readiness.pending("MeshNode of all namespaces");
+        readiness.waits_only_for(&before);
+        assert_eq!(readyz(State(readiness)).await.0, StatusCode::OK, "who leads no more stands by, and is ready");
     }
 }

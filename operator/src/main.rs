@@ -11,7 +11,7 @@
 //! | `configmaps`, `services` | get, list, watch, create, patch; `configmaps` also delete |
 //! | `statefulsets` (apps), `serviceaccounts`, `networkpolicies` (networking.k8s.io) | get, list, watch, create, patch, delete |
 //! | `persistentvolumeclaims` | list |
-//! | `tlsroutes` (gateway.networking.k8s.io) | get, create, patch, delete |
+//! | `tlsroutes` (gateway.networking.k8s.io) | get, list, watch, create, patch, delete |
 //! | `certificaterequests` (cert-manager.io) | get, list, create, patch, delete |
 //! | `pods` | get, list, watch, patch |
 //! | `events` (events.k8s.io) | create, patch |
@@ -25,11 +25,13 @@ mod admin;
 mod check;
 mod cluster;
 mod controllers;
+mod crowd;
 mod inject;
 mod intake;
 mod lease;
 mod metrics;
 mod node;
+mod node_metrics;
 mod places;
 mod port;
 mod render;

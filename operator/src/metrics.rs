@@ -6,6 +6,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::node_metrics::NodeMetrics;
+
 /// The kind of resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct KindLabel {
@@ -43,6 +45,8 @@ pub(crate) struct Metrics {
     pub(crate) watch_failures: Family<KindLabel, Counter>,
     /// How long a reconcile takes, in seconds.
     pub(crate) seconds: Histogram,
+    /// What nodes say of themselves.
+    pub(crate) nodes: NodeMetrics,
 }
 
 impl Metrics {
@@ -60,7 +64,9 @@ impl Metrics {
             watch_restarts: Family::default(),
             watch_failures: Family::default(),
             seconds,
+            nodes: NodeMetrics::default(),
         };
+        metrics.nodes.register(registry);
         let registry = registry.sub_registry_with_prefix("mesh_operator");
         registry.register("leader", "1 while this process leads", metrics.leader.clone());
         registry.register("reconciles", "reconciles that ran", metrics.reconciles.clone());
@@ -75,6 +81,13 @@ impl Metrics {
         registry.register("watch_failures", failed, metrics.watch_failures.clone());
         registry.register("reconcile_seconds", "how long a reconcile takes", metrics.seconds.clone());
         metrics
+    }
+
+    /// Another process leads now: what is told of nodes is its business.
+    pub(crate) fn leads_no_more(&self) {
+        self.leader.set(0);
+        self.queue.clear();
+        self.nodes.clear();
     }
 
     /// A reconcile of this kind failed.

@@ -4,28 +4,28 @@
 //! and it would lose its lease.
 
 use std::{
-    collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use axum::serve::Listener;
-use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
-/// Probes, a scraper or two and a person: more at once is a mistake or an attack, and waits.
+use crate::crowd::{Crowd, Ended, Place};
+
+/// Probes, a scraper or two and a person: more at once is a mistake or an attack.
 const PLACES: usize = 64;
-/// Of which one address may have so many: nobody may hold so many that probes wait behind them.
+/// Of which one address may have so many.
 const OF_ONE_ADDRESS: usize = 16;
+/// Who connects says at once what for.
+const FIRST_WORD: Duration = Duration::from_secs(5);
 /// Scrapers and probes connect again.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Out of descriptors, or a client that left before it was greeted: neither ends the port.
@@ -34,46 +34,22 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A listener that has a place for each connection.
 pub(crate) struct Places {
     listener: TcpListener,
-    free: Arc<Semaphore>,
-    taken: Taken,
+    crowd: Crowd,
 }
-
-/// How many each address has.
-type Taken = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
 /// A connection, for as long as it may last.
 pub(crate) struct Guest {
     stream: TcpStream,
+    begun: Instant,
     end: Pin<Box<Sleep>>,
-    from: IpAddr,
-    taken: Taken,
-    _place: Option<OwnedSemaphorePermit>,
+    has_spoken: bool,
+    place: Place,
+    ended: Ended,
 }
 
 impl Places {
     pub(crate) fn new(listener: TcpListener) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(PLACES)), taken: Taken::default() }
-    }
-
-    /// A place for one more connection from `address`, unless it has as many as it may.
-    fn take(&self, address: IpAddr) -> bool {
-        let mut taken = self.taken.lock();
-        let count = taken.entry(address).or_default();
-        let is_free = *count < OF_ONE_ADDRESS;
-        *count += usize::from(is_free);
-        is_free
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut taken = self.taken.lock();
-        let left = taken.get(&self.from).map_or(0, |count| count.saturating_sub(1));
-        if left == 0 {
-            taken.remove(&self.from);
-        } else {
-            taken.insert(self.from, left);
-        }
+        Self { listener, crowd: Crowd::new(PLACES, OF_ONE_ADDRESS) }
     }
 }
 
@@ -82,17 +58,12 @@ impl Listener for Places {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Guest, SocketAddr) {
-        // The semaphore is never closed.
-        let place = Arc::clone(&self.free).acquire_owned().await.ok();
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    let from = peer.ip().to_canonical();
-                    if self.take(from) {
-                        let (end, taken) = (Box::pin(sleep(LONGEST)), Arc::clone(&self.taken));
-                        return (Guest { stream, end, from, taken, _place: place }, peer);
-                    }
-                    // Closed at once, so that the backlog behind it is not held up either.
+                    let (begun, end) = (Instant::now(), Box::pin(sleep(FIRST_WORD)));
+                    let (place, ended) = self.crowd.enter(peer.ip());
+                    return (Guest { stream, begun, end, has_spoken: false, place, ended }, peer);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection to the admin port was not accepted");
@@ -108,11 +79,18 @@ impl Listener for Places {
 }
 
 impl Guest {
-    /// Fails once the time is over, and has the task woken then.
+    /// Fails once the time is over or somebody else needs the place, and has the task woken then.
     fn in_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.end.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
+        if self.end.as_mut().poll(context).is_ready() || Pin::new(&mut self.ended).poll(context).is_ready() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+
+    fn speaks(&mut self) {
+        if !std::mem::replace(&mut self.has_spoken, true) {
+            self.end.as_mut().reset(self.begun + LONGEST);
+            self.place.is_served(true);
         }
     }
 }
@@ -120,7 +98,14 @@ impl Guest {
 impl AsyncRead for Guest {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.in_time(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.speaks();
+            // The new end has to wake this task, too.
+            self.in_time(cx)?;
+        }
+        read
     }
 }
 
@@ -147,19 +132,21 @@ mod tests {
 
     use super::*;
 
-    async fn places() -> (SocketAddr, Router, Places) {
+    async fn listens(most: usize) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        (address, Router::new().route("/livez", get(|| async { "ok" })), Places::new(listener))
+        let router = Router::new().route("/livez", get(|| async { "ok" }));
+        let places = Places { listener, crowd: Crowd::new(most, most) };
+        tokio::spawn(async move { axum::serve(places, router).await });
+        address
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn connections_that_say_nothing_lose_their_places_and_the_probe_is_answered() {
-        let (address, router, mut places) = places().await;
-        places.free = Arc::new(Semaphore::new(OF_ONE_ADDRESS - 1));
-        tokio::spawn(async move { axum::serve(places, router).await });
+    /// Those that say nothing hold every place, and none of their time has passed.
+    #[tokio::test]
+    async fn the_probe_is_answered_while_silent_connections_hold_every_place() {
+        let address = listens(3).await;
         let mut silent = Vec::new();
-        for _ in 0..OF_ONE_ADDRESS - 1 {
+        for _ in 0..3 {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
         let mut probe = TcpStream::connect(address).await.unwrap();
@@ -167,19 +154,12 @@ mod tests {
         let mut said = String::new();
         probe.read_to_string(&mut said).await.unwrap();
         assert!(said.ends_with("ok"), "{said}");
+        assert!(!matches!(silent[0].read(&mut [0; 1]).await, Ok(1..)), "the oldest had to go");
     }
 
-    #[tokio::test]
-    async fn one_address_does_not_take_the_places_of_others() {
-        let (address, router, places) = places().await;
-        let taken = Arc::clone(&places.taken);
-        tokio::spawn(async move { axum::serve(places, router).await });
-        let mut greedy = Vec::new();
-        for _ in 0..OF_ONE_ADDRESS {
-            greedy.push(TcpStream::connect(address).await.unwrap());
-        }
-        let mut refused = TcpStream::connect(address).await.unwrap();
-        assert!(!matches!(refused.read(&mut [0; 1]).await, Ok(1..)), "it is closed without an answer");
-        assert_eq!(taken.lock().values().sum::<usize>(), OF_ONE_ADDRESS);
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_let_go() {
+        let mut silent = TcpStream::connect(listens(3).await).await.unwrap();
+        assert!(!matches!(silent.read(&mut [0; 1]).await, Ok(1..)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::{
@@ -69,10 +69,10 @@ pub(crate) fn scopes(watched: &[String]) -> Vec<Option<&str>> {
     if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
 }
 
-/// Runs until it is asked to end or stops leading.
+/// Runs until it is asked to end.
 ///
 /// # Errors
-/// No API server in reach, a port that is taken, a lost lease, or a controller that ended by itself.
+/// No API server in reach, a port that is taken, or a controller that ended by itself.
 pub(crate) async fn run(args: RunArgs) -> Result<()> {
     let client = Client::try_default().await.context("no API server: neither in a cluster nor a kubeconfig")?;
     let mut registry = Registry::default();
@@ -104,7 +104,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<()> {
     ended
 }
 
-/// Stands by, leads, and fails when it leads no more.
+/// Stands by and leads, in turn.
 async fn lead(
     candidate: &Candidate,
     client: Client,
@@ -113,14 +113,24 @@ async fn lead(
     metrics: Metrics,
     placed: Placed,
 ) -> Result<()> {
-    tracing::info!(lease = args.lease_name, identity = args.identity, "standing by");
-    candidate.lead().await;
-    tracing::info!(lease = args.lease_name, identity = args.identity, "leading");
-    metrics.leader.set(1);
-    tokio::select! {
-        lost = candidate.keep() => bail!(lost),
-        ended = controllers::run(client.clone(), args, readiness, metrics, placed) => ended.context("the controllers ended"),
-        ended = inject::keep_certificate(client, args) => ended,
+    loop {
+        tracing::info!(lease = args.lease_name, identity = args.identity, "standing by");
+        let since = candidate.lead().await;
+        let before = readiness.missing();
+        tracing::info!(lease = args.lease_name, identity = args.identity, "leading");
+        metrics.leader.set(1);
+        let lost = tokio::select! {
+            lost = candidate.keep(since) => lost,
+            ended = controllers::run(client.clone(), args, readiness, metrics.clone(), placed.clone()) => {
+                return ended.context("the controllers ended");
+            }
+            ended = inject::keep_certificate(client.clone(), args) => return ended,
+        };
+        // The controllers are gone with all that they did. The webhook serves on: pods must not be refused because an API
+        // server was slow to take a renewal.
+        tracing::warn!(%lost, "leads no more");
+        metrics.leads_no_more();
+        readiness.waits_only_for(&before);
     }
 }
 

@@ -21,7 +21,7 @@
 - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch, create, patch, delete]}
 # `spec.certificates.issuerRef` and `spec.expose.tlsRoute`, where the cluster has those APIs.
 - {apiGroups: [cert-manager.io], resources: [certificaterequests], verbs: [get, list, create, patch, delete]}
-- {apiGroups: [gateway.networking.k8s.io], resources: [tlsroutes], verbs: [get, create, patch, delete]}
+- {apiGroups: [gateway.networking.k8s.io], resources: [tlsroutes], verbs: [get, list, watch, create, patch, delete]}
 # Why a gateway does not start.
 - {apiGroups: [""], resources: [persistentvolumeclaims], verbs: [list]}
 # The nudge, and what a pod reports: annotations on the pods that mount a node's configuration.

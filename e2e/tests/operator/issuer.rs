@@ -91,6 +91,6 @@ async fn a_leaf_is_asked_of_the_issuer_taken_and_asked_anew_for_another_address(
     let refused =
         json!({"conditions": [{"type": "Denied", "status": "True", "reason": "Policy", "message": "no such name"}]});
     room.answer(&request, refused).await?;
-    room.condition("MeshNode", "a", "FeaturesPending", "True", "IssuerRefused").await?;
+    room.condition("MeshNode", "a", "CertificateRenewed", "False", "IssuerRefused").await?;
     room.ready("MeshNode", "a").await
 }

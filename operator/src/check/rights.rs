@@ -29,7 +29,7 @@ pub(crate) const WATCHED: &[Right] = &[
     ("", "serviceaccounts", &["get", "list", "watch", "create", "patch", "delete"]),
     ("networking.k8s.io", "networkpolicies", &["get", "list", "watch", "create", "patch", "delete"]),
     ("cert-manager.io", "certificaterequests", &["get", "list", "create", "patch", "delete"]),
-    ("gateway.networking.k8s.io", "tlsroutes", &["get", "create", "patch", "delete"]),
+    ("gateway.networking.k8s.io", "tlsroutes", &["get", "list", "watch", "create", "patch", "delete"]),
     ("", "persistentvolumeclaims", &["list"]),
     ("", "pods", &["get", "list", "watch", "patch"]),
     ("events.k8s.io", "events", &["create", "patch"]),

@@ -86,6 +86,13 @@ where
     }
 }
 
+/// Nobody is left to look again.
+impl<S: Resource> Drop for Follower<S> {
+    fn drop(&mut self) {
+        self.watches.lock().values().for_each(AbortHandle::abort);
+    }
+}
+
 async fn watch<K, S>(
     client: Client,
     subject: ObjectRef<S>,

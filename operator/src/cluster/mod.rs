@@ -5,3 +5,4 @@ pub(crate) mod difference;
 pub(crate) mod follow;
 pub(crate) mod nudge;
 pub(crate) mod objects;
+pub(crate) mod secrets;

@@ -29,6 +29,14 @@ pub(crate) enum WriteError {
         /// Its name.
         name: String,
     },
+    /// The object is another one than that which the decision rests on.
+    #[error("{kind} {name} was written by somebody else since it was read; nothing was written over it")]
+    Overtaken {
+        /// The object's kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
     /// The API server refused.
     #[error("{kind} {name}: {source}")]
     Api {
@@ -116,7 +124,7 @@ where
         }
     }
     let mut wanted = wanted.clone();
-    // What was read is what is replaced: an operator that led a moment ago must not overwrite a newer certificate.
+    // What is looked at now is what is replaced. Certificates hold on to more than that: `secrets.rs`.
     wanted.meta_mut().resource_version = existing.and_then(|object| object.resource_version());
     // Forced, because the object is ours: a user's edit of our fields is taken back.
     let params = PatchParams::apply(MANAGER).force();
@@ -157,7 +165,7 @@ where
     }
 }
 
-fn same<K: ResourceExt + Serialize>(wanted: &K, existing: &K) -> bool {
+pub(super) fn same<K: ResourceExt + Serialize>(wanted: &K, existing: &K) -> bool {
     let managed = existing.managed_fields();
     match (serde_json::to_value(wanted), serde_json::to_value(existing)) {
         (Ok(wanted), Ok(existing)) => is_contained(&wanted, &existing) && !has_stale_members(&wanted, managed, MANAGER),
@@ -166,7 +174,7 @@ fn same<K: ResourceExt + Serialize>(wanted: &K, existing: &K) -> bool {
     }
 }
 
-fn failed(kind: &str, name: &str, source: kube::Error) -> WriteError {
+pub(super) fn failed(kind: &str, name: &str, source: kube::Error) -> WriteError {
     WriteError::Api { kind: kind.to_owned(), name: name.into(), source: Box::new(source) }
 }
 

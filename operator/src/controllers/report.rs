@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{watch::Watched, world::kind_name};
+use super::{node::ROLE_STALE, watch::Watched, world::kind_name};
 use crate::{
     cluster::{conditions::news, objects::Written},
     metrics::Metrics,
@@ -103,7 +103,8 @@ where
     K: Resource<DynamicType = ()>,
 {
     for condition in news(old, new).into_iter().filter(|c| is_worth_telling(c, old)) {
-        let is_bad = (condition.status == ConditionStatus::True) == (condition.r#type == STALLED);
+        let is_bad_when_true = condition.r#type == STALLED || condition.r#type == ROLE_STALE;
+        let is_bad = (condition.status == ConditionStatus::True) == is_bad_when_true;
         let event = Event {
             type_: if is_bad { EventType::Warning } else { EventType::Normal },
             reason: condition.reason.clone(),

@@ -14,7 +14,7 @@ use crds::{
     intake::{REPORT, Report},
 };
 use futures::{StreamExt, pin_mut};
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 use kube::{
     Api, ResourceExt,
     runtime::{WatchStreamExt, watcher},
@@ -50,6 +50,8 @@ pub(crate) struct Running {
     pub(crate) is_ready: bool,
     /// What it reported last.
     pub(crate) report: Option<Report>,
+    /// What its container was told to be when the pod was made (`MESH_ROLE`).
+    pub(crate) role: Option<String>,
 }
 
 /// One pod, and whose it is.
@@ -122,9 +124,16 @@ fn member(pod: &Pod) -> Option<Member> {
     (has_it && !has_ended && pod.metadata.deletion_timestamp.is_none()).then(|| {
         // What somebody wrote there by hand is no report.
         let report = pod.annotations().get(REPORT).and_then(|text| serde_json::from_str(text).ok());
-        let running = Running { pod: pod.name_any(), is_gateway, is_ready: status.is_some_and(is_ready), report };
+        let is_ready = status.is_some_and(is_ready);
+        let running = Running { pod: pod.name_any(), is_gateway, is_ready, report, role: role(spec) };
         Member { node: node.clone(), running }
     })
+}
+
+fn role(spec: &PodSpec) -> Option<String> {
+    let mut all = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let container = all.find(|container| container.name == CONTAINER)?;
+    container.env.iter().flatten().find(|variable| variable.name == "MESH_ROLE")?.value.clone()
 }
 
 fn is_ready(status: &PodStatus) -> bool {

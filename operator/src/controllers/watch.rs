@@ -115,7 +115,7 @@ pub(crate) async fn keep<K>(
 }
 
 /// Watches for ever and keeps nothing: `tell` hears of each object that changed or went.
-pub(crate) async fn hear<K>(api: Api<K>, config: watcher::Config, shown: Shown, tell: impl Fn(Change<'_, K>))
+pub(crate) async fn hear<K>(api: Api<K>, config: watcher::Config, shown: &Shown, tell: impl Fn(Change<'_, K>))
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {

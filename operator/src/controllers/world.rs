@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use crds::{MeshNode, MeshRoute, ServiceRegistration};
 use futures::{
     StreamExt,
-    future::{BoxFuture, join5},
+    future::{BoxFuture, join, join5},
     stream,
 };
 use k8s_openapi::api::{
@@ -17,8 +17,8 @@ use k8s_openapi::api::{
     networking::v1::NetworkPolicy,
 };
 use kube::{
-    Client, ResourceExt,
-    core::PartialObjectMeta,
+    Api, Client, ResourceExt,
+    core::{DynamicObject, PartialObjectMeta},
     runtime::{
         controller::{self, Action, Config, applier},
         events::{Recorder, Reporter},
@@ -26,7 +26,10 @@ use kube::{
         watcher,
     },
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 use super::{
     attached::Attached,
@@ -145,6 +148,8 @@ pub(crate) struct World {
     pub(crate) sidecars: Sidecars,
     /// Since when each node has had its configuration.
     pub(crate) written: Written,
+    pub(crate) refusals: node::Refusals,
+    pub(crate) gateway_api: node::GatewayApi,
     attached: Attached,
 }
 
@@ -175,6 +180,8 @@ impl World {
             metrics,
             sidecars: Sidecars::default(),
             written: Written::default(),
+            refusals: node::Refusals::default(),
+            gateway_api: node::GatewayApi::default(),
             attached: Attached::default(),
         });
         let shown = |kind: &'static str| Shown {
@@ -190,7 +197,7 @@ impl World {
             watch::keep(watch::api(&client, scope), registration_writer, shown("ServiceRegistration"), |c| {
                 world.attached_changed(&c, &world.registrations, |r: &ServiceRegistration| &r.spec.node_ref.name);
             }),
-            world.watch_written(scope, shown),
+            join(world.watch_written(scope, shown), world.watch_tls_routes(scope, shown("TLSRoute"))),
             world.watch_pods(scope, shown),
         );
         tokio::select! {
@@ -215,6 +222,28 @@ impl World {
         .await;
     }
 
+    /// TLSRoutes of ours, where the cluster has that API: nobody waits for a list of what may not be there.
+    fn watch_tls_routes<'w>(&'w self, scope: Option<&'w str>, shown: Shown) -> BoxFuture<'w, ()> {
+        shown.listed.done();
+        Box::pin(async move {
+            loop {
+                let Ok(Some(version)) = self.gateway_api.version(&self.client).await else {
+                    sleep(node::NO_API_FOR).await;
+                    continue;
+                };
+                let kind = node::tls_route_kind(&version);
+                let api: Api<DynamicObject> = match scope {
+                    Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &kind),
+                    None => Api::all_with(self.client.clone(), &kind),
+                };
+                let labelled = watcher::Config::default().labels(crds::NODE_LABEL);
+                // Another version is found when the time is over.
+                let heard = Box::pin(watch::hear(api, labelled, &shown, |change| self.object_changed(&change)));
+                let _ = timeout(node::API_FOR, heard).await;
+            }
+        })
+    }
+
     /// In a box: five watches are large.
     fn watch_one<K>(&self, scope: Option<&str>, shown: Shown) -> BoxFuture<'_, ()>
     where
@@ -222,7 +251,7 @@ impl World {
     {
         let labelled = watcher::Config::default().labels(crds::NODE_LABEL);
         let api = watch::api::<PartialObjectMeta<K>>(&self.client, scope);
-        Box::pin(watch::hear(api, labelled, shown, |change| self.object_changed(&change)))
+        Box::pin(async move { watch::hear(api, labelled, &shown, |change| self.object_changed(&change)).await })
     }
 
     /// Where the intake is stands in every node's configuration.
@@ -316,6 +345,7 @@ impl World {
     fn node_gone(&self, namespace: &str, name: &str) {
         self.route_verdicts.forget(namespace, name);
         self.written.forget(namespace, name);
+        self.metrics.nodes.forget(namespace, name);
         self.registration_verdicts.forget(namespace, name);
         self.follower.want(&reference(namespace, name), &[]);
         for route in watch::select(&self.routes.store, namespace, |r| r.spec.node_ref.name == name) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::ByteSize;
+use crds::{ByteSize, Store};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
@@ -16,6 +16,8 @@ pub(crate) struct Known {
     pub(crate) role: Role,
     /// What its queues may hold.
     pub(crate) queues: ByteSize,
+    /// Where they are.
+    pub(crate) store: Store,
 }
 
 /// The MeshNodes of one namespace that are not about to go.

@@ -6,20 +6,20 @@
 
 use std::collections::BTreeMap;
 
-use crds::{ADMIN_PORT, DATA_PORT};
+use crds::{ADMIN_PORT, DATA_PORT, Store};
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, PodSpec};
 use kube::ResourceExt;
 
 use super::{
-    choice::{self, Nodes},
+    choice::{self, Known, Nodes},
     names::{DISABLED, ENABLED, INJECT, INJECTED, MIRROR, OS},
     neighbours,
     overrides::{self, Overrides},
     patch::{self, Additions, Operation},
-    resources,
+    resources::{self, Guaranteed},
     verdict::{Left, Refusal},
 };
-use crate::node::pod::{self, CONTAINER, Image, Mesh, ROLE_LABEL, Role};
+use crate::node::pod::{self, CONTAINER, HOME_VOLUME, Image, Mesh, ROLE_LABEL, Role, USER};
 
 /// Where no pod is touched, whatever labels say: the cluster must come up without us.
 const PROTECTED: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) image: Image,
     /// The operator's own namespace.
     pub(crate) own_namespace: String,
+    /// What sidecars get of Guaranteed pods.
+    pub(crate) guaranteed: Guaranteed,
 }
 
 /// What becomes of a pod.
@@ -87,12 +89,19 @@ fn left(pod: &Pod, spec: &PodSpec) -> Option<Left> {
     let cases = [
         (pod.annotations().contains_key(MIRROR), Left::Mirror),
         (pod.labels().get(ROLE_LABEL).is_some_and(|role| role == Role::Gateway.label()), Left::Gateway),
-        (containers(spec).any(|container| serves(container, DATA_PORT)), Left::AlreadyThere),
+        (has_sidecar(pod, spec), Left::AlreadyThere),
+        (containers(spec).any(|container| serves(container, DATA_PORT)), Left::PortServed),
         (is_windows, Left::Windows),
         (spec.host_network == Some(true), Left::HostNetwork),
         (shares, Left::SharedProcesses),
     ];
     cases.into_iter().find_map(|(holds, left)| holds.then_some(left))
+}
+
+/// One that we put there, or that somebody wrote into the pod.
+fn has_sidecar(pod: &Pod, spec: &PodSpec) -> bool {
+    let is_named = |container: &Container| container.name == CONTAINER || pod.annotations().contains_key(INJECTED);
+    containers(spec).any(|container| is_named(container) && serves(container, DATA_PORT))
 }
 
 fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
@@ -123,22 +132,54 @@ fn additions(
     let mesh = Mesh { node, role: known.role, image: &image, queues: known.queues, resources: None };
     let volumes = mesh.volumes();
     nothing_is_taken(spec, volumes.iter().map(|volume| volume.name.as_str()))?;
-    let container = container(mesh.container(), spec, &overrides);
+    // A lone sidecar holds the queues: no fixed number has room for them.
+    let memory = settings.guaranteed.memory.clone().filter(|_| known.role == Role::Sidecar);
+    let guaranteed = Guaranteed { memory, ..settings.guaranteed.clone() };
+    let container = container(mesh.container(), spec, &guaranteed, &overrides);
     let mut annotations: BTreeMap<String, String> = neighbours::annotations(pod.annotations()).into_iter().collect();
     annotations.insert(INJECTED.into(), env!("CARGO_PKG_VERSION").into());
+    annotations.extend(evictable(pod, known));
     let unknown = overrides.unknown.iter().map(|name| format!("annotation {name} is none that this operator knows"));
-    Ok((Additions { container, volumes, labels: pod::labels(node, known.role), annotations }, unknown.collect()))
+    let warnings = unknown.chain(shares_user(spec)).collect();
+    Ok((Additions { container, volumes, labels: pod::labels(node, known.role), annotations }, warnings))
+}
+
+/// Which volumes a cluster autoscaler may throw away with a machine.
+const EVICTABLE: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+
+/// A lone sidecar that keeps messages in memory writes them to its volume only to have them there after a restart in the same
+/// pod: no reason to keep a machine for it.
+fn evictable(pod: &Pod, known: &Known) -> Option<(String, String)> {
+    if known.role != Role::Lone || known.store != Store::Memory {
+        return None;
+    }
+    let before = pod.annotations().get(EVICTABLE).map(|names| names.trim()).filter(|names| !names.is_empty());
+    let volumes = match before {
+        Some(names) if names.split(',').any(|name| name.trim() == HOME_VOLUME) => return None,
+        Some(names) => format!("{names},{HOME_VOLUME}"),
+        None => HOME_VOLUME.to_owned(),
+    };
+    Some((EVICTABLE.to_owned(), volumes))
+}
+
+/// The files of our volume are read by whoever has our user.
+fn shares_user(spec: &PodSpec) -> Option<String> {
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let user = |c: &Container| c.security_context.as_ref().and_then(|context| context.run_as_user).or(of_pod);
+    let other = containers(spec).find(|container| user(container) == Some(USER))?;
+    Some(format!("container {} runs as user {USER}, the sidecar's own: give it another", other.name))
 }
 
 /// The container as every pod gets it, with what this one's annotations change.
-fn container(plain: Container, spec: &PodSpec, overrides: &Overrides) -> Container {
+fn container(plain: Container, spec: &PodSpec, guaranteed: &Guaranteed, overrides: &Overrides) -> Container {
     let defaults = plain.resources.clone().unwrap_or_default();
     let mut environment = plain.env.unwrap_or_default();
     for (name, value) in &overrides.settings {
         environment.retain(|variable| variable.name != *name);
         environment.push(EnvVar { name: name.clone(), value: Some(value.clone()), value_from: None });
     }
-    Container { env: Some(environment), resources: Some(resources::of_sidecar(spec, &defaults, overrides)), ..plain }
+    let resources = resources::of_sidecar(spec, &defaults, guaranteed, overrides);
+    Container { env: Some(environment), resources: Some(resources), ..plain }
 }
 
 /// Nothing in the pod has a name or a port that the sidecar brings.
@@ -146,8 +187,19 @@ fn nothing_is_taken<'n>(spec: &PodSpec, mut volumes: impl Iterator<Item = &'n st
     if containers(spec).any(|container| container.name == CONTAINER) {
         return Err(Refusal::NameTaken { kind: "container", name: CONTAINER.into() });
     }
-    if let Some(name) = volumes.find(|name| spec.volumes.iter().flatten().any(|volume| volume.name == *name)) {
-        return Err(Refusal::NameTaken { kind: "volume", name: name.into() });
+    // Such a mount is invalid only until our volume is there; then an application would read the node's keys by it.
+    let is_mounted = |name: &str| {
+        let debuggers = spec.ephemeral_containers.iter().flatten().flat_map(|c| c.volume_mounts.iter().flatten());
+        let mounts = containers(spec).flat_map(|container| container.volume_mounts.iter().flatten()).chain(debuggers);
+        mounts.into_iter().any(|mount| mount.name == name)
+    };
+    let taken = volumes.find_map(|name| {
+        let is_volume = spec.volumes.iter().flatten().any(|volume| volume.name == *name);
+        let kind = if is_volume { Some("volume") } else { is_mounted(name).then_some("volume mount") };
+        kind.map(|kind| (kind, name))
+    });
+    if let Some((kind, name)) = taken {
+        return Err(Refusal::NameTaken { kind, name: name.into() });
     }
     match containers(spec).find(|container| serves(container, ADMIN_PORT)) {
         Some(container) => Err(Refusal::PortTaken { container: container.name.clone(), port: ADMIN_PORT }),

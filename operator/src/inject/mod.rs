@@ -9,11 +9,12 @@
 //! | `choice.rs`, `overrides.rs`, `resources.rs`, `quantity.rs`, `neighbours.rs`, `patch.rs` | the parts of the decision |
 //! | `nodes.rs` | what is known of MeshNodes: a watch, kept by every process |
 //! | `review.rs`, `serve.rs` | AdmissionReview in and out, at a port (`port`) on a thread of its own |
-//! | `tell.rs` | Events and metrics about pods that got none |
+//! | `tell.rs`, `bucket.rs` | Events and metrics about pods that got none |
 //! | `certificate.rs`, `keeper.rs`, `bundle.rs` | the webhook's certificate: which, where it is kept, who trusts it |
 //!
 //! Every process of the operator serves it; the one that leads also keeps the certificate.
 
+mod bucket;
 mod bundle;
 mod certificate;
 mod choice;
@@ -71,7 +72,11 @@ pub(crate) async fn serve(
     let listener = TcpListener::bind(address).with_context(|| format!("webhook port {address}"))?;
     let tls = tls::config(Arc::clone(&shown)).context("TLS of the webhook")?;
     let (nodes, (teller, untold)) = (KnownNodes::new(), Teller::new(metrics.clone()));
-    let settings = Settings { image: args.image.clone(), own_namespace: args.namespace.clone() };
+    let settings = Settings {
+        image: args.image.clone(),
+        own_namespace: args.namespace.clone(),
+        guaranteed: args.inject.guaranteed(),
+    };
     let desk = Desk { nodes: nodes.clone(), settings, teller };
     let watches = join_all(args.scopes().into_iter().map(|scope| {
         let listed = readiness.pending(&format!("MeshNodes for the webhook {}", scope.unwrap_or("of all namespaces")));

@@ -29,7 +29,7 @@ impl Index {
             return self.remove(&namespace, &name);
         }
         let role = if node.spec.gateway.enabled { Role::Sidecar } else { Role::Lone };
-        let known = Known { role, queues: node.spec.transport.total_bytes };
+        let known = Known { role, queues: node.spec.transport.total_bytes, store: node.spec.transport.store };
         Arc::make_mut(self.0.entry(namespace).or_default()).insert(name, known);
     }
 

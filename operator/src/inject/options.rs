@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::resources::Guaranteed;
+
 /// Whether this operator injects sidecars, and where its webhook's parts are.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct InjectArgs {
@@ -20,6 +22,12 @@ pub(crate) struct InjectArgs {
     /// The MutatingWebhookConfiguration that gets the authority as `caBundle`.
     #[arg(long, env = "MESH_OPERATOR_WEBHOOK_CONFIGURATION", default_value = "interconn-operator-interconn-system")]
     pub(crate) webhook_configuration: String,
+    /// The CPU that sidecars get of Guaranteed pods, where it is reserved.
+    #[arg(long, env = "MESH_OPERATOR_GUARANTEED_CPU", default_value = "200m", value_parser = quantity)]
+    pub(crate) guaranteed_cpu: String,
+    /// The memory that sidecars beside a gateway get of Guaranteed pods.
+    #[arg(long, env = "MESH_OPERATOR_GUARANTEED_MEMORY", default_value = "128Mi", value_parser = quantity)]
+    pub(crate) guaranteed_memory: String,
     /// More names and addresses for the certificate, separated by commas: of an operator outside of the cluster.
     #[arg(long, env = "MESH_OPERATOR_WEBHOOK_NAMES", value_delimiter = ',')]
     pub(crate) webhook_names: Vec<String>,
@@ -34,7 +42,18 @@ pub(crate) enum Injection {
     Off,
 }
 
+fn quantity(text: &str) -> Result<String, String> {
+    match super::quantity::amount(text) {
+        Some(amount) if amount > 0.0 => Ok(text.to_owned()),
+        _ => Err("must be a quantity such as 100m, 1 or 64Mi".into()),
+    }
+}
+
 impl InjectArgs {
+    pub(super) fn guaranteed(&self) -> Guaranteed {
+        Guaranteed { cpu: Some(self.guaranteed_cpu.clone()), memory: Some(self.guaranteed_memory.clone()) }
+    }
+
     /// What the certificate must speak for. API servers ask for the first one.
     pub(super) fn names(&self, namespace: &str) -> Vec<String> {
         let service = &self.webhook_service;

@@ -14,10 +14,26 @@ use super::{
 
 type List = Option<BTreeMap<String, Quantity>>;
 
+/// What a sidecar gets of a Guaranteed pod, where the limit is also reserved: a default limit would reserve a whole CPU in each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Guaranteed {
+    /// Its CPU; `None`: as the default limit.
+    pub(crate) cpu: Option<String>,
+    /// Its memory; `None`: as the default limit.
+    pub(crate) memory: Option<String>,
+}
+
+impl Guaranteed {
+    fn of(&self, name: &str) -> Option<&str> {
+        if name == "cpu" { self.cpu.as_deref() } else { self.memory.as_deref() }
+    }
+}
+
 /// What is asked for the sidecar: `defaults`, as far as the pod and its annotations do not say otherwise.
 pub(super) fn of_sidecar(
     spec: &PodSpec,
     defaults: &ResourceRequirements,
+    guaranteed: &Guaranteed,
     overrides: &Overrides,
 ) -> ResourceRequirements {
     let of = |name: &str, asked: &Asked| {
@@ -32,7 +48,8 @@ pub(super) fn of_sidecar(
         };
         if is_guaranteed(spec) {
             // A limit that nobody asked for gives way to a request that somebody did.
-            let both = asked.limit.clone().or_else(|| asked.request.clone()).or(limit);
+            let both = asked.limit.clone().or_else(|| asked.request.clone());
+            let both = both.or_else(|| guaranteed.of(name).map(str::to_owned)).or(limit);
             return Asked { request: both.clone(), limit: both };
         }
         let request = match &asked.request {

@@ -18,7 +18,7 @@ use super::{
     decide::{Decision, Settings},
     nodes::KnownNodes,
     review,
-    tell::Teller,
+    tell::{Namespace, Teller},
 };
 use crate::port::{self, json, plain};
 
@@ -82,7 +82,8 @@ impl port::Desk for Desk {
         };
         // Time that is over leaves the decision as it is.
         let _ = timeout(GRACE, healed).await;
-        self.teller.tell(&request, &decision);
+        let has_nodes = !self.nodes.of(&request.namespace).is_empty();
+        self.teller.tell(&request, &decision, if has_nodes { Namespace::WithNodes } else { Namespace::Other });
         let answer = json(StatusCode::OK, &review::answer(&request, &decision));
         self.teller.metrics.seconds.observe(begun.elapsed().as_secs_f64());
         answer

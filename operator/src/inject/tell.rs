@@ -3,11 +3,14 @@
 //! Nothing here holds up an answer: Events go through a short queue to a task that publishes them, and what does not fit is
 //! only counted. A dry run is only counted, too.
 
+use std::{sync::Arc, time::Instant};
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, histogram::Histogram},
@@ -16,6 +19,7 @@ use prometheus_client::{
 use tokio::sync::mpsc;
 
 use super::{
+    bucket::Buckets,
     decide::Decision,
     review::{Request, regarding},
     verdict::Left,
@@ -53,11 +57,21 @@ impl InjectMetrics {
     }
 }
 
+/// What is known of the namespace that somebody asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Namespace {
+    /// It has MeshNodes.
+    WithNodes,
+    /// It has none, or is not looked after.
+    Other,
+}
+
 /// Where decisions are told.
 #[derive(Clone)]
 pub(super) struct Teller {
     pub(super) metrics: InjectMetrics,
     events: mpsc::Sender<(Left, ObjectReference)>,
+    buckets: Arc<Mutex<Buckets>>,
 }
 
 /// The other end: what is yet to be published.
@@ -66,11 +80,12 @@ pub(super) struct Untold(mpsc::Receiver<(Left, ObjectReference)>);
 impl Teller {
     pub(super) fn new(metrics: InjectMetrics) -> (Self, Untold) {
         let (events, untold) = mpsc::channel(WAITING);
-        (Self { metrics, events }, Untold(untold))
+        (Self { metrics, events, buckets: Arc::default() }, Untold(untold))
     }
 
-    /// Counts a decision and, where somebody may wonder about it, has an Event published.
-    pub(super) fn tell(&self, request: &Request, decision: &Decision) {
+    /// Counts a decision and, where somebody may wonder about it, has an Event published. Whoever reaches the port can ask about a
+    /// pod of any namespace, so Events are for those alone that have a node, and there are only so many.
+    pub(super) fn tell(&self, request: &Request, decision: &Decision, namespace: Namespace) {
         let (outcome, reason) = match decision {
             Decision::Patch { .. } => ("injected", ""),
             Decision::Left(left) => ("left", left.reason()),
@@ -79,9 +94,10 @@ impl Teller {
         self.metrics.admissions.get_or_create(&Outcome { outcome, reason }).inc();
         // A refusal needs no Event of ours: whoever creates the pod gets the text, and controllers publish it.
         let (Decision::Left(left), Some(pod)) = (decision, &request.pod) else { return };
-        if left.is_worth_an_event()
-            && !request.is_dry_run
-            && self.events.try_send((*left, regarding(pod, &request.namespace))).is_err()
+        let is_to_be_told = left.is_worth_an_event() && !request.is_dry_run && namespace == Namespace::WithNodes;
+        if is_to_be_told
+            && (!self.buckets.lock().take(&request.namespace, Instant::now())
+                || self.events.try_send((*left, regarding(pod, &request.namespace))).is_err())
         {
             self.metrics.untold.inc();
         }
@@ -105,5 +121,29 @@ impl Untold {
                 tracing::debug!(%error, "an Event about a pod was not published");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::review;
+
+    /// What waits to be published after `count` reviews of a pod that shares its processes.
+    fn told(count: usize, namespace: Namespace) -> usize {
+        let mut registry = Registry::default();
+        let (teller, mut untold) = Teller::new(InjectMetrics::new(&mut registry));
+        let review = serde_json::json!({"request": {"uid": "u", "resource": {"resource": "pods"}, "operation": "CREATE",
+            "namespace": "kube-system", "object": {"metadata": {"name": "p"}}}});
+        let request = review::read(review.to_string().as_bytes()).unwrap();
+        (0..count).for_each(|_| teller.tell(&request, &Decision::Left(Left::SharedProcesses), namespace));
+        std::iter::from_fn(|| untold.0.try_recv().ok()).count()
+    }
+
+    #[test]
+    fn ten_thousand_posted_reviews_make_few_events_and_none_elsewhere() {
+        assert_eq!(told(10_000, Namespace::Other), 0);
+        let few = told(10_000, Namespace::WithNodes);
+        assert!((1..100).contains(&few), "{few}");
     }
 }

@@ -7,8 +7,10 @@ use super::names::{DISABLED, ENABLED, INJECT, NODE};
 pub(crate) enum Left {
     /// Its label says so.
     OptedOut,
-    /// A container of it serves our port.
+    /// It has its sidecar, or a `mesh` of its own.
     AlreadyThere,
+    /// A container of it serves our port.
+    PortServed,
     /// It is a gateway of ours.
     Gateway,
     /// It has the machine's network.
@@ -31,6 +33,7 @@ impl Left {
         match self {
             Self::OptedOut => "OptedOut",
             Self::AlreadyThere => "AlreadyThere",
+            Self::PortServed => "PortServed",
             Self::Gateway => "Gateway",
             Self::HostNetwork => "HostNetwork",
             Self::SharedProcesses => "SharedProcesses",
@@ -45,7 +48,10 @@ impl Left {
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::OptedOut => "no sidecar: the pod's label interconn.dev/inject is disabled",
-            Self::AlreadyThere => "no sidecar: a container of the pod serves port 7304 already",
+            Self::AlreadyThere => "no sidecar: the pod has one already",
+            Self::PortServed => {
+                "no sidecar: a container serves port 7304 itself; call it mesh, or give it another port"
+            }
             Self::Gateway => "no sidecar: the pod is a gateway",
             Self::HostNetwork => "no sidecar: with hostNetwork its 127.0.0.1:7304 would be the machine's",
             Self::SharedProcesses => {

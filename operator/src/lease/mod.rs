@@ -1,11 +1,11 @@
 //! Leader election: one operator acts, the others stand by.
 //!
 //! A Lease is written with its `resourceVersion`, so that of two candidates one gets a conflict. A leader that cannot renew
-//! in time is no leader: the process ends, and whoever runs it starts a new candidate. It never limps on.
+//! in time is no leader: what it does as one is dropped at once, and it stands by again. It never limps on.
 
 mod decide;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -15,7 +15,7 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use decide::{Decision, Record, Seen, decide};
 
@@ -63,13 +63,15 @@ impl Candidate {
         Self { api: Api::namespaced(client, namespace), name: name.into(), me: me.into() }
     }
 
-    /// Waits until this candidate leads. Errors of the API server are logged and outlived.
-    pub(crate) async fn lead(&self) {
+    /// Waits until this candidate leads. Errors of the API server are logged and outlived. Answers from when on its lease counts:
+    /// the moment of the question, because nobody knows how long ago the server acted on it when the answer comes.
+    pub(crate) async fn lead(&self) -> Instant {
         let mut seen = None;
         loop {
+            let asked = Instant::now();
             // A call that was lost must not make a standby sleep through its turn.
             match timeout(PATIENCE, self.step(&mut seen)).await {
-                Ok(Ok(Step::Ours)) => return,
+                Ok(Ok(Step::Ours)) => return asked,
                 Ok(Ok(Step::Others | Step::LookAgain)) => {}
                 Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "cannot look at the lease; trying again"),
                 Err(_) => tracing::warn!(lease = self.name, "no answer about the lease; trying again"),
@@ -78,16 +80,16 @@ impl Candidate {
         }
     }
 
-    /// Renews for as long as that works.
-    pub(crate) async fn keep(&self) -> Lost {
+    /// Renews for as long as that works. `renewed` is what [`Self::lead`] answered.
+    pub(crate) async fn keep(&self, mut renewed: Instant) -> Lost {
         let mut seen = None;
-        let mut renewed = Instant::now();
         let mut last = String::from("no answer");
         loop {
             sleep(PERIOD).await;
+            let asked = Instant::now();
             let left = PATIENCE.saturating_sub(renewed.elapsed());
             match timeout(left, self.step(&mut seen)).await {
-                Ok(Ok(Step::Ours)) => renewed = Instant::now(),
+                Ok(Ok(Step::Ours)) => renewed = asked,
                 Ok(Ok(Step::LookAgain)) => last = "somebody else wrote the Lease".into(),
                 Ok(Ok(Step::Others)) => {
                     let holder = seen.map(|s| s.record.holder).unwrap_or_default();
@@ -123,7 +125,7 @@ impl Candidate {
     /// One look and, where it is right, one write.
     async fn step(&self, seen: &mut Option<Seen>) -> Result<Step, kube::Error> {
         let lease = self.api.get_opt(&self.name).await?;
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         *seen = lease.as_ref().map(|lease| Seen::update(seen.take(), record(lease), now));
         if decide(seen.as_ref(), &self.me, now) == Decision::Wait {
             return Ok(Step::Others);
@@ -183,3 +185,6 @@ fn record(lease: &Lease) -> Record {
         lasts: spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).map_or(LASTS, Duration::from_secs),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::Arc,
+    time::SystemTime,
 };
 
 use crds::{MeshNode, MeshRoute, MeshRouteSpec, ServiceRegistration, snapshot::IntakeConfig};
@@ -27,6 +28,8 @@ pub(crate) struct Found {
     pub(crate) config_maps: BTreeMap<String, BTreeMap<String, String>>,
     /// The root that was issued for this node before.
     pub(crate) root: Option<Issued>,
+    /// The roots that partners were given last, PEM; empty where none were, or where nobody need know because `root` is there.
+    pub(crate) published_pem: String,
     /// What the issuer of `certificates.issuerRef` gave; `None` where none is asked, as without a cluster.
     pub(crate) issuer: Option<FoundIssuer>,
     /// The leaf that was written last.
@@ -61,6 +64,8 @@ pub(crate) struct FoundIssuer {
     pub(crate) keys: Option<Keys>,
     /// Why there is none, or no newer one.
     pub(crate) problem: Option<Problem>,
+    /// When to ask again.
+    pub(crate) again: Option<SystemTime>,
 }
 
 /// What there is of a gateway, and of the sidecars beside it.

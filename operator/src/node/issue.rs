@@ -18,6 +18,11 @@ use super::build::leaf_request;
 /// After a refusal the issuer may have been put right; asking sooner fills its log.
 const AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
+/// How soon an answer is looked for at first.
+const LOOK_FIRST: Duration = Duration::from_secs(5);
+/// How seldom at last: a whole look at the node, which many nodes of a broken issuer take at the same time.
+pub(crate) const LOOK_LAST: Duration = Duration::from_secs(300);
+
 /// What is kept of the dealings with an issuer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Kept {
@@ -93,12 +98,24 @@ pub(crate) fn decide(
         (Some(asked), Answer::Issued { chain_pem, ca_pem }) => Some(take(asked, chain_pem, ca_pem, &wanted, spec, now)),
     };
     match turn {
-        Some(Turn::Refused(_)) if now >= asked_at + AGAIN_AFTER => {}
+        Some(Turn::Refused(_)) if now >= ask_again(asked_at) => {}
         Some(turn) => return Ok(turn),
         None => {}
     }
     let (request_pem, key) = wanted.to_authority()?;
     Ok(Turn::Ask(Asked { request_pem, key, wish }))
+}
+
+/// When to look again at a request that was sent at `asked_at` and has no answer. A signer takes seconds, a person's approval
+/// does not hurry: the longer it has taken, the longer it may take.
+pub(crate) fn next_look(asked_at: SystemTime, now: SystemTime) -> SystemTime {
+    let waited = now.duration_since(asked_at).unwrap_or_default();
+    now + (waited / 10).clamp(LOOK_FIRST, LOOK_LAST)
+}
+
+/// When to ask again after a refusal of what was sent at `asked_at`.
+pub(crate) fn ask_again(asked_at: SystemTime) -> SystemTime {
+    asked_at + AGAIN_AFTER
 }
 
 /// A request for what is no longer wanted is not waited for.
@@ -218,6 +235,15 @@ mod tests {
         assert!(matches!(turn(&kept, &refused), Turn::Refused(why) if why == "not allowed"));
         let later = decide(&spec(), &kept, (&refused, now()), now() + AGAIN_AFTER).unwrap();
         assert!(matches!(later, Turn::Ask(_)), "{later:?}");
+    }
+
+    #[test]
+    fn an_issuer_that_does_not_answer_is_asked_ever_more_seldom() {
+        let after = |waited: u64| {
+            let later = now() + Duration::from_secs(waited);
+            next_look(now(), later).duration_since(later).unwrap().as_secs()
+        };
+        assert_eq!([after(0), after(50), after(120), after(600), after(36_000)], [5, 5, 12, 60, 300]);
     }
 
     #[test]

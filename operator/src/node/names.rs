@@ -30,6 +30,11 @@ pub(crate) fn member_name(node: &str) -> String {
     format!("mesh-{node}-member")
 }
 
+/// The Secret of the operator's namespace with an issued root: no two nodes share a name, because neither part can hold a dot.
+pub(crate) fn root_name(namespace: &str, node: &str) -> String {
+    format!("mesh-root.{namespace}.{node}")
+}
+
 /// The ConfigMap with the public root, for partners to take.
 pub(crate) fn public_root_name(node: &str) -> String {
     format!("{node}-root")

@@ -120,6 +120,30 @@ pub(crate) enum Problem {
         /// The node as it is now.
         node_id: String,
     },
+    /// A node that another operator looks after.
+    #[error(
+        "the operator of namespace {other} looks after this node, and each operator keeps roots of its own: remove one of the two, or take the node out of the watchNamespaces of one; if {other} is gone for good, copy its Secrets mesh-root.* and mesh-member-root.* to {own} and say so: kubectl annotate meshnode {node} --overwrite interconn.dev/operator={own}"
+    )]
+    OtherOperator {
+        /// The namespace of that operator.
+        other: String,
+        /// The MeshNode.
+        node: String,
+        /// The namespace of this operator.
+        own: String,
+    },
+    /// An issued root that is gone.
+    #[error(
+        "the root {digits} that was issued for this node, and that its partners trust, is gone: restore Secret {secret} in the operator's namespace; or begin with another root, which every partner must be given before it talks to the node again: kubectl annotate meshnode {node} --overwrite interconn.dev/new-root={digits}"
+    )]
+    RootMissing {
+        /// The Secret that it was kept in.
+        secret: String,
+        /// The MeshNode.
+        node: String,
+        /// How its sha256 begins.
+        digits: String,
+    },
     /// More than the limits of Kubernetes leave room for.
     #[error("{what} no longer fits: a node has room for {limit}; delete or shorten others")]
     TooMany {
@@ -179,6 +203,8 @@ impl Problem {
             Self::BadPair { .. } => "BadPair",
             Self::Expired { .. } => "Expired",
             Self::ForeignRoot { .. } => "ForeignRoot",
+            Self::OtherOperator { .. } => "OtherOperator",
+            Self::RootMissing { .. } => "RootMissing",
             Self::TooMany { .. } => "TooMany",
             Self::NotYet { .. } => "NotYet",
             Self::IssuerPending { .. } => "IssuerPending",

@@ -77,7 +77,8 @@ fn due(root: &CertificateInfo) -> SystemTime {
     renewal_time(root.not_before, root.not_after, ROLL_AT)
 }
 
-fn is_named(root: &CertificateInfo, trusts: &str) -> bool {
+/// Whether people mean this root.
+pub(super) fn is_named(root: &CertificateInfo, trusts: &str) -> bool {
     trusts.len() >= TRUSTS_ROOT_DIGITS && root.sha256.starts_with(&trusts.to_ascii_lowercase())
 }
 

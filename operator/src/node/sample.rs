@@ -105,6 +105,7 @@ pub(crate) fn found(node: MeshNode, routes: Vec<MeshRoute>) -> Found {
         secrets: BTreeMap::new(),
         config_maps: BTreeMap::new(),
         root: None,
+        published_pem: String::new(),
         issuer: None,
         leaf: None,
         gateway: None,

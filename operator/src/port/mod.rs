@@ -3,19 +3,20 @@
 
 pub(crate) mod tls;
 
-use std::{collections::HashMap, convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
+
+use crate::crowd::{Crowd, Ended, Place};
 
 /// What a client has for its handshake, and for the body of a request. Both come in one piece; a machine that is short of time
 /// must not cut off an API server, which waits for up to 30 s itself.
@@ -24,7 +25,8 @@ const SLOW: Duration = Duration::from_secs(15);
 const IDLE: Duration = Duration::from_secs(120);
 /// A hundred pods at once come over as many connections; more than this is a mistake or an attack.
 const CONNECTIONS: usize = 512;
-/// Of which one address may have so many: whoever else reaches the port leaves room for others.
+/// Of which one address may have so many. API servers keep idle connections, and must not lose them to somebody who has opened
+/// more than these.
 const OF_ONE_ADDRESS: usize = 256;
 /// Out of descriptors, or a client that left before it was greeted: neither ends the port.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -43,14 +45,12 @@ pub(crate) trait Desk: Send + Sync + 'static {
 
 /// Serves for ever.
 pub(crate) async fn serve<D: Desk>(listener: TcpListener, tls: rustls::ServerConfig, desk: Arc<D>) -> Infallible {
-    let (acceptor, seats) = (TlsAcceptor::from(Arc::new(tls)), Arc::new(Seats::default()));
+    let (acceptor, crowd) = (TlsAcceptor::from(Arc::new(tls)), Crowd::new(CONNECTIONS, OF_ONE_ADDRESS));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Without a seat it is closed at once.
-                if let Some(seat) = seats.take(peer.ip().to_canonical()) {
-                    tokio::spawn(connection(stream, acceptor.clone(), Arc::clone(&desk), seat));
-                }
+                let (place, ended) = crowd.enter(peer.ip());
+                tokio::spawn(connection(stream, acceptor.clone(), Arc::clone(&desk), (place, ended)));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -60,7 +60,14 @@ pub(crate) async fn serve<D: Desk>(listener: TcpListener, tls: rustls::ServerCon
     }
 }
 
-async fn connection<D: Desk>(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<D>, _seat: Seat) {
+async fn connection<D: Desk>(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<D>, (place, ended): (Place, Ended)) {
+    tokio::select! {
+        () = serve_connection(stream, acceptor, desk, Arc::new(place)) => {}
+        _ = ended => tracing::debug!("a connection ended for a newer one"),
+    }
+}
+
+async fn serve_connection<D: Desk>(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<D>, place: Arc<Place>) {
     let _ = stream.set_nodelay(true);
     let stream = match timeout(SLOW, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => TokioIo::new(stream),
@@ -68,8 +75,8 @@ async fn connection<D: Desk>(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc
         Err(_) => return,
     };
     let service = service_fn(move |request| {
-        let desk = Arc::clone(&desk);
-        async move { Ok::<_, Infallible>(answer(&*desk, request).await) }
+        let (desk, place) = (Arc::clone(&desk), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(answer(&*desk, request, &place).await) }
     });
     let served =
         http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(IDLE).serve_connection(stream, service);
@@ -78,13 +85,19 @@ async fn connection<D: Desk>(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc
     }
 }
 
-async fn answer<D: Desk>(desk: &D, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer<D: Desk>(desk: &D, request: Request<Incoming>, place: &Place) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     if let Some(answer) = desk.refuses(&head) {
         return answer;
     }
     match timeout(SLOW, Limited::new(body, D::BODY).collect()).await {
-        Ok(Ok(body)) => desk.answer(head, body.to_bytes()).await,
+        Ok(Ok(body)) => {
+            // A body that never comes is no request: only who has asked in full is spared.
+            place.is_served(true);
+            let answer = desk.answer(head, body.to_bytes()).await;
+            place.is_served(false);
+            answer
+        }
         Ok(Err(_)) => plain(StatusCode::PAYLOAD_TOO_LARGE, "the body broke off, or is too large"),
         Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
     }
@@ -102,59 +115,4 @@ pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Fu
     let mut response = plain(status, &value.to_string());
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response
-}
-
-/// How many connections each address has.
-#[derive(Default)]
-struct Seats(Mutex<HashMap<IpAddr, usize>>);
-
-/// A connection's seat; free again when it is dropped.
-struct Seat {
-    seats: Arc<Seats>,
-    from: IpAddr,
-}
-
-impl Seats {
-    fn take(self: &Arc<Self>, from: IpAddr) -> Option<Seat> {
-        let mut taken = self.0.lock();
-        let all: usize = taken.values().sum();
-        let own = taken.entry(from).or_default();
-        if all >= CONNECTIONS || *own >= OF_ONE_ADDRESS {
-            if *own == 0 {
-                taken.remove(&from);
-            }
-            return None;
-        }
-        *own += 1;
-        Some(Seat { seats: Arc::clone(self), from })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.seats.0.lock();
-        if let Some(own) = taken.get_mut(&self.from) {
-            *own -= 1;
-            if *own == 0 {
-                taken.remove(&self.from);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_address_takes_half_of_the_seats_and_each_comes_back() {
-        let seats = Arc::new(Seats::default());
-        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
-        let mut taken: Vec<Seat> = (0..OF_ONE_ADDRESS).filter_map(|_| seats.take(address(1))).collect();
-        assert!(taken.len() == OF_ONE_ADDRESS && seats.take(address(1)).is_none());
-        taken.extend((0..OF_ONE_ADDRESS).filter_map(|_| seats.take(address(2))));
-        assert!(taken.len() == CONNECTIONS && seats.take(address(3)).is_none());
-        taken.clear();
-        assert!(seats.0.lock().is_empty());
-    }
 }

@@ -185,6 +185,8 @@ fn found(
         config_maps: named(&wanted.config_maps, |name| config_maps.get(&name).cloned(), key),
         routes,
         root,
+        // `store` refuses half a root, and the directory of a node is nobody's proof of another one.
+        published_pem: String::new(),
         issuer: None,
         leaf,
         // Without a cluster the process is the whole node.

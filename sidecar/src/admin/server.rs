@@ -11,19 +11,25 @@ use axum::Router;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mesh_core::Drained;
-use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 use tower_service::Service as _;
 
-use super::{Admin, answers, places::Places};
+use super::{
+    Admin, answers,
+    places::{Ended, Place, Places},
+};
 
-/// Probes, a scraper or two and a person: more at once is a mistake or an attack, and waits in the backlog.
+/// Probes, a scraper or two and a person: more at once is a mistake or an attack.
 const CONNECTIONS: usize = 64;
 
-/// A client that does not even send its headers is let go.
-const HEADERS: Duration = Duration::from_secs(10);
+/// The kubelet, a scraper, a person: each needs one or two at once.
+const OF_ONE_ADDRESS: usize = 16;
 
-/// No connection lasts longer. A client that asks and does not read the answers would otherwise keep its slot for ever, and
-/// [`CONNECTIONS`] of them would silence the probes. Scrapers and probes connect again.
+/// A client that does not even send its headers is let go.
+const HEADERS: Duration = Duration::from_secs(5);
+
+/// No connection lasts longer. A client that asks and does not read the answers would otherwise keep its place until
+/// others need it. Scrapers and probes connect again.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(60);
 
 /// Where a request comes from.
@@ -52,18 +58,12 @@ pub(crate) fn serve(listener: TcpListener, admin: Admin, ended: Drained) -> io::
 
 async fn accept(listener: TcpListener, routes: Router) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let (slots, places) = (Arc::new(Semaphore::new(CONNECTIONS)), Places::default());
+    let places = Places::new(CONNECTIONS, OF_ONE_ADDRESS);
     loop {
-        let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Closed at once, so that the backlog behind it is not held up either.
-                let Some(place) = places.take(peer.ip()) else { continue };
-                let routes = routes.clone();
-                tokio::spawn(async move {
-                    serve_connection(stream, peer, routes, LONGEST_CONNECTION).await;
-                    drop((slot, place));
-                });
+                let (routes, place) = (routes.clone(), places.enter(peer.ip()));
+                tokio::spawn(serve_connection(stream, peer, routes, place, LONGEST_CONNECTION));
             }
             // Out of descriptors, or a client that left before it was greeted: neither ends the port.
             Err(error) => {
@@ -74,26 +74,45 @@ async fn accept(listener: TcpListener, routes: Router) -> io::Result<()> {
     }
 }
 
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, routes: Router, longest: Duration) {
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    routes: Router,
+    (place, ended): (Place, Ended),
+    longest: Duration,
+) {
+    let place = Arc::new(place);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        routes.clone().call(request)
+        let (mut routes, place) = (routes.clone(), Arc::clone(&place));
+        async move {
+            place.is_served(true);
+            let answer = routes.call(request).await;
+            place.is_served(false);
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(longest, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%peer, "an admin connection broke: {error}"),
-        Err(_) => tracing::debug!(%peer, "an admin connection was ended: it was open for too long"),
+    let served = async {
+        match timeout(longest, connection).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%peer, "an admin connection broke: {error}"),
+            Err(_) => tracing::debug!(%peer, "an admin connection was ended: it was open for too long"),
+        }
+    };
+    tokio::select! {
+        () = served => {}
+        _ = ended => tracing::debug!(%peer, "an admin connection ended for a newer one"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -105,8 +124,27 @@ mod tests {
         let (stream, peer) = listener.accept().await.unwrap();
         let routes = Router::new().route("/metrics", get(|| async { "x".repeat(64 << 20) }));
         client.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        let served = serve_connection(stream, peer, routes, Duration::from_millis(200));
-        assert!(timeout(HEADERS / 2, served).await.is_ok());
+        let place = Places::new(1, 1).enter(peer.ip());
+        let served = serve_connection(stream, peer, routes, place, Duration::from_millis(200));
+        assert!(timeout(Duration::from_secs(60), served).await.is_ok());
         drop(client);
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "clients of this very test, to its own listener")]
+    async fn a_probe_is_answered_while_silent_connections_hold_every_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(accept(listener, Router::new().route("/livez", get(|| async { "ok" }))));
+        let mut silent = Vec::new();
+        for _ in 0..OF_ONE_ADDRESS {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut probe = TcpStream::connect(address).await.unwrap();
+        probe.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut said = String::new();
+        probe.read_to_string(&mut said).await.unwrap();
+        assert!(said.ends_with("ok"), "{said}");
     }
 }

@@ -16,12 +16,14 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     World,
+    dereference::Read,
     objects::{Applied, Exposed, Gateway, MANAGED_BY, Prepared, Resources, TLS_ROUTE, US, tls_route_kind},
 };
 use crate::{
     cluster::{
         nudge,
         objects::{Ours, WriteError, Written, apply, apply_dynamic, remove, remove_dynamic},
+        secrets,
     },
     node::names::{main_name, part_prefix},
 };
@@ -30,7 +32,11 @@ use crate::{
 ///
 /// # Errors
 /// The first object that could not be written; the next pass goes on from there.
-pub(super) async fn all(world: &World, prepared: Resources<Prepared>) -> Result<Resources<Applied>, WriteError> {
+pub(super) async fn all(
+    world: &World,
+    prepared: Resources<Prepared>,
+    read: &Read,
+) -> Result<Resources<Applied>, WriteError> {
     let Resources {
         node,
         new_roots,
@@ -50,12 +56,12 @@ pub(super) async fn all(world: &World, prepared: Resources<Prepared>) -> Result<
     // The roots first: a leaf under a root that is lost could never be renewed.
     for root in &new_roots {
         let label = Ours::Label(MANAGED_BY, US.into());
-        count(world, "Secret", apply::<Secret>(&world.client, root, &label).await?);
+        writer.put_secret(root, &label, read).await?;
     }
     writer.put("ConfigMap", &public_root).await?;
     writer.put("Service", &service).await?;
     for pair in &pairs {
-        writer.put("Secret", pair).await?;
+        writer.put_secret(pair, &writer.ours, read).await?;
     }
     for part in &parts {
         writer.put("ConfigMap", part).await?;
@@ -102,6 +108,12 @@ impl Writer<'_> {
             + DeserializeOwned,
     {
         count(self.world, kind, apply(&self.world.client, wanted, &self.ours).await?);
+        Ok(())
+    }
+
+    async fn put_secret(&self, wanted: &Secret, ours: &Ours, read: &Read) -> Result<(), WriteError> {
+        let written = secrets::apply(&self.world.client, wanted, ours, read.version(&wanted.name_any())).await?;
+        count(self.world, "Secret", written);
         Ok(())
     }
 

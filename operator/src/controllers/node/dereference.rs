@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{
     MeshNode,
-    snapshot::{MEMBER_CRT, MEMBER_KEY, TLS_CRT, TLS_KEY},
+    snapshot::{CA_CRT, MEMBER_CRT, MEMBER_KEY, TLS_CRT, TLS_KEY},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -22,7 +22,7 @@ use crate::{
     controllers::{watch, world::Ref},
     node::{
         Found, FoundGateway, FoundIssuer, Issued, Keys,
-        names::{issued_name, leaf_name, member_name},
+        names::{issued_name, leaf_name, member_name, public_root_name},
         references,
     },
 };
@@ -30,8 +30,30 @@ use crate::{
 /// Objects fetched at a time.
 const FETCHES: usize = 16;
 
+/// The versions of the Secrets that we write, by name: what is decided now holds for these and no others.
+#[derive(Debug, Default)]
+pub(super) struct Read(BTreeMap<String, String>);
+
+impl Read {
+    /// The version in which a Secret was read; `None` where there was none.
+    pub(super) fn version(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    async fn get(&mut self, api: &Api<Secret>, name: &str) -> Result<Option<Secret>, kube::Error> {
+        let secret = api.get_opt(name).await?;
+        self.0.extend(secret.as_ref().and_then(|s| Some((name.to_owned(), s.resource_version()?))));
+        Ok(secret)
+    }
+}
+
 /// Fetches everything, and follows it from now on. `seen` has the Service's addresses.
-pub(super) async fn all(world: &World, node: &Arc<MeshNode>, seen: &Seen, issuer: Option<FoundIssuer>) -> Step<Found> {
+pub(super) async fn all(
+    world: &World,
+    node: &Arc<MeshNode>,
+    seen: &Seen,
+    issuer: Option<FoundIssuer>,
+) -> Step<(Found, Read)> {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let routes = watch::select(&world.routes.store, &namespace, |r| r.spec.node_ref.name == name);
     let registrations = watch::select(&world.registrations.store, &namespace, |r| r.spec.node_ref.name == name);
@@ -48,28 +70,47 @@ pub(super) async fn all(world: &World, node: &Arc<MeshNode>, seen: &Seen, issuer
     let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &namespace);
     let config_maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &namespace);
     let roots: Api<Secret> = Api::namespaced(world.client.clone(), &world.operator.namespace);
+    let mut read = Read::default();
     let found = async {
+        let root = read.get(&roots, &root_name(node)).await?.and_then(root);
+        let leaf = read.get(&secrets, &leaf_name(&name)).await?.and_then(|s| pair(s, TLS_CRT, TLS_KEY));
+        let gateway = match node.spec.gateway.enabled {
+            true => Some(FoundGateway {
+                static_ips: seen.service_ips.clone(),
+                member_root: read.get(&roots, &member_root_name(node)).await?.and_then(|s| pair(s, TLS_CRT, TLS_KEY)),
+                member: read.get(&secrets, &member_name(&name)).await?.and_then(|s| pair(s, MEMBER_CRT, MEMBER_KEY)),
+            }),
+            false => None,
+        };
         Ok::<_, kube::Error>(Found {
             secrets: fetch(&secrets, wanted.secrets, |s: Secret| Keys(content(s))).await?,
             config_maps: fetch(&config_maps, wanted.config_maps, |m: ConfigMap| m.data.unwrap_or_default()).await?,
-            root: roots.get_opt(&root_name(node)).await?.map(root),
+            published_pem: if root.is_some() { String::new() } else { published(node, &config_maps).await? },
+            root,
             issuer,
-            leaf: secrets.get_opt(&leaf_name(&name)).await?.and_then(|s| pair(s, TLS_CRT, TLS_KEY)),
-            gateway: match node.spec.gateway.enabled {
-                true => Some(FoundGateway {
-                    static_ips: seen.service_ips.clone(),
-                    member_root: roots.get_opt(&member_root_name(node)).await?.and_then(|s| pair(s, TLS_CRT, TLS_KEY)),
-                    member: secrets.get_opt(&member_name(&name)).await?.and_then(|s| pair(s, MEMBER_CRT, MEMBER_KEY)),
-                }),
-                false => None,
-            },
+            leaf,
+            gateway,
             intake: world.operator.intake.borrow().clone(),
             node: Arc::clone(node),
             routes,
             registrations,
         })
     };
-    found.await.map_err(|error| ("FetchFailed", format!("what the node refers to cannot be fetched: {error}")))
+    let found = found.await;
+    let found =
+        found.map_err(|error| ("FetchFailed", format!("what the node refers to cannot be fetched: {error}")))?;
+    Ok((found, read))
+}
+
+/// What partners were given last: in the status, which a restored node has lost, or in the ConfigMap beside it.
+async fn published(node: &MeshNode, config_maps: &Api<ConfigMap>) -> Result<String, kube::Error> {
+    let told = node.status.iter().flat_map(|status| &status.root_certificates).map(|root| root.pem.as_str());
+    let told: String = told.collect();
+    if !told.is_empty() {
+        return Ok(told);
+    }
+    let public = config_maps.get_opt(&public_root_name(&node.name_any())).await?;
+    Ok(public.and_then(|map| map.data?.remove(CA_CRT)).unwrap_or_default())
 }
 
 /// Those of `names` that exist.
@@ -94,12 +135,15 @@ fn content(secret: Secret) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// The issued root. One that lost a half is still one: validation refuses it, where a new root in its place would cut off
-/// every partner that trusts the old one.
-fn root(secret: Secret) -> Issued {
+/// every partner that trusts the old one. An empty Secret is a place that was taken for one (`cluster/secrets.rs`).
+fn root(secret: Secret) -> Option<Issued> {
     let keys = Keys(content(secret));
+    if keys.0.is_empty() {
+        return None;
+    }
     let text = |key| keys.text(key).unwrap_or_default().to_owned();
     let pair = Pair { chain_pem: text(TLS_CRT), key: PrivateKeyPem::new(text(TLS_KEY)) };
-    Issued { pair, retired_pem: text(RETIRED_CRT), rolled: text(ROLLED) }
+    Some(Issued { pair, retired_pem: text(RETIRED_CRT), rolled: text(ROLLED) })
 }
 
 /// A certificate and its key; `None` where one is missing or no text.

@@ -2,6 +2,7 @@
 //!
 //! Read off what Kubernetes says of the StatefulSet, its pod and its claim. People should not have to look there.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
@@ -36,7 +37,12 @@ fn is_ready(seen: &Seen) -> bool {
     let Some(set) = &seen.set else { return false };
     let status = set.status.as_ref();
     let is_current = status.and_then(|status| status.observed_generation) >= set.metadata.generation;
-    is_current && status.and_then(|status| status.ready_replicas).is_some_and(|ready| ready > 0)
+    // Between a new template and the end of the old pod that one is ready, and not what is meant.
+    let is_rolled = status.is_none_or(|status| {
+        let both = status.current_revision.as_ref().zip(status.update_revision.as_ref());
+        both.is_none_or(|(current, update)| current == update)
+    });
+    is_current && is_rolled && status.and_then(|status| status.ready_replicas).is_some_and(|ready| ready > 0)
 }
 
 /// The first cause, not what follows from it: a claim before the pod that waits for it, a pod before its container.
@@ -44,8 +50,30 @@ fn trouble(seen: &Seen) -> Option<Trouble> {
     let claim = || seen.claims.iter().find_map(of_claim);
     seen.pods.iter().find_map(|pod| {
         let container = || containers(pod).iter().find(|container| container.name == CONTAINER).and_then(of_container);
-        claim().or_else(|| unscheduled(pod)).or_else(container)
+        machine_away(pod, seen.at).or_else(claim).or_else(|| unscheduled(pod)).or_else(container)
     })
+}
+
+/// A kubelet that can be reached ends a pod within its grace and a moment; what is still there then is on a machine that cannot.
+const GONE_BY: SignedDuration = SignedDuration::from_secs(30);
+
+/// When a pod that is to end must have ended.
+pub(super) fn gone_by(pod: &Pod) -> Option<Timestamp> {
+    let ends = pod.metadata.deletion_timestamp.as_ref()?;
+    ends.0.checked_add(GONE_BY).ok()
+}
+
+/// A StatefulSet makes no second pod while the first may still run; that it does not only a person can know.
+fn machine_away(pod: &Pod, now: Timestamp) -> Option<Trouble> {
+    if gone_by(pod)? > now {
+        return None;
+    }
+    let machine = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("of no name");
+    let name = pod.name_any();
+    let message = format!(
+        "pod {name} should have ended, and its machine {machine} does not say that it has: bring the machine back; or, where it is surely off, kubectl taint node {machine} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute (which lets its volume go, too), or kubectl delete pod {name} --force"
+    );
+    Some(Trouble { reason: "MachineAway", message })
 }
 
 fn of_claim(claim: &PersistentVolumeClaim) -> Option<Trouble> {
@@ -192,6 +220,30 @@ mod tests {
             assert_eq!((aspect.status, aspect.reason.as_str()), (status, reason), "{}", aspect.message);
             assert!(aspect.message.contains(part), "{}", aspect.message);
         }
+    }
+
+    #[test]
+    fn a_machine_that_is_lost_is_told_with_what_frees_the_pod() {
+        let mut seen = seen(&json!({"observedGeneration": 2, "replicas": 1}), &json!({"phase": "Running"}), &[]);
+        seen.pods[0].spec = serde_json::from_value(json!({"containers": [], "nodeName": "m1"})).unwrap();
+        seen.pods[0].metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::from_second(1000).unwrap()));
+        seen.at = Timestamp::from_second(1029).unwrap();
+        assert_eq!(super::ready(&seen).reason, "Starting", "it may still end");
+        seen.at = Timestamp::from_second(1030).unwrap();
+        let aspect = super::ready(&seen);
+        assert_eq!((aspect.status, aspect.reason.as_str()), (False, "MachineAway"));
+        assert!(aspect.message.contains("kubectl taint node m1"), "{}", aspect.message);
+    }
+
+    #[test]
+    fn a_gateway_whose_rollout_is_under_way_is_not_ready_by_its_old_pod() {
+        let revisions = |current: &str| {
+            json!({"observedGeneration": 2, "replicas": 1, "readyReplicas": 1, "currentRevision": current,
+                "updateRevision": "new"})
+        };
+        assert_eq!(super::ready(&seen(&revisions("old"), &Value::Null, &[])).status, Unknown);
+        assert_eq!(super::ready(&seen(&revisions("new"), &Value::Null, &[])).status, True);
     }
 
     #[test]

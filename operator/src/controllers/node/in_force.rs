@@ -91,7 +91,7 @@ mod tests {
             leaf_not_after: format!("2030-01-0{}T00:00:00Z", name.len()),
             ..Report::default()
         });
-        Running { pod: name.into(), is_gateway: false, is_ready: true, report }
+        Running { pod: name.into(), is_gateway: false, is_ready: true, report, role: None }
     }
 
     fn said(pods: &[Running], settled: Settled, old: &[Condition]) -> Option<(ConditionStatus, String)> {

@@ -1,10 +1,7 @@
 //! The leaf of a node whose certificates come from an issuer of cert-manager's kind: a CertificateRequest is sent, and what
 //! comes of it kept in a Secret of ours. What to do is decided in `node/issue.rs`.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, time::SystemTime};
 
 use crds::{IssuerRef, MeshNode};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -19,17 +16,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Step, World, objects::metadata, owner};
 use crate::{
-    cluster::objects::{Ours, WriteError, apply, apply_dynamic, remove_dynamic},
+    cluster::objects::{Ours, WriteError, Written, apply, apply_dynamic, remove_dynamic},
     node::{
         FoundIssuer, Keys, Problem,
         build::hex,
-        issue::{Answer, Asked, Kept, Turn, decide},
+        issue::{Answer, Asked, Kept, LOOK_LAST, Turn, ask_again, decide, next_look},
         names::{issued_name, part_name},
     },
 };
-
-/// How often an answer is looked for while one is awaited. A signer takes seconds, a person's approval does not hurry.
-pub(super) const ASK_EVERY: Duration = Duration::from_secs(5);
 
 const NAME_CONFLICT: &str = "NameConflict";
 const REQUEST: &str = "CertificateRequest";
@@ -47,7 +41,9 @@ pub(super) async fn settle(world: &World, node: &MeshNode, now: SystemTime) -> S
     }
     let desk = Desk::of(world, node, reference);
     match desk.go_on(now).await {
-        Err((NAME_CONFLICT, why)) => Ok(Some(FoundIssuer { keys: None, problem: Some(desk.refused(why)) })),
+        Err((NAME_CONFLICT, why)) => {
+            Ok(Some(FoundIssuer { keys: None, problem: Some(desk.refused(why)), again: Some(now + LOOK_LAST) }))
+        }
         done => done.map(Some),
     }
 }
@@ -77,15 +73,25 @@ impl<'d> Desk<'d> {
         let mut kept = self.kept().await?;
         let (answer, asked_at) = self.answer(kept.asked.as_ref(), now).await?;
         let turn = decide(&self.node.spec, &kept, (&answer, asked_at), now);
+        let mut again = None;
         let problem = match turn.map_err(|error| ("NotIssued", error.to_string()))? {
             Turn::Rest => None,
             Turn::Ask(asked) => {
                 kept.asked = Some(asked);
                 self.keep(&kept).await?;
-                self.send(kept.asked.as_ref()).await?
+                let problem = self.send(kept.asked.as_ref()).await?;
+                again = Some(after_sending(problem.as_ref(), now, now));
+                problem
             }
-            Turn::Wait => self.send(kept.asked.as_ref()).await?,
-            Turn::Refused(why) => Some(self.refused(why)),
+            Turn::Wait => {
+                let problem = self.send(kept.asked.as_ref()).await?;
+                again = Some(after_sending(problem.as_ref(), asked_at, now));
+                problem
+            }
+            Turn::Refused(why) => {
+                again = Some(ask_again(asked_at));
+                Some(self.refused(why))
+            }
             Turn::Take(pair, ca_pem) => {
                 kept = Kept { pair: Some(pair), ca_pem, asked: None };
                 self.keep(&kept).await?;
@@ -94,7 +100,7 @@ impl<'d> Desk<'d> {
             }
         };
         let keys = kept.pair.is_some().then(|| Keys(texts(&Kept { asked: None, ..kept })));
-        Ok(FoundIssuer { keys, problem })
+        Ok(FoundIssuer { keys, problem, again })
     }
 
     async fn kept(&self) -> Step<Kept> {
@@ -122,8 +128,10 @@ impl<'d> Desk<'d> {
             type_: Some("Opaque".into()),
             ..Secret::default()
         };
-        apply(&self.world.client, &secret, &self.ours).await.map_err(|error| not_written(&error))?;
-        self.world.metrics.wrote("Secret");
+        let written = apply(&self.world.client, &secret, &self.ours).await.map_err(|error| not_written(&error))?;
+        if written == Written::Object {
+            self.world.metrics.wrote("Secret");
+        }
         Ok(())
     }
 
@@ -204,6 +212,14 @@ fn texts(kept: &Kept) -> BTreeMap<String, Vec<u8>> {
     given.collect()
 }
 
+/// A request that could not be sent waits for a definition or a right, which somebody installs; one that was sent for its answer.
+fn after_sending(problem: Option<&Problem>, asked_at: SystemTime, now: SystemTime) -> SystemTime {
+    match problem {
+        Some(Problem::IssuerPending { .. }) => next_look(asked_at, now),
+        _ => now + LOOK_LAST,
+    }
+}
+
 /// The status of a CertificateRequest.
 fn read(status: &Value) -> Answer {
     let text = |member: &str| -> String {
@@ -238,7 +254,7 @@ fn fetch_failed(error: &kube::Error) -> (&'static str, String) {
 fn not_written(error: &WriteError) -> (&'static str, String) {
     let reason = match error {
         WriteError::NameConflict { .. } => NAME_CONFLICT,
-        WriteError::Api { .. } => "WriteFailed",
+        WriteError::Api { .. } | WriteError::Overtaken { .. } => "WriteFailed",
     };
     (reason, error.to_string())
 }

@@ -1,14 +1,22 @@
 //! `MeshNode`: dereference, validate, build, apply, status.
 
 mod apply;
+mod certificate;
 mod dereference;
 mod gateway;
+mod holder;
 mod in_force;
 mod issuer;
 mod objects;
+mod role;
 mod root;
 mod seen;
 mod status;
+
+pub(crate) use holder::Refusals;
+pub(crate) use objects::tls_route_kind;
+pub(crate) use role::ROLE_STALE;
+pub(crate) use seen::{API_FOR, GatewayApi, NO_API_FOR};
 
 use std::{
     sync::Arc,
@@ -19,10 +27,16 @@ use crds::MeshNode;
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
 use super::world::{Failure, World, subject};
-use crate::node::{build, validate};
+use crate::node::{
+    Problem, build, names,
+    validate::{self, Judgement},
+};
 
 /// A look without a cause, in case an event was missed (linkerd2#15109: one missed event let an issuer expire).
 const POLL: Duration = Duration::from_secs(3600);
+
+/// A root that is missing may be restored at any time, and nobody watches the Secrets of the operator's own namespace.
+const MISSED_ROOT: Duration = Duration::from_secs(30);
 
 /// Brings one node to what its resources say.
 ///
@@ -45,30 +59,54 @@ type Step<T> = Result<T, (&'static str, String)>;
 
 /// The five steps. Answers when to look again.
 async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
+    if !holder::is_us(world, node).await? {
+        return Ok(holder::REPEAT);
+    }
     if !root::settle_deletion(world, node).await? {
         return Ok(POLL);
     }
     let now = SystemTime::now();
-    let seen = seen::all(&world.client, node).await;
+    let seen = seen::all(world, node).await;
     let seen = seen.map_err(|error| ("FetchFailed", format!("what runs of the node cannot be listed: {error}")))?;
     let issued = issuer::settle(world, node, now).await?;
-    let again = issued.as_ref().and_then(|issued| issued.problem.as_ref()).map(|_| issuer::ASK_EVERY);
-    let found = dereference::all(world, node, &seen, issued).await?;
+    let asked_again = issued.as_ref().and_then(|issued| issued.again);
+    let (found, read) = dereference::all(world, node, &seen, issued).await?;
     let judgement = validate::all(&found, now);
+    let standing = status::Standing { seen: &seen, leaf: found.leaf.as_ref(), now };
     let built = match build::node(&judgement, now) {
         Ok(built) => built,
-        Err(problem) => return status::not_built(world, node, &judgement, &problem).await.map(|()| POLL),
+        Err(problem) => {
+            status::not_built(world, node, &standing, &judgement, &problem).await?;
+            return Ok(until([asked_again, judgement.turns], now));
+        }
     };
     let Some(built) = built else {
-        return status::refused(world, node, &judgement).await.map(|()| again.unwrap_or(POLL));
+        status::refused(world, node, &standing, &judgement).await?;
+        let missed = is_root_missing(&judgement).then(|| now + MISSED_ROOT);
+        return Ok(until([asked_again, judgement.turns, missed], now));
     };
     let operator = objects::Operator { namespace: &world.operator.namespace, image: &world.operator.image };
-    let settles = match apply::all(world, objects::prepare(node, operator, &seen, &judgement, &built)).await {
-        Ok(applied) => status::written(world, node, &seen, &judgement, &built, &applied).await?,
-        Err(error) => return Err(status::not_written(world, node, &judgement, error).await),
+    let settles = match apply::all(world, objects::prepare(node, operator, &seen, &judgement, &built), &read).await {
+        Ok(applied) => status::written(world, node, (&seen, now), &judgement, &built, &applied).await?,
+        Err(error) => return Err(status::not_written(world, node, &standing, &judgement, error).await),
     };
-    let poll = [again, settles].into_iter().flatten().min().unwrap_or(POLL);
-    Ok(built.due.map_or(poll, |due| due.duration_since(now).unwrap_or_default().clamp(Duration::from_secs(1), poll)))
+    let api_awaited = node.spec.expose.tls_route.is_some() && seen.tls_route_version.is_none();
+    let gone_by = seen.pods.iter().filter_map(gateway::gone_by).min().map(SystemTime::from).filter(|at| *at > now);
+    Ok(until(
+        [asked_again, built.due, api_awaited.then(|| now + NO_API_FOR), gone_by, settles.map(|left| now + left)],
+        now,
+    ))
+}
+
+/// The time to the first of these moments, and never longer than to the next look without a cause.
+fn until(moments: impl IntoIterator<Item = Option<SystemTime>>, now: SystemTime) -> Duration {
+    let first = moments.into_iter().flatten().min();
+    first.map_or(POLL, |at| at.duration_since(now).unwrap_or_default().clamp(Duration::from_secs(1), POLL))
+}
+
+fn is_root_missing(judgement: &Judgement) -> bool {
+    let problems = judgement.node.as_ref().err();
+    problems.into_iter().flatten().any(|problem| matches!(problem, Problem::RootMissing { .. }))
 }
 
 /// The owner that every object of the node carries.
@@ -76,12 +114,31 @@ fn owner(node: &MeshNode) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Own
     node.controller_owner_ref(&()).unwrap_or_default()
 }
 
-/// Where the issued root of a node is kept: no two nodes share a name, because neither part can hold a dot.
+/// Where the issued root of a node is kept.
 fn root_name(node: &MeshNode) -> String {
-    format!("mesh-root.{}.{}", node.namespace().unwrap_or_default(), node.name_any())
+    names::root_name(&node.namespace().unwrap_or_default(), &node.name_any())
 }
 
 /// Where the root of its members is kept.
 fn member_root_name(node: &MeshNode) -> String {
     format!("mesh-member-root.{}.{}", node.namespace().unwrap_or_default(), node.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_look_is_at_the_first_moment_that_changes_something() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let at = |seconds| Some(now + Duration::from_secs(seconds));
+        assert_eq!(until([None, at(90), at(60)], now), Duration::from_secs(60));
+        assert_eq!(until([None, None], now), POLL);
+        assert_eq!(until([at(9000)], now), POLL);
+        assert_eq!(
+            until([Some(now)], now),
+            Duration::from_secs(1),
+            "what is due already is looked at soon, not in a loop"
+        );
+    }
 }

@@ -21,7 +21,7 @@ use k8s_openapi::{
 };
 use kube::{ResourceExt, api::ObjectMeta, core::DynamicObject};
 
-use super::{member_root_name, owner, root_name, seen::Seen};
+use super::{holder::OPERATOR, member_root_name, owner, root_name, seen::Seen};
 pub(super) use crate::cluster::objects::{MANAGED_BY, US};
 use crate::node::{
     Issued,
@@ -31,7 +31,8 @@ use crate::node::{
     validate::Judgement,
 };
 
-pub(super) use service::{GATEWAY_API, TLS_ROUTE, tls_route_kind};
+pub(crate) use service::tls_route_kind;
+pub(super) use service::{GATEWAY_API, TLS_ROUTE};
 pub(super) use workload::keeps_other_claims;
 
 /// On an issued root: the namespace of its node. [`NODE_LABEL`] has the name.
@@ -128,7 +129,7 @@ pub(super) fn prepare(
         new_roots: new_root.into_iter().chain(new_member_root).collect(),
         parts: parts.collect(),
         pairs: pairs.map(|(name, files)| secret(metadata(node, name), &files)).collect(),
-        main: config_map(node, main_name(&name), &main),
+        main: held_by(operator.namespace, config_map(node, main_name(&name), &main)),
         public_root: config_map(node, public_root_name(&name), &BTreeMap::from([(CA_CRT, built.roots_pem.as_bytes())])),
         service: service::service(node),
         gateway: node.spec.gateway.enabled.then(|| {
@@ -173,6 +174,12 @@ pub(super) fn metadata(node: &MeshNode, name: String) -> ObjectMeta {
 fn config_map(node: &MeshNode, name: String, files: &BTreeMap<&str, &[u8]>) -> ConfigMap {
     let text = |(file, bytes): (&&str, &&[u8])| ((*file).to_owned(), String::from_utf8_lossy(bytes).into_owned());
     ConfigMap { metadata: metadata(node, name), data: Some(files.iter().map(text).collect()), ..ConfigMap::default() }
+}
+
+/// Tells other operators that the node is looked after.
+fn held_by(operator: &str, mut main: ConfigMap) -> ConfigMap {
+    main.labels_mut().insert(OPERATOR.into(), operator.into());
+    main
 }
 
 fn secret(metadata: ObjectMeta, files: &BTreeMap<&str, &[u8]>) -> Secret {

@@ -2,7 +2,10 @@
 //!
 //! Nothing of it decides about the configuration. It decides what is said (`gateway.rs`), and which claims stay.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use crds::{MeshNode, NODE_LABEL};
 use k8s_openapi::api::{
@@ -10,10 +13,11 @@ use k8s_openapi::api::{
     core::v1::{PersistentVolumeClaim, Pod, Service},
 };
 use kube::{Api, Client, ResourceExt, api::ListParams, discovery};
+use parking_lot::Mutex;
 
 use super::{
+    World,
     objects::{GATEWAY_API, TLS_ROUTE},
-    status::TLS_ROUTE_WRITTEN,
 };
 use crate::node::{
     names::main_name,
@@ -33,18 +37,19 @@ pub(super) struct Seen {
     pub(super) service_ips: Vec<IpAddr>,
     /// Pods that are neither done nor the gateway's; counted only where there is no gateway.
     pub(super) lone: usize,
-    /// The version in which the API server serves `TLSRoute`; asked for only where one is wanted, or was.
+    /// The version in which the API server serves `TLSRoute`.
     pub(super) tls_route_version: Option<String>,
+    /// When it was looked at.
+    pub(super) at: jiff::Timestamp,
 }
 
 /// Looks at all that a node of this spec may have.
-pub(super) async fn all(client: &Client, node: &MeshNode) -> Result<Seen, kube::Error> {
+pub(super) async fn all(world: &World, node: &MeshNode) -> Result<Seen, kube::Error> {
+    let client = &world.client;
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
-    let mut seen = Seen::default();
-    if node.spec.expose.tls_route.is_some() || has_tls_route(node) {
-        seen.tls_route_version = tls_route_version(client).await?;
-    }
+    let tls_route_version = world.gateway_api.version(client).await?;
+    let mut seen = Seen { tls_route_version, at: jiff::Timestamp::now(), ..Seen::default() };
     if !node.spec.gateway.enabled {
         seen.lone = lone(client, &namespace, &name).await?;
         return Ok(seen);
@@ -62,12 +67,6 @@ pub(super) async fn all(client: &Client, node: &MeshNode) -> Result<Seen, kube::
         seen.claims = claims.list(&of_node).await?.items;
     }
     Ok(seen)
-}
-
-/// Whether one was written before: the condition says so, so that clusters without that API need not be asked.
-fn has_tls_route(node: &MeshNode) -> bool {
-    let conditions = node.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    conditions.iter().any(|condition| condition.r#type == TLS_ROUTE_WRITTEN)
 }
 
 /// The pods that run as this node. Those that are done (of a Job, say) do not count.
@@ -90,6 +89,40 @@ fn ips(service: &Service) -> Vec<IpAddr> {
     listed.iter().filter_map(|ip| ip.parse().ok()).collect()
 }
 
+/// A cluster that has the API keeps it, and may get a newer version of it.
+pub(crate) const API_FOR: Duration = Duration::from_secs(3600);
+/// Somebody who misses it installs it.
+pub(crate) const NO_API_FOR: Duration = Duration::from_secs(60);
+
+/// What is known of the Gateway API, so that not every look at a node asks.
+#[derive(Debug, Default)]
+pub(crate) struct GatewayApi(Mutex<Option<(Instant, Option<String>)>>);
+
+impl GatewayApi {
+    /// The version in which the API server serves `TLSRoute`.
+    ///
+    /// # Errors
+    /// An API server that does not say.
+    pub(crate) async fn version(&self, client: &Client) -> Result<Option<String>, kube::Error> {
+        if let Some(known) = self.known(Instant::now()) {
+            return Ok(known);
+        }
+        let version = tls_route_version(client).await?;
+        self.learn(version.clone(), Instant::now());
+        Ok(version)
+    }
+
+    fn known(&self, now: Instant) -> Option<Option<String>> {
+        let (at, version) = self.0.lock().clone()?;
+        let lasts = if version.is_some() { API_FOR } else { NO_API_FOR };
+        (now.duration_since(at) < lasts).then_some(version)
+    }
+
+    fn learn(&self, version: Option<String>, now: Instant) {
+        *self.0.lock() = Some((now, version));
+    }
+}
+
 async fn tls_route_version(client: &Client) -> Result<Option<String>, kube::Error> {
     match discovery::group(client, GATEWAY_API).await {
         Ok(group) => Ok(group
@@ -105,6 +138,16 @@ async fn tls_route_version(client: &Client) -> Result<Option<String>, kube::Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_api_that_is_missing_is_looked_for_again_soon_and_one_that_is_there_for_an_hour_not() {
+        let (api, now) = (GatewayApi::default(), Instant::now());
+        assert_eq!(api.known(now), None);
+        api.learn(None, now);
+        assert_eq!((api.known(now + NO_API_FOR / 2), api.known(now + NO_API_FOR)), (Some(None), None));
+        api.learn(Some("v1".into()), now);
+        assert_eq!((api.known(now + API_FOR / 2), api.known(now + API_FOR)), (Some(Some("v1".into())), None));
+    }
 
     #[test]
     fn a_service_has_the_addresses_that_it_was_given() {

@@ -7,12 +7,13 @@ use std::{
 
 use crds::{ConditionStatus, MeshNode, MeshNodeStatus, READY, RECONCILING, RootCertificate, STALLED, intake::Report};
 use kube::ResourceExt;
-use mesh_pki::{CertificateInfo, encode_certificate, parse_certificates};
+use mesh_pki::{CertificateInfo, Pair, encode_certificate, parse_certificates};
 
 use super::{
-    Step, World, gateway,
+    Step, World, certificate, gateway,
     in_force::{self, Settled},
     objects::{Applied, Resources, keeps_other_claims},
+    role,
     seen::Seen,
 };
 use crate::{
@@ -24,8 +25,6 @@ use crate::{
         report,
         sidecars::{Reports, Running},
         verdicts::Verdict,
-        watch,
-        watch::Watched,
     },
     node::{
         Problem,
@@ -39,7 +38,7 @@ use crate::{
 const FEATURES_PENDING: &str = "FeaturesPending";
 
 /// Where `spec.expose.tlsRoute` is given: whether the TLSRoute was written.
-pub(super) const TLS_ROUTE_WRITTEN: &str = "TlsRouteWritten";
+const TLS_ROUTE_WRITTEN: &str = "TlsRouteWritten";
 /// Without a gateway: whether the node is one process, which is all that can be told when it is not.
 const STATE_SHARED: &str = "StateShared";
 /// The gateway's claim is another one than the spec asks for now.
@@ -54,7 +53,7 @@ const ROUTES_NAMED: usize = 20;
 pub(super) async fn written(
     world: &World,
     node: &MeshNode,
-    seen: &Seen,
+    (seen, now): (&Seen, SystemTime),
     judgement: &Judgement,
     built: &Built,
     applied: &Resources<Applied>,
@@ -65,9 +64,12 @@ pub(super) async fn written(
     let accepted = judgement.routes.iter().filter(|r| r.accepted.is_some()).count();
     let message = format!("configuration written; {accepted} of {} routes are part of it", judgement.routes.len());
     let gateway = node.spec.gateway.enabled.then(|| gateway::ready(seen));
-    let mut aspects = summary(gateway.as_ref(), message);
+    let certificate = certificate::aspects(&built.leaf.pair, &judgement.remarks, now);
+    let mut aspects = summary(certificate::refused_by_all(&certificate), gateway.as_ref(), message);
     aspects.extend(gateway);
+    aspects.extend(certificate);
     aspects.extend(running(node, seen));
+    aspects.extend(role::stale(node.spec.gateway.enabled, &world.sidecars.running(&namespace, &name)));
     aspects.extend(built.roll.as_ref().map(roll_pending));
     aspects.extend(pending(&judgement.remarks));
     let left = world.written.left(&namespace, &name, &applied.hash, Instant::now());
@@ -94,8 +96,11 @@ fn reporter<'r>(node: &MeshNode, pods: &'r [Running]) -> Option<&'r Report> {
     speaking.filter_map(|pod| pod.report.as_ref()).next()
 }
 
-/// A node with a gateway is ready when that serves: what is written alone carries no call.
-fn summary(gateway: Option<&Aspect>, written: String) -> Vec<Aspect> {
+/// A node with a gateway is ready when that serves: what is written alone carries no call. None is that no partner takes.
+fn summary(refused: Option<&Aspect>, gateway: Option<&Aspect>, written: String) -> Vec<Aspect> {
+    if let Some(refused) = refused {
+        return stalled(&refused.reason, &refused.message);
+    }
     let still = Aspect::no(STALLED, "Progressing", "nothing is in the way");
     match gateway {
         Some(gateway) if gateway.status != ConditionStatus::True => vec![
@@ -155,31 +160,69 @@ fn running(node: &MeshNode, seen: &Seen) -> Vec<Aspect> {
     shared.into_iter().chain(route).chain(kept).collect()
 }
 
+/// What serves on while nothing new is written.
+pub(super) struct Standing<'s> {
+    pub(super) seen: &'s Seen,
+    /// The leaf that was written last.
+    pub(super) leaf: Option<&'s Pair>,
+    pub(super) now: SystemTime,
+}
+
+impl Standing<'_> {
+    /// People need to know of it all the more.
+    fn aspects(&self, node: &MeshNode) -> Vec<Aspect> {
+        let gateway = self.seen.set.is_some().then(|| gateway::ready(self.seen));
+        let certificate = self.leaf.map(|leaf| certificate::aspects(leaf, &[], self.now)).unwrap_or_default();
+        gateway.into_iter().chain(certificate).chain(running(node, self.seen)).collect()
+    }
+}
+
+/// Another operator looks after the node; nothing was looked at.
+pub(super) async fn held_by_another(world: &World, node: &MeshNode, problem: &Problem) -> Step<()> {
+    write(world, node, &stalled(problem.reason(), &problem.to_string()), None).await
+}
+
 /// The node itself is refused; nothing was written.
-pub(super) async fn refused(world: &World, node: &MeshNode, judgement: &Judgement) -> Step<()> {
+pub(super) async fn refused(
+    world: &World,
+    node: &MeshNode,
+    standing: &Standing<'_>,
+    judgement: &Judgement,
+) -> Step<()> {
     tell_verdicts(world, node, judgement, None, None);
     let problems = judgement.node.as_ref().err().map(Vec::as_slice).unwrap_or_default();
     let reason = problems.first().map_or("Invalid", Problem::reason);
-    write(world, node, &stalled(reason, &text(problems)), None).await
+    let mut aspects = stalled(reason, &text(problems));
+    aspects.extend(standing.aspects(node));
+    write(world, node, &aspects, None).await
 }
 
 /// Certificates could not be made.
-pub(super) async fn not_built(world: &World, node: &MeshNode, judgement: &Judgement, problem: &Problem) -> Step<()> {
+pub(super) async fn not_built(
+    world: &World,
+    node: &MeshNode,
+    standing: &Standing<'_>,
+    judgement: &Judgement,
+    problem: &Problem,
+) -> Step<()> {
     tell_verdicts(world, node, judgement, None, None);
-    write(world, node, &stalled(problem.reason(), &problem.to_string()), None).await
+    let mut aspects = stalled(problem.reason(), &problem.to_string());
+    aspects.extend(standing.aspects(node));
+    write(world, node, &aspects, None).await
 }
 
 /// Something could not be written. Answers the failure for the retry.
 pub(super) async fn not_written(
     world: &World,
     node: &MeshNode,
+    standing: &Standing<'_>,
     judgement: &Judgement,
     error: WriteError,
 ) -> (&'static str, String) {
     tell_verdicts(world, node, judgement, None, None);
-    let (reason, aspects) = match &error {
+    let (reason, mut aspects) = match &error {
         WriteError::NameConflict { .. } => ("NameConflict", stalled("NameConflict", &error.to_string())),
-        WriteError::Api { .. } => {
+        WriteError::Api { .. } | WriteError::Overtaken { .. } => {
             let message = format!("{error}; it is tried again");
             let aspects = vec![
                 Aspect::no(READY, "WriteFailed", message.clone()),
@@ -189,6 +232,7 @@ pub(super) async fn not_written(
             ("WriteFailed", aspects)
         }
     };
+    aspects.extend(standing.aspects(node));
     match write(world, node, &aspects, None).await {
         Ok(()) => (reason, error.to_string()),
         Err(other) => other,
@@ -204,11 +248,12 @@ fn stalled(reason: &str, message: &str) -> Vec<Aspect> {
 }
 
 fn pending(remarks: &[Problem]) -> Option<Aspect> {
-    let first = remarks.first()?;
-    Some(Aspect::yes(FEATURES_PENDING, first.reason(), text(remarks)))
+    let features: Vec<Problem> = remarks.iter().filter(|p| matches!(p, Problem::NotYet { .. })).cloned().collect();
+    let first = features.first()?;
+    Some(Aspect::yes(FEATURES_PENDING, first.reason(), text(&features)))
 }
 
-fn text(problems: &[Problem]) -> String {
+pub(super) fn text(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -226,7 +271,7 @@ fn roots(pem: &str) -> Result<Vec<RootCertificate>, mesh_pki::PkiError> {
         .collect()
 }
 
-fn rfc3339(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time).map(|t| t.to_string()).unwrap_or_default()
 }
 
@@ -255,6 +300,7 @@ async fn write(
         applied_config_hash,
         sidecars,
     };
+    world.metrics.nodes.said(&namespace, &name, &status.conditions);
     report::events(&world.recorder, node, &old.conditions, &status.conditions).await;
     let written = report::status(&world.client, &world.metrics, node, node.status.as_ref(), &status).await;
     written.map_err(|error| (error.reason(), error.to_string()))
@@ -269,9 +315,7 @@ fn tell_verdicts(
     report: Option<&Report>,
 ) {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
-    let mut routes = verdicts(&judgement.routes, built.map(|b| &*b.left_out.routes), built.is_some(), |route| {
-        watch::get(&world.routes.store, &namespace, route).map(|r| identity(&*r))
-    });
+    let mut routes = verdicts(&judgement.routes, built.map(|b| &*b.left_out.routes), built.is_some());
     for (route, verdict) in &mut routes {
         verdict.reach = report.and_then(|report| report.routes.get(route)).cloned();
     }
@@ -279,9 +323,7 @@ fn tell_verdicts(
         world.routes.poke(&namespace, &route);
     }
     let no_room = built.map(|b| &*b.left_out.registrations);
-    let registrations = verdicts(&judgement.registrations, no_room, built.is_some(), |registration| {
-        watch::get(&world.registrations.store, &namespace, registration).map(|r| identity(&*r))
-    });
+    let registrations = verdicts(&judgement.registrations, no_room, built.is_some());
     for registration in world.registration_verdicts.put(&namespace, &name, registrations) {
         world.registrations.poke(&namespace, &registration);
     }
@@ -291,19 +333,14 @@ fn verdicts<T>(
     judged: &[Judged<T>],
     left_out: Option<&[(String, Problem)]>,
     is_written: bool,
-    identity: impl Fn(&str) -> Option<(String, i64)>,
 ) -> HashMap<String, Verdict> {
     let verdict = |one: &Judged<T>| {
-        let (uid, generation) = identity(&one.name)?;
+        let (uid, generation) = one.of.clone();
         let no_room =
             left_out.unwrap_or_default().iter().find(|(name, _)| *name == one.name).map(|(_, problem)| problem);
         let problems = one.problems.iter().chain(no_room).cloned().collect();
         let is_accepted = one.accepted.is_some() && no_room.is_none();
-        Some((one.name.clone(), Verdict { uid, generation, is_accepted, problems, is_written, reach: None }))
+        (one.name.clone(), Verdict { uid, generation, is_accepted, problems, is_written, reach: None })
     };
-    judged.iter().filter_map(verdict).collect()
-}
-
-fn identity<K: Watched>(object: &K) -> (String, i64) {
-    (object.uid().unwrap_or_default(), object.meta().generation.unwrap_or_default())
+    judged.iter().map(verdict).collect()
 }

@@ -113,7 +113,7 @@ async fn a_watch_that_keeps_nothing_tells_the_same() {
     let (shown, metrics, readiness) = shown("ConfigMap");
     let told = Told::default();
     let maps = api::<ConfigMap>(&client(answers), None);
-    let heard = hear(maps, watcher::Config::default(), shown, |c| told.of(&c));
+    let heard = hear(maps, watcher::Config::default(), &shown, |c| told.of(&c));
     assert!(timeout(AT_LAST, heard).await.is_err(), "a watch never ends");
     assert_eq!(*told.0.lock(), ["x", "that is all", "that is all", "y", "that is all"]);
     assert_eq!((readiness.missing().len(), counted(&metrics, "ConfigMap")), (0, (2, 2)));

@@ -8,11 +8,12 @@ use crate::{inject::choice::Known, node::pod::restricted};
 
 fn settings() -> Settings {
     let image = Image { name: "example.org/mesh:1".into(), pull_policy: None, pull_secrets: Vec::new() };
-    Settings { image, own_namespace: "interconn-system".into() }
+    let guaranteed = Guaranteed { cpu: Some("200m".into()), memory: Some("128Mi".into()) };
+    Settings { image, own_namespace: "interconn-system".into(), guaranteed }
 }
 
 fn nodes(names: &[&str]) -> Nodes {
-    let known = || Known { role: Role::Sidecar, queues: ByteSize::gib(2) };
+    let known = || Known { role: Role::Sidecar, queues: ByteSize::gib(2), store: Store::Memory };
     names.iter().map(|name| ((*name).to_owned(), known())).collect()
 }
 
@@ -134,6 +135,7 @@ fn is_within(small: &Value, large: &Value) -> bool {
 #[test]
 fn pods_that_a_sidecar_would_harm_are_left_alone_for_a_reason() {
     let own = json!([{"name": "main", "image": "bfia/mesh", "ports": [{"containerPort": 7304}]}]);
+    let written = json!([{"name": "mesh", "image": "mesh", "ports": [{"containerPort": 7304}]}]);
     let labelled = |value| with(pod(json!({})), "labels", &[("interconn.dev/inject", value)]);
     for (pod, left) in [
         (labelled("disabled"), Left::OptedOut),
@@ -142,7 +144,8 @@ fn pods_that_a_sidecar_would_harm_are_left_alone_for_a_reason() {
         (pod(json!({"hostPID": true})), Left::SharedProcesses),
         (pod(json!({"os": {"name": "windows"}})), Left::Windows),
         (pod(json!({"nodeSelector": {"kubernetes.io/os": "windows"}})), Left::Windows),
-        (pod(json!({"containers": own})), Left::AlreadyThere),
+        (pod(json!({"containers": own})), Left::PortServed),
+        (pod(json!({"containers": written})), Left::AlreadyThere),
         (with(pod(json!({})), "labels", &[("interconn.dev/role", "gateway")]), Left::Gateway),
         (with(pod(json!({})), "annotations", &[("kubernetes.io/config.mirror", "x")]), Left::Mirror),
     ] {
@@ -193,11 +196,17 @@ fn names_and_ports_of_the_sidecar_that_a_pod_uses_itself_are_refused_with_the_re
         container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         container
     };
+    let mounts = |kind: &str, name: &str| {
+        pod(json!({kind: [container(json!({"volumeMounts": [{"name": name, "mountPath": "/keys"}]}))]}))
+    };
     for (pod, says) in [
         (pod(json!({"containers": [container(json!({"name": "mesh"}))]})), "a container named mesh"),
         (pod(json!({"initContainers": [container(json!({"name": "mesh"}))]})), "a container named mesh"),
         (pod(json!({"volumes": [{"name": "mesh-config", "emptyDir": {}}]})), "a volume named mesh-config"),
         (pod(json!({"volumes": [{"name": "mesh-home", "emptyDir": {}}]})), "a volume named mesh-home"),
+        // Nothing of that name is there yet; ours would be, and be read.
+        (mounts("containers", "mesh-config"), "a volume mount named mesh-config"),
+        (mounts("initContainers", "mesh-home"), "a volume mount named mesh-home"),
         (pod(json!({"containers": [container(json!({"ports": [{"containerPort": 7305}]}))]})), "app serves port 7305"),
         (with(pod(json!({})), "labels", &[("interconn.dev/inject", "yes")]), "must be enabled or disabled"),
     ] {
@@ -278,7 +287,7 @@ fn a_guaranteed_pod_stays_guaranteed() {
     let guaranteed = pod(json!({"containers": [{"name": "app", "image": "a", "resources": sure}]}));
     let given = resources(&guaranteed);
     assert_eq!(given["requests"], given["limits"]);
-    assert!(given["limits"]["cpu"].is_string() && given["limits"]["memory"].is_string(), "{given}");
+    assert_eq!(given["limits"], json!({"cpu": "200m", "memory": "128Mi"}), "what is reserved is no default limit");
     let asked = [("interconn.dev/sidecar-cpu-request", "300m"), ("interconn.dev/sidecar-memory-limit", "96Mi")];
     let given = resources(&with(guaranteed.clone(), "annotations", &asked));
     assert_eq!(
@@ -289,6 +298,33 @@ fn a_guaranteed_pod_stays_guaranteed() {
     burstable["spec"]["containers"][0]["resources"]["requests"]["memory"] = "1Mi".into();
     let given = resources(&burstable);
     assert_ne!(given["requests"], given["limits"], "it was not Guaranteed, and needs not be");
+}
+
+#[test]
+fn a_container_with_the_sidecars_user_is_warned_of() {
+    let user = json!({"securityContext": {"runAsUser": 64304}});
+    let Decision::Patch { warnings, .. } = judged(&pod(user), &["a"]) else { panic!() };
+    assert_eq!(warnings, ["container app runs as user 64304, the sidecar's own: give it another"]);
+}
+
+#[test]
+fn a_lone_sidecar_in_memory_holds_no_machine_back() {
+    let name = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+    for (store, before, after) in [
+        (Store::Memory, "", json!("mesh-home")),
+        (Store::Memory, "cache", json!("cache,mesh-home")),
+        (Store::Disk, "", Value::Null),
+    ] {
+        let known = Known { role: Role::Lone, queues: ByteSize::gib(2), store };
+        let nodes = Nodes::from([("a".to_owned(), known)]);
+        let before = match before {
+            "" => pod(json!({})),
+            _ => with(pod(json!({})), "annotations", &[(name, before)]),
+        };
+        let read = serde_json::from_value(before.clone()).unwrap();
+        let Decision::Patch { operations, .. } = decide(&read, "privacy", &nodes, &settings()) else { panic!() };
+        assert_eq!(applied(&before, &operations)["metadata"]["annotations"][name], after);
+    }
 }
 
 #[test]

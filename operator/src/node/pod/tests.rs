@@ -99,6 +99,14 @@ fn the_volume_has_what_must_be_there_and_every_part_that_may_come() {
     }
 }
 
+/// An autoscaler removes no machine with a pod that keeps something on its disk, and a disk that fills up evicts neighbours.
+#[test]
+fn what_a_sidecar_keeps_in_a_pod_of_others_is_bounded_and_beside_a_gateway_in_memory() {
+    let home = |role| made(role).1[1]["emptyDir"].clone();
+    assert_eq!(home(Role::Sidecar), json!({"medium": "Memory", "sizeLimit": "4Mi"}));
+    assert_eq!(home(Role::Lone), json!({"sizeLimit": "5Gi"}));
+}
+
 #[test]
 fn every_role_passes_restricted_without_a_word_of_its_pod() {
     for role in [Role::Gateway, Role::Lone, Role::Sidecar] {

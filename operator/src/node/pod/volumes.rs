@@ -3,13 +3,19 @@
 //! The kubelet swaps a projected volume in one step, so that Secret, ConfigMaps and token are never of two versions. Parts
 //! that a node may get later are in it from the start, as optional ones: a pod's volumes cannot change.
 
-use crds::intake::{AUDIENCE, TOKEN_FILE};
-use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, EmptyDirVolumeSource, ProjectedVolumeSource, SecretProjection, ServiceAccountTokenProjection,
-    Volume, VolumeMount, VolumeProjection,
+use crds::{
+    ByteSize,
+    intake::{AUDIENCE, TOKEN_FILE},
+};
+use k8s_openapi::{
+    api::core::v1::{
+        ConfigMapProjection, EmptyDirVolumeSource, ProjectedVolumeSource, SecretProjection,
+        ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+    },
+    apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{Mesh, Role};
+use super::{Mesh, Role, whole_mebibytes};
 use crate::node::{
     build::PARTS_MAX,
     names::{leaf_name, main_name, member_name, part_name},
@@ -26,6 +32,11 @@ pub(super) const HOME_PATH: &str = "/mesh";
 /// The kubelet renews a token when 80 % of its life are over; an hour is its default.
 const TOKEN_SECONDS: i64 = 3600;
 
+/// A sidecar beside a gateway keeps its admin token, and nothing else.
+const SIDECAR_HOME: ByteSize = ByteSize::mib(4);
+/// A log holds as much again until it is written anew; and this for registrations, routes and what was dropped meanwhile.
+const BESIDE_MESSAGES: ByteSize = ByteSize::gib(1);
+
 /// The gateway's pod has a group of its own, by which the files are read.
 const FOR_THE_GROUP: i32 = 0o440;
 /// A pod of others has no group of ours, and giving it one would change its own volumes. Only our container mounts this one,
@@ -35,14 +46,29 @@ const FOR_THE_CONTAINER: i32 = 0o444;
 impl Mesh<'_> {
     /// The pod's volumes. The gateway's state is not among them: it is a claim, or [`Mesh::scratch`].
     pub(crate) fn volumes(&self) -> Vec<Volume> {
-        let home = (self.role != Role::Gateway).then(Self::scratch);
+        let home = (self.role != Role::Gateway).then(|| self.home());
         [self.config()].into_iter().chain(home).collect()
     }
 
-    /// State that goes with the pod.
+    /// State of a gateway that goes with its pod.
     pub(crate) fn scratch() -> Volume {
-        let empty_dir = Some(EmptyDirVolumeSource::default());
-        Volume { name: HOME_VOLUME.into(), empty_dir, ..Volume::default() }
+        Self::empty(EmptyDirVolumeSource::default())
+    }
+
+    /// State in a pod of others, bounded: what fills a machine's disk evicts its neighbours. A sidecar's is in memory, because a
+    /// volume on the machine's disk keeps cluster autoscalers from removing it.
+    fn home(&self) -> Volume {
+        let (medium, most) = match self.role {
+            Role::Sidecar => (Some("Memory".into()), SIDECAR_HOME),
+            Role::Gateway | Role::Lone => {
+                (None, whole_mebibytes(self.queues.bytes().saturating_mul(2).saturating_add(BESIDE_MESSAGES.bytes())))
+            }
+        };
+        Self::empty(EmptyDirVolumeSource { medium, size_limit: Some(Quantity(most.to_string())) })
+    }
+
+    fn empty(source: EmptyDirVolumeSource) -> Volume {
+        Volume { name: HOME_VOLUME.into(), empty_dir: Some(source), ..Volume::default() }
     }
 
     fn config(&self) -> Volume {

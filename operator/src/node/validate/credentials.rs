@@ -111,7 +111,7 @@ fn issuers_leaf(
     turns: &mut Turns,
     remarks: &mut Vec<Problem>,
 ) -> Result<Credentials, Problem> {
-    let Some(FoundIssuer { keys, problem }) = issuer else {
+    let Some(FoundIssuer { keys, problem, .. }) = issuer else {
         let remedy = "an issuer is asked in a cluster only: give rootSecretRef or leafSecretRef, or nothing to have a root issued";
         return Err(Problem::NotYet { field: ISSUER_REF, remedy });
     };

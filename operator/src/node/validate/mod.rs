@@ -3,6 +3,7 @@
 //! A bad resource harms no other: it is left out with its problems, and the rest goes on.
 
 mod credentials;
+mod lost;
 mod partners;
 mod registrations;
 mod roots;
@@ -64,10 +65,20 @@ pub(crate) struct ValidNode {
 pub(crate) struct Judged<T> {
     /// The resource's name.
     pub(crate) name: String,
+    /// Its uid, and the generation that was judged: what is said later is said of these alone.
+    pub(crate) of: (String, i64),
     /// What goes into the configuration; `None` when the resource is refused.
     pub(crate) accepted: Option<T>,
     /// Why it is refused; or, when it is accepted, what people should know.
     pub(crate) problems: Vec<Problem>,
+}
+
+impl<T> Judged<T> {
+    /// The verdict about this resource in this very form.
+    fn of(resource: &impl ResourceExt, accepted: Option<T>, problems: Vec<Problem>) -> Self {
+        let of = (resource.uid().unwrap_or_default(), resource.meta().generation.unwrap_or_default());
+        Self { name: resource.name_any(), of, accepted, problems }
+    }
 }
 
 /// Judges everything at `now`.
@@ -86,6 +97,7 @@ fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, V
     }
     let credentials =
         credentials(&found.node.spec, &found.secrets, found.root.as_ref(), found.issuer.as_ref(), turns, &mut remarks);
+    let credentials = credentials.and_then(|credentials| lost::refuse_silent_successor(credentials, found));
     let roll = credentials.as_ref().map_or(Roll::Rest, |credentials| roll_of(credentials, found, turns));
     let node = credentials.map_err(|problem| vec![problem]).map(|credentials| ValidNode {
         node: Arc::clone(&found.node),

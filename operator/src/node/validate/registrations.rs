@@ -24,7 +24,7 @@ pub(super) fn all(found: &Found) -> Vec<Judged<RegistrationConfig>> {
             held.insert(key, name.clone());
         }
         let accepted = problem.is_none().then(|| config(registration));
-        judged.push(Judged { name, accepted, problems: problem.into_iter().collect() });
+        judged.push(Judged::of(&**registration, accepted, problem.into_iter().collect()));
     }
     judged.sort_by(|a, b| a.name.cmp(&b.name));
     judged

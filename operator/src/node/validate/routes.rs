@@ -42,8 +42,7 @@ pub(super) fn all(found: &Found, turns: &mut Turns) -> Vec<Judged<ValidRoute>> {
 }
 
 fn judge(route: &Arc<MeshRoute>, found: &Found, partners: &mut Partners, turns: &mut Turns) -> Judged<ValidRoute> {
-    let name = route.name_any();
-    let refused = |problems| Judged { name: name.clone(), accepted: None, problems };
+    let refused = |problems| Judged::of(&**route, None, problems);
     if let Err(violations) = crds::validate::route(&route.spec) {
         return refused(vec![Problem::Invalid(violations)]);
     }
@@ -57,7 +56,7 @@ fn judge(route: &Arc<MeshRoute>, found: &Found, partners: &mut Partners, turns: 
             remarks.extend(expiry(route, turns));
             let config = config(route, &roots, client_pair.is_some());
             let accepted = Some(ValidRoute { config, client_pair, roots: roots.infos });
-            Judged { name, accepted, problems: remarks }
+            Judged::of(&**route, accepted, remarks)
         }
         (held, roots, pair) => refused([held.err(), roots.err(), pair.err()].into_iter().flatten().collect()),
     }

@@ -118,6 +118,15 @@ fn what_is_worth_a_remark_keeps_the_route_in_force() {
 }
 
 #[test]
+fn a_verdict_is_about_the_generation_that_was_judged() {
+    let judged = with_route(|r, _| {
+        r.metadata.uid = Some("u".into());
+        r.metadata.generation = Some(7);
+    });
+    assert_eq!(judged.of, ("u".to_owned(), 7));
+}
+
+#[test]
 fn all_faults_of_a_route_are_told_at_once() {
     let judged = with_route(|r, _| {
         r.spec.client_certificate_secret_ref = named("pair");

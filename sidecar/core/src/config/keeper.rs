@@ -411,6 +411,7 @@ impl ConfigMetrics {
     fn show(&self, snapshot: &Snapshot, unknown: usize) {
         self.healthy.set(1);
         self.unknown_members.set(i64::try_from(unknown).unwrap_or(i64::MAX));
+        self.leaf_not_before.set(since_1970(snapshot.node.leaf.info.not_before));
         self.leaf_not_after.set(seconds(&snapshot.node.leaf.info));
         let ends = snapshot.node.roots.roots().map(seconds);
         self.root_not_after.set(ends.fold(f64::INFINITY, f64::min));
@@ -418,7 +419,11 @@ impl ConfigMetrics {
 }
 
 fn seconds(info: &CertificateInfo) -> f64 {
-    info.not_after.duration_since(UNIX_EPOCH).map_or(0.0, |age| age.as_secs_f64())
+    since_1970(info.not_after)
+}
+
+fn since_1970(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |age| age.as_secs_f64())
 }
 
 impl ProtocolError for KeeperError {

@@ -14,6 +14,7 @@ pub struct ConfigMetrics {
     pub(super) swapped: Counter,
     pub(super) unknown_members: Gauge,
     pub(super) healthy: Gauge,
+    pub(super) leaf_not_before: Gauge<f64, AtomicU64>,
     pub(super) leaf_not_after: Gauge<f64, AtomicU64>,
     pub(super) root_not_after: Gauge<f64, AtomicU64>,
 }
@@ -39,6 +40,11 @@ impl ConfigMetrics {
             "healthy",
             "1 when the newest configuration is in force, 0 when it was found bad and the one before serves",
             metrics.healthy.clone(),
+        );
+        registry.register(
+            "leaf_not_before_seconds",
+            "When the node's leaf began, in seconds since 1970",
+            metrics.leaf_not_before.clone(),
         );
         registry.register(
             "leaf_not_after_seconds",

@@ -217,16 +217,16 @@ mod tests {
 
     #[test]
     fn each_bad_change_has_its_code() {
-        let reference = crds::Trust {
+        let reference = Trust {
             config_map_ref: Some(serde_json::from_value(json!({"name": "m"})).unwrap()),
-            ..crds::Trust::default()
+            ..Trust::default()
         };
         for (change, code) in [
             (put(asked("lx1")), "E0000000400"),
             (put(asked("")), "E0000000400"),
             (put(asked("LX0000000000000")), "E0000000400"),
             (put(MeshRouteSpec { trust: reference, ..asked("LX2") }), "E0000000400"),
-            (put(MeshRouteSpec { trust: crds::Trust::default(), ..asked("LX2") }), "E0000000400"),
+            (put(MeshRouteSpec { trust: Trust::default(), ..asked("LX2") }), "E0000000400"),
             (put(MeshRouteSpec { proxy: "no url".into(), ..asked("LX2") }), "E0000000400"),
             (RouteChange::Remove { node_id: "LX9".into() }, "E0000000618"),
         ] {

@@ -216,7 +216,7 @@ mod tests {
             (seen(&away, &unscheduled, &[claim("Lost")]), False, "StoragePending", "is gone"),
         ];
         for (seen, status, reason, part) in cases {
-            let aspect = super::ready(&seen);
+            let aspect = ready(&seen);
             assert_eq!((aspect.status, aspect.reason.as_str()), (status, reason), "{}", aspect.message);
             assert!(aspect.message.contains(part), "{}", aspect.message);
         }
@@ -229,9 +229,9 @@ mod tests {
         seen.pods[0].metadata.deletion_timestamp =
             Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::from_second(1000).unwrap()));
         seen.at = Timestamp::from_second(1029).unwrap();
-        assert_eq!(super::ready(&seen).reason, "Starting", "it may still end");
+        assert_eq!(ready(&seen).reason, "Starting", "it may still end");
         seen.at = Timestamp::from_second(1030).unwrap();
-        let aspect = super::ready(&seen);
+        let aspect = ready(&seen);
         assert_eq!((aspect.status, aspect.reason.as_str()), (False, "MachineAway"));
         assert!(aspect.message.contains("kubectl taint node m1"), "{}", aspect.message);
     }
@@ -242,8 +242,8 @@ mod tests {
             json!({"observedGeneration": 2, "replicas": 1, "readyReplicas": 1, "currentRevision": current,
                 "updateRevision": "new"})
         };
-        assert_eq!(super::ready(&seen(&revisions("old"), &Value::Null, &[])).status, Unknown);
-        assert_eq!(super::ready(&seen(&revisions("new"), &Value::Null, &[])).status, True);
+        assert_eq!(ready(&seen(&revisions("old"), &Value::Null, &[])).status, Unknown);
+        assert_eq!(ready(&seen(&revisions("new"), &Value::Null, &[])).status, True);
     }
 
     #[test]

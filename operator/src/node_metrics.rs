@@ -64,7 +64,7 @@ impl NodeMetrics {
         let label = NodeLabel { node_namespace: namespace.into(), node: node.into() };
         let ready = conditions.iter().find(|condition| condition.r#type == READY);
         match ready.filter(|ready| ready.status != ConditionStatus::True) {
-            Some(ready) => self.is_not_ready(label, &ready.last_transition_time),
+            Some(ready) => self.is_not_ready(&label, &ready.last_transition_time),
             None => _ = self.not_ready.remove(&label),
         }
     }
@@ -84,12 +84,12 @@ impl NodeMetrics {
         }
     }
 
-    fn is_not_ready(&self, label: NodeLabel, since: &str) {
+    fn is_not_ready(&self, label: &NodeLabel, since: &str) {
         let of = |conditions: &[SaidLabel]| conditions.iter().any(|l| l.condition == READY && l.status != "True");
         let count = self.said.lock().values().filter(|conditions| of(conditions)).count();
         let since = since.parse::<jiff::Timestamp>().map_or(0.0, |at| at.as_duration().as_secs_f64());
         if count <= NAMED {
-            self.not_ready.get_or_create(&label).set(since);
+            self.not_ready.get_or_create(label).set(since);
         }
     }
 

@@ -264,7 +264,7 @@ impl World {
             }
         }
         // Nobody looks for it any more: the process ends, or there is none.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The pods of nodes.

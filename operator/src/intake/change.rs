@@ -128,7 +128,7 @@ fn roots(trust: &Trust) -> Option<BTreeSet<Vec<u8>>> {
 /// Where people made one too, theirs is the one that counts.
 fn find<'r>(routes: &'r [MeshRoute], node_id: &str) -> Result<&'r MeshRoute, Refused> {
     let of_partner = routes.iter().filter(|route| route.spec.peer.node_id.eq_ignore_ascii_case(node_id));
-    of_partner.min_by_key(|route| is_made_by_api(*route)).ok_or_else(|| Refused::Unknown { node_id: node_id.into() })
+    of_partner.min_by_key(|route| is_made_by_api(route)).ok_or_else(|| Refused::Unknown { node_id: node_id.into() })
 }
 
 fn ours(route: &MeshRoute) -> Result<String, Refused> {

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn each_state_of_the_pod_has_its_word_and_its_remedy() {
-        let ready = json!({"observedGeneration": 2, "replicas": 1, "readyReplicas": 1});
+        let served = json!({"observedGeneration": 2, "replicas": 1, "readyReplicas": 1});
         let away = json!({"observedGeneration": 2, "replicas": 1});
         let claim = |phase: &str| json!({"metadata": {"name": "mesh-home-mesh-a-0"}, "spec": {"storageClassName": "slow"}, "status": {"phase": phase}});
         let unscheduled =
@@ -179,7 +179,7 @@ mod tests {
         let killed = json!({"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
         let cases = [
             (seen(&Value::Null, &Value::Null, &[]), Unknown, "Starting", ""),
-            (seen(&ready, &Value::Null, &[]), True, "Serving", ""),
+            (seen(&served, &Value::Null, &[]), True, "Serving", ""),
             (
                 seen(&json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": 1}), &Value::Null, &[]),
                 Unknown,

@@ -196,11 +196,13 @@ fn group(placed: &BTreeMap<(Key, usize), Placed>, proto: ServiceProto, before: O
     let offered = || placed.values().filter(move |p| p.offer.proto == proto);
     let rank = |p: &&Placed| (p.offer.priority, p.source, Reverse(p.offer.name.clone()));
     let winner = &offered().max_by_key(rank)?.offer;
-    let (name, shares): (Arc<str>, &dyn Fn(&&Placed) -> bool) = match winner.priority {
-        Priority::Communal => {
-            (format!("communal {}", winner.place).into(), &|p| p.offer.priority == Priority::Communal)
-        }
-        Priority::Ordinary | Priority::High => (winner.name.clone(), &|p| p.offer.name == winner.name),
+    let name: Arc<str> = match winner.priority {
+        Priority::Communal => format!("communal {}", winner.place).into(),
+        Priority::Ordinary | Priority::High => winner.name.clone(),
+    };
+    let shares = |p: &&Placed| match winner.priority {
+        Priority::Communal => p.offer.priority == Priority::Communal,
+        Priority::Ordinary | Priority::High => p.offer.name == winner.name,
     };
     let members = offered().filter(shares).map(member).collect();
     Some(Group::following(name, members, before))

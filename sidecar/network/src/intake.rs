@@ -3,7 +3,7 @@
 //! A connection for each call: there are few, and hours lie between them. Address, authorities and token are read anew each time,
 //! so that none of them can go stale. What is sent and what an answer means is `crds::intake`'s and the callers' business.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use crds::{
@@ -28,14 +28,13 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    dial::{Address, Resolver},
+    dial::{Address, Dialler, Egress, Failure, Given, Resolver, Target},
+    listen::OwnAddresses,
     tls::provider,
 };
 
 /// The operator asks the API server up to four questions, and gives up after 8 s itself.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// One address that swallows everything leaves time for the next.
-const CONNECT: Duration = Duration::from_millis(2500);
 /// An outcome is a sentence.
 const LONGEST_ANSWER: usize = 16 * 1024;
 /// Tokens have some 2 KiB.
@@ -72,14 +71,17 @@ pub enum IntakeError {
 pub struct Intake {
     live: Arc<Live>,
     token: PathBuf,
-    resolver: Resolver,
+    /// Straight: the operator is in the same cluster, whatever leads out of it.
+    dialler: Dialler,
 }
 
 impl Intake {
     /// Of a process whose configuration lies in `directory`, with the token beside it.
     #[must_use]
     pub fn new(live: Arc<Live>, directory: &std::path::Path) -> Self {
-        Self { live, token: directory.join(TOKEN_FILE), resolver: Resolver::default() }
+        let dialler =
+            Dialler { resolver: Resolver::default(), own: OwnAddresses::default(), egress: Egress::default() };
+        Self { live, token: directory.join(TOKEN_FILE), dialler }
     }
 
     /// Tells the operator what this process runs on.
@@ -133,27 +135,17 @@ impl Intake {
         place: &IntakeConfig,
     ) -> Result<(String, tokio_rustls::client::TlsStream<TcpStream>), String> {
         let address = Address::parse(&place.address).map_err(|e| e.to_string())?;
-        let ips = match place.static_ips.as_slice() {
-            [] => self.resolver.resolve(&address.host).await?,
-            given => given.to_vec(),
-        };
         let connector = TlsConnector::from(Arc::new(trusting(&place.ca)?));
         let name =
             ServerName::try_from(address.host.clone()).map_err(|_| "it cannot be asked for in TLS".to_owned())?;
-        let mut last = "its name has no address".to_owned();
-        for ip in ips {
-            let dial = timeout_at(Instant::now() + CONNECT, TcpStream::connect(SocketAddr::new(ip, address.port)));
-            match dial.await {
-                Ok(Ok(tcp)) => {
-                    let _ = tcp.set_nodelay(true);
-                    let stream = connector.connect(name, tcp).await.map_err(|e| format!("TLS: {e}"))?;
-                    return Ok((place.address.clone(), stream));
-                }
-                Ok(Err(e)) => last = e.to_string(),
-                Err(_) => last = format!("no answer within {} ms", CONNECT.as_millis()),
-            }
-        }
-        Err(last)
+        let target = Target { address: &address, static_ips: &place.static_ips, proxy: None, given: Given::ByOperator };
+        let tcp = self.dialler.tcp(target).await.map_err(|failure| match failure {
+            Failure::Unreachable(reason) | Failure::Refused(reason) => reason,
+            Failure::Forbidden(rule) => rule.to_owned(),
+            Failure::Untrusted(problem) => problem.to_string(),
+        })?;
+        let stream = connector.connect(name, tcp).await.map_err(|e| format!("TLS: {e}"))?;
+        Ok((place.address.clone(), stream))
     }
 }
 

@@ -3,7 +3,7 @@
 //! A connection for each call: there are few, and hours lie between them. Address, authorities and token are read anew each time,
 //! so that none of them can go stale. What is sent and what an answer means is `crds::intake`'s and the callers' business.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use crds::{
@@ -28,13 +28,15 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    dial::{Address, Dialler, Egress, Failure, Given, Resolver, Target},
-    listen::OwnAddresses,
+    dial::{self, Address, Given, Patience, Resolver, Unopened},
     tls::provider,
 };
 
 /// The operator asks the API server up to four questions, and gives up after 8 s itself.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// One address that swallows everything leaves time for the next. Straight: the operator is in the same cluster, whatever leads out
+/// of it.
+const DIAL: Patience = Patience { connect: Duration::from_millis(2500), acknowledge: PATIENCE };
 /// An outcome is a sentence.
 const LONGEST_ANSWER: usize = 16 * 1024;
 /// Tokens have some 2 KiB.
@@ -71,17 +73,14 @@ pub enum IntakeError {
 pub struct Intake {
     live: Arc<Live>,
     token: PathBuf,
-    /// Straight: the operator is in the same cluster, whatever leads out of it.
-    dialler: Dialler,
+    resolver: Resolver,
 }
 
 impl Intake {
     /// Of a process whose configuration lies in `directory`, with the token beside it.
     #[must_use]
     pub fn new(live: Arc<Live>, directory: &std::path::Path) -> Self {
-        let dialler =
-            Dialler { resolver: Resolver::default(), own: OwnAddresses::default(), egress: Egress::default() };
-        Self { live, token: directory.join(TOKEN_FILE), dialler }
+        Self { live, token: directory.join(TOKEN_FILE), resolver: Resolver::default() }
     }
 
     /// Tells the operator what this process runs on.
@@ -135,17 +134,26 @@ impl Intake {
         place: &IntakeConfig,
     ) -> Result<(String, tokio_rustls::client::TlsStream<TcpStream>), String> {
         let address = Address::parse(&place.address).map_err(|e| e.to_string())?;
+        let ips = match place.static_ips.as_slice() {
+            [] => self.resolver.resolve(&address.host).await?,
+            given => given.to_vec(),
+        };
         let connector = TlsConnector::from(Arc::new(trusting(&place.ca)?));
         let name =
             ServerName::try_from(address.host.clone()).map_err(|_| "it cannot be asked for in TLS".to_owned())?;
-        let target = Target { address: &address, static_ips: &place.static_ips, proxy: None, given: Given::ByOperator };
-        let tcp = self.dialler.tcp(target).await.map_err(|failure| match failure {
-            Failure::Unreachable(reason) | Failure::Refused(reason) => reason,
-            Failure::Forbidden(rule) => rule.to_owned(),
-            Failure::Untrusted(problem) => problem.to_string(),
-        })?;
-        let stream = connector.connect(name, tcp).await.map_err(|e| format!("TLS: {e}"))?;
-        Ok((place.address.clone(), stream))
+        let mut last = "its name has no address".to_owned();
+        for ip in ips {
+            match dial::open(SocketAddr::new(ip, address.port), &[], Given::ByOperator, DIAL).await {
+                Ok(tcp) => {
+                    let stream = connector.connect(name, tcp).await.map_err(|e| format!("TLS: {e}"))?;
+                    return Ok((place.address.clone(), stream));
+                }
+                Err(Unopened::Refused(reason)) => last = reason,
+                Err(Unopened::Forbidden(rule)) => rule.clone_into(&mut last),
+                Err(Unopened::Silent) => "it keeps silent".clone_into(&mut last),
+            }
+        }
+        Err(last)
     }
 }
 

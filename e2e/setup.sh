@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the tiers need on a machine, installed or built when it is not there. Sourced by test.sh.
 #
 # Built things live outside the checkout, by version or recipe: the second run, and the next checkout, start at once.
@@ -6,6 +7,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/interconn
 deny_version=0.20.2
 helm_version=4.2.4
 # The node's container runtime and what its network is made with. `kubectl` comes with the cluster's programs.
+# shellcheck disable=SC2034 # used where this is sourced
 node_packages=(containerd runc containernetworking-plugins iptables conntrack iproute2 util-linux)
 
 step() { echo "== $*"; }

@@ -2,6 +2,7 @@
 # Runs the tests in tiers, the cheap ones first, and says at the end what ran and how long it took.
 #
 #   TIERS        which tiers to run, with commas between (lint,unit,clients,api,node)
+#   E2E_KUBERNETES  another version for the clusters that are started here, such as 1.33.13 (built anew, 5 minutes, once)
 #   E2E_CLUSTER  where the node tier runs: local (started here, needs root), kind, or current (what KUBECONFIG names)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -50,6 +51,9 @@ done
 echo
 for tier in "${all[@]}"; do
   echo "${result[$tier]:-left out: $tier (TIERS=$tiers)}"
+done
+for tier in "${all[@]}"; do
+  [ -z "${result[$tier]:-}" ] || sed -n "s/^figure: /$tier: /p" "$target/test-logs/$tier.log"
 done
 if [ $failed = 1 ]; then
   # Who sees only the end of a long output is to see what failed.

@@ -20,6 +20,9 @@ tier_lint() {
   RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --workspace --no-deps
   step "licences, sources and banned crates"
   "$(cargo_deny)" check bans licenses sources
+  step "scripts"
+  command -v shellcheck >/dev/null || need_packages shellcheck
+  shellcheck --external-sources e2e/*.sh e2e/cluster/*.sh charts/*.sh
   step "the chart"
   charts/lint.sh "$(helm)"
   command -v lua5.4 >/dev/null || need_packages lua5.4
@@ -57,7 +60,8 @@ tier_api() {
   export HELM
   step "tests on an API server"
   cargo build --quiet --workspace --bins --features e2e/cluster
-  "${tests[@]}" --test 'api_*'
+  # What passes is shown as well: its figures are in the summary.
+  "${tests[@]}" --test 'api_*' -- --show-output
 }
 
 tier_node() {
@@ -70,6 +74,8 @@ tier_node() {
   step "tests on a node ($cluster)"
   cargo build --quiet --workspace --bins --features e2e/cluster
   "${tests[@]}" --test 'node_*' --no-run
+  # They wait for pods more than they work, and each has namespaces of its own.
+  node_tests=("${tests[@]}" --offline --test 'node_*' -- --test-threads 8 --show-output)
   case $cluster in
     local) node_local ;;
     kind) node_kind ;;
@@ -83,14 +89,16 @@ node_local() {
   need_packages "${node_packages[@]}"
   e2e/cluster/build.sh >/dev/null
   # In the cluster's own network there is no way out; all is built by now.
-  "$target/debug/cluster" node --images "$target/images" -- "${tests[@]}" --offline --test 'node_*'
+  "$target/debug/cluster" node --images "$target/images" -- "${node_tests[@]}"
 }
 
 # What is wanted of a cluster of others stands in README.md.
 node_current() {
   need_command kubectl "https://kubernetes.io/docs/tasks/tools"
   [ -n "${KUBECONFIG:-}" ] || fail "E2E_CLUSTER=current: KUBECONFIG must name the cluster, by a whole path"
-  "${tests[@]}" --offline --test 'node_*'
+  # The release that the tests share; on the other clusters it goes with them.
+  trap '"$HELM" uninstall interconn --namespace interconn-system --ignore-not-found' EXIT
+  "${node_tests[@]}"
 }
 
 node_kind() {
@@ -98,13 +106,9 @@ node_kind() {
   need_command docker "kind runs in it"
   need_command kubectl "https://kubernetes.io/docs/tasks/tools"
   export KUBECONFIG=$target/kind.kubeconfig
-  trap 'kind delete cluster --name interconn-e2e' EXIT
-  kind create cluster --name interconn-e2e --kubeconfig "$KUBECONFIG" --wait 120s
-  local archive
-  for archive in mesh mesh-operator bank; do
-    kind load image-archive "$target/images/$archive.tar" --name interconn-e2e
-  done
-  "${tests[@]}" --offline --test 'node_*'
+  trap 'e2e/cluster/kind.sh down' EXIT
+  e2e/cluster/kind.sh up "$target/images" "$KUBECONFIG"
+  "${node_tests[@]}"
 }
 
 "tier_$1"

@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 /// Twenty calls a second fail for a quarter of an hour before the book is full; beyond that only the number grows.
 const FAILURES: usize = 20_000;
 
+/// What the line begins with in which an application that ends prints its book.
+pub const LINE: &str = "LEDGER ";
+/// How many lines its stream has.
+pub const STREAMED: u32 = 40;
+
 /// A call that did not end in success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

@@ -6,6 +6,7 @@
 //! `bank` is the application in the pods and `pause` holds a pod's namespaces.
 
 pub mod api;
+pub mod between;
 pub mod cluster;
 pub mod definitions;
 pub mod helm;

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::api::ApiServer;
 use crate::cluster::control_plane::free_port;
+use crate::cluster::process::Process;
 use crate::{objects, wait};
 
 /// Who the operator is to the API server: the service account of its manifest.
@@ -63,6 +64,24 @@ impl Operator {
         watched: &str,
         more: &[&str],
     ) -> Result<Self> {
+        let kubeconfig = server.folder().join("etc/operator.kubeconfig");
+        let options = ["--lease-name", lease, "--watch-namespaces", watched];
+        Self::start_by(&kubeconfig, server, program, identity, &[&options, more].concat()).await
+    }
+
+    /// Starts `program` on the way to the API server that a kubeconfig describes.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn start_by(
+        kubeconfig: &Path,
+        server: &ApiServer,
+        program: &Path,
+        identity: &str,
+        options: &[&str],
+    ) -> Result<Self> {
+        // For figures: the program as people run it, in place of the one of this build.
+        let program = &std::env::var_os("E2E_OPERATOR").map_or_else(|| program.to_owned(), PathBuf::from);
         ensure!(program.exists(), "{} is not built: run the tests by `make test`", program.display());
         let port = free_port()?;
         let log = server.folder().join(format!("log/{identity}.log"));
@@ -71,10 +90,10 @@ impl Operator {
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
-            .args(["run", "--namespace", NAMESPACE, "--identity", identity, "--lease-name", lease])
-            .args(["--watch-namespaces", watched, "--admin-listen", &format!("127.0.0.1:{port}")])
-            .args(more)
-            .env("KUBECONFIG", server.folder().join("etc/operator.kubeconfig"))
+            .args(["run", "--namespace", NAMESPACE, "--identity", identity])
+            .args(["--admin-listen", &format!("127.0.0.1:{port}")])
+            .args(options)
+            .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
@@ -124,6 +143,14 @@ impl Operator {
             Ok(())
         })
         .await
+    }
+
+    /// Its process.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn process(&self) -> Result<Process> {
+        Process::of(self.process.id()).context("the operator has ended")
     }
 
     /// Ends it at once, without farewell.

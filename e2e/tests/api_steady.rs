@@ -170,6 +170,15 @@ async fn a_thousand_routes_are_ready_soon_and_one_more_costs_little() -> Result<
     ensure!(routes < 4 * ROUTES, "{routes} looks at {ROUTES} routes");
     objects_fit(&client, "thousand").await?;
     let before = settled(server, "thousand").await?;
+    let (process, cpu) = (operator.process()?, operator.process()?.cpu()?);
+    tokio::time::sleep(WATCHED).await;
+    let after = writes(server, "thousand")?;
+    ensure!(after.len() == before, "written without need: {:?}", &after[before..]);
+    println!(
+        "figure: operator with {ROUTES} routes, steady: 0 writes in {WATCHED:?}, {:.1} MiB, {:.2} % of a core",
+        process.resident()? as f64 / 1_048_576.0,
+        (process.cpu()? - cpu).as_secs_f64() / WATCHED.as_secs_f64() * 100.0
+    );
 
     route(&client, "thousand", ROUTES).await?;
     condition(&ours(&client, "MeshRoute", "thousand"), &format!("route-{ROUTES}"), "Ready", "True", "").await?;

@@ -1,4 +1,4 @@
-//! The page of bad inputs names a test for each; here is that each of them exists.
+//! The pages of bad inputs and of lessons name tests; here is that each of them exists.
 
 use std::{
     collections::BTreeSet,
@@ -53,6 +53,21 @@ fn every_bad_input_has_its_tests() -> Result<()> {
         ensure!(!named.is_empty(), "no test proves: {row}");
         missing.extend(named.into_iter().filter(|name| !tests.contains(*name)));
     }
+    ensure!(missing.is_empty(), "the page names tests that are not there: {missing:?}");
+    Ok(())
+}
+
+/// What is named there with underscores is a test; what else stands in the column is a file or a page.
+#[test]
+fn every_lesson_of_others_has_its_tests() -> Result<()> {
+    let (page, tests) = (std::fs::read_to_string(root().join("docs/practice.md"))?, tests()?);
+    let columns = page.lines().filter(|line| line.starts_with("| ")).filter_map(|row| row.rsplit('|').nth(1));
+    let named: Vec<&str> = columns
+        .flat_map(|proof| proof.split('`').skip(1).step_by(2))
+        .filter(|name| name.contains('_') && !name.contains('/'))
+        .collect();
+    ensure!(named.len() >= 25, "only {} tests are named", named.len());
+    let missing: Vec<_> = named.into_iter().filter(|name| !tests.contains(*name)).collect();
     ensure!(missing.is_empty(), "the page names tests that are not there: {missing:?}");
     Ok(())
 }

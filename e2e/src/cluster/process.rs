@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -21,6 +22,15 @@ struct Stat {
     state: char,
     parent: u32,
     started: u64,
+    ticks: u64,
+}
+
+/// What `/proc` counts a processor's time in, by the second: the same on every Linux that Kubernetes runs on.
+const TICKS: u64 = 100;
+
+fn field(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    value.trim().trim_end_matches(" kB").parse().ok()
 }
 
 fn stat(pid: u32) -> Option<Stat> {
@@ -31,6 +41,7 @@ fn stat(pid: u32) -> Option<Stat> {
         state: fields.first()?.chars().next()?,
         parent: fields.get(1)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
+        ticks: fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?,
     })
 }
 
@@ -51,6 +62,48 @@ impl Process {
     pub fn kill(self) {
         if self.alive() {
             let _ = Command::new("kill").args(["-KILL", &self.pid.to_string()]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// The bytes of memory that it really uses.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn resident(self) -> Result<u64> {
+        Ok(self.status("VmRSS:")? * 1024)
+    }
+
+    /// How often it has slept until something woke it: idle, that is how often its timers ran.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn wakeups(self) -> Result<u64> {
+        let mut all = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid)).context("the process is gone")?.flatten() {
+            let text = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+            all += field(&text, "voluntary_ctxt_switches:").unwrap_or_default();
+        }
+        Ok(all)
+    }
+
+    /// The processor's time that it has used so far.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn cpu(self) -> Result<Duration> {
+        let used = stat(self.pid).filter(|s| s.started == self.started).context("the process is gone")?.ticks;
+        Ok(Duration::from_millis(used * 1000 / TICKS))
+    }
+
+    fn status(self, name: &str) -> Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid)).context("the process is gone")?;
+        field(&text, name).with_context(|| format!("/proc has no {name}"))
+    }
+
+    /// Sends it a signal, by its name. Nothing happens when it is gone.
+    pub fn signal(self, name: &str) {
+        if self.alive() {
+            let _ = Command::new("kill").args([&format!("-{name}"), &self.pid.to_string()]).status();
         }
     }
 

@@ -1,0 +1,67 @@
+//! The application of the node tier. It knows nothing of Kubernetes: its node is at `127.0.0.1:7304`, and that is all.
+//!
+//! `bank push` sends numbered messages at a steady rate, `bank pop` takes what comes, `bank idle` waits to be called
+//! ([`load`]). All of them keep a [`Ledger`], show it on 8080 beside a small service ([`service`]), and print it when they are
+//! asked to end. `bank ask` makes one call for a test that stands outside ([`ask`]), `bank measure` times many ([`measure`]).
+
+mod ask;
+mod load;
+mod measure;
+mod service;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use e2e::ledger::Ledger;
+use parking_lot::Mutex;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Parser)]
+#[command(about = "An application that works at its own node and keeps books")]
+struct Args {
+    #[command(subcommand)]
+    work: Work,
+}
+
+#[derive(Subcommand)]
+enum Work {
+    /// Pushes at a steady rate.
+    Push(load::Load),
+    /// Pops what comes.
+    Pop(load::Load),
+    /// Waits to be called.
+    Idle,
+    /// Makes one call and prints status and answer.
+    Ask(ask::Ask),
+    /// Pushes and pops by turns and prints how long each took.
+    Measure(measure::Measure),
+}
+
+type Books = Arc<Mutex<Ledger>>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let work = match Args::parse().work {
+        Work::Ask(ask) => return ask.run().await,
+        Work::Measure(measure) => return measure.run().await,
+        work => work,
+    };
+    let (books, end) = (Books::default(), CancellationToken::new());
+    let mut asked = signal(SignalKind::terminate())?;
+    tokio::spawn(service::serve(Arc::clone(&books)));
+    let told = end.clone();
+    tokio::spawn(async move {
+        asked.recv().await;
+        told.cancel();
+    });
+    match work {
+        Work::Push(load) => load.push(&books, &end).await?,
+        Work::Pop(load) => load.pop(&books, &end).await?,
+        _ => end.cancelled().await,
+    }
+    // For whoever reads the log of a pod that is gone by then.
+    println!("{}{}", e2e::ledger::LINE, serde_json::to_string(&*books.lock())?);
+    Ok(())
+}

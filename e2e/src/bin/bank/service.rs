@@ -1,0 +1,50 @@
+//! What the application serves: its ledger, its name, and a stream of lines.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::{Json, Router, routing::get};
+use e2e::ledger::{Ledger, STREAMED};
+use futures::stream;
+
+use super::Books;
+
+/// With [`STREAMED`] lines a stream takes four seconds: longer than a gateway needs to be told to end.
+const BETWEEN_LINES: Duration = Duration::from_millis(100);
+
+/// Serves until the process ends.
+pub(crate) async fn serve(books: Books) {
+    let router = Router::new()
+        .route("/ledger", get(ledger))
+        .route("/who", get(async || name()))
+        .route("/who/stream", get(async || Body::from_stream(lines())))
+        .with_state(books);
+    let listener = match tokio::net::TcpListener::bind("[::]:8080").await {
+        Ok(listener) => listener,
+        Err(e) => return e2e::say(&format!("cannot listen on 8080: {e}")),
+    };
+    if let Err(e) = axum::serve(listener, router).await {
+        e2e::say(&format!("the service ended: {e}"));
+    }
+}
+
+async fn ledger(State(books): State<Books>) -> Json<Ledger> {
+    Json(books.lock().clone())
+}
+
+/// The pod's name.
+fn name() -> String {
+    std::env::var("HOSTNAME").unwrap_or_default()
+}
+
+fn lines() -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold(1, async |number| {
+        if number > STREAMED {
+            return None;
+        }
+        tokio::time::sleep(BETWEEN_LINES).await;
+        Some((Ok(Bytes::from(format!("{number}\n"))), number + 1))
+    })
+}

@@ -1,0 +1,183 @@
+//! Two institutions under steady load, and the accounts of all their applications, those that are gone by now included.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::SystemTime;
+
+use e2e::institution::{EPHEMERAL, Institution};
+use e2e::kubectl::apply;
+use e2e::ledger::{LINE, Ledger};
+use e2e::wait;
+use parking_lot::Mutex;
+
+use super::*;
+
+/// So many exchanges show that the work goes on.
+const STRETCH: usize = 60;
+
+/// One institution that pushes and one that pops.
+pub(crate) struct Pair {
+    pub(crate) client: Client,
+    pub(crate) pushes: Institution,
+    pub(crate) pops: Institution,
+    /// From when on no call may fail: before, the nodes did not know each other.
+    from: u64,
+    /// The books of pods that are gone.
+    closed: Mutex<Vec<(&'static str, Ledger)>>,
+}
+
+/// The books of both sides.
+pub(crate) struct Accounts {
+    pub(crate) pushes: Vec<Ledger>,
+    pub(crate) pops: Vec<Ledger>,
+}
+
+pub(crate) fn institution(bank: &'static str, id: &'static str, work: &'static str, replicas: u32) -> Institution {
+    Institution { bank, id, institution: "JG0100002800000000", address: "", work, replicas, storage: EPHEMERAL }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Pair {
+    /// Makes them, introduces them to each other, and waits until messages arrive.
+    pub(crate) async fn start(pushes: Institution, pops: Institution) -> Result<Self> {
+        let client = installed().await?;
+        for (us, partner) in [(pushes, pops), (pops, pushes)] {
+            apply(&us.injected_manifest(&partner))?;
+        }
+        for (us, partner) in [(pushes, pops), (pops, pushes)] {
+            us.introduce(&partner, STARTED).await?;
+        }
+        for us in [pushes, pops] {
+            rolled_out(us.bank, &format!("deployment/{}", us.bank))?;
+            let ready = ["meshnode/node", "meshroute/partner", "--for=condition=Ready"];
+            kubectl(&[["-n", us.bank, "wait"].as_slice(), &ready, &[&limit()]].concat(), "")?;
+        }
+        let mut pair = Self { client, pushes, pops, from: 0, closed: Mutex::default() };
+        pair.progress("the start").await?;
+        pair.from = now();
+        Ok(pair)
+    }
+
+    fn both(&self) -> [Institution; 2] {
+        [self.pushes, self.pops]
+    }
+
+    async fn books(&self, of: &Institution) -> Result<Vec<Ledger>> {
+        let mut books = Vec::new();
+        for pod in of.pods(&self.client).await? {
+            books.push(serde_json::from_str(&of.get_from(&self.client, &pod, 8080, "ledger").await?)?);
+        }
+        books.extend(self.closed.lock().iter().filter(|(bank, _)| *bank == of.bank).map(|(_, ledger)| ledger.clone()));
+        Ok(books)
+    }
+
+    pub(crate) async fn accounts(&self) -> Result<Accounts> {
+        Ok(Accounts { pushes: self.books(&self.pushes).await?, pops: self.books(&self.pops).await? })
+    }
+
+    /// Waits until a stretch of messages more has arrived.
+    pub(crate) async fn progress(&self, when: &str) -> Result<()> {
+        let before = self.accounts().await.map_or(0, |a| a.arrived());
+        wait::until(&format!("messages to arrive after {when}"), STARTED, || async {
+            let accounts = self.accounts().await?;
+            let arrived = accounts.arrived().saturating_sub(before);
+            ensure!(arrived >= STRETCH, "{arrived} arrived; {}", accounts.failures(0));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Starts the pods of both sides anew, and keeps the books that each of them prints at its end.
+    pub(crate) async fn restart_workloads(&self) -> Result<()> {
+        for us in self.both() {
+            let mut followers = Vec::new();
+            for pod in us.pods(&self.client).await? {
+                followers.push((pod.clone(), follow(us.bank, &pod)?));
+            }
+            restart(us.bank, &format!("deployment/{}", us.bank))?;
+            for (pod, follower) in followers {
+                let log = String::from_utf8(follower.wait_with_output()?.stdout)?;
+                let book = log.lines().rev().find_map(|line| line.strip_prefix(LINE));
+                let book = book.with_context(|| format!("{pod} ended without its book: it was killed"))?;
+                self.closed.lock().push((us.bank, serde_json::from_str(book)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// No call has failed, and what was answered with success is at the partner's applications, once.
+    pub(crate) async fn nothing_failed_and_nothing_is_lost(&self) -> Result<()> {
+        let pushed: Vec<u64> = self.accounts().await?.pushes.iter().flat_map(|l| l.seen.iter().copied()).collect();
+        wait::until("every message to arrive", STARTED, || async {
+            let accounts = self.accounts().await?;
+            let times = accounts.times();
+            let missing: Vec<_> = pushed.iter().filter(|number| !times.contains_key(*number)).take(10).collect();
+            ensure!(missing.is_empty(), "of {} these are missing: {missing:?}", pushed.len());
+            Ok(())
+        })
+        .await?;
+        let accounts = self.accounts().await?;
+        let failures = accounts.failures(self.from);
+        ensure!(failures.is_empty(), "calls failed: {failures}");
+        let twice: Vec<_> = accounts.times().into_iter().filter(|(_, times)| *times > 1).take(10).collect();
+        ensure!(twice.is_empty(), "messages that came to more than one: {twice:?}");
+        let again: u64 = accounts.pops.iter().map(|book| book.again).sum();
+        ensure!(again == 0, "{again} messages came again");
+        Ok(())
+    }
+
+    /// Waits until calls are refused with `code`; nothing else may have failed.
+    pub(crate) async fn only_that_failed(&self, code: &str) -> Result<()> {
+        wait::until(&format!("calls to be refused with {code}"), STARTED, || async {
+            let accounts = self.accounts().await?;
+            let all = accounts.pushes.iter().chain(&accounts.pops).flat_map(|book| &book.failures);
+            let (refused, others): (Vec<_>, Vec<_>) =
+                all.filter(|f| f.at >= self.from).partition(|failure| failure.said.contains(code));
+            // Not to be waited away: once it is there, it stays.
+            if !others.is_empty() {
+                return Ok(Err(anyhow::anyhow!("calls failed: {:?}", &others[..others.len().min(5)])));
+            }
+            ensure!(!refused.is_empty(), "none is");
+            Ok(Ok(()))
+        })
+        .await?
+    }
+
+    pub(crate) fn end(&self) -> Result<()> {
+        self.both().iter().try_for_each(|us| end(us.bank))
+    }
+}
+
+impl Accounts {
+    fn arrived(&self) -> usize {
+        self.times().len()
+    }
+
+    /// How often each message came.
+    fn times(&self) -> BTreeMap<u64, u64> {
+        let mut times = BTreeMap::new();
+        for book in &self.pops {
+            book.seen.iter().for_each(|number| *times.entry(*number).or_default() += 1);
+        }
+        times
+    }
+
+    /// What failed since then, in words; nothing, if nothing did.
+    pub(crate) fn failures(&self, from: u64) -> String {
+        let all = self.pushes.iter().chain(&self.pops).flat_map(|book| &book.failures);
+        let late: Vec<_> = all.filter(|failure| failure.at >= from).collect();
+        let shown: Vec<String> = late.iter().take(5).map(|f| format!("{} at {}", f.said, f.at)).collect();
+        if late.is_empty() { String::new() } else { format!("{} failures: {}", late.len(), shown.join(", ")) }
+    }
+}
+
+/// What an application prints from now on until it ends.
+fn follow(namespace: &str, pod: &str) -> Result<Child> {
+    let mut command = Command::new("kubectl");
+    command.args(["-n", namespace, "logs", "-f", pod, "-c", "bank"]).stdout(Stdio::piped()).stdin(Stdio::null());
+    command.spawn().context("cannot run kubectl")
+}

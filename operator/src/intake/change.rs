@@ -217,10 +217,8 @@ mod tests {
 
     #[test]
     fn each_bad_change_has_its_code() {
-        let reference = Trust {
-            config_map_ref: Some(serde_json::from_value(json!({"name": "m"})).unwrap()),
-            ..Trust::default()
-        };
+        let reference =
+            Trust { config_map_ref: Some(serde_json::from_value(json!({"name": "m"})).unwrap()), ..Trust::default() };
         for (change, code) in [
             (put(asked("lx1")), "E0000000400"),
             (put(asked("")), "E0000000400"),

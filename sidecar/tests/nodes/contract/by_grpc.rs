@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use http::{HeaderMap, Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_pki::Pair;
+use parking_lot::Mutex;
 use prost::Message as _;
 use proto::ptp::{Inbound, Outbound, PopInbound, PushInbound};
 use rustls::{ServerConfig, crypto::ring};
@@ -64,7 +65,7 @@ impl UnaryService<Inbound> for Invoke {
         let (headers, path) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.path));
         let session = headers["x-ptp-session-id"].to_str().unwrap().to_owned();
         let op = headers["x-ptp-uri"].to_str().unwrap().strip_prefix(URI).unwrap().to_owned();
-        self.served.seen.lock().unwrap().push(Seen { path, headers, metadata });
+        self.served.seen.lock().push(Seen { path, headers, metadata });
         let outcome = told(&session).map(|()| {
             let payload = self.served.does(&op, inbound.payload);
             let metadata = [("k".to_owned(), "v".to_owned())].into_iter().collect();
@@ -82,7 +83,7 @@ fn told(session: &str) -> Result<(), Status> {
 
 impl Served {
     fn does(&self, op: &str, inner: Bytes) -> Bytes {
-        let mut queue = self.queue.lock().unwrap();
+        let mut queue = self.queue.lock();
         match op {
             "push" => queue.push_back(PushInbound::decode(inner).unwrap().payload),
             "pop" => {
@@ -197,7 +198,7 @@ async fn calls_of_every_dialect_go_to_a_grpc_partner_as_invoke_and_their_answers
     assert_eq!((empty.code.as_str(), empty.payload), (OK, None));
     stage.want(Form::Grpc, Want::Push(b"freed"), "s").await;
     assert_eq!(stage.want(Form::Json, Want::Release, "s").await.code, OK);
-    assert!(stage.served.queue.lock().unwrap().is_empty());
+    assert!(stage.served.queue.lock().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,7 +206,7 @@ async fn a_hop_over_grpc_says_what_it_carries_and_how_long_it_waits() {
     let mut stage = Stage::set().await;
     let got = stage.want(Form::Json, Want::Pop(60_000), "s").await;
     assert_eq!(got.code, OK);
-    let seen = stage.served.seen.lock().unwrap();
+    let seen = stage.served.seen.lock();
     let Seen { path, headers, metadata } = &seen[0];
     let own = |name: &str| headers[name].to_str().unwrap();
     assert_eq!(

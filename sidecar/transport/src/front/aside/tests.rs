@@ -103,6 +103,9 @@ impl Aside {
     }
 }
 
+/// What is asked: its name, its path, its headers, its body.
+type Row = (&'static str, &'static str, Vec<(&'static str, &'static str)>, Vec<u8>);
+
 /// A call that comes here lets go of the thread, where a small one is served meanwhile.
 async fn goes_aside(front: &Arc<Front<Nobody>>, what: &str, call: impl Future<Output = String>) {
     let seats = front.exchange.aside.taken();
@@ -129,7 +132,7 @@ async fn a_large_text_holds_up_nobody_on_its_thread_in_whatever_it_is_written() 
     let blanks = [" ".repeat(LARGE), small()].concat();
     let (invoke, grpc) = ("/v1/interconn/chan/invoke", "/org.ppc.ptp.PrivateTransferTransport/push");
     let wrapped_grpc = "/org.ppc.ptp.PrivateTransferProtocol/invoke";
-    let table: Vec<(&str, &str, Vec<(&str, &str)>, Vec<u8>)> = vec![
+    let table: Vec<Row> = vec![
         ("JSON", PUSH, vec![JSON], json.clone().into()),
         ("bytes as numbers", PUSH, vec![JSON], numbers.into()),
         ("FATE's", PUSH, vec![JSON, ("x-ptp-tech-provider-code", "FATE")], json.clone().into()),
@@ -145,7 +148,7 @@ async fn a_large_text_holds_up_nobody_on_its_thread_in_whatever_it_is_written() 
         ("the same within over gRPC", wrapped_grpc, vec![GRPC, uri], framed(&wrapped(much_unknown()))),
     ];
     for (n, (what, path, headers, body)) in table.into_iter().enumerate() {
-        goes_aside(&front, what, ask(&front, path, &headers, body)).await;
+        Box::pin(goes_aside(&front, what, ask(&front, path, &headers, body))).await;
         assert_eq!(front.exchange.channels.levels().messages, 2 * (n as u64 + 1), "{what}");
     }
     assert_eq!(front.exchange.channels.levels().in_flight, 0);
@@ -189,7 +192,7 @@ async fn a_large_answer_of_a_partner_holds_up_nobody_on_its_thread() {
                 Reply::PassedOn { status, .. } => panic!("{status}"),
             }
         };
-        goes_aside(&front, media, reading).await;
+        Box::pin(goes_aside(&front, media, reading)).await;
     }
 }
 

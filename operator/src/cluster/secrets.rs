@@ -86,8 +86,10 @@ mod tests {
 
     impl Server {
         fn answer(&self, method: &Method) -> (u16, Value) {
-            let refusal =
-                |code: u16| (code, json!({"kind": "Status", "status": "Failure", "code": code, "message": "no"}));
+            let refusal = |code: u16| {
+                let reason = if code == 404 { "NotFound" } else { "AlreadyExists" };
+                (code, json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "no"}))
+            };
             let secret = |version: &str| {
                 (
                     200,

@@ -19,6 +19,27 @@ macro_rules! host_port {
     };
 }
 
+/// What stands behind `=` in a tag of an address: printable, without what ends it.
+macro_rules! tag_value {
+    () => {
+        "[!$%'()*+,./0-9:;=?@A-Z\\[\\]^_`a-z{|}~-]{0,256}"
+    };
+}
+
+/// The URL of a proxy that is dialled through: CONNECT, over TLS or not, or SOCKS5; perhaps with user and password.
+macro_rules! proxy {
+    () => {
+        concat!("(https?|socks5h?)://([!$%'()*+,./0-9:;=?@A-Z\\[\\]^_`a-z{|}~-]{0,255}@)?", host_port!(), "/?")
+    };
+}
+
+/// A tag of an address (PTP section 11.4): s, v, d, p, k, and those that are read by nobody.
+macro_rules! tag {
+    () => {
+        concat!("([svdthewfol](=", tag_value!(), ")?|p(=(", proxy!(), ")?)?|k(=(0|1|true|false)?)?)")
+    };
+}
+
 /// Four numbers from 0 to 255.
 macro_rules! ipv4 {
     () => {
@@ -42,11 +63,25 @@ pub(crate) const ID_OR_EMPTY: &str = concat!("^(", id!(), ")?$");
 /// `host:port`: a name, an IPv4 address, or an IPv6 address in brackets; a port from 1 to 65535.
 pub(crate) const HOST_PORT: &str = concat!("^", host_port!(), "$");
 
-/// [`HOST_PORT`]; `grpcs://` before it says in what a partner is called.
-pub(crate) const PEER: &str = concat!("^(grpcs://)?", host_port!(), "$");
-
 /// [`HOST_PORT`], or nothing.
 pub(crate) const HOST_PORT_OR_EMPTY: &str = concat!("^(", host_port!(), ")?$");
+
+/// An address of a partner: [`HOST_PORT`], perhaps with `https://` before it and tags behind a question mark.
+pub(crate) const PEER_ADDRESS: &str =
+    concat!("^((https|grpcs)://)?", host_port!(), "/?(\\?", tag!(), "(&", tag!(), ")*)?$");
+
+/// An address of a service or of a way out, or nothing: [`HOST_PORT`], perhaps with a scheme before it.
+pub(crate) const SERVICE_ADDRESS_OR_EMPTY: &str = concat!("^(((https?|grpcs?|socks5)://)?", host_port!(), "/?)?$");
+
+/// An IP address.
+pub(crate) const IP: &str = concat!(
+    "^(",
+    ipv4!(),
+    "|([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}|([0-9A-Fa-f]{1,4}:){1,7}:|([0-9A-Fa-f]{1,4}:){1,6}:[0-9A-Fa-f]{1,4}",
+    "|([0-9A-Fa-f]{1,4}:){1,5}(:[0-9A-Fa-f]{1,4}){1,2}|([0-9A-Fa-f]{1,4}:){1,4}(:[0-9A-Fa-f]{1,4}){1,3}",
+    "|([0-9A-Fa-f]{1,4}:){1,3}(:[0-9A-Fa-f]{1,4}){1,4}|([0-9A-Fa-f]{1,4}:){1,2}(:[0-9A-Fa-f]{1,4}){1,5}",
+    "|[0-9A-Fa-f]{1,4}:(:[0-9A-Fa-f]{1,4}){1,6}|:((:[0-9A-Fa-f]{1,4}){1,7}|:))$"
+);
 
 /// A host name, or nothing.
 pub(crate) const HOST_OR_EMPTY: &str = "^([A-Za-z0-9]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?)?$";
@@ -73,7 +108,7 @@ pub(crate) const HOSTNAME: &str = "^(\\*\\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a
 pub(crate) const MOMENT: &str = "^2[0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$";
 
 /// The URL of a proxy to dial through, or nothing.
-pub(crate) const PROXY_OR_EMPTY: &str = "^((http|https|socks5)://[^\\x00-\\x20\"\\\\\\x7f]+)?$";
+pub(crate) const PROXY_OR_EMPTY: &str = concat!("^(", proxy!(), ")?$");
 
 /// The URL of an HTTP server.
 pub(crate) const URL: &str = "^https?://[^\\x00-\\x20\"\\\\\\x7f]+$";

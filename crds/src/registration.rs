@@ -31,9 +31,10 @@ pub struct ServiceRegistrationSpec {
     /// How requests find it.
     #[serde(default)]
     pub kind: RegistrationKind,
-    /// `host:port` of the instance; or `serviceRef`.
+    /// `host:port` of the instance, or `serviceRef`. With `https://` or `grpcs://` calls go over TLS; `socks5://` is for the kind
+    /// `Proxy`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 512), regex(pattern = pattern::HOST_PORT_OR_EMPTY))]
+    #[schemars(length(max = 512), regex(pattern = pattern::SERVICE_ADDRESS_OR_EMPTY))]
     pub address: String,
     /// A Service of the same namespace instead of an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +78,10 @@ pub struct RegisteredService {
     /// The path prefix, or the urn.
     #[schemars(length(min = 1, max = 512), regex(pattern = pattern::URN))]
     pub urn: String,
+    /// Where it is, if not at the registration's address; written like that.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512), regex(pattern = pattern::SERVICE_ADDRESS_OR_EMPTY))]
+    pub address: String,
     /// How it is called.
     #[serde(default)]
     pub kind: ServiceKind,
@@ -154,12 +159,26 @@ pub struct ServiceRegistrationStatus {
 }
 
 /// The laws of [`ServiceRegistrationSpec`] as a whole.
-const LAWS: &[Law<ServiceRegistrationSpec>] = &[Law {
-    field: "",
-    cel: "has(self.serviceRef) != (has(self.address) && self.address != '')",
-    message: "give one of address and serviceRef",
-    holds: |r| r.service_ref.is_some() == r.address.is_empty(),
-}];
+const LAWS: &[Law<ServiceRegistrationSpec>] = &[
+    Law {
+        field: "",
+        cel: "has(self.serviceRef) != (has(self.address) && self.address != '')",
+        message: "give one of address and serviceRef",
+        holds: |r| r.service_ref.is_some() == r.address.is_empty(),
+    },
+    Law {
+        field: "",
+        cel: "self.kind == 'Proxy' || ((!has(self.address) || !self.address.startsWith('socks5://')) && self.services.all(s, !has(s.address) || !s.address.startsWith('socks5://')))",
+        message: "socks5:// is for the kind Proxy: services are called by http://, https://, grpc://, grpcs:// or a bare host:port",
+        holds: |r| r.kind == RegistrationKind::Proxy || !r.has_scheme(&["socks5://"]),
+    },
+    Law {
+        field: "",
+        cel: "self.kind != 'Proxy' || ((!has(self.address) || !(self.address.startsWith('grpc://') || self.address.startsWith('grpcs://'))) && self.services.all(s, !has(s.address) || !(s.address.startsWith('grpc://') || s.address.startsWith('grpcs://'))))",
+        message: "a way out is http://host:port, https://host:port or socks5://host:port",
+        holds: |r| r.kind != RegistrationKind::Proxy || !r.has_scheme(&["grpc://", "grpcs://"]),
+    },
+];
 
 /// The paths that the node serves itself (PTP section 8.5), without their first slash. One that ends in a dot stands for
 /// everything that starts with it, any other for itself and everything below it.
@@ -198,6 +217,12 @@ fn covers(prefix: &str, path: &str) -> bool {
 }
 
 impl ServiceRegistrationSpec {
+    /// Whether one of its addresses begins with one of these.
+    fn has_scheme(&self, schemes: &[&str]) -> bool {
+        let all = self.services.iter().map(|service| &service.address).chain([&self.address]);
+        all.into_iter().any(|address| schemes.iter().any(|scheme| address.starts_with(scheme)))
+    }
+
     pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
         law::judge(LAWS, self, path, broken);
         for (n, service) in self.services.iter().enumerate() {

@@ -54,6 +54,10 @@ pub struct MeshRouteSpec {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 512), regex(pattern = pattern::PROXY_OR_EMPTY))]
     pub proxy: String,
+    /// Where the names in `addresses` lead, without asking name servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "staticIPs")]
+    #[schemars(length(max = 8), inner(length(max = 45), regex(pattern = pattern::IP)), extend("x-kubernetes-list-type" = "set"))]
+    pub static_ips: Vec<String>,
 }
 
 /// Who a partner is.
@@ -78,8 +82,9 @@ pub struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerAddress {
-    /// `host:port`. With `grpcs://` before the first one, calls are passed on by gRPC.
-    #[schemars(length(min = 1, max = 512), regex(pattern = pattern::PEER))]
+    /// `host:port`. With `grpcs://` before the first one, calls are passed on by gRPC. Tags may follow: `?s=` a subset, `?p=` a
+    /// proxy, `?d` the caller's Host is passed on.
+    #[schemars(length(min = 1, max = 512), regex(pattern = pattern::PEER_ADDRESS))]
     pub address: String,
     /// The name asked for in TLS; empty: the address's host.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -182,9 +182,13 @@ pub struct RouteConfig {
     /// The URL of a proxy to dial through; empty: none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub proxy: String,
-    /// Where the partner's names lead, without asking name servers (PTP section 11.1, `static_ip`); set by the API only.
+    /// Where the partner's names lead, without asking name servers (PTP section 11.1, `static_ip`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub static_ips: Vec<std::net::IpAddr>,
+    /// Whether the API said so, not the resource or the file: its addresses are dialled with more care (design section 4). Never
+    /// written; whoever puts both together says it.
+    #[serde(skip)]
+    pub by_api: bool,
 }
 
 /// A permanent service, with its address resolved.

@@ -270,8 +270,33 @@ pub(crate) struct RouteAdd {
     /// Where the partner's names lead, instead of what name servers say.
     #[arg(long, value_name = "IPS")]
     pub(crate) static_ip: Option<String>,
+    /// A path of a registered service that the partner may call, or the name of one; may be given several times. What was
+    /// exported before and is not named is no longer.
+    #[arg(long = "export", value_name = "PATH")]
+    pub(crate) exports: Vec<String>,
+    /// The partner may call no registered service any more.
+    #[arg(long, conflicts_with = "exports")]
+    pub(crate) no_exports: bool,
+    /// The name that is asked for in TLS, where it is not the host's.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+    /// Whether the partner must prove who it is.
+    #[arg(long, value_enum, value_name = "WHETHER")]
+    pub(crate) client_certificate: Option<Proof>,
+    /// When the route ends, as in 2030-01-31T00:00:00Z; ten years from now unless given.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires: Option<jiff::Timestamp>,
     #[command(flatten)]
     pub(crate) call: NodeCall,
+}
+
+/// Whether a partner must show a certificate.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Proof {
+    /// It must.
+    Required,
+    /// It need not: what it then claims to be is not proven.
+    Optional,
 }
 
 #[derive(Debug, clap::Args)]

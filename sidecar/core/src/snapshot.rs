@@ -318,6 +318,7 @@ fn gateway(role: Role, node: &NodeConfig, roots_pem: &str) -> Result<Option<Arc<
         max_queued_bytes: None,
         proxy: String::new(),
         static_ips,
+        by_api: false,
     };
     Route::assemble(config, None).map(|route| Some(Arc::new(route)))
 }

@@ -6,6 +6,7 @@
 //! - [`Partners`]: calls to partners, over [`dial`].
 //! - [`control`]: node/refresh, net/refresh and the MPIs `mesh.net.*` (PTP sections 11 and 12).
 //! - [`intake`]: what goes to the operator.
+//! - [`Remarks`]: what works on a route and ought to be known all the same, pure.
 //! - `bundle`: what nodes of our kind speak with each other where calls are small.
 //! - [`diagnose`]: why a route does not work.
 //! - [`LoopGuard`]: calls that go round in circles (PTP section 11.5).
@@ -24,6 +25,7 @@ pub mod listen;
 mod loop_guard;
 mod partners;
 mod question;
+mod remarks;
 pub mod route;
 #[cfg(test)]
 mod testing;
@@ -32,4 +34,5 @@ mod tls;
 pub use error::{RouteError, Sent};
 pub use loop_guard::{Circulation, LoopGuard, MDC};
 pub use partners::{AddressState, Kind, Partners, Place, Settings, ShownAddress, Slip, WaitUntil, Went};
+pub use remarks::{Remark, Remarks};
 pub use tls::{NameCheck, Offer, Outside};

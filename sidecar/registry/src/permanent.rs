@@ -28,6 +28,7 @@ fn service(config: &RegisteredService) -> Service {
     attrs.entry("weight".into()).or_insert_with(|| config.weight.to_string());
     Service {
         urn: config.urn.clone(),
+        address: config.address.clone(),
         proto: match config.proto {
             ServiceProto::Http => "http".into(),
             ServiceProto::Grpc => "grpc".into(),
@@ -56,7 +57,8 @@ mod tests {
     fn a_permanent_service_offers_what_its_resource_says() {
         let config: RegistrationConfig = serde_json::from_value(serde_json::json!({
             "resource": "serving", "instanceId": "i", "name": "tensorserving", "address": "10.0.0.5:8000",
-            "services": [{"urn": "/a/b", "proto": "grpc", "timeoutMs": 250, "retries": 2, "weight": 3}],
+            "services": [{"urn": "/a/b", "proto": "grpc", "timeoutMs": 250, "retries": 2, "weight": 3},
+                         {"urn": "/c", "address": "https://10.0.0.6:8443"}],
         }))
         .unwrap();
         let read = registration(&config).unwrap();
@@ -64,5 +66,10 @@ mod tests {
         let offers = offer::of(&read);
         assert_eq!((offers[0].weight, offers[0].timeout.as_millis(), offers[0].retries), (3000, 250, 2));
         assert_eq!((offers[0].proto, offers[0].address.to_string().as_str()), (ServiceProto::Grpc, "10.0.0.5:8000"));
+        assert_eq!(
+            offers[1].address,
+            crate::Address::parse("https://10.0.0.6:8443").unwrap(),
+            "its own address counts"
+        );
     }
 }

@@ -19,6 +19,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use mesh_core::{NodeId, Refusal, config::Keeper, telemetry::LevelHandle};
+use mesh_network::NameCheck;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use serde_json::Value;
@@ -48,6 +49,8 @@ pub(crate) trait Rooms: Send + Sync {
     fn services(&self, ask: &ServicePage) -> Value;
     /// What is known of a partner's addresses.
     fn addresses(&self, node: &NodeId) -> Value;
+    /// Whether partners' certificates must carry their names.
+    fn names(&self) -> NameCheck;
     /// When a partner last called this node.
     fn last_call(&self, node: &NodeId) -> Option<SystemTime>;
     /// What the last diagnosis of a route found; null where none was made.

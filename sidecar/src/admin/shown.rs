@@ -3,7 +3,9 @@
 
 use std::time::SystemTime;
 
+use crds::ClientCertificate;
 use mesh_core::{Origin, Route, Snapshot, Standing};
+use mesh_network::{Remarks, dial::shown as shown_address};
 use serde_json::{Value, json};
 
 use super::Admin;
@@ -27,17 +29,23 @@ pub(super) fn config(admin: &Admin) -> Value {
 pub(super) fn status(admin: &Admin) -> Value {
     let snapshot = admin.keeper.live().snapshot();
     let now = SystemTime::now();
+    let (remarks, by_api) = (Remarks::of(&snapshot, admin.rooms.names()), admin.keeper.api_routes());
     let routes: Vec<Value> = snapshot
         .routes()
         .iter()
         .map(|route| {
-            let addresses: Vec<&str> = route.config.addresses.iter().map(|a| a.address.as_str()).collect();
+            let addresses: Vec<String> = route.config.addresses.iter().map(|a| shown_address(&a.address)).collect();
+            let known = by_api.get(&route.node_id);
+            let warnings: Vec<String> = remarks.on(route).iter().map(ToString::to_string).collect();
             json!({
                 "name": route.config.name,
                 "nodeId": route.node_id.as_str(),
                 "addresses": addresses.join(", "),
                 "standing": standing(route, now),
                 "reached": admin.rooms.addresses(&route.node_id),
+                "proven": route.config.client_certificate == ClientCertificate::Required,
+                "warnings": warnings,
+                "mismatch": known.and_then(|known| known.record.get("mismatch")),
                 "calledUsAt": admin.rooms.last_call(&route.node_id).map(stamp),
                 "diagnosis": admin.rooms.last_diagnosis(&route.node_id),
             })
@@ -92,7 +100,7 @@ fn route_config(route: &Route) -> Value {
     json!({
         "name": config.name,
         "peer": config.peer,
-        "addresses": config.addresses,
+        "addresses": config.addresses.iter().map(|a| json!({"address": shown_address(&a.address), "serverName": a.server_name})).collect::<Vec<_>>(),
         "rootSha256": route.anchors.roots().map(|root| root.sha256.as_str()).collect::<Vec<_>>(),
         "clientCertificate": config.client_certificate,
         "ownPair": route.client_pair.is_some(),

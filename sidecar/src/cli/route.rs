@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{admin::Admin, block_on, invoke::invoke, print_json};
 use crate::{
-    args::{Form, RouteAdd, RouteCommand, RouteLs, RouteOf},
+    args::{Form, Proof, RouteAdd, RouteCommand, RouteLs, RouteOf},
     exit::Exit,
 };
 
@@ -94,6 +94,12 @@ fn ways(edge: &Value) -> Vec<String> {
             called.as_str().map_or_else(|| "it has not called us".to_owned(), |at| format!("it called us at {at}")),
         );
     }
+    if let Some(mismatch) = edge["mismatch"].as_str() {
+        lines.push(format!("not the partner: {}", mismatch.escape_debug()));
+    }
+    for warning in edge["warnings"].as_array().into_iter().flatten() {
+        lines.push(format!("warning: {}", text(warning)));
+    }
     for fault in edge["diagnosis"]["faults"].as_array().into_iter().flatten() {
         let (check, at) = (text(&fault["check"]), text(&edge["diagnosis"]["at"]));
         lines.push(format!("{check} failed at {at}: {} -> {}", text(&fault["detail"]), text(&fault["remedy"])));
@@ -108,9 +114,26 @@ fn words(status: i64) -> String {
 
 async fn add(args: &RouteAdd) -> Result<(), Exit> {
     let mut route = json!({"node_id": args.node, "inst_id": args.inst, "address": args.at});
-    let texts = [("name", &args.name), ("proxy", &args.proxy), ("static_ip", &args.static_ip)];
+    let texts = [
+        ("name", &args.name),
+        ("proxy", &args.proxy),
+        ("static_ip", &args.static_ip),
+        ("server_name", &args.server_name),
+    ];
     for (member, text) in texts.into_iter().filter_map(|(member, text)| text.as_ref().map(|text| (member, text))) {
         route[member] = text.as_str().into();
+    }
+    if args.no_exports || !args.exports.is_empty() {
+        route["exports"] = json!(args.exports);
+    }
+    if let Some(expires) = args.expires {
+        route["expire_at"] = expires.as_millisecond().into();
+    }
+    if let Some(proof) = args.client_certificate {
+        route["client_certificate"] = match proof {
+            Proof::Required => "Required".into(),
+            Proof::Optional => "Optional".into(),
+        };
     }
     for (member, file) in [("guest_root", &args.root), ("guest_crt", &args.cert), ("guest_key", &args.key)] {
         if let Some(file) = file {
@@ -151,12 +174,14 @@ mod tests {
             "reached": [{"address": "b:1", "state": "failing", "reason": "refused: is it up"}, {"address": "c:1", "state": "reachable"}],
             "diagnosis": {"at": "noon", "faults": [{"check": "tcp", "detail": "refused", "remedy": "start it"}]},
         })];
-        let mut edge = json!({"node_id": "LX1"});
+        let mut edge = json!({"node_id": "LX1", "mismatch": "it says LX7", "warnings": ["name: tag k -> take it out"]});
         told(&mut edge, &routes);
         let said = [
             "b:1 is failing: refused: is it up",
             "c:1 is reachable",
             "it has not called us",
+            "not the partner: it says LX7",
+            "warning: name: tag k -> take it out",
             "tcp failed at noon: refused -> start it",
         ];
         assert_eq!(ways(&edge), said);

@@ -197,6 +197,10 @@ impl admin::Rooms for View {
         json!(self.partners.addresses(node).into_iter().map(ShownAddress::from).collect::<Vec<_>>())
     }
 
+    fn names(&self) -> NameCheck {
+        self.partners.names()
+    }
+
     fn last_call(&self, node: &NodeId) -> Option<SystemTime> {
         self.gate.last_call(node)
     }

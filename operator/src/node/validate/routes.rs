@@ -76,7 +76,8 @@ fn config(route: &MeshRoute, roots: &Roots, client_pair: bool) -> RouteConfig {
         exports: spec.exports.clone(),
         max_queued_bytes: spec.max_queued_bytes,
         proxy: spec.proxy.clone(),
-        static_ips: Vec::new(),
+        static_ips: spec.static_ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
+        by_api: false,
     }
 }
 

@@ -53,6 +53,20 @@ fn a_good_route_is_accepted_with_its_roots_and_nothing_to_say() {
 }
 
 #[test]
+fn what_a_route_says_of_the_way_reaches_the_snapshot() {
+    let judged = with_route(|r, _| {
+        r.spec.addresses =
+            vec![crds::PeerAddress { address: "mesh.b.example:7304?s=blue&d".into(), server_name: "b".into() }];
+        r.spec.static_ips = vec!["10.0.0.9".into(), "2001:db8::1".into()];
+        r.spec.proxy = "socks5://10.0.0.1:1080".into();
+    });
+    let config = judged.accepted.unwrap().config;
+    assert_eq!(config.addresses[0].address, "mesh.b.example:7304?s=blue&d");
+    assert_eq!(config.static_ips, ["10.0.0.9", "2001:db8::1"].map(|ip| ip.parse::<std::net::IpAddr>().unwrap()));
+    assert_eq!(config.proxy, "socks5://10.0.0.1:1080");
+}
+
+#[test]
 fn each_fault_of_a_route_has_its_reason() {
     type Case = (&'static str, fn(&mut crds::MeshRoute, &mut Found));
     let refused: &[Case] = &[
@@ -197,11 +211,16 @@ fn a_registration_is_refused_alone() {
 fn a_service_is_reached_by_its_name_in_the_namespace() {
     let mut registration = registration("a", "bank-a");
     registration.spec.address = String::new();
+    registration.spec.services[0].address = "grpcs://10.0.0.6:8443".into();
     registration.spec.service_ref = Some(crds::ServicePortRef { name: "serving".into(), port: 80 });
     let mut found = found(node("bank-a", OWN), Vec::new());
     found.registrations = vec![Arc::new(registration)];
     let judged = all(&found, now()).registrations.remove(0);
-    assert_eq!(judged.accepted.unwrap().address, "serving.privacy.svc:80");
+    let config = judged.accepted.unwrap();
+    assert_eq!(
+        (config.address.as_str(), config.services[0].address.as_str()),
+        ("serving.privacy.svc:80", "grpcs://10.0.0.6:8443")
+    );
 }
 
 #[test]

@@ -195,7 +195,8 @@ impl Reader<'_> {
             exports: spec.exports,
             max_queued_bytes: spec.max_queued_bytes,
             proxy: spec.proxy,
-            static_ips: Vec::new(),
+            static_ips: spec.static_ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
+            by_api: false,
         });
         Ok(())
     }

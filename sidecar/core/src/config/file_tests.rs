@@ -22,14 +22,15 @@ grid: {}
 routes:
   - name: b
     peer: {nodeId: LX2, instId: JG2}
-    addresses: [{address: 'mesh.bank-b.example:7304'}]
+    addresses: [{address: 'mesh.bank-b.example:7304?s=blue'}]
+    staticIPs: [10.0.0.9]
     trust: {rootFiles: [b.crt]}
     exports: [/serving]
 registrations:
   - instanceId: one
     name: serving
     address: 127.0.0.1:8000
-    services: [{urn: /serving}]
+    services: [{urn: /serving, address: 'https://127.0.0.1:8443'}]
 ";
 
 #[test]
@@ -41,6 +42,8 @@ fn a_file_has_the_keys_of_the_resources() {
     assert_eq!((config.routes.len(), config.registrations.len()), (1, 1));
     assert_eq!((config.routes[0].name.as_str(), config.routes[0].roots.len()), ("b", 1));
     assert!(config.routes[0].roots[0].starts_with("-----BEGIN CERTIFICATE-----"));
+    assert_eq!(config.routes[0].static_ips, ["10.0.0.9".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(config.registrations[0].services[0].address, "https://127.0.0.1:8443");
     assert_eq!(config.notes.len(), 1, "the grid is named: {:?}", config.notes);
 }
 

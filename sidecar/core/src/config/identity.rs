@@ -43,6 +43,15 @@ pub struct ApiRoute {
 /// The partners that the API set, by node id.
 pub type ApiRoutes = HashMap<NodeId, ApiRoute>;
 
+/// What is to become of one partner.
+#[derive(Clone, Debug)]
+pub enum RouteChange {
+    /// It is to be like this.
+    Put(Box<ApiRoute>),
+    /// It is to go.
+    Remove(NodeId),
+}
+
 /// [`NodeIdentity`] as the store keeps it, without certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredIdentity {

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::{
     file::{self, FileConfig},
-    identity::{ApiRoute, ApiRoutes, NodeIdentity},
+    identity::{ApiRoute, ApiRoutes, NodeIdentity, RouteChange},
     managed::{self, Look, Managed},
     metrics::ConfigMetrics,
     room,
@@ -216,26 +216,40 @@ impl Keeper {
         self.blocking(move |keeper| keeper.apply_identity(&identity, SystemTime::now())).await
     }
 
-    /// Adds or replaces the partner of that node id (`net/refresh`, PTP section 11.3).
+    /// Adds or replaces a partner (`net/refresh`, PTP section 11.3).
     ///
     /// # Errors
-    /// A resource decides, the route breaks a rule, or the disk did not keep it; then nothing changed.
+    /// As [`change_routes`](Self::change_routes).
     pub async fn put_route(self: &Arc<Self>, route: ApiRoute) -> Result<Applied, KeeperError> {
-        match self.trust_desk() {
-            Some(desk) => self.ask_for(desk, &route).await,
-            None => self.blocking(move |keeper| keeper.apply_route(&route)).await,
-        }
+        self.change_routes(vec![RouteChange::Put(Box::new(route))]).await
     }
 
     /// Removes the partner of that node id.
     ///
     /// # Errors
-    /// A resource decides, or the disk did not keep it; then nothing changed.
+    /// As [`change_routes`](Self::change_routes).
     pub async fn remove_route(self: &Arc<Self>, node: NodeId) -> Result<Applied, KeeperError> {
-        match self.trust_desk() {
-            Some(desk) => self.ask_to_remove(desk, &node).await,
-            None => self.blocking(move |keeper| keeper.apply_removal(&node)).await,
+        self.change_routes(vec![RouteChange::Remove(node)]).await
+    }
+
+    /// Adds, replaces and removes partners, in order: all of it is on disk and in force when this returns, or none of it is.
+    ///
+    /// # Errors
+    /// A resource decides, a route breaks a rule, or the disk did not keep them; then nothing changed. The operator takes one
+    /// after the other: what it took before it refused one is in force.
+    pub async fn change_routes(self: &Arc<Self>, changes: Vec<RouteChange>) -> Result<Applied, KeeperError> {
+        let Some(desk) = self.trust_desk() else {
+            return self.blocking(move |keeper| keeper.apply_routes(&changes)).await;
+        };
+        let mut applied = Applied::Unchanged;
+        for change in &changes {
+            let done = match change {
+                RouteChange::Put(route) => self.ask_for(desk, route).await?,
+                RouteChange::Remove(node) => self.ask_to_remove(desk, node).await?,
+            };
+            applied = if done == Applied::Changed { done } else { applied };
         }
+        Ok(applied)
     }
 
     /// [`Self::set_identity`], blocking.
@@ -252,32 +266,21 @@ impl Keeper {
         self.put_in_force(node, next, |next| next.keep_identity(&self.store))
     }
 
-    /// [`Self::put_route`], blocking.
+    /// [`Self::change_routes`], blocking.
     ///
     /// # Errors
     /// As there.
-    pub fn apply_route(&self, route: &ApiRoute) -> Result<Applied, KeeperError> {
+    pub fn apply_routes(&self, changes: &[RouteChange]) -> Result<Applied, KeeperError> {
         let mut rule = self.rule.lock();
         let node = match &mut *rule {
-            Rule::Managed(_) => return self.confirm(managed::confirms_route(&self.live.load(), route)),
+            Rule::Managed(_) => {
+                let snapshot = self.live.load();
+                return self.confirm(changes.iter().all(|change| managed::confirms(&snapshot, change)));
+            }
             Rule::Standalone(node) => node,
         };
-        let Some(next) = node.with_route(route)? else { return Ok(Applied::Unchanged) };
-        self.put_in_force(node, next, |next| next.keep_route(&self.store, &route.config.peer.node_id))
-    }
-
-    /// [`Self::remove_route`], blocking.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn apply_removal(&self, node_id: &NodeId) -> Result<Applied, KeeperError> {
-        let mut rule = self.rule.lock();
-        let node = match &mut *rule {
-            Rule::Managed(_) => return self.confirm(self.live.load().route_to(node_id).is_none()),
-            Rule::Standalone(node) => node,
-        };
-        let Some(next) = node.without_route(node_id.as_str())? else { return Ok(Applied::Unchanged) };
-        self.put_in_force(node, next, |next| next.keep_route(&self.store, node_id.as_str()))
+        let Some((next, changed)) = node.with_changes(changes)? else { return Ok(Applied::Unchanged) };
+        self.put_in_force(node, next, |next| next.keep_routes(&self.store, &changed))
     }
 
     /// Looks whether the directory changed. A bad one leaves the old snapshot serving, is logged once, counted, and

@@ -5,9 +5,12 @@ use mesh_pki::{Pair, PrivateKeyPem};
 use serde_json::json;
 
 use super::*;
-use crate::config::{
-    Environment,
-    testing::{root, write_directory},
+use crate::{
+    NodeId,
+    config::{
+        Environment,
+        testing::{root, write_directory},
+    },
 };
 
 fn settings(home: &Path, more: &[(&str, &Path)]) -> Settings {
@@ -48,6 +51,10 @@ fn route(node_id: &str, name: &str) -> ApiRoute {
     ApiRoute { config, client_pair: None, record: json!({"describe": "B"}).as_object().unwrap().clone() }
 }
 
+fn put(node_id: &str, name: &str) -> RouteChange {
+    RouteChange::Put(Box::new(route(node_id, name)))
+}
+
 fn shown(keeper: &Keeper) -> (String, String, usize) {
     let snapshot = keeper.live().snapshot();
     (snapshot.node.node_id.to_string(), snapshot.node.roots_pem.clone(), snapshot.routes().len())
@@ -67,9 +74,9 @@ fn what_the_api_set_is_there_after_a_restart() {
     let before = {
         let keeper = open(home.path());
         assert_eq!(keeper.apply_identity(&identity("LX0000010000280"), SystemTime::now()).unwrap(), Applied::Changed);
-        assert_eq!(keeper.apply_route(&route("LX2", "b")).unwrap(), Applied::Changed);
-        assert_eq!(keeper.apply_route(&route("LX3", "c")).unwrap(), Applied::Changed);
-        assert_eq!(keeper.apply_removal(&NodeId::new("lx3")).unwrap(), Applied::Changed);
+        assert_eq!(keeper.apply_routes(&[put("LX2", "b")]).unwrap(), Applied::Changed);
+        assert_eq!(keeper.apply_routes(&[put("LX3", "c")]).unwrap(), Applied::Changed);
+        assert_eq!(keeper.apply_routes(&[RouteChange::Remove(NodeId::new("lx3"))]).unwrap(), Applied::Changed);
         shown(&keeper)
     };
     let keeper = open(home.path());
@@ -97,10 +104,10 @@ fn the_same_document_again_changes_nothing() {
     let keeper = open(home.path());
     let now = SystemTime::now();
     keeper.apply_identity(&identity("LX1"), now).unwrap();
-    keeper.apply_route(&route("LX2", "b")).unwrap();
+    keeper.apply_routes(&[put("LX2", "b")]).unwrap();
     let generation = keeper.live().load().generation;
     assert_eq!(keeper.apply_identity(&identity("LX1"), now).unwrap(), Applied::Unchanged);
-    assert_eq!(keeper.apply_route(&route("LX2", "b")).unwrap(), Applied::Unchanged);
+    assert_eq!(keeper.apply_routes(&[put("LX2", "b")]).unwrap(), Applied::Unchanged);
     assert_eq!(keeper.live().load().generation, generation);
 }
 
@@ -142,7 +149,7 @@ fn roots_that_do_not_fit_are_refused_with_their_codes_and_change_nothing() {
 fn whoever_only_reads_waits_for_no_change_that_is_being_written() {
     let home = tempfile::tempdir().unwrap();
     let keeper = open(home.path());
-    keeper.apply_route(&route("LX2", "b")).unwrap();
+    keeper.apply_routes(&[put("LX2", "b")]).unwrap();
     let writing = keeper.rule.lock();
     let reader = std::thread::spawn({
         let keeper = Arc::clone(&keeper);
@@ -167,8 +174,24 @@ fn a_route_to_oneself_is_refused_and_not_kept() {
     let home = tempfile::tempdir().unwrap();
     let keeper = open(home.path());
     keeper.apply_identity(&identity("LX1"), SystemTime::now()).unwrap();
-    assert_eq!(keeper.apply_route(&route("lx1", "self")).unwrap_err().code(), Code::BAD_REQUEST);
+    assert_eq!(keeper.apply_routes(&[put("lx1", "self")]).unwrap_err().code(), Code::BAD_REQUEST);
     assert!(keeper.api_routes().is_empty());
+}
+
+#[test]
+fn of_several_changes_all_are_kept_or_none() {
+    let home = tempfile::tempdir().unwrap();
+    let keeper = open(home.path());
+    keeper.apply_identity(&identity("LX1"), SystemTime::now()).unwrap();
+    let ids = |keeper: &Keeper| keeper.api_routes().keys().map(ToString::to_string).collect::<Vec<_>>();
+    let before = keeper.live().load().generation;
+    assert!(keeper.apply_routes(&[put("LX2", "b"), put("LX1", "self"), put("LX3", "c")]).is_err());
+    assert_eq!((ids(&keeper), keeper.live().load().generation), (vec![], before));
+    let both = [put("LX2", "b"), put("LX3", "c"), RouteChange::Remove(NodeId::new("lx2"))];
+    assert_eq!(keeper.apply_routes(&both).unwrap(), Applied::Changed);
+    assert_eq!((ids(&keeper), keeper.live().load().generation), (vec!["LX3".to_owned()], before + 1), "one step");
+    drop(keeper);
+    assert_eq!(ids(&open(home.path())), ["LX3"]);
 }
 
 #[test]
@@ -181,8 +204,10 @@ fn what_the_file_names_is_the_files() {
     let now = SystemTime::now();
     assert_eq!(keeper.apply_identity(&identity("LX1"), now).unwrap(), Applied::Unchanged);
     assert_eq!(keeper.apply_identity(&identity("LX9"), now).unwrap_err().code(), Code::NOT_PERMITTED);
-    assert_eq!(keeper.apply_route(&route("LX2", "b")).unwrap_err().code(), Code::NOT_PERMITTED);
-    assert_eq!(keeper.apply_route(&route("LX3", "c")).unwrap(), Applied::Changed);
+    assert_eq!(keeper.apply_routes(&[put("LX2", "b")]).unwrap_err().code(), Code::NOT_PERMITTED);
+    assert_eq!(keeper.apply_routes(&[put("LX3", "c")]).unwrap(), Applied::Changed);
+    let by_api = |id: &str| keeper.live().load().route_to(&NodeId::new(id)).unwrap().config.by_api;
+    assert_eq!((by_api("LX2"), by_api("LX3")), (false, true), "who said where it is");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crds::snapshot::Role;
 
 use super::{
     directory::{self, Fingerprint, Read},
-    identity::{ApiRoute, NodeIdentity},
+    identity::{ApiRoute, NodeIdentity, RouteChange},
 };
 use crate::{ConfigProblem, NodeId, Snapshot};
 
@@ -86,6 +86,13 @@ pub(super) fn confirms_identity(snapshot: &Snapshot, new: &NodeIdentity) -> bool
 }
 
 /// Whether the API says of a partner what its MeshRoute says.
+pub(super) fn confirms(snapshot: &Snapshot, change: &RouteChange) -> bool {
+    match change {
+        RouteChange::Put(new) => confirms_route(snapshot, new),
+        RouteChange::Remove(node) => snapshot.route_to(node).is_none(),
+    }
+}
+
 pub(super) fn confirms_route(snapshot: &Snapshot, new: &ApiRoute) -> bool {
     let known = snapshot.route_to(&NodeId::new(&new.config.peer.node_id));
     known.is_some_and(|route| {
@@ -93,6 +100,7 @@ pub(super) fn confirms_route(snapshot: &Snapshot, new: &ApiRoute) -> bool {
         old.peer.inst_id.eq_ignore_ascii_case(&new.peer.inst_id)
             && old.addresses == new.addresses
             && old.disabled == new.disabled
+            && (&old.exports, old.client_certificate) == (&new.exports, new.client_certificate)
             && (new.roots.is_empty()
                 || certificates(&old.roots).is_some_and(|known| Some(known) == certificates(&new.roots)))
     })

@@ -27,7 +27,7 @@ mod watch;
 
 pub use check::{Checked, check};
 pub use environment::Environment;
-pub use identity::{ApiRoute, ApiRoutes, NodeIdentity};
+pub use identity::{ApiRoute, ApiRoutes, NodeIdentity, RouteChange};
 pub use keeper::{Applied, Keeper, KeeperError};
 pub use metrics::ConfigMetrics;
 pub use settings::{Listen, LogFormat, Settings};

@@ -16,7 +16,7 @@ use super::{
     credentials::{Credentials, Issued, StoredCredentials, algorithm},
     directory::hex,
     file::FileConfig,
-    identity::{ApiRoute, ApiRoutes, NodeIdentity, StoredIdentity, StoredRoute},
+    identity::{ApiRoute, ApiRoutes, NodeIdentity, RouteChange, StoredIdentity, StoredRoute},
     keeper::KeeperError,
 };
 use crate::{ConfigProblem, NodeId, Origin, Parts, store::Store};
@@ -69,9 +69,10 @@ impl Standalone {
     pub(super) fn parts(&self) -> Result<Parts, ConfigProblem> {
         let leaf = self.credentials.leaf().ok_or_else(|| ConfigProblem::invalid("tls.crt", "there is no leaf yet"))?;
         let (mut routes, mut client_pairs) = (self.file.routes.clone(), self.file.client_pairs.clone());
-        for route in
+        for mut route in
             self.routes.values().map(ApiRoute::from).filter(|route| !self.is_in_file(&route.config.peer.node_id))
         {
+            route.config.by_api = true;
             if let Some(pair) = &route.client_pair {
                 client_pairs.insert(route.config.name.clone(), (pair.chain_pem.clone(), pair.key.expose().to_owned()));
             }
@@ -134,30 +135,29 @@ impl Standalone {
         Ok(Some(next))
     }
 
-    /// The same node with a partner more, or another one in its place. `None` when nothing would change.
-    pub(super) fn with_route(&self, route: &ApiRoute) -> Result<Option<Self>, KeeperError> {
-        let node_id = &route.config.peer.node_id;
-        self.not_in_file(node_id)?;
-        let mut route = route.clone();
-        route.config.client_pair = route.client_pair.is_some();
-        let (key, stored) = (fold(node_id), StoredRoute::from(&route));
-        if self.routes.get(&key).is_some_and(|old| sum(old) == sum(&stored)) {
-            return Ok(None);
+    /// The same node after changes of its partners, and the keys of those that changed. `None` when nothing would change.
+    pub(super) fn with_changes(&self, changes: &[RouteChange]) -> Result<Option<(Self, Vec<String>)>, KeeperError> {
+        let (mut next, mut changed) = (self.clone(), Vec::new());
+        for change in changes {
+            let (node_id, stored) = match change {
+                RouteChange::Put(route) => {
+                    let mut route = (**route).clone();
+                    route.config.client_pair = route.client_pair.is_some();
+                    (route.config.peer.node_id.clone(), Some(StoredRoute::from(&route)))
+                }
+                RouteChange::Remove(node) => (node.to_string(), None),
+            };
+            self.not_in_file(&node_id)?;
+            let key = fold(&node_id);
+            if next.routes.get(&key).map(sum) != stored.as_ref().map(sum) {
+                match stored {
+                    Some(stored) => next.routes.insert(key.clone(), stored),
+                    None => next.routes.remove(&key),
+                };
+                changed.push(key);
+            }
         }
-        let mut next = self.clone();
-        next.routes.insert(key, stored);
-        Ok(Some(next))
-    }
-
-    /// The same node without a partner. `None` when it had none of that id.
-    pub(super) fn without_route(&self, node_id: &str) -> Result<Option<Self>, KeeperError> {
-        self.not_in_file(node_id)?;
-        if !self.routes.contains_key(&fold(node_id)) {
-            return Ok(None);
-        }
-        let mut next = self.clone();
-        next.routes.remove(&fold(node_id));
-        Ok(Some(next))
+        Ok((!changed.is_empty()).then_some((next, changed)))
     }
 
     /// Issues the leaf anew when it is time. Says whether it did; then the new one is on disk.
@@ -175,13 +175,12 @@ impl Standalone {
         Ok(store.put(NODE_TABLE, IDENTITY, &self.identity)?)
     }
 
-    /// Puts one route on disk as it is here: there, or not there.
-    pub(super) fn keep_route(&self, store: &Store, node_id: &str) -> Result<(), KeeperError> {
-        let key = fold(node_id);
-        match self.routes.get(&key) {
-            Some(route) => Ok(store.put(ROUTES_TABLE, &key, route)?),
-            None => Ok(store.remove(ROUTES_TABLE, &key)?),
-        }
+    /// Puts routes on disk as they are here, there or not there: all in one step.
+    pub(super) fn keep_routes(&self, store: &Store, keys: &[String]) -> Result<(), KeeperError> {
+        let found = |key: &String| self.routes.get(key).map(|route| (key.clone(), route));
+        let puts: Vec<_> = keys.iter().filter_map(found).collect();
+        let removed: Vec<String> = keys.iter().filter(|key| !self.routes.contains_key(*key)).cloned().collect();
+        Ok(store.write(ROUTES_TABLE, &puts, &removed)?)
     }
 
     /// A pair for a partner under this node's root: what weaving gives it (PTP section 11.3). Says nothing of this node.

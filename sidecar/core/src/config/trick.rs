@@ -76,6 +76,7 @@ fn service(kind: RegistrationKind, pattern: &str, proto: ServiceProto) -> Regist
     let is_name = kind == RegistrationKind::Metadata;
     RegisteredService {
         urn: if is_name { path.to_owned() } else { format!("/{path}") },
+        address: String::new(),
         kind: ServiceKind::Restful,
         proto,
         codec: "json".into(),

@@ -118,10 +118,17 @@ fn spec(route: &ApiRoute, snapshot: &Snapshot) -> Result<MeshRouteSpec, TrustErr
         return Err(TrustError::NoPlace { member: "a pair (guest_crt, guest_key)", remedy });
     }
     let config = &route.config;
-    let known = snapshot.route_to(&NodeId::new(&config.peer.node_id)).map(|known| &known.config.static_ips);
-    if !config.static_ips.is_empty() && known != Some(&config.static_ips) {
+    let known = snapshot.route_to(&NodeId::new(&config.peer.node_id)).map(|known| &known.config);
+    if !config.static_ips.is_empty() && known.map(|known| &known.static_ips) != Some(&config.static_ips) {
         let remedy = "give the addresses themselves in address";
         return Err(TrustError::NoPlace { member: "static_ip", remedy });
+    }
+    let remedy = "have whoever looks after the resources write it into the spec";
+    if config.exports != known.map(|known| known.exports.clone()).unwrap_or_default() {
+        return Err(TrustError::NoPlace { member: "exports", remedy });
+    }
+    if config.client_certificate != known.map(|known| known.client_certificate).unwrap_or_default() {
+        return Err(TrustError::NoPlace { member: "client_certificate", remedy });
     }
     Ok(MeshRouteSpec {
         // The operator puts the pod's own node there.
@@ -136,6 +143,7 @@ fn spec(route: &ApiRoute, snapshot: &Snapshot) -> Result<MeshRouteSpec, TrustErr
         exports: Vec::new(),
         max_queued_bytes: config.max_queued_bytes,
         proxy: config.proxy.clone(),
+        static_ips: config.static_ips.iter().map(ToString::to_string).collect(),
     })
 }
 

@@ -56,7 +56,7 @@ fn managed() -> tempfile::TempDir {
 
 fn route(node_id: &str) -> ApiRoute {
     let config: RouteConfig = serde_json::from_value(json!({"name": "b", "peer": {"nodeId": node_id},
-        "addresses": [{"address": "b:7304"}], "roots": ["pem"], "exports": ["/serving"]}))
+        "addresses": [{"address": "b:7304"}], "roots": ["pem"]}))
     .unwrap();
     ApiRoute { config, client_pair: None, record: serde_json::Map::new() }
 }
@@ -128,7 +128,10 @@ async fn what_a_resource_has_no_place_for_is_refused_before_anybody_is_asked() {
     with_address.config.static_ips = vec!["10.0.0.1".parse().unwrap()];
     let pair = mesh_pki::Pair { chain_pem: "chain".into(), key: mesh_pki::PrivateKeyPem::new("planted-key".into()) };
     let with_pair = ApiRoute { client_pair: Some(pair), ..route("LX3") };
-    for bad in [with_address, with_pair] {
+    let (mut granting, mut loosening) = (route("LX3"), route("LX3"));
+    granting.config.exports = vec!["/serving".into()];
+    loosening.config.client_certificate = crds::ClientCertificate::Optional;
+    for bad in [with_address, with_pair, granting, loosening] {
         let error = keeper.put_route(bad).await.unwrap_err();
         assert!(error.code() == Code::NOT_PERMITTED && !error.to_string().contains("planted"), "{error}");
     }

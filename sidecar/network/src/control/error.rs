@@ -28,6 +28,12 @@ pub enum ControlError {
         /// What it must be.
         expected: &'static str,
     },
+    /// A member breaks a rule of the resource that has it too.
+    #[error("the rules of MeshRoute do not permit it: {broken}")]
+    Rule {
+        /// The fields and the rules.
+        broken: String,
+    },
     /// Two names of one thing say different things.
     #[error("{one} and {other} mean the same and differ: give one of them")]
     Contradiction {
@@ -75,6 +81,12 @@ pub enum ControlError {
     /// A stranger uses an id that is taken.
     #[error("{claimed} has a route here: weave with the certificate that its roots ask for")]
     NotItself {
+        /// The id in the document.
+        claimed: String,
+    },
+    /// Somebody said no to that id.
+    #[error("{claimed} was turned down here: ask its operator to take status bit 512 from the route, or to remove it")]
+    TurnedDown {
         /// The id in the document.
         claimed: String,
     },
@@ -146,6 +158,7 @@ impl ProtocolError for ControlError {
             Self::NotJson { .. } | Self::Missing { .. } | Self::Kind { .. } | Self::Contradiction { .. } => {
                 Code::BAD_REQUEST
             }
+            Self::Rule { .. } => Code::BAD_REQUEST,
             // What is not PEM is 400, what does not fit is 603 (PTP section 12.1).
             Self::Certificate { problem, .. } => match problem.kind() {
                 PkiErrorKind::NotPem | PkiErrorKind::BadRequest => Code::BAD_REQUEST,
@@ -154,7 +167,7 @@ impl ProtocolError for ControlError {
             },
             Self::HalfPair { .. } | Self::UnfitPair { .. } => Code::CERTIFICATE,
             Self::Ourselves | Self::TooMany { .. } | Self::NoRequest => Code::BAD_REQUEST,
-            Self::ForeignRoute { .. } | Self::NotItself { .. } => Code::UNAUTHORISED,
+            Self::ForeignRoute { .. } | Self::NotItself { .. } | Self::TurnedDown { .. } => Code::UNAUTHORISED,
             Self::OtherWeave { .. } | Self::OtherRoot { .. } | Self::SkipVerify { .. } => Code::NOT_PERMITTED,
             Self::TooManyWeaves | Self::TooOften { .. } => Code::BUFFER_FULL,
             Self::NotKept { .. } => Code::INTERNAL,

@@ -27,7 +27,7 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use mesh_core::{
     Caller, NodeId, Refusal,
-    config::{ApiRoute, Keeper},
+    config::{ApiRoute, Keeper, RouteChange},
 };
 
 pub use error::ControlError;
@@ -79,43 +79,64 @@ impl Control {
     /// With the code of what is wrong; then nothing changed.
     pub async fn net_refresh(&self, caller: &Caller, body: &[u8]) -> Result<(), Refusal> {
         permit(caller, "net/refresh")?;
-        self.refresh(&document::parse(body)?).await
+        self.refresh(&[document::parse(body)?]).await
     }
 
-    async fn refresh(&self, document: &document::Document) -> Result<(), Refusal> {
-        let node = NodeId::new(route::node_id(document)?);
-        let route = {
+    /// Each document as by `net/refresh`: all of them are kept, or none is. The partners are greeted at the same time.
+    async fn refresh(&self, documents: &[document::Document]) -> Result<(), Refusal> {
+        let put = {
             let _turn = self.changing.lock().await;
-            let (before, now) = (self.known(&node), SystemTime::now());
-            match route::read(document, before.as_ref(), Need::All, now)? {
+            let now = SystemTime::now();
+            let (changes, answered) = self.changes(documents, now)?;
+            self.keeper.change_routes(changes.clone()).await?;
+            for node in &answered {
+                self.pending.forget(node).await?;
+            }
+            changes
+        };
+        // Also for a route that says nothing new: the partner may answer by now.
+        let put = put.into_iter().filter_map(|change| match change {
+            RouteChange::Put(route) => Some(*route),
+            RouteChange::Remove(_) => None,
+        });
+        futures::future::join_all(put.map(|route| self.greet(route))).await;
+        Ok(())
+    }
+
+    /// What the documents ask for, checked, and whose weaves they answer.
+    fn changes(
+        &self,
+        documents: &[document::Document],
+        now: SystemTime,
+    ) -> Result<(Vec<RouteChange>, Vec<NodeId>), Refusal> {
+        let (mut changes, mut answered): (Vec<RouteChange>, Vec<NodeId>) = Default::default();
+        for document in documents {
+            let node = NodeId::new(route::node_id(document)?);
+            // A partner that is named twice is what the document before says, with this one laid over it.
+            let earlier = changes.iter().rev().find_map(|change| match change {
+                RouteChange::Put(route) if NodeId::new(&route.config.peer.node_id) == node => {
+                    Some(Some((**route).clone()))
+                }
+                RouteChange::Remove(removed) if *removed == node => Some(None),
+                _ => None,
+            });
+            let before = earlier.unwrap_or_else(|| self.known(&node));
+            changes.push(match route::read(document, before.as_ref(), Need::All, now)? {
                 Refresh::Remove => {
-                    self.pending.forget(&node).await?;
-                    self.keeper.remove_route(node).await?;
-                    return Ok(());
+                    answered.push(node.clone());
+                    RouteChange::Remove(node)
                 }
                 Refresh::Put(mut route) => {
                     self.permit_tags(&route)?;
                     let waited = self.pending.of(&node, now).is_some_and(|weave| weave.settles(&mut route));
-                    self.keeper.put_route((*route).clone()).await?;
                     if waited || route::bits_of(&route.record) & route::status::REJECTED != 0 {
-                        self.pending.forget(&node).await?;
+                        answered.push(node);
                     }
-                    *route
+                    RouteChange::Put(route)
                 }
-            }
-        };
-        // Also for a route that says nothing new: the partner may answer by now.
-        self.greet(&node, route).await;
-        Ok(())
-    }
-
-    /// What [`refresh`](Self::refresh) would refuse, without changing anything.
-    fn check(&self, document: &document::Document) -> Result<(), Refusal> {
-        let before = self.known(&NodeId::new(route::node_id(document)?));
-        match route::read(document, before.as_ref(), Need::All, SystemTime::now())? {
-            Refresh::Put(route) => Ok(self.permit_tags(&route)?),
-            Refresh::Remove => Ok(()),
+            });
         }
+        Ok((changes, answered))
     }
 
     /// Refuses addresses that would skip a check which nobody permits to be skipped (PTP section 11.4, tag `k`).
@@ -124,15 +145,12 @@ impl Control {
             route.config.addresses.iter().find(|given| {
                 crate::dial::Address::parse(&given.address).is_ok_and(|address| address.tags.skips_verify)
             });
-        let Some(given) = skipping else { return Ok(()) };
-        if self.partners.names() == NameCheck::Required {
-            return Err(ControlError::SkipVerify { address: given.address.clone() });
+        match skipping {
+            Some(given) if self.partners.names() == NameCheck::Required => {
+                Err(ControlError::SkipVerify { address: crate::dial::shown(&given.address) })
+            }
+            _ => Ok(()),
         }
-        tracing::warn!(
-            address = given.address,
-            "the names in the partner's certificates are not looked at; its chain is"
-        );
-        Ok(())
     }
 
     /// What is known of a partner: what the API set, or else what the file or the resource says.

@@ -16,6 +16,9 @@ use crate::{
     testing::{A, B, Running, institution},
 };
 
+mod greetings;
+mod members;
+
 /// The manuals' own documents, byte for byte (the second has 001's content under the names of 000).
 const SEED_001_NODE: &[u8] = include_bytes!("fixtures/001-node-refresh.json");
 const SEED_000_NODE: &[u8] = include_bytes!("fixtures/000-node-refresh.json");
@@ -30,6 +33,10 @@ struct Standalone {
 }
 
 fn open(home: &Path) -> Standalone {
+    open_with(home, NameCheck::Required)
+}
+
+fn open_with(home: &Path, names: NameCheck) -> Standalone {
     let settings = Settings::read(&Environment::new([("MESH_HOME".to_owned(), home.display().to_string())])).unwrap();
     let store = Arc::new(Store::open(home).unwrap());
     let keeper = Keeper::open(&settings, None, store, ConfigMetrics::default(), SystemTime::now()).unwrap();
@@ -37,7 +44,7 @@ fn open(home: &Path) -> Standalone {
     let settings = crate::Settings {
         instance: "test".into(),
         circulation: Circulation::Stopped,
-        names: NameCheck::Required,
+        names,
         own: OwnAddresses::default(),
     };
     let partners = Partners::new(Arc::clone(keeper.live()), settings, &mut Registry::default(), &drain.handle());
@@ -262,8 +269,17 @@ async fn status_bits_disable_enable_and_remove() {
     assert_eq!(standing(&node), Some(Standing::Disabled), "what is not said stays");
     put(json!({"status": 0})).await;
     assert_eq!(standing(&node), Some(Standing::Open));
-    put(json!({"expire_at": 1000})).await;
-    assert_eq!(standing(&node), Some(Standing::Expired));
+    for below_one in [0, -1] {
+        put(json!({"expire_at": 1000})).await;
+        assert_eq!(standing(&node), Some(Standing::Expired));
+        put(json!({"expire_at": null})).await;
+        assert_eq!(standing(&node), Some(Standing::Expired), "what is not said stays");
+        put(json!({"expire_at": below_one})).await;
+        assert_eq!(standing(&node), Some(Standing::Open), "ten years from now");
+        let generation = node.generation();
+        put(json!({"expire_at": below_one})).await;
+        assert_eq!(node.generation(), generation, "said again it is no news");
+    }
     put(json!({"status": 64})).await;
     assert_eq!(standing(&node), None);
     put(json!({"status": 64})).await;
@@ -281,54 +297,6 @@ async fn bits_that_only_describe_a_route_are_kept_and_change_nothing() {
         let snapshot = node.keeper.live().load();
         assert_eq!(snapshot.route_to(&NodeId::new(A)).unwrap().standing(SystemTime::now()), Standing::Open);
     }
-}
-
-#[tokio::test]
-async fn members_that_only_describe_a_partner_are_read_back_as_they_were_given_also_after_a_restart() {
-    let home = tempfile::tempdir().unwrap();
-    let described = json!({
-        "describe": "B", "auth_code": "blue whale", "extra": "{}", "create_at": "2026-01-01 00:00:00", "create_by": "x",
-        "update_at": "2026-01-02 00:00:00", "update_by": "y", "group": "g", "upstream": 100, "downstream": 200,
-        "concurrency": 8, "static_ip": "10.0.0.9", "address": "127.0.0.1:1?v=2",
-    });
-    assert_eq!(open(home.path()).net(with(SEED_001_NET, &described)).await, Code::SUCCESS);
-    let node = open(home.path());
-    let edge = async || node.mpi(Caller::Local, "mesh.net.edge", json!({"node_id": A})).await.unwrap();
-    let shown = edge().await;
-    for (member, value) in described.as_object().unwrap() {
-        assert_eq!(shown[member], *value, "{member}");
-    }
-    assert_eq!(node.net(with(SEED_001_NET, &json!({"upstream": 50}))).await, Code::SUCCESS);
-    let shown = edge().await;
-    assert_eq!((&shown["upstream"], &shown["downstream"], &shown["version"]), (&50.into(), &200.into(), &2.into()));
-}
-
-#[tokio::test]
-async fn a_partner_that_does_not_answer_is_added_all_the_same_and_nobody_waits_long_for_it() {
-    let home = tempfile::tempdir().unwrap();
-    let node = open(home.path());
-    let (b, silent) = (institution(B), crate::testing::listener("127.0.0.1:0".parse().unwrap()));
-    let document = json!({"node_id": B, "inst_id": b.inst_id, "address": silent.local_addr().unwrap().to_string(),
-                          "guest_root": b.root.certificate_pem(), "status": 1});
-    let refreshed = tokio::time::timeout(std::time::Duration::from_secs(30), node.net(document.to_string())).await;
-    assert_eq!(refreshed, Ok(Code::SUCCESS));
-    let shown = node.mpi(Caller::Local, "mesh.net.edge", json!({"node_id": B})).await.unwrap();
-    assert_eq!(shown["status"], 0, "it is not connected");
-}
-
-#[tokio::test]
-async fn a_new_partner_is_asked_who_it_is() {
-    let home = tempfile::tempdir().unwrap();
-    let node = open(home.path());
-    let b = institution(B);
-    // It answers, but nothing that says who it is.
-    let server = Running::start(b.parts(Vec::new()));
-    let document = json!({"node_id": B, "inst_id": b.inst_id, "address": server.address.to_string(),
-                          "guest_root": b.root.certificate_pem(), "status": 1});
-    assert_eq!(node.net(document.to_string()).await, Code::SUCCESS);
-    let shown = node.mpi(Caller::Local, "mesh.net.edge", json!({"node_id": B})).await.unwrap();
-    assert_eq!(shown["status"], 0, "bit 1 is cleared, and the route is kept");
-    assert_eq!(node.mpi(Caller::Local, "mesh.net.edges", json!({})).await.unwrap().as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -373,7 +341,7 @@ async fn no_answer_carries_a_private_key() {
     assert_eq!(node.net(document).await, Code::SUCCESS);
     let environ = node.mpi(Caller::Local, "mesh.net.environ", json!({})).await.unwrap();
     let members: Vec<&str> = environ.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(members, ["version", "node_id", "inst_id", "inst_name", "root_crt"]);
+    assert_eq!(members, ["version", "node_id", "inst_id", "inst_name", "root_crt", "node_crt"]);
     assert_eq!((&environ["version"], &environ["node_id"]), (&"1.0.0".into(), &A.into()));
     let edges = node.mpi(Caller::Local, "mesh.net.edges", json!({})).await.unwrap();
     assert!(edges[0]["guest_crt"].as_str().unwrap().contains("BEGIN CERTIFICATE"));
@@ -388,50 +356,4 @@ async fn no_answer_carries_a_private_key() {
 fn the_manuals_trailing_comma_is_forgiven() {
     let read = document::parse(SEED_001_ACK).unwrap();
     assert_eq!(route::node_id(&read).unwrap(), A);
-}
-
-/// Answers every call as the partner's `mesh.net.environ` would.
-struct Environ(&'static str);
-
-impl crate::listen::Serve for Environ {
-    async fn serve(
-        &self,
-        request: http::Request<mesh_core::Body>,
-        _: Arc<crate::listen::Connection>,
-    ) -> http::Response<mesh_core::Body> {
-        assert_eq!(request.uri().path(), "/mesh/invoke");
-        let content = json!({"version": "1.0.0", "node_id": self.0, "inst_id": "JG1", "inst_name": "银行B"});
-        let said = json!({"code": "E0000000000", "message": "请求成功", "content": content});
-        http::Response::new(mesh_core::Body::from(said.to_string()))
-    }
-}
-
-#[tokio::test]
-async fn a_partner_that_says_who_it_is_counts_as_connected_and_another_does_not() {
-    let home = tempfile::tempdir().unwrap();
-    let node = open(home.path());
-    for (says, status, name) in [(B, 1, "银行B"), ("LX7777777777777", 0, "")] {
-        let b = institution(B);
-        let live = Arc::new(mesh_core::Live::new(b.snapshot(Vec::new())));
-        let gate = crate::listen::Gate::new(
-            live,
-            crate::listen::Limits::default(),
-            mesh_core::Workers::here(),
-            &mut Registry::default(),
-        )
-        .unwrap();
-        let listener = crate::testing::listener("127.0.0.1:0".parse().unwrap());
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(crate::listen::serve(listener, Arc::new(Environ(says)), gate, node._drain.handle()));
-        let document = json!({"node_id": B, "inst_id": b.inst_id, "address": address.to_string(),
-                              "guest_root": b.root.certificate_pem()});
-        for _ in 0..2 {
-            assert_eq!(node.net(document.to_string()).await, Code::SUCCESS);
-            let shown = node.mpi(Caller::Local, "mesh.net.edge", json!({"node_id": B})).await.unwrap();
-            assert_eq!((&shown["status"], &shown["inst_name"]), (&status.into(), &name.into()));
-            assert_eq!(shown["version"], 1);
-        }
-        let gone = with(document.to_string().as_bytes(), &json!({"status": 64}));
-        assert_eq!(node.net(gone).await, Code::SUCCESS);
-    }
 }

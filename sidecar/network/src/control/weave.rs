@@ -20,7 +20,7 @@ use super::{
     identity::pair,
     pending::Weave,
     permit,
-    route::{self, Need, Refresh, bits_of, status},
+    route::{self, Need, Refresh, bits_of, set_bits, status},
 };
 use crate::{RouteError, dial::Address};
 
@@ -88,8 +88,9 @@ impl Control {
             let known = route.record.get("auth_code").and_then(Value::as_str).map(str::to_owned);
             let code = code.or(known).filter(|code| !code.is_empty()).unwrap_or_else(new_code);
             route.record.insert("auth_code".into(), code.into());
-            let bits = bits_of(&route.record) | status::APPROVING | status::APPLIED;
-            route.record.insert("status".into(), bits.into());
+            // Whoever is offered a weave is no longer turned down.
+            let bits = bits_of(&route.record) & !status::REJECTED | status::APPROVING | status::APPLIED;
+            set_bits(&mut route, bits);
             self.permit_tags(&route)?;
             self.keeper.put_route((*route).clone()).await?;
             *route
@@ -121,7 +122,7 @@ impl Control {
                 return Err(ControlError::Kind { member: "status", expected: "without the bit that removes" }.into());
             };
             let bits = bits_of(&route.record) & !(status::APPROVING | status::REJECTED) | status::WOVEN;
-            route.record.insert("status".into(), bits.into());
+            set_bits(&mut route, bits);
             self.permit_tags(&route)?;
             self.keeper.put_route((*route).clone()).await?;
             self.pending.forget(node).await?;
@@ -214,6 +215,9 @@ impl Control {
         let is_taken = snapshot.route_to(&node).is_some_and(|route| !route.anchors.is_empty());
         if is_taken || node == snapshot.node.node_id {
             return Err(ControlError::NotItself { claimed: node.to_string() });
+        }
+        if self.known(&node).is_some_and(|known| bits_of(&known.record) & status::REJECTED != 0) {
+            return Err(ControlError::TurnedDown { claimed: node.to_string() });
         }
         NodeId::given(node.as_str()).ok_or(ControlError::Missing { member: "node_id" })?;
         let short = |member: &'static str| {

@@ -33,7 +33,7 @@ use mesh_core::{NodeId, Route, Snapshot, Standing};
 pub use report::{AddressReport, Fault, Line, Report, State};
 
 use crate::{
-    Partners, RouteError,
+    Partners, Remarks, RouteError,
     dial::{Address, shown},
 };
 use report::Lines;
@@ -68,6 +68,9 @@ impl Partners {
         };
         let mut ours = Lines::default();
         own_side(&snapshot, &route, &mut ours);
+        for remark in Remarks::of(&snapshot, self.names()).on(&route) {
+            ours.warn(remark.about, remark.text, remark.remedy);
+        }
         let may_go_on = ours.are_fine();
         own.take(ours);
         let mut addresses = Vec::new();

@@ -17,6 +17,7 @@ use super::{Subject, report::Lines};
 use crate::{
     Partners,
     dial::{CONNECT, Failure, Proxy, Stream, Target, socket_of},
+    partners::given,
     tls::{ByChain, Judge, Shown, certified, provider},
 };
 
@@ -68,7 +69,7 @@ pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Line
         address,
         static_ips: &route.static_ips,
         proxy,
-        given: partners.given(&subject.snapshot),
+        given: given(&subject.route),
         connect: CONNECT,
     };
     let start = Instant::now();

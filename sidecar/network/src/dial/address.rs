@@ -133,15 +133,18 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
 }
 
 /// What people are shown of an address: the tag `p` may hold the login of a proxy.
-pub(crate) fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     let Some((place, query)) = text.split_once('?') else { return text.to_owned() };
-    let tags = query.split('&').map(|tag| {
-        match tag.split_once("//").and_then(|(s, rest)| Some((s, rest.rsplit_once('@')?))) {
-            Some((scheme, (_, host))) => format!("{scheme}//...@{host}"),
-            None => tag.to_owned(),
-        }
-    });
-    format!("{place}?{}", tags.collect::<Vec<_>>().join("&"))
+    format!("{place}?{}", query.split('&').map(shown_url).collect::<Vec<_>>().join("&"))
+}
+
+/// What people are shown of the URL of a proxy, whatever stands before it: no login.
+pub(crate) fn shown_url(text: &str) -> String {
+    match text.split_once("//").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+        Some((scheme, (_, host))) => format!("{scheme}//...@{host}"),
+        None => text.to_owned(),
+    }
 }
 
 fn wrong(text: &str, rule: &'static str) -> RouteError {

@@ -11,8 +11,8 @@ mod resolve;
 mod socket;
 mod tags;
 
-pub(crate) use address::shown;
-pub use address::{Address, Speaks};
+pub(crate) use address::shown_url;
+pub use address::{Address, Speaks, shown};
 pub(crate) use connect::{CONNECT, CONNECT_OF_SEVERAL, Dialler, Failure, Link, Stream, Target, socket_of};
 pub use egress::Egress;
 pub use guard::{Given, refusal};

@@ -42,7 +42,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use mesh_core::{Body, Drained, Live, NodeId, Origin, Route, Snapshot};
+use mesh_core::{Body, Drained, Live, NodeId, Route, Snapshot};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::{
@@ -209,7 +209,7 @@ impl Partners {
         if let Some(pool) = pools.get(node).filter(|pool| pool.is_of(snapshot, route)) {
             return Ok(Arc::clone(pool));
         }
-        let (identity, given) = (Identity::of(snapshot, route), self.given(snapshot));
+        let (identity, given) = (Identity::of(snapshot, route), given(route));
         // The old pool's calls under way finish on its connections, and end with the route; new ones show the new certificate.
         let close = pools.get(node).map(|old| old.close.clone()).unwrap_or_default();
         let pool = Pool::new(identity, self.names, given, self.dialler.clone(), self.metrics.clone(), close)?;
@@ -217,16 +217,13 @@ impl Partners {
         Ok(pool)
     }
 
-    /// Who says where partners are.
-    pub(crate) fn given(&self, snapshot: &Snapshot) -> Given {
-        if snapshot.origin == Origin::Standalone { Given::ByApi } else { Given::ByOperator }
-    }
-
     pub(crate) fn live(&self) -> &Arc<Live> {
         &self.live
     }
 
-    pub(crate) fn names(&self) -> NameCheck {
+    /// Whether certificates must carry the partner's name.
+    #[must_use]
+    pub fn names(&self) -> NameCheck {
         self.names
     }
 
@@ -247,6 +244,11 @@ impl Partners {
             None => RouteError::Disabled { node: node.clone() },
         }
     }
+}
+
+/// Who says where a partner is.
+pub(crate) fn given(route: &Route) -> Given {
+    if route.config.by_api { Given::ByApi } else { Given::ByOperator }
 }
 
 impl Progress {

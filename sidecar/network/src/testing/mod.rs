@@ -92,6 +92,7 @@ impl Institution {
             max_queued_bytes: None,
             proxy: String::new(),
             static_ips: Vec::new(),
+            by_api: true,
         }
     }
 

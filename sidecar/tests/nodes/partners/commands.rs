@@ -85,6 +85,52 @@ async fn partners_are_added_woven_switched_and_let_go_by_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_partner_may_call_is_said_and_taken_back_by_the_command_line() {
+    let files = tempfile::tempdir().unwrap();
+    let (a, b, [root_a, root_b]) = two(&files).await;
+    let (at_a, at_b) = (a.data.to_string(), b.data.to_string());
+    said(&mesh(&a, &["route", "add", B, "--inst", INST_B, "--at", &at_b, "--root", &root_b]));
+    let add = async |more: &[&str]| {
+        let all = [&["route", "add", A, "--inst", INST_A, "--at", &at_a, "--root", &root_a][..], more].concat();
+        said(&mesh(&b, &all));
+        // Nobody is registered there: what passes the exports is not found, what does not is not open.
+        let target = [("x-ptp-target-node-id", B)];
+        let open = async |path: &str| a.post(path, &target, &json!({})).await.code() == "E0000000404";
+        (open("/serving").await, open("/other/x").await)
+    };
+    assert_eq!(add(&[]).await, (false, false), "a partner that was added by API may call nothing");
+    assert_eq!(add(&["--export", "/serving", "--export", "/other"]).await, (true, true));
+    assert_eq!(add(&["--name", "our A"]).await, (true, true), "what is not said stays");
+    assert_eq!(add(&["--export", "/other"]).await, (false, true));
+    assert_eq!(add(&["--no-exports"]).await, (false, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_that_proves_nothing_is_shown_as_such() {
+    let node = Node::start().await;
+    node.become_node(A).await;
+    let at = ["route", "add", B, "--inst", INST_B, "--at", "127.0.0.1:1"];
+    let add = |more: &[&str]| said(&mesh(&node, &[&at[..], more].concat()));
+    let shown = async || {
+        let status: Value = node.private("/status").await.json();
+        let warned = said(&mesh(&node, &["route", "ls"])).contains("warning: client certificate: ");
+        (status["routes"][0]["proven"].as_bool().unwrap(), status["routes"][0]["warnings"] != json!([]), warned)
+    };
+    add(&["--server-name", "mesh.b.example", "--expires", "2030-01-31T00:00:00Z"]);
+    assert_eq!(shown().await, (true, false, false));
+    add(&["--client-certificate", "optional"]);
+    assert_eq!(shown().await, (false, true, true));
+    let edge = &listed(&node)[0];
+    assert_eq!((&edge["server_name"], &edge["expire_at"]), (&json!("mesh.b.example"), &json!(1_896_048_000_000_i64)));
+    let told = mesh(&node, &["diagnose", "route", B, "--idle", "100ms", "-o", "json"]);
+    let report: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let line = report["lines"].as_array().unwrap().iter().find(|line| line["check"] == "client certificate").unwrap();
+    assert_eq!(line["state"], "warning");
+    add(&["--client-certificate", "required"]);
+    assert_eq!(shown().await, (true, false, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_list_says_of_each_direction_whether_it_works_and_why_not() {
     let (a, b) = crate::exchange::two().await;
     assert_eq!(a.push(Some(B), "t", "x").await, super::OK);

@@ -74,7 +74,7 @@ async fn what_may_be_read_says_who_and_with_whom_and_no_key() {
     let environ = a.mpi("mesh.net.environ", &json!({})).await;
     assert_eq!(a.mpi("kms.store.environ", &json!({})).await, environ);
     let members: Vec<&String> = environ.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["version", "node_id", "inst_id", "inst_name", "root_crt"]);
+    assert_eq!(members, ["version", "node_id", "inst_id", "inst_name", "root_crt", "node_crt"]);
     let page = a.mpi("mesh.net.index", &json!({"index": {"sid": "s", "limit": 5, "factor": {"node_id": B}}})).await;
     assert_eq!((&page["sid"], &page["total"], &page["next"]), (&json!("s"), &json!(1), &json!(false)));
     assert_eq!(page["data"][0]["node_id"], B);
@@ -88,6 +88,11 @@ async fn what_may_be_read_says_who_and_with_whom_and_no_key() {
     assert_eq!(kinds, ["root", "leaf"]);
     let one = a.mpi("kms.crt.store.list", &json!({"cno": certificates[1]["sha256"]})).await;
     assert_eq!(one, json!([certificates[1]]));
+    for name in [&certificates[1]["cno"], &json!("LEAF")] {
+        assert_eq!(a.mpi("kms.crt.store.list", &json!({"cno": name})).await, one, "by its serial number and its kind");
+    }
+    assert_eq!(a.mpi("kms.crt.store.list", &json!({"cno": "nobody's"})).await, json!([]));
+    assert_eq!(certificates[1]["crt"].as_str().unwrap().trim(), environ["node_crt"].as_str().unwrap().trim());
     let root = a.mpi("kms.crt.apply.root", &json!({"csr": {"domain": format!("{A}.trustbe.cn")}})).await;
     assert_eq!(root[0]["crt"].as_str().unwrap().trim(), environ["root_crt"].as_str().unwrap().trim());
     let issued = a.mpi("kms.crt.apply.issue", &json!({"csr": REQUEST})).await;
@@ -122,6 +127,12 @@ async fn partners_are_asked_for_what_they_are_and_whether_they_are_there() {
         let answer = is("mesh.net.assert", json!({"feature": feature, "node_ids": nodes})).await;
         assert_eq!(answer, has, "{feature} {nodes}");
     }
+    // A route that carries nothing is not asked over.
+    a.mpi("mesh.net.disable", &json!({"node_id": B})).await;
+    assert_eq!(is("mesh.net.accessible", json!({"route": {"node_id": B}})).await, false);
+    assert_eq!(call(&a, "mesh.net.version", &json!({"node_id": B})).await.0, "E0000000606");
+    a.mpi("mesh.net.enable", &json!({"node_id": B})).await;
+    assert_eq!(is("mesh.net.accessible", json!({"route": {"node_id": B}})).await, true);
     drop(b);
     assert_eq!(is("mesh.net.accessible", json!({"route": {"node_id": B}})).await, false);
     let (code, _) = call(&a, "mesh.net.version", &json!({"node_id": B})).await;
@@ -169,6 +180,9 @@ async fn domains_institutions_and_alliances_are_kept_and_read_back_also_after_ki
     a.kill_and_restart().await;
     assert_eq!(a.mpi("mesh.net.domains", &json!({"kind": "net"})).await, domains);
     assert_eq!(a.mpi("mesh.net.domains", &json!({"kind": "other"})).await, json!([]));
+    a.mpi("mesh.net.resolve", &json!({"kind": "a kind", "domains": [{"urn": "/c"}]})).await;
+    let of_all_kinds = a.mpi("mesh.net.domains", &json!({})).await;
+    assert_eq!(of_all_kinds, json!([{"urn": "/c"}, domains[0], domains[1]]));
     let shown = a.mpi("mesh.net.instx", &json!({"index": {"order": "node_id desc"}})).await;
     assert_eq!((&shown["total"], &shown["data"][0]["inst_name"]), (&json!(2), &json!("九")));
     assert_eq!(a.mpi("mesh.net.edge", &json!({"node_id": B})).await["status"].as_i64().unwrap() & 16, 16);
@@ -177,6 +191,25 @@ async fn domains_institutions_and_alliances_are_kept_and_read_back_also_after_ki
     a.mpi("mesh.net.disband", &json!({"node_ids": [B]})).await;
     assert_eq!(a.mpi("mesh.net.edges", &json!({})).await, json!([]));
     assert_eq!(a.push(Some(B), "t", "x").await, "E0000000618");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partners_are_listed_in_pages_ordered_and_chosen_by_their_members() {
+    let a = Node::start().await;
+    a.become_node(A).await;
+    for (id, group) in [("LX3", "east"), ("LX1", "west"), ("LX2", "east")] {
+        let route = json!({"node_id": id, "inst_id": "JG1", "address": "127.0.0.1:1", "group": group});
+        a.mpi("mesh.net.refresh", &json!({"routes": [route]})).await;
+    }
+    let ids = async |index: Value| {
+        let page = a.mpi("mesh.net.index", &json!({ "index": index })).await;
+        let ids = page["data"].as_array().unwrap().iter().map(|edge| edge["node_id"].as_str().unwrap().to_owned());
+        (ids.collect::<Vec<_>>().join(" "), page["total"].as_u64().unwrap(), page["next"].as_bool().unwrap())
+    };
+    assert_eq!(ids(json!({"order": "node_id"})).await, ("LX1 LX2 LX3".into(), 3, false));
+    assert_eq!(ids(json!({"order": "node_id desc", "limit": 2})).await, ("LX3 LX2".into(), 3, true));
+    assert_eq!(ids(json!({"order": "node_id desc", "limit": 2, "index": 1})).await, ("LX1".into(), 3, false));
+    assert_eq!(ids(json!({"order": "node_id", "factor": {"group": "EAST"}})).await, ("LX2 LX3".into(), 2, false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use mesh_core::{
     NodeId, Refusal,
+    config::RouteChange,
     mpi::{Answer, Call},
 };
 use serde_json::Value;
@@ -13,7 +14,7 @@ use super::{
         Control, ControlError,
         document::Document,
         permit,
-        route::{bits_of, status},
+        route::{known_bits, set_bits, status},
     },
     done, node_id, node_ids, object, objects,
 };
@@ -23,12 +24,7 @@ impl Control {
     /// Each route as by `net/refresh`.
     pub(super) async fn refresh_by_mpi(self: Arc<Self>, call: Call) -> Answer {
         permit(&call.caller, "mesh.net.refresh")?;
-        let documents = objects(&call, "routes")?;
-        documents.iter().try_for_each(|document| self.check(document))?;
-        for document in &documents {
-            self.refresh(document).await?;
-        }
-        Ok(None)
+        done(self.refresh(&objects(&call, "routes")?).await)
     }
 
     pub(super) async fn weave_by_mpi(self: Arc<Self>, call: Call) -> Answer {
@@ -47,9 +43,10 @@ impl Control {
         }
         let _turn = self.changing.lock().await;
         let Some(mut route) = self.known(&node) else { return Err(RouteError::UnknownNode { node }.into()) };
-        route.config.disabled = disabled;
-        let bits = bits_of(&route.record) & !status::DISABLED | if disabled { status::DISABLED } else { 0 };
-        route.record.insert("status".into(), bits.into());
+        let bits = known_bits(&route.config, &route.record);
+        // Who is let in again is no longer turned down.
+        let bits = if disabled { bits | status::DISABLED } else { bits & !(status::DISABLED | status::REJECTED) };
+        set_bits(&mut route, bits);
         self.keeper.put_route(route).await?;
         Ok(None)
     }
@@ -58,23 +55,25 @@ impl Control {
     pub(super) async fn ally(self: Arc<Self>, call: Call) -> Answer {
         let nodes = node_ids(&call)?;
         self.all_known(&nodes)?;
-        let mut failed: Option<Refusal> = None;
-        for node in &nodes {
+        let (this, caller) = (&self, &call.caller);
+        let weave = |node: &NodeId| {
             let members = [("node_id".to_owned(), Value::from(node.as_str()))];
-            let woven = self.weave_document(&call.caller, &Document(members.into_iter().collect())).await;
-            failed = failed.or(woven.err());
-        }
-        done(failed.map_or(Ok(()), Err))
+            let document = Document(members.into_iter().collect());
+            async move { this.weave_document(caller, &document).await }
+        };
+        // At the same time: one that is away does not keep the others waiting.
+        let woven = futures::future::join_all(nodes.iter().map(weave)).await;
+        done(woven.into_iter().collect())
     }
 
     /// Lets go of several partners, and of parties that wait.
     pub(super) async fn disband(self: Arc<Self>, call: Call) -> Answer {
         let nodes = node_ids(&call)?;
         self.all_known(&nodes)?;
-        for node in nodes {
-            let _turn = self.changing.lock().await;
-            self.pending.forget(&node).await?;
-            self.keeper.remove_route(node).await?;
+        let _turn = self.changing.lock().await;
+        self.keeper.change_routes(nodes.iter().cloned().map(RouteChange::Remove).collect()).await?;
+        for node in &nodes {
+            self.pending.forget(node).await?;
         }
         Ok(None)
     }

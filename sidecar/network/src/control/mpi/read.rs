@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
+use crds::snapshot::RouteConfig;
 use mesh_core::{
     NodeId, Route,
     config::ApiRoute,
@@ -13,24 +14,34 @@ use super::{
     super::{
         Control,
         pending::Weave,
-        route::{bits_of, status},
+        route::{SAID_NAME, known_bits, status},
     },
     node_id,
     page::{self, Page},
 };
-use crate::RouteError;
+use crate::{
+    Remarks, RouteError,
+    dial::{shown as shown_address, shown_url},
+};
 
 impl Control {
     /// Who this node is, without keys.
     pub(super) fn environ(&self) -> Value {
         let snapshot = self.keeper.live().load();
-        json!({
+        let mut environ = json!({
             "version": snapshot.node.version,
             "node_id": snapshot.node.node_id.as_str(),
             "inst_id": snapshot.node.inst_id.as_str(),
             "inst_name": snapshot.node.name,
             "root_crt": snapshot.node.roots_pem,
-        })
+        });
+        // A sidecar has the pair of a member, which is nobody else's business.
+        if snapshot.gateway.is_none() {
+            let chain = &snapshot.node.leaf.chain;
+            let leaf = chain.first().map(|leaf| mesh_pki::encode_certificate(leaf)).unwrap_or_default();
+            environ["node_crt"] = leaf.into();
+        }
+        environ
     }
 
     pub(super) fn edge(&self, call: &Call) -> Answer {
@@ -39,8 +50,8 @@ impl Control {
         let waiting = self.pending.of(&node, SystemTime::now());
         match (snapshot.route_to(&node), waiting) {
             (Some(route), waiting) => {
-                let api_routes = self.keeper.api_routes();
-                Ok(Some(shown(route, api_routes.get(&node), waiting.is_some())))
+                let (api_routes, remarks) = (self.keeper.api_routes(), Remarks::of(&snapshot, self.partners.names()));
+                Ok(Some(shown(route, &remarks, api_routes.get(&node), waiting.is_some())))
             }
             (None, Some(weave)) => Ok(Some(shown_waiting(&weave))),
             (None, None) => Err(RouteError::UnknownNode { node }.into()),
@@ -52,9 +63,10 @@ impl Control {
         let (api_routes, snapshot) = (self.keeper.api_routes(), self.keeper.live().load());
         let waiting = self.pending.all(SystemTime::now());
         let asked: HashSet<NodeId> = waiting.iter().map(|weave| NodeId::new(&weave.node_id)).collect();
+        let remarks = Remarks::of(&snapshot, self.partners.names());
         let edge = |route: &Arc<Route>| {
             let node = &route.node_id;
-            shown(route, api_routes.get(node), asked.contains(node))
+            shown(route, &remarks, api_routes.get(node), asked.contains(node))
         };
         let mut all: Vec<Value> = snapshot.routes().iter().map(edge).collect();
         let is_new = |weave: &&Weave| snapshot.route_to(&NodeId::new(&weave.node_id)).is_none();
@@ -68,29 +80,61 @@ impl Control {
     }
 }
 
-/// A Route as PTP section 11.1 has it.
+/// A Route as PTP section 11.1 has it, with what the API knows beyond that. What is shown may be refreshed as it is.
 ///
 /// `known` is what the API set of it; `is_asked` says that somebody asks to be woven in its name, which trusts nobody yet.
-fn shown(route: &Route, known: Option<&ApiRoute>, is_asked: bool) -> Value {
+fn shown(route: &Route, remarks: &Remarks<'_>, known: Option<&ApiRoute>, is_asked: bool) -> Value {
     let mut shown = known.map_or_else(Map::new, |known| known.record.clone());
+    let said_name = shown.remove(SAID_NAME);
     let config = &route.config;
-    let addresses: Vec<&str> = config.addresses.iter().map(|address| address.address.as_str()).collect();
+    let bits = known_bits(config, &shown);
+    let name = || Value::from(config.peer.display_name.as_str());
+    let inst_name = said_name.or_else(|| shown.remove("inst_name")).unwrap_or_else(name);
     let members: [(&str, Value); 8] = [
         ("node_id", config.peer.node_id.as_str().into()),
         ("inst_id", config.peer.inst_id.as_str().into()),
-        ("name", config.peer.display_name.as_str().into()),
-        ("inst_name", config.peer.display_name.as_str().into()),
-        ("address", addresses.join(",").into()),
-        ("guest_root", config.roots.join("\n").into()),
+        ("inst_name", inst_name),
+        ("address", commas(config.addresses.iter().map(|given| shown_address(&given.address)))),
+        ("proxy", shown_url(&config.proxy).into()),
         ("guest_crt", known.and_then(|known| known.client_pair.as_ref()).map_or("", |pair| &pair.chain_pem).into()),
         ("expire_at", route.expires_at.map_or(0, milliseconds).into()),
+        ("status", (bits | if is_asked { status::APPROVING } else { 0 }).into()),
     ];
     shown.extend(members.map(|(name, value)| (name.to_owned(), value)));
-    let bits = bits_of(&shown) & !status::DISABLED;
-    let set = |bit: i64, is_set: bool| if is_set { bit } else { 0 };
-    let bits = bits | set(status::DISABLED, config.disabled) | set(status::APPROVING, is_asked);
-    shown.insert("status".into(), bits.into());
+    shown.extend(rights(config).map(|(name, value)| (name.to_owned(), value)));
+    // What no document said, but a file, a resource, or the partner itself.
+    let has_roots = shown.contains_key("guest_root") || shown.contains_key("host_root");
+    let otherwise = [
+        ("name", name()),
+        ("static_ip", commas(config.static_ips.iter().map(ToString::to_string))),
+        ("guest_root", if has_roots { "".into() } else { config.roots.join("\n").into() }),
+        ("host_root", "".into()),
+        ("host_crt", "".into()),
+    ];
+    for (name, value) in otherwise {
+        shown.entry(name).or_insert(value);
+    }
+    let warnings: Vec<String> = remarks.on(route).iter().map(ToString::to_string).collect();
+    if !warnings.is_empty() {
+        shown.insert("warnings".into(), warnings.into());
+    }
     Value::Object(shown)
+}
+
+/// What only MeshRoute says otherwise (`route/rights.rs`).
+fn rights(config: &RouteConfig) -> [(&'static str, Value); 4] {
+    let same = config.addresses.first().map(|first| first.server_name.as_str());
+    let same = same.filter(|name| config.addresses.iter().all(|address| address.server_name == *name));
+    [
+        ("exports", json!(config.exports)),
+        ("client_certificate", json!(config.client_certificate)),
+        ("max_queued_bytes", json!(config.max_queued_bytes)),
+        ("server_name", same.unwrap_or_default().into()),
+    ]
+}
+
+fn commas(all: impl Iterator<Item = String>) -> Value {
+    all.collect::<Vec<_>>().join(",").into()
 }
 
 /// A weave that waits, as the Route that it may become.

@@ -70,6 +70,43 @@ async fn the_tag_s_is_tried_first_by_calls_of_that_subset() {
 }
 
 #[tokio::test]
+async fn an_address_of_the_file_may_lead_where_one_by_api_may_not() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(b.parts(vec![a.route()]));
+    // Nobody's address, which the system takes for this machine.
+    let address = format!("0.0.0.0:{}", server.address.port());
+    for by_api in [true, false] {
+        let client = Running::start(a.parts(vec![RouteConfig { by_api, ..at(&b, &[&address]) }]));
+        let called = client.call(B, "/seen").await;
+        assert_eq!(called.is_err(), by_api, "{called:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_whose_stats_are_refused_or_kept_back_is_not_healthy() {
+    let (a, b) = (institution(A), institution(B));
+    let says = async |answer: &'static str, reason: &str| {
+        let act = move |mut tls: tokio_rustls::server::TlsStream<TcpStream>| async move {
+            let mut head = [0; 4096];
+            if tls.read(&mut head).await.is_ok() {
+                let _ = tls.write_all(answer.as_bytes()).await;
+            }
+            let _ = tls.read_to_end(&mut Vec::new()).await;
+        };
+        let server = tls_server(&b.leaf(), "http/1.1", act).await;
+        let client = Running::start(a.parts(vec![b.route_at(&[server])]));
+        let pool = client.partners.pool(&client.live.snapshot(), &NodeId::new(B)).unwrap();
+        pool.members[0].check(&pool).await;
+        let state = pool.members[0].state();
+        assert!(state.error.is_some_and(|error| error.to_string().contains(reason)), "{reason}");
+    };
+    tokio::join!(
+        says("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n", "no success to /stats"),
+        says("", "no answer to /stats in 10 s"),
+    );
+}
+
+#[tokio::test]
 async fn a_name_leads_where_static_ip_says_and_no_name_server_is_asked() {
     let (a, b) = (institution(A), institution(B));
     let server = Running::start(b.parts(vec![a.route()]));

@@ -106,6 +106,20 @@ async fn disabling_the_own_route_ends_calls_under_way_within_a_second() {
 }
 
 #[tokio::test]
+async fn a_call_under_way_ends_when_its_route_expires_by_time_alone() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(a.parts(vec![b.route()]));
+    let route = RouteConfig { expires_at: Some(in_seconds(3)), ..a.route_at(&[server.address]) };
+    let client = std::sync::Arc::new(Running::start(b.parts(vec![route])));
+    let caller = std::sync::Arc::clone(&client);
+    let long = Duration::from_secs(60);
+    let waits = tokio::spawn(async move { caller.call_within(A, "/wait", Body::Empty, long).await });
+    until(|| server.waiting() == 1).await;
+    assert_eq!(waits.await.unwrap().unwrap_err().code(), Code::ROUTE_EXPIRED);
+    until(|| server.waiting() == 0).await;
+}
+
+#[tokio::test]
 async fn disabling_ends_calls_on_connections_from_before_a_rotation_too() {
     let (a, b) = (institution(A), institution(B));
     let server = Running::start(a.parts(vec![b.route()]));

@@ -101,11 +101,15 @@ async fn what_is_written_and_not_in_force_is_no_success_either() {
 #[tokio::test]
 async fn it_is_done_when_the_node_runs_on_it() {
     let directory = managed();
-    let (keeper, _) = node(directory.path(), Some(Ok(())));
+    let (keeper, operator) = node(directory.path(), Some(Ok(())));
     let asking = tokio::spawn({
         let keeper = Arc::clone(&keeper);
         async move { keeper.remove_route(NodeId::new("LX2")).await }
     });
+    // Asked before the configuration changes, or there would be nothing to ask for.
+    while operator.calls.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
     write_directory(directory.path(), "LX1", &[]);
     keeper.look();
     assert_eq!(asking.await.unwrap().unwrap(), Applied::Changed);

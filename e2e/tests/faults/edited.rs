@@ -54,7 +54,7 @@ async fn what_people_add_while_the_operator_writes_is_never_lost_and_what_is_our
     wait::until("the configuration to be whole and the last one", SOON, || async {
         room.is_whole().await?;
         let node: Value = serde_json::from_slice(&room.file("node.json").await?.context("no node.json")?)?;
-        ensure!(node["displayName"] == (EDITS / 4 - 1).to_string(), "{}", node["displayName"]);
+        ensure!(node["displayName"].as_str() == Some(&*(EDITS / 4 - 1).to_string()), "{}", node["displayName"]);
         Ok(())
     })
     .await

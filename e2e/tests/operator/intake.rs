@@ -121,7 +121,7 @@ fn put(peer: &str, address: &str, root: &str) -> Value {
         "addresses": [{"address": address}], "trust": {"rootPEMs": [root]}, "exports": ["/all"]}})
 }
 
-fn report(hash: &str, routes: Value) -> Value {
+fn report(hash: &str, routes: &Value) -> Value {
     json!({"configHash": hash, "leafNotAfter": "2031-01-01T00:00:00Z", "routes": routes})
 }
 
@@ -140,7 +140,7 @@ async fn a_caller_is_known_by_a_token_that_is_bound_to_its_pod_and_by_nothing_el
     let foreign = format!("{head}.{}", signature.chars().rev().collect::<String>());
     let others = token(&room, "https://kubernetes.default.svc", Some("p")).await?;
     let unbound = token(&room, AUDIENCE, None).await?;
-    let body = report(&"0".repeat(64), json!({}));
+    let body = report(&"0".repeat(64), &json!({}));
     for (what, token) in [
         ("none", None),
         ("garbage", Some("garbage")),
@@ -188,23 +188,23 @@ async fn what_pods_report_is_what_the_status_says() -> Result<()> {
             anyhow::Ok(())
         }
     };
-    tell(report(&hash, json!({"r": [{"fails": "connection refused"}]}))).await?;
+    tell(report(&hash, &json!({"r": [{"fails": "connection refused"}]}))).await?;
     room.condition("MeshRoute", "r", "Reachable", "False", "NoAnswer").await?;
     room.condition("MeshNode", "a", "InForce", "True", "Everywhere").await?;
     let said = status(&room).await?;
     ensure!(said["sidecars"] == json!({"ready": 1, "total": 1}) && said["appliedConfigHash"] == hash, "{said}");
     room.ready("MeshRoute", "r").await?;
-    tell(report(&hash, json!({"r": ["answers"]}))).await?;
+    tell(report(&hash, &json!({"r": ["answers"]}))).await?;
     room.condition("MeshRoute", "r", "Reachable", "True", "Answers").await?;
     let route = ours(&room.client, "MeshRoute", room.name).get("r").await?;
     ensure!(route.data["status"]["addresses"][0]["state"] == "Reachable", "{}", route.data["status"]);
     // A pod that cannot take the newest configuration says why.
-    let mut rejected = report(&"1".repeat(64), json!({}));
+    let mut rejected = report(&"1".repeat(64), &json!({}));
     rejected["problem"] = "tls.crt: is missing".into();
     tell(rejected).await?;
     room.condition("MeshNode", "a", "InForce", "False", "Rejected").await?;
     let before = operator::writes(room.server, room.name)?.len();
-    let same = report(&hash, json!({"r": ["answers"]}));
+    let same = report(&hash, &json!({"r": ["answers"]}));
     tell(same.clone()).await?;
     room.condition("MeshNode", "a", "InForce", "True", "Everywhere").await?;
     ensure!(

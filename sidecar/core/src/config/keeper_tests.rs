@@ -151,22 +151,17 @@ fn whoever_only_reads_waits_for_no_change_that_is_being_written() {
     let keeper = open(home.path());
     keeper.apply_routes(&[put("LX2", "b")]).unwrap();
     let writing = keeper.rule.lock();
+    let (says, read) = std::sync::mpsc::channel();
     let reader = std::thread::spawn({
         let keeper = Arc::clone(&keeper);
         move || {
             let found = keeper.api_route(&NodeId::new("LX2")).is_some() && keeper.api_routes().len() == 1;
-            found && keeper.decides().is_ok() && !keeper.follows_directory()
+            says.send(found && keeper.decides().is_ok() && !keeper.follows_directory()).unwrap();
         }
     });
-    for _ in 0..1000 {
-        if reader.is_finished() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert!(reader.is_finished(), "it waits for the lock");
+    assert_eq!(read.recv_timeout(Duration::from_secs(10)), Ok(true), "it waits for the lock");
     drop(writing);
-    assert!(reader.join().unwrap());
+    reader.join().unwrap();
 }
 
 #[test]

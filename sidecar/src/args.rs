@@ -215,7 +215,7 @@ pub(crate) enum RouteCommand {
     /// List partners, and parties that wait to be woven.
     Ls(RouteLs),
     /// Add a partner, or change one.
-    Add(RouteAdd),
+    Add(Box<RouteAdd>),
     /// Let go of a partner, or of a party that waits.
     Rm(RouteOf),
     /// Offer this node to a partner.

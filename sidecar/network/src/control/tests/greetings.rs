@@ -44,7 +44,8 @@ impl crate::listen::Serve for Partner {
     ) -> http::Response<mesh_core::Body> {
         assert_eq!((request.method(), request.uri().path()), (&http::Method::POST, "/mesh/invoke"));
         let (head, body) = request.into_parts();
-        let body = http_body_util::BodyExt::collect(body).await.map(|body| body.to_bytes()).unwrap_or_default();
+        let body =
+            http_body_util::BodyExt::collect(body).await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         self.asked.lock().push((head.headers, serde_json::from_slice(&body).unwrap()));
         let said = json!({"code": "E0000000000", "message": "请求成功", "content": self.content});
         http::Response::new(mesh_core::Body::from(said.to_string()))

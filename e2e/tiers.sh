@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 cluster=${E2E_CLUSTER:-local}
 target=${CARGO_TARGET_DIR:-target}
 
-# One selection of crates for every build, so that no crate is built twice with other features.
-tests=(cargo test --workspace --features e2e/cluster)
+# One selection of crates for every build, so that no crate is built twice with other features. A failure ends no other test.
+tests=(cargo test --workspace --no-fail-fast --features e2e/cluster)
 
 tier_lint() {
   step "format"
@@ -34,7 +34,7 @@ tier_unit() {
   need_root
   need_packages nginx libnginx-mod-stream iptables iproute2 util-linux
   step "tests without a cluster"
-  cargo test --workspace
+  cargo test --workspace --no-fail-fast
   # Its stand-ins for locks and tasks work under shuttle only, so the feature is on for this one crate alone.
   step "wake-ups in every order (shuttle)"
   cargo test --package mesh-transport --features shuttle --lib wakeups

@@ -27,7 +27,8 @@ async fn a_nodes_status_counts_its_sidecars_and_those_that_run_on_its_configurat
         room.pods().patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await?;
     }
     counted(2, 2).await?;
-    let reports = json!({"metadata": {"annotations": {"interconn.dev/applied-config": "an older one"}}});
+    let report = json!({"configHash": "an older one"}).to_string();
+    let reports = json!({"metadata": {"annotations": {crds::intake::REPORT: report}}});
     room.pods().patch("two", &PatchParams::default(), &Patch::Merge(&reports)).await?;
     counted(1, 2).await?;
     room.pods().delete("one", &DeleteParams::default().grace_period(0)).await?;

@@ -24,8 +24,9 @@ use crate::port::{self, json, plain};
 
 /// Where pods are sent; the configuration of the webhook says it too.
 const INJECT: &str = "/inject";
-/// A MeshNode that was applied in one breath with its pods may reach us after them.
-const GRACE: Duration = Duration::from_secs(1);
+/// A MeshNode that was applied in one breath with its pods may reach us after them: some seconds where its definition was just
+/// upgraded, for the API server ends the watches then. Below the ten seconds that the configuration gives the webhook.
+const GRACE: Duration = Duration::from_secs(4);
 
 /// What answers are made of.
 pub(super) struct Desk {

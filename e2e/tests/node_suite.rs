@@ -11,8 +11,6 @@ mod identity;
 mod outage;
 #[path = "node/pair.rs"]
 mod pair;
-#[path = "node/restarts.rs"]
-mod restarts;
 
 use std::time::Duration;
 
@@ -56,12 +54,6 @@ fn limit() -> String {
 
 fn rolled_out(namespace: &str, what: &str) -> Result<()> {
     kubectl(&["-n", namespace, "rollout", "status", what, &limit()], "").map(drop)
-}
-
-/// Starts each pod of it anew, one after the other, and waits until all have.
-fn restart(namespace: &str, what: &str) -> Result<()> {
-    kubectl(&["-n", namespace, "rollout", "restart", what], "")?;
-    rolled_out(namespace, what)
 }
 
 /// Runs a call in a pod's application and gives its status and its answer.

@@ -28,7 +28,7 @@ async fn a_nodes_status_counts_its_sidecars_and_those_that_run_on_its_configurat
     }
     counted(2, 2).await?;
     let report = json!({"configHash": "an older one"}).to_string();
-    let reports = json!({"metadata": {"annotations": {crds::intake::REPORT: report}}});
+    let reports = json!({"metadata": {"annotations": {"interconn.dev/report": report}}});
     room.pods().patch("two", &PatchParams::default(), &Patch::Merge(&reports)).await?;
     counted(1, 2).await?;
     room.pods().delete("one", &DeleteParams::default().grace_period(0)).await?;

@@ -112,7 +112,13 @@ fn code(answer: &str) -> Result<String> {
 fn trust(pod: &str) -> Result<()> {
     for path in ["net/refresh", "net/weave", "node/refresh"] {
         let (id, inst) = ("LX0000010000299", "JG0100002900000000");
-        let body = json!({"node_id": id, "inst_id": inst, "name": "x", "address": "10.0.0.9:7304"});
+        let mut body = json!({"node_id": id, "inst_id": inst, "name": "x", "address": "10.0.0.9:7304"});
+        if path == "net/refresh" {
+            // Whole, so that nothing but the right is missing.
+            body["guest_root"] =
+                kubectl(&["-n", PLACE.bank, "get", "configmap/node-root", "-o", r"jsonpath={.data.ca\.crt}"], "")?
+                    .into();
+        }
         let url = format!("http://127.0.0.1:7304/v1/interconn/{path}");
         let (_, said) = ask(PLACE.bank, pod, "POST", &url, &body.to_string())?;
         ensure!(code(&said)? == "E0000000614", "{path}: {said}");

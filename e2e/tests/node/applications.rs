@@ -113,7 +113,7 @@ fn trust(pod: &str) -> Result<()> {
     for path in ["net/refresh", "net/weave", "node/refresh"] {
         let (id, inst) = ("LX0000010000299", "JG0100002900000000");
         let mut body = json!({"node_id": id, "inst_id": inst, "name": "x", "address": "10.0.0.9:7304"});
-        if path == "net/refresh" {
+        if path != "node/refresh" {
             // Whole, so that nothing but the right is missing.
             body["guest_root"] =
                 kubectl(&["-n", PLACE.bank, "get", "configmap/node-root", "-o", r"jsonpath={.data.ca\.crt}"], "")?

@@ -8,7 +8,7 @@ STATIC := $(TARGET)/$(HOST)/release
 IMAGES := $(TARGET)/images
 TAG ?= dev
 
-.PHONY: help build demo test e2e lint crds chart image bench fuzz soak clean-cluster
+.PHONY: help build demo demo-grid test e2e lint crds chart image bench fuzz soak clean-cluster
 help: ## Show the verbs
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -18,6 +18,10 @@ build: ## Build everything
 demo: ## Two banks on this machine: a file and a call over mutual TLS
 	@$(CARGO) build --quiet --locked -p mesh -p mesh-operator -p demo
 	@$(CARGO) run --quiet --locked -p demo
+
+demo-grid: ## A chat in the browser through a node's grid, at http://127.0.0.1:8080 (Node.js 20 or later)
+	@$(CARGO) build --quiet --locked -p mesh
+	@docs/examples/chat/serve.sh $(TARGET)/debug/mesh
 
 test: ## Run every test, in tiers: lint, unit, clients, api, node (TIERS=unit,api; E2E_CLUSTER=local|kind|current)
 	e2e/test.sh
@@ -41,7 +45,7 @@ image: ## Write image archives for this machine's processor to TARGET/images, wi
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --target $(HOST) \
 		-p mesh -p mesh-operator -p e2e --bin mesh --bin mesh-operator --bin image --bin pause --bin bank
 	$(STATIC)/image localhost/mesh:$(TAG) $(IMAGES)/mesh.tar $(STATIC)/mesh \
-		--command start --command --server --folder /mesh --env MESH_HOME=/mesh --at-most 25
+		--command start --command --server --folder /mesh --env MESH_HOME=/mesh --at-most 28
 	$(STATIC)/image localhost/mesh-operator:$(TAG) $(IMAGES)/mesh-operator.tar $(STATIC)/mesh-operator --command run
 	$(STATIC)/image localhost/pause:e2e $(IMAGES)/pause.tar $(STATIC)/pause
 	$(STATIC)/image localhost/bank:e2e $(IMAGES)/bank.tar $(STATIC)/bank

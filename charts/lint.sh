@@ -9,6 +9,16 @@ for values in cases/taken/*.yaml; do
   "$helm" template interconn interconn --namespace interconn-system --values "$values" >/dev/null
 done
 
+# Other meshes' webhooks are called after ours only while its name is before theirs, whatever the release is called.
+for release in interconn mesh zeta; do
+  name=$("$helm" template "$release" interconn --namespace prod --show-only templates/webhook.yaml |
+    sed -n '/^kind: MutatingWebhookConfiguration/,/^  name:/s/^  name: //p')
+  if [[ -z $name || ! $name < istio ]]; then
+    echo "release $release: the webhook is called '$name', which comes after istio-... and linkerd-..." >&2
+    exit 1
+  fi
+done
+
 for values in cases/refused/*.yaml; do
   reason=$(sed -n 's/^# refused: //p' "$values")
   if said=$("$helm" template interconn interconn --values "$values" 2>&1); then

@@ -51,6 +51,10 @@ tier_clients() {
   e2e/clients/run.sh "$target/debug/mesh"
   e2e/services/run.sh "$target/debug/mesh"
   e2e/links/run.sh "$target/debug/mesh"
+  step "the grid: a chat in a browser"
+  need_command node "Node.js 20 or later (https://nodejs.org): the backends of the grid's tests are written in it"
+  need_packages chromium
+  e2e/grid/run.sh "$target/debug/mesh" chat
 }
 
 tier_api() {
@@ -73,6 +77,8 @@ tier_node() {
   TAG=e2e make --no-print-directory image
   step "tests on a node ($cluster)"
   cargo build --quiet --workspace --bins --features e2e/cluster
+  step "an image of Envoy"
+  image_of_envoy
   "${tests[@]}" --test 'node_*' --no-run
   # They wait for pods more than they work, and each has namespaces of its own.
   node_tests=("${tests[@]}" --offline --test 'node_*' -- --test-threads 8 --show-output)
@@ -82,6 +88,15 @@ tier_node() {
     current) node_current ;;
     *) fail "E2E_CLUSTER=$cluster: must be local, kind or current" ;;
   esac
+}
+
+# The program that the services are tested with, and the libraries that it wants of a machine.
+image_of_envoy() {
+  need_python
+  local envoy libraries=() library
+  envoy=$(find "$(e2e/services/build.sh)/python" -path '*/_bin/envoy')
+  while read -r library; do libraries+=(--with "$library"); done < <(ldd "$envoy" | grep -o '/[^ ]*')
+  "$target/debug/image" localhost/envoy:e2e "$target/images/envoy.tar" "$envoy" "${libraries[@]}"
 }
 
 node_local() {

@@ -25,7 +25,9 @@ impl Columns for MeshNode {
         ("Institution", "string", ".spec.instId", 0),
         READY,
         REASON,
-        ("Sidecars", "integer", ".status.sidecars.total", 1),
+        ("Gateway", "string", ".status.conditions[?(@.type==\"GatewayReady\")].status", 0),
+        ("Sidecars", "integer", ".status.sidecars.total", 0),
+        ("InForce", "integer", ".status.sidecars.ready", 0),
         MESSAGE,
         AGE,
     ];
@@ -51,9 +53,9 @@ impl Columns for ServiceRegistration {
         ("Node", "string", ".spec.nodeRef.name", 0),
         ("Name", "string", ".spec.name", 0),
         ("Address", "string", ".spec.address", 0),
+        ("Service", "string", ".spec.serviceRef.name", 0),
         READY,
         REASON,
-        ("Service", "string", ".spec.serviceRef.name", 1),
         MESSAGE,
         AGE,
     ];

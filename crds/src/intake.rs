@@ -43,6 +43,10 @@ pub struct Report {
     /// By a route's name, what is known of its addresses, in their order. Of gateways only: sidecars reach nobody else.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub routes: BTreeMap<String, Vec<Reach>>,
+    /// By a route's name, when the certificate ends that was shown last at each of its addresses: seconds since 1970, which are
+    /// short.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, Vec<Option<i64>>>,
 }
 
 /// What is known of one address of a partner.
@@ -99,10 +103,12 @@ mod tests {
     fn a_report_is_read_as_it_is_written_and_what_a_newer_one_says_is_passed_over() {
         let routes =
             BTreeMap::from([("b".to_owned(), vec![Reach::Answers, Reach::Untried, Reach::Fails("no".into())])]);
-        let report = Report { config_hash: "h".into(), leaf_not_after: "t".into(), problem: None, routes };
+        let certificates = BTreeMap::from([("b".to_owned(), vec![Some(1_893_456_000), None])]);
+        let report =
+            Report { config_hash: "h".into(), leaf_not_after: "t".into(), problem: None, routes, certificates };
         let mut text = json!(report);
-        let words =
-            json!({"configHash": "h", "leafNotAfter": "t", "routes": {"b": ["answers", "untried", {"fails": "no"}]}});
+        let words = json!({"configHash": "h", "leafNotAfter": "t", "routes": {"b": ["answers", "untried", {"fails": "no"}]},
+                "certificates": {"b": [1_893_456_000, null]}});
         assert_eq!(text, words);
         text["later"] = json!(1);
         assert_eq!(serde_json::from_value::<Report>(text).unwrap(), report);

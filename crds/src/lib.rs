@@ -45,5 +45,7 @@ pub const PLACEHOLDER_NODE: &str = "LX0000000000000";
 pub const PLACEHOLDER_INSTITUTION: &str = "JG0000000000000000";
 /// The port of the data plane.
 pub const DATA_PORT: u16 = 7304;
+/// The port on which backends call the grid.
+pub const GRID_PORT: u16 = 6789;
 /// The port of probes, metrics and the command line's calls.
 pub const ADMIN_PORT: u16 = 7305;

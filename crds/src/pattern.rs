@@ -92,6 +92,9 @@ pub(crate) const OBJECT: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z
 /// The name of a Service, a namespace, or a listener: a DNS label.
 pub(crate) const LABEL: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 
+/// The value of a label.
+pub(crate) const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$";
+
 /// CPUs, or thousandths of one.
 pub(crate) const CPU: &str = "^([0-9]{1,5}|[0-9]{1,8}m)$";
 

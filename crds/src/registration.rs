@@ -104,6 +104,9 @@ pub struct RegisteredService {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1000))]
     pub weight: u16,
+    /// All registrations that name the same urn as communal share its calls, whatever their names; of the kind `Metadata`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub communal: bool,
     /// Further attributes, as the API's callers send them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
@@ -177,6 +180,12 @@ const LAWS: &[Law<ServiceRegistrationSpec>] = &[
         cel: "self.kind != 'Proxy' || ((!has(self.address) || !(self.address.startsWith('grpc://') || self.address.startsWith('grpcs://'))) && self.services.all(s, !has(s.address) || !(s.address.startsWith('grpc://') || s.address.startsWith('grpcs://'))))",
         message: "a way out is http://host:port, https://host:port or socks5://host:port",
         holds: |r| r.kind != RegistrationKind::Proxy || !r.has_scheme(&["grpc://", "grpcs://"]),
+    },
+    Law {
+        field: "",
+        cel: "self.kind == 'Metadata' || self.services.all(s, !has(s.communal) || !s.communal)",
+        message: "communal is for the kind Metadata: a path is one name's alone",
+        holds: |r| r.kind == RegistrationKind::Metadata || r.services.iter().all(|service| !service.communal),
     },
 ];
 

@@ -14,8 +14,11 @@
 //! | `client-ROUTE.crt`, `client-ROUTE.key` | a pair that a partner issued for us | Secret of the gateway |
 //! | `members.crt` | the roots of the members, PEM: whose leaf ends here is a sidecar of this node | ConfigMap |
 //! | `member.crt`, `member.key` | the pair that sidecars show to their gateway | Secret of the sidecars |
+//! | `grid-LISTENER.crt`, `grid-LISTENER.key` | what end users see who connect to a listener of the grid | Secret of the gateway |
+//! | `grid-LISTENER.jwks` | the keys that sign the tokens of a listener's end users; some are secrets | the same |
+//! | `grid-USER.token` | the password or token of a backend | the same |
 //!
-//! The last three are there where the node has a gateway ([`NodeConfig::gateway`]). The manifest names the certificates of both
+//! `members.crt` and the pair of the sidecars are there where the node has a gateway ([`NodeConfig::gateway`]). The manifest names the certificates of both
 //! Secrets; each reader asks for the files of its own [`Role`] ([`Role::reads`]).
 //!
 //! Unknown members are ignored by serde; a reader that wants to know of them uses `serde_ignored`.
@@ -24,7 +27,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, ClientCertificate, Peer, PeerAddress, RegisteredService, RegistrationKind, Registry, Transport};
+use crate::{
+    ByteSize, ClientCertificate, Grid, Peer, PeerAddress, RegisteredService, RegistrationKind, Registry, Transport,
+};
 
 /// The file that names all others.
 pub const MANIFEST: &str = "manifest.json";
@@ -42,6 +47,8 @@ pub const MEMBERS_CRT: &str = "members.crt";
 pub const MEMBER_CRT: &str = "member.crt";
 /// The key to it. Never named in the manifest, like [`TLS_KEY`].
 pub const MEMBER_KEY: &str = "member.key";
+/// What the names of the grid's files begin with. Their keys, key sets and tokens are never named in the manifest.
+pub const GRID: &str = "grid-";
 /// The layout that this version writes and reads.
 pub const FORMAT: u32 = 1;
 
@@ -76,7 +83,10 @@ impl Role {
     pub fn reads(self, file: &str) -> bool {
         match self {
             Self::Gateway => file != MEMBER_CRT,
-            Self::Sidecar => file != TLS_CRT && !(file.starts_with("client-") && file.ends_with(".crt")),
+            Self::Sidecar => {
+                let is_pair = file.starts_with("client-") || file.starts_with(GRID);
+                file != TLS_CRT && !(is_pair && file.ends_with(".crt"))
+            }
         }
     }
 }
@@ -115,6 +125,9 @@ pub struct NodeConfig {
     /// The registry of services.
     #[serde(default)]
     pub registry: Registry,
+    /// The grid; absent: off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grid: Option<Grid>,
     /// Where the gateway is; absent: there is none, and the lone sidecar is the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayConfig>,
@@ -223,6 +236,24 @@ pub fn registrations_file(n: usize) -> String {
     format!("registrations-{n}.json")
 }
 
+/// The certificate of a listener of the grid, and its key.
+#[must_use]
+pub fn grid_pair(listener: &str) -> (String, String) {
+    (format!("{GRID}{listener}.crt"), format!("{GRID}{listener}.key"))
+}
+
+/// The keys that sign the tokens of a listener's end users.
+#[must_use]
+pub fn grid_keys(listener: &str) -> String {
+    format!("{GRID}{listener}.jwks")
+}
+
+/// What a backend proves itself with.
+#[must_use]
+pub fn grid_token(user: &str) -> String {
+    format!("{GRID}{user}.token")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,6 +267,7 @@ mod tests {
             (MEMBERS_CRT, true, true),
             (TLS_CRT, true, false),
             ("client-bank-b.crt", true, false),
+            ("grid-chat.crt", true, false),
             (MEMBER_CRT, false, true),
         ];
         for (file, gateway, sidecar) in table {

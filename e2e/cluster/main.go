@@ -30,8 +30,16 @@ var programs = map[string]func() *cobra.Command{
 	"kube-controller-manager": controllermanager.NewControllerManagerCommand,
 	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 	"kube-proxy":              proxy.NewProxyCommand,
-	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
+	"kubelet":                 func() *cobra.Command { return made(kubelet.NewKubeletCommand) },
 	"kubectl":                 kubectl.NewDefaultKubectlCommand,
+}
+
+// made calls what makes a command. Versions before 1.34 give the kubelet no context.
+func made(maker any) *cobra.Command {
+	if with, ok := maker.(func(context.Context) *cobra.Command); ok {
+		return with(context.Background())
+	}
+	return maker.(func() *cobra.Command)()
 }
 
 func main() {

@@ -56,7 +56,7 @@ eventually() { # WHAT COMMAND...: within a minute
 }
 
 start_toxiproxy() {
-  LOG_LEVEL=info in_hub "$toxiproxy" -host 127.0.0.1 -port 8474 >"$home/toxiproxy.log" 2>&1 &
+  LOG_LEVEL=info nsenter --net="/run/netns/$hub" "$toxiproxy" -host 127.0.0.1 -port 8474 >"$home/toxiproxy.log" 2>&1 &
   pids[toxiproxy]=$!
   eventually "toxiproxy" in_hub curl -sf -o /dev/null http://127.0.0.1:8474/version
 }
@@ -81,7 +81,9 @@ firewall() { # -A|-D NODE FROM TARGET...
 }
 
 start_mesh() { # NODE
-  MESH_HOME="$home/$1" PLUGIN_PROXY_TRANSPORT_Y=7304 in_net "$1" "$mesh" start --server >>"$home/$1.log" 2>&1 &
+  # Not through `in_net`: of a function in the background, the pid would be its shell's, and the node outlive the test.
+  MESH_HOME="$home/$1" PLUGIN_PROXY_TRANSPORT_Y=7304 nsenter --net="/run/netns/links-$$-$1" "$mesh" start --server \
+    >>"$home/$1.log" 2>&1 &
   pids[$1]=$!
   eventually "the node $1" in_net "$1" curl -sf -o /dev/null http://127.0.0.1:7305/readyz
 }

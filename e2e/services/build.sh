@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs grpcio and Envoy once per recipe and prints the folder that holds them.
+# Installs grpcio, Envoy and websockets once per recipe and prints the folder that holds them.
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -1,6 +1,6 @@
 """Callers of registered services. Says what failed, and ends with 1 if anything did.
 
-    caller.py kinds ADDRESS SERVICE    each kind of call of a gRPC service
+    caller.py kinds ADDRESS SERVICE [NODE]    each kind of call of a gRPC service, which may be at a partner's node
     caller.py load ADDRESS SECONDS     calls by HTTP and gRPC, as many as there can be
 """
 
@@ -12,17 +12,34 @@ import time
 import grpc
 
 mode, address, what = sys.argv[1:4]
+target = tuple(("x-ptp-target-node-id", node) for node in sys.argv[4:])
 LARGE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
 def methods(service):
     channel = grpc.insecure_channel(address, options=LARGE)
-    return {
+    made = {
         "unary": channel.unary_unary(f"/{service}/Unary"),
         "down": channel.unary_stream(f"/{service}/Down"),
         "up": channel.stream_unary(f"/{service}/Up"),
         "both": channel.stream_stream(f"/{service}/Both"),
     }
+    if not target:
+        return made
+    return {name: To(call) for name, call in made.items()}
+
+
+class To:
+    """A method at the target."""
+
+    def __init__(self, call):
+        self.call = call
+
+    def __call__(self, *given, **named):
+        return self.call(*given, metadata=target, **named)
+
+    def with_call(self, *given, **named):
+        return self.call.with_call(*given, metadata=target, **named)
 
 
 def check(what, is_so):

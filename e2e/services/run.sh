@@ -5,6 +5,7 @@
 #   kinds      grpcio, each kind of call; grpcurl
 #   proxies    HAProxy and Envoy as services; they and nginx between a caller and the node
 #   partners   HAProxy, Envoy and nginx between two nodes
+#   between    HAProxy, Envoy and nginx between two nodes, with TLS of their own; WebSockets
 #   tools      wrk and h2load as callers
 #   restart    a rolling restart of all instances under load, without one error
 #
@@ -15,7 +16,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mesh=$(realpath "$1")
 shift
-[ $# -gt 0 ] || set -- files kinds proxies partners tools restart
+[ $# -gt 0 ] || set -- files kinds proxies partners between tools restart
 for program in nginx haproxy wrk h2load curl openssl; do
   command -v $program >/dev/null || { echo "services: $program is missing (apt: nginx haproxy wrk nghttp2-client)" >&2; exit 1; }
 done

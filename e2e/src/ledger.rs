@@ -19,7 +19,7 @@ pub struct Failure {
     pub number: u64,
     /// Milliseconds since 1970.
     pub at: u64,
-    /// The protocol's code, or what went wrong before there was one.
+    /// The protocol's code with its text, or what went wrong before there was one.
     pub said: String,
 }
 
@@ -28,7 +28,7 @@ pub struct Failure {
 pub struct Ledger {
     /// Calls that ended in success.
     pub done: u64,
-    /// Calls that did not, by what was said.
+    /// Calls that did not, by their code or what went wrong before there was one.
     pub failed: BTreeMap<String, u64>,
     /// Each of them, as long as the book has room.
     pub failures: Vec<Failure>,
@@ -47,9 +47,10 @@ impl Ledger {
         }
     }
 
-    /// A call failed.
+    /// A call failed. Failures are counted by what stands before the first colon: the code, whatever was said beside it.
     pub fn failure(&mut self, number: u64, at: u64, said: &str) {
-        *self.failed.entry(said.to_owned()).or_default() += 1;
+        let kind = said.split_once(": ").map_or(said, |(kind, _)| kind);
+        *self.failed.entry(kind.to_owned()).or_default() += 1;
         if self.failures.len() < FAILURES {
             self.failures.push(Failure { number, at, said: said.to_owned() });
         }

@@ -192,7 +192,8 @@ async fn what_the_chart_makes_is_taken_by_the_api_server() -> Result<()> {
             let object: Value = serde::Deserialize::deserialize(document)?;
             let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             // The Prometheus operator's own API is not here.
-            if object.is_null() || text("/apiVersion").starts_with("monitoring.coreos.com") {
+            let of_others = ["monitoring.coreos.com/", "cert-manager.io/"];
+            if object.is_null() || of_others.iter().any(|group| text("/apiVersion").starts_with(group)) {
                 continue;
             }
             let api = endpoint(&client, text("/apiVersion"), text("/kind"), text("/metadata/namespace"));
@@ -206,6 +207,43 @@ async fn what_the_chart_makes_is_taken_by_the_api_server() -> Result<()> {
         }
     }
     ensure!(taken > 30, "only {taken} objects were looked at");
+    Ok(())
+}
+
+/// What the operator then says to pods is in its own tests.
+#[tokio::test]
+async fn a_collector_in_the_values_reaches_the_operator_and_is_let_out_to() -> Result<()> {
+    let (_, _, helm) = server().await?;
+    let rendered = |template: &str, more: &[&str]| -> Result<Value> {
+        let show = format!("templates/{template}.yaml");
+        let args = ["template", "rendered", &chart(), "--show-only", &show, "--set"];
+        let held = "networkPolicy.apiServerCIDRs={10.0.0.1/32}";
+        Ok(serde_yaml::from_str(&helm.run(&[&args[..], &[held], more].concat())?)?)
+    };
+    let variables = |deployment: &Value| {
+        let all =
+            deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().cloned().unwrap_or_default();
+        all.into_iter().filter(|v| v["name"].as_str().unwrap_or_default().starts_with("OTEL_")).collect::<Vec<_>>()
+    };
+    ensure!(variables(&rendered("deployment", &[])?).is_empty(), "off unless somebody wants it");
+    let on = ["--set", "telemetry.otlp.endpoint=http://collector.observability.svc:4317,telemetry.ratio=0.25"];
+    let who = "service.instance.id=$(MESH_OPERATOR_IDENTITY),k8s.pod.name=$(MESH_OPERATOR_IDENTITY),\
+        k8s.namespace.name=$(MESH_OPERATOR_NAMESPACE)";
+    let wanted = json!([
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.observability.svc:4317"},
+        {"name": "OTEL_TRACES_SAMPLER", "value": "parentbased_traceidratio"},
+        {"name": "OTEL_TRACES_SAMPLER_ARG", "value": "0.25"},
+        {"name": "OTEL_RESOURCE_ATTRIBUTES", "value": who},
+    ]);
+    let said = variables(&rendered("deployment", &on)?);
+    ensure!(Value::from(said.clone()) == wanted, "{said:?}");
+    let rules = |policy: &Value| policy["spec"]["egress"].as_array().cloned().unwrap_or_default();
+    let last = rules(&rendered("networkpolicy", &on)?).pop();
+    let namespace = json!({"matchLabels": {"kubernetes.io/metadata.name": "observability"}});
+    ensure!(last == Some(json!({"to": [{"namespaceSelector": namespace}]})), "{last:?}");
+    let outside = ["--set", "telemetry.otlp.endpoint=http://10.0.0.9:4318"];
+    let last = rules(&rendered("networkpolicy", &outside)?).pop();
+    ensure!(last == Some(json!({"ports": [{"protocol": "TCP", "port": 4318}]})), "{last:?}");
     Ok(())
 }
 

@@ -95,12 +95,15 @@ async fn it_says_what_is_wrong_and_what_to_do_before_and_after_an_installation()
     let leader = Operator::start_with(server, &program, "check", "interconn-operator", "checked", options);
     let mut leader = leader.await?;
     leader.ready().await?;
+    // Whoever waited for that makes pods now, and the API server must trust the webhook.
+    let (ready, _) = check(&operators, &["--watch-namespaces", "checked"])?;
+    is(&ready, "webhook", "namespace.inject", "ok", "its CA lives")?;
     let node =
         json!({"nodeId": "node-a", "instId": "inst-a", "address": "127.0.0.1:7304", "gateway": {"enabled": false}});
     put(&client, "MeshNode", "a", node).await?;
     condition(&ours(&client, "MeshNode", "checked"), "a", "Ready", "True", "").await?;
 
-    // As the operator itself would run it in its pod. Its CA bundle is written a moment after it leads.
+    // As the operator itself would run it in its pod.
     let good = wait::until("an installation that works", SOON, || async {
         let (good, code) = check(&operators, &["--watch-namespaces", "checked"])?;
         ensure!(code == Some(0), "{good:?}");
@@ -113,7 +116,11 @@ async fn it_says_what_is_wrong_and_what_to_do_before_and_after_an_installation()
     is(&good, "node", "checked/a", "ok", "ready")?;
     is(&good, "certificates", "checked/a", "ok", "its root lives")?;
     ensure!(good.iter().any(|f| f["said"].as_str().is_some_and(|s| s.starts_with("its leaf lives"))), "{good:?}");
+    let odd = "{apiVersion: v1, kind: Namespace, metadata: {name: odd, labels: {interconn.dev/inject: 'true'}}}";
+    apply(&client, odd, |_| true).await?;
     let (seen_by_admin, _) = check(admin, &["--watch-namespaces", "checked"])?;
+    is(&seen_by_admin, "labels", "odd", "warning", "brings no sidecar")?;
+    ensure!(!seen_by_admin.iter().any(|f| f["check"] == "labels" && f["subject"] != "odd"), "{seen_by_admin:?}");
     is(&seen_by_admin, "definitions", "meshnodes", "ok", "served: v1alpha1")?;
 
     let route = json!({"nodeRef": {"name": "a"}, "peer": {"nodeId": "peer"}, "addresses": [{"address": "127.0.0.1:7305"}],

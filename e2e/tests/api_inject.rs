@@ -64,6 +64,10 @@ impl Room {
     }
 
     async fn injector(&self, identity: &str) -> Result<Injector> {
+        self.injector_with(identity, &[]).await
+    }
+
+    async fn injector_with(&self, identity: &str, options: &[&str]) -> Result<Injector> {
         let program = Path::new(env!("CARGO_BIN_EXE_cluster")).with_file_name("mesh-operator");
         let port = free_port()?;
         let (listen, secret) = (format!("127.0.0.1:{port}"), self.secret_name());
@@ -79,7 +83,7 @@ impl Room {
             "--image",
             "example.org/mesh:e2e",
         ];
-        let identity = format!("{}-{identity}", self.name);
+        let (identity, more) = (format!("{}-{identity}", self.name), [&more, options].concat());
         let operator = Operator::start_with(self.server, &program, &identity, self.name, self.name, &more).await?;
         Ok(Injector { operator, port })
     }

@@ -14,6 +14,8 @@ mod issuer;
 mod lifecycle;
 #[path = "operator/measures.rs"]
 mod measures;
+#[path = "operator/namespaces.rs"]
+mod namespaces;
 #[path = "operator/references.rs"]
 mod references;
 #[path = "operator/refusals.rs"]
@@ -26,6 +28,8 @@ mod roll;
 mod secrecy;
 #[path = "operator/sidecar.rs"]
 mod sidecar;
+#[path = "operator/upgrade.rs"]
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 
@@ -198,7 +202,7 @@ async fn a_bad_resource_harms_no_other() -> Result<()> {
 #[tokio::test]
 async fn a_users_edit_of_our_objects_is_taken_back() -> Result<()> {
     let room = Room::open("edit").await?;
-    let _operator = room.operator("one").await?;
+    let operator = room.operator("one").await?;
     room.node("a", json!({})).await?;
     room.ready("MeshNode", "a").await?;
     for (kind, name, edit) in [
@@ -209,7 +213,22 @@ async fn a_users_edit_of_our_objects_is_taken_back() -> Result<()> {
         ("Service", "mesh-a", json!({"spec": {"selector": {"also": "this"}}})),
     ] {
         room.is_taken_back(kind, name, edit).await?;
+        wait::until(&format!("an Event about {kind} {name}"), SOON, || async {
+            let events =
+                endpoint(&room.client, "events.k8s.io/v1", "Event", room.name).list(&Default::default()).await?;
+            let begin = format!("{kind} {name} was changed by ");
+            let is_told = |event: &DynamicObject| {
+                event.data["reason"] == "Repaired"
+                    && event.data["regarding"]["kind"] == "MeshNode"
+                    && event.data["note"].as_str().is_some_and(|note| note.starts_with(&begin))
+            };
+            ensure!(events.items.iter().any(is_told), "{} Events, none of them", events.items.len());
+            Ok(())
+        })
+        .await?;
     }
+    let (_, metrics) = operator.get("/metrics").await?;
+    ensure!(metrics.contains(r#"mesh_operator_repairs_total{kind="Secret"} 1"#), "{metrics}");
     Ok(())
 }
 

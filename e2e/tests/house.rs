@@ -8,16 +8,31 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// What each crate of ours may know of the others. A room knows what it stands on and never its neighbour.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("crds", &[]),
     ("proto", &[]),
     ("mesh-pki", &[]),
+    ("traces", &[]),
     ("mesh-core", &["crds", "mesh-pki"]),
-    ("mesh-network", &["crds", "mesh-core", "mesh-pki"]),
+    ("mesh-network", &["crds", "mesh-core", "mesh-pki", "traces"]),
     ("mesh-transport", &["crds", "mesh-core", "mesh-network", "mesh-pki", "proto"]),
     ("mesh-registry", &["crds", "mesh-core", "mesh-network", "mesh-pki"]),
-    ("mesh", &["crds", "mesh-core", "mesh-network", "mesh-pki", "mesh-registry", "mesh-transport", "proto"]),
-    ("mesh-operator", &["crds", "mesh-pki"]),
+    ("mesh-grid", &["crds", "mesh-core", "mesh-network"]),
+    (
+        "mesh",
+        &[
+            "crds",
+            "mesh-core",
+            "mesh-grid",
+            "mesh-network",
+            "mesh-pki",
+            "mesh-registry",
+            "mesh-transport",
+            "proto",
+            "traces",
+        ],
+    ),
+    ("mesh-operator", &["crds", "mesh-pki", "traces"]),
     ("e2e", &["crds"]),
     ("demo", &[]),
     ("fuzz", &[]),

@@ -3,6 +3,10 @@
 
 #[path = "node/applications.rs"]
 mod applications;
+#[path = "node/away.rs"]
+mod away;
+#[path = "node/envoy.rs"]
+mod envoy;
 #[path = "node/figures.rs"]
 mod figures;
 #[path = "node/identity.rs"]
@@ -11,6 +15,12 @@ mod identity;
 mod outage;
 #[path = "node/pair.rs"]
 mod pair;
+#[path = "node/policy.rs"]
+mod policy;
+#[path = "node/restarts.rs"]
+mod restarts;
+#[path = "node/restored.rs"]
+mod restored;
 
 use std::time::Duration;
 
@@ -54,6 +64,12 @@ fn limit() -> String {
 
 fn rolled_out(namespace: &str, what: &str) -> Result<()> {
     kubectl(&["-n", namespace, "rollout", "status", what, &limit()], "").map(drop)
+}
+
+/// Starts each pod of it anew, one after the other, and waits until all have.
+fn restart(namespace: &str, what: &str) -> Result<()> {
+    kubectl(&["-n", namespace, "rollout", "restart", what], "")?;
+    rolled_out(namespace, what)
 }
 
 /// Runs a call in a pod's application and gives its status and its answer.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::net::TcpListener;
 
-use crate::places::Places;
+use crate::{places::Places, thread};
 
 /// What the process still waits for before it is ready.
 #[derive(Clone, Debug, Default)]
@@ -50,13 +50,16 @@ impl Pending {
     }
 }
 
-/// Serves until the process ends.
+/// Serves until the process ends, on a thread of its own: a kubelet that asks whether it lives must not wait for a thousand routes.
 ///
 /// # Errors
 /// When the address cannot be bound or the listener breaks.
 pub(crate) async fn serve(address: SocketAddr, readiness: Readiness, metrics: Arc<Registry>) -> Result<()> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("admin port {address}"))?;
-    axum::serve(Places::new(listener), router(readiness, metrics)).await.context("admin port")
+    let serve = move || async move {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("admin port {address}"))?;
+        axum::serve(Places::new(listener), router(readiness, metrics)).await.context("admin port")
+    };
+    thread::on_a_thread("admin", serve).await
 }
 
 fn router(readiness: Readiness, metrics: Arc<Registry>) -> Router {

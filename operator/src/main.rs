@@ -36,6 +36,7 @@ mod places;
 mod port;
 mod render;
 mod run;
+mod thread;
 
 use std::{process::ExitCode, str::FromStr as _, time::SystemTime};
 

@@ -45,6 +45,10 @@ pub(crate) struct Metrics {
     pub(crate) watch_failures: Family<KindLabel, Counter>,
     /// How long a reconcile takes, in seconds.
     pub(crate) seconds: Histogram,
+    /// Objects of ours that somebody changed or deleted, and that are again as they were.
+    pub(crate) repairs: Family<KindLabel, Counter>,
+    /// Gateways that wait for another one to take a new version.
+    pub(crate) updates_waiting: Gauge,
     /// What nodes say of themselves.
     pub(crate) nodes: NodeMetrics,
 }
@@ -64,6 +68,8 @@ impl Metrics {
             watch_restarts: Family::default(),
             watch_failures: Family::default(),
             seconds,
+            repairs: Family::default(),
+            updates_waiting: Gauge::default(),
             nodes: NodeMetrics::default(),
         };
         metrics.nodes.register(registry);
@@ -80,6 +86,10 @@ impl Metrics {
         let failed = "lists and watches that failed and are tried again";
         registry.register("watch_failures", failed, metrics.watch_failures.clone());
         registry.register("reconcile_seconds", "how long a reconcile takes", metrics.seconds.clone());
+        let repairs = "objects that somebody else changed or deleted, and that were put right";
+        registry.register("repairs", repairs, metrics.repairs.clone());
+        let waiting = "gateways that stay on an older version until another one is ready on the new one";
+        registry.register("gateway_updates_waiting", waiting, metrics.updates_waiting.clone());
         metrics
     }
 
@@ -87,6 +97,7 @@ impl Metrics {
     pub(crate) fn leads_no_more(&self) {
         self.leader.set(0);
         self.queue.clear();
+        self.updates_waiting.set(0);
         self.nodes.clear();
     }
 
@@ -98,6 +109,11 @@ impl Metrics {
     /// An object, or a status, of this kind was written.
     pub(crate) fn wrote(&self, kind: &'static str) {
         self.writes.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// An object of this kind was put right.
+    pub(crate) fn repaired(&self, kind: &'static str) {
+        self.repairs.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// A status of this kind was not written.

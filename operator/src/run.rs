@@ -1,6 +1,6 @@
 //! `mesh-operator run`: waits to lead, runs the controllers, ends in order.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use kube::Client;
@@ -10,6 +10,7 @@ use tokio::{
     sync::watch,
     time::sleep,
 };
+use traces::Traces;
 
 use crate::{
     admin::{self, Readiness},
@@ -18,11 +19,15 @@ use crate::{
     intake::{self, IntakeArgs, IntakeMetrics, Placed},
     lease::Candidate,
     metrics::Metrics,
-    node::pod::Image,
+    node::pod::{GatewayDefaults, Image},
+    port::Closing,
 };
 
 /// An API server that was told of our end by our Service still sends pods for a moment: the webhook serves on for so long.
 const LINGER: Duration = Duration::from_secs(4);
+
+/// What answers under way get after that: the webhook waits for a MeshNode for 4 s.
+const LAST_ANSWERS: Duration = Duration::from_secs(6);
 
 /// How the operator runs in a cluster.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,6 +49,9 @@ pub(crate) struct RunArgs {
     pub(crate) admin_listen: SocketAddr,
     #[command(flatten)]
     pub(crate) image: Image,
+    /// What gateways are like where their MeshNodes do not say, as JSON: `resources` and `pod` of `spec.gateway`.
+    #[arg(long, env = "MESH_OPERATOR_GATEWAY_DEFAULTS", default_value = "{}")]
+    pub(crate) gateway_defaults: GatewayDefaults,
     #[command(flatten)]
     pub(crate) inject: InjectArgs,
     #[command(flatten)]
@@ -75,6 +83,15 @@ pub(crate) fn scopes(watched: &[String]) -> Vec<Option<&str>> {
 /// No API server in reach, a port that is taken, or a controller that ended by itself.
 pub(crate) async fn run(args: RunArgs) -> Result<()> {
     let client = Client::try_default().await.context("no API server: neither in a cluster nor a kubeconfig")?;
+    let traces = Traces::open(&args.image.traces, "mesh-operator", env!("CARGO_PKG_VERSION"))?.map(Arc::new);
+    let ended = Box::pin(until_asked(args, client, traces.clone())).await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    ended
+}
+
+async fn until_asked(args: RunArgs, client: Client, traces: Option<Arc<Traces>>) -> Result<()> {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let (inject_metrics, intake_metrics) = (InjectMetrics::new(&mut registry), IntakeMetrics::new(&mut registry));
@@ -83,25 +100,39 @@ pub(crate) async fn run(args: RunArgs) -> Result<()> {
     // One certificate for both ports: both are the operator's.
     let shown = Arc::default();
     let ((told, authorities), (placing, placed)) = (watch::channel(String::new()), watch::channel(None));
-    let webhook = inject::serve(client.clone(), &args, &readiness, inject_metrics, Arc::clone(&shown));
-    let certificate = inject::follow_certificate(client.clone(), &args, &readiness, &shown, &told);
-    let intake = intake::serve(client.clone(), &args.intake, Arc::clone(&shown), intake_metrics);
+    let closing = Closing::default();
+    let certificate = inject::follow_certificate(client.clone(), &args, &readiness, (&shown, &inject_metrics), &told);
+    let webhook =
+        inject::serve(client.clone(), &args, &readiness, inject_metrics.clone(), Arc::clone(&shown), closing.clone());
+    let intake = intake::serve(client.clone(), &args.intake, Arc::clone(&shown), intake_metrics, closing.clone());
+    let (mut webhook, mut intake) = (pin!(webhook), pin!(intake));
     let place = intake::place(client.clone(), (&args.intake, &args.namespace), authorities, placing);
     let ended = tokio::select! {
         ended = admin::serve(args.admin_listen, readiness.clone(), Arc::new(registry)) => ended,
-        ended = lead(&candidate, client, &args, &readiness, metrics, placed) => ended,
-        ended = webhook => ended,
+        ended = lead(&candidate, client, &args, &readiness, metrics, (placed, traces)) => ended,
+        ended = webhook.as_mut() => ended,
         ended = certificate => ended,
-        ended = intake => ended,
+        ended = intake.as_mut() => ended,
         () = place => Err(anyhow!("the intake's place is kept no longer")),
         ended = asked_to_end() => ended,
     };
-    candidate.release().await;
-    if ended.is_ok() && (args.inject.injection == Injection::On || args.intake.is_on()) {
-        // Not ready any more, since nobody answers the probe.
-        sleep(LINGER).await;
+    if ended.is_err() || !(args.inject.injection == Injection::On || args.intake.is_on()) {
+        candidate.release().await;
+        return ended;
     }
-    ended
+    // Not ready any more, since nobody answers the probe.
+    let linger = async {
+        closing.ask();
+        candidate.release().await;
+        sleep(LINGER).await;
+        closing.done(LAST_ANSWERS).await;
+    };
+    // Both go on with all that they know: a pod that comes now is answered as ever.
+    tokio::select! {
+        () = linger => Ok(()),
+        ended = webhook => ended,
+        ended = intake => ended,
+    }
 }
 
 /// Stands by and leads, in turn.
@@ -111,7 +142,7 @@ async fn lead(
     args: &RunArgs,
     readiness: &Readiness,
     metrics: Metrics,
-    placed: Placed,
+    (placed, traces): (Placed, Option<Arc<Traces>>),
 ) -> Result<()> {
     loop {
         tracing::info!(lease = args.lease_name, identity = args.identity, "standing by");
@@ -121,7 +152,7 @@ async fn lead(
         metrics.leader.set(1);
         let lost = tokio::select! {
             lost = candidate.keep(since) => lost,
-            ended = controllers::run(client.clone(), args, readiness, metrics.clone(), placed.clone()) => {
+            ended = controllers::run(client.clone(), args, readiness, metrics.clone(), placed.clone(), traces.clone()) => {
                 return ended.context("the controllers ended");
             }
             ended = inject::keep_certificate(client.clone(), args) => return ended,

@@ -54,6 +54,11 @@ impl Server {
 
     /// `mesh start --server` with a home of its own; `file` is its configuration.
     pub(crate) fn mesh(home: &Path, file: Option<&str>) -> Result<Self> {
+        Self::mesh_with(home, file, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn mesh_with(home: &Path, file: Option<&str>, more: &[(&str, String)]) -> Result<Self> {
         let (data, admin) = (free_port()?, free_port()?);
         let config = home.join("config.yaml");
         if let Some(text) = file {
@@ -68,7 +73,8 @@ impl Server {
                 .env("PLUGIN_PROXY_TRANSPORT_Y", format!("127.0.0.1:{data}"))
                 .env("MESH_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
                 .env("MESH_DRAIN_DELAY", "0s")
-                .env("MESH_LOG", "error");
+                .env("MESH_LOG", "error")
+                .envs(more.iter().map(|(name, value)| (name, value)));
             if file.is_some() {
                 command.arg("--config").arg(&config);
             }

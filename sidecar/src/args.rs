@@ -1,8 +1,18 @@
 //! The command line, as `mesh --help` shows it.
 
+mod grid;
+mod register;
+mod route;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use grid::{
+    ApiCall, Grid, GridClose, GridCommand, GridInfo, GridLs, GridPublish, GridSend, GridTail, Message,
+};
+pub(crate) use register::{Attr, Proto, Register};
+pub(crate) use route::{Proof, Route, RouteAdd, RouteCommand, RouteLs, RouteOf, RouteRm, RouteWith, Terms};
 
 /// Said at the end of the help: scripts branch on it.
 const CODES: &str = "\
@@ -39,13 +49,15 @@ pub(crate) enum Command {
     /// Look at the queues of the node on this machine.
     Queue(Queue),
     /// Register a service, so that port 7304 routes to it.
-    Register(Register),
+    Register(Box<Register>),
     /// Look at registered services.
     Service(Service),
     /// Look at configurations.
     Config(Config),
     /// Partners: list, add, remove, weave.
     Route(Route),
+    /// The grid: its clients, messages to them, and what they send.
+    Grid(Grid),
     /// Call any method of a node by name.
     Exec(Exec),
     /// Find out why something does not work.
@@ -79,6 +91,8 @@ pub(crate) struct Push {
     /// How long to wait for room.
     #[arg(long, value_parser = span, default_value = "60s")]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) progress: Progress,
 }
 
 #[derive(Debug, clap::Args)]
@@ -93,6 +107,8 @@ pub(crate) struct Pop {
     /// How long to wait for a message.
     #[arg(long, value_parser = span, default_value = "120s")]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) progress: Progress,
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,6 +120,25 @@ pub(crate) struct Peek {
     pub(crate) to: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) call: Call,
+    #[command(flatten)]
+    pub(crate) progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Progress {
+    /// Whether a long transfer says on standard error how far it is; by itself, on a terminal.
+    #[arg(long = "progress", value_name = "WHEN", value_enum, default_value_t = Show::Auto)]
+    pub(crate) show: Show,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Show {
+    /// On a terminal.
+    Auto,
+    /// Also elsewhere, a line a second.
+    Always,
+    /// Nowhere.
+    Never,
 }
 
 #[derive(Debug, clap::Args)]
@@ -170,136 +205,6 @@ pub(crate) struct QueueLs {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Register {
-    /// The name that instances of one service share.
-    pub(crate) name: String,
-    /// The paths that callers use, such as /serving.
-    #[arg(required_unless_present = "remove")]
-    pub(crate) urns: Vec<String>,
-    /// Where the instance is: host:port, https://host:port for TLS.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) at: String,
-    /// What the instance speaks.
-    #[arg(long, value_enum, default_value_t = Proto::Http)]
-    pub(crate) proto: Proto,
-    /// The share of calls that the instance gets; 0 drains it.
-    #[arg(long, default_value_t = 1.0)]
-    pub(crate) weight: f64,
-    /// How long the instance may take to begin its answer.
-    #[arg(long, value_parser = span, default_value = "10s")]
-    pub(crate) timeout: Duration,
-    /// How long the registration holds; the node's grace comes on top.
-    #[arg(long = "for", value_parser = span, default_value = "1h", value_name = "TIME")]
-    pub(crate) span: Duration,
-    /// The instance's id; its address if not given.
-    #[arg(long, value_name = "ID")]
-    pub(crate) instance: Option<String>,
-    /// Take the registration of this instance out again.
-    #[arg(long)]
-    pub(crate) remove: bool,
-    /// The nodes to call, with commas between: the first that accepts a connection is used.
-    #[arg(long, env = "MESH_ADDRESS", default_value = "127.0.0.1:7304")]
-    pub(crate) address: String,
-    #[command(flatten)]
-    pub(crate) output: Output,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Route {
-    #[command(subcommand)]
-    pub(crate) command: RouteCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RouteCommand {
-    /// List partners, and parties that wait to be woven.
-    Ls(RouteLs),
-    /// Add a partner, or change one.
-    Add(Box<RouteAdd>),
-    /// Let go of a partner, or of a party that waits.
-    Rm(RouteOf),
-    /// Offer this node to a partner.
-    Weave(RouteOf),
-    /// Say yes to a party that waits.
-    Ack(RouteOf),
-    /// Let nothing through to and from a partner.
-    Disable(RouteOf),
-    /// Let calls through again.
-    Enable(RouteOf),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct RouteLs {
-    #[command(flatten)]
-    pub(crate) node: NodeCall,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct RouteOf {
-    /// The partner's node id.
-    pub(crate) node: String,
-    #[command(flatten)]
-    pub(crate) call: NodeCall,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct RouteAdd {
-    /// The partner's node id.
-    pub(crate) node: String,
-    /// The partner's institution id.
-    #[arg(long, value_name = "ID")]
-    pub(crate) inst: String,
-    /// Where the partner is dialled: host:port, or several with commas between, the first that works is used.
-    #[arg(long, value_name = "LIST")]
-    pub(crate) at: String,
-    /// A file with the partner's root.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) root: Option<PathBuf>,
-    /// A file with the certificate that the partner issued for this node.
-    #[arg(long, value_name = "FILE", requires = "key")]
-    pub(crate) cert: Option<PathBuf>,
-    /// A file with its key.
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    pub(crate) key: Option<PathBuf>,
-    /// What people call the partner.
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// A proxy to dial through: http://host:port, https://host:port or socks5://host:port.
-    #[arg(long, value_name = "URL")]
-    pub(crate) proxy: Option<String>,
-    /// Where the partner's names lead, instead of what name servers say.
-    #[arg(long, value_name = "IPS")]
-    pub(crate) static_ip: Option<String>,
-    /// A path of a registered service that the partner may call, or the name of one; may be given several times. What was
-    /// exported before and is not named is no longer.
-    #[arg(long = "export", value_name = "PATH")]
-    pub(crate) exports: Vec<String>,
-    /// The partner may call no registered service any more.
-    #[arg(long, conflicts_with = "exports")]
-    pub(crate) no_exports: bool,
-    /// The name that is asked for in TLS, where it is not the host's.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) server_name: Option<String>,
-    /// Whether the partner must prove who it is.
-    #[arg(long, value_enum, value_name = "WHETHER")]
-    pub(crate) client_certificate: Option<Proof>,
-    /// When the route ends, as in 2030-01-31T00:00:00Z; ten years from now unless given.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) expires: Option<jiff::Timestamp>,
-    #[command(flatten)]
-    pub(crate) call: NodeCall,
-}
-
-/// Whether a partner must show a certificate.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub(crate) enum Proof {
-    /// It must.
-    Required,
-    /// It need not: what it then claims to be is not proven.
-    Optional,
-}
-
-#[derive(Debug, clap::Args)]
 pub(crate) struct Diagnose {
     #[command(subcommand)]
     pub(crate) command: DiagnoseCommand,
@@ -330,14 +235,6 @@ pub(crate) struct NodeCall {
     pub(crate) address: String,
     #[command(flatten)]
     pub(crate) output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Proto {
-    /// HTTP/1.1.
-    Http,
-    /// gRPC over HTTP/2.
-    Grpc,
 }
 
 #[derive(Debug, clap::Args)]

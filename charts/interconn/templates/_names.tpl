@@ -38,10 +38,11 @@
 {{ include "interconn.fullname" . }}-webhook-certificate
 {{- end -}}
 
-{{/* Of objects that are the cluster's: two releases in two namespaces must not meet. The release comes first: webhooks are called in
-     the order of names, and ours has to tell other meshes' (istio-..., linkerd-...) what to leave alone. */}}
+{{/* Of objects that are the cluster's: two releases in two namespaces must not meet. Webhooks are called in the order of names, and
+     ours has to tell other meshes' (istio-..., linkerd-...) what to leave alone: whatever the release is called, it is early. */}}
 {{- define "interconn.clusterName" -}}
-{{- printf "%s-%s" (include "interconn.operator" .) .Release.Namespace -}}
+{{- $own := printf "%s-%s" (include "interconn.operator" .) .Release.Namespace -}}
+{{- if hasPrefix "interconn" $own -}}{{ $own }}{{- else -}}{{ printf "interconn-%s" $own }}{{- end -}}
 {{- end -}}
 
 {{- define "interconn.selector" -}}

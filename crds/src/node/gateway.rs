@@ -1,5 +1,11 @@
 //! The node's gateway: whether there is one, how many share the work, and where they keep their state.
 
+mod affinity;
+mod pod;
+
+pub use affinity::*;
+pub use pod::*;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +29,9 @@ pub struct Gateway {
     /// What its container asks for and may take; what is absent is as by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<GatewayResources>,
+    /// Where its pod runs, and what others know it by; what is absent is as by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<GatewayPod>,
 }
 
 /// What a gateway's container asks for, and what it may take.
@@ -59,11 +68,30 @@ impl Amounts {
             None => text.parse::<u64>().ok().map(|whole| whole * 1000),
         }
     }
+
+    fn or(&self, defaults: &Self) -> Self {
+        Self { cpu: self.cpu.clone().or_else(|| defaults.cpu.clone()), memory: self.memory.or(defaults.memory) }
+    }
+}
+
+impl GatewayResources {
+    /// What is said here, and where nothing is, what `defaults` say; these give way where both do not go together.
+    #[must_use]
+    pub fn or(&self, defaults: &Self) -> Self {
+        let (mut requests, mut limits) = (self.requests.or(&defaults.requests), self.limits.or(&defaults.limits));
+        if requests.milli_cpu().zip(limits.milli_cpu()).is_some_and(|(asked, most)| asked > most) {
+            (requests.cpu, limits.cpu) = (self.requests.cpu.clone(), self.limits.cpu.clone());
+        }
+        if requests.memory.zip(limits.memory).is_some_and(|(asked, most)| asked > most) {
+            (requests.memory, limits.memory) = (self.requests.memory, self.limits.memory);
+        }
+        Self { requests, limits }
+    }
 }
 
 impl Default for Gateway {
     fn default() -> Self {
-        Self { enabled: true, replicas: 1, storage: GatewayStorage::default(), resources: None }
+        Self { enabled: true, replicas: 1, storage: GatewayStorage::default(), resources: None, pod: None }
     }
 }
 
@@ -126,6 +154,9 @@ impl Gateway {
     pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
         if let Some(resources) = &self.resources {
             law::judge(RESOURCE_LAWS, resources, &format!("{path}.resources"), broken);
+        }
+        if let Some(pod) = &self.pod {
+            pod.judge(&format!("{path}.pod"), broken);
         }
         law::judge(LAWS, &self.storage, &format!("{path}.storage"), broken);
     }

@@ -13,11 +13,15 @@ pub struct Registry {
     pub expiry_grace: Span,
     /// How an instance is chosen.
     pub balance: Balance,
+    /// Calls that an instance gets at once: a busy connection to it takes about 32 KiB of the node's memory. Partners together
+    /// have three quarters of them, one partner half.
+    #[schemars(range(min = 1, max = 65536))]
+    pub max_calls_per_instance: u32,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { expiry_grace: Span::minutes(5), balance: Balance::RoundRobin }
+        Self { expiry_grace: Span::minutes(5), balance: Balance::RoundRobin, max_calls_per_instance: 1024 }
     }
 }
 

@@ -33,6 +33,9 @@ pub struct Transport {
     pub push_timeout: Span,
     /// Whether `peek` leaves the message there.
     pub peek: Peek,
+    /// Calls under way to one partner, waiting pops among them; more are refused at once.
+    #[schemars(range(min = 1, max = 65536))]
+    pub max_calls_per_partner: u32,
     /// CIDRs that may speak plain text beside loopback.
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub plaintext_from: Vec<String>,
@@ -50,6 +53,7 @@ impl Default for Transport {
             message_ttl: None,
             push_timeout: Span::seconds(10),
             peek: Peek::Retain,
+            max_calls_per_partner: 4096,
             plaintext_from: Vec::new(),
         }
     }

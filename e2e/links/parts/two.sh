@@ -23,6 +23,16 @@ on x push thin "$home/large" --session s --target-node ${id[y]} >/dev/null || fa
 on y pop thin --session s --to "$home/popped" >/dev/null && cmp "$home/large" "$home/popped" || fail "what came over a thin link"
 cure x-y bandwidth upstream
 
+step "links too thin for what may be pushed are told by the diagnosis, and one that is slower than a measurement too"
+for rate in 600 60; do
+  poison x-y bandwidth upstream "\"rate\":$rate"
+  on x diagnose route ${id[y]} --idle 100ms >"$home/diagnosis.log" 2>&1 && fail "a diagnosis of a link of $rate KB/s"
+  [ "$(grep -c '^ *failed ' "$home/diagnosis.log")" = 1 ] || fail "more than the bandwidth: $(cat "$home/diagnosis.log")"
+  grep -q 'failed *bandwidth.*0\.[0-9] MB/s' "$home/diagnosis.log" || fail "the diagnosis of a thin link: $(cat "$home/diagnosis.log")"
+  grep -q 'lower maxBodyBytes to' "$home/diagnosis.log" || fail "the remedy for a thin link: $(cat "$home/diagnosis.log")"
+  cure x-y bandwidth upstream
+done
+
 step "connections that break within a request: everything arrives once, in order"
 poison x-y limit_data upstream '"bytes":12000' # a handshake takes a tenth of it, ten messages take all
 seq -f 'message %g' 40 | sed "s/\$/ $(printf '%1000s')/" >"$home/long"
@@ -56,3 +66,28 @@ for n in $(seq 20); do
   push x y both "message $n" || fail "a push with two ways: $(cat "$home/said")"
 done
 pops_all y both 20
+
+step "a pop that waits at the partner while the link begins to swallow everything: it ends in time, and the message is kept"
+know x y "${addresses[y]}:7304"
+goes x y # the session is x's too
+waiting() { [ "$(on "$1" queue ls --session s -o json | python3 -c 'import json, sys
+print(sum(q["waiters"] for s in json.load(sys.stdin)["sessions"] for q in s["queues"] if q["topic"] == "swallowed"))')" = "$2" ]; } # NODE COUNT
+swallow() { # -A|-D: what goes either way between x and y
+  firewall "$1" y "${addresses[x]}" DROP
+  in_net x iptables "$1" INPUT -s "${addresses[y]}" -p tcp --sport 7304 -j DROP
+}
+on x pop swallowed --session s --target-node "${id[y]}" --timeout 20s >"$home/said" 2>&1 &
+pids[pop]=$!
+eventually "the pop to wait at y" waiting y 1
+swallow -A
+began=$SECONDS
+on y push swallowed --session s - <<<"kept" >/dev/null || fail "a push at y"
+wait "${pids[pop]}" && fail "a pop over a link that swallows everything brought: $(cat "$home/said")"
+unset 'pids[pop]'
+[ $((SECONDS - began)) -le 30 ] || fail "a pop of 20 s took $((SECONDS - began)) s"
+grep -Eq 'E00000006(01|07)' "$home/said" || fail "a pop over a link that swallows everything says: $(cat "$home/said")"
+swallow -D
+comes_back() { on x pop swallowed --session s --target-node "${id[y]}" --timeout 5s >"$home/said" 2>&1 && grep -qx kept "$home/said"; }
+eventually "the message" comes_back
+comes_back && fail "the message came twice"
+true

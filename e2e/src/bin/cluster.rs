@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use e2e::cluster::launch::Launcher;
 use e2e::cluster::state::{self, State};
-use e2e::cluster::{control_plane, node, teardown};
+use e2e::cluster::{control_plane, node, policies, teardown};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -46,20 +46,26 @@ enum Tier {
     },
     /// Clears what killed runs left.
     Clear,
+    /// Enforces the NetworkPolicies of a cluster, in whose network it runs.
+    #[command(hide = true)]
+    Policies { kubeconfig: PathBuf },
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let Args { tier, logs } = Args::parse();
+    if let Tier::Policies { kubeconfig } = &tier {
+        return policies::enforce(kubeconfig).await.map(|()| ExitCode::SUCCESS);
+    }
     let _turn = match &tier {
         Tier::Node { .. } => Some(state::turn().await?),
-        Tier::Api { .. } | Tier::Clear => None,
+        Tier::Api { .. } | Tier::Clear | Tier::Policies { .. } => None,
     };
     teardown::leftovers().await?;
     let (name, netns) = match &tier {
         Tier::Api { name } => (name.clone(), None),
         Tier::Node { .. } => ("node".to_owned(), Some(node::NETNS)),
-        Tier::Clear => return Ok(ExitCode::SUCCESS),
+        Tier::Clear | Tier::Policies { .. } => return Ok(ExitCode::SUCCESS),
     };
     let state = State::create(&name)?;
     let result = tokio::select! {
@@ -83,7 +89,7 @@ async fn run(tier: &Tier, state: State, netns: Option<&str>) -> Result<ExitCode>
             node::start(&mut launcher, images).await?;
             command
         }
-        Tier::Api { .. } | Tier::Clear => {
+        Tier::Api { .. } | Tier::Clear | Tier::Policies { .. } => {
             let place = control_plane::Place::loopback()?;
             let authority = control_plane::start(&mut launcher, place).await?;
             // The operator's own user: tests see that its rights suffice, and find its writes in the audit log.

@@ -1,6 +1,6 @@
 //! Writes an image archive from programs that are there: `image localhost/mesh:dev OUT.tar target/release/mesh`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -21,6 +21,9 @@ struct Args {
     /// A folder that the image's user owns; may be given again.
     #[arg(long)]
     folder: Vec<String>,
+    /// A file that the image has where this machine has it, such as a library; may be given again.
+    #[arg(long)]
+    with: Vec<PathBuf>,
     /// NAME=VALUE for its environment; may be given again.
     #[arg(long)]
     env: Vec<String>,
@@ -31,17 +34,21 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let content = std::fs::read(&args.program).with_context(|| format!("cannot read {}", args.program.display()))?;
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let name = args.program.file_name().context("the program has no name")?.to_string_lossy().into_owned();
     let path = format!("/bin/{name}");
     let entrypoint = [path.clone()];
+    let mut programs = vec![(path, read(&args.program)?)];
+    for file in &args.with {
+        programs.push((file.display().to_string(), read(file)?));
+    }
     let image = Image {
         reference: &args.reference,
         entrypoint: &entrypoint,
         command: &args.command,
         environment: &args.env,
         folders: &args.folder,
-        programs: vec![(path, content)],
+        programs,
     };
     let archive = image.archive()?;
     if let Some(limit) = args.at_most {

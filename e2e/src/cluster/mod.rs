@@ -9,6 +9,7 @@ pub mod files;
 pub mod launch;
 pub mod node;
 pub mod pki;
+pub mod policies;
 pub mod process;
 pub mod state;
 pub mod teardown;

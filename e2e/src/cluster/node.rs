@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -39,6 +40,9 @@ pub async fn start(launcher: &mut Launcher, images: &Path) -> Result<()> {
     controllers(launcher)?;
     runtime(launcher, images).await?;
     kubelet(launcher, &address)?;
+    // No network plugin of Debian enforces them.
+    symlink(std::env::current_exe()?, launcher.state.path("bin/cluster"))?;
+    launcher.start("cluster", &["policies".into(), launcher.state.text("etc/admin.kubeconfig")])?;
     launcher.ready("the node to be ready", node_ready).await
 }
 

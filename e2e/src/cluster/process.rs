@@ -73,6 +73,14 @@ impl Process {
         Ok(self.status("VmRSS:")? * 1024)
     }
 
+    /// Those of them that it wrote itself; the others are pages of its program, of which a debug build has many.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn anonymous(self) -> Result<u64> {
+        Ok(self.status("RssAnon:")? * 1024)
+    }
+
     /// How often it has slept until something woke it: idle, that is how often its timers ran.
     ///
     /// # Errors

@@ -153,7 +153,8 @@ pub(super) async fn everywhere(client: &Client, helm: &Helm) -> Result<()> {
     install(helm, "everywhere", &[])?;
     let account = "system:serviceaccount:everywhere:rights-interconn-operator";
     in_force(client, account, &("list", GROUP, "meshnodes", "any", "")).await?;
-    let hook: Right = ("patch", HOOKS, "mutatingwebhookconfigurations", "", "rights-interconn-operator-everywhere");
+    let hook: Right =
+        ("patch", HOOKS, "mutatingwebhookconfigurations", "", "interconn-rights-interconn-operator-everywhere");
     all(client, account, true, within(WATCHED, "any").chain(own("everywhere")).chain([hook]).chain(OF_THE_CLUSTER))
         .await?;
     all(client, account, false, within(NEVER_WATCHED, "any").chain(NEVER_OF_THE_CLUSTER.iter().copied())).await?;

@@ -54,18 +54,18 @@ async fn an_operator_that_ends_in_order_serves_its_webhook_on_for_a_moment() -> 
     let _turn = CROWD.read().await;
     let (room, mut injector) = Room::with_injector("farewell").await?;
     let end = tokio::task::spawn_blocking(move || injector.operator.end());
-    let mut served = 0;
-    while !end.is_finished() {
+    let (mut served, mut last) = (0, None);
+    while !end.is_finished() && last.is_none() {
         match room.dry_run(&plain("p")).await {
             Ok(pod) => {
                 ensure!(is_injected(&pod), "no sidecar");
                 served += 1;
             }
             // The last one may meet the end itself.
-            Err(_) => break,
+            Err(refused) => last = Some(refused),
         }
     }
     end.await??;
-    ensure!(served > 0, "nothing was served after the signal");
+    ensure!(served > 0, "nothing was served after the signal: {last:?}");
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! Two institutions under steady load, and the accounts of all their applications, those that are gone by now included.
 
 use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
 
 use e2e::institution::{EPHEMERAL, Institution};
 use e2e::kubectl::apply;
-use e2e::ledger::Ledger;
+use e2e::ledger::{LINE, Ledger};
 use e2e::wait;
+use parking_lot::Mutex;
 
 use super::*;
 
@@ -20,6 +22,8 @@ pub(crate) struct Pair {
     pub(crate) pops: Institution,
     /// From when on no call may fail: before, the nodes did not know each other.
     from: u64,
+    /// The books of pods that are gone.
+    closed: Mutex<Vec<(&'static str, Ledger)>>,
 }
 
 /// The books of both sides.
@@ -52,7 +56,7 @@ impl Pair {
             let ready = ["meshnode/node", "meshroute/partner", "--for=condition=Ready"];
             kubectl(&[["-n", us.bank, "wait"].as_slice(), &ready, &[&limit()]].concat(), "")?;
         }
-        let mut pair = Self { client, pushes, pops, from: 0 };
+        let mut pair = Self { client, pushes, pops, from: 0, closed: Mutex::default() };
         pair.progress("the start").await?;
         pair.from = now();
         Ok(pair)
@@ -67,6 +71,7 @@ impl Pair {
         for pod in of.pods(&self.client).await? {
             books.push(serde_json::from_str(&of.get_from(&self.client, &pod, 8080, "ledger").await?)?);
         }
+        books.extend(self.closed.lock().iter().filter(|(bank, _)| *bank == of.bank).map(|(_, ledger)| ledger.clone()));
         Ok(books)
     }
 
@@ -84,6 +89,24 @@ impl Pair {
             Ok(())
         })
         .await
+    }
+
+    /// Starts the pods of both sides anew, and keeps the books that each of them prints at its end.
+    pub(crate) async fn restart_workloads(&self) -> Result<()> {
+        for us in self.both() {
+            let mut followers = Vec::new();
+            for pod in us.pods(&self.client).await? {
+                followers.push((pod.clone(), follow(us.bank, &pod)?));
+            }
+            restart(us.bank, &format!("deployment/{}", us.bank))?;
+            for (pod, follower) in followers {
+                let log = String::from_utf8(follower.wait_with_output()?.stdout)?;
+                let book = log.lines().rev().find_map(|line| line.strip_prefix(LINE));
+                let book = book.with_context(|| format!("{pod} ended without its book: it was killed"))?;
+                self.closed.lock().push((us.bank, serde_json::from_str(book)?));
+            }
+        }
+        Ok(())
     }
 
     /// No call has failed, and what was answered with success is at the partner's applications, once.
@@ -150,4 +173,11 @@ impl Accounts {
         let shown: Vec<String> = late.iter().take(5).map(|f| format!("{} at {}", f.said, f.at)).collect();
         if late.is_empty() { String::new() } else { format!("{} failures: {}", late.len(), shown.join(", ")) }
     }
+}
+
+/// What an application prints from now on until it ends.
+fn follow(namespace: &str, pod: &str) -> Result<Child> {
+    let mut command = Command::new("kubectl");
+    command.args(["-n", namespace, "logs", "-f", pod, "-c", "bank"]).stdout(Stdio::piped()).stdin(Stdio::null());
+    command.spawn().context("cannot run kubectl")
 }

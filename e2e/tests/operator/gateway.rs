@@ -4,6 +4,8 @@
 
 use super::*;
 
+const TLS_ROUTES: &str = include_str!("../fixtures/tlsroutes.yaml");
+
 /// What there is for a node with a gateway, and is not without one.
 const KINDS: [&str; 3] = ["StatefulSet", "ServiceAccount", "NetworkPolicy"];
 
@@ -216,16 +218,53 @@ async fn the_storage_of_a_gateway_that_is_there_is_not_changed_and_it_is_told() 
 }
 
 #[tokio::test]
-async fn a_tls_route_without_its_api_is_told_of_and_harms_nothing() -> Result<()> {
+async fn a_tls_route_is_told_of_where_its_api_is_missing_and_else_written_kept_and_withdrawn() -> Result<()> {
     let room = Room::open("tlsroute").await?;
-    let _operator = room.operator("one").await?;
+    let mut operator = room.operator("one").await?;
     let route = json!({"parentRefs": [{"name": "public"}], "hostnames": ["mesh.bank-a.example"]});
-    room.node("a", json!({"expose": {"tlsRoute": route, "service": {"annotations": {"a.example/b": "c"}}}})).await?;
+    let exposed = json!({"expose": {"tlsRoute": route, "service": {"annotations": {"a.example/b": "c"}}}});
+    room.node("a", exposed.clone()).await?;
     room.condition("MeshNode", "a", "TlsRouteWritten", "False", "NoGatewayApi").await?;
     room.ready("MeshNode", "a").await?;
     let annotations = || async { anyhow::Ok(room.api("Service").get("mesh-a").await?.metadata.annotations) };
     ensure!(annotations().await?.is_some_and(|all| all["a.example/b"] == "c"), "the Service is not what expose says");
+    operator.end()?;
+
+    // Whether the API is there is asked at once by a new process, and by one that runs within a minute.
+    room.knows("tlsroutes.gateway.networking.k8s.io", TLS_ROUTES).await?;
+    let _second = room.operator("two").await?;
+    room.condition("MeshNode", "a", "TlsRouteWritten", "True", "Written").await?;
+    let routes = endpoint(&room.client, "gateway.networking.k8s.io/v1", "TLSRoute", room.name);
+    let written = routes.get("mesh-a").await?;
+    ensure!(
+        written.data["spec"]["hostnames"] == route["hostnames"]
+            && written.data["spec"]["parentRefs"] == route["parentRefs"]
+    );
+    ensure!(
+        written.data["spec"]["rules"] == json!([{"backendRefs": [{"name": "mesh-a", "port": 7304}]}]),
+        "{}",
+        written.data
+    );
+    let other = json!({"spec": {"hostnames": ["elsewhere.example"]}});
+    routes.patch("mesh-a", &PatchParams::default(), &Patch::Merge(&other)).await?;
+    wait::until("the edit to be taken back", SOON, || async {
+        let now = routes.get("mesh-a").await?;
+        ensure!(now.data["spec"]["hostnames"] == route["hostnames"], "{}", now.data);
+        Ok(())
+    })
+    .await?;
+
+    // A refusal in between does not make it forgotten.
+    let mut refused = exposed;
+    refused["certificates"] = json!({"rootSecretRef": {"name": "nowhere"}});
+    room.node("a", refused).await?;
+    room.condition("MeshNode", "a", "Ready", "False", "MissingReference").await?;
     room.node("a", json!({})).await?;
+    wait::until("the route to go", SOON, || async {
+        ensure!(routes.get_opt("mesh-a").await?.is_none(), "it leads to the node still");
+        Ok(())
+    })
+    .await?;
     wait::until("the annotation to go", SOON, || async {
         let left = annotations().await?;
         ensure!(left.clone().unwrap_or_default().is_empty(), "{left:?}");

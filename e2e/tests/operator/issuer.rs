@@ -10,10 +10,15 @@ const DEFINITION: &str = include_str!("../fixtures/certificaterequests.yaml");
 
 impl Room {
     async fn knows_requests(&self) -> Result<()> {
-        apply(&self.client, DEFINITION, |_| true).await?;
+        self.knows("certificaterequests.cert-manager.io", DEFINITION).await
+    }
+
+    /// Installs a definition of somebody else's, and waits until it is served.
+    pub(super) async fn knows(&self, name: &str, definition: &str) -> Result<()> {
+        apply(&self.client, definition, |_| true).await?;
         let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        wait::until("CertificateRequests to be served", SOON, || async {
-            let definition = definitions.get("certificaterequests.cert-manager.io").await?;
+        wait::until(&format!("{name} to be served"), SOON, || async {
+            let definition = definitions.get(name).await?;
             let conditions = definition.status.and_then(|status| status.conditions).unwrap_or_default();
             ensure!(conditions.iter().any(|c| c.type_ == "Established" && c.status == "True"), "not yet");
             Ok(())

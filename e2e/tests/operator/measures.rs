@@ -30,8 +30,13 @@ async fn what_is_done_and_what_fails_is_counted() -> Result<()> {
         ("writes_total", "MeshRoute", 1.0),
     ] {
         let line = format!("mesh_operator_{metric}{{kind=\"{kind}\"}}");
-        let counted = measure(&operator, &line).await?;
-        ensure!(counted >= least, "{line} is {counted}");
+        // A write is counted once it is answered, which may be after what it wrote is seen.
+        wait::until(&line, SOON, || async {
+            let counted = measure(&operator, &line).await?;
+            ensure!(counted >= least, "{line} is {counted}");
+            Ok(())
+        })
+        .await?;
     }
     ensure!(measure(&operator, "mesh_operator_reconcile_seconds_count").await? >= 2.0, "no time was taken");
 

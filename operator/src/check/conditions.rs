@@ -4,6 +4,7 @@ use crds::{Condition, ConditionStatus, MeshNode, MeshRoute, REACHABLE, READY, Se
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use super::finding::{Finding, State};
+use crate::controllers::DELETE_ROOT;
 
 /// So many objects at a time: whole lists of large clusters are megabytes.
 const PAGE: u32 = 500;
@@ -47,7 +48,8 @@ where
                 findings.extend(page.items.iter().map(|object| {
                     let subject = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
                     let (conditions, generation) = said(object);
-                    judge(check, conditions.as_deref(), generation).of(subject)
+                    let found = held(check, object).unwrap_or_else(|| judge(check, conditions.as_deref(), generation));
+                    found.of(subject)
                 }));
                 match page.metadata.continue_.filter(|token| !token.is_empty()) {
                     Some(token) => params = params.continue_token(&token),
@@ -62,6 +64,18 @@ where
             }
         }
     }
+}
+
+/// A node that was deleted, and waits for its operator: where none is left its namespace would end never.
+fn held(check: &'static str, object: &impl ResourceExt) -> Option<Finding> {
+    object.meta().deletion_timestamp.as_ref()?;
+    let finalizer = object.finalizers().iter().find(|finalizer| *finalizer == DELETE_ROOT)?;
+    let remedy = format!(
+        "the operator removes its root and {finalizer}: see `operator` above. Where none looks after the namespace any more: kubectl -n {} patch meshnode {} --type=merge -p '{{\"metadata\": {{\"finalizers\": null}}}}', and its root stays",
+        object.namespace().unwrap_or_default(),
+        object.name_any()
+    );
+    Some(Finding::bad(check, State::Warning, "was deleted, and waits for the operator", remedy))
 }
 
 /// `Ready` decides; `Reachable` only warns, for a partner that is away makes nothing of ours unhealthy.
@@ -118,6 +132,23 @@ mod tests {
         assert_eq!((warned.state, warned.said.as_str()), (State::Warning, "not reachable: NoAnswer"));
         let broken = judge("route", Some(&[condition(READY, ConditionStatus::False, "BadRoot")]), Some(2));
         assert_eq!((broken.state, broken.remedy.as_str()), (State::Failed, "BadRoot: do this"));
+    }
+
+    #[test]
+    fn a_node_that_waits_for_an_operator_is_told_with_the_way_out() {
+        let node = |metadata| -> MeshNode {
+            let spec = serde_json::json!({"nodeId": "a", "instId": "b"});
+            serde_json::from_value(serde_json::json!({"apiVersion": "interconn.dev/v1alpha1", "kind": "MeshNode",
+                "metadata": metadata, "spec": spec}))
+            .unwrap()
+        };
+        let ends = node(serde_json::json!({"name": "a", "namespace": "shop", "finalizers": [DELETE_ROOT],
+            "deletionTimestamp": "2026-01-01T00:00:00Z"}));
+        let found = held("node", &ends).unwrap();
+        assert!(
+            found.remedy.contains(r#"-n shop patch meshnode a --type=merge -p '{"metadata": {"finalizers": null}}'"#)
+        );
+        assert_eq!(held("node", &node(serde_json::json!({"name": "a", "finalizers": [DELETE_ROOT]}))), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | `cluster.rs` | Kubernetes' version, our definitions, the leader's Lease |
 //! | `rights.rs` | each right that the operator needs |
 //! | `webhook.rs` | the injection webhook: CA bundle, certificate, answer |
+//! | `labels.rs` | namespaces whose label asks for nothing |
 //! | `conditions.rs` | what nodes, routes and registrations say of themselves |
 //! | `certificates.rs` | until when roots, leaves and members' certificates live |
 //! | `skew.rs` | versions of gateways and sidecars |
@@ -16,6 +17,7 @@ mod certificates;
 mod cluster;
 mod conditions;
 mod finding;
+mod labels;
 mod preflight;
 mod rights;
 mod skew;
@@ -110,6 +112,7 @@ async fn all(client: &Client, arguments: &Arguments) -> Vec<Finding> {
     findings.push(cluster::leader(client, &arguments.namespace, &arguments.lease_name).await);
     let is_in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     findings.extend(webhook::check(client, &arguments.webhook_configuration, is_in_cluster).await);
+    findings.extend(labels::check(client).await);
     findings.extend(conditions::check(client, &scopes).await);
     findings.extend(certificates::check(client, &scopes).await);
     findings.extend(skew::check(client, &scopes).await);

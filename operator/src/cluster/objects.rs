@@ -89,11 +89,20 @@ pub(crate) enum Written {
     Object,
 }
 
+/// What became of an object, and how it was found.
+#[derive(Debug)]
+pub(crate) struct Put<K> {
+    /// Whether it had to be written.
+    pub(crate) written: Written,
+    /// How it was before.
+    pub(crate) before: Option<K>,
+}
+
 /// Makes `wanted` so in the cluster.
 ///
 /// # Errors
 /// An object of that name that is not ours, and what the API server refuses.
-pub(crate) async fn apply<K>(client: &Client, wanted: &K, ours: &Ours) -> Result<Written, WriteError>
+pub(crate) async fn apply<K>(client: &Client, wanted: &K, ours: &Ours) -> Result<Put<K>, WriteError>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -109,27 +118,27 @@ where
 ///
 /// # Errors
 /// As [`apply`].
-pub(crate) async fn apply_dynamic<K>(api: &Api<K>, kind: &str, wanted: &K, ours: &Ours) -> Result<Written, WriteError>
+pub(crate) async fn apply_dynamic<K>(api: &Api<K>, kind: &str, wanted: &K, ours: &Ours) -> Result<Put<K>, WriteError>
 where
     K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
     let name = wanted.name_any();
-    let existing = api.get_opt(&name).await.map_err(|e| failed(kind, &name, e))?;
-    if let Some(existing) = &existing {
+    let before = api.get_opt(&name).await.map_err(|e| failed(kind, &name, e))?;
+    if let Some(existing) = &before {
         if !ours.is(existing) {
             return Err(WriteError::NameConflict { kind: kind.to_owned(), name });
         }
         if same(wanted, existing) {
-            return Ok(Written::Nothing);
+            return Ok(Put { written: Written::Nothing, before });
         }
     }
     let mut wanted = wanted.clone();
     // What is looked at now is what is replaced. Certificates hold on to more than that: `secrets.rs`.
-    wanted.meta_mut().resource_version = existing.and_then(|object| object.resource_version());
+    wanted.meta_mut().resource_version = before.as_ref().and_then(ResourceExt::resource_version);
     // Forced, because the object is ours: a user's edit of our fields is taken back.
     let params = PatchParams::apply(MANAGER).force();
     api.patch(&name, &params, &Patch::Apply(&wanted)).await.map_err(|e| failed(kind, &name, e))?;
-    Ok(Written::Object)
+    Ok(Put { written: Written::Object, before })
 }
 
 /// Deletes an object of ours; one that is gone, or not ours, stays as it is.

@@ -9,7 +9,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 
-use super::objects::{MANAGER, Ours, WriteError, Written, failed, same};
+use super::objects::{MANAGER, Ours, Put, WriteError, Written, failed, same};
 
 const KIND: &str = "Secret";
 
@@ -22,19 +22,19 @@ pub(crate) async fn apply(
     wanted: &Secret,
     ours: &Ours,
     read: Option<&str>,
-) -> Result<Written, WriteError> {
+) -> Result<Put<Secret>, WriteError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &wanted.namespace().unwrap_or_default());
     let name = wanted.name_any();
-    let existing = api.get_opt(&name).await.map_err(|error| failed(KIND, &name, error))?;
-    if let Some(existing) = &existing {
+    let before = api.get_opt(&name).await.map_err(|error| failed(KIND, &name, error))?;
+    if let Some(existing) = &before {
         if !ours.is(existing) {
             return Err(WriteError::NameConflict { kind: KIND.into(), name });
         }
         if same(wanted, existing) {
-            return Ok(Written::Nothing);
+            return Ok(Put { written: Written::Nothing, before });
         }
     }
-    let there = existing.and_then(|secret| secret.resource_version());
+    let there = before.as_ref().and_then(ResourceExt::resource_version);
     let version = match (there, read) {
         (None, None) => take(&api, wanted).await?,
         (Some(there), Some(read)) if there == read => there,
@@ -44,7 +44,7 @@ pub(crate) async fn apply(
     wanted.metadata.resource_version = Some(version);
     let params = PatchParams::apply(MANAGER).force();
     api.patch(&name, &params, &Patch::Apply(&wanted)).await.map_err(|error| failed(KIND, &name, error))?;
-    Ok(Written::Object)
+    Ok(Put { written: Written::Object, before })
 }
 
 /// Takes the name with an empty Secret and answers its version: server-side apply has no "only where there is none", and
@@ -129,7 +129,7 @@ mod tests {
         let wanted: Secret = serde_json::from_value(wanted).unwrap();
         let client = Client::new(server.clone(), "ns");
         let done = apply(&client, &wanted, &Ours::Label("by", "us".into()), read).await;
-        (done, server.written.lock().clone())
+        (done.map(|put| put.written), server.written.lock().clone())
     }
 
     #[tokio::test]

@@ -13,25 +13,30 @@
 mod attached;
 mod backoff;
 mod node;
+mod nudges;
 mod reach;
 mod registration;
 mod report;
 mod route;
+mod shapes;
 mod sidecars;
+mod traced;
 mod verdicts;
 mod waiting;
 mod watch;
 mod world;
 mod written;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use futures::future::select_all;
 use kube::Client;
 use tokio::time::timeout;
+use traces::Traces;
 
 use crate::{admin::Readiness, intake::Placed, metrics::Metrics, run::RunArgs};
+pub(crate) use node::DELETE_ROOT;
 use world::{Operator, World};
 
 /// The certificate and its Service are there within a second of a start. A certificate that somebody else brought may name no
@@ -48,6 +53,7 @@ pub(crate) async fn run(
     readiness: &Readiness,
     metrics: Metrics,
     mut intake: Placed,
+    traces: Option<Arc<Traces>>,
 ) -> Result<()> {
     if args.intake.is_on() {
         // Where it is stands in every node's configuration: written without it, all would be written again a moment later.
@@ -61,10 +67,18 @@ pub(crate) async fn run(
         known.done();
     }
     let scopes = args.scopes();
-    let all = scopes.into_iter().map(|scope| {
-        let operator =
-            Operator { namespace: args.namespace.clone(), image: args.image.clone(), intake: intake.clone() };
-        Box::pin(World::run(client.clone(), operator, scope, readiness, metrics.clone()))
+    let turns = Arc::new(node::Turns::new(metrics.updates_waiting.clone()));
+    let all = scopes.iter().map(|scope| {
+        let operator = Operator {
+            namespace: args.namespace.clone(),
+            image: args.image.clone(),
+            gateways: args.gateway_defaults.clone(),
+            intake: intake.clone(),
+            scopes: scopes.iter().map(|scope| scope.map(str::to_owned)).collect(),
+            turns: Arc::clone(&turns),
+            traces: traces.clone(),
+        };
+        Box::pin(World::run(client.clone(), operator, *scope, readiness, metrics.clone()))
     });
     let (name, _, _) = select_all(all).await;
     bail!("the watch of {name} ended")

@@ -1,5 +1,7 @@
 //! Whether a partner can be reached, as its route's status tells it: from what the gateway found when it asked. Pure.
 
+use jiff::Timestamp;
+
 use crds::{AddressStatus, MeshRoute, MeshRouteSpec, REACHABLE, intake::Reach};
 
 use crate::cluster::conditions::Aspect;
@@ -39,7 +41,7 @@ pub(super) fn reachable(route: &MeshRoute, reach: Option<&[Reach]>) -> Aspect {
 /// Each address, and since when it has been so.
 pub(super) fn addresses(
     spec: &MeshRouteSpec,
-    reach: Option<&[Reach]>,
+    (reach, certificates): (Option<&[Reach]>, &[Option<i64>]),
     old: &[AddressStatus],
     now: &str,
 ) -> Vec<AddressStatus> {
@@ -50,12 +52,16 @@ pub(super) fn addresses(
             Some(Reach::Fails(_)) => "Failing",
             Some(Reach::Untried) | None => "Unknown",
         };
-        let before = old.iter().find(|old| old.address == given.address && old.state == state);
+        let known = old.iter().find(|old| old.address == given.address);
+        let before = known.filter(|old| old.state == state);
+        // A partner that is away keeps the certificate that it showed last.
+        let shown = certificates.get(at).copied().flatten().and_then(|ends| Timestamp::from_second(ends).ok());
+        let kept = || known.and_then(|known| known.certificate_not_after.clone());
         AddressStatus {
             address: given.address.clone(),
             state: state.into(),
             since: before.map_or(now, |old| &old.since).into(),
-            certificate_not_after: None,
+            certificate_not_after: shown.map(|ends| ends.to_string()).or_else(kept),
         }
     });
     // The list is keyed by address; a spec that names one twice has it once here.
@@ -109,12 +115,14 @@ mod tests {
     fn an_address_keeps_its_time_while_its_state_is_the_same() {
         let spec = route(&["a:1", "b:1", "a:1"]).spec;
         let reach = [Reach::Answers, Reach::Fails("one".into()), Reach::Answers];
-        let first = addresses(&spec, Some(&reach), &[], "t1");
+        let first = addresses(&spec, (Some(&reach), &[Some(0), None, Some(0)]), &[], "t1");
         let words: Vec<_> = first.iter().map(|one| (one.address.as_str(), one.state.as_str())).collect();
         assert_eq!(words, [("a:1", "Reachable"), ("b:1", "Failing")]);
         let reach = [Reach::Untried, Reach::Fails("other".into()), Reach::Untried];
-        let then = addresses(&spec, Some(&reach), &first, "t2");
+        let then = addresses(&spec, (Some(&reach), &[]), &first, "t2");
         let times: Vec<_> = then.iter().map(|one| one.since.as_str()).collect();
         assert_eq!(times, ["t2", "t1"]);
+        let ends: Vec<_> = then.iter().map(|one| one.certificate_not_after.as_deref()).collect();
+        assert_eq!(ends, [Some("1970-01-01T00:00:00Z"), None], "what is known of a certificate stays");
     }
 }

@@ -118,6 +118,23 @@ where
     }
 }
 
+/// Publishes a warning that no condition carries.
+pub(crate) async fn warn<K>(recorder: &Recorder, object: &K, reason: &str, note: String)
+where
+    K: Resource<DynamicType = ()>,
+{
+    let event = Event {
+        type_: EventType::Warning,
+        reason: reason.into(),
+        note: Some(cut(&note)),
+        action: "Reconcile".into(),
+        secondary: None,
+    };
+    if let Err(error) = recorder.publish(&event, &object.object_ref(&())).await {
+        tracing::warn!(%error, "an Event could not be published");
+    }
+}
+
 /// A new resource need not hear that it is not stalled, and nobody needs to hear what is not known.
 fn is_worth_telling(condition: &Condition, old: &[Condition]) -> bool {
     match condition.status {

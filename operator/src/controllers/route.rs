@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crds::{ACCEPTED, MeshRoute, MeshRouteStatus, REACHABLE, READY, RECONCILING, STALLED, TRUSTED, intake::Reach};
+use crds::{
+    ACCEPTED, Condition, ConditionStatus, MeshRoute, MeshRouteStatus, REACHABLE, READY, RECONCILING, STALLED, TRUSTED,
+};
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
 use super::{
@@ -14,8 +16,11 @@ use super::{
 };
 use crate::{
     cluster::conditions::{Aspect, merge},
-    node::Problem,
+    node::{Problem, roll::TRUSTS_ROOT_DIGITS},
 };
+
+/// Before the roots, in the message of `Trusted`.
+const SHA256: &str = "; sha256: ";
 
 /// Writes the status of one route.
 ///
@@ -30,8 +35,7 @@ pub(crate) async fn reconcile(world: Arc<World>, route: Arc<MeshRoute>) -> Resul
         // The node is being judged at this moment, and pokes when it is done.
         None => return Ok(Action::await_change()),
     };
-    let reach = verdict.as_ref().and_then(|verdict| verdict.reach.as_deref());
-    let written = write(&world, &route, &aspects, reach).await;
+    let written = write(&world, &route, &aspects, verdict.as_ref()).await;
     world.routes.settle(&*route, written)
 }
 
@@ -81,7 +85,13 @@ fn trusted(verdict: &Verdict) -> Aspect {
     };
     match verdict.problems.iter().find(about_roots) {
         Some(problem) => Aspect::no(TRUSTED, problem.reason(), problem.to_string()),
-        None if verdict.is_accepted => Aspect::yes(TRUSTED, "RootsKnown", "the partner's roots are known and in date"),
+        None if verdict.is_accepted => {
+            // Whoever may write the ConfigMap that a route names decides whom it trusts: people should see when that changes.
+            let digits = |root: &String| root.chars().take(TRUSTS_ROOT_DIGITS).collect::<String>();
+            let roots: Vec<String> = verdict.roots.iter().map(digits).collect();
+            let message = format!("the partner's roots are known and in date{SHA256}{}", roots.join(", "));
+            Aspect::yes(TRUSTED, "RootsKnown", message)
+        }
         None => Aspect::unknown(TRUSTED, "NotAccepted", "the route is not accepted"),
     }
 }
@@ -102,31 +112,53 @@ fn ready(route: &MeshRoute, verdict: &Verdict) -> Aspect {
     }
 }
 
+/// What is said when a route trusts other roots than it did. People who carry a root over expect it; nobody else should see it.
+fn other_roots(old: &[Condition], new: &[Condition]) -> Option<String> {
+    let known = |conditions: &[Condition]| {
+        let trusted = conditions.iter().find(|c| c.r#type == TRUSTED && c.status == ConditionStatus::True)?;
+        trusted.message.split_once(SHA256).map(|(_, roots)| roots.to_owned())
+    };
+    let (old, new) = (known(old)?, known(new)?);
+    (old != new).then(|| format!("the route trusts other roots than it did: {new}; before: {old}"))
+}
+
 async fn write(
     world: &World,
     route: &MeshRoute,
     aspects: &[Aspect],
-    reach: Option<&[Reach]>,
+    verdict: Option<&Verdict>,
 ) -> Result<(), StatusError> {
     let old = route.status.clone().unwrap_or_default();
     let generation = route.meta().generation.unwrap_or_default();
     let now = jiff::Timestamp::now().to_string();
     let conditions = merge(&old.conditions, aspects, generation, &now);
-    let addresses = reach::addresses(&route.spec, reach, &old.addresses, &now);
+    let reach = verdict.and_then(|verdict| verdict.reach.as_deref());
+    let certificates = verdict.map(|verdict| verdict.certificates.as_slice()).unwrap_or_default();
+    let addresses = reach::addresses(&route.spec, (reach, certificates), &old.addresses, &now);
     let status = MeshRouteStatus { conditions, observed_generation: generation, addresses };
     report::events(&world.recorder, route, &old.conditions, &status.conditions).await;
+    if let Some(note) = other_roots(&old.conditions, &status.conditions) {
+        report::warn(&world.recorder, route, "RootsChanged", note).await;
+    }
     report::status(&world.client, &world.metrics, route, route.status.as_ref(), &status).await
 }
 
 #[cfg(test)]
 mod tests {
-    use crds::ConditionStatus;
-
     use super::*;
     use crate::node::sample;
 
     fn verdict(problems: Vec<Problem>, is_accepted: bool) -> Verdict {
-        Verdict { uid: "u".into(), generation: 1, is_accepted, problems, is_written: true, reach: None }
+        Verdict {
+            uid: "u".into(),
+            generation: 1,
+            is_accepted,
+            problems,
+            is_written: true,
+            roots: vec!["0123456789abcdef0123".into(), "fedcba9876543210fedc".into()],
+            reach: None,
+            certificates: Vec::new(),
+        }
     }
 
     fn status(aspects: &[Aspect], kind: &str) -> (ConditionStatus, String) {
@@ -143,6 +175,20 @@ mod tests {
         {
             assert!(aspects.iter().all(|a| !a.reason.is_empty() && !a.message.is_empty()), "{aspects:?}");
         }
+    }
+
+    #[test]
+    fn a_route_says_which_roots_it_trusts() {
+        let aspect = trusted(&verdict(vec![], true));
+        assert!(aspect.message.ends_with("; sha256: 0123456789abcdef, fedcba9876543210"), "{}", aspect.message);
+        let now = |aspect: &Aspect| merge(&[], std::slice::from_ref(aspect), 1, "t");
+        assert_eq!(other_roots(&now(&aspect), &now(&aspect)), None);
+        let mut of_before = aspect.clone();
+        of_before.message = "the partner's roots are known and in date".into();
+        assert_eq!(other_roots(&now(&of_before), &now(&aspect)), None, "an older operator did not say");
+        of_before.message = format!("known{SHA256}0000");
+        let said = other_roots(&now(&of_before), &now(&aspect)).unwrap();
+        assert!(said.ends_with("before: 0000"), "{said}");
     }
 
     #[test]

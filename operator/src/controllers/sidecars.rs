@@ -22,7 +22,7 @@ use kube::{
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use super::watch::Shown;
+use super::watch::{Shown, lighten};
 use crate::node::pod::{CONTAINER, ROLE_LABEL, Role};
 
 /// A rollout changes many pods within a moment; a node that is told once after it writes one status.
@@ -171,7 +171,7 @@ impl Sidecars {
 
     /// Watches for ever: tells of each pod of a node that is there or went, and pokes nodes whose sidecars changed.
     pub(super) async fn keep(&self, api: Api<Pod>, shown: Shown, tell: impl Fn(&Pod), poke: impl Fn(&str, &str)) {
-        let events = watcher(api, watcher::Config::default().labels(NODE_LABEL)).default_backoff();
+        let events = watcher(api, watcher::Config::default().labels(NODE_LABEL)).default_backoff().modify(lighten);
         pin_mut!(events);
         let (mut relisted, mut changed, mut due, mut is_first) = (Vec::new(), BTreeSet::new(), None, true);
         loop {

@@ -21,8 +21,12 @@ pub(crate) struct Verdict {
     pub(crate) problems: Vec<Problem>,
     /// Whether the configuration that it is part of was written.
     pub(crate) is_written: bool,
+    /// Of a route: the sha256 of each root that it trusts.
+    pub(crate) roots: Vec<String>,
     /// Of a route: what the gateway reported of each address; `None`: nothing.
     pub(crate) reach: Option<Vec<Reach>>,
+    /// Of a route: when the certificates end that were shown there, in seconds since 1970.
+    pub(crate) certificates: Vec<Option<i64>>,
 }
 
 impl Verdict {
@@ -92,7 +96,9 @@ mod tests {
             is_accepted: true,
             problems: Vec::new(),
             is_written: true,
+            roots: Vec::new(),
             reach: None,
+            certificates: Vec::new(),
         };
         let both = |a, b| HashMap::from([("a".to_owned(), verdict(a)), ("b".to_owned(), verdict(b))]);
         assert_eq!(verdicts.put("ns", "n", both(1, 1)).len(), 2);

@@ -1,26 +1,70 @@
 //! One watch per kind: it fills a store, and tells controllers what to look at again.
 
-use std::{fmt::Debug, hash::Hash, sync::Arc};
+use std::{borrow::Cow, fmt::Debug, hash::Hash, sync::Arc};
 
 use futures::{StreamExt, pin_mut};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::{DeserializeGuard, NamespaceResourceScope},
+    core::{DeserializeGuard, NamespaceResourceScope, ObjectMeta, error_boundary::InvalidObject},
     runtime::{
         WatchStreamExt,
         reflector::{self, ObjectRef, Store, store::Writer},
         watcher,
     },
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use crate::{
     admin::Pending,
     metrics::{KindLabel, Metrics},
 };
 
-/// An object as it comes from the API server. One that cannot be read must not stop the others.
-pub(crate) type Guarded<K> = DeserializeGuard<K>;
+/// An object as it comes from the API server. One that cannot be read must not stop the others; one that can is there once, however
+/// many look at it.
+#[derive(Clone, Debug)]
+pub(crate) struct Guarded<K>(pub(crate) Result<Arc<K>, InvalidObject>);
+
+impl<'de, K: Resource + Deserialize<'de>> Deserialize<'de> for Guarded<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DeserializeGuard::deserialize(deserializer).map(|DeserializeGuard(read)| Self(read.map(Arc::new)))
+    }
+}
+
+impl<K: Resource + Clone> Resource for Guarded<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dynamic: &K::DynamicType) -> Cow<'_, str> {
+        K::kind(dynamic)
+    }
+
+    fn group(dynamic: &K::DynamicType) -> Cow<'_, str> {
+        K::group(dynamic)
+    }
+
+    fn version(dynamic: &K::DynamicType) -> Cow<'_, str> {
+        K::version(dynamic)
+    }
+
+    fn plural(dynamic: &K::DynamicType) -> Cow<'_, str> {
+        K::plural(dynamic)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match &self.0 {
+            Ok(read) => read.meta(),
+            Err(unreadable) => &unreadable.metadata,
+        }
+    }
+
+    /// Of an object that others look at already they keep what they have.
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match &mut self.0 {
+            Ok(read) => Arc::make_mut(read).meta_mut(),
+            Err(unreadable) => &mut unreadable.metadata,
+        }
+    }
+}
 
 /// What a watch is about.
 pub(crate) trait Watched:
@@ -82,6 +126,15 @@ pub(crate) fn api<K: Watched>(client: &Client, scope: Option<&str>) -> Api<K> {
     }
 }
 
+/// What kubectl leaves beside the spec: the spec once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Takes off what nobody here reads, and what would be most of what is kept.
+pub(super) fn lighten(object: &mut impl ResourceExt) {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove(LAST_APPLIED);
+}
+
 /// Watches for ever. `tell` is called after the store has taken a change in.
 pub(crate) async fn keep<K>(
     api: Api<Guarded<K>>,
@@ -92,7 +145,7 @@ pub(crate) async fn keep<K>(
     K: Watched,
     K::DynamicType: Hash + Eq + Clone + Default,
 {
-    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let events = watcher(api, watcher::Config::default()).default_backoff().modify(lighten);
     let events = reflector::reflector(writer, events);
     pin_mut!(events);
     // A relist stores its objects only when it is complete, so they are told of then.
@@ -142,15 +195,15 @@ pub(crate) fn select<K: Watched>(
     namespace: &str,
     wanted: impl Fn(&K) -> bool,
 ) -> Vec<Arc<K>> {
-    let of_namespace = |object: &Arc<Guarded<K>>| object.namespace().as_deref() == Some(namespace);
-    let readable = |object: Arc<Guarded<K>>| object.0.as_ref().ok().filter(|k| wanted(k)).cloned().map(Arc::new);
+    let of_namespace = |object: &Arc<Guarded<K>>| object.meta().namespace.as_deref() == Some(namespace);
+    let readable = |object: Arc<Guarded<K>>| object.0.as_ref().ok().filter(|k| wanted(k)).cloned();
     store.state().into_iter().filter(of_namespace).filter_map(readable).collect()
 }
 
 /// A readable object by name.
 pub(crate) fn get<K: Watched>(store: &Store<Guarded<K>>, namespace: &str, name: &str) -> Option<Arc<K>> {
     let object = store.get(&ObjectRef::new(name).within(namespace))?;
-    object.0.as_ref().ok().cloned().map(Arc::new)
+    object.0.as_ref().ok().cloned()
 }
 
 #[cfg(test)]

@@ -34,10 +34,14 @@ use tokio::{
 use super::{
     attached::Attached,
     backoff::Backoff,
-    node, registration,
+    node,
+    nudges::Nudges,
+    registration,
     report::StatusError,
     route,
+    shapes::Shapes,
     sidecars::Sidecars,
+    traced,
     verdicts::Verdicts,
     waiting::Waiting,
     watch::{self, Change, Guarded, Shown, Watched},
@@ -48,7 +52,7 @@ use crate::{
     cluster::follow::Follower,
     intake::Placed,
     metrics::{KindLabel, Metrics},
-    node::pod::{Image, ROLE_LABEL, Role},
+    node::pod::{GatewayDefaults, Image, ROLE_LABEL, Role},
 };
 
 /// Reconciles of one kind at a time. They wait for the API server most of the time; more would only be throttled there.
@@ -125,8 +129,16 @@ pub(crate) struct Operator {
     pub(crate) namespace: String,
     /// What gateways run.
     pub(crate) image: Image,
+    /// What their pods are like where their nodes do not say.
+    pub(crate) gateways: GatewayDefaults,
     /// Where pods find the intake.
     pub(crate) intake: Placed,
+    /// What is watched: all namespaces, or each of those named.
+    pub(crate) scopes: Vec<Option<String>>,
+    /// Which gateway restarts now, in all scopes.
+    pub(crate) turns: Arc<node::Turns>,
+    /// `None`: nobody wants to know.
+    pub(crate) traces: Option<Arc<traces::Traces>>,
 }
 
 /// What the controllers of one scope share.
@@ -146,11 +158,16 @@ pub(crate) struct World {
     pub(crate) metrics: Metrics,
     /// Those of all nodes.
     pub(crate) sidecars: Sidecars,
+    /// What pods are told of.
+    pub(crate) nudges: Nudges,
+    /// How the objects of each node were left.
+    pub(crate) left: node::Left,
     /// Since when each node has had its configuration.
     pub(crate) written: Written,
     pub(crate) refusals: node::Refusals,
     pub(crate) gateway_api: node::GatewayApi,
     attached: Attached,
+    shapes: Shapes,
 }
 
 impl World {
@@ -166,6 +183,7 @@ impl World {
         let (routes, (route_writer, route_queue)) = Kind::new(&metrics);
         let (registrations, (registration_writer, registration_queue)) = Kind::new(&metrics);
         let (follower, followed) = Follower::new(client.clone());
+        let (nudges, nudge_queue) = Nudges::new();
         let reporter = Reporter { controller: "interconn-operator".into(), instance: None };
         let world = Arc::new(Self {
             recorder: Recorder::new(client.clone(), reporter),
@@ -179,10 +197,13 @@ impl World {
             follower,
             metrics,
             sidecars: Sidecars::default(),
+            nudges,
+            left: node::Left::default(),
             written: Written::default(),
             refusals: node::Refusals::default(),
             gateway_api: node::GatewayApi::default(),
             attached: Attached::default(),
+            shapes: Shapes::default(),
         });
         let shown = |kind: &'static str| Shown {
             kind,
@@ -203,6 +224,8 @@ impl World {
         tokio::select! {
             _ = watches => "the objects",
             () = world.follow_intake() => "the intake's place",
+            () = world.follow_turns() => "the gateways' turns",
+            () = world.nudge(nudge_queue) => "the nudges",
             () = world.drive(node_queue, Some(followed), &world.nodes, node::reconcile) => "MeshNode",
             () = world.drive(route_queue, None, &world.routes, route::reconcile) => "MeshRoute",
             () = world.drive(registration_queue, None, &world.registrations, registration::reconcile) => "ServiceRegistration",
@@ -267,6 +290,17 @@ impl World {
         std::future::pending::<()>().await;
     }
 
+    /// The gateway before is ready.
+    async fn follow_turns(&self) {
+        let mut next = self.operator.turns.next();
+        while next.changed().await.is_ok() {
+            let named = next.borrow_and_update().clone();
+            if let Some((namespace, name)) = named.filter(|(namespace, name)| self.nodes.knows(namespace, name)) {
+                self.nodes.poke(&namespace, &name);
+            }
+        }
+    }
+
     /// The pods of nodes.
     async fn watch_pods(&self, scope: Option<&str>, shown: impl Fn(&'static str) -> Shown) {
         let poke = |namespace: &str, node: &str| self.nodes.poke(namespace, node);
@@ -304,12 +338,13 @@ impl World {
                     tracing::warn!(kind = name, object = object.name_any(), "cannot be read and is left alone");
                     return Ok(Action::await_change());
                 };
-                let label = KindLabel { kind: name };
-                world.metrics.reconciles.get_or_create(&label).inc();
+                world.metrics.reconciles.get_or_create(&KindLabel { kind: name }).inc();
                 let begun = std::time::Instant::now();
-                let done = timeout(LONGEST, reconcile(Arc::clone(&world), Arc::new(readable.clone()))).await;
+                let done = timeout(LONGEST, reconcile(Arc::clone(&world), Arc::clone(readable)));
+                let done = async { done.await.unwrap_or_else(|_| Err(Failure::silence())) };
+                let done = traced::look(world.operator.traces.as_deref(), name, &*object, done).await;
                 world.metrics.seconds.observe(begun.elapsed().as_secs_f64());
-                done.unwrap_or_else(|_| Err(Failure::silence()))
+                done
             })
         };
         let failed = move |object: Arc<Guarded<K>>, failure: &Failure, world: Arc<Self>| {
@@ -330,9 +365,14 @@ impl World {
 
     fn node_changed(&self, change: &Change<'_, Guarded<MeshNode>>) {
         match change {
+            Change::Here(node) if !self.shapes.changed("MeshNode", *node) => {}
             Change::Here(node) => self.nodes.poke(&node.namespace().unwrap_or_default(), &node.name_any()),
-            Change::Gone(node) => self.node_gone(&node.namespace().unwrap_or_default(), &node.name_any()),
+            Change::Gone(node) => {
+                self.shapes.forget("MeshNode", *node);
+                self.node_gone(&node.namespace().unwrap_or_default(), &node.name_any());
+            }
             Change::Listed => {
+                self.shapes.keep("MeshNode", |namespace, name| self.nodes.knows(namespace, name));
                 let is_gone = |(namespace, name): &(String, String)| !self.nodes.knows(namespace, name);
                 self.route_verdicts.nodes().iter().filter(|node| is_gone(node)).for_each(|(namespace, name)| {
                     self.node_gone(namespace, name);
@@ -345,6 +385,9 @@ impl World {
     fn node_gone(&self, namespace: &str, name: &str) {
         self.route_verdicts.forget(namespace, name);
         self.written.forget(namespace, name);
+        self.left.forget(namespace, name);
+        self.nudges.forget(namespace, name);
+        self.operator.turns.gone(namespace, name);
         self.metrics.nodes.forget(namespace, name);
         self.registration_verdicts.forget(namespace, name);
         self.follower.want(&reference(namespace, name), &[]);
@@ -368,13 +411,21 @@ impl World {
             Change::Here(object) => (object, object.0.as_ref().ok().map(|k| node_of(k).clone())),
             Change::Gone(object) => (object, None),
             Change::Listed => {
+                self.shapes.keep(label, |namespace, name| kind.knows(namespace, name));
                 let lost = self.attached.lost(label, |namespace, name| kind.knows(namespace, name));
                 return lost.iter().for_each(|(namespace, node)| self.nodes.poke(namespace, node));
             }
         };
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        for node in self.attached.seen(label, &namespace, &name, node) {
-            self.nodes.poke(&namespace, &node);
+        let is_here = matches!(change, Change::Here(_));
+        let nodes = self.attached.seen(label, &namespace, &name, node);
+        // A status is no news for its node, which had it written.
+        let is_news = !is_here || self.shapes.changed(label, *object);
+        for node in nodes.iter().filter(|_| is_news) {
+            self.nodes.poke(&namespace, node);
+        }
+        if !is_here {
+            self.shapes.forget(label, *object);
         }
         kind.poke(&namespace, &name);
     }

@@ -78,7 +78,10 @@ pub(crate) fn decide(pod: &Pod, namespace: &str, nodes: &Nodes, settings: &Setti
 /// Where our init container is one that would have to end before others start.
 fn stripped(pod: &Pod, spec: &PodSpec) -> Option<usize> {
     let is_ours = pod.annotations().contains_key(INJECTED);
-    let is_plain = |container: &Container| container.name == CONTAINER && container.restart_policy.is_none();
+    let is_plain = |container: &Container| {
+        // Another one of our name is somebody's own.
+        container.name == CONTAINER && container.restart_policy.is_none() && serves(container, DATA_PORT)
+    };
     spec.init_containers.as_ref()?.iter().position(|container| is_ours && is_plain(container))
 }
 
@@ -207,5 +210,7 @@ fn nothing_is_taken<'n>(spec: &PodSpec, mut volumes: impl Iterator<Item = &'n st
     }
 }
 
+#[cfg(test)]
+mod arbitrary;
 #[cfg(test)]
 mod tests;

@@ -6,10 +6,10 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use futures::{Stream, StreamExt, pin_mut, stream};
+use futures::{Stream, StreamExt, future::pending, pin_mut, stream};
 use k8s_openapi::{
     ByteString,
     api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret},
@@ -20,6 +20,8 @@ use kube::{
     core::PartialObjectMeta,
     runtime::{WatchStreamExt, watcher},
 };
+use mesh_pki::CertificateInfo;
+use prometheus_client::metrics::gauge::Gauge;
 use serde_json::json;
 use tokio::{
     sync::watch,
@@ -27,8 +29,9 @@ use tokio::{
 };
 
 use super::{
-    bundle::{self, Bundle},
+    bundle::{self, Bundle, Whose},
     certificate::{self, CA_CRT, CA_KEY, Kept, TLS_CRT, TLS_KEY, Trusted},
+    options::CertificateSource,
 };
 use crate::{admin::Pending, cluster::objects::MANAGER, port::tls::Shown};
 
@@ -46,6 +49,8 @@ pub(super) struct Keeper {
     pub(super) configuration: String,
     /// What the certificate must speak for.
     pub(super) names: Vec<String>,
+    /// Who makes it.
+    pub(super) source: CertificateSource,
 }
 
 /// Why a step was not done.
@@ -69,6 +74,9 @@ struct Memory {
 impl Keeper {
     /// Keeps both, as the leader, for ever.
     pub(super) async fn keep(&self) {
+        if self.source == CertificateSource::Brought {
+            return pending().await;
+        }
         let configurations = Api::<PartialObjectMeta<MutatingWebhookConfiguration>>::all(self.client.clone());
         let looks = stream::select(self.changes(), changes(configurations, &self.configuration));
         let looks = stream::select(looks, ticks());
@@ -84,8 +92,42 @@ impl Keeper {
         }
     }
 
-    /// Shows what the Secret holds, for ever; what cannot be shown leaves the one before in use.
-    pub(super) async fn follow(&self, shown: &Shown, loaded: &Pending, authorities: &watch::Sender<String>) {
+    /// Waits until API servers take what is shown: a pod that comes sooner is refused.
+    pub(super) async fn trusted(&self, waits: &Pending) {
+        let configurations = Api::<PartialObjectMeta<MutatingWebhookConfiguration>>::all(self.client.clone());
+        let looks = stream::select(self.changes(), changes(configurations, &self.configuration));
+        let looks = stream::select(looks, ticks());
+        pin_mut!(looks);
+        while looks.next().await.is_some() {
+            match self.is_trusted().await {
+                Ok(true) => return waits.done(),
+                Ok(false) => {}
+                Err(kube::Error::Api(refusal)) if refusal.code == 403 => {
+                    tracing::warn!(%refusal, "whether API servers trust the webhook is not to be seen");
+                    return waits.done();
+                }
+                Err(error) => tracing::debug!(%error, "the webhook's configuration; trying again"),
+            }
+        }
+    }
+
+    async fn is_trusted(&self) -> Result<bool, kube::Error> {
+        let Some(secret) = self.read().await? else { return Ok(false) };
+        let data = content(&secret);
+        let Some(chain) = data.get(TLS_CRT).and_then(|pem| std::str::from_utf8(pem).ok()) else { return Ok(false) };
+        let whose = if data.contains_key(CA_KEY) { Whose::Ours } else { Whose::Brought };
+        let api: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
+        let found = api.get_opt(&self.configuration).await?;
+        Ok(found.is_none_or(|found| bundle::trusts(&found, chain, whose, SystemTime::now())))
+    }
+
+    /// Shows what the Secret holds, for ever; what cannot be shown leaves the one before in use. `ends` is when its certificate does.
+    pub(super) async fn follow(
+        &self,
+        (shown, ends): (&Shown, &Gauge),
+        loaded: &Pending,
+        authorities: &watch::Sender<String>,
+    ) {
         let looks = stream::select(self.changes(), ticks());
         pin_mut!(looks);
         let mut last = None;
@@ -99,7 +141,7 @@ impl Keeper {
                 }
                 Ok(Some(secret)) if secret.data != last => {
                     let data = content(&secret);
-                    self.load(&data, shown, loaded);
+                    self.load(&data, (shown, ends), loaded);
                     let known = data.get(CA_CRT).and_then(|pem| String::from_utf8(pem.clone()).ok());
                     authorities.send_replace(known.unwrap_or_default());
                     last = secret.data;
@@ -110,11 +152,12 @@ impl Keeper {
         }
     }
 
-    fn load(&self, data: &BTreeMap<String, Vec<u8>>, shown: &Shown, loaded: &Pending) {
+    fn load(&self, data: &BTreeMap<String, Vec<u8>>, (shown, ends): (&Shown, &Gauge), loaded: &Pending) {
         let text = |key| data.get(key).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
         match shown.show(text(TLS_CRT), text(TLS_KEY)) {
             Ok(()) => {
                 loaded.done();
+                ends.set(end_of(text(TLS_CRT)));
                 tracing::info!(secret = self.secret, "the webhook's certificate is loaded");
             }
             Err(error) => tracing::warn!(secret = self.secret, %error, "the webhook's certificate"),
@@ -124,6 +167,9 @@ impl Keeper {
     /// Makes the very first certificate, whoever leads: during an upgrade the one that leads may know of no webhook yet, and
     /// would be waited for in vain. Of several that make one the first wins, and the others read it.
     async fn begin(&self, there: Option<&Secret>) {
+        if self.source == CertificateSource::Brought {
+            return;
+        }
         let made = certificate::next(None, &self.names, Trusted::NotYet, SystemTime::now());
         match made.map_err(KeepError::from) {
             Ok(Some(kept)) => {
@@ -209,6 +255,12 @@ impl Memory {
             self.trusted = Some((authorities, Instant::now()));
         }
     }
+}
+
+/// In seconds since 1970.
+fn end_of(chain_pem: &str) -> i64 {
+    let end = CertificateInfo::from_pem(chain_pem).ok().and_then(|info| info.not_after.duration_since(UNIX_EPOCH).ok());
+    end.and_then(|end| end.as_secs().try_into().ok()).unwrap_or_default()
 }
 
 fn content(secret: &Secret) -> BTreeMap<String, Vec<u8>> {

@@ -36,13 +36,16 @@ mod verdict;
 use std::{net::TcpListener, sync::Arc};
 
 use anyhow::{Context, Result, bail};
-use futures::future::{join_all, pending};
+use futures::future::{join, join_all, pending};
 use kube::Client;
 use tokio::sync::watch;
 
 use crate::{
     admin::Readiness,
-    port::tls::{self, Shown},
+    port::{
+        Closing,
+        tls::{self, Shown},
+    },
     run::RunArgs,
 };
 use decide::Settings;
@@ -64,6 +67,7 @@ pub(crate) async fn serve(
     readiness: &Readiness,
     metrics: InjectMetrics,
     shown: Arc<Shown>,
+    closing: Closing,
 ) -> Result<()> {
     if args.inject.injection == Injection::Off {
         return pending().await;
@@ -84,14 +88,14 @@ pub(crate) async fn serve(
         async move { nodes.keep(&client, scope, listed).await }
     }));
     tokio::select! {
-        ended = serve::on_a_thread(listener, tls, desk) => match ended? {},
+        ended = serve::serve(listener, tls, desk, closing) => match ended? {},
         _ = watches => bail!("the webhook's watches ended"),
         () = untold.publish(client, &metrics) => bail!("the webhook's Events ended"),
     }
 }
 
 /// Shows the certificate of webhook and intake, as every process does, and tells of the authorities that it ends in. Ready when
-/// there is one.
+/// there is one, and the webhook's configuration trusts it.
 ///
 /// # Errors
 /// The watch ended.
@@ -99,14 +103,22 @@ pub(crate) async fn follow_certificate(
     client: Client,
     args: &RunArgs,
     readiness: &Readiness,
-    shown: &Shown,
+    shown: (&Shown, &InjectMetrics),
     authorities: &watch::Sender<String>,
 ) -> Result<()> {
     if !needs_certificate(args) {
         return pending().await;
     }
     let loaded = readiness.pending("the webhook's certificate");
-    keeper(client, args).follow(shown, &loaded, authorities).await;
+    let keeper = keeper(client, args);
+    let trusted = async {
+        if args.inject.injection == Injection::On {
+            keeper.trusted(&readiness.pending("the webhook's CA bundle")).await;
+        }
+    };
+    let follow = keeper.follow((shown.0, &shown.1.certificate_ends), &loaded, authorities);
+    // In boxes: watches are large, and the future of the whole process would hold them.
+    join(Box::pin(follow), Box::pin(trusted)).await;
     bail!("the watch of the webhook's certificate ended")
 }
 
@@ -129,6 +141,7 @@ fn keeper(client: Client, args: &RunArgs) -> Keeper {
         namespace: args.namespace.clone(),
         secret: args.inject.webhook_secret.clone(),
         configuration: args.inject.webhook_configuration.clone(),
+        source: args.inject.webhook_certificate,
         names: args.inject.names(&args.namespace).into_iter().chain(args.intake.names(&args.namespace)).collect(),
     }
 }

@@ -19,6 +19,9 @@ pub(crate) struct InjectArgs {
     /// The Secret, of the operator's namespace, that keeps the webhook's certificate and its authority.
     #[arg(long, env = "MESH_OPERATOR_WEBHOOK_SECRET", default_value = "interconn-webhook-certificate")]
     pub(crate) webhook_secret: String,
+    /// Who makes what that Secret keeps.
+    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_CERTIFICATE", value_enum, default_value = "own")]
+    pub(crate) webhook_certificate: CertificateSource,
     /// The MutatingWebhookConfiguration that gets the authority as `caBundle`.
     #[arg(long, env = "MESH_OPERATOR_WEBHOOK_CONFIGURATION", default_value = "interconn-operator-interconn-system")]
     pub(crate) webhook_configuration: String,
@@ -31,6 +34,15 @@ pub(crate) struct InjectArgs {
     /// More names and addresses for the certificate, separated by commas: of an operator outside of the cluster.
     #[arg(long, env = "MESH_OPERATOR_WEBHOOK_NAMES", value_delimiter = ',')]
     pub(crate) webhook_names: Vec<String>,
+}
+
+/// Who makes the webhook's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum CertificateSource {
+    /// This program, with an authority of its own.
+    Own,
+    /// Somebody else, such as cert-manager: it is waited for, and nothing is written.
+    Brought,
 }
 
 /// Whether sidecars are injected.

@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, request::Parts};
 use http_body_util::Full;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     decide::{Decision, Settings},
@@ -20,7 +20,10 @@ use super::{
     review,
     tell::{Namespace, Teller},
 };
-use crate::port::{self, json, plain};
+use crate::{
+    port::{self, Closing, json, plain},
+    thread,
+};
 
 /// Where pods are sent; the configuration of the webhook says it too.
 const INJECT: &str = "/inject";
@@ -39,20 +42,18 @@ pub(super) struct Desk {
 ///
 /// # Errors
 /// When the thread cannot be started, or ended.
-pub(super) async fn on_a_thread(listener: TcpListener, tls: rustls::ServerConfig, desk: Desk) -> Result<Infallible> {
-    let (sender, ended) = oneshot::channel();
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: rustls::ServerConfig,
+    desk: Desk,
+    closing: Closing,
+) -> Result<Infallible> {
     listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let serve = async move {
+    let serve = || async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        Ok(port::serve(listener, tls, Arc::new(desk)).await)
+        Ok(port::serve(listener, tls, Arc::new(desk), closing).await)
     };
-    let work = move || {
-        // Whoever waits for the end may have ended before.
-        let _ = sender.send(runtime.block_on(serve));
-    };
-    std::thread::Builder::new().name("webhook".into()).spawn(work).context("the webhook's thread")?;
-    ended.await.unwrap_or_else(|_| Err(anyhow!("the webhook's thread ended")))
+    thread::on_a_thread("webhook", serve).await
 }
 
 impl port::Desk for Desk {

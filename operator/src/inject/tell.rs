@@ -13,7 +13,7 @@ use kube::{
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 use tokio::sync::mpsc;
@@ -41,6 +41,8 @@ pub(crate) struct InjectMetrics {
     admissions: Family<Outcome, Counter>,
     untold: Counter,
     pub(super) seconds: Histogram,
+    /// When the certificate that is shown ends.
+    pub(super) certificate_ends: Gauge,
 }
 
 impl InjectMetrics {
@@ -48,11 +50,18 @@ impl InjectMetrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         // Ten milliseconds is the goal; the rest shows how far off it is.
         let seconds = Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0]);
-        let metrics = Self { admissions: Family::default(), untold: Counter::default(), seconds };
+        let metrics = Self {
+            admissions: Family::default(),
+            untold: Counter::default(),
+            seconds,
+            certificate_ends: Gauge::default(),
+        };
         let registry = registry.sub_registry_with_prefix("mesh_operator");
         registry.register("admissions", "pods, by what became of them and why", metrics.admissions.clone());
         registry.register("admission_events_lost", "Events about pods that were not published", metrics.untold.clone());
         registry.register("admission_seconds", "how long an answer takes", metrics.seconds.clone());
+        let ends = "when the certificate of webhook and intake ends; 0 without one";
+        registry.register("webhook_certificate_not_after_seconds", ends, metrics.certificate_ends.clone());
         metrics
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::{LocalRef, MeshRoute, MeshRouteSpec, Trust, intake::RouteChange};
+use crds::{ClientCertificate, LocalRef, MeshRoute, MeshRouteSpec, Trust, intake::RouteChange};
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
@@ -33,6 +33,11 @@ pub(super) enum Refused {
     Unknown { node_id: String },
     #[error("{0}")]
     Invalid(String),
+    /// Who may claim to be a partner is what a person grants: whoever may write the resource says so there.
+    #[error(
+        "clientCertificate: Optional takes whoever claims to be {node_id} at its word, and only a person may grant that: write it into spec.clientCertificate of MeshRoute {name}"
+    )]
+    Unproven { node_id: String, name: String },
     #[error("the node itself cannot be its own partner")]
     SelfRoute,
 }
@@ -41,7 +46,7 @@ impl Refused {
     /// The protocol's code (PTP section 13).
     pub(super) fn code(&self) -> &'static str {
         match self {
-            Self::Theirs { .. } => "E0000000614",
+            Self::Theirs { .. } | Self::Unproven { .. } => "E0000000614",
             Self::Unknown { .. } => "E0000000618",
             Self::Invalid(_) | Self::SelfRoute => "E0000000400",
         }
@@ -99,7 +104,15 @@ fn put(route: &MeshRouteSpec, (node, own_id): (&str, &str), routes: &[MeshRoute]
     if let Err(broken) = crds::validate::route(&spec) {
         return Err(Refused::Invalid(broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")));
     }
-    let Ok(there) = find(routes, &spec.peer.node_id) else {
+    let there = find(routes, &spec.peer.node_id).ok();
+    let granted = there.map(|there| there.spec.client_certificate).unwrap_or_default();
+    if spec.client_certificate == ClientCertificate::Optional && granted != ClientCertificate::Optional {
+        let name = there.map_or(name, ResourceExt::name_any);
+        return Err(Refused::Unproven { node_id: spec.peer.node_id, name });
+    }
+    // Nor does a change of an address take back what a person granted.
+    let spec = MeshRouteSpec { client_certificate: granted, ..spec };
+    let Some(there) = there else {
         return Ok(Step::Create { name, spec: Box::new(spec) });
     };
     if says_the_same(&there.spec, &spec) {
@@ -213,6 +226,22 @@ mod tests {
             assert!(matches!(step, Step::Update { .. } | Step::Delete { .. }), "{step:?}");
             assert_eq!(step.name(), "r");
         }
+    }
+
+    #[test]
+    fn an_application_can_have_no_claim_taken_unproven_that_no_person_granted() {
+        let unproven = |peer| MeshRouteSpec { client_certificate: ClientCertificate::Optional, ..asked(peer) };
+        for routes in [vec![], vec![there("r", "LX2", true)], vec![there("r", "LX2", false)]] {
+            let refused = decided(&put(unproven("LX2")), &routes).unwrap_err();
+            assert_eq!(refused.code(), "E0000000614");
+            assert!(refused.to_string().contains("spec.clientCertificate of MeshRoute"), "{refused}");
+        }
+        let mut granted = there("r", "LX2", true);
+        granted.spec.client_certificate = ClientCertificate::Optional;
+        assert_eq!(decided(&put(unproven("LX2")), &[granted.clone()]), Ok(Step::Nothing { name: "r".into() }));
+        let moved = MeshRouteSpec { addresses: Vec::new(), ..asked("LX2") };
+        let Ok(Step::Update { spec, .. }) = decided(&put(moved), &[granted]) else { panic!() };
+        assert_eq!(spec.client_certificate, ClientCertificate::Optional, "a change of address takes no grant back");
     }
 
     #[test]

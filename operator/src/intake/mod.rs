@@ -31,7 +31,7 @@ use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::port::{
-    self,
+    self, Closing,
     tls::{self, Shown},
 };
 use caller::Callers;
@@ -78,12 +78,18 @@ impl IntakeArgs {
 ///
 /// # Errors
 /// A port that is taken.
-pub(crate) async fn serve(client: Client, args: &IntakeArgs, shown: Arc<Shown>, metrics: IntakeMetrics) -> Result<()> {
+pub(crate) async fn serve(
+    client: Client,
+    args: &IntakeArgs,
+    shown: Arc<Shown>,
+    metrics: IntakeMetrics,
+    closing: Closing,
+) -> Result<()> {
     let Some(address) = args.intake_listen else { return pending().await };
     let listener = TcpListener::bind(address).await.with_context(|| format!("intake port {address}"))?;
     let tls = tls::config(shown).context("TLS of the intake")?;
     let desk = IntakeDesk::new(client.clone(), Callers::new(client.clone()), Routes::new(client), metrics);
-    match port::serve(listener, tls, Arc::new(desk)).await {}
+    match port::serve(listener, tls, Arc::new(desk), closing).await {}
 }
 
 /// Finds out where pods reach it, for ever; `placed` is told.

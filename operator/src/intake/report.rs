@@ -13,7 +13,7 @@ const TEXT: usize = 256;
 
 /// The report as it is kept, or the rule that it breaks.
 pub(super) fn checked(report: Report) -> Result<Report, &'static str> {
-    let Report { config_hash, leaf_not_after, problem, mut routes } = report;
+    let Report { config_hash, leaf_not_after, problem, mut routes, certificates } = report;
     if config_hash.len() != 64 || !config_hash.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err("configHash must be the sha256 of the manifest, in hex");
     }
@@ -21,12 +21,16 @@ pub(super) fn checked(report: Report) -> Result<Report, &'static str> {
     if routes.len() > ROUTES || routes.iter().any(|(name, all)| name.len() > NAME || all.len() > ADDRESSES) {
         return Err("a node has 2000 routes at most, of 8 addresses each, by the names of their MeshRoutes");
     }
+    if !certificates.iter().all(|(name, ends)| routes.get(name).is_some_and(|all| all.len() == ends.len())) {
+        return Err("certificates are told of the addresses of routes");
+    }
     for reach in routes.values_mut().flatten() {
         if let Reach::Fails(reason) = reach {
             *reason = clean(reason);
         }
     }
-    Ok(Report { config_hash, leaf_not_after: ends.to_string(), problem: problem.map(|text| clean(&text)), routes })
+    let problem = problem.map(|text| clean(&text));
+    Ok(Report { config_hash, leaf_not_after: ends.to_string(), problem, routes, certificates })
 }
 
 fn clean(text: &str) -> String {
@@ -46,7 +50,9 @@ mod tests {
         let mut given = report();
         given.problem = Some(format!("bad\n{}", "证".repeat(1000)));
         given.routes.insert("b".into(), vec![Reach::Answers, Reach::Fails("no\x1b[2Jroute".into())]);
+        given.certificates.insert("b".into(), vec![Some(1), None]);
         let kept = checked(given).unwrap();
+        assert_eq!(kept.certificates["b"], [Some(1), None]);
         assert_eq!(kept.problem.unwrap().chars().count(), TEXT);
         assert_eq!(kept.routes["b"], [Reach::Answers, Reach::Fails("no[2Jroute".into())]);
     }
@@ -60,6 +66,7 @@ mod tests {
             Report { leaf_not_after: "soon".into(), ..report() },
             Report { routes: many, ..report() },
             Report { routes: [("b".to_owned(), vec![Reach::Untried; 9])].into(), ..report() },
+            Report { certificates: [("b".to_owned(), vec![Some(0)])].into(), ..report() },
         ] {
             assert!(checked(bad.clone()).is_err(), "{bad:?}");
         }

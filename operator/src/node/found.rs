@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use crds::{MeshNode, MeshRoute, MeshRouteSpec, ServiceRegistration, snapshot::IntakeConfig};
+use crds::{GridSecrets, MeshNode, MeshRoute, MeshRouteSpec, ServiceRegistration, snapshot::IntakeConfig};
 use mesh_pki::Pair;
 
 use super::Problem;
@@ -111,6 +111,13 @@ pub(crate) fn references<'r>(node: &MeshNode, routes: impl IntoIterator<Item = &
     let own = [&certificates.root_secret_ref, &certificates.leaf_secret_ref];
     let mut found = References::default();
     found.secrets.extend(own.into_iter().flatten().map(|secret| secret.name.clone()));
+    if let Some(grid) = &node.spec.grid {
+        // Nothing is read here: what the grid needs is only written down.
+        let _ = GridSecrets::read(grid, |needed| {
+            found.secrets.insert(needed.place().0.to_owned());
+            Ok::<_, std::convert::Infallible>(Vec::new())
+        });
+    }
     for route in routes {
         found.secrets.extend(route.client_certificate_secret_ref.iter().map(|secret| secret.name.clone()));
         found.config_maps.extend(route.trust.config_map_ref.iter().map(|map| map.name.clone()));

@@ -1,12 +1,16 @@
 //! A port of the operator that speaks TLS and HTTP/1.1, bounded in everything: connections, those of one address, handshakes,
 //! idleness, and the size and time of a body. What is answered is the desk's business.
 
+mod closing;
 pub(crate) mod tls;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CONNECTION, CONTENT_TYPE},
+};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,6 +20,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+pub(crate) use self::closing::Closing;
 use crate::crowd::{Crowd, Ended, Place};
 
 /// What a client has for its handshake, and for the body of a request. Both come in one piece; a machine that is short of time
@@ -44,13 +49,19 @@ pub(crate) trait Desk: Send + Sync + 'static {
 }
 
 /// Serves for ever.
-pub(crate) async fn serve<D: Desk>(listener: TcpListener, tls: rustls::ServerConfig, desk: Arc<D>) -> Infallible {
+pub(crate) async fn serve<D: Desk>(
+    listener: TcpListener,
+    tls: rustls::ServerConfig,
+    desk: Arc<D>,
+    closing: Closing,
+) -> Infallible {
     let (acceptor, crowd) = (TlsAcceptor::from(Arc::new(tls)), Crowd::new(CONNECTIONS, OF_ONE_ADDRESS));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let (place, ended) = crowd.enter(peer.ip());
-                tokio::spawn(connection(stream, acceptor.clone(), Arc::clone(&desk), (place, ended)));
+                let served = connection(stream, acceptor.clone(), Arc::clone(&desk), (place, ended), closing.clone());
+                tokio::spawn(closing.counted(served));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -60,27 +71,54 @@ pub(crate) async fn serve<D: Desk>(listener: TcpListener, tls: rustls::ServerCon
     }
 }
 
-async fn connection<D: Desk>(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<D>, (place, ended): (Place, Ended)) {
+async fn connection<D: Desk>(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    desk: Arc<D>,
+    (place, ended): (Place, Ended),
+    closing: Closing,
+) {
     tokio::select! {
-        () = serve_connection(stream, acceptor, desk, Arc::new(place)) => {}
+        () = serve_connection(stream, acceptor, desk, Arc::new(place), closing) => {}
         _ = ended => tracing::debug!("a connection ended for a newer one"),
     }
 }
 
-async fn serve_connection<D: Desk>(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<D>, place: Arc<Place>) {
+async fn serve_connection<D: Desk>(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    desk: Arc<D>,
+    place: Arc<Place>,
+    closing: Closing,
+) {
     let _ = stream.set_nodelay(true);
     let stream = match timeout(SLOW, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => TokioIo::new(stream),
         Ok(Err(error)) => return tracing::debug!(%error, "a handshake failed"),
         Err(_) => return,
     };
+    let asked = closing.clone();
     let service = service_fn(move |request| {
-        let (desk, place) = (Arc::clone(&desk), Arc::clone(&place));
-        async move { Ok::<_, Infallible>(answer(&*desk, request, &place).await) }
+        let (desk, place, closing) = (Arc::clone(&desk), Arc::clone(&place), asked.clone());
+        async move {
+            let mut answer = answer(&*desk, request, &place).await;
+            if closing.is_asked() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
-    let served =
-        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(IDLE).serve_connection(stream, service);
-    if let Err(error) = served.await {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(IDLE);
+    let mut served = pin!(http.serve_connection(stream, service));
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = closing.over() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");
     }
 }
@@ -113,6 +151,6 @@ pub(crate) fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
 /// An answer for programs.
 pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Full<Bytes>> {
     let mut response = plain(status, &value.to_string());
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

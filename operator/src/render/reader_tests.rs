@@ -27,6 +27,8 @@ struct Resources(Vec<Value>);
 impl Resources {
     fn of(folder: &Path) -> Self {
         let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        // An example may have programs and pictures beside its resources.
+        files.retain(|file| file.extension().is_some_and(|ending| ending == "yaml"));
         files.sort();
         let texts = files.iter().map(|file| fs::read_to_string(file).unwrap());
         Self(texts.flat_map(|text| crds::yaml::documents(&text).unwrap()).collect())

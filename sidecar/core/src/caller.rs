@@ -35,4 +35,10 @@ impl Caller {
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Local)
     }
+
+    /// Whether it is another node, or a sidecar of this one.
+    #[must_use]
+    pub fn is_node(&self) -> bool {
+        matches!(self, Self::Partner(_) | Self::Member { .. })
+    }
 }

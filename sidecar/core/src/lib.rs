@@ -12,6 +12,7 @@ mod context;
 mod drain;
 #[cfg(test)]
 mod fuzz;
+mod grid;
 pub mod grpc;
 mod host;
 mod ids;
@@ -32,6 +33,7 @@ pub use code::Code;
 pub use context::{CallContext, HeaderProblem};
 pub use crds::snapshot::Role;
 pub use drain::{Drain, Drained};
+pub use grid::GridSetup;
 pub use host::is_host_name;
 pub use ids::{InstId, NodeId, SessionId, Topic};
 pub use live::Live;

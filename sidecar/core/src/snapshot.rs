@@ -9,7 +9,7 @@ use std::{
 };
 
 use crds::{
-    ClientCertificate, Peer, PeerAddress,
+    ClientCertificate, GridSecrets, Peer, PeerAddress,
     snapshot::{
         CA_CRT, GatewayConfig, IntakeConfig, MEMBER_CRT, MEMBERS_CRT, NODE, NodeConfig, RegistrationConfig, Role,
         RouteConfig, TLS_CRT,
@@ -17,7 +17,7 @@ use crds::{
 };
 use mesh_pki::{CertificateInfo, TrustAnchors};
 
-use crate::{InstId, NodeId};
+use crate::{GridSetup, InstId, NodeId};
 
 /// The configuration in force.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub registry: crds::Registry,
     /// The permanent services.
     pub registrations: Vec<RegistrationConfig>,
+    /// The grid; `None`: off. In a sidecar without what its Secrets hold.
+    pub grid: Option<Arc<GridSetup>>,
     routes: Vec<Arc<Route>>,
     by_node: HashMap<NodeId, usize>,
     by_inst: HashMap<InstId, usize>,
@@ -155,6 +157,8 @@ pub struct Parts {
     pub members_pem: String,
     /// Pairs that partners issued for us: route name to chain and key, PEM. A sidecar has none, and dials no partner.
     pub client_pairs: HashMap<String, (String, String)>,
+    /// What the Secrets of the grid hold. A sidecar has none.
+    pub grid: GridSecrets,
 }
 
 /// Why a configuration cannot be put in force. Names the place and the rule.
@@ -207,6 +211,7 @@ impl Snapshot {
             key_pem,
             members_pem,
             client_pairs,
+            grid,
         } = parts;
         let roots = TrustAnchors::from_pems(&[&roots_pem]).map_err(|e| ConfigProblem::certificate(CA_CRT, e))?;
         let shown = if role == Role::Sidecar { MEMBER_CRT } else { TLS_CRT };
@@ -214,6 +219,7 @@ impl Snapshot {
         let members = members(&members_pem, &roots)?;
         let gateway = gateway(role, &node, &roots_pem)?;
         let plaintext_from = networks("transport.plaintextFrom", &node.transport.plaintext_from)?;
+        let grid = node.grid.map(|config| GridSetup::assemble(config, grid)).transpose()?.map(Arc::new);
         let own = NodeId::new(&node.node_id);
         let routes = routes
             .into_iter()
@@ -243,6 +249,7 @@ impl Snapshot {
             registry: node.registry,
             // A sidecar passes calls of services on, and has no use for them.
             registrations: if role == Role::Sidecar { Vec::new() } else { registrations },
+            grid,
             routes,
             by_node,
             by_inst,

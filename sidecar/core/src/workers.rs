@@ -101,6 +101,18 @@ impl Workers {
         Self::new(vec![Worker::of(&Handle::current())])
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.workers.len()
+    }
+
+    /// Where the things of a worker run; `None` beyond the last.
+    #[must_use]
+    pub fn runtime(&self, worker: usize) -> Option<&Handle> {
+        self.0.workers.get(worker).map(|worker| &worker.runtime)
+    }
+
     /// A seat for a connection of `caller` at a worker that has few. They are given out by twos: connections that are opened
     /// one after the other often speak with each other, one pushing what the other waits for, and on one thread nobody has
     /// to be woken for that.
@@ -152,6 +164,12 @@ impl Seat {
     #[must_use]
     pub fn runtime(&self) -> &Handle {
         &self.0.runtime
+    }
+
+    /// Which worker it is at, from 0.
+    #[must_use]
+    pub fn worker(&self) -> usize {
+        self.0.worker
     }
 
     /// How many seats its caller has, this one among them.

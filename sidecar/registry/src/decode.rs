@@ -182,9 +182,9 @@ pub(crate) fn check(registration: &Registration) -> Result<(), RegistryError> {
         texts("services", n, service.texts(), &service.attrs)?;
         match registration.kind {
             Kind::Complex => routable(n, service)?,
-            Kind::Metadata => own_address(n, service)?,
+            Kind::Metadata | Kind::Server => own_address(n, service)?,
             Kind::Proxy if !service.address.is_empty() => drop(egress::read(&service.address)?),
-            _ => {}
+            Kind::Proxy => {}
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use crds::ServiceProto;
 use mesh_core::Live;
 use mesh_network::{
     NameCheck, Offer, Outside,
-    dial::{Given, Patience, Resolver, Unopened, open},
+    dial::{Given, Patience, Resolver, Unopened, open_first},
     listen::OwnAddresses,
 };
 use tokio::{net::TcpStream, time::timeout};
@@ -33,7 +33,7 @@ pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// Connects to instances, and to nothing that is forbidden.
 #[derive(Clone, Default)]
-pub struct Dialer {
+pub(crate) struct Dialer {
     resolver: Resolver,
     own: OwnAddresses,
     tls: Option<Arc<Outside>>,
@@ -65,7 +65,7 @@ pub(crate) enum DialProblem {
 impl Dialer {
     /// Refuses to dial the listeners in `own`. Instances that speak TLS are checked against the roots of `live`.
     #[must_use]
-    pub fn new(own: OwnAddresses, live: Arc<Live>, names: NameCheck) -> Self {
+    pub(crate) fn new(own: OwnAddresses, live: Arc<Live>, names: NameCheck) -> Self {
         Self { resolver: Resolver::default(), own, tls: Some(Arc::new(Outside::new(live, names))) }
     }
 
@@ -104,22 +104,13 @@ impl Dialer {
     async fn any(&self, address: &Address, given: Given) -> Result<TcpStream, DialProblem> {
         let found = self.resolver.resolve(address.host()).await;
         let found = found.map_err(|reason| DialProblem::Name(address.clone(), reason))?;
-        let mut problem = DialProblem::Name(address.clone(), "it has no address".into());
-        for ip in found.into_iter().take(MOST_ADDRESSES) {
-            match self.one(SocketAddr::new(ip, address.port()), given).await {
-                Ok(stream) => return Ok(stream),
-                Err(next) => problem = next,
-            }
-        }
-        Err(problem)
-    }
-
-    async fn one(&self, target: SocketAddr, given: Given) -> Result<TcpStream, DialProblem> {
-        let patience = Patience { connect: CONNECT_TIMEOUT, acknowledge: ACKNOWLEDGE };
-        open(target, &self.own.all(), given, patience).await.map_err(|unopened| match unopened {
-            Unopened::Forbidden(why) => DialProblem::Forbidden(target, why),
-            Unopened::Refused(reason) => DialProblem::Refused(target, reason),
-            Unopened::Silent => DialProblem::Refused(target, "no answer".into()),
+        let (own, patience) = (self.own.all(), Patience { connect: CONNECT_TIMEOUT, acknowledge: ACKNOWLEDGE });
+        let opened = open_first(found.into_iter().take(MOST_ADDRESSES), address.port(), &own, given, patience).await;
+        opened.map_err(|last| match last {
+            Some((target, Unopened::Forbidden(why))) => DialProblem::Forbidden(target, why),
+            Some((target, Unopened::Refused(reason))) => DialProblem::Refused(target, reason),
+            Some((target, Unopened::Silent)) => DialProblem::Refused(target, "no answer".into()),
+            None => DialProblem::Name(address.clone(), "it has no address".into()),
         })
     }
 }

@@ -18,13 +18,9 @@ use serde::Serialize;
 use crate::{
     Address,
     dial::Dialer,
-    load::{Calls, Full},
+    load::{Calls, Full, Most},
     proxy::pool::Pool,
 };
-
-/// A connection takes about 32 KiB while it is busy, so an instance can claim 32 MiB of ours; beyond it a call goes to
-/// another instance or fails at once.
-pub(crate) const CALLS_TO_AN_INSTANCE: usize = 1024;
 
 /// So many calls in a row that it did not answer in time or broke off take an instance out of the turn: one or two are
 /// the fate of a call, five are the state of an instance (Envoy's own number).
@@ -84,7 +80,7 @@ pub enum InstanceState {
 impl Instance {
     /// An instance that was not yet checked. `given` says who named its address.
     #[must_use]
-    pub fn new(address: Address, given: Given, dialer: Dialer, most: usize) -> Self {
+    pub(crate) fn new(address: Address, given: Given, dialer: Dialer, most: impl Into<Most>) -> Self {
         Self {
             pool: Pool::new(address.clone(), given, dialer),
             address,
@@ -93,7 +89,7 @@ impl Instance {
             back_at: AtomicU64::new(IN_TURN),
             down: AtomicBool::new(false),
             standing: Mutex::new(InstanceState::Unknown),
-            calls: Calls::new(most),
+            calls: Calls::new(most.into()),
             due: AtomicU64::new(0),
         }
     }

@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use mesh_core::NodeId;
@@ -14,11 +17,31 @@ use parking_lot::Mutex;
 /// The calls under way at one instance.
 #[derive(Debug)]
 pub(crate) struct Calls {
-    most: usize,
+    most: Most,
     all: AtomicUsize,
     of_partners: AtomicUsize,
     /// Of each partner that has any. Looked at for partners' calls alone.
     each: Mutex<HashMap<NodeId, usize>>,
+}
+
+/// How many calls an instance takes at once: one number for all, which the configuration may change.
+#[derive(Clone, Debug)]
+pub(crate) struct Most(Arc<AtomicUsize>);
+
+impl Most {
+    pub(crate) fn set(&self, most: u32) {
+        self.0.store(usize::try_from(most).unwrap_or(usize::MAX), Relaxed);
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+impl From<usize> for Most {
+    fn from(most: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(most)))
+    }
 }
 
 /// Why a call finds no room.
@@ -33,18 +56,18 @@ pub(crate) enum Full {
 }
 
 impl Calls {
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: Most) -> Self {
         Self { most, all: AtomicUsize::new(0), of_partners: AtomicUsize::new(0), each: Mutex::default() }
     }
 
     /// Three quarters of all: a quarter is the node's own.
     fn of_all_partners(&self) -> usize {
-        (self.most * 3 / 4).max(1)
+        (self.most.get() * 3 / 4).max(1)
     }
 
     /// Half of all: what one partner leaves undone does not shut the others out.
     fn of_one_partner(&self) -> usize {
-        (self.most / 2).max(1)
+        (self.most.get() / 2).max(1)
     }
 
     /// The calls under way.
@@ -54,8 +77,8 @@ impl Calls {
 
     /// Why a call of the node's own, or of this partner, finds no room now.
     pub(crate) fn full(&self, partner: Option<&NodeId>) -> Option<Full> {
-        if self.under_way() >= self.most {
-            return Some(Full::Whole(self.most));
+        if self.under_way() >= self.most.get() {
+            return Some(Full::Whole(self.most.get()));
         }
         let partner = partner?;
         let (together, all, one) = (self.of_partners.load(Relaxed), self.of_all_partners(), self.of_one_partner());
@@ -72,9 +95,9 @@ impl Calls {
     /// # Errors
     /// Why there is no room for it.
     pub(crate) fn enter(&self, partner: Option<&NodeId>) -> Result<(), Full> {
-        if self.all.fetch_add(1, Relaxed) >= self.most {
+        if self.all.fetch_add(1, Relaxed) >= self.most.get() {
             self.all.fetch_sub(1, Relaxed);
-            return Err(Full::Whole(self.most));
+            return Err(Full::Whole(self.most.get()));
         }
         let entered = partner.map_or(Ok(()), |partner| self.enter_of(partner));
         if entered.is_err() {
@@ -124,7 +147,7 @@ mod tests {
 
     #[test]
     fn one_partner_gets_half_all_of_them_three_quarters_and_the_nodes_own_calls_the_rest() {
-        let calls = Calls::new(16);
+        let calls = Calls::new(16.into());
         let (b, c) = (NodeId::new("B"), NodeId::new("C"));
         assert_eq!(entered(&calls, Some(&b), 16), 8);
         assert_eq!(
@@ -139,14 +162,14 @@ mod tests {
 
     #[test]
     fn the_nodes_own_calls_may_take_all() {
-        let calls = Calls::new(16);
+        let calls = Calls::new(16.into());
         assert_eq!(entered(&calls, None, 17), 16);
         assert_eq!(calls.enter(Some(&NodeId::new("B"))), Err(Full::Whole(16)));
     }
 
     #[test]
     fn a_call_that_ends_makes_room_for_its_own_kind() {
-        let (calls, b) = (Calls::new(4), NodeId::new("B"));
+        let (calls, b) = (Calls::new(4.into()), NodeId::new("B"));
         assert_eq!(entered(&calls, Some(&b), 4), 2);
         calls.leave(Some(&b));
         assert_eq!((calls.full(Some(&b)), entered(&calls, Some(&b), 4), calls.under_way()), (None, 1, 2));
@@ -157,6 +180,17 @@ mod tests {
 
     #[test]
     fn even_a_single_place_is_open_to_a_partner() {
-        assert_eq!(entered(&Calls::new(1), Some(&NodeId::new("B")), 2), 1);
+        assert_eq!(entered(&Calls::new(1.into()), Some(&NodeId::new("B")), 2), 1);
+    }
+
+    #[test]
+    fn the_bound_may_be_changed_while_calls_are_under_way() {
+        let most = Most::from(2);
+        let calls = Calls::new(most.clone());
+        assert_eq!(entered(&calls, None, 9), 2);
+        most.set(5);
+        assert_eq!(entered(&calls, None, 9), 3);
+        most.set(1);
+        assert_eq!((entered(&calls, None, 9), calls.full(None)), (0, Some(Full::Whole(1))));
     }
 }

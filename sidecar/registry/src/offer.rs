@@ -17,7 +17,7 @@ const MOST_RETRIES: i64 = 10;
 const HEAVIEST: f64 = 1000.0;
 
 /// The bit of a service's `flags` that shares its name among all who register it (PTP section 10.1).
-const COMMUNAL: i64 = 4;
+pub(crate) const COMMUNAL: i64 = 4;
 
 /// The share of calls that an instance gets, in thousandths; 0 drains it.
 pub(crate) type Weight = u32;

@@ -2,7 +2,7 @@
 
 use crds::{RegisteredService, ServiceKind, ServiceProto, snapshot::RegistrationConfig};
 
-use crate::{Content, Registration, RegistryError, Service, decode};
+use crate::{Content, Registration, RegistryError, Service, decode, offer::COMMUNAL};
 
 /// A permanent service as a registration.
 ///
@@ -43,6 +43,7 @@ fn service(config: &RegisteredService) -> Service {
         codec: config.codec.clone(),
         timeout: config.timeout_ms.into(),
         retries: config.retries.into(),
+        flags: if config.communal { COMMUNAL } else { 0 },
         attrs,
         ..Service::default()
     }
@@ -71,5 +72,17 @@ mod tests {
             crate::Address::parse("https://10.0.0.6:8443").unwrap(),
             "its own address counts"
         );
+    }
+
+    #[test]
+    fn a_permanent_service_may_be_communal() {
+        let priority = |communal: bool| {
+            let config = serde_json::from_value::<RegistrationConfig>(serde_json::json!({
+                "resource": "score", "instanceId": "i", "name": "score", "kind": "Metadata", "address": "10.0.0.5:8000",
+                "services": [{"urn": "acme.score", "communal": communal}],
+            }));
+            offer::of(&registration(&config.unwrap()).unwrap())[0].priority
+        };
+        assert_eq!((priority(true), priority(false)), (offer::Priority::Communal, offer::Priority::Ordinary));
     }
 }

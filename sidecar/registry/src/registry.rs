@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 use mesh_core::{Live, Origin, store::Store};
 use mesh_network::{
     NameCheck,
-    dial::{Egress, Proxy},
+    dial::{Egress, Given, Proxy},
     listen::OwnAddresses,
 };
 use parking_lot::Mutex;
@@ -20,9 +20,10 @@ use crate::{
     catalogue::{self, Catalogue, Change, Entry, WallTime},
     dial::{self, Dialer},
     egress,
-    instance::{CALLS_TO_AN_INSTANCE, Instance, InstanceState},
+    instance::{Instance, InstanceState},
     journal::{Journal, Step},
     kept::Kept,
+    load::Most,
     offer, permanent,
     permit::Registrant,
     routes::{MOST_IN_ONE_PLACE, Routes, Source},
@@ -48,6 +49,8 @@ pub struct Registry {
     pub(crate) journal: Journal,
     kept: Kept,
     live: Arc<Live>,
+    /// `registry.maxCallsPerInstance`.
+    most_calls: Most,
     egress: Egress,
     metrics: Metrics,
     /// Told when there may be an instance that was never checked.
@@ -97,7 +100,8 @@ impl Registry {
     ) -> Result<Arc<Self>, RegistryError> {
         let kept = Kept::new(store);
         let dialer = Dialer::new(reach.own, Arc::clone(&live), reach.names);
-        let routes = Routes::new(dialer, CALLS_TO_AN_INSTANCE);
+        let most_calls = Most::from(0);
+        let routes = Routes::new(dialer, most_calls.clone());
         let mut state = State { catalogue: Catalogue::default(), routes, are_proxies_news: false };
         for entry in kept.all()? {
             match state.admits(&entry, &mut Ahead::default()) {
@@ -111,6 +115,7 @@ impl Registry {
             journal: Journal::default(),
             kept,
             live,
+            most_calls,
             egress: reach.egress,
             metrics: Metrics::new(metered),
             news: tokio::sync::Notify::new(),
@@ -200,6 +205,7 @@ impl Registry {
     /// Takes over the permanent services of the configuration in force.
     pub fn follow_configuration(&self) {
         let snapshot = self.live.snapshot();
+        self.most_calls.set(snapshot.registry.max_calls_per_instance);
         let mut usable = Vec::new();
         for config in &snapshot.registrations {
             match permanent::registration(config) {
@@ -289,10 +295,14 @@ impl State {
         change
     }
 
-    /// The proxies in force. In a managed node one pod's registration does not lead the calls of all others.
-    fn proxies(&self, origin: &Origin) -> Vec<Proxy> {
-        let may_lead = |one: &&Registration| *origin == Origin::Standalone || self.catalogue.is_permanent(&one.key());
-        self.catalogue.export(Some(Kind::Proxy)).into_iter().filter(may_lead).flat_map(egress::of).collect()
+    /// The proxies in force, and who gave each. In a managed node one pod's registration does not lead the calls of all others.
+    fn proxies(&self, origin: &Origin) -> Vec<(Proxy, Given)> {
+        let by = |one: &Registration| {
+            let given = if self.catalogue.is_permanent(&one.key()) { Given::ByOperator } else { Given::ByApi };
+            let may_lead = given == Given::ByOperator || *origin == Origin::Standalone;
+            may_lead.then(|| egress::of(one).into_iter().map(move |proxy| (proxy, given)))
+        };
+        self.catalogue.export(Some(Kind::Proxy)).into_iter().filter_map(by).flatten().collect()
     }
 
     /// Brings the routes of a key in step with the catalogue.

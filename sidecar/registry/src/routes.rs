@@ -17,6 +17,7 @@ use crate::{
     balance::{Group, Member},
     dial::Dialer,
     instance::Instance,
+    load::Most,
     offer::{Offer, Priority},
     table::{Leaf, Table},
 };
@@ -38,7 +39,7 @@ pub(crate) enum Source {
 #[derive(Debug)]
 pub(crate) struct Routes {
     dialer: Dialer,
-    most_calls: usize,
+    most_calls: Most,
     table: Table,
     by_place: HashMap<Arc<str>, BTreeMap<(Key, usize), Placed>>,
     by_key: HashMap<Key, BTreeSet<Arc<str>>>,
@@ -60,10 +61,10 @@ struct Placed {
 impl Routes {
     /// No offers yet. Instances are connected to by `dialer`, and take `most_calls` at once.
     #[must_use]
-    pub(crate) fn new(dialer: Dialer, most_calls: usize) -> Self {
+    pub(crate) fn new(dialer: Dialer, most_calls: impl Into<Most>) -> Self {
         Self {
             dialer,
-            most_calls,
+            most_calls: most_calls.into(),
             table: Table::default(),
             by_place: HashMap::new(),
             by_key: HashMap::new(),
@@ -154,14 +155,14 @@ impl Routes {
     }
 
     fn instance(&mut self, address: &Address, source: Source) -> Arc<Instance> {
-        let (dialer, most, listed) = (&self.dialer, self.most_calls, &mut self.listed);
+        let (dialer, most, listed) = (&self.dialer, &self.most_calls, &mut self.listed);
         let given = match source {
             Source::Live => Given::ByApi,
             Source::Permanent => Given::ByOperator,
         };
         let new = || {
             *listed = None;
-            (Arc::new(Instance::new(address.clone(), given, dialer.clone(), most)), 0)
+            (Arc::new(Instance::new(address.clone(), given, dialer.clone(), most.clone())), 0)
         };
         let (instance, users) = self.instances.entry((address.clone(), source)).or_insert_with(new);
         *users += 1;

@@ -1,26 +1,34 @@
 //! The compiled routing table: from a request's path, or a method's name, to the instances that may take it (PTP sections
 //! 8.5 and 10.4).
 //!
-//! A tree of path segments, and a map of names beside it. Looked up without a lock or an allocation. A change copies only
-//! its own way, so a table that is in use stays as it is and ten thousand other urns are not touched.
+//! A map of whole prefixes, and one of names beside it. A lookup goes over the path once and asks for the prefixes of those
+//! lengths that there are, without a lock or an allocation. A change copies only its own place, so a table that is in use stays
+//! as it is and ten thousand other urns are not touched.
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher as _, Hasher as _},
+    sync::{Arc, LazyLock},
+};
 
 use crds::ServiceProto;
+use foldhash::{SharedSeed, quality::SeedableRandomState};
+use memchr::memchr;
 
 use crate::{balance::Group, persistent::Map};
+
+/// Keyed by chance: names come from applications, who could otherwise choose them so that all fall into one place.
+static KEYED: LazyLock<SeedableRandomState> = LazyLock::new(|| {
+    static SHARED: LazyLock<SharedSeed> = LazyLock::new(|| SharedSeed::from_u64(rand::random()));
+    SeedableRandomState::with_seed(rand::random(), &SHARED)
+});
 
 /// From a path or a name to the instances that may take it. A clone shares everything.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    root: Arc<Node>,
+    prefixes: Map<Arc<Leaf>>,
+    /// How many prefixes have one segment, two, and so on; the last number is not nought.
+    depths: Vec<u32>,
     names: Map<Arc<Leaf>>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Node {
-    children: Map<Arc<Node>>,
-    leaf: Option<Arc<Leaf>>,
 }
 
 /// What is registered under one prefix, or one name.
@@ -61,14 +69,17 @@ impl Table {
     /// What is registered under the longest prefix of `path`, at `/` boundaries.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<&Arc<Leaf>> {
-        let mut node = &*self.root;
-        let mut found = None;
-        for segment in path.strip_prefix('/')?.split('/') {
-            match node.children.get(segment) {
-                Some(child) => node = child,
-                None => break,
+        let (mut hasher, mut found) = (KEYED.build_hasher(), None);
+        let mut rest = path.strip_prefix('/')?.as_bytes();
+        for count in &self.depths {
+            let (segment, behind) = rest.split_at(memchr(b'/', rest).unwrap_or(rest.len()));
+            hasher.write(segment);
+            if *count > 0 {
+                let prefix = path.get(..path.len() - behind.len())?;
+                found = self.prefixes.get(hasher.finish(), prefix).or(found);
             }
-            found = node.leaf.as_ref().or(found);
+            let Some(next) = behind.get(1..) else { break };
+            rest = next;
         }
         found
     }
@@ -76,7 +87,7 @@ impl Table {
     /// What is registered for generic calls under this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Arc<Leaf>> {
-        self.names.get(name)
+        self.names.get(hash_of(name), name)
     }
 
     /// Whether anything is registered by name.
@@ -88,55 +99,47 @@ impl Table {
     /// Puts `leaf` in place under `place`, a prefix that starts with `/` and has no empty segment, or a name, which does
     /// not; an empty leaf takes it out.
     pub fn set(&mut self, place: &str, leaf: Leaf) {
-        let leaf = (!leaf.is_empty()).then(|| Arc::new(leaf));
-        match (place.strip_prefix('/'), leaf) {
-            (Some(path), leaf) => Arc::make_mut(&mut self.root).set(path.split('/'), leaf),
-            (None, Some(leaf)) => self.names.insert(place, leaf),
-            (None, None) => self.names.remove(place),
+        let is_prefix = place.starts_with('/');
+        let (before, after) = (self.at(place).is_some(), !leaf.is_empty());
+        let (hash, map) = (hash_of(place), if is_prefix { &mut self.prefixes } else { &mut self.names });
+        if after {
+            map.insert(hash, place, Arc::new(leaf));
+        } else {
+            map.remove(hash, place);
+        }
+        if is_prefix && before != after {
+            self.count(place, after);
         }
     }
 
     /// What stands in that very place.
     pub(crate) fn at(&self, place: &str) -> Option<&Arc<Leaf>> {
-        match place.strip_prefix('/') {
-            None => self.named(place),
-            Some(path) => path
-                .split('/')
-                .try_fold(&*self.root, |node, segment| Some(&**node.children.get(segment)?))?
-                .leaf
-                .as_ref(),
+        let map = if place.starts_with('/') { &self.prefixes } else { &self.names };
+        map.get(hash_of(place), place)
+    }
+
+    /// Counts a prefix that came, or one that went.
+    fn count(&mut self, prefix: &str, came: bool) {
+        let depth = prefix.matches('/').count();
+        if self.depths.len() < depth {
+            self.depths.resize(depth, 0);
+        }
+        if let Some(count) = self.depths.get_mut(depth - 1) {
+            *count = if came { *count + 1 } else { *count - 1 };
+        }
+        while self.depths.last() == Some(&0) {
+            self.depths.pop();
         }
     }
 }
 
-impl Node {
-    /// As deep as a urn has segments: a few hundred at most, as its length is bounded.
-    fn set<'s>(&mut self, mut segments: impl Iterator<Item = &'s str>, leaf: Option<Arc<Leaf>>) {
-        let Some(segment) = segments.next() else {
-            self.leaf = leaf;
-            return;
-        };
-        let child = self.children.get(segment);
-        if child.is_none() && leaf.is_none() {
-            return;
-        }
-        let mut child = child.map_or_else(Self::default, |child| (**child).clone());
-        child.set_dyn(&mut segments, leaf);
-        if child.is_bare() {
-            self.children.remove(segment);
-        } else {
-            self.children.insert(segment, Arc::new(child));
-        }
+/// The hash of a prefix, as a lookup comes by it, or of a name.
+fn hash_of(place: &str) -> u64 {
+    let mut hasher = KEYED.build_hasher();
+    for segment in place.strip_prefix('/').unwrap_or(place).split('/') {
+        hasher.write(segment.as_bytes());
     }
-
-    /// The recursion goes through a `dyn` so that the iterator's type does not grow with its depth.
-    fn set_dyn(&mut self, segments: &mut dyn Iterator<Item = &str>, leaf: Option<Arc<Leaf>>) {
-        self.set(segments, leaf);
-    }
-
-    fn is_bare(&self) -> bool {
-        self.leaf.is_none() && self.children.is_empty()
-    }
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use axum::{
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
 
-use super::{Admin, Diagnose, QueuePage, ServicePage, server::Peer, shown};
+use super::{Admin, Diagnose, GridPage, QueuePage, ServicePage, server::Peer, shown};
 
 /// A log level is a line.
 const LONGEST_BODY: usize = 4096;
@@ -28,6 +28,7 @@ pub(super) fn routes(admin: Arc<Admin>) -> Router {
         .route("/queues", get(queues))
         .route("/queues/list", get(queue_page))
         .route("/services", get(services))
+        .route("/grid", get(grid_page))
         .route("/diagnose/route", get(diagnose))
         .route("/log", get(level).put(set_level))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard));
@@ -81,6 +82,13 @@ async fn queue_page(State(admin): State<Arc<Admin>>, Query(ask): Query<QueuePage
 
 async fn services(State(admin): State<Arc<Admin>>, Query(ask): Query<ServicePage>) -> Json<Value> {
     Json(admin.rooms.services(&ask))
+}
+
+async fn grid_page(State(admin): State<Arc<Admin>>, Query(ask): Query<GridPage>) -> Response {
+    match admin.rooms.grid_page(&ask) {
+        Ok(page) => Json(page).into_response(),
+        Err(why) => (StatusCode::NOT_FOUND, format!("{why}\n")).into_response(),
+    }
 }
 
 async fn diagnose(State(admin): State<Arc<Admin>>, Query(ask): Query<Diagnose>) -> Response {

@@ -47,6 +47,10 @@ pub(crate) trait Rooms: Send + Sync {
     fn instances(&self) -> Value;
     /// The registrations one by one, with their services.
     fn services(&self, ask: &ServicePage) -> Value;
+    /// The grid: how much is in it; null where it is off.
+    fn grid(&self) -> Value;
+    /// The grid's topics, and its clients one by one, a page of them; or why there are none here.
+    fn grid_page(&self, ask: &GridPage) -> Result<Value, &'static str>;
     /// What is known of a partner's addresses.
     fn addresses(&self, node: &NodeId) -> Value;
     /// Whether partners' certificates must carry their names.
@@ -87,6 +91,15 @@ pub(crate) struct QueuePage {
     /// Behind this session, or within it behind this topic.
     pub(crate) after_session: Option<String>,
     pub(crate) after_topic: Option<String>,
+    pub(crate) limit: Option<usize>,
+}
+
+/// Which page of the grid's clients is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GridPage {
+    /// Behind the client of this id.
+    pub(crate) after: Option<String>,
     pub(crate) limit: Option<usize>,
 }
 

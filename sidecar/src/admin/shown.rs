@@ -59,6 +59,7 @@ pub(super) fn status(admin: &Admin) -> Value {
         "node": node(&snapshot),
         "config": origin(admin, &snapshot),
         "queues": admin.rooms.queues(),
+        "grid": admin.rooms.grid(),
         "instances": admin.rooms.instances(),
         "routes": routes,
     })

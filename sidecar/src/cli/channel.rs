@@ -18,9 +18,10 @@ use super::{
     block_on, client, message,
     outbound::{self, Outbound},
     print_json,
+    progress::Progress,
 };
 use crate::{
-    args::{Call, Form, Peek, Pop, Push, Release},
+    args::{Call, Form, Peek, Pop, Push, Release, Show},
     exit::Exit,
 };
 
@@ -30,11 +31,12 @@ const SLACK: Duration = Duration::from_secs(60);
 /// `mesh push`.
 pub(crate) fn push(args: &Push) -> Result<(), Exit> {
     block_on(async {
-        let sized = message::push(&args.topic, args.file.as_deref()).await?;
+        let sized = message::push(&args.topic, args.file.as_deref(), Progress::new(args.progress.show)).await?;
         let payload = sized.payload;
         let mut request = request("push", &args.call, args.timeout)?;
         request.headers_mut().insert(CONTENT_LENGTH, sized.length.into());
-        let answer = call(&args.call, request.map(|()| sized.body), args.timeout, &mut tokio::io::sink()).await?;
+        let (request, mut nowhere) = (request.map(|()| sized.body), tokio::io::sink());
+        let answer = call(&args.call, request, args.timeout, &mut nowhere, Progress::none()).await?;
         say(&args.call, &answer, &format!("pushed {payload} bytes to {}", args.topic))
     })
 }
@@ -43,13 +45,16 @@ pub(crate) fn push(args: &Push) -> Result<(), Exit> {
 pub(crate) fn pop(args: &Pop) -> Result<(), Exit> {
     let timeout = i32::try_from(args.timeout.as_millis()).unwrap_or(i32::MAX);
     let inbound = PopInbound { topic: args.topic.clone(), timeout };
-    block_on(read("pop", &args.call, inbound.encode_to_vec(), args.timeout, args.to.as_deref()))
+    let read =
+        Read { op: "pop", call: &args.call, limit: args.timeout, to: args.to.as_deref(), show: args.progress.show };
+    block_on(read.run(inbound.encode_to_vec()))
 }
 
 /// `mesh peek`.
 pub(crate) fn peek(args: &Peek) -> Result<(), Exit> {
     let inbound = PeekInbound { topic: args.topic.clone() };
-    block_on(read("peek", &args.call, inbound.encode_to_vec(), Duration::ZERO, args.to.as_deref()))
+    let (to, show) = (args.to.as_deref(), args.progress.show);
+    block_on(Read { op: "peek", call: &args.call, limit: Duration::ZERO, to, show }.run(inbound.encode_to_vec()))
 }
 
 /// `mesh release`.
@@ -57,7 +62,7 @@ pub(crate) fn release(args: &Release) -> Result<(), Exit> {
     let inbound = ReleaseInbound { topic: args.topic.clone().unwrap_or_default(), timeout: 0 };
     block_on(async {
         let request = request("release", &args.call, Duration::ZERO)?.map(|()| inbound.encode_to_vec().into());
-        let answer = call(&args.call, request, Duration::ZERO, &mut tokio::io::sink()).await?;
+        let answer = call(&args.call, request, Duration::ZERO, &mut tokio::io::sink(), Progress::none()).await?;
         let what =
             args.topic.as_ref().map_or_else(|| format!("session {}", args.call.session), |t| format!("topic {t}"));
         say(&args.call, &answer, &format!("released {what}"))
@@ -65,36 +70,53 @@ pub(crate) fn release(args: &Release) -> Result<(), Exit> {
 }
 
 /// A pop or peek: the message goes to a file, to standard output, or into the JSON.
-async fn read(op: &str, args: &Call, inbound: Vec<u8>, limit: Duration, to: Option<&Path>) -> Result<(), Exit> {
-    let request = request(op, args, limit)?.map(|()| inbound.into());
-    match (to, args.output.form) {
-        (Some(path), _) => {
-            let answer = into_file(args, request, limit, path).await?;
-            let length = answer.payload.ok_or(Exit::Empty)?;
-            say(args, &answer, &format!("{length} bytes are in {}", path.display()))
-        }
-        (None, Form::Text) => {
-            let answer = call(args, request, limit, &mut tokio::io::stdout()).await?;
-            answer.payload.map(drop).ok_or(Exit::Empty)
-        }
-        (None, Form::Json) => {
-            let mut payload = Vec::new();
-            let answer = call(args, request, limit, &mut payload).await?;
-            let payload = answer.payload.map(|_| STANDARD.encode(&payload));
-            let empty = payload.is_none();
-            print_json(&json!({"code": answer.code.as_str(), "message": answer.message, "payload": payload}))?;
-            if empty { Err(Exit::Empty) } else { Ok(()) }
+struct Read<'a> {
+    op: &'static str,
+    call: &'a Call,
+    limit: Duration,
+    to: Option<&'a Path>,
+    show: Show,
+}
+
+impl Read<'_> {
+    async fn run(self, inbound: Vec<u8>) -> Result<(), Exit> {
+        let Self { op, call: args, limit, to, show } = self;
+        let (request, progress) = (request(op, args, limit)?.map(|()| inbound.into()), Progress::new(show));
+        match (to, args.output.form) {
+            (Some(path), _) => {
+                let answer = into_file(args, request, limit, path, progress).await?;
+                let length = answer.payload.ok_or(Exit::Empty)?;
+                say(args, &answer, &format!("{length} bytes are in {}", path.display()))
+            }
+            (None, Form::Text) => {
+                let answer = call(args, request, limit, &mut tokio::io::stdout(), progress).await?;
+                answer.payload.map(drop).ok_or(Exit::Empty)
+            }
+            (None, Form::Json) => {
+                let mut payload = Vec::new();
+                let answer = call(args, request, limit, &mut payload, progress).await?;
+                let payload = answer.payload.map(|_| STANDARD.encode(&payload));
+                let empty = payload.is_none();
+                print_json(&json!({"code": answer.code.as_str(), "message": answer.message, "payload": payload}))?;
+                if empty { Err(Exit::Empty) } else { Ok(()) }
+            }
         }
     }
 }
 
 /// The file has its name only once it is whole.
-async fn into_file(args: &Call, request: Request<Body>, limit: Duration, path: &Path) -> Result<Outbound, Exit> {
+async fn into_file(
+    args: &Call,
+    request: Request<Body>,
+    limit: Duration,
+    path: &Path,
+    progress: Progress,
+) -> Result<Outbound, Exit> {
     let failed = |e| Exit::local(path.display(), e);
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let mut file = fs::File::create(&part).await.map_err(failed)?;
-    let answer = call(args, request, limit, &mut file).await;
+    let answer = call(args, request, limit, &mut file, progress).await;
     file.shutdown().await.map_err(failed)?;
     match &answer {
         Ok(Outbound { payload: Some(_), .. }) => fs::rename(&part, path).await.map_err(failed)?,
@@ -121,6 +143,7 @@ async fn call(
     request: Request<Body>,
     limit: Duration,
     sink: &mut (impl tokio::io::AsyncWrite + Unpin),
+    mut progress: Progress,
 ) -> Result<Outbound, Exit> {
     let answer = client::send(&args.address, DATA_PORT, request, limit + SLACK).await?;
     let status = answer.status();
@@ -132,7 +155,7 @@ async fn call(
         }
         return Err(Exit::Refused(format!("HTTP {status}: {}", String::from_utf8_lossy(&text))));
     }
-    let outbound = outbound::read(answer.into_body(), sink).await?;
+    let outbound = outbound::read(answer.into_body(), sink, &mut progress).await?;
     if outbound.code.is_success() { Ok(outbound) } else { Err(Exit::refused(outbound.code, &outbound.message)) }
 }
 

@@ -32,7 +32,8 @@ pub(crate) async fn send(
     }
 }
 
-async fn connect(addresses: &str, default_port: u16) -> Result<(TcpStream, String), Exit> {
+/// A connection to the first of `addresses` that accepts one, and which that is.
+pub(crate) async fn connect(addresses: &str, default_port: u16) -> Result<(TcpStream, String), Exit> {
     let mut refusals = Vec::new();
     for address in addresses.split(',').map(str::trim).filter(|address| !address.is_empty()) {
         let address = with_port(address.trim_start_matches("http://"), default_port);

@@ -13,6 +13,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
 };
 
+use super::progress::Progress;
 use crate::exit::Exit;
 
 /// Large enough that the system calls do not show, small enough not to.
@@ -27,24 +28,31 @@ pub(crate) struct Sized {
 }
 
 /// The push of what `file` holds; `-` or nothing is standard input, which is read first: its length is not known.
-pub(crate) async fn push(topic: &str, file: Option<&Path>) -> Result<Sized, Exit> {
+pub(crate) async fn push(topic: &str, file: Option<&Path>, progress: Progress) -> Result<Sized, Exit> {
     match file.filter(|path| *path != Path::new("-")) {
         None => {
             let mut bytes = Vec::new();
             tokio::io::stdin().read_to_end(&mut bytes).await.map_err(|e| Exit::local("standard input", e))?;
             let length = bytes.len() as u64;
-            Ok(around(topic, length, stream::iter([Ok(Bytes::from(bytes))])))
+            Ok(around(topic, length, chunks(io::Cursor::new(bytes), length), progress))
         }
         Some(path) => {
             let failed = |e| Exit::local(path.display(), e);
             let file = File::open(path).await.map_err(failed)?;
             let length = file.metadata().await.map_err(failed)?.len();
-            Ok(around(topic, length, chunks(file, length)))
+            Ok(around(topic, length, chunks(file, length), progress))
         }
     }
 }
 
-fn around(topic: &str, payload: u64, chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Sized {
+fn around(
+    topic: &str,
+    payload: u64,
+    chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    mut progress: Progress,
+) -> Sized {
+    progress.begins(payload);
+    let chunks = chunks.inspect(move |chunk| progress.moved(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64)));
     let mut head = BytesMut::new();
     encode_key(1, WireType::LengthDelimited, &mut head);
     encode_varint(topic.len() as u64, &mut head);
@@ -78,13 +86,14 @@ mod tests {
     use proto::ptp::PushInbound;
 
     use super::*;
+    use crate::args::Show;
 
     #[tokio::test]
     async fn a_push_is_what_every_client_sends() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let content: Vec<u8> = (0..CHUNK + 17).map(|i| (i % 251) as u8).collect();
         std::fs::write(file.path(), &content).unwrap();
-        let sized = push("topicA", Some(file.path())).await.unwrap();
+        let sized = push("topicA", Some(file.path()), Progress::new(Show::Never)).await.unwrap();
         let bytes = sized.body.collect().await.unwrap().to_bytes();
         assert_eq!(bytes.len() as u64, sized.length);
         let inbound = PushInbound::decode(bytes).unwrap();

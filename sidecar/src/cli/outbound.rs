@@ -6,6 +6,7 @@ use http_body_util::BodyExt as _;
 use mesh_core::Code;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
+use super::progress::Progress;
 use crate::exit::Exit;
 
 /// Metadata, code and text of an answer are short; a peer that sends more is none of ours.
@@ -21,7 +22,11 @@ pub(crate) struct Outbound {
 }
 
 /// Reads an answer and writes its payload to `sink`.
-pub(crate) async fn read<B>(body: B, sink: &mut (impl AsyncWrite + Unpin)) -> Result<Outbound, Exit>
+pub(crate) async fn read<B>(
+    body: B,
+    sink: &mut (impl AsyncWrite + Unpin),
+    progress: &mut Progress,
+) -> Result<Outbound, Exit>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -31,7 +36,8 @@ where
     while let Some(field) = reader.field().await? {
         match field {
             Field::Bytes(2, length) => {
-                reader.copy(length, sink).await?;
+                progress.begins(length);
+                reader.copy(length, sink, |bytes| progress.moved(bytes)).await?;
                 payload = Some(length);
             }
             Field::Bytes(3, length) => code = Code::parse(&reader.text(length).await?),
@@ -103,11 +109,16 @@ where
             return Err(unreadable("a field is too long"));
         }
         let mut bytes = Vec::new();
-        self.copy(length, &mut bytes).await?;
+        self.copy(length, &mut bytes, |_| ()).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    async fn copy(&mut self, mut left: u64, sink: &mut (impl AsyncWrite + Unpin)) -> Result<(), Exit> {
+    async fn copy(
+        &mut self,
+        mut left: u64,
+        sink: &mut (impl AsyncWrite + Unpin),
+        mut copied: impl FnMut(u64),
+    ) -> Result<(), Exit> {
         while left > 0 {
             if !self.more().await? {
                 return Err(unreadable("it is cut short"));
@@ -116,6 +127,7 @@ where
             let chunk = self.buffer.split_to(here);
             sink.write_all(&chunk).await.map_err(|e| Exit::local("the message cannot be written", e))?;
             left -= here as u64;
+            copied(here as u64);
         }
         Ok(())
     }
@@ -139,7 +151,7 @@ mod tests {
         let frames: Vec<Result<_, std::io::Error>> =
             bytes.chunks(piece).map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk)))).collect();
         let mut sink = Vec::new();
-        let outbound = read(StreamBody::new(stream::iter(frames)), &mut sink).await?;
+        let outbound = read(StreamBody::new(stream::iter(frames)), &mut sink, &mut Progress::none()).await?;
         Ok((outbound, sink))
     }
 

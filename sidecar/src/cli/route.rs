@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{admin::Admin, block_on, invoke::invoke, print_json};
 use crate::{
-    args::{Form, Proof, RouteAdd, RouteCommand, RouteLs, RouteOf},
+    args::{Form, Proof, RouteAdd, RouteCommand, RouteLs, RouteOf, RouteRm, RouteWith, Terms},
     exit::Exit,
 };
 
@@ -27,15 +27,20 @@ pub(crate) fn route(command: &RouteCommand) -> Result<(), Exit> {
         match command {
             RouteCommand::Ls(args) => ls(args).await,
             RouteCommand::Add(args) => add(args).await,
-            RouteCommand::Rm(args) => change(args, "mesh.net.disband", &json!({"node_ids": [args.node]})).await,
-            RouteCommand::Weave(args) => {
-                change(args, "mesh.net.weave", &json!({"route": {"node_id": args.node}})).await
-            }
-            RouteCommand::Ack(args) => change(args, "mesh.net.ack", &json!({"route": {"node_id": args.node}})).await,
+            RouteCommand::Rm(args) => rm(args).await,
+            RouteCommand::Weave(args) => with(args, "mesh.net.weave").await,
+            RouteCommand::Ack(args) => with(args, "mesh.net.ack").await,
             RouteCommand::Disable(args) => change(args, "mesh.net.disable", &json!({"node_id": args.node})).await,
             RouteCommand::Enable(args) => change(args, "mesh.net.enable", &json!({"node_id": args.node})).await,
         }
     })
+}
+
+async fn rm(RouteRm { weave, of }: &RouteRm) -> Result<(), Exit> {
+    if *weave {
+        return change(of, "interconn.net.decline", &json!({"node_id": of.node})).await;
+    }
+    change(of, "mesh.net.disband", &json!({"node_ids": [of.node]})).await
 }
 
 async fn ls(args: &RouteLs) -> Result<(), Exit> {
@@ -84,6 +89,7 @@ fn told(edge: &mut Value, routes: &[Value]) {
 fn ways(edge: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     let text = |value: &Value| value.as_str().unwrap_or_default().escape_debug().to_string();
+    lines.extend(edge.get("asked").map(asked));
     for address in edge["reached"].as_array().into_iter().flatten() {
         let reason =
             address["reason"].as_str().map_or_else(String::new, |reason| format!(": {}", reason.escape_debug()));
@@ -107,41 +113,71 @@ fn ways(edge: &Value) -> Vec<String> {
     lines
 }
 
+/// Who asks to be woven, and what an ack would trust.
+fn asked(weave: &Value) -> String {
+    let text = |member: &str| weave[member].as_str().unwrap_or_default().escape_debug().to_string();
+    let at = weave["at"].as_i64().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    let at = at.map_or_else(String::new, |at| format!(" since {}", at.strftime("%FT%TZ")));
+    let roots: Vec<&str> = weave["sha256"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let root = if roots.is_empty() { "none".to_owned() } else { format!("sha256 {}", roots.join(", ")) };
+    format!("asks to be woven{at}: code {}, address {}, root {root}", text("auth_code"), text("address"))
+}
+
 fn words(status: i64) -> String {
     let words: Vec<&str> = BITS.iter().filter(|(bit, _)| status & bit != 0).map(|(_, word)| *word).collect();
     if words.is_empty() { "-".to_owned() } else { words.join(",") }
 }
 
 async fn add(args: &RouteAdd) -> Result<(), Exit> {
-    let mut route = json!({"node_id": args.node, "inst_id": args.inst, "address": args.at});
+    let mut route = document(&args.node, &args.terms)?;
+    route["inst_id"] = args.inst.as_str().into();
+    route["address"] = args.at.as_str().into();
+    invoke(&args.call.address, "mesh.net.refresh", &json!({ "routes": [route] }), None).await?;
+    said(args.call.output.form, &args.node)
+}
+
+/// What is not known of the partner, or shall change, goes with the weave or its answer.
+async fn with(args: &RouteWith, method: &str) -> Result<(), Exit> {
+    let mut route = document(&args.node, &args.terms)?;
+    for (member, text) in [("inst_id", &args.inst), ("address", &args.at)] {
+        if let Some(text) = text {
+            route[member] = text.as_str().into();
+        }
+    }
+    invoke(&args.call.address, method, &json!({ "route": route }), None).await?;
+    said(args.call.output.form, &args.node)
+}
+
+/// The partner's route as far as the command line names it.
+fn document(node: &str, terms: &Terms) -> Result<Value, Exit> {
+    let mut route = json!({ "node_id": node });
     let texts = [
-        ("name", &args.name),
-        ("proxy", &args.proxy),
-        ("static_ip", &args.static_ip),
-        ("server_name", &args.server_name),
+        ("name", &terms.name),
+        ("proxy", &terms.proxy),
+        ("static_ip", &terms.static_ip),
+        ("server_name", &terms.server_name),
     ];
     for (member, text) in texts.into_iter().filter_map(|(member, text)| text.as_ref().map(|text| (member, text))) {
         route[member] = text.as_str().into();
     }
-    if args.no_exports || !args.exports.is_empty() {
-        route["exports"] = json!(args.exports);
+    if terms.no_exports || !terms.exports.is_empty() {
+        route["exports"] = json!(terms.exports);
     }
-    if let Some(expires) = args.expires {
+    if let Some(expires) = terms.expires {
         route["expire_at"] = expires.as_millisecond().into();
     }
-    if let Some(proof) = args.client_certificate {
+    if let Some(proof) = terms.client_certificate {
         route["client_certificate"] = match proof {
             Proof::Required => "Required".into(),
             Proof::Optional => "Optional".into(),
         };
     }
-    for (member, file) in [("guest_root", &args.root), ("guest_crt", &args.cert), ("guest_key", &args.key)] {
+    for (member, file) in [("guest_root", &terms.root), ("guest_crt", &terms.cert), ("guest_key", &terms.key)] {
         if let Some(file) = file {
             route[member] = read(file)?.into();
         }
     }
-    invoke(&args.call.address, "mesh.net.refresh", &json!({ "routes": [route] }), None).await?;
-    said(args.call.output.form, &args.node)
+    Ok(route)
 }
 
 async fn change(args: &RouteOf, method: &str, arguments: &Value) -> Result<(), Exit> {
@@ -188,6 +224,50 @@ mod tests {
         let mut other = json!({"node_id": "LX2"});
         told(&mut other, &routes);
         assert_eq!(ways(&other), Vec::<String>::new());
+    }
+
+    #[test]
+    fn whoever_asks_is_shown_with_what_an_ack_would_trust() {
+        let asked = |sha256: &[&str]| {
+            let weave = json!({"auth_code": "x\n", "address": "b:1", "sha256": sha256, "at": 1_896_048_000_000_i64});
+            ways(&json!({"node_id": "LX1", "asked": weave}))
+        };
+        let said = "asks to be woven since 2030-01-31T00:00:00Z: code x\\n, address b:1, root ";
+        assert_eq!(asked(&["0a", "0b"]), [format!("{said}sha256 0a, 0b")]);
+        assert_eq!(asked(&[]), [format!("{said}none")]);
+    }
+
+    #[test]
+    fn an_ack_says_what_the_partner_may_call() {
+        use clap::Parser as _;
+        let terms = |line: &str| {
+            let all = crate::args::Args::parse_from(line.split(' '));
+            let crate::args::Command::Route(route) = all.command else { panic!("another command") };
+            match route.command {
+                RouteCommand::Ack(args) | RouteCommand::Weave(args) => document(&args.node, &args.terms).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(terms("mesh route ack LX1"), json!({"node_id": "LX1"}));
+        let line = "mesh route ack LX1 --export /a --export b --client-certificate optional --name B";
+        let said = json!({"node_id": "LX1", "name": "B", "exports": ["/a", "b"], "client_certificate": "Optional"});
+        assert_eq!(terms(line), said);
+        let files = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = files.path().join(name);
+            fs::write(&path, format!("the {name}")).unwrap();
+            path.display().to_string()
+        };
+        let line = format!(
+            "mesh route ack LX1 --proxy http://p:1 --static-ip 192.0.2.1,192.0.2.2 --root {} --cert {} --key {}",
+            file("root"),
+            file("cert"),
+            file("key")
+        );
+        let said = json!({"node_id": "LX1", "proxy": "http://p:1", "static_ip": "192.0.2.1,192.0.2.2",
+            "guest_root": "the root", "guest_crt": "the cert", "guest_key": "the key"});
+        assert_eq!(terms(&line), said);
+        assert_eq!(terms("mesh route weave LX1 --inst JG1 --at b:1 --no-exports")["exports"], json!([]));
     }
 
     #[test]

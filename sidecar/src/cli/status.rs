@@ -49,6 +49,9 @@ fn print(shown: &Value) {
         println!("problem      {}", text("/config/problem"));
     }
     println!("queues       {} bytes in {} sessions", text("/queues/bytes"), text("/queues/sessions"));
+    if let Some(line) = grid(&shown["grid"]) {
+        println!("grid         {line}");
+    }
     for route in shown.pointer("/routes").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| route.get(key).and_then(Value::as_str).unwrap_or_default();
         println!("route        {} to {} ({}): {}", text("name"), text("nodeId"), text("addresses"), text("standing"));
@@ -57,4 +60,18 @@ fn print(shown: &Value) {
         let text = |key: &str| instance.get(key).and_then(Value::as_str).unwrap_or_default();
         println!("service      {}: {}", text("address"), text("state"));
     }
+}
+
+/// The grid in a line; none where it is off.
+fn grid(grid: &Value) -> Option<String> {
+    if grid.is_null() {
+        return None;
+    }
+    if grid["at"] == "gateway" {
+        return Some("at the gateway; calls of backends are passed on".into());
+    }
+    Some(format!(
+        "{} clients, {} backends, {} messages in {} topics, {} of them not acknowledged",
+        grid["clients"], grid["backends"], grid["messages"], grid["topics"], grid["unacked"]
+    ))
 }

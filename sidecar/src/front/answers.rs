@@ -5,7 +5,7 @@ use http::{
     header::{ALLOW, CONNECTION, CONTENT_TYPE},
 };
 use mesh_core::{Body, Code, Refusal, grpc::is_grpc};
-use mesh_network::admission::Denied;
+use mesh_network::{admission::Denied, listen::access};
 use serde_json::{Value, json};
 
 /// Our kind names itself here, so that a peer knows what it may rely on (design section 6).
@@ -80,6 +80,7 @@ fn coded(status: StatusCode, code: Code, message: &str, content: Option<Value>) 
     let mut answer = Response::new(Body::from(body.to_string()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    access::note(&mut answer, code);
     answer
 }
 

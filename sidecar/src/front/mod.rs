@@ -4,8 +4,10 @@
 
 mod answers;
 mod body;
+mod passing;
 mod paths;
 mod services;
+mod traced;
 mod wrapped;
 
 use std::sync::Arc;
@@ -25,6 +27,10 @@ use mesh_registry::{Generic, Proxy, Registry};
 
 use mesh_transport::Op;
 use paths::Room;
+use traces::Traces;
+
+use crate::start::GridPlace;
+pub(crate) use passing::Passing;
 pub(crate) use services::Services;
 
 /// Control documents carry a few certificates at most.
@@ -41,12 +47,28 @@ pub(crate) struct Front {
     pub(crate) registry: Arc<Registry>,
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) services: Services,
+    pub(crate) grid: Arc<GridPlace>,
+    /// `None`: nobody wants to know.
+    pub(crate) traces: Option<Traces>,
     /// What this process is called in the answer of `/stats`.
     pub(crate) instance: HeaderValue,
 }
 
 impl Serve for Front {
     async fn serve(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
+        match &self.traces {
+            None => self.answer(request, connection).await,
+            Some(traces) => Box::pin(self.traced(traces, request, connection)).await,
+        }
+    }
+
+    fn is_plain(&self, request: &Request<()>) -> bool {
+        matches!(paths::room_of(request.uri().path()), Room::Stats | Room::Channel(_))
+    }
+}
+
+impl Front {
+    async fn answer(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
         if !names_one_host(&request) {
             return answers::unclear("send one Host\n");
         }
@@ -78,12 +100,6 @@ impl Serve for Front {
         }
     }
 
-    fn is_plain(&self, request: &Request<()>) -> bool {
-        matches!(paths::room_of(request.uri().path()), Room::Stats | Room::Channel(_))
-    }
-}
-
-impl Front {
     /// All but the channels in boxes: the future of a push or a pop is made for each of them, and is no larger than it must be.
     async fn hand_over(
         &self,
@@ -91,7 +107,7 @@ impl Front {
         request: Request<Body>,
         context: CallContext,
         caller: Caller,
-        connection: &Connection,
+        connection: &Arc<Connection>,
     ) -> Response<Body> {
         if let Some(call) = wrapped_control(room, &context) {
             return match self.is_for_us(&context) {
@@ -109,6 +125,7 @@ impl Front {
             Room::Mpi => Box::pin(self.channels.invoke(request, context, caller)).await,
             Room::Generic => Box::pin(self.generic(request, context, caller)).await,
             Room::Services => Box::pin(self.services(request, &caller)).await,
+            Room::Grid => Box::pin(self.grid(request, &caller, connection)).await,
             Room::Unknown => answers::not_found(request.uri().path(), request.headers()),
             Room::Registered => Box::pin(self.registered(request, &context, &caller)).await,
         }
@@ -214,6 +231,14 @@ impl Front {
         }
     }
 
+    /// A backend's call, let in by the sidecar of its pod. Nobody else comes to the grid this way.
+    async fn grid(&self, request: Request<Body>, caller: &Caller, connection: &Arc<Connection>) -> Response<Body> {
+        match (self.grid.room(), caller) {
+            (Some(room), Caller::Member { .. }) => room.api.passed(request, connection).await,
+            _ => answers::not_found(request.uri().path(), request.headers()),
+        }
+    }
+
     async fn registered(&self, request: Request<Body>, context: &CallContext, caller: &Caller) -> Response<Body> {
         let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
         let answer = self.proxy.forward(request, context, caller).await;
@@ -227,7 +252,9 @@ impl Front {
             Room::Mpi | Room::Generic => mesh_transport::refused_mpi(request.headers(), &refusal),
             Room::Channel(_) | Room::ChannelGrpc | Room::Lease => mesh_transport::refused(&request, refusal),
             Room::Services => answers::grpc_denied(&refusal),
-            Room::Stats | Room::Control(_) | Room::Register | Room::Unknown => answers::outcome(Err(refusal)),
+            Room::Stats | Room::Control(_) | Room::Register | Room::Grid | Room::Unknown => {
+                answers::outcome(Err(refusal))
+            }
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Room {
     Generic,
     /// Health and reflection.
     Services,
+    /// What a sidecar of this node passes on for the grid's API.
+    Grid,
     /// A path of ours that this version does not serve.
     Unknown,
     /// Anybody's: registered here, or at the partner that the headers name.
@@ -61,6 +63,7 @@ pub(crate) fn room_of(path: &str) -> Room {
         "/mesh/invoke" => Room::Mpi,
         "/v1/interconn/chan/lease" => Room::Lease,
         "/mesh-rpc/v1" => Room::Generic,
+        _ if path.strip_prefix(mesh_grid::api::PASSED).is_some_and(|rest| rest.starts_with('/')) => Room::Grid,
         _ if path.starts_with("/org.ppc.ptp.") => Room::ChannelGrpc,
         _ if path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.") => Room::Services,
         _ => Op::of_path(path).map_or_else(|| others(path), Room::Channel),
@@ -82,6 +85,8 @@ mod tests {
             ("/v1/interconn/chan/push", Room::Channel(Op::Push)),
             ("/v1/interconn/chan/transport", Room::Channel(Op::Transport)),
             ("/v1/interconn/chan/lease", Room::Lease),
+            ("/v1/interconn/grid/ws/v1", Room::Grid),
+            ("/v1/interconn/gridlock", Room::Unknown),
             ("/v1/interconn/chan/browse", Room::Unknown),
             ("/v1/interconn/node/refresh", Room::Control(Control::NodeRefresh)),
             ("/v1/interconn/net/refresh", Room::Control(Control::NetRefresh)),

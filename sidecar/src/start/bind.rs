@@ -39,7 +39,18 @@ impl Listeners {
 }
 
 fn bind(listen: Listen) -> Result<TcpListener, Exit> {
-    let (address, bound) = match listen {
+    let (address, bound) = attempt(listen);
+    bound.map_err(|e| Exit::local(format_args!("cannot listen on {address}"), e))
+}
+
+/// The same for whoever goes on without it.
+pub(super) fn open(listen: Listen) -> io::Result<TcpListener> {
+    attempt(listen).1
+}
+
+/// What was tried, and what came of it.
+fn attempt(listen: Listen) -> (SocketAddr, io::Result<TcpListener>) {
+    match listen {
         Listen::Address(address) => (address, socket(address)),
         Listen::Port(port) => {
             // One socket takes IPv6 and IPv4. Where IPv6 is switched off, IPv4 alone.
@@ -50,8 +61,7 @@ fn bind(listen: Listen) -> Result<TcpListener, Exit> {
             });
             (any, bound)
         }
-    };
-    bound.map_err(|e| Exit::local(format_args!("cannot listen on {address}"), e))
+    }
 }
 
 fn socket(address: SocketAddr) -> io::Result<TcpListener> {

@@ -68,6 +68,8 @@ pub(crate) async fn wait(signals: &mut Signals, drain: &Drain, phase: &Phase, se
     if !kept {
         tracing::warn!("asked to end again: unread messages that were not kept yet are lost with this process");
     }
+    // After all that matters more.
+    rooms.end_traces().await;
 }
 
 /// Keeps what nobody has read for the next start, where `MESH_HOME` is on a disk.

@@ -29,6 +29,13 @@ pub(crate) fn raise_open_files() {
     }
 }
 
+/// Connections that end users may have: an eighth of the open files is left to partners, applications, backends and the disk,
+/// for whoever comes from outside must not keep those out.
+pub(crate) fn for_end_users() -> usize {
+    let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+    files.map_or(usize::MAX, |files| files - files / 8)
+}
+
 /// Panics go to the log, with their place and without their text: the text may quote what was being handled.
 pub(crate) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {

@@ -3,6 +3,9 @@
 mod bind;
 mod diagnoses;
 mod ending;
+mod first;
+mod grid;
+mod grid_shown;
 mod limits;
 mod reports;
 mod rooms;
@@ -18,7 +21,7 @@ use mesh_core::{
 };
 use prometheus_client::registry::Registry;
 
-pub(crate) use self::rooms::ChannelFront;
+pub(crate) use self::{grid::GridPlace, rooms::ChannelFront};
 use crate::{
     admin::{self, Admin, Phase, Token},
     args::Start,
@@ -54,12 +57,17 @@ impl Node {
     fn open(args: &Start, settings: &Settings, metrics: &mut Registry) -> Result<Self, Exit> {
         let store = Arc::new(Store::open(&settings.home).map_err(|e| Exit::Local(e.to_string()))?);
         let config_metrics = ConfigMetrics::register(metrics);
-        let keeper =
-            Keeper::open(settings, args.config.as_deref(), Arc::clone(&store), config_metrics, SystemTime::now())
-                .map_err(|e| match e {
-                    KeeperError::Store(e) => Exit::Local(e.to_string()),
-                    other => Exit::Refused(other.to_string()),
-                })?;
+        let keeper = first::whole(settings.directory.as_deref(), || {
+            let (file, metrics) = (args.config.as_deref(), config_metrics.clone());
+            Keeper::open(settings, file, Arc::clone(&store), metrics, SystemTime::now())
+        });
+        let keeper = keeper.map_err(|e| match e {
+            KeeperError::Store(e) => Exit::Local(e.to_string()),
+            other => Exit::Refused(other.to_string()),
+        })?;
+        if settings.directory.is_some() {
+            first::is_own(&store, keeper.live().load().node.node_id.as_str())?;
+        }
         Ok(Self { keeper, store, token: Token::ensure(&settings.home)? })
     }
 

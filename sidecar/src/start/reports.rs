@@ -92,26 +92,31 @@ impl Reporter {
     fn report(&self) -> Report {
         let snapshot = self.keeper.live().snapshot();
         let ends = jiff::Timestamp::try_from(snapshot.node.leaf.info.not_after);
-        let routes = match snapshot.role {
+        let (routes, certificates) = match snapshot.role {
             Role::Gateway => routes(&snapshot, SystemTime::now(), |route| self.partners.addresses(route)),
             // It reaches partners through the gateway, which tells of them.
-            Role::Sidecar => BTreeMap::new(),
+            Role::Sidecar => Default::default(),
         };
         Report {
             config_hash: snapshot.hash.clone(),
             leaf_not_after: ends.map(|ends| ends.to_string()).unwrap_or_default(),
             problem: self.keeper.problem().map(|problem| problem.to_string()),
             routes,
+            certificates,
         }
     }
 }
 
-/// What is known of the addresses of each open route.
+/// The ends of certificates, by route and address.
+type Ends = BTreeMap<String, Vec<Option<i64>>>;
+
+/// What is known of the addresses of each open route, and when the certificates that were shown there end.
 fn routes(
     snapshot: &Snapshot,
     now: SystemTime,
     known: impl Fn(&mesh_core::NodeId) -> Vec<AddressState>,
-) -> BTreeMap<String, Vec<Reach>> {
+) -> (BTreeMap<String, Vec<Reach>>, Ends) {
+    let mut ends = Ends::new();
     let open = snapshot.routes().iter().filter(|route| route.standing(now) == Standing::Open);
     let each = open.filter_map(|route| {
         let known = known(&route.node_id);
@@ -119,14 +124,25 @@ fn routes(
             let state = known.iter().find(|state| state.address == given.address);
             match state {
                 Some(AddressState { error: Some(error), .. }) => Reach::Fails(error.to_string()),
+                Some(AddressState { refused: Some(refused), .. }) => Reach::Fails(refused.clone()),
                 Some(AddressState { answered: true, .. }) => Reach::Answers,
                 Some(_) | None => Reach::Untried,
             }
         });
         let reach: Vec<_> = reach.collect();
+        let shown: Vec<_> = route.config.addresses.iter().map(|given| seconds(&known, &given.address)).collect();
+        if shown.iter().any(Option::is_some) {
+            ends.insert(route.config.name.clone(), shown);
+        }
         (!reach.is_empty()).then(|| (route.config.name.clone(), reach))
     });
-    each.collect()
+    let routes = each.collect();
+    (routes, ends)
+}
+
+fn seconds(known: &[AddressState], address: &str) -> Option<i64> {
+    let ends = known.iter().find(|state| state.address == address)?.certificate_ends?;
+    jiff::Timestamp::try_from(ends).ok().map(jiff::Timestamp::as_second)
 }
 
 /// Up to a quarter less: pods that lost the operator together do not come back together.

@@ -24,8 +24,13 @@ use mesh_registry::{Proxy, Reach, Registry};
 use mesh_transport::{Channels, QueueRow, SessionRow, Unread};
 use serde_json::{Value, json};
 use tokio::{runtime::Handle, time::Instant};
+use traces::{Options, Traces};
 
-use super::{diagnoses::Diagnoses, reports::Reporter};
+use super::{
+    diagnoses::Diagnoses,
+    grid::{Floor, GridPlace},
+    reports::Reporter,
+};
 use crate::{
     admin,
     exit::Exit,
@@ -46,6 +51,7 @@ pub(crate) struct Rooms {
     front: Arc<Front>,
     gate: Arc<Gate>,
     partners: Arc<Partners>,
+    grid: Arc<GridPlace>,
 }
 
 impl Rooms {
@@ -59,8 +65,8 @@ impl Rooms {
         drained: &Drained,
     ) -> Result<Self, Exit> {
         let live = keeper.live();
-        let gate =
-            Gate::new(Arc::clone(live), Limits::default(), workers, metrics).map_err(|e| Exit::local("TLS", e))?;
+        let gate = Gate::new(Arc::clone(live), Limits::default(), workers.clone(), metrics)
+            .map_err(|e| Exit::local("TLS", e))?;
         own.iter().for_each(|address| gate.addresses().add(*address));
         let names = if settings.skip_name_check { NameCheck::Skipped } else { NameCheck::Required };
         let network = mesh_network::Settings {
@@ -96,21 +102,36 @@ impl Rooms {
         if !is_sidecar {
             proxy.add_services(&mut table);
         }
+        let floor = Floor {
+            live: Arc::clone(live),
+            gate: Arc::clone(&gate),
+            proxy: Arc::clone(&proxy),
+            egress: partners.egress(),
+            names,
+            workers,
+            drained: drained.clone(),
+        };
+        let grid = GridPlace::build(settings, floor, metrics)?;
         let front = Front {
+            grid: Arc::clone(&grid),
             live: Arc::clone(live),
             channels: mesh_transport::Front::new(Arc::clone(&channels), Arc::clone(&partners), Arc::clone(live), table),
             control,
             registry: Arc::clone(&registry),
             proxy,
+            traces: Traces::open(&Options::from_environment(), "mesh", env!("CARGO_PKG_VERSION"))
+                .map_err(|e| Exit::Refused(e.to_string()))?,
             services: Services::new(drained).map_err(|e| Exit::local("gRPC reflection", e))?,
             // Not the name, which is nobody else's business.
             instance: HeaderValue::from_str(&random::hex::<8>()?).map_err(|e| Exit::local("an instance", e))?,
         };
-        Ok(Self { channels, registry, front: Arc::new(front), gate, partners })
+        Ok(Self { channels, registry, front: Arc::new(front), gate, partners, grid })
     }
 
     /// Accepts on `listeners` until `drained` is asked.
     pub(crate) fn serve(&self, listeners: Vec<TcpListener>, drained: &Drained) -> Result<(), Exit> {
+        self.grid.open()?;
+        drained.spawn(Arc::clone(&self.grid).follow());
         for listener in listeners {
             let listener =
                 tokio::net::TcpListener::from_std(listener).map_err(|e| Exit::local("the data plane's listener", e))?;
@@ -127,6 +148,7 @@ impl Rooms {
             registry: Arc::clone(&self.registry),
             partners: Arc::clone(&self.partners),
             gate: Arc::clone(&self.gate),
+            grid: Arc::clone(&self.grid),
             diagnoses: Diagnoses::new(Arc::clone(&self.partners), Handle::current()),
         }
     }
@@ -139,6 +161,13 @@ impl Rooms {
     /// Answers every call that waits for a message or for room: the node ends.
     pub(crate) fn answer_waiting(&self) {
         self.channels.end_waiting();
+    }
+
+    /// Sends what is left of traces; takes a second at most.
+    pub(crate) async fn end_traces(&self) {
+        if let Some(traces) = &self.front.traces {
+            traces.end().await;
+        }
     }
 
     /// Waits until partners know what became of what was popped there; not for long.
@@ -158,6 +187,7 @@ pub(crate) struct View {
     registry: Arc<Registry>,
     partners: Arc<Partners>,
     gate: Arc<Gate>,
+    grid: Arc<GridPlace>,
     diagnoses: Diagnoses,
 }
 
@@ -191,6 +221,14 @@ impl admin::Rooms for View {
 
     fn services(&self, ask: &admin::ServicePage) -> Value {
         json!(self.registry.list(ask.name.as_deref(), ask.limit.unwrap_or(LISTED)))
+    }
+
+    fn grid(&self) -> Value {
+        self.grid.levels()
+    }
+
+    fn grid_page(&self, ask: &admin::GridPage) -> Result<Value, &'static str> {
+        self.grid.page(ask)
     }
 
     fn addresses(&self, node: &NodeId) -> Value {

@@ -1,11 +1,16 @@
 //! The admin port: probes and metrics for everyone, the rest with the token and from this machine only.
 
-use std::{net::Ipv4Addr, os::unix::fs::PermissionsExt as _};
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
 
 use http::Request;
 use http_body_util::Full;
 
-use crate::harness::{Node, from};
+use crate::harness::{Node, from, post};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_and_metrics_are_open_and_the_rest_wants_the_token() {
@@ -36,6 +41,35 @@ async fn the_log_level_changes_while_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_are_logged_where_somebody_wants_it_with_what_came_of_them_and_nothing_of_what_they_carry() {
+    let node = Node::start().await;
+    let level = async |level: &'static str| {
+        let request = Request::put("/log").header("authorization", format!("Bearer {}", node.token()));
+        let request = request.body(Full::from(level)).unwrap();
+        assert_eq!(from(Ipv4Addr::LOCALHOST, node.admin, request).await.status, 204);
+    };
+    let ask = async |trace: &'static str| {
+        let path = "/v1/interconn/chan/push?topic=t&payload=aGVsbG8tc2VjcmV0";
+        let headers = [("x-ptp-trace-id", trace), ("x-ptp-token", "token-secret"), ("x-ptp-session-id", "s")];
+        node.send(post(path, &headers, String::new())).await;
+        node.mpi("mesh.net.environ", &serde_json::json!({})).await;
+    };
+    ask("unseen").await;
+    level("info,access=debug").await;
+    ask("seen").await;
+    level("info").await;
+    ask("unseen").await;
+    let log = node.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("access: ")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    for part in ["answered", "POST", "/v1/interconn/chan/push", "seen", "200", "E0000000000", "millis=", "127.0.0.1:"] {
+        assert!(lines[0].contains(part), "{part}: {}", lines[0]);
+    }
+    assert!(lines[1].contains("/mesh/invoke") && lines[1].contains("E0000000000"), "{}", lines[1]);
+    assert!(!log.contains("unseen") && !log.contains("secret") && !log.contains("aGVsbG8"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_shows_what_the_node_does() {
     let node = Node::start().await;
     let mesh = |args: &[&str]| {
@@ -59,4 +93,44 @@ async fn the_command_line_shows_what_the_node_does() {
     assert_eq!(mesh(&["push", "t", "--address", "127.0.0.1:1"]).status.code(), Some(3));
     assert_eq!(mesh(&["push"]).status.code(), Some(2));
     assert_eq!(mesh(&["push", "t", "/no/such/file"]).status.code(), Some(5));
+}
+
+/// A node that takes its time over a push of `length` bytes and more, and says success.
+#[allow(clippy::disallowed_methods, reason = "a thread of its own, in a test")]
+fn slow_reader(length: usize) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut tcp, _) = listener.accept().unwrap();
+        let (began, mut buffer, mut read) = (Instant::now(), vec![0; 256 << 10], 0);
+        while read < length {
+            // More than lies in sockets is left when two seconds are over.
+            if began.elapsed() < Duration::from_secs(2) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            read += tcp.read(&mut buffer).unwrap();
+        }
+        let answer = b"\x1a\x0bE0000000000\x22\x02OK";
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.len());
+        tcp.write_all(&[head.as_bytes(), answer].concat()).unwrap();
+        drop(tcp.shutdown(std::net::Shutdown::Write));
+        while matches!(tcp.read(&mut buffer), Ok(1..)) {}
+    });
+    address
+}
+
+#[test]
+fn a_long_push_says_how_far_it_is_where_somebody_wants_to_know() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    std::fs::write(&file, vec![7; 32 << 20]).unwrap();
+    for (when, says) in [("always", true), ("auto", false)] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mesh"));
+        command.args(["push", "t", file.to_str().unwrap(), "--progress", when]);
+        let pushed = command.env("MESH_ADDRESS", slow_reader(32 << 20).to_string()).output().unwrap();
+        let said = String::from_utf8(pushed.stderr).unwrap();
+        assert!(pushed.status.success(), "{said}");
+        assert_eq!(said.contains(" of 32 MiB, "), says, "{when}: {said}");
+        assert_eq!(String::from_utf8(pushed.stdout).unwrap(), "pushed 33554432 bytes to t\n");
+    }
 }

@@ -28,33 +28,38 @@ const OK: &str = "E0000000000";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node with a gateway.
-struct Place {
-    bank: Bank,
-    partner: Bank,
+pub(crate) struct Place {
+    pub(crate) bank: Bank,
+    pub(crate) partner: Bank,
     address: SocketAddr,
     volume: tempfile::TempDir,
 }
 
 impl Place {
     fn new(transport: &Value) -> Self {
+        Self::with_partner_at(transport, None)
+    }
+
+    /// With a partner that is dialled at this address.
+    pub(crate) fn with_partner_at(transport: &Value, there: Option<SocketAddr>) -> Self {
         let (bank, partner, volume) = (Bank::new(A), Bank::new(B), tempfile::tempdir().unwrap());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let route = Partner { bank: &partner, address: None, more: json!({}) };
+        let route = Partner { bank: &partner, address: there, more: json!({}) };
         bank.publish_for_gateway(volume.path(), &[route], &json!({"transport": transport}), address);
         Self { bank, partner, address, volume }
     }
 
-    async fn gateway(&self) -> Node {
+    pub(crate) async fn gateway(&self) -> Node {
         Node::on(self.address.port(), &[("MESH_CONFIG_DIR", self.volume.path().to_str().unwrap())]).await
     }
 
-    async fn sidecar(&self) -> Node {
+    pub(crate) async fn sidecar(&self) -> Node {
         Node::sidecar(self.volume.path()).await
     }
 }
 
 /// What a service answers that is registered as `/echo`: HTTP to whoever asks, and bytes as they come after a switch.
-async fn service() -> SocketAddr {
+pub(crate) async fn service() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -82,7 +87,7 @@ async fn service() -> SocketAddr {
     address
 }
 
-fn registration(address: &str) -> Value {
+pub(crate) fn registration(address: &str) -> Value {
     json!({
         "instance_id": address, "name": "echo", "kind": "complex", "address": address, "timestamp": 300_000,
         "content": {"services": [{"urn": "/echo", "kind": "Restful", "proto": "http", "codec": "json"}]},
@@ -190,6 +195,15 @@ async fn what_a_stranger_offers_the_gateway_is_told_to_members_without_its_pair_
         (OK.into(), &json!("c.example:7304"), &json!("whale"))
     );
     assert_eq!(content["root"].as_str().unwrap().trim(), pem.trim());
+    let names = post("/mesh/invoke", &[("mesh-urn", "interconn.net.waiting")], "{}");
+    let all = over_tls(gateway.data, Client::Pair(&place.bank.member), names).await;
+    assert_eq!(all.json()["content"], json!(["LX0000010000260"]));
+    // Whoever answers it at a sidecar has seen it there.
+    let one = place.sidecar().await;
+    let seen = one.mpi("mesh.net.edge", &json!({"node_id": "LX0000010000260"})).await;
+    let print = mesh_pki::CertificateInfo::from_pem(pem).unwrap().sha256;
+    assert_eq!((&seen["asked"]["auth_code"], &seen["asked"]["sha256"]), (&json!("whale"), &json!([print])));
+    assert!(one.mpi("mesh.net.edges", &json!({})).await.as_array().unwrap().contains(&seen));
     assert!(!told.text().contains(pair.key.expose().lines().nth(1).unwrap()), "the stranger's key is told");
     assert_eq!(ask(Client::Pair(&place.bank.member), "LX9").await.code(), "E0000000618");
     for (who, pair) in [("a partner", &place.partner.leaf), ("a stranger", &stranger.leaf)] {
@@ -213,6 +227,16 @@ async fn a_sidecar_answers_what_its_configuration_says_and_names_who_decides() {
         (&status["role"], &status["gateway"]["address"]),
         (&json!("sidecar"), &json!(place.address.to_string()))
     );
+    // What a diagnosis here can say of the partner, and where it is diagnosed.
+    let told = crate::services::mesh(&one, &["diagnose", "route", B, "--idle", "100ms", "-o", "json"]);
+    let report: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let line = |check: &str| {
+        let line = report["lines"].as_array().unwrap().iter().find(|line| line["check"] == check);
+        line.unwrap_or_else(|| panic!("{check}: {report:#}")).clone()
+    };
+    assert_eq!((told.status.code(), &line("sidecar")["state"]), (Some(1), &json!("ok")), "{report:#}");
+    assert_eq!(line("partner")["state"], "failed");
+    assert!(line("partner")["remedy"].as_str().unwrap().contains("in the gateway's pod"), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! Pops over HTTP/2 whose clients give them up, in plain text and over TLS, over HTTP and gRPC, at every stage of the
 //! answer: the message comes back exactly once, or is gone, as `docs/delivery.md` says.
 
+mod named;
+
 use std::{net::Ipv4Addr, time::Duration};
 
 use serde_json::json;
@@ -110,15 +112,20 @@ fn bytes_field(number: u8, bytes: &[u8]) -> Vec<u8> {
 }
 
 async fn ask(client: &mut H2<Box<dyn Io>>, way: Way, stream: u32, topic: &str) {
+    ask_with(client, way, stream, topic, &[]).await;
+}
+
+async fn ask_with(client: &mut H2<Box<dyn Io>>, way: Way, stream: u32, topic: &str, more: &[(&str, &str)]) {
     let session = ("x-ptp-session-id", "s");
-    let grpc = [("content-type", "application/grpc"), ("te", "trailers"), session];
+    let plain = [&[session], more].concat();
+    let grpc = [&[("content-type", "application/grpc"), ("te", "trailers")], &plain[..]].concat();
     let inner = bytes_field(1, topic.as_bytes());
     let asked = match way {
-        Way::Http => client.ask(stream, &format!("/v1/interconn/chan/pop?topic={topic}"), &[session], b"").await,
+        Way::Http => client.ask(stream, &format!("/v1/interconn/chan/pop?topic={topic}"), &plain, b"").await,
         Way::Grpc => client.ask(stream, "/org.ppc.ptp.PrivateTransferTransport/pop", &grpc, &framed(&inner)).await,
         Way::TlsHttp => {
-            let headers =
-                [("content-type", "application/json"), ("x-ptp-uri", "https://ptp.cn/v1/interconn/chan/pop"), session];
+            let json = [("content-type", "application/json"), ("x-ptp-uri", "https://ptp.cn/v1/interconn/chan/pop")];
+            let headers = [&json, &plain[..]].concat();
             let inner = json!({ "topic": topic }).to_string();
             let body = json!({"metadata": {}, "payload": base64(&inner)}).to_string();
             client.ask(stream, "/v1/interconn/chan/invoke", &headers, body.as_bytes()).await

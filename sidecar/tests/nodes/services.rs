@@ -1,13 +1,13 @@
 //! Services of real programs behind a node: a gRPC service of tonic with each kind of call, services by name, and what the
 //! command line says of them.
 
-use std::{convert::Infallible, net::SocketAddr, pin::Pin, process::Output};
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, process::Output, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
 use http::{Request, Response};
 use proto::ptp::{PeekInbound, PopInbound};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{io::AsyncReadExt as _, net::TcpListener};
 use tonic::{
     Code, Status, Streaming,
     codegen::{BoxFuture, http::uri::PathAndQuery},
@@ -16,7 +16,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use crate::harness::Node;
+use crate::harness::{B, Bank, Node};
 
 /// The server's: it says the one and is asked the other.
 type Codec = ProstCodec<PeekInbound, PopInbound>;
@@ -280,10 +280,47 @@ async fn the_command_line_registers_lists_and_removes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_registers_what_the_calls_take_and_whole_documents() {
+    let node = Node::start().await;
+    let at = by_name("there").await.to_string();
+    let well = |args: &[&str]| {
+        let done = mesh(&node, args);
+        assert!(done.status.success(), "{args:?}: {done:?}");
+    };
+    well(&["register", "psi", "acme.score", "--kind", "metadata", "--communal", "--retries", "2", "--at", &at]);
+    assert_eq!(node.mpi("acme.score", &json!({})).await, "there");
+    well(&["register", "worker", "--kind", "server", "--at", &at]);
+    let service = |urn: &str| json!({"urn": urn, "kind": "Restful", "proto": "http"});
+    let document = |name: &str| {
+        json!({"instance_id": name, "name": name, "kind": "complex", "address": at, "timestamp": 60_000,
+            "content": {"services": [service(&format!("/{name}"))]}})
+    };
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, value: &Value| {
+        let path = files.path().join(name);
+        std::fs::write(&path, value.to_string()).unwrap();
+        path.display().to_string()
+    };
+    let (one, two) = (file("one", &document("one")), file("two", &json!([document("two"), document("three")])));
+    well(&["register", "--file", &one]);
+    well(&["register", "--file", &two]);
+    let answers =
+        async |path: &str| node.send(Request::get(path).body(Default::default()).unwrap()).await.status.as_u16();
+    assert_eq!((answers("/one").await, answers("/two").await, answers("/three").await), (200, 200, 200));
+    well(&["register", "--file", &one, "--remove"]);
+    assert_eq!((answers("/one").await, answers("/two").await), (404, 200));
+    let broken = file("broken", &json!({"name": "x"}));
+    assert_eq!(mesh(&node, &["register", "--file", &broken]).status.code(), Some(1));
+    assert_eq!(mesh(&node, &["register", "--file", &two, "--remove"]).status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn services_of_the_variable_are_routed_and_listed_as_permanent() {
     let at = by_name("tricked").await;
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = proxy.local_addr().unwrap();
     let trick = format!(
-        "one:complex+x=http://{at}/one;one:complex+y=http://{at}/two,three;two:metadata=http://{at}/acme.score"
+        "one:complex+x=http://{at}/one;one:complex+y=http://{at}/two,three;two:metadata=http://{at}/acme.score;out:proxy=http://{way}/"
     );
     let node = Node::with(&[("MESH_TRICK", &trick)]).await;
     for path in ["/one", "/two", "/three/x"] {
@@ -294,4 +331,14 @@ async fn services_of_the_variable_are_routed_and_listed_as_permanent() {
     let listed = mesh(&node, &["service", "ls", "-o", "json"]);
     let page: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert!(page["services"].as_array().unwrap().iter().all(|row| row["permanent"] == true), "{page}");
+    // The way out to partners is the proxy's.
+    let asked = tokio::spawn(async move {
+        let mut asked = vec![0; "CONNECT 127.0.0.1:1 ".len()];
+        proxy.accept().await.unwrap().0.read_exact(&mut asked).await.unwrap();
+        asked
+    });
+    let partner = Bank::new(B);
+    assert_eq!(node.trust(B, "127.0.0.1:1".parse().unwrap(), partner.root.certificate_pem()).await, "E0000000000");
+    let asked = tokio::time::timeout(Duration::from_secs(60), asked).await.expect("the proxy is asked").unwrap();
+    assert_eq!(asked, b"CONNECT 127.0.0.1:1 ");
 }

@@ -238,6 +238,7 @@ fn live(idle: &str) -> Arc<Live> {
         key_pem: leaf.key.expose().to_owned(),
         members_pem: String::new(),
         client_pairs: HashMap::new(),
+        grid: Default::default(),
     };
     Arc::new(Live::new(Snapshot::assemble(parts).expect("a snapshot")))
 }

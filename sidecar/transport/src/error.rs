@@ -31,6 +31,9 @@ pub enum TransportError {
         /// The size of the message.
         bytes: usize,
     },
+    /// The gateway ends, and the push is handed back to the sidecar that brought it.
+    #[error("the gateway ended while the push was on its way to the partner, and no other one was there in time")]
+    Ends,
     /// The log did not do it.
     #[error("{0}")]
     Log(#[from] LogError),
@@ -188,6 +191,7 @@ impl ProtocolError for TransportError {
             | Self::TooManyLeases
             | Self::DiskFull { .. }
             | Self::Log(LogError::Full { .. }) => Code::BUFFER_FULL,
+            Self::Ends => Code::UNREACHABLE,
             Self::Log(_) | Self::Unwritable { .. } => Code::INTERNAL,
             Self::PeerGrpc { code, .. } => *code,
             Self::TooLarge { .. } | Self::BodyTooLarge { .. } => Code::TOO_LARGE,
@@ -204,7 +208,9 @@ impl ProtocolError for TransportError {
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Full { .. } | Self::TooManySessions { .. } | Self::DiskFull { .. } | Self::Log(_) => Fault::Ours,
+            Self::Full { .. } | Self::TooManySessions { .. } | Self::DiskFull { .. } | Self::Ends | Self::Log(_) => {
+                Fault::Ours
+            }
             Self::PeerStatus { .. }
             | Self::PeerGrpc { .. }
             | Self::PeerRefused { .. }
@@ -221,6 +227,7 @@ impl ProtocolError for TransportError {
             | Self::PartnerSessions { .. }
             | Self::PartnerWaits { .. }
             | Self::DiskFull { .. }
+            | Self::Ends
             | Self::TooSlow { .. }
             | Self::Log(LogError::Full { .. }) => Retry::Safe,
             Self::Log(_) => Retry::Unknown,

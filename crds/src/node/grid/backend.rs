@@ -53,6 +53,7 @@ impl Default for BackendApi {
 /// A caller with credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = law::write(USER_LAWS))]
 pub struct BackendUser {
     /// The name, as in HTTP Basic and in the audit log.
     #[schemars(length(min = 1, max = 64), regex(pattern = pattern::KEY))]
@@ -83,6 +84,22 @@ pub enum BackendRole {
     Write,
 }
 
+/// The laws of [`BackendUser`].
+const USER_LAWS: &[Law<BackendUser>] = &[
+    Law {
+        field: ".topics",
+        cel: "!has(self.topics) || self.topics.all(topic, topic.matches('^[^{}]+$'))",
+        message: "must have no braces: a backend has no context that a key could be looked up in",
+        holds: |u| u.topics.iter().all(|topic| !topic.contains(['{', '}'])),
+    },
+    Law {
+        field: ".channels",
+        cel: "!has(self.channels) || self.channels.all(channel, channel.matches('^[^{}]+$'))",
+        message: "must have no braces: a backend has no context that a key could be looked up in",
+        holds: |u| u.channels.iter().all(|channel| !channel.contains(['{', '}'])),
+    },
+];
+
 /// The laws of [`BackendApi`].
 const LAWS: &[Law<BackendApi>] = &[
     Law {
@@ -102,5 +119,8 @@ const LAWS: &[Law<BackendApi>] = &[
 impl BackendApi {
     pub(super) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
         law::judge(LAWS, self, path, broken);
+        for (n, user) in self.users.iter().enumerate() {
+            law::judge(USER_LAWS, user, &format!("{path}.users[{n}]"), broken);
+        }
     }
 }

@@ -166,6 +166,28 @@ const LIMIT_LAWS: &[Law<ConnectionLimits>] = &[
 ];
 
 impl Listener {
+    /// A listener of that name with every setting at its default.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            port: client_port(),
+            path: root_path(),
+            tls_secret_ref: None,
+            origins: Vec::new(),
+            text_ping: yes(),
+            compression: false,
+            assemble: false,
+            auth: None,
+            hold_until: None,
+            events: Events::default(),
+            rules: Vec::new(),
+            client_commands: None,
+            overflow: None,
+            limits: ConnectionLimits::default(),
+        }
+    }
+
     pub(super) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
         law::judge(LAWS, self, path, broken);
         law::judge(LIMIT_LAWS, &self.limits, &format!("{path}.limits"), broken);

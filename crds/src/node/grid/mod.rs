@@ -4,12 +4,14 @@ mod auth;
 mod backend;
 mod listener;
 mod rules;
+mod secrets;
 mod topics;
 
 pub use auth::*;
 pub use backend::*;
 pub use listener::*;
 pub use rules::*;
+pub use secrets::*;
 pub use topics::*;
 
 use std::collections::HashSet;
@@ -27,6 +29,9 @@ use crate::{
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = law::write(LAWS))]
 pub struct Grid {
+    /// The number of this node in the ids of its clients and in events (`n`); a change counts from the next start on.
+    #[schemars(range(min = 0, max = 1023))]
+    pub node_number: u16,
     /// Where end users connect; empty: one listener on port 6790, path `/`, everything to the topic `default`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -42,17 +47,34 @@ pub struct Grid {
 }
 
 /// The laws of [`Grid`].
-const LAWS: &[Law<Grid>] = &[Law {
-    field: ".listeners",
-    cel: "!has(self.listeners) || self.listeners.all(a, self.listeners.exists_one(b, b.port == a.port && b.path == a.path))",
-    message: "must not have two listeners with the same port and path",
-    holds: |g| {
-        let mut seen = HashSet::new();
-        g.listeners.iter().all(|listener| seen.insert((listener.port, &listener.path)))
+const LAWS: &[Law<Grid>] = &[
+    Law {
+        field: ".listeners",
+        cel: "!has(self.listeners) || self.listeners.all(a, self.listeners.exists_one(b, b.port == a.port && b.path == a.path))",
+        message: "must not have two listeners with the same port and path",
+        holds: |g| {
+            let mut seen = HashSet::new();
+            g.listeners.iter().all(|listener| seen.insert((listener.port, &listener.path)))
+        },
     },
-}];
+    Law {
+        field: ".listeners",
+        cel: "!has(self.listeners) || self.listeners.all(a, self.listeners.all(b, a.port != b.port || (has(a.tlsSecretRef) ? a.tlsSecretRef.name : '') == (has(b.tlsSecretRef) ? b.tlsSecretRef.name : '')))",
+        message: "must show one certificate at each port: give all its listeners the same tlsSecretRef",
+        holds: |g| {
+            let shown = |listener: &Listener| (listener.port, listener.tls_secret_ref.clone());
+            g.listeners.iter().all(|a| g.listeners.iter().all(|b| a.port != b.port || shown(a) == shown(b)))
+        },
+    },
+];
 
 impl Grid {
+    /// The listeners; where none are given, the one that there is then (Grid section 5).
+    #[must_use]
+    pub fn effective_listeners(&self) -> Vec<Listener> {
+        if self.listeners.is_empty() { vec![Listener::named("default")] } else { self.listeners.clone() }
+    }
+
     pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
         law::judge(LAWS, self, path, broken);
         self.backend.judge(&format!("{path}.backend"), broken);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Violation,
     law::{self, Law},
-    pattern,
+    pattern, violation,
 };
 
 /// The topics that learn of connections that come and go.
@@ -105,6 +105,9 @@ pub struct ClientCommands {
     pub allow: Vec<String>,
 }
 
+/// What a compiled expression may take, in bytes: a bound on what a configuration can make the gateway hold.
+pub const MOST_OF_REGEX: usize = 256 * 1024;
+
 /// The laws of [`MessageMatch`].
 const LAWS: &[Law<MessageMatch>] = &[Law {
     field: ".equals",
@@ -114,17 +117,43 @@ const LAWS: &[Law<MessageMatch>] = &[Law {
 }];
 
 /// The laws of [`ClientCommands`].
-const COMMAND_LAWS: &[Law<ClientCommands>] = &[Law {
-    field: ".subscribe",
-    cel: "has(self.subscribe) && self.subscribe.size() > 0",
-    message: "must name at least one command",
-    holds: |c| !c.subscribe.is_empty(),
-}];
+const COMMAND_LAWS: &[Law<ClientCommands>] = &[
+    Law {
+        field: ".subscribe",
+        cel: "has(self.subscribe) && self.subscribe.size() > 0",
+        message: "must name at least one command",
+        holds: |c| !c.subscribe.is_empty(),
+    },
+    Law {
+        field: ".allow",
+        cel: "self.allow.all(channel, channel.matches('^([^{}]|[{][^*{}]+[}])+$'))",
+        message: "must name a key of the context between each pair of braces, as in user:{user_id}, and have no other brace",
+        holds: |c| c.allow.iter().all(|channel| has_whole_braces(channel)),
+    },
+];
+
+/// Whether each brace is one of a pair around a key: [`COMMAND_LAWS`] in Rust.
+fn has_whole_braces(pattern: &str) -> bool {
+    let mut rest = pattern;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (brace, after) = rest[at..].split_at(1);
+        match after.split_once('}') {
+            Some((key, behind)) if brace == "{" && !key.is_empty() && !key.contains(['*', '{']) => rest = behind,
+            _ => return false,
+        }
+    }
+    true
+}
 
 impl TopicRule {
     pub(super) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
         if let Some(matches) = &self.matches {
             law::judge(LAWS, matches, &format!("{path}.match"), broken);
+            // No rule of CEL asks whether an expression is one, so it is asked here.
+            if regex::RegexBuilder::new(&matches.regex).size_limit(MOST_OF_REGEX).build().is_err() {
+                let rule = "must be a regular expression, and not a large one".to_owned();
+                broken.push(violation::broken(&format!("{path}.match.regex"), rule));
+            }
         }
     }
 }
@@ -132,5 +161,20 @@ impl TopicRule {
 impl ClientCommands {
     pub(super) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
         law::judge(COMMAND_LAWS, self, path, broken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn braces_stand_in_pairs_around_a_key() {
+        for good in ["*", "room:*", "user:{user_id}", "{a}{b}:*", "a"] {
+            assert!(has_whole_braces(good), "{good}");
+        }
+        for bad in ["user:{user_id", "user_id}", "{}", "{a*}", "{a{b}}", "{{a}}", "a}{b"] {
+            assert!(!has_whole_braces(bad), "{bad}");
+        }
     }
 }

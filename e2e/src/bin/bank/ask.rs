@@ -11,7 +11,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 
 /// Longer than anything that a test asks for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: u64 = 60;
 
 #[derive(Args)]
 pub(crate) struct Ask {
@@ -20,6 +20,9 @@ pub(crate) struct Ask {
     /// The body, JSON.
     #[arg(default_value = "")]
     body: String,
+    /// Seconds that it may take.
+    #[arg(long, default_value_t = PATIENCE)]
+    within: u64,
 }
 
 impl Ask {
@@ -31,7 +34,7 @@ impl Ask {
             .uri(self.url)
             .header("content-type", "application/json")
             .body(Full::from(self.body))?;
-        timeout(PATIENCE, async {
+        timeout(Duration::from_secs(self.within), async {
             let answer = http.request(request).await?;
             let mut out = std::io::stdout();
             writeln!(out, "{}", answer.status().as_u16())?;

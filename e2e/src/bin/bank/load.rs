@@ -21,8 +21,9 @@ use super::Books;
 const SUCCESS: &str = "E0000000000";
 /// Longer than any hiccup that a test provokes on purpose, so that a call that hangs is told from one that waits.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// A pop ends empty after this; then the next one begins.
-const POP_WAIT_MS: u64 = 5000;
+/// A pop ends empty after this; then the next one begins. Longer than a gateway takes to come back on a busy machine, and shorter
+/// than what a pod has for its end.
+const POP_WAIT_MS: u64 = 20_000;
 /// So many bits number the messages of one pod; those above say which pod it is.
 const NUMBERS: u32 = 20;
 
@@ -143,7 +144,7 @@ impl Node {
         let answer: Value = serde_json::from_slice(&bytes).context("no JSON in the answer")?;
         match answer["code"].as_str() {
             Some(SUCCESS) => Ok(answer),
-            Some(code) => bail!("{code}"),
+            Some(code) => bail!("{code}: {}", answer["message"].as_str().unwrap_or_default()),
             None => bail!("an answer without code"),
         }
     }

@@ -2,14 +2,17 @@
 //!
 //! `bank push` sends numbered messages at a steady rate, `bank pop` takes what comes, `bank idle` waits to be called
 //! ([`load`]). All of them keep a [`Ledger`], show it on 8080 beside a small service ([`service`]), and print it when they are
-//! asked to end. `bank ask` makes one call for a test that stands outside ([`ask`]), `bank measure` times many ([`measure`]).
+//! asked to end. `bank ask` makes one call for a test that stands outside ([`ask`]), `bank measure` times many ([`measure`]),
+//! `bank socket` holds a WebSocket ([`socket`]).
 
 mod ask;
 mod load;
 mod measure;
 mod service;
+mod socket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -17,6 +20,9 @@ use e2e::ledger::Ledger;
 use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// Whoever follows the log of a container that ends may lose its last lines: the book stands there for so long before.
+const READ: Duration = Duration::from_secs(3);
 
 #[derive(Parser)]
 #[command(about = "An application that works at its own node and keeps books")]
@@ -37,6 +43,8 @@ enum Work {
     Ask(ask::Ask),
     /// Pushes and pops by turns and prints how long each took.
     Measure(measure::Measure),
+    /// Holds a WebSocket until it is ended, and opens another.
+    Socket(socket::Socket),
 }
 
 type Books = Arc<Mutex<Ledger>>;
@@ -46,6 +54,7 @@ async fn main() -> Result<()> {
     let work = match Args::parse().work {
         Work::Ask(ask) => return ask.run().await,
         Work::Measure(measure) => return measure.run().await,
+        Work::Socket(socket) => return socket.run().await,
         work => work,
     };
     let (books, end) = (Books::default(), CancellationToken::new());
@@ -63,5 +72,6 @@ async fn main() -> Result<()> {
     }
     // For whoever reads the log of a pod that is gone by then.
     println!("{}{}", e2e::ledger::LINE, serde_json::to_string(&*books.lock())?);
+    tokio::time::sleep(READ).await;
     Ok(())
 }

@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::{Json, Router, routing::get};
 use e2e::ledger::{Ledger, STREAMED};
 use futures::stream;
+use http::{HeaderValue, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
 
 use super::Books;
 
@@ -19,6 +21,7 @@ pub(crate) async fn serve(books: Books) {
     let router = Router::new()
         .route("/ledger", get(ledger))
         .route("/who", get(async || name()))
+        .route("/who/socket", get(socket))
         .route("/who/stream", get(async || Body::from_stream(lines())))
         .with_state(books);
     let listener = match tokio::net::TcpListener::bind("[::]:8080").await {
@@ -32,6 +35,22 @@ pub(crate) async fn serve(books: Books) {
 
 async fn ledger(State(books): State<Books>) -> Json<Ledger> {
     Json(books.lock().clone())
+}
+
+/// A WebSocket that sends back what comes, as it is.
+async fn socket(mut request: Request) -> Response<Body> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let Ok(stream) = upgrade.await else { return };
+        let (mut from, mut to) = tokio::io::split(TokioIo::new(stream));
+        // How it ended is the caller's to see.
+        let _ = tokio::io::copy(&mut from, &mut to).await;
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    response
 }
 
 /// The pod's name.

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{ConfigMap, Secret, ServiceAccount},
+    core::v1::{ConfigMap, ObjectReference, Secret, ServiceAccount},
     networking::v1::NetworkPolicy,
 };
 use kube::{
@@ -17,12 +17,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     World,
     dereference::Read,
-    objects::{Applied, Exposed, Gateway, MANAGED_BY, Prepared, Resources, TLS_ROUTE, US, tls_route_kind},
+    objects::{Applied, Exposed, Gateway, MANAGED_BY, Planned, Prepared, Resources, TLS_ROUTE, US, tls_route_kind},
+    repaired::{self, Repair},
 };
 use crate::{
     cluster::{
-        nudge,
-        objects::{Ours, WriteError, Written, apply, apply_dynamic, remove, remove_dynamic},
+        objects::{Ours, Put, WriteError, Written, apply, apply_dynamic, remove, remove_dynamic},
         secrets,
     },
     node::names::{main_name, part_prefix},
@@ -52,7 +52,8 @@ pub(super) async fn all(
         hash,
         state: _,
     } = prepared;
-    let writer = Writer { world, namespace: &node.0, ours: Ours::Owner(owner.clone()) };
+    let regarding = repaired::regarding(&node.0, &owner);
+    let writer = Writer { world, node: &node, ours: Ours::Owner(owner.clone()), regarding };
     // The roots first: a leaf under a root that is lost could never be renewed.
     for root in &new_roots {
         let label = Ours::Label(MANAGED_BY, US.into());
@@ -72,7 +73,8 @@ pub(super) async fn all(
     writer.policy(&node.1, policy.as_ref()).await?;
     writer.gateway(&node.1, gateway.as_deref()).await?;
     writer.tls_route(&node.1, &tls_route).await?;
-    nudge_pods(world, &node, &hash).await;
+    // Pods find the change by themselves, only later: nothing waits for it.
+    world.nudges.tell(&node, &hash);
     let state = PhantomData;
     Ok(Resources {
         node,
@@ -94,8 +96,10 @@ pub(super) async fn all(
 /// Writes what is owned by one node.
 struct Writer<'w> {
     world: &'w World,
-    namespace: &'w str,
+    /// Its namespace and name.
+    node: &'w (String, String),
     ours: Ours,
+    regarding: ObjectReference,
 }
 
 impl Writer<'_> {
@@ -107,21 +111,32 @@ impl Writer<'_> {
             + Serialize
             + DeserializeOwned,
     {
-        count(self.world, kind, apply(&self.world.client, wanted, &self.ours).await?);
+        let Put { written, before } = apply(&self.world.client, wanted, &self.ours).await?;
+        count(self.world, kind, written);
+        self.tell(self.world.left.put(self.node, kind, wanted, (written, before.as_ref()))).await;
         Ok(())
     }
 
     async fn put_secret(&self, wanted: &Secret, ours: &Ours, read: &Read) -> Result<(), WriteError> {
-        let written = secrets::apply(&self.world.client, wanted, ours, read.version(&wanted.name_any())).await?;
+        let put = secrets::apply(&self.world.client, wanted, ours, read.version(&wanted.name_any())).await?;
+        let Put { written, before } = put;
         count(self.world, "Secret", written);
+        self.tell(self.world.left.put_secret(self.node, wanted, (written, before.as_ref()))).await;
         Ok(())
+    }
+
+    async fn tell(&self, repair: Option<Repair>) {
+        if let Some(repair) = repair {
+            repaired::tell(self.world, &self.regarding, &repair).await;
+        }
     }
 
     async fn remove<K>(&self, kind: &'static str, name: &str) -> Result<(), WriteError>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     {
-        count(self.world, kind, remove::<K>(&self.world.client, self.namespace, name, &self.ours).await?);
+        self.world.left.removed(self.node, kind, name);
+        count(self.world, kind, remove::<K>(&self.world.client, &self.node.0, name, &self.ours).await?);
         Ok(())
     }
 
@@ -129,7 +144,10 @@ impl Writer<'_> {
     async fn gateway(&self, node: &str, gateway: Option<&Gateway>) -> Result<(), WriteError> {
         if let Some(Gateway { account, set }) = gateway {
             self.put("ServiceAccount", account).await?;
-            return self.put("StatefulSet", set).await;
+            return match set {
+                Planned::Now(set) => self.put("StatefulSet", &**set).await,
+                Planned::Later(_) => Ok(()),
+            };
         }
         self.remove::<StatefulSet>("StatefulSet", &main_name(node)).await?;
         self.remove::<ServiceAccount>("ServiceAccount", &main_name(node)).await
@@ -144,12 +162,12 @@ impl Writer<'_> {
 
     async fn tls_route(&self, node: &str, route: &Exposed) -> Result<(), WriteError> {
         let api = |version: &str| -> Api<DynamicObject> {
-            Api::namespaced_with(self.world.client.clone(), self.namespace, &tls_route_kind(version))
+            Api::namespaced_with(self.world.client.clone(), &self.node.0, &tls_route_kind(version))
         };
         let written = match route {
             Exposed::Untouched => return Ok(()),
             Exposed::Written { version, route } => {
-                apply_dynamic(&api(version), TLS_ROUTE, &**route, &self.ours).await?
+                apply_dynamic(&api(version), TLS_ROUTE, &**route, &self.ours).await?.written
             }
             Exposed::Withdrawn { version } => {
                 remove_dynamic(&api(version), TLS_ROUTE, &main_name(node), &self.ours).await?
@@ -161,7 +179,7 @@ impl Writer<'_> {
 
     /// Parts that the configuration no longer needs.
     async fn remove_orphans(&self, name: &str, parts: &[ConfigMap]) -> Result<(), WriteError> {
-        let api: Api<ConfigMap> = Api::namespaced(self.world.client.clone(), self.namespace);
+        let api: Api<ConfigMap> = Api::namespaced(self.world.client.clone(), &self.node.0);
         let labelled = ListParams::default().labels(&format!("{}={name}", crds::NODE_LABEL));
         let prefix = part_prefix(name);
         let failed = |e| WriteError::Api { kind: "ConfigMap".into(), name: format!("{prefix}*"), source: Box::new(e) };
@@ -174,14 +192,6 @@ impl Writer<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Pods find the change by themselves, only later: a failure here is no reason to try everything again.
-async fn nudge_pods(world: &World, (namespace, name): &(String, String), hash: &str) {
-    match nudge::pods(&world.client, namespace, name, hash).await {
-        Ok(told) => (0..told).for_each(|_| count(world, "Pod", Written::Object)),
-        Err(error) => tracing::warn!(namespace, node = name, %error, "pods cannot be listed, so none was nudged"),
     }
 }
 

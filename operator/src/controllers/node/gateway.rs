@@ -3,7 +3,10 @@
 //! Read off what Kubernetes says of the StatefulSet, its pod and its claim. People should not have to look there.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ContainerState, ContainerStatus, PersistentVolumeClaim, Pod},
+};
 use kube::ResourceExt;
 
 use super::seen::Seen;
@@ -33,16 +36,31 @@ pub(super) fn ready(seen: &Seen) -> Aspect {
     }
 }
 
-fn is_ready(seen: &Seen) -> bool {
-    let Some(set) = &seen.set else { return false };
+pub(super) fn is_ready(seen: &Seen) -> bool {
+    seen.set.as_ref().is_some_and(is_serving)
+}
+
+/// Whether its pod is of the newest template and ready.
+pub(super) fn is_serving(set: &StatefulSet) -> bool {
+    let ready = set.status.as_ref().and_then(|status| status.ready_replicas);
+    is_rolled(set) && ready.is_some_and(|ready| ready > 0)
+}
+
+/// Whether its pod is of the newest template. Between a new one and the end of the old pod that one is ready, and not what is
+/// meant; and a pod that does not become ready leaves it so.
+fn is_rolled(set: &StatefulSet) -> bool {
     let status = set.status.as_ref();
     let is_current = status.and_then(|status| status.observed_generation) >= set.metadata.generation;
-    // Between a new template and the end of the old pod that one is ready, and not what is meant.
-    let is_rolled = status.is_none_or(|status| {
-        let both = status.current_revision.as_ref().zip(status.update_revision.as_ref());
-        both.is_none_or(|(current, update)| current == update)
-    });
-    is_current && is_rolled && status.and_then(|status| status.ready_replicas).is_some_and(|ready| ready > 0)
+    is_current
+        && status.is_none_or(|status| {
+            let both = status.current_revision.as_ref().zip(status.update_revision.as_ref());
+            both.is_none_or(|(current, update)| current == update)
+        })
+}
+
+/// Whether the cluster has no place for the pod, or lost the one it had.
+pub(super) fn is_the_clusters(pod: &Pod, now: Timestamp) -> bool {
+    unscheduled(pod).or_else(|| machine_away(pod, now)).is_some()
 }
 
 /// The first cause, not what follows from it: a claim before the pod that waits for it, a pod before its container.

@@ -129,7 +129,7 @@ impl<'d> Desk<'d> {
             ..Secret::default()
         };
         let written = apply(&self.world.client, &secret, &self.ours).await.map_err(|error| not_written(&error))?;
-        if written == Written::Object {
+        if written.written == Written::Object {
             self.world.metrics.wrote("Secret");
         }
         Ok(())

@@ -8,15 +8,20 @@ mod holder;
 mod in_force;
 mod issuer;
 mod objects;
+mod repaired;
 mod role;
 mod root;
 mod seen;
 mod status;
+mod turn;
 
 pub(crate) use holder::Refusals;
 pub(crate) use objects::tls_route_kind;
+pub(crate) use repaired::Left;
 pub(crate) use role::ROLE_STALE;
+pub(crate) use root::FINALIZER as DELETE_ROOT;
 pub(crate) use seen::{API_FOR, GatewayApi, NO_API_FOR};
+pub(crate) use turn::Turns;
 
 use std::{
     sync::Arc,
@@ -26,11 +31,16 @@ use std::{
 use crds::MeshNode;
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
 use super::world::{Failure, World, subject};
 use crate::node::{
-    Problem, build, names,
+    Found, Problem,
+    build::{self, Built},
+    names,
     validate::{self, Judgement},
 };
+use turn::Turn;
 
 /// A look without a cause, in case an event was missed (linkerd2#15109: one missed event let an issuer expire).
 const POLL: Duration = Duration::from_secs(3600);
@@ -49,10 +59,15 @@ pub(crate) async fn reconcile(world: Arc<World>, node: Arc<MeshNode>) -> Result<
     match done {
         Ok(again) => {
             world.nodes.backoff.worked(&who);
-            Ok(Action::requeue(again))
+            Ok(Action::requeue(spread(again)))
         }
         Err((reason, message)) => Err(Failure { reason, message, again: world.nodes.backoff.failed(who) }),
     }
+}
+
+/// Up to a quarter sooner, where nothing is due: nodes that were looked at together are not for ever.
+fn spread(again: Duration) -> Duration {
+    if again == POLL { POLL - POLL.mul_f64(rand::random::<f64>() / 4.0) } else { again }
 }
 
 type Step<T> = Result<T, (&'static str, String)>;
@@ -71,9 +86,9 @@ async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
     let issued = issuer::settle(world, node, now).await?;
     let asked_again = issued.as_ref().and_then(|issued| issued.again);
     let (found, read) = dereference::all(world, node, &seen, issued).await?;
-    let judgement = validate::all(&found, now);
+    let (found, judgement, built) = calculate(found, now).await?;
     let standing = status::Standing { seen: &seen, leaf: found.leaf.as_ref(), now };
-    let built = match build::node(&judgement, now) {
+    let built = match built {
         Ok(built) => built,
         Err(problem) => {
             status::not_built(world, node, &standing, &judgement, &problem).await?;
@@ -85,17 +100,56 @@ async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
         let missed = is_root_missing(&judgement).then(|| now + MISSED_ROOT);
         return Ok(until([asked_again, judgement.turns, missed], now));
     };
-    let operator = objects::Operator { namespace: &world.operator.namespace, image: &world.operator.image };
-    let settles = match apply::all(world, objects::prepare(node, operator, &seen, &judgement, &built), &read).await {
+    let operator = objects::Operator {
+        namespace: &world.operator.namespace,
+        image: &world.operator.image,
+        gateways: &world.operator.gateways,
+    };
+    let turn = turn::take(world, node, &seen).await;
+    let turn = turn.map_err(|error| ("FetchFailed", format!("other gateways cannot be looked at: {error}")))?;
+    let waits = match &turn {
+        Turn::Free | Turn::Taken(_) => None,
+        Turn::Waits { behind, since } => Some(turn::aspect(node, behind, since.elapsed())),
+    };
+    let waits_until = waits.is_some().then(|| now + turn::AGAIN);
+    let prepared = objects::prepare(node, operator, &seen, &judgement, &built, waits);
+    let applied = apply::all(world, prepared, &read).await;
+    // The next gateway sees from now on that this one restarts.
+    drop(turn);
+    let settles = match applied {
         Ok(applied) => status::written(world, node, (&seen, now), &judgement, &built, &applied).await?,
         Err(error) => return Err(status::not_written(world, node, &standing, &judgement, error).await),
     };
     let api_awaited = node.spec.expose.tls_route.is_some() && seen.tls_route_version.is_none();
     let gone_by = seen.pods.iter().filter_map(gateway::gone_by).min().map(SystemTime::from).filter(|at| *at > now);
     Ok(until(
-        [asked_again, built.due, api_awaited.then(|| now + NO_API_FOR), gone_by, settles.map(|left| now + left)],
+        [
+            asked_again,
+            built.due,
+            waits_until,
+            api_awaited.then(|| now + NO_API_FOR),
+            gone_by,
+            settles.map(|left| now + left),
+        ],
         now,
     ))
+}
+
+/// Judges and builds. A thousand routes, or a key of RSA, take long: that is done beside the thread that renews the lease and answers
+/// probes.
+async fn calculate(found: Found, now: SystemTime) -> Step<(Found, Judgement, Result<Option<Built>, Problem>)> {
+    /// As many as machines have processors to spare; each holds a node with all its routes.
+    static CALCULATIONS: Semaphore = Semaphore::const_new(2);
+    let ended = |error: String| ("CalculationEnded", format!("the node could not be judged: {error}"));
+    let permit = CALCULATIONS.acquire().await.map_err(|error| ended(error.to_string()))?;
+    let done = spawn_blocking(move || {
+        let judgement = validate::all(&found, now);
+        let built = build::node(&judgement, now);
+        (found, judgement, built)
+    });
+    let done = done.await.map_err(|error| ended(error.to_string()));
+    drop(permit);
+    done
 }
 
 /// The time to the first of these moments, and never longer than to the next look without a cause.

@@ -1,6 +1,8 @@
 //! The objects of a node, from its files: pure, complete, and the same bytes for the same input.
 
+mod placement;
 mod policy;
+mod ports;
 mod service;
 mod workload;
 
@@ -23,12 +25,15 @@ use kube::{ResourceExt, api::ObjectMeta, core::DynamicObject};
 
 use super::{holder::OPERATOR, member_root_name, owner, root_name, seen::Seen};
 pub(super) use crate::cluster::objects::{MANAGED_BY, US};
-use crate::node::{
-    Issued,
-    build::{Built, Place},
-    names::{leaf_name, main_name, member_name, part_name, public_root_name},
-    pod::Image,
-    validate::Judgement,
+use crate::{
+    cluster::conditions::Aspect,
+    node::{
+        Issued,
+        build::{Built, Place},
+        names::{leaf_name, main_name, member_name, part_name, public_root_name},
+        pod::{GatewayDefaults, Image},
+        validate::Judgement,
+    },
 };
 
 pub(crate) use service::tls_route_kind;
@@ -54,6 +59,8 @@ pub(super) struct Operator<'o> {
     pub(super) namespace: &'o str,
     /// What gateways run.
     pub(super) image: &'o Image,
+    /// What their pods are like where the node does not say.
+    pub(super) gateways: &'o GatewayDefaults,
 }
 
 /// Everything that is written for a node. Only `apply` turns prepared into applied, and it takes the struct apart without
@@ -81,7 +88,15 @@ pub(super) struct Resources<State> {
 /// What the gateway runs in.
 pub(super) struct Gateway {
     pub(super) account: ServiceAccount,
-    pub(super) set: StatefulSet,
+    pub(super) set: Planned,
+}
+
+/// Whether a StatefulSet is written now.
+pub(super) enum Planned {
+    /// It is.
+    Now(Box<StatefulSet>),
+    /// It stays as it is until its turn comes (`turn.rs`); and what is said of that.
+    Later(Aspect),
 }
 
 /// The TLSRoute of the Gateway API: an API that clusters have or have not.
@@ -102,13 +117,14 @@ pub(super) enum Exposed {
     },
 }
 
-/// Builds all objects. Parts that do not fit were left out before.
+/// Builds all objects. Parts that do not fit were left out before. `later`: the gateway's pod stays as it is.
 pub(super) fn prepare(
     node: &MeshNode,
     operator: Operator<'_>,
     seen: &Seen,
     judgement: &Judgement,
     built: &Built,
+    later: Option<Aspect>,
 ) -> Resources<Prepared> {
     let name = node.name_any();
     let mut places = built.files.by_place();
@@ -133,12 +149,13 @@ pub(super) fn prepare(
         public_root: config_map(node, public_root_name(&name), &BTreeMap::from([(CA_CRT, built.roots_pem.as_bytes())])),
         service: service::service(node),
         gateway: node.spec.gateway.enabled.then(|| {
-            Box::new(Gateway {
-                account: workload::service_account(node),
-                set: workload::stateful_set(node, operator.image, seen.set.as_ref()),
-            })
+            let now = || Planned::Now(Box::new(workload::stateful_set(node, operator, seen)));
+            Box::new(Gateway { account: workload::service_account(node), set: later.map_or_else(now, Planned::Later) })
         }),
-        policy: has_policy.then(|| policy::network_policy(node, operator.namespace, judgement)),
+        policy: has_policy.then(|| {
+            let collector = operator.image.traces.endpoint.as_deref();
+            policy::network_policy(node, operator.namespace, collector, judgement)
+        }),
         tls_route: tls_route(node, seen),
         owner: owner(node),
         hash: built.hash.clone(),

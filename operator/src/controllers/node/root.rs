@@ -19,7 +19,7 @@ use super::{
 use crate::cluster::objects::{MANAGER, Ours, remove};
 
 /// Holds the node back until its root is gone.
-const FINALIZER: &str = "interconn.dev/delete-root";
+pub(crate) const FINALIZER: &str = "interconn.dev/delete-root";
 
 /// Sees to the finalizer and, at the end, to the root. Answers whether the node lives on.
 pub(super) async fn settle_deletion(world: &World, node: &MeshNode) -> Step<bool> {

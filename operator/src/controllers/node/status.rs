@@ -6,13 +6,13 @@ use std::{
 };
 
 use crds::{ConditionStatus, MeshNode, MeshNodeStatus, READY, RECONCILING, RootCertificate, STALLED, intake::Report};
-use kube::ResourceExt;
+use kube::{Api, ResourceExt};
 use mesh_pki::{CertificateInfo, Pair, encode_certificate, parse_certificates};
 
 use super::{
     Step, World, certificate, gateway,
     in_force::{self, Settled},
-    objects::{Applied, Resources, keeps_other_claims},
+    objects::{Applied, Planned, Resources, keeps_other_claims},
     role,
     seen::Seen,
 };
@@ -67,6 +67,10 @@ pub(super) async fn written(
     let certificate = certificate::aspects(&built.leaf.pair, &judgement.remarks, now);
     let mut aspects = summary(certificate::refused_by_all(&certificate), gateway.as_ref(), message);
     aspects.extend(gateway);
+    aspects.extend(applied.gateway.as_deref().and_then(|gateway| match &gateway.set {
+        Planned::Later(aspect) => Some(aspect.clone()),
+        Planned::Now(_) => None,
+    }));
     aspects.extend(certificate);
     aspects.extend(running(node, seen));
     aspects.extend(role::stale(node.spec.gateway.enabled, &world.sidecars.running(&namespace, &name)));
@@ -285,9 +289,11 @@ async fn write(
     let old = node.status.clone().unwrap_or_default();
     let generation = node.metadata.generation.unwrap_or_default();
     let conditions = merge(&old.conditions, aspects, generation, &jiff::Timestamp::now().to_string());
-    let (root_certificates, config_hash) =
-        news.map_or((old.root_certificates.clone(), old.config_hash.clone()), |(roots, hash)| (roots, Some(hash)));
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
+    let (root_certificates, config_hash) = match news {
+        Some((roots, hash)) => (roots, Some(hash)),
+        None => last(world, &namespace, &name).await?,
+    };
     let reports = if takes_reports(world) { Reports::Taken } else { Reports::Untaken };
     let sidecars = world.sidecars.count(&namespace, &name, config_hash.as_deref(), reports).or(old.sidecars);
     let running = world.sidecars.running(&namespace, &name);
@@ -306,6 +312,16 @@ async fn write(
     written.map_err(|error| (error.reason(), error.to_string()))
 }
 
+/// Roots and hash as they were told last. The store may be a moment behind what this process wrote itself, and what partners were given
+/// must not be forgotten over that.
+async fn last(world: &World, namespace: &str, name: &str) -> Step<(Vec<RootCertificate>, Option<String>)> {
+    let nodes: Api<MeshNode> = Api::namespaced(world.client.clone(), namespace);
+    let now = nodes.get_opt(name).await;
+    let now = now.map_err(|error| ("FetchFailed", format!("the node's status cannot be read: {error}")))?;
+    let status = now.and_then(|node| node.status).unwrap_or_default();
+    Ok((status.root_certificates, status.config_hash))
+}
+
 /// Keeps the verdicts, and has those looked at for whom something changed.
 fn tell_verdicts(
     world: &World,
@@ -316,8 +332,14 @@ fn tell_verdicts(
 ) {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let mut routes = verdicts(&judgement.routes, built.map(|b| &*b.left_out.routes), built.is_some());
+    for route in &judgement.routes {
+        if let (Some(verdict), Some(accepted)) = (routes.get_mut(&route.name), &route.accepted) {
+            verdict.roots = accepted.roots.iter().map(|root| root.sha256.clone()).collect();
+        }
+    }
     for (route, verdict) in &mut routes {
         verdict.reach = report.and_then(|report| report.routes.get(route)).cloned();
+        verdict.certificates = report.and_then(|report| report.certificates.get(route)).cloned().unwrap_or_default();
     }
     for route in world.route_verdicts.put(&namespace, &name, routes) {
         world.routes.poke(&namespace, &route);
@@ -340,7 +362,19 @@ fn verdicts<T>(
             left_out.unwrap_or_default().iter().find(|(name, _)| *name == one.name).map(|(_, problem)| problem);
         let problems = one.problems.iter().chain(no_room).cloned().collect();
         let is_accepted = one.accepted.is_some() && no_room.is_none();
-        (one.name.clone(), Verdict { uid, generation, is_accepted, problems, is_written, reach: None })
+        (
+            one.name.clone(),
+            Verdict {
+                uid,
+                generation,
+                is_accepted,
+                problems,
+                is_written,
+                roots: Vec::new(),
+                reach: None,
+                certificates: Vec::new(),
+            },
+        )
     };
     judged.iter().map(verdict).collect()
 }

@@ -7,7 +7,12 @@ use super::*;
 use crate::{inject::choice::Known, node::pod::restricted};
 
 fn settings() -> Settings {
-    let image = Image { name: "example.org/mesh:1".into(), pull_policy: None, pull_secrets: Vec::new() };
+    let image = Image {
+        name: "example.org/mesh:1".into(),
+        pull_policy: None,
+        pull_secrets: Vec::new(),
+        traces: traces::Options::default(),
+    };
     let guaranteed = Guaranteed { cpu: Some("200m".into()), memory: Some("128Mi".into()) };
     Settings { image, own_namespace: "interconn-system".into(), guaranteed }
 }
@@ -34,11 +39,11 @@ fn with(mut pod: Value, kind: &str, entries: &[(&str, &str)]) -> Value {
     pod
 }
 
-fn judged(pod: &Value, known: &[&str]) -> Decision {
+pub(super) fn judged(pod: &Value, known: &[&str]) -> Decision {
     decide(&serde_json::from_value(pod.clone()).unwrap(), "privacy", &nodes(known), &settings())
 }
 
-fn applied(pod: &Value, operations: &[Operation]) -> Value {
+pub(super) fn applied(pod: &Value, operations: &[Operation]) -> Value {
     let patch: json_patch::Patch = serde_json::from_value(json!(operations)).unwrap();
     let mut patched = pod.clone();
     json_patch::patch(&mut patched, &patch).unwrap();

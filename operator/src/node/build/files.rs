@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crds::snapshot::{FORMAT, MANIFEST, MEMBER_CRT, MEMBER_KEY, Manifest, TLS_CRT};
+use crds::snapshot::{FORMAT, GRID, MANIFEST, MEMBER_CRT, MEMBER_KEY, Manifest, TLS_CRT};
 use sha2::{Digest, Sha256};
 
 /// The files of a snapshot. `Debug` shows names and sizes, no content.
@@ -24,7 +24,11 @@ pub(crate) enum Place {
 
 impl Files {
     pub(super) fn add_text(&mut self, name: &str, text: &str) {
-        self.0.insert(name.to_owned(), text.as_bytes().to_vec());
+        self.add(name, text.as_bytes());
+    }
+
+    pub(super) fn add(&mut self, name: &str, bytes: &[u8]) {
+        self.0.insert(name.to_owned(), bytes.to_vec());
     }
 
     /// Adds the manifest over all files but the keys; answers the manifest's own sum.
@@ -63,16 +67,16 @@ impl fmt::Debug for Files {
     }
 }
 
-/// Whether a file holds a private key.
+/// Whether a file holds a private key, or another secret: it is no part of the manifest.
 pub(crate) fn is_key(name: &str) -> bool {
-    name.ends_with(".key")
+    name.ends_with(".key") || name.starts_with(GRID) && !name.ends_with(".crt")
 }
 
 fn place(name: &str) -> Place {
     match name.strip_suffix(".json") {
         Some(part) if part.starts_with("routes-") || part.starts_with("registrations-") => Place::Part(part.to_owned()),
         _ if name == MEMBER_CRT || name == MEMBER_KEY => Place::Member,
-        _ if is_key(name) || name == TLS_CRT || name.starts_with("client-") => Place::Secret,
+        _ if is_key(name) || name == TLS_CRT || name.starts_with("client-") || name.starts_with(GRID) => Place::Secret,
         _ => Place::Main,
     }
 }

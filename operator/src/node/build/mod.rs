@@ -10,11 +10,11 @@ mod parts;
 
 use std::time::{Duration, SystemTime};
 
-use crds::DATA_PORT;
 use crds::snapshot::{
-    CA_CRT, GatewayConfig, MEMBER_CRT, MEMBER_KEY, MEMBERS_CRT, NODE, NodeConfig, TLS_CRT, TLS_KEY, registrations_file,
-    routes_file,
+    CA_CRT, GatewayConfig, MEMBER_CRT, MEMBER_KEY, MEMBERS_CRT, NODE, NodeConfig, TLS_CRT, TLS_KEY, grid_keys,
+    grid_pair, grid_token, registrations_file, routes_file,
 };
+use crds::{DATA_PORT, GridSecrets};
 use kube::ResourceExt;
 use mesh_pki::{Algorithm, Identity, Pair, PkiError, Role, Root, TrustAnchors, parse_certificates};
 
@@ -85,6 +85,7 @@ pub(crate) fn node(judgement: &Judgement, now: SystemTime) -> Result<Option<Buil
     files.add_text(CA_CRT, &roots_pem);
     files.add_text(TLS_CRT, &leaf.pair.chain_pem);
     files.add_text(TLS_KEY, leaf.pair.key.expose());
+    add_grid(&mut files, &valid.grid);
     let members = add_members(&mut files, valid, now)?;
     let namespace = valid.node.namespace().unwrap_or_else(|| "default".into());
     let hash = files.seal(namespace, valid.node.name_any()).map_err(|e| unwritable(&e))?;
@@ -168,6 +169,17 @@ fn add_members(files: &mut Files, valid: &ValidNode, now: SystemTime) -> Result<
     Ok(Some(members))
 }
 
+/// What the grid's Secrets hold.
+fn add_grid(files: &mut Files, secrets: &GridSecrets) {
+    for (listener, (chain, key)) in &secrets.certificates {
+        let names = grid_pair(listener);
+        files.add(&names.0, chain);
+        files.add(&names.1, key);
+    }
+    secrets.keys.iter().for_each(|(listener, keys)| files.add(&grid_keys(listener), keys));
+    secrets.tokens.iter().for_each(|(user, token)| files.add(&grid_token(user), token));
+}
+
 /// A root as it is kept.
 pub(crate) fn pair_of(root: &Root) -> Pair {
     Pair { chain_pem: root.certificate_pem().to_owned(), key: root.key().clone() }
@@ -232,6 +244,7 @@ fn node_config(valid: &ValidNode) -> NodeConfig {
         address: spec.address.clone(),
         transport: spec.transport.clone(),
         registry: spec.registry.clone(),
+        grid: spec.grid.clone(),
         gateway: valid.gateway.as_ref().map(|found| gateway_config(valid, found)),
         intake: valid.intake.clone(),
     }

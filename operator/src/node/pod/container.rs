@@ -3,7 +3,8 @@
 use crds::{ADMIN_PORT, DATA_PORT};
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Probe, SeccompProfile, SecurityContext,
+        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, Probe,
+        SeccompProfile, SecurityContext,
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
@@ -60,8 +61,36 @@ impl Mesh<'_> {
             ("MESH_ADMIN_LISTEN", &admin),
         ];
         let at_once = (self.role == Role::Sidecar).then_some(("MESH_DRAIN_DELAY", "0s"));
-        fixed.into_iter().chain(at_once).map(|(name, value)| variable(name, value)).collect()
+        let ours = fixed.into_iter().chain(at_once).map(|(name, value)| variable(name, value));
+        ours.chain(self.for_traces()).collect()
     }
+
+    /// Where traces go, and what tells this pod's from others'. Kubernetes puts in values only what stands before them.
+    fn for_traces(&self) -> Vec<EnvVar> {
+        let mut said: Vec<_> = self.image.traces.variables().map(|(name, value)| variable(name, value)).collect();
+        if !said.is_empty() {
+            let who = format!(
+                "service.instance.id=$({POD}),k8s.pod.name=$({POD}),k8s.namespace.name=$({NAMESPACE}),interconn.node={}",
+                self.node
+            );
+            said.extend([
+                of_the_pod(POD, "metadata.name"),
+                of_the_pod(NAMESPACE, "metadata.namespace"),
+                variable("OTEL_RESOURCE_ATTRIBUTES", &who),
+            ]);
+        }
+        said
+    }
+}
+
+/// The pod's name and namespace, as variables that others refer to.
+const POD: &str = "MESH_POD_NAME";
+const NAMESPACE: &str = "MESH_POD_NAMESPACE";
+
+fn of_the_pod(name: &str, path: &str) -> EnvVar {
+    let field = ObjectFieldSelector { api_version: Some("v1".into()), field_path: path.into() };
+    let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
+    EnvVar { name: name.into(), value: None, value_from: Some(source) }
 }
 
 fn variable(name: &str, value: &str) -> EnvVar {

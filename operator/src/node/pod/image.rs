@@ -1,4 +1,4 @@
-//! Which image pods run, and how it is pulled: the operator's own options, the same for every node.
+//! Which image pods run, how it is pulled, and where its traces go: the operator's own options, the same for every node.
 
 /// The image of `mesh`.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -12,6 +12,9 @@ pub(crate) struct Image {
     /// Secrets to pull it with, in the node's namespace, separated by commas; gateways only, sidecars use their pods' own.
     #[arg(long = "image-pull-secrets", env = "MESH_OPERATOR_IMAGE_PULL_SECRETS", value_delimiter = ',')]
     pub(crate) pull_secrets: Vec<String>,
+    /// Where traces go, the operator's own and those of what runs the image; said by the standard's variables alone.
+    #[arg(skip = traces::Options::from_environment())]
+    pub(crate) traces: traces::Options,
 }
 
 /// When the kubelet pulls an image.
@@ -27,7 +30,7 @@ pub(crate) enum PullPolicy {
 }
 
 impl PullPolicy {
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Always => "Always",
             Self::IfNotPresent => "IfNotPresent",

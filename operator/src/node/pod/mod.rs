@@ -5,6 +5,7 @@
 //! Who patches a user's pod, or makes the gateway's, takes what comes out and adds what is their own business.
 
 mod container;
+mod defaults;
 mod image;
 mod resources;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use crds::{ByteSize, GatewayResources, NODE_LABEL, snapshot};
 
+pub(crate) use defaults::GatewayDefaults;
 pub(crate) use image::Image;
 pub(crate) use resources::whole_mebibytes;
 pub(crate) use volumes::HOME_VOLUME;

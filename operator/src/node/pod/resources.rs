@@ -12,6 +12,8 @@ const BESIDE_QUEUES: ByteSize = ByteSize::mib(512);
 /// A sidecar passes on and keeps nothing; 4096 connections and 64 MiB of bodies under way fit.
 const SIDECAR_MEMORY: ByteSize = ByteSize::mib(256);
 
+/// The CPU and the memory that a gateway asks for where nobody says.
+const GATEWAY_ASKS: (&str, &str) = ("100m", "64Mi");
 /// The CPUs that a gateway may take where nobody says, in thousandths.
 const GATEWAY_MILLI_CPU: u64 = 4000;
 
@@ -20,7 +22,7 @@ const GATEWAY_MILLI_CPU: u64 = 4000;
 pub(super) fn of(role: Role, queues: ByteSize, said: Option<&GatewayResources>) -> ResourceRequirements {
     let with_queues = whole_mebibytes(queues.bytes().saturating_add(BESIDE_QUEUES.bytes()));
     let (cpu, memory, most_cpu, most_memory) = match role {
-        Role::Gateway => ("100m", "64Mi", "4", with_queues),
+        Role::Gateway => (GATEWAY_ASKS.0, GATEWAY_ASKS.1, "4", with_queues),
         Role::Lone => ("10m", "32Mi", "1", with_queues),
         Role::Sidecar => ("10m", "32Mi", "1", SIDECAR_MEMORY),
     };
@@ -29,8 +31,9 @@ pub(super) fn of(role: Role, queues: ByteSize, said: Option<&GatewayResources>) 
     if let Some(GatewayResources { requests: asked, limits: most }) = said {
         requests.extend(given(asked));
         limits.extend(given(most));
-        // A limit by default gives way to a request above it.
+        // A limit by default gives way to a request above it, and a request by default to a limit below it.
         raise(&mut limits, asked, most, most_memory);
+        lower(&mut requests, asked, most);
     }
     ResourceRequirements { requests: Some(requests), limits: Some(limits), claims: None }
 }
@@ -53,6 +56,16 @@ fn raise(limits: &mut BTreeMap<String, Quantity>, asked: &Amounts, most: &Amount
     }
     if let (Some(memory), None) = (asked.memory.filter(|memory| *memory > by_default), most.memory) {
         limits.insert("memory".into(), Quantity(whole_mebibytes(memory.bytes()).to_string()));
+    }
+}
+
+fn lower(requests: &mut BTreeMap<String, Quantity>, asked: &Amounts, most: &Amounts) {
+    let by_default = Amounts { cpu: Some(GATEWAY_ASKS.0.into()), memory: GATEWAY_ASKS.1.parse().ok() };
+    if let (Some(milli), None) = (most.milli_cpu().filter(|milli| Some(*milli) < by_default.milli_cpu()), &asked.cpu) {
+        requests.insert("cpu".into(), Quantity(cpus(milli)));
+    }
+    if let (Some(memory), None) = (most.memory.filter(|memory| Some(*memory) < by_default.memory), asked.memory) {
+        requests.insert("memory".into(), Quantity(whole_mebibytes(memory.bytes()).to_string()));
     }
 }
 

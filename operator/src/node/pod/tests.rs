@@ -7,7 +7,12 @@ use serde_json::{Value, json};
 use super::*;
 
 fn image() -> Image {
-    Image { name: "example.org/mesh:1".into(), pull_policy: None, pull_secrets: Vec::new() }
+    Image {
+        name: "example.org/mesh:1".into(),
+        pull_policy: None,
+        pull_secrets: Vec::new(),
+        traces: traces::Options::default(),
+    }
 }
 
 /// Container and volumes.
@@ -166,6 +171,10 @@ fn what_the_spec_says_of_the_gateways_resources_is_in_the_form_of_the_api_server
             json!({"requests": {"cpu": "8", "memory": "4Gi"}}),
             json!({"requests": {"cpu": "8", "memory": "4Gi"}, "limits": {"cpu": "8", "memory": "4Gi"}}),
         ),
+        (
+            json!({"limits": {"cpu": "50m", "memory": "32Mi"}}),
+            json!({"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "50m", "memory": "32Mi"}}),
+        ),
     ] {
         assert_eq!(resources(said), wanted);
     }
@@ -183,4 +192,27 @@ fn an_empty_variable_names_no_pull_secret() {
     let with = |names: &[&str]| Image { pull_secrets: names.iter().map(|n| (*n).to_owned()).collect(), ..image() };
     assert_eq!(with(&[""]).named_secrets().count(), 0);
     assert_eq!(with(&["a", " b "]).named_secrets().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn the_operators_traces_are_the_pods_too_and_say_whose_they_are() {
+    let said = |text: &str| Some(text.to_owned());
+    let traces = traces::Options {
+        endpoint: said("http://collector.telemetry.svc:4317"),
+        sampler: said("parentbased_traceidratio"),
+        sampler_arg: said("0.1"),
+    };
+    let image = Image { traces, ..image() };
+    let mesh = Mesh { node: "bank-a", role: Role::Sidecar, image: &image, queues: ByteSize::gib(2), resources: None };
+    let container = serde_json::to_value(mesh.container()).unwrap();
+    let of_the_pod = |path: &str| json!({"fieldRef": {"apiVersion": "v1", "fieldPath": path}});
+    let wanted = json!([
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.telemetry.svc:4317"},
+        {"name": "OTEL_TRACES_SAMPLER", "value": "parentbased_traceidratio"},
+        {"name": "OTEL_TRACES_SAMPLER_ARG", "value": "0.1"},
+        {"name": "MESH_POD_NAME", "valueFrom": of_the_pod("metadata.name")},
+        {"name": "MESH_POD_NAMESPACE", "valueFrom": of_the_pod("metadata.namespace")},
+        {"name": "OTEL_RESOURCE_ATTRIBUTES", "value": "service.instance.id=$(MESH_POD_NAME),k8s.pod.name=$(MESH_POD_NAME),k8s.namespace.name=$(MESH_POD_NAMESPACE),interconn.node=bank-a"},
+    ]);
+    assert_eq!(container["env"].as_array().unwrap()[5..], wanted.as_array().unwrap()[..]);
 }

@@ -3,6 +3,7 @@
 //! A bad resource harms no other: it is left out with its problems, and the rest goes on.
 
 mod credentials;
+mod grid;
 mod lost;
 mod partners;
 mod registrations;
@@ -12,7 +13,7 @@ mod routes;
 use std::{sync::Arc, time::SystemTime};
 
 use crds::{
-    MeshNode, MeshRoute,
+    GridSecrets, MeshNode, MeshRoute,
     intake::{INTAKE, MADE_BY},
     snapshot::{IntakeConfig, RegistrationConfig},
 };
@@ -58,6 +59,8 @@ pub(crate) struct ValidNode {
     pub(crate) gateway: Option<FoundGateway>,
     /// Where the operator takes reports.
     pub(crate) intake: Option<IntakeConfig>,
+    /// What the grid's Secrets hold.
+    pub(crate) grid: GridSecrets,
 }
 
 /// The verdict about one resource.
@@ -95,6 +98,10 @@ fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, V
     if let Err(violations) = crds::validate::node(&found.node.spec) {
         return (Err(vec![Problem::Invalid(violations)]), remarks);
     }
+    let grid = match grid::secrets(&found.node.spec, &found.secrets) {
+        Ok(grid) => grid,
+        Err(problem) => return (Err(vec![problem]), remarks),
+    };
     let credentials =
         credentials(&found.node.spec, &found.secrets, found.root.as_ref(), found.issuer.as_ref(), turns, &mut remarks);
     let credentials = credentials.and_then(|credentials| lost::refuse_silent_successor(credentials, found));
@@ -106,6 +113,7 @@ fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, V
         leaf: found.leaf.clone(),
         gateway: found.gateway.clone(),
         intake: found.intake.clone(),
+        grid,
         roll,
     });
     (node, remarks)
@@ -123,7 +131,6 @@ fn roll_of(credentials: &Credentials, found: &Found, turns: &mut Turns) -> Roll 
 fn not_yet(node: &MeshNode) -> Vec<Problem> {
     let spec = &node.spec;
     let sections = [
-        ("spec.grid", spec.grid.is_some()),
         ("spec.tunnel", spec.tunnel.is_some()),
         ("spec.directory", spec.directory.is_some()),
         ("spec.backplane", spec.backplane.is_some()),

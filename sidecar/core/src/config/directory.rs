@@ -8,8 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crds::snapshot::{
-    CA_CRT, FORMAT, MANIFEST, MEMBER_CRT, MEMBER_KEY, MEMBERS_CRT, Manifest, NODE, NodeConfig, Role, TLS_CRT, TLS_KEY,
+use crds::{
+    GridSecrets, Needed,
+    snapshot::{
+        CA_CRT, FORMAT, MANIFEST, MEMBER_CRT, MEMBER_KEY, MEMBERS_CRT, Manifest, NODE, NodeConfig, Role, TLS_CRT,
+        TLS_KEY, grid_keys, grid_pair, grid_token,
+    },
 };
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -122,6 +126,10 @@ impl Files<'_> {
             Role::Gateway => self.client_pairs(&named, &routes)?,
             Role::Sidecar => HashMap::new(),
         };
+        let grid = match (&node.grid, self.role) {
+            (Some(grid), Role::Gateway) => self.grid_secrets(&named, grid)?,
+            _ => GridSecrets::default(),
+        };
         let origin = Origin::Managed { resource: format!("{}/{}", manifest.namespace, manifest.name) };
         let hash = hex(&Sha256::digest(&manifest_bytes));
         let role = self.role;
@@ -137,6 +145,7 @@ impl Files<'_> {
             key_pem,
             members_pem,
             client_pairs,
+            grid,
         };
         Ok(Read { parts, unknown })
     }
@@ -191,6 +200,16 @@ impl Files<'_> {
                 Ok((route.name.clone(), pair))
             })
             .collect()
+    }
+
+    /// What the grid's Secrets hold. The manifest names the certificates alone.
+    fn grid_secrets(&self, named: &HashMap<String, Vec<u8>>, grid: &crds::Grid) -> Result<GridSecrets, ConfigProblem> {
+        GridSecrets::read(grid, |needed| match needed {
+            Needed::Certificate(listener, _) => get(self, named, &grid_pair(listener).0).map(<[u8]>::to_vec),
+            Needed::Key(listener, _) => self.bytes(&grid_pair(listener).1),
+            Needed::KeySet(listener, _) => self.bytes(&grid_keys(listener)),
+            Needed::Token(user, _) => self.bytes(&grid_token(user)),
+        })
     }
 
     fn bytes(&self, name: &str) -> Result<Vec<u8>, ConfigProblem> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crds::{
-    Certificates, MeshNode, MeshRoute, Registry, ServiceRegistration, Transport, Violation,
+    Certificates, Grid, GridSecrets, MeshNode, MeshRoute, Registry, ServiceRegistration, Transport, Violation,
     read::Kind,
     snapshot::{RegistrationConfig, RouteConfig},
 };
@@ -35,6 +35,8 @@ pub(super) struct FileConfig {
     pub(super) certificates: Certificates,
     pub(super) transport: Transport,
     pub(super) registry: Registry,
+    pub(super) grid: Option<Grid>,
+    pub(super) grid_secrets: GridSecrets,
     pub(super) routes: Vec<RouteConfig>,
     pub(super) client_pairs: HashMap<String, (String, String)>,
     pub(super) registrations: Vec<RegistrationConfig>,
@@ -100,7 +102,9 @@ impl Reader<'_> {
         let registrations = self.list(members.remove("registrations"), "registrations")?;
         let files = self
             .known::<CertificateFiles>(members.remove("certificateFiles").unwrap_or(json!({})), "certificateFiles")?;
+        let secrets = members.remove("secretsDirectory");
         let mut config = self.node(members)?;
+        config.grid_secrets = self.grid_secrets(config.grid.as_ref(), secrets)?;
         (config.root, config.leaf) = self.certificates(&files)?;
         for (i, route) in routes.into_iter().enumerate() {
             self.route(&mut config, route, &format!("routes[{i}]"))?;
@@ -145,8 +149,24 @@ impl Reader<'_> {
             certificates: spec.certificates,
             transport: spec.transport,
             registry: spec.registry,
+            grid: spec.grid,
             notes: self.without_effect(&members),
             ..FileConfig::default()
+        })
+    }
+
+    /// What the grid's references to Secrets lead to: `secretsDirectory` has a directory for each Secret and in it a file for
+    /// each key, as Kubernetes mounts them.
+    fn grid_secrets(&self, grid: Option<&Grid>, directory: Option<Value>) -> Result<GridSecrets, ConfigProblem> {
+        let directory: Option<PathBuf> = directory.map(|value| self.known(value, "secretsDirectory")).transpose()?;
+        let Some(grid) = grid else { return Ok(GridSecrets::default()) };
+        GridSecrets::read(grid, |needed| {
+            let (secret, key) = needed.place();
+            let Some(directory) = &directory else {
+                let rule = format!("is needed: the grid refers to the Secret {secret}, key {key}");
+                return Err(self.problem("secretsDirectory", rule));
+            };
+            self.file(&directory.join(secret).join(key)).map(String::into_bytes)
         })
     }
 
@@ -155,7 +175,6 @@ impl Reader<'_> {
             ("gateway", "the node is this process"),
             ("expose", "only Kubernetes has Services"),
             ("networkPolicy", "only Kubernetes has network policies"),
-            ("grid", "the grid is not in this version"),
             ("tunnel", "the tunnel is not in this version"),
             ("directory", "the directory is not in this version"),
             ("backplane", "the backplane is not in this version"),

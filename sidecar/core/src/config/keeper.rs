@@ -51,6 +51,8 @@ struct Overlay {
     registrations: Vec<crds::snapshot::RegistrationConfig>,
     /// The memory limit of a sidecar.
     memory: Option<u64>,
+    /// Whether the grid is on where nobody else says so.
+    grid: bool,
 }
 
 /// What became of a change.
@@ -110,6 +112,7 @@ impl Keeper {
         let overlay = Overlay {
             plaintext_from: settings.plaintext_from.clone(),
             registrations: settings.registrations.clone(),
+            grid: settings.grid_listen.is_some() && settings.directory.is_none(),
             memory: (settings.role == Role::Sidecar).then(room::memory_limit).flatten(),
         };
         let (rule, parts, unknown) = match (&settings.directory, file) {
@@ -401,6 +404,9 @@ impl Overlay {
     fn assemble(&self, mut parts: Parts) -> Result<Snapshot, ConfigProblem> {
         if let Some(networks) = &self.plaintext_from {
             parts.node.transport.plaintext_from.clone_from(networks);
+        }
+        if self.grid {
+            parts.node.grid.get_or_insert_default();
         }
         parts.registrations.extend(self.registrations.iter().cloned());
         if let Some(room) = self.memory.and_then(|limit| room::fit(&mut parts.node.transport, limit)) {

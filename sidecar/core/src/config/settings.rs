@@ -45,6 +45,10 @@ pub struct Settings {
     pub second_listen: Option<Listen>,
     /// The admin port: `MESH_ADMIN_LISTEN`.
     pub admin_listen: SocketAddr,
+    /// `MESH_GRID_LISTEN`: where backends call the grid. Without a directory it also switches the grid on.
+    pub grid_listen: Option<Listen>,
+    /// `MESH_GRID_CLIENT_LISTEN`: where the listeners of the grid are that stand at port 6790.
+    pub grid_client_listen: Option<Listen>,
     /// `MESH_PLAINTEXT_FROM`; beats what file and directory say.
     pub plaintext_from: Option<Vec<String>>,
     /// `PLUGIN_PROXY_INSECURE_SKIP`: switches the check of names off, never that of chains (PTP section 12.4).
@@ -123,6 +127,8 @@ impl Settings {
             listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_Y")?.unwrap_or(Listen::Port(DATA_PORT)),
             second_listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_X")?,
             admin_listen: admin_listen(environment)?,
+            grid_listen: listen(environment, "MESH_GRID_LISTEN")?,
+            grid_client_listen: listen(environment, "MESH_GRID_CLIENT_LISTEN")?,
             plaintext_from,
             skip_name_check: parse(environment, "PLUGIN_PROXY_INSECURE_SKIP", bool_rule, boolean)?.unwrap_or(false),
             permit_circulation: mode & MODE_CIRCULATE != 0,
@@ -288,6 +294,8 @@ mod tests {
             ("PLUGIN_PROXY_TRANSPORT_Y", "seven"),
             ("PLUGIN_PROXY_TRANSPORT_X", "570000"),
             ("MESH_ADMIN_LISTEN", "localhost:1"),
+            ("MESH_GRID_LISTEN", "localhost"),
+            ("MESH_GRID_CLIENT_LISTEN", "67900"),
             ("MESH_PLAINTEXT_FROM", "10.0.0.0/8,anywhere"),
             ("MESH_MODE", "fast"),
             ("MESH_ROLE", "sidecar"),

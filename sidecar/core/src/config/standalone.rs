@@ -85,6 +85,7 @@ impl Standalone {
             address: self.address().to_owned(),
             transport: self.file.transport.clone(),
             registry: self.file.registry.clone(),
+            grid: self.file.grid.clone(),
             gateway: None,
             intake: None,
         };
@@ -102,6 +103,7 @@ impl Standalone {
             key_pem: leaf.key.expose().to_owned(),
             members_pem: String::new(),
             client_pairs,
+            grid: self.file.grid_secrets.clone(),
         })
     }
 

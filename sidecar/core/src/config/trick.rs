@@ -84,6 +84,7 @@ fn service(kind: RegistrationKind, pattern: &str, proto: ServiceProto) -> Regist
         timeout_ms: 10_000,
         retries: 0,
         weight: 1,
+        communal: false,
         attrs: BTreeMap::new(),
     }
 }
@@ -116,6 +117,19 @@ mod tests {
             (RegistrationKind::Complex, "https://h:3".to_owned(), "/g".to_owned(), ServiceProto::Grpc),
         ];
         assert_eq!(all.unwrap().iter().map(said).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_trick_may_be_of_each_kind() {
+        let text = "a:complex=http://h:1/a;b:metadata=http://h:2/b;c:server=http://h:3/c;d:proxy=https://h:4/";
+        let kinds = registrations(text).unwrap().into_iter().map(|one| (one.kind, one.address)).collect::<Vec<_>>();
+        let expected = [
+            (RegistrationKind::Complex, "h:1".to_owned()),
+            (RegistrationKind::Metadata, "h:2".to_owned()),
+            (RegistrationKind::Server, "h:3".to_owned()),
+            (RegistrationKind::Proxy, "https://h:4".to_owned()),
+        ];
+        assert_eq!(kinds, expected);
     }
 
     #[test]

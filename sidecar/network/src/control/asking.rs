@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::Control;
+pub(super) use crate::question::text;
 use crate::{RouteError, question::question};
 
 /// An Environ has two certificates at most.
@@ -78,7 +79,8 @@ impl Control {
         let route = route.ok_or_else(|| RouteError::UnknownNode { node: node.clone() })?;
         let unreadable = |reason| AskError::Unreadable { node: node.clone(), reason };
         let arguments = Body::from(arguments.to_string());
-        let request = question(node, name, arguments).map_err(|_| unreadable("no request can name it"))?;
+        let request = question(&snapshot.node.node_id, node, name, arguments)
+            .map_err(|_| unreadable("no request can name it"))?;
         let answer = self.partners.send(route, request, deadline).await?;
         if answer.status() == http::StatusCode::FORBIDDEN {
             let message = "the partner does not know us".to_owned();
@@ -94,12 +96,6 @@ impl Control {
             None => Err(unreadable("it has no code")),
         }
     }
-}
-
-/// What a partner says is bounded and clean before it is logged or kept.
-pub(super) fn text(value: &Value, member: &str) -> String {
-    let text = value.get(member).and_then(Value::as_str).unwrap_or_default();
-    text.chars().filter(|c| !c.is_control()).take(128).collect()
 }
 
 /// The arguments of weave and ack at a partner (PTP section 11.3).

@@ -91,10 +91,25 @@ pub enum ControlError {
         claimed: String,
     },
     /// Another party waits under that id.
-    #[error("a weave of {node} with another root waits already: compare roots and codes, then ack or disband it")]
+    #[error("a weave of {node} with another root waits already: compare roots and codes, then ack it or turn it down")]
     OtherWeave {
         /// The id.
         node: String,
+    },
+    /// A yes that is meant for the route would let in somebody else.
+    #[error(
+        "a weave of {node} waits whose root is none of the route's, so it may be somebody else's: compare both (mesh route ls). \
+         mesh route rm {node} --weave turns the weave down alone; an ack with its root (--root) trusts that one instead"
+    )]
+    ForeignWeave {
+        /// The id.
+        node: String,
+    },
+    /// Nobody asks.
+    #[error("no weave of {node} waits here: mesh route ls shows those that do")]
+    NothingWaits {
+        /// The id.
+        node: NodeId,
     },
     /// Strangers may not fill the disk.
     #[error("too many parties wait to be woven: answer or disband some, and try again")]
@@ -168,7 +183,10 @@ impl ProtocolError for ControlError {
             Self::HalfPair { .. } | Self::UnfitPair { .. } => Code::CERTIFICATE,
             Self::Ourselves | Self::TooMany { .. } | Self::NoRequest => Code::BAD_REQUEST,
             Self::ForeignRoute { .. } | Self::NotItself { .. } | Self::TurnedDown { .. } => Code::UNAUTHORISED,
-            Self::OtherWeave { .. } | Self::OtherRoot { .. } | Self::SkipVerify { .. } => Code::NOT_PERMITTED,
+            Self::NothingWaits { .. } => Code::NOT_WOVEN,
+            Self::ForeignWeave { .. } | Self::OtherWeave { .. } | Self::OtherRoot { .. } | Self::SkipVerify { .. } => {
+                Code::NOT_PERMITTED
+            }
             Self::TooManyWeaves | Self::TooOften { .. } => Code::BUFFER_FULL,
             Self::NotKept { .. } => Code::INTERNAL,
             Self::Address(error) => error.code(),

@@ -15,7 +15,7 @@ use mesh_core::{
     config::ApiRoute,
     store::{Store, StoreError},
 };
-use mesh_pki::{CertificateInfo, Pair, PrivateKeyPem};
+use mesh_pki::{CertificateInfo, Pair, PrivateKeyPem, parse_certificates};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -64,17 +64,37 @@ impl Weave {
     /// A refresh of our own that names the very root is a consent too: the pair goes into the route. One that does not name it
     /// says nothing of whoever waits.
     pub(super) fn settles(&self, route: &mut ApiRoute) -> bool {
-        let fingerprint = |pem: &str| CertificateInfo::from_pem(pem).ok().map(|info| info.sha256);
-        let own = fingerprint(&self.root);
-        if own.is_none() || !route.config.roots.iter().any(|root| fingerprint(root) == own) {
+        if self.root.is_empty() || !self.is_under(&route.config.roots) {
             return false;
         }
-        if route.client_pair.is_none() && !self.certificate.is_empty() {
-            let key = PrivateKeyPem::new(self.key.clone());
-            route.client_pair = Some(Pair { chain_pem: self.certificate.clone(), key });
-            route.config.client_pair = true;
+        if route.client_pair.is_none() {
+            self.give_pair(route);
         }
         true
+    }
+
+    /// Whether a route trusts all that this party is to be trusted by: a text may hold several certificates.
+    pub(super) fn is_under(&self, roots: &[String]) -> bool {
+        let known: Vec<String> = roots.iter().flat_map(|pem| fingerprints(pem)).collect();
+        self.fingerprints().iter().all(|root| known.contains(root))
+    }
+
+    /// What people compare: the SHA-256 of each certificate that this party is to be trusted by.
+    pub(super) fn fingerprints(&self) -> Vec<String> {
+        fingerprints(&self.root)
+    }
+
+    /// The pair that it issued for this node.
+    pub(super) fn pair(&self) -> Option<Pair> {
+        let key = || PrivateKeyPem::new(self.key.clone());
+        (!self.certificate.is_empty()).then(|| Pair { chain_pem: self.certificate.clone(), key: key() })
+    }
+
+    /// Its pair is what the partner of the route is shown from now on.
+    pub(super) fn give_pair(&self, route: &mut ApiRoute) {
+        if let Some(pair) = self.pair() {
+            (route.client_pair, route.config.client_pair) = (Some(pair), true);
+        }
     }
 }
 
@@ -152,6 +172,11 @@ impl Pending {
 
 fn not_kept(error: &StoreError) -> ControlError {
     ControlError::NotKept { reason: error.to_string() }
+}
+
+fn fingerprints(pem: &str) -> Vec<String> {
+    let all = parse_certificates(pem).unwrap_or_default();
+    all.iter().filter_map(|der| CertificateInfo::from_der(der).ok()).map(|info| info.sha256).collect()
 }
 
 fn key(node_id: &str) -> String {

@@ -194,5 +194,7 @@ fn bits(document: &Document, before: Option<&ApiRoute>) -> Result<i64, ControlEr
     if given.is_some_and(|given| given & !status::ALL != 0) {
         return Err(ControlError::Kind { member: "status", expected: "a sum of bits from 1 to 512" });
     }
+    // Whether somebody waits is not for a document to say: one that was read while somebody did may come back.
+    let given = given.map(|given| given & (old | !status::APPROVING));
     Ok(given.map_or(old, |given| given | old & (status::CONNECTED | status::WOVEN)))
 }

@@ -3,11 +3,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures::future::join_all;
 use mesh_core::{
     NodeId,
     mpi::{Answer, Call},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Control, mpi::node_id, pending::Weave};
@@ -21,10 +22,15 @@ const WAITING_URN: &str = "waiting.net.interconn";
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Control {
-    /// What waits here in the name of a node.
+    /// What waits here in the name of a node; without one, the names alone, since 256 roots fit no answer.
     pub(super) fn waiting(&self, call: &Call) -> Answer {
+        let now = SystemTime::now();
+        if !call.arguments.contains_key("node_id") {
+            let names = self.pending.all(now).into_iter().map(|weave| Value::from(weave.node_id));
+            return Ok(Some(names.collect()));
+        }
         let node = node_id(call)?;
-        match self.pending.of(&node, SystemTime::now()) {
+        match self.pending.of(&node, now) {
             Some(weave) => Ok(Some(json!(without_pair(weave)))),
             None => Err(RouteError::UnknownNode { node }.into()),
         }
@@ -39,6 +45,19 @@ impl Control {
         let (which, deadline) = (json!({"node_id": node.as_str()}), Instant::now() + PATIENCE);
         let told = self.ask(&gateway, WAITING_URN, &which, deadline).await.ok()?;
         serde_json::from_value(told).ok()
+    }
+
+    /// All that wait here or, for a sidecar, at the gateway.
+    pub(super) async fn all_waiting(&self, now: SystemTime) -> Vec<Weave> {
+        let mut all = self.pending.all(now);
+        let Some(gateway) = self.keeper.live().load().gateway.as_ref().map(|gateway| gateway.node_id.clone()) else {
+            return all;
+        };
+        let names = self.ask(&gateway, WAITING_URN, &json!({}), Instant::now() + PATIENCE).await.unwrap_or_default();
+        let named = names.as_array().into_iter().flatten().filter_map(Value::as_str).map(NodeId::new);
+        let there: Vec<NodeId> = named.collect();
+        all.extend(join_all(there.iter().map(|node| self.waiting_for(node, now))).await.into_iter().flatten());
+        all
     }
 }
 

@@ -109,18 +109,16 @@ impl Control {
             if before.is_none() && waiting.is_none() {
                 return Err(RouteError::UnknownNode { node: node.clone() }.into());
             }
-            let mut document = document.clone();
-            if let Some(mut weave) = waiting {
-                // A MeshRoute has no place for a key; our own leaf will do, since the partner trusts our root.
-                if self.keeper.decides().is_err() {
-                    weave.certificate.clear();
-                    weave.key.clear();
-                }
-                fill_in(&mut document, &weave, before.as_ref());
+            let mut whole = document.clone();
+            if let Some(weave) = &waiting {
+                fill_in(&mut whole, weave, before.as_ref());
             }
-            let Refresh::Put(mut route) = route::read(&document, before.as_ref(), Need::Nothing, now)? else {
+            let Refresh::Put(mut route) = route::read(&whole, before.as_ref(), Need::Nothing, now)? else {
                 return Err(ControlError::Kind { member: "status", expected: "without the bit that removes" }.into());
             };
+            if let Some(weave) = &waiting {
+                self.join(&mut route, weave, document)?;
+            }
             let bits = bits_of(&route.record) & !(status::APPROVING | status::REJECTED) | status::WOVEN;
             set_bits(&mut route, bits);
             self.permit_tags(&route)?;
@@ -133,6 +131,25 @@ impl Control {
             return Ok(());
         }
         self.tell("ack", node, &route).await
+    }
+
+    /// Whoever waits comes in under the roots of the route alone: an ack of the one is none of another party of that name.
+    fn join(&self, route: &mut ApiRoute, weave: &Weave, said: &Document) -> Result<(), ControlError> {
+        if !weave.is_under(&route.config.roots) {
+            return Err(ControlError::ForeignWeave { node: weave.node_id.clone() });
+        }
+        // A MeshRoute has no place for a key; our own leaf will do, since the partner trusts our root.
+        let is_own = said.text("guest_crt")?.is_some() || said.text("guest_key")?.is_some();
+        if is_own || self.keeper.decides().is_err() {
+            return Ok(());
+        }
+        // One without a root was compared with nothing yet.
+        let roots: Vec<&str> = route.config.roots.iter().map(String::as_str).collect();
+        let fits = |pair: &Pair| TrustAnchors::from_pems(&roots).is_ok_and(|anchors| self.fits(pair, &anchors).is_ok());
+        if weave.pair().is_some_and(|pair| fits(&pair)) {
+            weave.give_pair(route);
+        }
+        Ok(())
     }
 
     /// Sends the partner our route and, where this node has the key of its root, a pair of it.
@@ -233,14 +250,11 @@ impl Control {
             Address::parse_list(&address)?;
         }
         let root = document.text("host_root")?.unwrap_or_default();
-        if !root.is_empty() {
-            parse_certificates(root).map_err(|problem| ControlError::Certificate { member: "host_root", problem })?;
-        }
         let given = host_pair(document)?;
-        if let (Some(given), false) = (&given, root.is_empty()) {
+        if !root.is_empty() {
             let anchors = TrustAnchors::from_pems(&[root])
                 .map_err(|problem| ControlError::Certificate { member: "host_root", problem })?;
-            self.fits(given, &anchors)?;
+            given.as_ref().map_or(Ok(()), |given| self.fits(given, &anchors))?;
         }
         let (certificate, key) =
             given.map_or_else(Default::default, |pair| (pair.chain_pem, pair.key.expose().to_owned()));
@@ -259,7 +273,7 @@ impl Control {
         let node_id = node.to_string();
         let weave = Weave { node_id, inst_id, name, address, auth_code, root, certificate, key, at };
         self.pending.take(weave, now).await?;
-        tracing::info!(%node, "a party that no route knows asks to be woven: see mesh route ls, answer by net/ack");
+        tracing::info!(%node, "a party that no route trusts asks to be woven: see mesh route ls, answer by net/ack");
         Ok(())
     }
 
@@ -305,18 +319,11 @@ fn fill_in(document: &mut Document, weave: &Weave, before: Option<&ApiRoute>) {
         ("name", &weave.name, before.is_some_and(|before| !before.config.peer.display_name.is_empty())),
         ("address", &weave.address, has_address),
         ("guest_root", &weave.root, has_roots),
-        ("guest_crt", &weave.certificate, false),
-        ("guest_key", &weave.key, false),
         ("auth_code", &weave.auth_code, false),
     ];
-    let is_given =
-        |document: &Document, member| document.0.get(member).and_then(Value::as_str).is_some_and(|t| !t.is_empty());
-    // A pair is taken whole or not at all.
-    let own_pair = is_given(document, "guest_crt") || is_given(document, "guest_key");
     for (member, text, is_known) in members {
-        let skip = is_known || is_given(document, member) || (own_pair && member.starts_with("guest_c"));
-        let is_left_out = skip || text.is_empty() || (own_pair && member == "guest_key");
-        if !is_left_out {
+        let is_given = document.0.get(member).and_then(Value::as_str).is_some_and(|given| !given.is_empty());
+        if !(is_known || is_given || text.is_empty()) {
             document.0.insert(member.to_owned(), text.as_str().into());
         }
     }

@@ -33,7 +33,8 @@ impl Partners {
 
     async fn asked_through(&self, gateway: &Arc<Route>, route: &Arc<Route>) -> Result<Code, String> {
         let deadline = Instant::now() + LIMIT;
-        let request = question(&route.node_id, ENVIRON, Body::from("{}")).map_err(|e| e.to_string())?;
+        let request = question(&self.live().load().node.node_id, &route.node_id, ENVIRON, Body::from("{}"))
+            .map_err(|e| e.to_string())?;
         let answer = self.send(gateway, request, deadline).await.map_err(|e| e.to_string())?;
         let body = timeout_at(deadline, Limited::new(answer.into_body(), LONGEST).collect()).await;
         let body = body.map_err(|_| "no whole answer in time")?.map_err(|e| e.to_string())?.to_bytes();

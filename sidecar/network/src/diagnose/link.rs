@@ -23,6 +23,8 @@ const LONGEST: usize = 256 * 1024;
 pub(super) struct Link {
     sender: http1::SendRequest<Body>,
     authority: HeaderValue,
+    /// Whether whoever ends TLS there asked for our certificate.
+    pub(super) asked: bool,
     /// Ends with the connection.
     pub(super) running: JoinHandle<()>,
 }
@@ -42,6 +44,7 @@ pub(super) type Parts = mpsc::Sender<Bytes>;
 impl Link {
     /// HTTP over a handshake that holds.
     pub(super) async fn over(shaken: Shaken, subject: &Subject) -> Result<Self, String> {
+        let asked = shaken.asked;
         let (sender, connection) = http1::handshake(TokioIo::new(shaken.stream)).await.map_err(|e| e.to_string())?;
         let running = tokio::spawn(async move {
             if let Err(e) = connection.await {
@@ -49,7 +52,7 @@ impl Link {
             }
         });
         let authority = HeaderValue::from_str(&subject.address.authority()).map_err(|e| e.to_string())?;
-        Ok(Self { sender, authority, running })
+        Ok(Self { sender, authority, asked, running })
     }
 
     /// One request; its answer whole.

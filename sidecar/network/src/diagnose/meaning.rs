@@ -11,7 +11,10 @@ use super::{
     link::{Heard, Link},
     report::Lines,
 };
-use crate::question::{ENVIRON, question};
+use crate::{
+    partners::stats::is_a_nodes,
+    question::{ENVIRON, question},
+};
 
 /// A node answers these from memory.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -33,9 +36,15 @@ pub(super) async fn of(link: &mut Link, subject: &Subject, lines: &mut Lines) ->
         lines.failed("http", format!("HTTP {} to /stats{by}", stats.status.as_u16()), remedy);
         return false;
     }
+    if !is_a_nodes(&stats.body) {
+        let remedy =
+            "another program answers there, with the partner's certificate: check the address, and where a proxy leads";
+        lines.failed("http", format!("what answers /stats is no node{}", server(&stats)), remedy);
+        return false;
+    }
     lines.ok("http", format!("/stats answers{}", server(&stats)));
     clock(&stats, SystemTime::now(), lines);
-    let request = match question(&subject.route.node_id, ENVIRON, Body::from("{}")) {
+    let request = match question(&subject.snapshot.node.node_id, &subject.route.node_id, ENVIRON, Body::from("{}")) {
         Ok(request) => request,
         Err(e) => {
             lines.failed("authorisation", e.to_string(), "check the partner's node id");
@@ -43,7 +52,7 @@ pub(super) async fn of(link: &mut Link, subject: &Subject, lines: &mut Lines) ->
         }
     };
     match link.ask(request, LIMIT).await {
-        Ok(heard) => judge(&heard, subject, lines),
+        Ok(heard) => judge(&heard, link.asked, subject, lines),
         Err(reason) => {
             no_http(&reason, lines);
             false
@@ -61,7 +70,7 @@ pub(super) fn no_http(reason: &str, lines: &mut Lines) {
     lines.failed("http", reason.to_owned(), "TLS is answered and HTTP is not: is a proxy without a backend in between");
 }
 
-fn judge(heard: &Heard, subject: &Subject, lines: &mut Lines) -> bool {
+fn judge(heard: &Heard, asked: bool, subject: &Subject, lines: &mut Lines) -> bool {
     if heard.status == StatusCode::FORBIDDEN {
         let remedy = "something in between refuses, or ends TLS and passes us on without our certificate: have it pass TLS through";
         lines.failed("authorisation", format!("HTTP 403{}", server(heard)), remedy);
@@ -74,7 +83,13 @@ fn judge(heard: &Heard, subject: &Subject, lines: &mut Lines) -> bool {
     };
     let text = |member: &str| said[member].as_str().unwrap_or_default().to_owned();
     match Code::parse(&text("code")) {
-        Some(code) if code.is_success() => lines.ok("authorisation", "the partner lets us in"),
+        Some(code) if code.is_success() && asked => lines.ok("authorisation", "the partner lets us in"),
+        Some(code) if code.is_success() => lines.warn(
+            "authorisation",
+            "the partner lets us in, and whoever ends TLS there did not ask for our certificate",
+            "right where a proxy of ours ends TLS and shows our certificate itself; else nothing proves to the partner that calls \
+             are ours: have TLS passed through, and clientCertificate: Required in its route to us",
+        ),
         Some(code) => {
             lines.failed("authorisation", format!("{code} {}", text("message")), remedy_of(code, subject));
             return false;

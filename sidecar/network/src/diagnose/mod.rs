@@ -10,9 +10,11 @@
 //! behind.rs   in a sidecar: the partner as its gateway reaches it
 //! link.rs     one connection and the requests on it
 //! meaning.rs  identity and authorisation, by asking the partner who it is
-//! way.rs      what stands between: round trip, buffering, body limit, bandwidth, idle timeout
+//! way.rs      what stands between: round trip, buffering, body limit, idle timeout
+//! bandwidth.rs  whether the link is fast enough (pure)
 //! ```
 
+mod bandwidth;
 mod behind;
 mod link;
 mod meaning;
@@ -30,6 +32,7 @@ use std::{
 
 use mesh_core::{NodeId, Route, Snapshot, Standing};
 
+pub use bandwidth::SLOW_LINK;
 pub use report::{AddressReport, Fault, Line, Report, State};
 
 use crate::{

@@ -2,13 +2,20 @@
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use mesh_pki::CertificateDer;
 use parking_lot::Mutex;
-use rustls::{ClientConfig, Error, sign::SingleCertAndKey};
+use rustls::{
+    ClientConfig, Error, SignatureScheme,
+    client::ResolvesClientCert,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 use rustls_pki_types::ServerName;
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -29,6 +36,8 @@ pub(super) struct Shaken {
     pub(super) stream: TlsStream<Stream>,
     /// What the other end showed, leaf first.
     pub(super) chain: Vec<CertificateDer<'static>>,
+    /// Whether it asked for our certificate.
+    pub(super) asked: bool,
 }
 
 /// Resolves and connects.
@@ -48,9 +57,10 @@ pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Line
     };
     let dialler = partners.dialler();
     // As calls do: the route's own, else the node's in their order, else straight.
-    let proxies = proxy.map_or_else(|| dialler.egress.all().to_vec(), |own| vec![own]);
+    let given = given(&subject.route);
+    let proxies = proxy.map_or_else(|| dialler.egress.all().to_vec(), |own| vec![(own, given)]);
     match proxies.as_slice() {
-        [_, ..] => lines.ok("dns", format!("left to the proxy at {}", places(&proxies))),
+        [_, ..] => lines.ok("dns", format!("left to the proxy at {}", places(proxies.iter().map(|(proxy, _)| proxy)))),
         [] => match dialler.resolve(&address.host, &route.static_ips).await {
             Ok(ips) if ips.is_empty() => {
                 lines.failed("dns", format!("{} has no address", address.host), "add an A or AAAA record for it");
@@ -65,18 +75,12 @@ pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Line
             }
         },
     }
-    let target = |proxy| Target {
-        address,
-        static_ips: &route.static_ips,
-        proxy,
-        given: given(&subject.route),
-        connect: CONNECT,
-    };
+    let target = |proxy| Target { address, static_ips: &route.static_ips, proxy, given, connect: CONNECT };
     let start = Instant::now();
     let mut away = Vec::new();
     let mut reached = None;
-    for proxy in &proxies {
-        match dialler.tcp(target(Some(proxy))).await {
+    for (proxy, by) in &proxies {
+        match dialler.tcp(target(Some((proxy, *by)))).await {
             Err(failure) => away.push((proxy, failure)),
             Ok(tcp) => {
                 reached = Some(Ok(tcp));
@@ -95,11 +99,13 @@ pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Line
         Ok(tcp) => {
             let peer = socket_of(&tcp).peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
             let detail = format!("{peer} accepts, in {} ms", start.elapsed().as_millis());
-            let away: Vec<Proxy> = away.into_iter().map(|(proxy, _)| proxy.clone()).collect();
             if away.is_empty() {
                 lines.ok("tcp", detail);
             } else {
-                let detail = format!("{detail}; by the proxy at {} nothing is reached", places(&away));
+                let detail = format!(
+                    "{detail}; by the proxy at {} nothing is reached",
+                    places(away.into_iter().map(|(proxy, _)| proxy))
+                );
                 lines.warn(
                     "tcp",
                     detail,
@@ -123,8 +129,8 @@ pub(super) async fn tcp(partners: &Partners, subject: &Subject, lines: &mut Line
     }
 }
 
-fn places(proxies: &[Proxy]) -> String {
-    let places: Vec<String> = proxies.iter().map(|proxy| proxy.address.to_string()).collect();
+fn places<'p>(proxies: impl Iterator<Item = &'p Proxy>) -> String {
+    let places: Vec<String> = proxies.map(|proxy| proxy.address.to_string()).collect();
     places.join(", ")
 }
 
@@ -179,6 +185,7 @@ pub(super) async fn shake(subject: &Subject, tcp: Stream, name: &str) -> Result<
     let seen = Arc::new(Mutex::new(Vec::new()));
     let leaf = subject.route.client_pair.as_ref().unwrap_or(&subject.snapshot.node.leaf);
     let pair = SingleCertAndKey::from(Arc::unwrap_or_clone(certified(leaf).map_err(|e| e.to_string())?));
+    let asked = Arc::new(AtomicBool::new(false));
     let provider = provider();
     let witness = ByChain::new(Witness { seen: Arc::clone(&seen) }, &provider);
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -186,7 +193,7 @@ pub(super) async fn shake(subject: &Subject, tcp: Stream, name: &str) -> Result<
         .map_err(|e| e.to_string())?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(witness))
-        .with_client_cert_resolver(Arc::new(pair));
+        .with_client_cert_resolver(Arc::new(Asked { pair, asked: Arc::clone(&asked) }));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("{name} cannot be asked for in TLS"))?;
     let shaking = TlsConnector::from(Arc::new(config)).connect(name, tcp);
@@ -195,7 +202,25 @@ pub(super) async fn shake(subject: &Subject, tcp: Stream, name: &str) -> Result<
         Err(_) => return Err("no answer to the handshake".to_owned()),
     };
     let chain = std::mem::take(&mut *seen.lock());
-    Ok(Shaken { stream, chain })
+    Ok(Shaken { stream, chain, asked: asked.load(Ordering::Relaxed) })
+}
+
+/// Shows our pair, and remembers that somebody wanted it.
+#[derive(Debug)]
+struct Asked {
+    pair: SingleCertAndKey,
+    asked: Arc<AtomicBool>,
+}
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        ResolvesClientCert::resolve(&self.pair, hints, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
 }
 
 /// Takes every chain, and keeps it for the judgement that follows. The key is proven as always.

@@ -3,7 +3,10 @@ use std::time::Duration;
 use mesh_core::NodeId;
 
 use super::*;
-use crate::testing::{A, B, C, Running, institution};
+use crate::{
+    NameCheck,
+    testing::{A, B, C, Running, institution},
+};
 
 const DEPTH: Depth = Depth { idle: Duration::from_millis(200) };
 
@@ -50,14 +53,19 @@ async fn each_line_after_a_fault_says_what_it_waits_for() {
 struct Other {
     /// What it answers to `/stats`.
     stats: u16,
+    text: &'static str,
     /// Who it says that it is.
     says: &'static str,
     /// Whether it hangs up behind that.
     hangs_up: bool,
+    /// The whole answer to the question who it is, where that is another.
+    answers: Option<(u16, &'static str)>,
+    /// What it answers to a POST of `/stats`.
+    posted: u16,
 }
 
 /// One that works.
-const FINE: Other = Other { stats: 200, says: B, hangs_up: false };
+const FINE: Other = Other { stats: 200, text: "E0000000000", says: B, hangs_up: false, answers: None, posted: 405 };
 
 impl crate::listen::Serve for Other {
     async fn serve(
@@ -67,11 +75,14 @@ impl crate::listen::Serve for Other {
     ) -> http::Response<mesh_core::Body> {
         let answer = http::Response::builder();
         if request.uri().path() == "/stats" {
-            let status = if request.method() == http::Method::GET { self.stats } else { 405 };
-            return answer.status(status).header("server", "test").body("E0000000000".into()).unwrap();
+            let status = if request.method() == http::Method::GET { self.stats } else { self.posted };
+            return answer.status(status).header("server", "test").body(self.text.into()).unwrap();
         }
         // It reads what it is sent, as a node does.
         let _ = http_body_util::BodyExt::collect(request.into_body()).await;
+        if let Some((status, text)) = self.answers {
+            return answer.status(status).body(text.into()).unwrap();
+        }
         let said = serde_json::json!({"code": "E0000000000", "content": {"node_id": self.says}});
         let answer = if self.hangs_up { answer.header("connection", "close") } else { answer };
         answer.body(said.to_string().into()).unwrap()
@@ -120,6 +131,11 @@ async fn tls_without_a_node_behind_it_is_found() {
     let report = found(&a, b.route_at(&[address])).await;
     assert_eq!(failed(&report), ["http"], "{report:#?}");
     assert!(state(&report, "http").1.contains("backend is away"), "{report:#?}");
+    // A start page, with the partner's certificate.
+    let (address, _page) = served(b.parts(Vec::new()), Other { text: "Welcome", ..FINE });
+    let report = found(&a, b.route_at(&[address])).await;
+    assert_eq!(failed(&report), ["http"], "{report:#?}");
+    assert!(state(&report, "http").1.contains("another program"), "{report:#?}");
     // One that hangs up as soon as the handshake is over.
     let leaf = b.leaf();
     let (chain, key) = (mesh_pki::parse_certificates(&leaf.chain_pem), mesh_pki::parse_key(leaf.key.expose()));
@@ -137,6 +153,98 @@ async fn tls_without_a_node_behind_it_is_found() {
     let report = found(&a, b.route_at(&[address])).await;
     assert_eq!(failed(&report), ["http"], "{report:#?}");
     assert!(state(&report, "http").1.contains("without a backend"), "{report:#?}");
+}
+
+#[tokio::test]
+async fn what_answers_as_no_node_would_is_found() {
+    let (a, b) = (institution(A), institution(B));
+    let table = [
+        ((403, ""), "authorisation", "have it pass TLS through"),
+        ((502, "<html>"), "http", "what a proxy in between does"),
+        ((200, "{}"), "http", "no node of PTP/1.0"),
+        ((200, r#"{"code":"E0000000606"}"#), "authorisation", "ask it to enable"),
+        ((200, r#"{"code":"E0000000605"}"#), "authorisation", "ask it to extend"),
+        ((200, r#"{"code":"E0000000404"}"#), "authorisation", "of another kind"),
+    ];
+    for (answers, check, says) in table {
+        let (address, _drain) = served(b.parts(Vec::new()), Other { answers: Some(answers), ..FINE });
+        let report = found(&a, b.route_at(&[address])).await;
+        assert_eq!(failed(&report), [check], "{answers:?}: {report:#?}");
+        assert!(report.faults()[0].line.remedy.contains(says), "{answers:?}: {report:#?}");
+    }
+    let (address, _drain) = served(b.parts(Vec::new()), Other { posted: 200, ..FINE });
+    let report = found(&a, b.route_at(&[address])).await;
+    let (found, remedy) = state(&report, "buffering");
+    assert_eq!((found, remedy.contains("nodes of our kind")), (State::Warning, true), "{report:#?}");
+}
+
+/// A proxy that verifies with a CA of its own; and one that serves names, of which ours is none.
+#[tokio::test]
+async fn a_handshake_that_is_refused_by_an_alert_says_whose_certificate_or_name_it_was() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (a, b, other) = (institution(A), institution(B), institution(C));
+    let mut trusted = rustls::RootCertStore::empty();
+    for root in mesh_pki::parse_certificates(other.root.certificate_pem()).unwrap() {
+        trusted.add(root).unwrap();
+    }
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(trusted), crate::tls::provider());
+    let leaf = b.leaf();
+    let (chain, key) = (mesh_pki::parse_certificates(&leaf.chain_pem), mesh_pki::parse_key(leaf.key.expose()));
+    let config = rustls::ServerConfig::builder_with_provider(crate::tls::provider());
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = config.with_client_cert_verifier(verifier.build().unwrap());
+    let config = config.with_single_cert(chain.unwrap(), key.unwrap()).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = crate::testing::listener("127.0.0.1:0".parse().unwrap());
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Err((_, mut refused)) = acceptor.accept(stream).into_fallible().await {
+                // What is unread at the end would reset the connection, and the alert might not arrive.
+                let _ = refused.read_to_end(&mut Vec::new()).await;
+            }
+        }
+    });
+    let report = found(&a, b.route_at(&[address])).await;
+    assert_eq!(failed(&report), ["authorisation"], "{report:#?}");
+    assert!(state(&report, "authorisation").1.contains("refuses our certificate"), "{report:#?}");
+    let listener = crate::testing::listener("127.0.0.1:0".parse().unwrap());
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            // A fatal alert, unrecognized_name (RFC 6066 section 3).
+            let _ = stream.write_all(&[0x15, 3, 3, 0, 2, 2, 112]).await;
+            let _ = stream.read(&mut [0; 4096]).await;
+        }
+    });
+    let report = found(&a, b.route_at(&[address])).await;
+    assert_eq!(failed(&report), ["tls"], "{report:#?}");
+    assert!(state(&report, "tls").1.contains("serverName"), "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_looked_at_and_an_address_that_is_not_dialled_are_told() {
+    let (a, b) = (institution(A), institution(B));
+    let another = b.leaf_for(C);
+    let parts = mesh_core::Parts {
+        leaf_pem: another.chain_pem.clone(),
+        key_pem: another.key.expose().to_owned(),
+        ..b.parts(Vec::new())
+    };
+    let (address, _drain) = served(parts, FINE);
+    for (names, expected) in [(NameCheck::Required, State::Failed), (NameCheck::Skipped, State::Warning)] {
+        let parts = a.parts(vec![b.route_at(&[address])]);
+        let client = Running::start_with(parts, crate::listen::Limits::default(), names);
+        let report = client.partners.diagnose(&NodeId::new(B), DEPTH).await.unwrap();
+        let is_told = state(&report, "name").1.contains("switch the check on");
+        assert_eq!((state(&report, "name").0, is_told), (expected, names == NameCheck::Skipped), "{report:#?}");
+    }
+    // A metadata service, which only a resource may name.
+    let report = found(&a, b.route_at(&["169.254.169.254:80".parse().unwrap()])).await;
+    assert_eq!(failed(&report), ["tcp"], "{report:#?}");
+    assert!(state(&report, "tcp").1.contains("the partner's own address"), "{report:#?}");
 }
 
 #[tokio::test]
@@ -206,7 +314,9 @@ async fn a_proxy_on_the_way_is_named_and_the_one_that_calls_take_is_diagnosed() 
     let (a, b) = (institution(A), institution(B));
     let (address, _drain) = served(b.parts(Vec::new()), FINE);
     let (closed, open) = (proxy(false).await, proxy(true).await);
-    let by = |proxy: std::net::SocketAddr| crate::dial::Proxy::parse(&format!("http://{proxy}")).unwrap();
+    let by = |proxy: std::net::SocketAddr| {
+        (crate::dial::Proxy::parse(&format!("http://{proxy}")).unwrap(), crate::dial::Given::ByOperator)
+    };
     let route = crds::snapshot::RouteConfig { proxy: format!("http://{closed}"), ..b.route_at(&[address]) };
     let report = found(&a, route).await;
     assert_eq!(failed(&report), ["tcp"], "{report:#?}");

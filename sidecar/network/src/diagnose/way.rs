@@ -8,7 +8,7 @@ use mesh_core::Body;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Depth, Subject,
+    Depth, Subject, bandwidth,
     link::{Link, slow_body},
     meaning::server,
     proof,
@@ -129,39 +129,56 @@ enum Upload {
     Arrived(Duration),
     /// Something in between answered, or cut.
     Stopped(String),
+    /// It took too long.
+    Late,
 }
 
 async fn body_limit(partners: &Partners, subject: &Subject, lines: &mut Lines) {
-    let medium = upload(partners, subject, MEDIUM).await;
-    let (size, took) = match medium {
+    let (size, took) = match upload(partners, subject, MEDIUM).await {
         Upload::Arrived(took) if took < QUICK => match upload(partners, subject, LARGE).await {
             Upload::Arrived(took) => (LARGE, took),
-            Upload::Stopped(why) => return limited(partners, subject, LARGE, &why, lines).await,
+            other => return limited(partners, subject, LARGE, other, lines).await,
         },
         Upload::Arrived(took) => (MEDIUM, took),
-        Upload::Stopped(why) => return limited(partners, subject, MEDIUM, &why, lines).await,
+        other => return limited(partners, subject, MEDIUM, other, lines).await,
     };
     lines.ok("body limit", format!("a body of {} arrives whole", bytes(size)));
-    let rate = size as f64 / took.as_secs_f64().max(1e-6);
-    lines.ok("bandwidth", format!("{:.1} MB/s to the partner, on one connection", rate / 1e6));
+    bandwidth::judge(rate(size, took), &bytes(size), &subject.snapshot.transport, lines);
 }
 
 /// How much does go through, where something did not.
-async fn limited(partners: &Partners, subject: &Subject, refused: usize, why: &str, lines: &mut Lines) {
+async fn limited(partners: &Partners, subject: &Subject, refused: usize, ended: Upload, lines: &mut Lines) {
     let mut passes = None;
     for size in [MEDIUM].into_iter().chain(STEPS).filter(|size| *size < refused) {
         if let Upload::Arrived(took) = upload(partners, subject, size).await {
-            passes = Some((size, took));
+            passes = Some((size, rate(size, took)));
             break;
         }
     }
     let limit = passes.map_or_else(|| "not even 1 KiB does".to_owned(), |(size, _)| format!("{} does", bytes(size)));
-    let remedy = "raise the limit where it is set (nginx: client_max_body_size 0), or pass TLS through";
-    lines.failed("body limit", format!("a body of {} does not arrive ({why}); {limit}", bytes(refused)), remedy);
-    if let Some((size, took)) = passes {
-        let rate = size as f64 / took.as_secs_f64().max(1e-6);
-        lines.ok("bandwidth", format!("{:.1} MB/s to the partner, measured with {}", rate / 1e6, bytes(size)));
+    // What is slow for the small ones too refuses nothing.
+    let takes = passes.map_or(0.0, |(_, rate)| refused as f64 / rate);
+    let why = match ended {
+        Upload::Late if takes > UPLOAD.as_secs_f64() / 2.0 => {
+            let text = format!("not told: a body of {} takes {takes:.0} s; {limit} arrive", bytes(refused));
+            lines.warn("body limit", text, "mend the bandwidth, and try again");
+            String::new()
+        }
+        Upload::Stopped(why) => why,
+        Upload::Late | Upload::Arrived(_) => format!("no answer within {} s", UPLOAD.as_secs()),
+    };
+    if !why.is_empty() {
+        let remedy = "raise the limit where it is set (nginx: client_max_body_size 0), or pass TLS through";
+        lines.failed("body limit", format!("a body of {} does not arrive ({why}); {limit}", bytes(refused)), remedy);
     }
+    if let Some((size, rate)) = passes {
+        bandwidth::judge(rate, &bytes(size), &subject.snapshot.transport, lines);
+    }
+}
+
+/// Bytes in a second.
+fn rate(size: usize, took: Duration) -> f64 {
+    size as f64 / took.as_secs_f64().max(1e-6)
 }
 
 /// Sends a call whose arguments are `size` bytes of nothing. The node reads them whole before it says a word of them.
@@ -169,14 +186,17 @@ async fn upload(partners: &Partners, subject: &Subject, size: usize) -> Upload {
     let body = Body::from([&b"{"[..], &vec![b' '; size - 2], b"}"].concat());
     let sent = async {
         let mut link = fresh(partners, subject).await?;
-        let request = question(&subject.route.node_id, ENVIRON, body).map_err(|e| e.to_string())?;
+        let request = question(&subject.snapshot.node.node_id, &subject.route.node_id, ENVIRON, body)
+            .map_err(|e| e.to_string())?;
         let start = Instant::now();
-        link.ask(request, UPLOAD).await.map(|heard| (heard, start.elapsed()))
+        let asked = link.ask(request, UPLOAD + LIMIT);
+        Ok(timeout(UPLOAD, asked).await.map(|heard| heard.map(|heard| (heard, start.elapsed()))))
     };
-    match sent.await {
-        Ok((heard, took)) if is_the_nodes(&heard.body) => Upload::Arrived(took),
-        Ok((heard, _)) => Upload::Stopped(format!("HTTP {}{}", heard.status.as_u16(), server(&heard))),
-        Err(reason) => Upload::Stopped(reason),
+    match sent.await.unwrap_or_else(|reason: String| Ok(Err(reason))) {
+        Err(_) => Upload::Late,
+        Ok(Ok((heard, took))) if is_the_nodes(&heard.body) => Upload::Arrived(took),
+        Ok(Ok((heard, _))) => Upload::Stopped(format!("HTTP {}{}", heard.status.as_u16(), server(&heard))),
+        Ok(Err(reason)) => Upload::Stopped(reason),
     }
 }
 

@@ -2,20 +2,19 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use futures::{StreamExt as _, stream::FuturesUnordered};
-use mesh_pki::ChainProblem;
+use mesh_pki::{CertificateInfo, ChainProblem};
 use rustls::{ClientConfig, HandshakeKind};
 use rustls_pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either;
 
-use super::{Address, Egress, Given, Patience, Proxy, Resolver, Unopened, guard, open};
+use super::{Address, Egress, Given, Patience, Proxy, Resolver, Unopened, guard, open_first};
 use crate::{
     listen::OwnAddresses,
     tls::{Agreed, Outside, Trust, problem_in},
@@ -27,8 +26,6 @@ const RESOLVE: Duration = Duration::from_secs(5);
 pub(crate) const CONNECT: Duration = Duration::from_millis(2500);
 /// The same where another address waits: failing over within 3 s (issue 5) matters more than a link that is slow and lossy at once.
 pub(crate) const CONNECT_OF_SEVERAL: Duration = Duration::from_millis(1500);
-/// What one of a name's addresses has before the next one is tried beside it, as RFC 8305 section 5 recommends.
-const HEAD_START: Duration = Duration::from_millis(250);
 /// Two round trips and the partner's signature.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Bytes that are not acknowledged or not read for so long mean that the partner is gone; a slow disk behind an HTTP/1.1 proxy
@@ -51,7 +48,7 @@ pub(crate) enum Failure {
 }
 
 /// The bytes of a connection: its own, or those that a proxy carries, to which TLS may be spoken itself.
-pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// The socket below.
 pub(crate) fn socket_of(stream: &Stream) -> &TcpStream {
@@ -65,6 +62,8 @@ pub(crate) fn socket_of(stream: &Stream) -> &TcpStream {
 pub(crate) struct Link {
     pub(crate) stream: TlsStream<Stream>,
     pub(crate) agreed: Agreed,
+    /// When the certificate that was shown ends.
+    pub(crate) certificate_ends: Option<SystemTime>,
 }
 
 /// Where a connection goes, and on which way.
@@ -73,7 +72,8 @@ pub(crate) struct Target<'t> {
     pub(crate) address: &'t Address,
     /// Where the name leads; empty: name servers say.
     pub(crate) static_ips: &'t [IpAddr],
-    pub(crate) proxy: Option<&'t Proxy>,
+    /// With who gave it.
+    pub(crate) proxy: Option<(&'t Proxy, Given)>,
     pub(crate) given: Given,
     /// How long is waited until it accepts.
     pub(crate) connect: Duration,
@@ -115,18 +115,20 @@ impl Dialler {
             trust.check(chain, Some(host), SystemTime::now()).map_err(Failure::Untrusted)?;
         }
         let agreed = Agreed::of(session.alpn_protocol());
-        Ok(Link { stream, agreed })
+        let leaf = session.peer_certificates().and_then(<[_]>::first);
+        let info = leaf.and_then(|leaf| CertificateInfo::from_der(leaf).ok());
+        Ok(Link { stream, agreed, certificate_ends: info.map(|info| info.not_after) })
     }
 
     /// A TCP connection to the first address that accepts one: through the target's proxy, else through the first of the
     /// node's that connects, else straight.
     pub(crate) async fn tcp(&self, target: Target<'_>) -> Result<Stream, Failure> {
-        if let Some(proxy) = target.proxy {
-            return self.through(proxy, target).await;
+        if let Some((proxy, by)) = target.proxy {
+            return self.through(proxy, by, target).await;
         }
         let mut last = None;
-        for proxy in self.egress.all().iter() {
-            match self.through(proxy, target).await {
+        for (proxy, by) in self.egress.all().iter() {
+            match self.through(proxy, *by, target).await {
                 Ok(tcp) => return Ok(tcp),
                 Err(failure) => last = Some(failure),
             }
@@ -140,7 +142,8 @@ impl Dialler {
         }
     }
 
-    async fn through(&self, proxy: &Proxy, target: Target<'_>) -> Result<Stream, Failure> {
+    /// `by`: who gave the proxy's own address.
+    async fn through(&self, proxy: &Proxy, by: Given, target: Target<'_>) -> Result<Stream, Failure> {
         let Target { address, static_ips, given, connect, .. } = target;
         let host = static_ips.first().map_or_else(|| address.host.clone(), ToString::to_string);
         // A name is the proxy's to resolve; an address is looked at here.
@@ -150,7 +153,7 @@ impl Dialler {
         {
             return Err(Failure::Forbidden(rule));
         }
-        let tcp = self.straight(&proxy.address, &[], given, connect).await?;
+        let tcp = self.straight(&proxy.address, &[], by, connect).await?;
         match timeout(HANDSHAKE, proxy.connect(tcp, &self.outside, &host, address.port)).await {
             Ok(connected) => connected.map_err(Failure::Unreachable),
             Err(_) => Err(Failure::Unreachable("the proxy does not answer".to_owned())),
@@ -166,7 +169,6 @@ impl Dialler {
         found.unwrap_or_else(|_| Err("its name servers do not answer".to_owned()))
     }
 
-    /// Tries what a name leads to, one after the other; one that keeps silent holds up the next for a moment only.
     async fn straight(
         &self,
         address: &Address,
@@ -176,25 +178,11 @@ impl Dialler {
     ) -> Result<TcpStream, Failure> {
         let ips = self.resolve(&address.host, static_ips).await.map_err(Failure::Unreachable)?;
         let (own, patience) = (self.own.all(), Patience { connect, acknowledge: ACKNOWLEDGE });
-        let mut last = Failure::Unreachable("its name has no address".to_owned());
-        let (mut dials, mut ips) = (FuturesUnordered::new(), ips.into_iter().take(MOST_IPS));
-        loop {
-            let next = match ips.next() {
-                Some(ip) => {
-                    dials.push(open(SocketAddr::new(ip, address.port), &own, given, patience));
-                    match timeout(HEAD_START, dials.next()).await {
-                        Ok(next) => next,
-                        Err(_) => continue,
-                    }
-                }
-                None => dials.next().await,
-            };
-            match next {
-                Some(Ok(tcp)) => return Ok(tcp),
-                Some(Err(unopened)) => last = failure(unopened, connect),
-                None => return Err(last),
-            }
-        }
+        let opened = open_first(ips.into_iter().take(MOST_IPS), address.port, &own, given, patience).await;
+        opened.map_err(|last| match last {
+            Some((_, unopened)) => failure(unopened, connect),
+            None => Failure::Unreachable("its name has no address".to_owned()),
+        })
     }
 }
 

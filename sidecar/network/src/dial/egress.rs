@@ -7,7 +7,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
-use super::Proxy;
+use super::{Given, Proxy};
 
 /// A dial tries each of them; more than a handful would only cost time.
 const MOST: usize = 8;
@@ -18,24 +18,26 @@ pub struct Egress(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    proxies: ArcSwap<Vec<Proxy>>,
+    proxies: ArcSwap<Vec<(Proxy, Given)>>,
     changes: AtomicU64,
 }
 
 impl Egress {
-    /// Puts `proxies` in force, the first that connects is used; none of them: connections go out straight.
-    pub fn set(&self, mut proxies: Vec<Proxy>) {
+    /// Puts `proxies` in force, each with who gave its address; the first that connects is used. Without one connections go
+    /// out straight.
+    pub fn set(&self, mut proxies: Vec<(Proxy, Given)>) {
         proxies.truncate(MOST);
         if **self.0.proxies.load() == proxies {
             return;
         }
-        tracing::info!(?proxies, "routes without a proxy of their own go this way from now on");
+        let shown: Vec<_> = proxies.iter().map(|(proxy, _)| proxy).collect();
+        tracing::info!(proxies = ?shown, "routes without a proxy of their own go this way from now on");
         self.0.proxies.store(Arc::new(proxies));
         self.0.changes.fetch_add(1, Ordering::Release);
     }
 
     /// The proxies in force.
-    pub(crate) fn all(&self) -> Arc<Vec<Proxy>> {
+    pub(crate) fn all(&self) -> Arc<Vec<(Proxy, Given)>> {
         self.0.proxies.load_full()
     }
 

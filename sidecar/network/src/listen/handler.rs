@@ -14,6 +14,7 @@ use mesh_core::Body;
 
 use super::{
     Connection, Serve, Settlement,
+    access::Line,
     exchange::{Exchange, Proof, Sharing},
     metrics::Metrics,
 };
@@ -32,7 +33,7 @@ pub(super) type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>
 impl<S: Serve> Handler<S> {
     pub(super) fn answer(self: &Arc<Self>, request: Request<Body>, proof: Proof) -> Answering {
         let (exchange, unfinished) = Exchange::next(&self.connection, self.sharing, proof);
-        let this = Arc::clone(self);
+        let (this, mut line) = (Arc::clone(self), Line::of(&request, &self.connection));
         Box::pin(async move {
             // Pinned before it is wrapped: it is large, and each wrapping would move it.
             let serving = pin!(this.service.serve(request, Arc::clone(&this.connection)));
@@ -45,6 +46,9 @@ impl<S: Serve> Handler<S> {
             }
             if let Some(settlement) = answer.extensions().get::<Settlement>() {
                 settlement.is_of(exchange);
+            }
+            if let Some(line) = &mut line {
+                line.answered(&answer);
             }
             answer
         })

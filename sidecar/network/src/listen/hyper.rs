@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::rt::TokioIo;
@@ -11,7 +11,8 @@ use mesh_core::Body;
 use super::{
     Limits, Serve,
     exchange::Proof,
-    handler::{Answering, Handler},
+    flushed::{Buffered, Flushed},
+    handler::Handler,
     pace::{HeaderClock, Pace},
     rare::{Rare, until_end},
     unread::settled,
@@ -35,23 +36,29 @@ pub(super) async fn serve<S: Serve>(
         .half_close(false)
         // It may have been told to finish by now; what it brought is still answered.
         .keep_alive(!handler.connection.is_finishing());
-    let conn = builder.serve_connection(TokioIo::new(stream), Calls(handler)).with_upgrades();
+    let buffered = Buffered::default();
+    let stream = TokioIo::new(Flushed::new(stream, buffered.clone()));
+    let conn = builder.serve_connection(stream, Calls { handler, buffered }).with_upgrades();
     let conn = std::pin::pin!(conn);
     until_end(conn, rare, http1::UpgradeableConnection::graceful_shutdown).await.unwrap_or(Ok(()))
 }
 
 /// The handler, as hyper calls it.
-struct Calls<S>(Arc<Handler<S>>);
+struct Calls<S> {
+    handler: Arc<Handler<S>>,
+    buffered: Buffered,
+}
 
 impl<S: Serve> Service<Request<Incoming>> for Calls<S> {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = futures::future::Map<Answering, fn(Response<Body>) -> Result<Response<Body>, Infallible>>;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         // For whoever takes the connection over by an upgrade.
-        request.extensions_mut().insert(Arc::clone(&self.0.connection));
+        request.extensions_mut().insert(Arc::clone(&self.handler.connection));
         // hyper does not say when it read a request; who sends odd ones without waiting is taken to have read.
-        self.0.answer(settled(request), Proof::Read).map(Ok)
+        let (answering, buffered) = (self.handler.answer(settled(request), Proof::Read), self.buffered.clone());
+        Box::pin(async move { Ok(buffered.keeps(answering.await)) })
     }
 }

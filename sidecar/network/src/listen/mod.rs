@@ -7,18 +7,21 @@
 //! drive.rs       one connection until it ends, is drained, or is cut by the roster -> rare.rs
 //!   h1/          plain HTTP/1.1 requests, by the short way
 //!   hyper.rs     whatever else is HTTP/1.1     -> unread.rs: bodies that nobody reads to their end
+//!                                              -> flushed.rs: answers that hyper has taken and not written
 //!   h2/          HTTP/2
 //!   bundle.rs    many small calls of another node of our kind
-//! handler.rs     a request and its answer, whichever way they go
+//! handler.rs     a request and its answer, whichever way they go -> access.rs: a line for each, where one is wanted
 //! owed.rs        what is to happen once a client surely has an answer -> exchange.rs
 //! ```
 //! What a request means is not known here: it goes to [`Serve`] with the [`Connection`] it came on.
 
 mod accept;
+pub mod access;
 mod bundle;
 mod connection;
 mod drive;
 mod exchange;
+mod flushed;
 mod h1;
 mod h2;
 mod handler;

@@ -42,16 +42,17 @@ enum Failed {
 }
 
 impl Answer {
-    /// Whether it is an answer of the good kind.
-    pub(super) fn is_success(&self) -> bool {
-        match self {
-            Self::Arriving(response, _) => response.status().is_success(),
-            Self::Whole(response) => response.status().is_success(),
-        }
+    /// Whether it is what a proxy answers that reaches nobody.
+    fn is_gateways(&self) -> bool {
+        let status = match self {
+            Self::Arriving(response, _) => response.status(),
+            Self::Whole(response) => response.status(),
+        };
+        matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
     }
 
     /// The answer as the rooms above take it.
-    pub(super) fn with(self, permit: OwnedSemaphorePermit) -> Response<Body> {
+    pub(super) fn with(self, permit: Option<OwnedSemaphorePermit>) -> Response<Body> {
         match self {
             Self::Arriving(response, hold) => response.map(|body| Body::boxed(Held::new(body, hold, permit))),
             Self::Whole(response) => response,
@@ -118,6 +119,9 @@ impl Member {
             }
         };
         self.answered();
+        if answer.is_gateways() {
+            self.doubted();
+        }
         Ok(answer)
     }
 
@@ -184,8 +188,7 @@ impl Ticket {
     fn kind(&self) -> Kind {
         match self {
             Self::Shared(_, _, kind) => *kind,
-            // Our kind agrees on HTTP/2.
-            Self::H1(_) => Kind::Other,
+            Self::H1(single) => single.kind,
         }
     }
 

@@ -60,6 +60,11 @@ impl Health {
         self.heard = Some(now);
     }
 
+    /// It is asked at the next look.
+    pub(super) fn ask_soon(&mut self) {
+        self.heard = None;
+    }
+
     /// Whether nothing was heard for so long that it is to be asked (PTP section 11.4); `chance` spreads it.
     pub(super) fn is_idle(&self, now: Instant, chance: f64) -> bool {
         let due = CHECK.mul_f64(1.0 - SPREAD * chance.clamp(0.0, 1.0));

@@ -11,10 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    lane::Counted,
-    member::{Member, Single},
-};
+use super::{http1::Single, lane::Counted, member::Member};
 
 /// What a call occupies.
 pub(super) enum Hold {
@@ -36,8 +33,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(body: Incoming, hold: Hold, permit: OwnedSemaphorePermit) -> Self {
-        Self { body, hold: Some(hold), permit: Some(permit) }
+    pub(super) fn new(body: Incoming, hold: Hold, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self { body, hold: Some(hold), permit }
     }
 
     /// The answer is read to its end.

@@ -13,7 +13,7 @@ use crate::{dial::Failure, http2_sizes as sizes};
 /// HTTP/2 pings after this silence while a call waits: a third of the 60 s after which middle boxes cut.
 const PING: Duration = Duration::from_secs(20);
 
-/// What answers on a new connection. Over HTTP/1.1 nobody is asked: our kind agrees on HTTP/2.
+/// What answers on a new connection.
 pub(super) async fn ask(sender: &mut http2::SendRequest<Body>, stats: &Uri) -> Result<Response<Incoming>, Failure> {
     let mut request = Request::new(Body::Empty);
     request.uri_mut().clone_from(stats);

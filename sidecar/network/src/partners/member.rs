@@ -1,5 +1,8 @@
 //! The connections to one address of a partner.
 
+mod check;
+mod welcome;
+
 use std::{
     io,
     pin::Pin,
@@ -7,12 +10,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
 use crds::PeerAddress;
-use http::{Request, Uri, uri};
+use http::{Uri, uri};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mesh_core::Body;
@@ -21,16 +24,19 @@ use rand::Rng as _;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::welcome::Welcome;
 use super::{
-    Progress, bundle,
-    exchange::{Undone, alert_from},
+    bundle,
+    exchange::alert_from,
     health::{Health, SLOW},
+    http1::{Asked, Single, Singles},
     http2::{ask, h2_builder, no_http},
     lane::{Connections, Counted, Lane, Sender, Shared},
     pool::Pool,
     pulse::{Arrival, Felt, Pulse, Watched},
-    slip::{Kind, Place, Slip, instance_of},
+    slip::{Kind, Place, instance_of},
     state::AddressState,
+    stats,
 };
 use crate::{
     RouteError,
@@ -42,18 +48,10 @@ use crate::{
 /// A connection is replaced at this age, so that calls spread again over what stands behind a partner's address; a tenth
 /// more or less, so that connections made together do not end together.
 const AGE: Duration = Duration::from_secs(600);
-/// An HTTP/1.1 connection that was idle for longer may have been closed by the partner just now.
-const IDLE: Duration = Duration::from_secs(20);
-/// What hyper needs to finish the exchange before. Longer means that the partner answered early and does not read the rest.
-const SETTLE: Duration = Duration::from_millis(50);
-/// Idle HTTP/1.1 connections to one address.
-const MOST_IDLE: usize = 64;
 /// What `/stats` gets on a new connection, which says what answers there: two round trips of the slowest link.
 const STATS: Duration = Duration::from_secs(5);
 /// Whoever keeps silent about its kind is taken for another kind, and asked again this soon, on another connection.
 const SILENT_AGE: Duration = Duration::from_secs(30);
-/// What a health check waits for the answer (PTP section 11.4).
-const CHECK: Duration = Duration::from_secs(10);
 /// One address.
 pub(super) struct Member {
     place: Place,
@@ -65,15 +63,21 @@ pub(super) struct Member {
     server_name: String,
     instance: ArcSwapOption<Arc<str>>,
     health: Arc<Mutex<Health>>,
+    /// When the certificate that was shown last ends.
+    certificate_ends: Mutex<Option<SystemTime>>,
     /// The last dial, if it failed.
     failed: Arc<Mutex<Option<Failed>>>,
     brief: Way,
     small: Way,
     large: Way,
-    idle: Mutex<Vec<Single>>,
+    singles: Singles,
     speaks_h1: AtomicBool,
     /// Whether its last check failed, which is said once.
     is_ill: AtomicBool,
+    /// Whether the last check was answered by something that is no node. It answers calls too, which says nothing: only another
+    /// check takes that back.
+    is_foreign: AtomicBool,
+    welcome: Mutex<Welcome>,
     /// As far as is known: what our kind did not agree on at the last dial, it may the next time.
     knows_bundles: AtomicBool,
 }
@@ -92,17 +96,17 @@ struct Failed {
     error: RouteError,
 }
 
-/// An HTTP/1.1 connection: one call at a time.
-pub(super) struct Single {
-    pub(super) sender: http1::SendRequest<Body>,
-    ends: Instant,
-    since: Instant,
-}
-
 /// The right to send one request on a connection.
 pub(super) enum Ticket {
     Shared(Sender, Counted, Kind),
     H1(Single),
+}
+
+/// A new connection.
+enum Opened {
+    Ready(Ticket),
+    /// It said what answers there, and takes no call after that.
+    Spent(Kind),
 }
 
 impl Member {
@@ -118,13 +122,16 @@ impl Member {
             server_name: given.server_name.clone(),
             instance: ArcSwapOption::empty(),
             health: Arc::new(Mutex::new(Health::new(Instant::now(), longest_rest))),
+            certificate_ends: Mutex::default(),
             failed: Arc::default(),
             brief: Way::default(),
             small: Way::default(),
             large: Way::default(),
-            idle: Mutex::default(),
+            singles: Singles::default(),
             speaks_h1: AtomicBool::new(false),
             is_ill: AtomicBool::new(false),
+            is_foreign: AtomicBool::new(false),
+            welcome: Mutex::default(),
             knows_bundles: AtomicBool::new(true),
         }
     }
@@ -164,10 +171,16 @@ impl Member {
 
     pub(super) fn answered(&self) {
         let mut health = self.health.lock();
-        if health.is_failing() || !health.has_answered() {
+        let is_news = health.is_failing() || !health.has_answered();
+        if is_news && !self.is_foreign.load(Ordering::Relaxed) {
             health.answered();
         }
         health.heard(Instant::now());
+    }
+
+    /// It answered a call as a proxy does that reaches nobody, or a node whose service is away: which of them, a check tells.
+    pub(super) fn doubted(&self) {
+        self.health.lock().ask_soon();
     }
 
     /// Drops all connections that no call uses.
@@ -175,7 +188,7 @@ impl Member {
         self.brief.shared.forget();
         self.small.shared.forget();
         self.large.shared.forget();
-        self.idle.lock().clear();
+        self.singles.forget();
     }
 
     /// A connection with room for one more call; says whether it is a new one.
@@ -221,20 +234,9 @@ impl Member {
         }
     }
 
-    /// Dials on the side and keeps the connection.
-    pub(super) async fn probe(&self, pool: &Arc<Pool>) {
-        if let Ok(Ticket::H1(single)) = self.dial(Lane::Small, pool).await {
-            self.give_back(single);
-        }
-    }
-
     /// Takes an HTTP/1.1 connection back whose answer was read to its end.
-    pub(super) fn give_back(&self, mut single: Single) {
-        let mut idle = self.idle.lock();
-        if idle.len() < MOST_IDLE && !single.sender.is_closed() {
-            single.since = Instant::now();
-            idle.push(single);
-        }
+    pub(super) fn give_back(&self, single: Single) {
+        self.singles.give_back(single);
     }
 
     async fn ready(&self, lane: Lane) -> Option<Ticket> {
@@ -248,30 +250,22 @@ impl Member {
         {
             return Some(ticket);
         }
-        loop {
-            let mut single = self.idle.lock().pop()?;
-            let is_good = single.ends > now && single.since + IDLE > now;
-            if is_good && matches!(timeout(SETTLE, single.sender.ready()).await, Ok(Ok(()))) {
-                return Some(Ticket::H1(single));
-            }
-        }
+        self.singles.take().await.map(Ticket::H1)
     }
 
     async fn dial(&self, lane: Lane, pool: &Arc<Pool>) -> Result<Ticket, RouteError> {
-        let target = self.target(pool)?;
-        pool.metrics.dials.inc();
         let began = Instant::now();
-        // In a box: a handshake is larger than the call that waits for it.
-        let offer = match lane {
-            Lane::Brief => &pool.tls.bundle,
-            Lane::Small | Lane::Large => &pool.tls.http,
-            Lane::Alone => &pool.tls.http1,
+        // A connection that asks for an upgrade carries nothing else.
+        let known = if lane == Lane::Alone { Some(Kind::Other) } else { self.singles.known(began) };
+        let opened = match self.connect(self.target(pool)?, lane, known, pool).await {
+            Ok(Opened::Spent(kind)) => self.connect(self.target(pool)?, lane, Some(kind), pool).await,
+            opened => opened,
         };
-        let dialling = Box::pin(pool.dialler.dial(target, &self.server_name, offer, &pool.trust));
-        let opened = match dialling.await {
-            Ok(link) => self.open(link, lane, pool).await,
-            Err(failure) => Err(failure),
-        };
+        let unused = || Failure::Unreachable("it takes no call behind the first".to_owned());
+        let opened = opened.and_then(|opened| match opened {
+            Opened::Ready(ticket) => Ok(ticket),
+            Opened::Spent(_) => Err(unused()),
+        });
         match opened {
             Ok(ticket) => {
                 self.answered();
@@ -292,61 +286,51 @@ impl Member {
         self.health.lock().failed(now, now - began, rand::rng().random());
     }
 
-    /// Asks `/stats` where nobody has called for a while: what does not answer is known before somebody calls.
-    pub(super) async fn check(self: &Arc<Self>, pool: &Arc<Pool>) {
-        let began = Instant::now();
-        self.health.lock().heard(began);
-        let mut request = Request::new(Body::Empty);
-        *request.uri_mut() = Uri::from_static("/stats");
-        let (slip, progress) = (Slip::default(), Progress::default());
-        let asked = timeout(CHECK, self.exchange(pool, request, &slip, &progress)).await;
-        let error = match asked {
-            Ok(Ok(answer)) if answer.is_success() => {
-                if self.is_ill.swap(false, Ordering::Relaxed) {
-                    tracing::info!(address = self.label, "healthy again");
-                }
-                return;
-            }
-            // A dial that failed has said so by itself.
-            Ok(Err(Undone { error, .. })) if !progress.has_left() => {
-                tracing::debug!(address = self.label, "not healthy: {error}");
-                return;
-            }
-            Ok(Err(Undone { error, .. })) => error,
-            Ok(Ok(_)) => self.error(Failure::Unreachable("no success to /stats".to_owned()), pool),
-            Err(_) => self.error(Failure::Unreachable(format!("no answer to /stats in {} s", CHECK.as_secs())), pool),
-        };
-        let at = Instant::now();
-        if self.is_ill.swap(true, Ordering::Relaxed) {
-            tracing::debug!(address = self.label, "still not healthy: {error}");
-        } else {
-            tracing::info!(address = self.label, "not healthy: {error}");
-        }
-        *self.failed.lock() = Some(Failed { at, error });
-        self.suspect(at, began);
-        // What keeps silent is not used again.
-        self.forget();
-    }
-
     /// What is known of it: nothing, that it answers, or why not.
     pub(super) fn state(&self) -> AddressState {
         let health = self.health();
         let failed = self.failed.lock().as_ref().filter(|_| health.is_failing()).map(|failed| failed.error.clone());
-        AddressState { address: self.label.clone(), answered: health.has_answered(), error: failed }
+        AddressState {
+            address: self.label.clone(),
+            answered: health.has_answered(),
+            error: failed,
+            refused: self.welcome.lock().refused().map(str::to_owned),
+            certificate_ends: *self.certificate_ends.lock(),
+        }
     }
 
     /// Where it is, and on which way it is reached.
     pub(super) fn target<'m>(&'m self, pool: &'m Pool) -> Result<Target<'m>, RouteError> {
         let address = self.address.as_ref().map_err(Clone::clone)?;
         let proxy = match self.proxy.as_ref().or(pool.proxy.as_ref()) {
-            Some(proxy) => Some(proxy.as_ref().map_err(Clone::clone)?),
+            Some(proxy) => Some((proxy.as_ref().map_err(Clone::clone)?, pool.given)),
             None => None,
         };
         let connect = if pool.members.len() > 1 { CONNECT_OF_SEVERAL } else { CONNECT };
         Ok(Target { address, static_ips: &pool.route().config.static_ips, proxy, given: pool.given, connect })
     }
 
-    async fn open(&self, link: Link, lane: Lane, pool: &Arc<Pool>) -> Result<Ticket, Failure> {
+    async fn connect(
+        &self,
+        target: Target<'_>,
+        lane: Lane,
+        known: Option<Kind>,
+        pool: &Arc<Pool>,
+    ) -> Result<Opened, Failure> {
+        pool.metrics.dials.inc();
+        let offer = match lane {
+            Lane::Brief => &pool.tls.bundle,
+            Lane::Small | Lane::Large => &pool.tls.http,
+            Lane::Alone => &pool.tls.http1,
+        };
+        // In a box: a handshake is larger than the call that waits for it.
+        let dialling = Box::pin(pool.dialler.dial(target, &self.server_name, offer, &pool.trust));
+        let link = dialling.await?;
+        *self.certificate_ends.lock() = link.certificate_ends;
+        self.open(link, lane, known, pool).await
+    }
+
+    async fn open(&self, link: Link, lane: Lane, known: Option<Kind>, pool: &Arc<Pool>) -> Result<Opened, Failure> {
         let ends = Instant::now() + AGE.mul_f64(rand::rng().random_range(0.9..1.1));
         // Ended by itself, or with its pool.
         let dead = pool.close.child_token();
@@ -358,7 +342,7 @@ impl Member {
         }
         let arrival = Arrival::of(socket_of(link.stream.get_ref().0));
         if link.agreed == Agreed::Bundle {
-            return self.open_bundle(link, arrival, (ends, dead), pool).await;
+            return self.open_bundle(link, arrival, (ends, dead), pool).await.map(Opened::Ready);
         }
         let was_offered = lane == Lane::Brief;
         // Those who do not know bundles get brief calls like any other small ones.
@@ -367,14 +351,13 @@ impl Member {
         let io = TokioIo::new(Felt::new(link.stream, &pulse, &dead));
         if link.agreed == Agreed::H1 {
             let (sender, connection) = http1::handshake(io).await.map_err(|e| no_http(&e))?;
-            run(pool, connection.with_upgrades(), dead);
-            return Ok(Ticket::H1(Single { sender, ends, since: Instant::now() }));
+            pool.run(connection.with_upgrades(), dead);
+            return self.open_single(sender, ends, known).await;
         }
         let (mut sender, mut connection) = h2_builder().handshake(io).await.map_err(|e| no_http(&e))?;
         let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
         let shown = Arc::clone(&room);
-        run(
-            pool,
+        pool.run(
             std::future::poll_fn(move |cx| {
                 let done = Pin::new(&mut connection).poll(cx);
                 shown.store(connection.current_max_send_streams(), Ordering::Relaxed);
@@ -382,13 +365,17 @@ impl Member {
             }),
             dead.clone(),
         );
-        let stats = self.stats()?;
-        let (kind, ends) = match timeout(STATS, ask(&mut sender, &stats)).await {
-            Ok(answer) => {
-                let answer = answer?;
-                self.instance.store(instance_of(&answer).map(Arc::new));
-                (Kind::of_stats(&answer), ends)
-            }
+        let place = self.stats()?;
+        let asked = timeout(STATS, async {
+            let answer = ask(&mut sender, &place).await?;
+            self.instance.store(instance_of(&answer).map(Arc::new));
+            stats::read(answer).await.or_else(|unlike| {
+                let may_be = !unlike.is_no_node();
+                may_be.then_some(Kind::Other).ok_or_else(|| Failure::Unreachable(unlike.to_string()))
+            })
+        });
+        let (kind, ends) = match asked.await {
+            Ok(kind) => (kind?, ends),
             Err(_) => (Kind::Other, Instant::now() + SILENT_AGE),
         };
         let calls = Arc::default();
@@ -399,10 +386,25 @@ impl Member {
         if kind == Kind::Ours && lane == Lane::Small {
             let (sender, calls) = (sender.clone(), Arc::downgrade(&calls));
             let given_up = self.given_up(pool);
-            tokio::spawn(Watched { pulse, sender, calls, stats, dead, given_up, arrival }.watch());
+            tokio::spawn(Watched { pulse, sender, calls, stats: place, dead, given_up, arrival }.watch());
         }
         let sender = Sender::H2(sender);
-        Ok(self.way(lane).shared.keep(Shared { sender, room, calls, ends, kind }))
+        Ok(Opened::Ready(self.way(lane).shared.keep(Shared { sender, room, calls, ends, kind })))
+    }
+
+    async fn open_single(
+        &self,
+        mut sender: http1::SendRequest<Body>,
+        ends: Instant,
+        known: Option<Kind>,
+    ) -> Result<Opened, Failure> {
+        if let Some(kind) = known {
+            return Ok(Opened::Ready(Ticket::H1(Single::new(sender, kind, ends))));
+        }
+        let Asked { kind, instance, is_ready } = self.singles.ask(&mut sender, self.host(None), STATS).await?;
+        self.instance.store(instance.map(Arc::new));
+        let single = Single::new(sender, kind, ends);
+        Ok(if is_ready { Opened::Ready(Ticket::H1(single)) } else { Opened::Spent(kind) })
     }
 
     /// Only our own kind agrees on it, so nobody is asked.
@@ -426,7 +428,7 @@ impl Member {
             }
             done
         };
-        run(pool, carried, dead);
+        pool.run(carried, dead);
         let (room, calls) = (Arc::new(AtomicUsize::new(CALLS_OF_A_BUNDLE)), Arc::default());
         let one = Shared { sender: Sender::Bundle(handle), room, calls, ends, kind: Kind::Ours };
         Ok(self.brief.shared.keep(one))
@@ -465,25 +467,4 @@ impl Member {
 pub(super) enum Freshness {
     New,
     Used,
-}
-
-/// Lets a connection work until it is over or `dead`.
-fn run<C, E>(pool: &Arc<Pool>, connection: C, dead: CancellationToken)
-where
-    C: Future<Output = Result<(), E>> + Send + 'static,
-    E: std::fmt::Display + Send,
-{
-    let (node, open) = (pool.node.clone(), pool.metrics.connections.clone());
-    open.inc();
-    tokio::spawn(async move {
-        tokio::select! {
-            done = connection => {
-                if let Err(e) = done {
-                    tracing::debug!(%node, "connection to the partner ended: {e}");
-                }
-            }
-            () = dead.cancelled() => {}
-        }
-        open.dec();
-    });
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! mod.rs       which pool, whether the route is open, the deadline
 //! pool.rs      one partner: addresses in order of preference, failover
-//! member.rs    one address: one dial at a time, what answers there, idle connections
+//! member.rs    one address: one dial at a time, what answers there -> member/check.rs
+//! http1.rs     its connections of one call each, and what they are asked first
 //! http2.rs     how HTTP/2 is set up
 //! lane.rs      its shared connections: small calls and large bodies apart
 //! bundle.rs    carries small calls to our own kind     -> calls.rs
@@ -12,7 +13,9 @@
 //! exchange.rs  one request on one connection, and what its failure means
 //! gateway.rs   how a sidecar's calls wait for its gateway
 //! health.rs    which addresses rest (pure)
+//! traced.rs    a call in a span of its own, where traces are on
 //! tend.rs      closes what is disabled, tries resting addresses again, asks idle ones
+//! stats.rs     whether what answers there is a node
 //! state.rs     what is known of addresses, for status
 //! ```
 
@@ -22,6 +25,7 @@ mod exchange;
 mod gateway;
 mod health;
 mod held;
+mod http1;
 mod http2;
 mod lane;
 mod member;
@@ -30,7 +34,9 @@ mod pool;
 mod pulse;
 mod slip;
 mod state;
+pub(crate) mod stats;
 mod tend;
+mod traced;
 
 use std::{
     collections::HashMap,
@@ -49,6 +55,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, timeout, timeout_at},
 };
+use traces::SpanKind;
 
 use crate::{
     Circulation, LoopGuard, NameCheck, RouteError, Sent,
@@ -135,6 +142,18 @@ impl Partners {
     pub async fn send(
         &self,
         route: &Arc<Route>,
+        request: Request<Body>,
+        deadline: Instant,
+    ) -> Result<Response<Body>, RouteError> {
+        match traces::child("partner", SpanKind::Client) {
+            None => self.pass_on(route, request, deadline).await,
+            Some(span) => Box::pin(self.traced(span, route, request, deadline)).await,
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        route: &Arc<Route>,
         mut request: Request<Body>,
         deadline: Instant,
     ) -> Result<Response<Body>, RouteError> {
@@ -171,11 +190,9 @@ impl Partners {
         let mut request = Request::new(Body::Empty);
         *request.uri_mut() = http::Uri::from_static("/stats");
         let answer = self.send(route, request, deadline).await?;
-        if !answer.status().is_success() {
-            let reason = format!("HTTP {} to /stats", answer.status().as_u16());
-            return Err(RouteError::NotHttp { node: route.node_id.clone(), reason });
-        }
-        Ok(Kind::of_stats(&answer))
+        let read = timeout_at(deadline, stats::read(answer)).await;
+        let read = read.map_err(|_| RouteError::Timeout { node: route.node_id.clone(), sent: Sent::Perhaps })?;
+        read.map_err(|unlike| RouteError::NotHttp { node: route.node_id.clone(), reason: unlike.to_string() })
     }
 
     /// Whether one of `addresses`, which an application named, accepts a connection within `patience`.

@@ -1,8 +1,11 @@
 //! The connections to one partner under one TLS identity.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use http::{Request, Response};
@@ -25,15 +28,14 @@ use crate::{
     tls::{Offers, Trust},
 };
 
-/// Calls to one partner at the same time. Beyond it the partner is too slow for what is asked of it, and more waiting calls
-/// would only fill memory.
-const CALLS_TO_A_PARTNER: usize = 4096;
-
 /// What a pool was made for. Another certificate, root or address makes another pool.
 pub(super) struct Identity {
     pub(super) route: Arc<Route>,
     pub(super) leaf: Arc<Leaf>,
     to_gateway: bool,
+    /// Calls at the same time. Beyond it the partner is too slow for what is asked of it, and more waiting calls would only fill
+    /// memory.
+    most_calls: usize,
     generation: u64,
 }
 
@@ -65,11 +67,15 @@ impl Identity {
         // In a sidecar the leaf is its member pair, and its one peer the gateway.
         let leaf = route.client_pair.as_ref().unwrap_or(&snapshot.node.leaf);
         let to_gateway = snapshot.gateway.is_some();
-        Self { route: Arc::clone(route), leaf: Arc::clone(leaf), to_gateway, generation: snapshot.generation }
+        let most_calls = usize::try_from(snapshot.transport.max_calls_per_partner).unwrap_or(usize::MAX);
+        let generation = snapshot.generation;
+        Self { route: Arc::clone(route), leaf: Arc::clone(leaf), to_gateway, most_calls, generation }
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        self.route.config == other.route.config && self.leaf.info.sha256 == other.leaf.info.sha256
+        self.route.config == other.route.config
+            && self.leaf.info.sha256 == other.leaf.info.sha256
+            && self.most_calls == other.most_calls
     }
 }
 
@@ -96,7 +102,7 @@ impl Pool {
         let rest = if waits { health::GATEWAY_REST } else { health::LONGEST_REST };
         let members = route.config.addresses.iter().map(|given| Arc::new(Member::new(given, rest))).collect();
         let seen = AtomicU64::new(identity.generation);
-        let (calls, egress) = (Arc::new(Semaphore::new(CALLS_TO_A_PARTNER)), dialler.egress.changes());
+        let (calls, egress) = (Arc::new(Semaphore::new(identity.most_calls)), dialler.egress.changes());
         Ok(Arc::new(Self {
             node,
             members,
@@ -146,13 +152,13 @@ impl Pool {
         progress: &Progress,
     ) -> Result<Response<Body>, RouteError> {
         let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() else {
-            return Err(RouteError::Crowded { node: self.node.clone(), limit: CALLS_TO_A_PARTNER });
+            return Err(RouteError::Crowded { node: self.node.clone(), limit: self.identity.most_calls });
         };
         let slip = request.extensions_mut().remove::<Slip>().unwrap_or_default();
         let mut wait = self.waits.then(|| Wait::of(&mut request));
         loop {
             let (error, back) = match self.try_all(request, &slip, progress).await {
-                Ok(answer) => return Ok(answer.with(permit)),
+                Ok(answer) => return Ok(answer.with(Some(permit))),
                 Err(Undone { error, request }) => (error, request),
             };
             match (&mut wait, back) {
@@ -212,6 +218,27 @@ impl Pool {
         for member in self.members.iter().filter(|member| member.health().is_due(now)) {
             member.probe(self).await;
         }
+    }
+
+    /// Lets a connection work until it is over or `dead`.
+    pub(super) fn run<C, E>(&self, connection: C, dead: CancellationToken)
+    where
+        C: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + Send,
+    {
+        let (node, open) = (self.node.clone(), self.metrics.connections.clone());
+        open.inc();
+        tokio::spawn(async move {
+            tokio::select! {
+                done = connection => {
+                    if let Err(e) = done {
+                        tracing::debug!(%node, "connection to the partner ended: {e}");
+                    }
+                }
+                () = dead.cancelled() => {}
+            }
+            open.dec();
+        });
     }
 }
 

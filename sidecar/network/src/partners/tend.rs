@@ -48,19 +48,35 @@ impl Partners {
         });
     }
 
-    /// Asks the addresses of open routes of which nothing was heard for a while (PTP section 11.4).
+    /// Asks the addresses of open routes of which nothing was heard for a while (PTP section 11.4), and now and then all of
+    /// them what they make of us.
     fn check_idle(self: &Arc<Self>) {
         let (snapshot, now) = (self.live.snapshot(), Instant::now());
         let can_answer = |route: &&Arc<Route>| !route.config.addresses.is_empty() && !route.anchors.is_empty();
         for route in snapshot.peers().iter().filter(can_answer) {
             let Ok(pool) = self.pool(&snapshot, &route.node_id) else { continue };
-            for member in pool.members.iter().filter(|member| member.health().is_idle(now, rand::rng().random())) {
+            for member in &pool.members {
+                let is_idle = member.health().is_idle(now, rand::rng().random());
+                // A sidecar's peer is its own gateway.
+                let may_greet = snapshot.gateway.is_none();
+                let is_due = is_idle || may_greet && member.is_to_be_greeted(now);
+                if !is_due {
+                    continue;
+                }
                 // The rest has its turn at the next look.
                 let Ok(turn) = Arc::clone(&self.checks).try_acquire_owned() else { return };
-                let (member, pool) = (Arc::clone(member), Arc::clone(&pool));
+                let (member, pool, own) = (Arc::clone(member), Arc::clone(&pool), snapshot.node.node_id.clone());
                 tokio::spawn(async move {
+                    let asked = async {
+                        if is_idle {
+                            member.check(&pool).await;
+                        }
+                        if may_greet && member.is_to_be_greeted(Instant::now()) {
+                            member.greet(&pool, &own).await;
+                        }
+                    };
                     tokio::select! {
-                        () = member.check(&pool) => {}
+                        () = asked => {}
                         () = pool.closed() => {}
                     }
                     drop(turn);

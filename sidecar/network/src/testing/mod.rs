@@ -117,6 +117,7 @@ impl Institution {
                 transport: crds::Transport::default(),
                 registry: crds::Registry::default(),
                 gateway: None,
+                grid: None,
                 intake: None,
             },
             routes,
@@ -126,6 +127,7 @@ impl Institution {
             key_pem: leaf.key.expose().to_owned(),
             members_pem: String::new(),
             client_pairs: HashMap::new(),
+            grid: Default::default(),
         }
     }
 

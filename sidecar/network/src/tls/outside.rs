@@ -14,7 +14,10 @@ use rustls::{
     crypto::CryptoProvider,
 };
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
-use tokio::{net::TcpStream, sync::OnceCell};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::OnceCell,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
@@ -61,7 +64,10 @@ impl Outside {
     ///
     /// # Errors
     /// Why the other side is not whom we dialled, in words.
-    pub async fn connect(&self, stream: TcpStream, host: &str, offer: Offer) -> Result<TlsStream<TcpStream>, String> {
+    pub async fn connect<S>(&self, stream: S, host: &str, offer: Offer) -> Result<TlsStream<S>, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
         let ready = self.ready().await?;
         let connector = match offer {

@@ -155,6 +155,9 @@ fn a_service_by_name_may_be_what_nobody_can_call_here_and_is_at_an_address_all_t
     for address in ["nowhere", "10.0.0.6", "h:0", "ftp://h:21"] {
         let found = with(json!({"urn": "score.acme", "kind": "MPS", "address": address}));
         assert_eq!(found, Err(Code::BAD_ADDRESS), "{address}");
+        let server = argument(json!({"instance_id": "10.0.0.5:8864", "name": "app", "kind": "server",
+            "address": "10.0.0.5:8864", "content": {"services": [{"urn": "score.acme", "address": address}]}}));
+        assert_eq!(server.map(drop).map_err(|e| e.code()), Err(Code::BAD_ADDRESS), "{address}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! The HTTP/2 connections to one instance: each carries many calls, and a further one is made where all have enough.
 //!
 //! Many servers take a hundred calls on a connection, and let more wait without a word; a connection of its own for each
-//! sixty-four keeps below that, and spreads them over the cores of both sides.
+//! sixty-four keeps below that, and spreads them over the cores of both sides. Each thread of the data plane has its own: a call
+//! over another's would wake that thread for each piece that goes, and be woken for each that comes.
 
 use std::{
     future::Future,
@@ -15,18 +16,21 @@ use std::{
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use tokio::runtime;
 
-use super::body::Outgoing;
+use super::{body::Outgoing, h1::here};
 use crate::dial::{DialProblem, Stream};
 
 /// Below the hundred that grpcio, Go and nginx (128) take.
 const CALLS_OF_ONE: usize = 64;
-/// With [`crate::instance::CALLS_TO_AN_INSTANCE`] calls there can be no more.
-const MOST: usize = 16;
+/// With as many calls as `registry.maxCallsPerInstance` may permit, 65 536, there can be no more.
+const MOST: usize = 1024;
 /// Room for 64 MiB messages at datacentre delays: 4 MiB per stream keeps 10 Gb/s at 3 ms.
 const STREAM_WINDOW: u32 = 4 << 20;
 /// Four busy streams at once.
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// What a service may put into one frame: fewer, larger pieces of large messages.
+const FRAME: u32 = 256 << 10;
 /// A dead HTTP/2 connection is found within two of these.
 const PING: Duration = Duration::from_secs(20);
 
@@ -42,6 +46,8 @@ pub(crate) struct Lanes {
 
 #[derive(Debug)]
 struct Lane {
+    /// Where it is served.
+    home: Option<runtime::Id>,
     sender: SendRequest<Outgoing>,
     seats: Arc<AtomicUsize>,
 }
@@ -57,7 +63,7 @@ impl Drop for Seat {
 }
 
 impl Lanes {
-    /// A place on the connection with the fewest calls, or on one that `connect` makes.
+    /// A place on this thread's connection with the fewest calls, or on one that `connect` makes.
     ///
     /// # Errors
     /// Why no connection could be made.
@@ -68,31 +74,41 @@ impl Lanes {
     where
         F: Future<Output = Result<Stream, DialProblem>>,
     {
-        if let Some(seated) = self.seat(CALLS_OF_ONE) {
+        let home = here();
+        let own = || self.seat(|lane| lane.home == home && lane.has_room());
+        if let Some(seated) = own() {
             return Ok(seated);
         }
         let asked = Instant::now();
         let _opening = self.opening.lock().await;
-        if let Some(seated) = self.seat(CALLS_OF_ONE).or_else(|| self.is_full().then(|| self.seat(usize::MAX))?) {
+        if let Some(seated) = own().or_else(|| self.is_full().then(|| self.seat(|_| true))?) {
             return Ok(seated);
         }
         // Whoever waited for somebody else's attempt shares its failure: where packets vanish, calls must not wait for one another.
         if let Some((_, problem)) = self.failed.lock().as_ref().filter(|(at, _)| *at > asked) {
-            return Err(problem.clone());
+            return self.seat(Lane::has_room).ok_or_else(|| problem.clone());
         }
         let opened = async { handshake(connect().await?).await }.await;
-        let sender = opened.inspect_err(|problem| *self.failed.lock() = Some((Instant::now(), problem.clone())))?;
-        let lane = Lane { sender, seats: Arc::default() };
+        let sender = match opened {
+            Ok(sender) => sender,
+            Err(problem) => {
+                *self.failed.lock() = Some((Instant::now(), problem.clone()));
+                // A service that takes no more connections goes on with those that it has.
+                return self.seat(Lane::has_room).ok_or(problem);
+            }
+        };
+        let lane = Lane { home, sender, seats: Arc::default() };
         let seated = lane.seat();
         self.open.lock().push(lane);
         Ok(seated)
     }
 
-    fn seat(&self, most: usize) -> Option<(SendRequest<Outgoing>, Seat)> {
+    /// A place on the emptiest of the connections that will do.
+    fn seat(&self, will_do: impl Fn(&Lane) -> bool) -> Option<(SendRequest<Outgoing>, Seat)> {
         let mut open = self.open.lock();
         open.retain(|lane| !lane.sender.is_closed());
-        let emptiest = open.iter().min_by_key(|lane| lane.seats.load(Relaxed))?;
-        (emptiest.seats.load(Relaxed) < most).then(|| emptiest.seat())
+        let able = open.iter().filter(|lane| will_do(lane));
+        able.min_by_key(|lane| lane.seats.load(Relaxed)).map(Lane::seat)
     }
 
     fn is_full(&self) -> bool {
@@ -101,6 +117,10 @@ impl Lanes {
 }
 
 impl Lane {
+    fn has_room(&self) -> bool {
+        self.seats.load(Relaxed) < CALLS_OF_ONE
+    }
+
     fn seat(&self) -> (SendRequest<Outgoing>, Seat) {
         self.seats.fetch_add(1, Relaxed);
         (self.sender.clone(), Seat(Arc::clone(&self.seats)))
@@ -112,6 +132,7 @@ async fn handshake(stream: Stream) -> Result<SendRequest<Outgoing>, DialProblem>
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .handshake(TokioIo::new(stream))

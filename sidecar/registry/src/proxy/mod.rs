@@ -6,6 +6,7 @@ mod answer;
 mod body;
 mod call;
 mod deadline;
+mod frames;
 mod generic;
 mod h1;
 mod headers;
@@ -82,6 +83,17 @@ impl Proxy {
         }))
     }
 
+    /// Passes a request of this pod's on to the node's gateway, as another room's front on both sides understands it.
+    ///
+    /// # Errors
+    /// What is in the way; also where there is no gateway.
+    pub async fn pass(&self, request: Request<Body>, context: &CallContext) -> Result<Response<Body>, Refusal> {
+        let snapshot = self.live.snapshot();
+        let none = || Refusal::of_caller(Code::NOT_FOUND, "this process is no sidecar of a gateway");
+        let gateway = snapshot.gateway.as_ref().ok_or_else(none)?;
+        relay::pass(&self.partners, gateway, request, context, &self.drained).await
+    }
+
     /// The answer to a request that is refused before it is anybody's: over gRPC its code, over HTTP the reference's text (PTP
     /// section 13.2), and nothing about what is registered.
     #[must_use]
@@ -102,11 +114,7 @@ impl Proxy {
             let text = format!("{} may call services of this node, and none of {}", from.node_id, route.node_id);
             return Err(RegistryError::NotPermitted(text).into());
         }
-        if headers::asks_for_websocket(request.headers()) {
-            let text = "a WebSocket does not pass between nodes: call the service by HTTP or gRPC";
-            return Err(RegistryError::Request(text).into());
-        }
-        let answer = relay::send(&self.partners, route, request, context, own).await?;
+        let answer = relay::send(&self.partners, route, request, context, own, &self.drained).await?;
         self.metrics.count(Outcome::Relayed);
         Ok(answer)
     }

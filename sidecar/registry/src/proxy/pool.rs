@@ -15,6 +15,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use mesh_network::dial::Given;
 use parking_lot::Mutex;
+use tokio::runtime;
 
 use super::{
     body::Outgoing,
@@ -166,15 +167,30 @@ fn sent_back(message: Option<Request<Outgoing>>, error: &hyper::Error) -> Sent {
 }
 
 impl Idle {
-    /// The last used connection. Those below it have waited for longer.
+    /// The last used connection of this thread, else of any.
     fn take(&self) -> Option<Wire> {
-        let mut waiting = self.0.lock();
-        let last = waiting.pop()?;
-        if last.waited() < IDLE_TIMEOUT {
-            return Some(last);
+        let home = h1::here();
+        loop {
+            let wire = self.take_for(home)?;
+            // A foreign one comes over, so that there are soon as many at each thread as it uses.
+            if let Some(wire) = wire.brought_here() {
+                return Some(wire);
+            }
         }
-        waiting.clear();
-        None
+    }
+
+    fn take_for(&self, home: Option<runtime::Id>) -> Option<Wire> {
+        let mut waiting = self.0.lock();
+        loop {
+            let last = waiting.len().checked_sub(1)?;
+            let at = waiting.iter().rposition(|wire| wire.is_of(home)).unwrap_or(last);
+            let wire = waiting.remove(at);
+            if wire.waited() < IDLE_TIMEOUT {
+                return Some(wire);
+            }
+            // Those below it have waited for longer.
+            waiting.drain(..at);
+        }
     }
 
     /// The answer has ended: the connection may take the next call.
@@ -188,5 +204,55 @@ impl Idle {
         if waiting.len() < MOST_IDLE {
             waiting.push(wire);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::{Ipv4Addr, TcpListener},
+    };
+
+    use mesh_core::Body;
+    use tokio::{net::TcpStream, runtime::Runtime};
+    use tokio_util::either::Either;
+
+    use super::*;
+    use crate::proxy::body::Progress;
+
+    fn thread() -> Runtime {
+        runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn a_waiting_connection_comes_to_the_thread_that_uses_it_and_a_closed_one_to_none() {
+        let (first, second, idle) = (thread(), thread(), Arc::new(Idle::default()));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let opened = |at: &Runtime| {
+            #[allow(clippy::disallowed_methods, reason = "loopback, in a test")]
+            let near = at.block_on(async { Wire::new(Either::Left(TcpStream::connect(address).await.unwrap())) });
+            idle.put(near);
+            listener.accept().unwrap().0
+        };
+        let (mut old, own, closed) = (opened(&first), opened(&second), opened(&first));
+        let mine = second.block_on(async { idle.take() }).unwrap();
+        assert!(second.block_on(async { mine.is_of(h1::here()) }), "its own comes first, though others came later");
+        drop((own, closed));
+        let foreign = second.block_on(async { idle.take() }).unwrap();
+        assert!(second.block_on(async { idle.take() }).is_none(), "the closed one is left out");
+        // Nobody but the second thread is needed for it any more.
+        drop(first);
+        let service = std::thread::spawn(move || {
+            let mut request = [0; 1024];
+            let some = old.read(&mut request).unwrap();
+            old.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+            String::from_utf8_lossy(&request[..some]).into_owned()
+        });
+        let request = Request::get("/x").body(Outgoing::new(Body::Empty, Progress::new())).unwrap();
+        let answered = second.block_on(h1::send(foreign, request, Arc::clone(&idle)));
+        assert!(matches!(answered, h1::Outcome::Answered(answer) if answer.status() == 204));
+        assert!(service.join().unwrap().starts_with("GET /x "));
     }
 }

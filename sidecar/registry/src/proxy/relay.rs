@@ -21,7 +21,8 @@ use super::{
 /// silent. An hour is beyond any timeout seen in an SDK.
 const SILENCE: Duration = Duration::from_secs(3600);
 
-/// Sends the request over the route, in the name of our node `own`.
+/// Sends the request over the route, in the name of our node `own`. A WebSocket passes through too, on a connection of its own
+/// in HTTP/1.1, which proxies between nodes pass on as they pass any.
 ///
 /// # Errors
 /// What `Partners::send` refuses.
@@ -31,15 +32,15 @@ pub(crate) async fn send(
     mut request: Request<Body>,
     context: &CallContext,
     own: &Node,
+    drained: &Drained,
 ) -> Result<Response<Body>, Refusal> {
     let deadline = ends_at(&request, context);
-    strip(request.headers_mut());
+    let caller = taken_off(&mut request);
     headers::add_via(&mut request);
     // The partner refuses any source but the one that our certificate proves.
     headers::set_source(request.headers_mut(), &own.node_id, Some(&own.inst_id))?;
-    let mut answer = unless_barred(partners.send(route, request, deadline).await?, &route.node_id).await?;
-    headers::strip_hop_by_hop(answer.headers_mut());
-    Ok(answer)
+    let answer = unless_barred(partners.send(route, request, deadline).await?, &route.node_id).await?;
+    answered(answer, caller, &route.node_id, drained)
 }
 
 /// A partner's node that does not let us in says so in the reference's very words, which become a code here (PTP section
@@ -83,22 +84,42 @@ pub(crate) async fn pass(
     drained: &Drained,
 ) -> Result<Response<Body>, Refusal> {
     let deadline = ends_at(&request, context);
-    let mut caller = headers::asks_for_websocket(request.headers()).then(|| Switch::of(&mut request));
+    let caller = taken_off(&mut request);
+    let answer = partners.send(gateway, request, deadline).await?;
+    answered(answer, caller, &gateway.node_id, drained)
+}
+
+/// Takes off what spoke of the caller's connection, but that it reads trailers, or that it goes on as a WebSocket: then its side
+/// of the switch is returned.
+fn taken_off(request: &mut Request<Body>) -> Option<Switch> {
+    let caller = headers::asks_for_websocket(request.headers()).then(|| Switch::of(request));
     strip(request.headers_mut());
     if caller.is_some() {
         upgrade::mark(request.headers_mut());
     }
-    let mut answer = partners.send(gateway, request, deadline).await?;
+    caller
+}
+
+/// The answer as the caller's connection takes it; where both sides have switched they are joined.
+fn answered(
+    mut answer: Response<Body>,
+    caller: Option<Switch>,
+    node: &NodeId,
+    drained: &Drained,
+) -> Result<Response<Body>, Refusal> {
     headers::strip_hop_by_hop(answer.headers_mut());
+    // The listener's connection decides how the answer is written.
     *answer.version_mut() = http::Version::HTTP_11;
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(caller) = caller.take()
-    {
-        upgrade::mark(answer.headers_mut());
-        upgrade::join(caller, hyper::upgrade::on(&mut answer), None, drained);
-        return Ok(answer.map(|_| Body::Empty));
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(answer);
     }
-    Ok(answer)
+    let Some(caller) = caller else {
+        let text = format!("{node} switched protocols without being asked");
+        return Err(Refusal { fault: Fault::Peer, ..Refusal::of_caller(Code::UNKNOWN, text) });
+    };
+    upgrade::mark(answer.headers_mut());
+    upgrade::join(caller, hyper::upgrade::on(&mut answer), None, drained);
+    Ok(answer.map(|_| Body::Empty))
 }
 
 fn ends_at(request: &Request<Body>, context: &CallContext) -> Instant {

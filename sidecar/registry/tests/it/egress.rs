@@ -63,6 +63,15 @@ async fn calls_to_partners_go_through_a_registered_proxy_until_it_goes() {
     assert!(asked.try_recv().is_err());
 }
 
+/// Whoever gave the route: the proxy's address came from outside.
+#[tokio::test]
+async fn a_proxy_that_was_registered_by_api_leads_to_no_metadata_address() {
+    let (here, _there, port) = two().await;
+    put(&here, way("169.254.169.254:80")).await;
+    let (status, text) = get(port, "/serving", &[TO_B]).await;
+    assert!(status != StatusCode::OK && text.contains("link-local"), "{status} {text}");
+}
+
 #[tokio::test]
 async fn in_a_managed_node_only_the_configuration_says_which_way_calls_go() {
     let (a, b) = (bank_a(), bank_b());

@@ -109,6 +109,7 @@ impl Institution {
             key_pem: self.key.clone(),
             members_pem: String::new(),
             client_pairs: Default::default(),
+            grid: Default::default(),
         }
     }
 }

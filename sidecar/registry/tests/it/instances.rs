@@ -225,3 +225,32 @@ async fn an_instance_that_is_removed_ends_its_calls_and_gets_no_more() {
     gate.notify_one();
     assert_eq!(last.await.unwrap(), (StatusCode::OK, "leaving".into()));
 }
+
+#[tokio::test]
+async fn an_instance_takes_as_many_calls_as_the_configuration_says_and_a_change_counts_at_once() {
+    let (own, partner) = (super::house::bank_a(), super::house::bank_b());
+    let of = |most: u32| {
+        let mut parts = own.with_partner(&partner, &[], &[]);
+        parts.node.registry.max_calls_per_instance = most;
+        parts
+    };
+    let node = node_of(of(1), tempfile::tempdir().unwrap());
+    let held = serve(|request: http::Request<hyper::body::Incoming>| async move {
+        if request.uri().path() == "/serving/held" {
+            std::future::pending::<()>().await;
+        }
+        Response::new(Body::from("well"))
+    });
+    node.register("1", &held.await.to_string(), json!({})).await;
+    let front = node.listen(Caller::Local).await;
+    let waiting = tokio::spawn(async move { get(front, "/serving/held", &[]).await });
+    while node.registry.status()[0].under_way == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (status, text) = get(front, "/serving", &[]).await;
+    assert!(status == StatusCode::SERVICE_UNAVAILABLE && text.contains("E0000000602"), "{status} {text}");
+    node.live.swap(mesh_core::Snapshot::assemble(of(2)).unwrap());
+    node.registry.follow_configuration();
+    assert_eq!(get(front, "/serving", &[]).await, (StatusCode::OK, "well".into()));
+    waiting.abort();
+}

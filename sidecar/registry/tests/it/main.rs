@@ -6,6 +6,7 @@ mod admission;
 mod bad_services;
 mod conformance;
 mod egress;
+mod expected;
 mod framing;
 mod grpc;
 mod hostile;

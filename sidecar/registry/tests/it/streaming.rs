@@ -9,7 +9,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use mesh_core::{Body, Caller};
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 
 use super::house::{canned, connect, echo, get, node, raw, raw_service, read_head, send, serve};
 
@@ -74,6 +74,25 @@ async fn ten_megabytes_arrive_whole_in_both_directions() {
     let answer = send(front, request).await;
     assert_eq!(answer.headers()["content-length"], "10000000");
     assert!(answer.into_body().collect().await.unwrap().to_bytes() == sent);
+}
+
+#[tokio::test]
+async fn large_answers_follow_one_another_on_one_connection_and_end_where_they_should() {
+    let node = node();
+    let service = serve(|_: Request<_>| async move {
+        Response::new(Body::from((0..3_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<_>>()))
+    })
+    .await;
+    node.register("1", &service.to_string(), json!({})).await;
+    let mut caller = connect(node.listen(Caller::Local).await).await;
+    for n in 0..3 {
+        caller.write_all(b"GET /serving/x HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let head = read_head(&mut caller).await;
+        assert!(head.contains("content-length: 3000000\r\n"), "{head}");
+        let mut body = vec![0; 3_000_000];
+        caller.read_exact(&mut body).await.unwrap();
+        assert!(body.iter().zip(0_u32..).all(|(byte, n)| u32::from(*byte) == n % 251), "the answer {n} is another");
+    }
 }
 
 #[tokio::test]

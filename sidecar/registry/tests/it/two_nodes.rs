@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
-use mesh_core::{Body, CallContext, Caller, Parts, Snapshot};
+use mesh_core::{Body, CallContext, Parts, Snapshot};
 use mesh_network::listen::{Connection, Gate, Limits, Serve, serve};
 use serde_json::json;
 
-use super::house::{Node, bank_a, bank_b, echo, get, node_of};
+use super::house::{Node, bank_a, bank_b, connect, echo, get, node_of, read_head};
 
 /// Port 7304 of a node, as far as registered paths go.
 struct Front {
@@ -66,6 +66,34 @@ async fn a_service_at_the_partner_is_called_by_its_path_and_the_partners_id() {
     assert!(text.starts_with("GET /serving/models?x=1\n") && text.contains("x-mine: kept\n"), "{text}");
     // Who calls is what B's handshake proved, whatever the application said of itself.
     assert!(text.contains("x-ptp-source-node-id: LX0000010000280\n") && !text.contains("9999"), "{text}");
+}
+
+/// A caller that waits to be told to send, with headers that are for the next hop alone (RFC 9110 sections 7.6.1 and 10.1.1).
+#[tokio::test]
+async fn a_caller_is_told_to_go_on_and_its_hop_by_hop_headers_do_not_reach_the_partners_service() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (_here, there, port) = two().await;
+    there.register("1", &echo().await.to_string(), json!({})).await;
+    let mut stream = connect(port).await;
+    let (name, id) = TO_B;
+    let ask = format!(
+        "POST /serving HTTP/1.1\r\nhost: 127.0.0.1\r\n{name}: {id}\r\nexpect: 100-continue\r\nkeep-alive: timeout=5\r\n\
+         proxy-connection: keep-alive\r\nconnection: keep-alive, x-drop\r\nx-drop: 1\r\nx-mine: kept\r\ncontent-length: 5\r\n\r\n"
+    );
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let head = read_head(&mut stream).await;
+    assert!(head.starts_with("HTTP/1.1 100 "), "{head}");
+    stream.write_all(b"hello").await.unwrap();
+    let head = read_head(&mut stream).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).await.unwrap();
+    let seen = String::from_utf8(body).unwrap();
+    assert!(seen.contains("x-mine: kept\n"), "{seen}");
+    for dropped in ["x-drop", "keep-alive", "proxy-connection"] {
+        assert!(!seen.contains(dropped), "{dropped}: {seen}");
+    }
 }
 
 #[tokio::test]
@@ -163,18 +191,5 @@ async fn a_services_own_403_passes_whole_however_it_begins() {
         there.register("1", &service.await.to_string(), json!({})).await;
         assert_eq!(get(port, "/serving", &[TO_B]).await, (StatusCode::FORBIDDEN, says.to_owned()));
         assert_ne!(says, BARRED);
-    }
-}
-
-#[tokio::test]
-async fn an_upgrade_to_a_partners_service_is_refused_and_not_half_done() {
-    let (here, there, _) = two().await;
-    there.register("1", &echo().await.to_string(), json!({})).await;
-    let front = here.listen(Caller::Local).await;
-    for to_b in [TO_B, ("x-ptp-target-inst-id", "JG0100002700000000")] {
-        let upgrade = [to_b, ("connection", "upgrade"), ("upgrade", "websocket")];
-        let (status, text) = get(front, "/serving", &upgrade).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
-        assert!(text.contains("WebSocket"), "{text}");
     }
 }

@@ -8,6 +8,7 @@ mod raw;
 mod relay;
 mod small_disk;
 mod tls;
+mod ws;
 
 use std::sync::{
     LazyLock,
@@ -16,12 +17,13 @@ use std::sync::{
 
 pub(crate) use self::{
     bank::{Bank, Partner, leaf},
-    http::{connect, from, post},
+    http::{Answer, connect, from, post},
     node::{Node, base64, configure, until},
     raw::{Heard, Raw},
     relay::Relay,
     small_disk::{fill_disk, on_a_small_disk},
     tls::{Client, over_tls, tls},
+    ws::Socket,
 };
 
 /// The ids of the two banks of the tests.

@@ -46,10 +46,15 @@ impl Node {
 
     /// A node with this configuration file, which lives as long as what is returned with it.
     pub(crate) async fn with_file(yaml: &str) -> (Self, tempfile::TempDir) {
+        Self::with_file_and(yaml, &[]).await
+    }
+
+    /// The same with more variables.
+    pub(crate) async fn with_file_and(yaml: &str, variables: &[(&str, &str)]) -> (Self, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("mesh.yaml");
         fs::write(&file, yaml).unwrap();
-        let node = Self::run(free_port(), &[], |_, mut mesh| {
+        let node = Self::run(free_port(), variables, |_, mut mesh| {
             mesh.arg("--config").arg(&file);
             mesh
         })

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use mesh_pki::CertificateInfo;
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,7 +28,7 @@ fn refused(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn listed(node: &Node) -> Value {
+pub(super) fn listed(node: &Node) -> Value {
     serde_json::from_str(&said(&mesh(node, &["route", "ls", "-o", "json"]))).unwrap()
 }
 
@@ -55,7 +56,12 @@ async fn partners_are_added_woven_switched_and_let_go_by_the_command_line() {
     assert_eq!(said(&added), format!("{B}: done\n"));
     assert_eq!(said(&mesh(&a, &["route", "weave", B])), format!("{B}: done\n"));
     let text = said(&mesh(&b, &["route", "ls"]));
-    assert!(text.contains(A) && text.contains("waiting"), "{text}");
+    // What people compare on the telephone.
+    let code = listed(&a)[0]["auth_code"].as_str().unwrap().to_owned();
+    let print = CertificateInfo::from_pem(&std::fs::read_to_string(&root_a).unwrap()).unwrap().sha256;
+    let row = text.lines().find(|line| line.contains(A)).unwrap();
+    assert!(row.contains("waiting") && row.ends_with(&format!(" {code}")), "{text}");
+    assert!(text.contains(&format!("code {code}, address {at_a}, root sha256 {print}")), "{text}");
     assert_eq!(said(&mesh(&b, &["route", "ack", A])), format!("{A}: done\n"));
     let woven = listed(&a);
     assert_eq!(woven[0]["status"].as_i64().unwrap() & 2, 2, "{woven}");
@@ -77,6 +83,8 @@ async fn partners_are_added_woven_switched_and_let_go_by_the_command_line() {
         (vec!["route", "weave", "LX9"], "E0000000618"),
         (vec!["route", "ack", "LX9"], "E0000000618"),
         (vec!["route", "rm", "LX9"], "E0000000618"),
+        (vec!["route", "rm", "LX9", "--weave"], "no weave of LX9 waits"),
+        (vec!["route", "rm", B, "--weave"], "E0000000618"),
     ] {
         let output = mesh(&a, &arguments);
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -103,6 +111,21 @@ async fn what_a_partner_may_call_is_said_and_taken_back_by_the_command_line() {
     assert_eq!(add(&["--name", "our A"]).await, (true, true), "what is not said stays");
     assert_eq!(add(&["--export", "/other"]).await, (false, true));
     assert_eq!(add(&["--no-exports"]).await, (false, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_party_is_woven_with_and_let_in_with_what_it_may_call_in_one_command_each() {
+    let files = tempfile::tempdir().unwrap();
+    let (a, b, [_, root_b]) = two(&files).await;
+    let at_b = b.data.to_string();
+    said(&mesh(&a, &["route", "weave", B, "--inst", INST_B, "--at", &at_b, "--root", &root_b]));
+    said(&mesh(&b, &["route", "ack", A, "--export", "/serving", "--name", "our A"]));
+    let target = [("x-ptp-target-node-id", B)];
+    let called = async |path: &str| a.post(path, &target, &json!({})).await.code();
+    let codes = (called("/serving").await, called("/other").await);
+    assert_eq!(codes, ("E0000000404".to_owned(), "E0000000614".to_owned()));
+    assert_eq!(listed(&b)[0]["name"], "our A");
+    assert_eq!(a.push(Some(B), "t", "x").await, super::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,9 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     process::{Command, Output},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 use super::{OK, nginx::Nginx};
 use crate::{
     exchange::two,
-    harness::{A, B, Bank, Node, Partner, free_port},
+    harness::{A, B, Bank, Node, Partner, free_port, until},
     hostile::clocks::Clock,
 };
 
@@ -58,7 +60,7 @@ pub(super) struct Pair {
     pub(super) bank_a: Bank,
     pub(super) bank_b: Bank,
     volume: tempfile::TempDir,
-    _volume_b: tempfile::TempDir,
+    volume_b: tempfile::TempDir,
 }
 
 impl Pair {
@@ -73,7 +75,7 @@ impl Pair {
         let b = Node::with(&all).await;
         bank_a.publish(volume.path(), &[route(&bank_b, Some(b.data))]);
         let a = Node::with(&[("MESH_CONFIG_DIR", volume.path().to_str().unwrap())]).await;
-        Self { a, b, bank_a, bank_b, volume, _volume_b: volume_b }
+        Self { a, b, bank_a, bank_b, volume, volume_b }
     }
 
     /// A dials B at this address from now on.
@@ -83,13 +85,22 @@ impl Pair {
     }
 
     async fn a_knows(&self, partners: &[Partner<'_>]) {
-        let before = self.a.private("/config").await.json()["config"]["generation"].as_u64().unwrap();
-        self.bank_a.publish(self.volume.path(), partners);
-        crate::harness::until("the configuration to be in force", std::time::Duration::from_secs(30), async || {
-            self.a.private("/config").await.json()["config"]["generation"].as_u64().unwrap() > before
-        })
-        .await;
+        learns(&self.a, &self.bank_a, self.volume.path(), partners).await;
     }
+
+    /// What B's route to A says beside who A is.
+    async fn b_says_of_a(&self, more: Value) {
+        let partners = [Partner { bank: &self.bank_a, address: None, more }];
+        learns(&self.b, &self.bank_b, self.volume_b.path(), &partners).await;
+    }
+}
+
+/// Returns when the node has this configuration.
+async fn learns(node: &Node, bank: &Bank, volume: &Path, partners: &[Partner<'_>]) {
+    let generation = async || node.private("/config").await.json()["config"]["generation"].as_u64().unwrap();
+    let before = generation().await;
+    bank.publish(volume, partners);
+    until("the configuration to be in force", Duration::from_secs(30), async || generation().await > before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,6 +240,28 @@ async fn a_proxy_that_ends_tls_is_found_whether_it_shows_its_own_certificate_or_
     assert!(detail(&report, "authorisation").contains("ends TLS"), "{report:#}");
 }
 
+/// Who need not show a certificate is let in by whoever ends TLS before it: that works, and is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_that_asks_for_no_certificate_is_told_and_so_is_a_route_that_wants_none() {
+    let pair = Pair::set(None).await;
+    let settings = "client_max_body_size 0; proxy_request_buffering off; proxy_buffering off;";
+    let nginx = Nginx::ending_tls(pair.b.data, &pair.bank_b.leaf, None, settings).await;
+    pair.b_says_of_a(json!({"clientCertificate": "Optional"})).await;
+    pair.dial(nginx.address).await;
+    let (report, code) = diagnose(&pair.a, B, "100ms");
+    assert_eq!((faults(&report), code), (vec![], Some(0)), "{report:#}");
+    let warned = |report: &Value| -> Vec<Value> {
+        lines(report).into_iter().filter(|line| line["state"] == "warning").map(|line| line["check"].clone()).collect()
+    };
+    assert_eq!(warned(&report), ["authorisation"], "{report:#}");
+    assert!(detail(&report, "authorisation").contains("did not ask for our certificate"), "{report:#}");
+    let more = json!({"clientCertificate": "Optional"});
+    pair.a_knows(&[Partner { bank: &pair.bank_b, address: Some(pair.b.data), more }]).await;
+    let (report, code) = diagnose(&pair.a, B, "100ms");
+    assert_eq!((warned(&report), code), (vec![json!("client certificate")], Some(0)), "{report:#}");
+    assert!(detail(&report, "client certificate").contains("not proven"), "{report:#}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_chooses_by_name_is_found_and_server_name_is_the_remedy() {
     let pair = Pair::set(None).await;
@@ -328,7 +361,7 @@ async fn a_firewall_that_drops_is_told_from_a_port_where_nobody_listens() {
                 said = Some(report);
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let _ = node.kill();
         let _ = node.wait();

@@ -164,9 +164,13 @@ async fn no_push_fails_when_the_first_address_is_killed_and_it_takes_over_again_
     futures::future::join_all(pushers).await;
     let sum = std::mem::take(&mut *sum.lock());
     assert!(sum.pushed > 50 && sum.failed.is_empty(), "{sum:?}");
+    assert!(sum.longest < PUSH, "{sum:?}");
     println!("killed: {} pushes, 0 failed, the longest took {:?}", sum.pushed, sum.longest);
     all_arrived_once(&b, sum.pushed).await;
 }
+
+/// What the longest push may take on a slow and busy machine; three seconds are the goal, and `make bench` measures them.
+const PUSH: Duration = Duration::from_secs(10);
 
 /// Packets to an address of loopback that vanish. Let through again when dropped.
 struct Hole(Vec<String>);
@@ -213,6 +217,7 @@ async fn an_address_that_begins_to_swallow_everything_costs_no_push_and_little_t
     futures::future::join_all(pushers).await;
     let sum = std::mem::take(&mut *sum.lock());
     assert!(sum.pushed > 50 && sum.failed.is_empty(), "{sum:?}");
+    assert!(sum.longest < PUSH, "{sum:?}");
     println!("black-holed: {} pushes, 0 failed, the longest took {:?}", sum.pushed, sum.longest);
     all_arrived_once(&b, sum.pushed).await;
 }

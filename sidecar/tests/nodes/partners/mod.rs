@@ -18,6 +18,7 @@ mod nginx;
 mod ring;
 mod weave;
 mod websocket;
+mod welcome;
 
 /// Success.
 const OK: &str = "E0000000000";

@@ -9,7 +9,10 @@ use proto::ptp::{Inbound, Outbound};
 use serde_json::{Value, json};
 
 use super::OK;
-use crate::harness::{A, B, Bank, Client, Node, leaf, over_tls, post};
+use crate::{
+    harness::{A, B, Bank, Client, Node, leaf, over_tls, post},
+    services::mesh,
+};
 
 const C: &str = "LX0000010000260";
 
@@ -76,16 +79,6 @@ async fn a_weave_waits_for_an_ack_and_then_calls_go_both_ways_also_after_kill_9(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partner_is_told_of_all_data_centres_in_their_order() {
-    let (a, b) = (Node::with(&[("MESH_MDC", "one.example,two.example:7304")]).await, Node::start().await);
-    a.become_node(A).await;
-    let root_b = b.become_node(B).await;
-    assert_eq!(a.trust(B, b.data, &root_b).await, OK);
-    assert_eq!(net(&a, "weave", &json!({"node_id": B})).await.0, OK);
-    assert_eq!(edge(&b, A).await["address"], "one.example:7304,two.example:7304");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_is_offered_can_be_turned_down_and_offered_again() {
     let (a, b, ..) = strangers().await;
     let offer = json!({"node_id": B});
@@ -108,6 +101,7 @@ async fn a_refresh_that_names_the_root_is_a_consent_and_one_that_names_none_is_n
     assert_eq!(net(&b, "refresh", &document).await.0, OK);
     let shown = edge(&b, A).await;
     assert_eq!((&shown["status"].as_i64().unwrap() & 128, &shown["guest_root"]), (128, &json!("")));
+    assert_eq!(shown["asked"]["host_root"].as_str().unwrap().trim(), root_a.trim());
     assert_eq!(a.push(Some(B), "t", "too early").await, "E0000000403");
     assert_eq!(b.trust(A, a.data, &root_a).await, OK);
     let shown = edge(&b, A).await;
@@ -342,6 +336,75 @@ async fn each_bad_offer_of_a_stranger_has_its_code_and_leaves_nothing_behind() {
     let second = over_tls(b.data, Client::Nothing, by_path(&offer(&other))).await;
     assert_eq!(second.code(), "E0000000614", "{}", second.text());
     assert_eq!(edge(&b, C).await["guest_root"].as_str().unwrap().trim(), c.root.certificate_pem().trim());
+}
+
+/// A party weaves in the name of a route without roots: whoever says yes has seen whom that trusts, or turns it down alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weave_beside_a_route_is_shown_with_its_root_and_turned_down_alone() {
+    let (b, c) = (Node::start().await, Bank::new(C));
+    b.become_node(B).await;
+    let known = json!({"node_id": C, "inst_id": "JG1", "address": "127.0.0.1:1", "auth_code": "ours"});
+    assert_eq!(net(&b, "refresh", &known).await.0, OK);
+    let before = edge(&b, C).await;
+    let second = Bank::new(C);
+    let both = [c.root.certificate_pem(), second.root.certificate_pem()].concat();
+    let asks = with(with(offer(&c), "host_root", json!(both)), "address", json!("c.example:7304"));
+    assert_eq!(over_tls(b.data, Client::Nothing, by_path(&asks)).await.code(), OK);
+    let prints =
+        [&c, &second].map(|bank| mesh_pki::CertificateInfo::from_pem(bank.root.certificate_pem()).unwrap().sha256);
+    let shown = edge(&b, C).await;
+    assert_eq!(b.mpi("mesh.net.edges", &json!({})).await, json!([shown]));
+    assert_eq!((&shown["status"], &shown["auth_code"]), (&json!(128), &json!("ours")));
+    let mut asked = shown["asked"].clone();
+    assert!(asked["at"].as_u64().is_some_and(|at| at > 1_700_000_000_000), "{asked}");
+    asked["at"] = json!(0);
+    let said = json!({"inst_id": "JG1", "name": "C", "address": "c.example:7304", "auth_code": "green heron",
+        "host_root": both.trim(), "sha256": prints, "at": 0});
+    assert_eq!(asked, said);
+    let text = String::from_utf8(mesh(&b, &["route", "ls"]).stdout).unwrap();
+    let line = format!("code green heron, address c.example:7304, root sha256 {}, {}\n", prints[0], prints[1]);
+    assert!(text.contains(&line), "{text}");
+    // To read it and to give it back says nothing about whoever waits.
+    assert_eq!(net(&b, "refresh", &shown).await.0, OK);
+    assert_eq!(edge(&b, C).await["asked"]["auth_code"], "green heron");
+    assert!(mesh(&b, &["route", "rm", C, "--weave"]).status.success());
+    assert_eq!(edge(&b, C).await, before, "the route is as it was");
+    let again = b.post("/mesh/invoke", &[("mesh-urn", "interconn.net.decline")], &json!({"node_id": C})).await;
+    assert_eq!(again.code(), "E0000000618", "{}", again.text());
+}
+
+/// Whoever comes first under a name is not let in, and gives nothing, by a yes to the route of the real one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_of_a_route_with_roots_takes_nothing_from_a_party_of_another_root() {
+    let (b, real, foreign) = (Node::start().await, Bank::new(C), Bank::new(C));
+    b.become_node(B).await;
+    let (mine, theirs) = (real.root.certificate_pem(), foreign.root.certificate_pem());
+    // Its root alone, and behind the real one.
+    for root in [theirs.to_owned(), [mine, theirs].concat()] {
+        let asks = with(offer(&foreign), "host_root", json!(root));
+        assert_eq!(over_tls(b.data, Client::Nothing, by_path(&asks)).await.code(), OK);
+        assert_eq!(b.trust(C, "127.0.0.1:1".parse().unwrap(), mine).await, OK);
+        let before = edge(&b, C).await;
+        assert_eq!((&before["guest_crt"], &before["asked"]["host_root"]), (&json!(""), &json!(root.trim())));
+        let (code, message) = net(&b, "ack", &json!({"node_id": C})).await;
+        assert_eq!(code, "E0000000614", "{message}");
+        assert!(message.contains("--weave"), "{message}");
+        assert_eq!(edge(&b, C).await, before);
+        b.mpi("mesh.net.disband", &json!({"node_ids": [C]})).await;
+    }
+    // One that names no root: its pair is taken where the route's roots vouch for it.
+    for (bank, is_taken) in [(&foreign, false), (&real, true)] {
+        assert_eq!(
+            over_tls(b.data, Client::Nothing, by_path(&with(offer(bank), "host_root", json!("")))).await.code(),
+            OK
+        );
+        assert_eq!(b.trust(C, "127.0.0.1:1".parse().unwrap(), mine).await, OK);
+        assert_eq!(net(&b, "ack", &json!({"node_id": C})).await.0, "E0000000607", "nobody is there to be told");
+        let woven = edge(&b, C).await;
+        assert_eq!(woven["guest_crt"].as_str().unwrap().contains("BEGIN CERTIFICATE"), is_taken);
+        assert_eq!((woven["status"].as_i64().unwrap() & (2 | 128), woven.get("asked")), (2, None));
+        b.mpi("mesh.net.disband", &json!({"node_ids": [C]})).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

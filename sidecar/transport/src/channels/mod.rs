@@ -388,6 +388,11 @@ impl Channels {
         self.ending.cancel();
     }
 
+    /// Whether the node ends.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.is_cancelled()
+    }
+
     /// Resolves when the node ends, for those who wait elsewhere.
     pub(crate) async fn ending(&self) {
         self.ending.cancelled().await;

@@ -46,6 +46,7 @@ fn snapshot(transport: &serde_json::Value) -> Arc<Live> {
         key_pem,
         members_pem: String::new(),
         client_pairs: Default::default(),
+        grid: Default::default(),
     };
     Arc::new(Live::new(Snapshot::assemble(parts).unwrap()))
 }

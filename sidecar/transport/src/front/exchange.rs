@@ -6,8 +6,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mesh_core::{Body, CallContext, Caller, Live, NodeId, Refusal, Route, Snapshot};
-use mesh_network::{Slip, WaitUntil};
+use mesh_core::{Body, CallContext, Caller, Live, NodeId, Refusal, Retry, Route, Snapshot};
+use mesh_network::{Slip, WaitUntil, diagnose::SLOW_LINK};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -20,13 +20,13 @@ use super::{
     claim::Claim,
     decode::Wire,
     flow::{Content, Flow},
-    gateway,
+    gateway::{self, LAST_TRY, PAUSE},
     hop::{self, Errand, To, Way},
     leases::{Holding, Leases},
     message_id::MessageIds,
     op::Op,
     peers::Peers,
-    retries::{Budget, Tries},
+    retries::{Budget, LONGEST_PAUSE, Tries},
     trace,
 };
 use crate::{
@@ -195,7 +195,7 @@ impl<P: Peers> Exchange<P> {
                 () = self.channels.ending() => Ok(Reply::Answer(Answer::success(None))),
             },
             Op::Peek => self.read_there(&hop).await,
-            Op::Release | Op::Invoke | Op::Transport => Ok(self.send(&hop, Slip::default()).await?.0),
+            Op::Release | Op::Invoke | Op::Transport => Ok(self.send(&hop, Slip::default()).await?.reply),
         }
     }
 
@@ -269,7 +269,7 @@ impl<P: Peers> Exchange<P> {
 
     async fn push_there(&self, hop: &Hop<'_>, party: &Party) -> Result<Reply, Refusal> {
         let id = party.message_id()?.unwrap_or_else(|| self.ids.next());
-        let reply = self.push_often(hop, id).await?;
+        let reply = self.push_often(hop, id, party).await?;
         let is_done = matches!(&reply, Reply::Answer(answer) if answer.code.is_success());
         if is_done && hop.errand.to == To::Partner {
             self.involve(party, &hop.route.node_id);
@@ -278,7 +278,7 @@ impl<P: Peers> Exchange<P> {
     }
 
     /// Sends a push to the partner, again and again as long as that may help and cannot double it (PTP section 8.4).
-    async fn push_often(&self, hop: &Hop<'_>, id: MessageId) -> Result<Reply, Refusal> {
+    async fn push_often(&self, hop: &Hop<'_>, id: MessageId, party: &Party) -> Result<Reply, Refusal> {
         let mut ours = HeaderMap::with_capacity(1);
         if let Ok(mut value) = HeaderValue::from_str(&id.to_string()) {
             // Never the same again: no place in HTTP/2's table for it.
@@ -289,54 +289,96 @@ impl<P: Peers> Exchange<P> {
         self.budget(hop, Budget::first);
         loop {
             let slip = tries.slip();
-            let refusal = match self.send(hop, slip.clone()).await {
-                Ok((reply, _)) => match hop.ended_early(&reply) {
-                    Some(refusal) => refusal,
-                    None => return Ok(reply),
+            let sent = tokio::select! {
+                biased;
+                sent = self.send(hop, slip.clone()) => sent,
+                () = self.handed_over(hop, party, LAST_TRY, || tries.may_move(slip.went(), hop.addresses())) => {
+                    return Err(TransportError::Ends.into());
+                }
+            };
+            let (refusal, went) = match sent {
+                Ok(heard) => match hop.ended_early(&heard) {
+                    // It has not entered there, and was not meant to: the next one is to be asked.
+                    Some(refusal) => {
+                        tries.is_remembered_for_a_while(Instant::now());
+                        (refusal, None)
+                    }
+                    None => return Ok(heard.reply),
                 },
-                Err(refusal) => refusal,
+                Err(refusal) => (refusal, slip.went()),
             };
             if hop.errand.flow.is_some_and(|flow| flow.broken().is_some()) {
                 return Err(refusal);
             }
-            let pause = tries.again(refusal.clone(), slip.went(), Instant::now())?;
-            let pause = pause.max(self.budget(hop, |budget| budget.repeat(Instant::now())));
+            let mut pause = tries.again(refusal.clone(), went.clone(), Instant::now())?;
+            if went.is_some() {
+                // What never left is no trouble for the partner: it waits until an address answers, however many do.
+                pause = pause.max(self.budget(hop, |budget| budget.repeat(Instant::now())));
+            }
             if Instant::now() + pause >= hop.until {
                 return Err(refusal);
             }
             self.channels.metrics.push_repeats.inc();
-            sleep(pause).await;
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.handed_over(hop, party, Duration::ZERO, || tries.may_move(None, hop.addresses())) => {
+                    return Err(TransportError::Ends.into());
+                }
+            }
         }
     }
 
-    /// Sends a pop or a peek to the partner, once: what it brings may be somebody else's the next time.
+    /// Sends a pop or a peek to the partner, once: what it brings may be somebody else's the next time. Only a pop that found
+    /// nothing because the partner's process ends goes to the one that comes next.
     async fn read_there(&self, hop: &Hop<'_>) -> Result<Reply, Refusal> {
         if hop.errand.to == To::Gateway {
             return self.read_at_gateway(hop).await;
         }
-        let claim = self.claim(hop);
-        let (reply, has_lease) = self.send(hop, claim.slip().clone()).await?;
-        Ok(leased(reply, claim, has_lease))
+        let (mut empty, mut pause) = (None, PAUSE);
+        loop {
+            let claim = self.claim(hop);
+            match self.send(hop, claim.slip().clone()).await {
+                Ok(heard) if hop.ended_early(&heard).is_some() => {
+                    drop(claim.settled(false));
+                    empty = Some(heard.reply);
+                }
+                Ok(heard) => return Ok(leased(heard.reply, claim, heard.has_lease)),
+                Err(refusal) => match empty.take() {
+                    None => return Err(refusal),
+                    // The partner that comes next is not there yet.
+                    Some(reply) if refusal.retry == Retry::Safe => empty = Some(reply),
+                    // Another was asked, which may have given out a message: the one before it had none.
+                    Some(reply) => return Ok(reply),
+                },
+            }
+            match empty.take() {
+                Some(reply) if Instant::now() + pause >= hop.until => return Ok(reply),
+                other => empty = other,
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     pub(super) fn claim(&self, hop: &Hop<'_>) -> Claim<P> {
         Claim::new(&self.settling, &self.peers, hop.route)
     }
 
-    /// One try. Says beside the answer whether its message is leased to us.
-    pub(super) async fn send(&self, hop: &Hop<'_>, slip: Slip) -> Result<(Reply, bool), Refusal> {
+    /// One try.
+    pub(super) async fn send(&self, hop: &Hop<'_>, slip: Slip) -> Result<Heard, Refusal> {
         let Hop { errand, snapshot, route, until } = hop;
         let mut request = errand.request(&snapshot.node, *until, &slip)?;
         request.extensions_mut().insert(slip);
         let deadline = hop.deadline();
         request.extensions_mut().insert(WaitUntil(*until));
         let response = self.peers.send(route, request, deadline).await?;
-        let has_lease = response.headers().contains_key(super::LEASE);
+        let (has_lease, ends) =
+            (response.headers().contains_key(super::LEASE), response.headers().contains_key(super::ENDS));
         let limit = snapshot.transport.max_body_bytes.bytes();
         let purse = self.channels.purse(&errand.context.session, &Origin::Application, None, Wait::until(deadline));
         let answered =
             Answered { response, way: errand.way, wire: errand.wire, partner: &route.node_id, limit, until: deadline };
-        Ok((answered.read(purse, &self.aside).await?, has_lease))
+        Ok(Heard { reply: answered.read(purse, &self.aside).await?, has_lease, ends })
     }
 
     /// Waits until every message that was popped at another node is settled there, for as long as that takes at most.
@@ -362,9 +404,18 @@ impl<P: Peers> Exchange<P> {
     }
 }
 
-/// What a body takes to a partner at least, beside the wait for room: a link of 8 Mbit/s is slow, and not broken.
+/// What a body takes to a partner at least, beside the wait for room.
 fn transfer(bytes: u64) -> Duration {
-    Duration::from_secs(bytes >> 20)
+    Duration::from_secs(bytes / SLOW_LINK)
+}
+
+/// What another node answered.
+pub(super) struct Heard {
+    pub(super) reply: Reply,
+    /// Its message is leased to us.
+    pub(super) has_lease: bool,
+    /// The other node ends, and nothing came of the call.
+    pub(super) ends: bool,
 }
 
 /// A call to a partner, or to the gateway.
@@ -378,10 +429,11 @@ pub(super) struct Hop<'a> {
 
 /// The answer to a read, with the right to settle its message there.
 pub(super) fn leased<P: Peers>(mut reply: Reply, claim: Claim<P>, has_lease: bool) -> Reply {
-    if let Reply::Answer(Answer { delivery: Some(delivery), .. }) = &mut reply {
-        delivery.lease = claim.settled(has_lease);
-    } else {
-        claim.settled(false);
+    match &mut reply {
+        Reply::Answer(Answer { delivery: Some(delivery), .. }) => delivery.lease = claim.settled(has_lease),
+        Reply::Answer(_) => drop(claim.settled(false)),
+        // It is of somebody in between: what was answered to that one has not arrived, and goes back.
+        Reply::PassedOn { .. } => drop(claim),
     }
     reply
 }
@@ -389,16 +441,12 @@ pub(super) fn leased<P: Peers>(mut reply: Reply, claim: Claim<P>, has_lease: boo
 impl Party {
     /// The id of its push. Only nodes number: what an application says is nothing that we gave out.
     fn message_id(&self) -> Result<Option<MessageId>, TransportError> {
-        let named = self.context.message_id.as_deref().filter(|_| self.is_node());
+        let named = self.context.message_id.as_deref().filter(|_| self.caller.is_node());
         named.map(str::parse).transpose().map_err(|e: crate::NoMessageId| TransportError::Malformed(e.to_string()))
     }
 
     /// The name under which it wants to settle what it pops: none where it is no node, or none of our kind.
     pub(crate) fn lease(&self) -> Option<Arc<str>> {
-        self.context.lease.as_deref().filter(|name| self.is_node() && Leases::is_name(name)).map(Into::into)
-    }
-
-    fn is_node(&self) -> bool {
-        matches!(self.caller, Caller::Partner(_) | Caller::Member { .. })
+        self.context.lease.as_deref().filter(|name| self.caller.is_node() && Leases::is_name(name)).map(Into::into)
     }
 }

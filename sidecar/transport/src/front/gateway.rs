@@ -5,29 +5,29 @@
 //! gateway went away is asked for again while its caller waits. That is safe between the two: what a broken answer may have
 //! leased is given back by its name first, so nobody else's message is taken and the order is kept.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
-use mesh_core::{CallContext, Caller, Code, Fault, NodeId, Refusal, Retry, Snapshot};
+use mesh_core::{CallContext, Caller, Fault, NodeId, Refusal, Retry, Snapshot};
 use mesh_network::route::{self, Target};
 use tokio::time::{Instant, sleep};
 
 use super::{
     call::{Call, Operation, Reach, Reply},
     decode::Wire,
-    exchange::{Exchange, Hop, Party, leased},
+    exchange::{Exchange, Heard, Hop, Party, leased},
     hop::To,
     op::Op,
     peers::Peers,
     retries::Doubt,
 };
 
-/// What the gateway answers for want of a message or of room comes when the call's time is up. So long before, it comes from a
-/// gateway that ends.
-const EARLY: Duration = Duration::from_millis(250);
 /// The gateway keeps the call's time. So much later, on a busy machine, its answer still counts.
 const LATE: Duration = Duration::from_secs(5);
 /// The pause before a read is asked for again; chance doubles it at most.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
+/// What a push that is under way to a partner gets to end in when this gateway ends: most are answered within it, and enough of
+/// the drain is left for the word to the sidecar.
+pub(super) const LAST_TRY: Duration = Duration::from_secs(2);
 
 /// How a call travels. A partner is spoken to as its caller speaks; up to the gateway protobuf is the smaller, only that it does
 /// not say of a peek whether an empty message is there.
@@ -59,34 +59,60 @@ impl Hop<'_> {
         ends(self.snapshot, self.errand.context, self.errand.call)
     }
 
+    /// How many addresses the other node has.
+    pub(super) fn addresses(&self) -> usize {
+        self.route.config.addresses.len()
+    }
+
     /// When nobody waits for the answer any longer.
     pub(super) fn deadline(&self) -> Instant {
         if self.errand.to == To::Gateway { self.until + LATE } else { self.until }
     }
 
-    /// The answer is none: the gateway ends, and the next one may have a better one. Nothing came of the call.
-    pub(super) fn ended_early(&self, reply: &Reply) -> Option<Refusal> {
-        let Reply::Answer(answer) = reply else { return None };
+    /// The answer is none: the other node ends, and the next one may have a better one. Nothing came of the call.
+    pub(super) fn ended_early(&self, heard: &Heard) -> Option<Refusal> {
+        let Reply::Answer(answer) = &heard.reply else { return None };
         let is_of_waiting = match &self.errand.call.operation {
-            Operation::Pop => reply.is_empty(),
-            Operation::Push { .. } => answer.code == Code::BUFFER_FULL,
+            Operation::Pop => heard.reply.is_empty(),
+            Operation::Push { .. } => !answer.code.is_success(),
             Operation::Peek | Operation::Release => false,
         };
-        let is_early = Instant::now() + EARLY < self.until;
-        let ends = is_of_waiting && is_early && self.errand.to == To::Gateway && self.ends_there();
         let message = || answer.message.to_string();
-        ends.then(|| Refusal { code: answer.code, message: message(), fault: Fault::Peer, retry: Retry::Safe })
+        let refusal = || Refusal { code: answer.code, message: message(), fault: Fault::Peer, retry: Retry::Safe };
+        (heard.ends && is_of_waiting).then(refusal)
     }
 }
 
 impl<P: Peers> Exchange<P> {
+    /// Whether this node ends and nothing came of a call, so that another node may ask whoever comes next.
+    pub(super) fn ends_without(&self, reply: Result<&Reply, Option<&Refusal>>) -> bool {
+        let is_nothing = match reply {
+            Ok(reply) => reply.is_empty(),
+            Err(refusal) => refusal.is_some_and(|refusal| refusal.retry == Retry::Safe),
+        };
+        is_nothing && self.channels.is_ending()
+    }
+
+    /// Resolves when this gateway ends and a push of a sidecar waits for its partner, `grace` later: the sidecar brings it to
+    /// the next one, if it `may_move`.
+    pub(super) async fn handed_over(&self, hop: &Hop<'_>, party: &Party, grace: Duration, may_move: impl Fn() -> bool) {
+        if hop.errand.to == To::Gateway || !matches!(party.caller, Caller::Member { .. }) {
+            return pending().await;
+        }
+        self.channels.ending().await;
+        sleep(grace).await;
+        if !may_move() {
+            pending::<()>().await;
+        }
+    }
+
     /// Sends a pop or a peek to the gateway, again and again while it is away.
     pub(super) async fn read_at_gateway(&self, hop: &Hop<'_>) -> Result<Reply, Refusal> {
         loop {
             let claim = self.claim(hop);
             match self.send(hop, claim.slip().clone()).await {
-                Ok((reply, has_lease)) if hop.ended_early(&reply).is_none() => {
-                    return Ok(leased(reply, claim, has_lease));
+                Ok(heard) if hop.ended_early(&heard).is_none() => {
+                    return Ok(leased(heard.reply, claim, heard.has_lease));
                 }
                 Ok(_) => drop(claim.settled(false)),
                 Err(refusal) if refusal.retry == Retry::Useless => return Err(refusal),

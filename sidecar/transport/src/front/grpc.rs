@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use mesh_core::{Body, CallContext, Caller, Refusal, Route, grpc::is_grpc};
+use mesh_network::listen::access;
 
 use super::{
-    Front, REDELIVERED,
+    ENDS, Front, REDELIVERED,
     body::AnswerBody,
     call::{Answer, Call, Patience, Reply},
     decode::Wire,
@@ -84,6 +85,7 @@ impl<P: Peers> Front<P> {
             Err(problem) => return self.answered(self.refusal(&problem).into()),
         };
         party.room = purse.into_room();
+        let is_node = party.caller.is_node();
         let reply = if op == Op::Invoke {
             self.unwrapped(message, Wire::Protobuf, party, patience).await.map(|(_, reply)| reply)
         } else {
@@ -92,7 +94,7 @@ impl<P: Peers> Front<P> {
                 Err(text) => Err(TransportError::Malformed(text).into()),
             }
         };
-        self.answered(settled(reply))
+        self.replied(reply, is_node)
     }
 
     /// A large push to a partner goes on while it arrives: its message is the body that HTTP would bring.
@@ -109,7 +111,16 @@ impl<P: Peers> Front<P> {
         let arriving = (frames.into_rest(), length, Content::Push);
         // In a box: it is larger than the handlers of all other calls, which carry it along.
         let passed = Box::pin(self.exchange.pass_on_arriving(call, arriving, (party, patience), route, purse));
-        self.answered(settled(passed.await.unwrap_or_else(|e| Err(e.into()))))
+        self.replied(passed.await.unwrap_or_else(|e| Err(e.into())), party.caller.is_node())
+    }
+
+    fn replied(&self, reply: Result<Reply, Refusal>, is_node: bool) -> Response<Body> {
+        let ends = is_node && self.exchange.ends_without(reply.as_ref().map_err(Some));
+        let mut response = self.answered(settled(reply));
+        if ends {
+            response.headers_mut().insert(ENDS, HeaderValue::from_static("true"));
+        }
+        response
     }
 
     pub(super) fn refusal(&self, problem: &FrameProblem) -> Refusal {
@@ -132,6 +143,7 @@ impl<P: Peers> Front<P> {
         let redelivered = answer.delivery.as_ref().is_some_and(|delivery| delivery.redelivered);
         let lease = answer.delivery.and_then(|delivery| delivery.lease);
         let mut response = headed(AnswerBody::response(chunks, Some(success()), lease));
+        access::note(&mut response, answer.code);
         if redelivered {
             response.headers_mut().insert(REDELIVERED, HeaderValue::from_static("true"));
         }

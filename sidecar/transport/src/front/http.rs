@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use mesh_core::{Body, CallContext, Caller, Code, Refusal};
+use mesh_network::listen::access;
 
 use super::{
-    Front, REDELIVERED,
+    ENDS, Front, REDELIVERED,
     aside::{self, Holds, Side},
     body::AnswerBody,
     call::{Answer, Call, Patience, Reply},
@@ -50,7 +51,11 @@ impl<P: Peers> Front<P> {
         if !matches!(*request.method(), Method::GET | Method::POST) {
             return method_not_allowed();
         }
-        match self.serve(op, request, context, caller, patience).await {
+        let is_node = caller.is_node();
+        let served = self.serve(op, request, context, caller, patience).await;
+        let ends =
+            is_node && self.exchange.ends_without(served.as_ref().map(|(reply, _)| reply).map_err(Failure::refusal));
+        let mut response = match served {
             Ok((reply, encoding)) => self.write(reply, encoding),
             Err(Failure::Refused(refusal, encoding)) => self.write(Reply::Answer(refusal.into()), encoding),
             Err(Failure::Unbindable(text)) => plain(StatusCode::BAD_REQUEST, text),
@@ -59,7 +64,11 @@ impl<P: Peers> Front<P> {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 response
             }
+        };
+        if ends {
+            response.headers_mut().insert(ENDS, HeaderValue::from_static("true"));
         }
+        response
     }
 
     async fn serve(
@@ -203,6 +212,7 @@ impl<P: Peers> Front<P> {
         let lease = answer.delivery.and_then(|delivery| delivery.lease);
         let mut response = AnswerBody::response(chunks, None, lease);
         *response.status_mut() = status_of(answer.code);
+        access::note(&mut response, answer.code);
         response.headers_mut().insert(header::CONTENT_TYPE, encoding.content_type());
         if redelivered {
             response.headers_mut().insert(REDELIVERED, HeaderValue::from_static("true"));
@@ -213,6 +223,15 @@ impl<P: Peers> Front<P> {
     pub(super) fn count(&self, answer: &Answer) {
         if !answer.code.is_success() {
             self.exchange.channels.refused(answer.code);
+        }
+    }
+}
+
+impl Failure {
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal, _) | Self::Unread(refusal, _) => Some(refusal),
+            Self::Unbindable(_) => None,
         }
     }
 }

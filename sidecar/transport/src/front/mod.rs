@@ -59,6 +59,8 @@ use crate::Channels;
 const REDELIVERED: &str = "x-ptp-redelivered";
 /// Names the lease of a message that another node of our kind pops (PTP section 8.4).
 const LEASE: &str = "x-ptp-lease";
+/// Says to a node of our kind that this one ends and nothing came of the call: it may ask whoever comes next.
+const ENDS: &str = "x-ptp-ends";
 /// The id of a push between nodes of our kind (PTP section 8.4).
 const MESSAGE_ID: &str = "x-ptp-message-id";
 

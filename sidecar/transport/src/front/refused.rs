@@ -4,6 +4,7 @@
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 use http_body::Body as _;
 use mesh_core::{Body, CallContext, Refusal, grpc::is_grpc};
+use mesh_network::listen::access;
 
 use super::{
     body::AnswerBody,
@@ -20,13 +21,16 @@ use super::{
 /// The refusal of a channel operation, in the dialect of its request.
 #[must_use]
 pub fn refused(request: &Request<Body>, refusal: Refusal) -> Response<Body> {
+    let code = refusal.code;
     if is_grpc(request.headers()) {
         let mut response = AnswerBody::response(Encoding::Grpc.write(&refusal.into()), Some(grpc::success()), None);
+        access::note(&mut response, code);
         grpc::dress(&mut response);
         return response;
     }
-    let (encoding, status) = (encoding_of(request), status_of(refusal.code));
+    let (encoding, status) = (encoding_of(request), status_of(code));
     let mut response = AnswerBody::response(encoding.write(&Answer::from(refusal)), None, None);
+    access::note(&mut response, code);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, encoding.content_type());
     response

@@ -15,7 +15,7 @@ use crate::channels::LONGEST_RETRY;
 /// The first pause before a push is sent again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest such pause: a partner that comes back is found within a second.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Repeats that a partner gets beside one for every five first tries, in a second and at once: enough for a restart of it to
 /// go unnoticed, too few to keep it down.
@@ -94,6 +94,20 @@ impl Tries {
     }
 }
 
+impl Tries {
+    /// Somebody else of our kind is asked next, who knows the push by its id for this long and no longer.
+    pub(crate) fn is_remembered_for_a_while(&mut self, now: Instant) {
+        self.until = self.until.min(now + LONGEST_RETRY);
+    }
+
+    /// Whether another process may go on with the push, under the same id. `went`: where the try under way has gone; `addresses`:
+    /// how many the partner has. What may have arrived is known by its id at the one address of a partner of our kind.
+    pub(crate) fn may_move(&self, went: Option<Went>, addresses: usize) -> bool {
+        let is_known = |kind: Kind| kind == Kind::Ours && addresses == 1;
+        went.is_none_or(|went| is_known(went.kind)) && (self.open.is_none() || is_known(Kind::Ours))
+    }
+}
+
 impl Budget {
     pub(crate) fn new(now: Instant) -> Self {
         Self { saved: SPARE, at: now }
@@ -168,6 +182,19 @@ mod tests {
         assert!(tries.slip().permits(&Place::new("b")) && !tries.slip().permits(&Place::new("c")));
         let last = tries.again(refusal(Retry::Safe), None, now + Duration::from_secs(10)).unwrap_err();
         assert_eq!(last.retry, Retry::Unknown, "it may have arrived at the first try");
+    }
+
+    #[test]
+    fn what_may_have_arrived_moves_to_another_process_only_where_its_one_address_knows_it() {
+        let now = Instant::now();
+        let fresh = tries(now);
+        assert!(fresh.may_move(None, 1) && fresh.may_move(None, 2), "nothing has left");
+        assert!(fresh.may_move(went("b", Kind::Ours), 1), "it is remembered there");
+        assert!(!fresh.may_move(went("b", Kind::Ours), 2), "another address knows nothing of it");
+        assert!(!fresh.may_move(went("b", Kind::Other), 1), "others remember nothing");
+        let mut open = tries(now);
+        open.again(refusal(Retry::Unknown), went("b", Kind::Ours), now).unwrap();
+        assert!(open.may_move(None, 1) && !open.may_move(None, 2));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The thread that sets marks. A system that holds up even the write of one byte, because too much waits for a slow disk, holds up
-//! this thread, and nobody who serves connections.
+//! this thread, and nobody who serves connections. Nobody can try first whether it would: ext4 refuses a buffered write that is to
+//! fail rather than wait (`RWF_NOWAIT`), so a healthy disk pays the hand-over too, some 15 µs of a pop on one connection.
 //!
 //! Marks are set in the order in which they were asked for, each record's two at most once. Whoever must not go on before one is set waits for it as for anything
 //! else ([`Marked`]).

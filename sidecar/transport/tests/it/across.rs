@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use mesh_core::{Caller, Code, Retry};
+use http::Response;
+use mesh_core::{Body, Caller, Code, Retry};
 use mesh_network::Kind;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -387,4 +388,18 @@ async fn a_consuming_peek_is_leased_like_a_pop() {
     assert_eq!(b.channels.levels().messages, 1);
     assert_eq!(payload(&hear(answer).await), "b25l");
     b.until_messages(0).await;
+}
+
+/// A proxy between the nodes may answer by itself after the partner has given a message out.
+#[tokio::test(start_paused = true)]
+async fn a_pop_that_somebody_in_between_answers_is_given_back_at_once_by_its_name() {
+    let (a, b) = pair();
+    assert_eq!(b.ask(push("b25l").to(A)).await.code(), OK, "so that the session is open to A");
+    assert_eq!(b.ask(push("dHdv")).await.code(), OK);
+    *a.wire.between.lock() = vec![Response::builder().status(502).body(Body::from("<html>")).unwrap()];
+    let heard = a.ask(pop(100).to(B)).await;
+    assert_eq!((heard.status, &heard.body[..]), (502, &b"<html>"[..]), "it is passed on as it is");
+    // Long before the 15 s of silence that a holder has.
+    let again = timeout(Duration::from_secs(1), a.ask(pop(900).to(B))).await.expect("an answer");
+    assert_eq!(payload(&again), "dHdv");
 }

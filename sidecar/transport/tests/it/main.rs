@@ -19,6 +19,7 @@ mod leases;
 mod life;
 mod list;
 mod metadata;
+mod metrics;
 mod node;
 mod partners;
 mod room;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::{ADMIN_PORT, DATA_PORT, MeshNode};
+use crds::{ADMIN_PORT, MeshNode};
 use k8s_openapi::{
     api::networking::v1::{
         NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::metadata;
+use super::{metadata, ports};
 use crate::node::{
     names::main_name,
     pod::{Role, labels},
@@ -35,10 +35,17 @@ enum Destination {
     Port(u16),
 }
 
-/// The policy of a gateway whose node leads to these partners and services.
-pub(super) fn network_policy(node: &MeshNode, own_namespace: &str, judgement: &Judgement) -> NetworkPolicy {
+/// The policy of a gateway whose node leads to these partners and services; `own_namespace` is the operator's, and `collector`
+/// takes traces.
+pub(super) fn network_policy(
+    node: &MeshNode,
+    own_namespace: &str,
+    collector: Option<&str>,
+    judgement: &Judgement,
+) -> NetworkPolicy {
     let name = node.name_any();
-    let destinations = destinations(node, own_namespace, judgement);
+    let mut destinations = destinations(node, own_namespace, judgement);
+    destinations.extend(collector.and_then(of_url));
     let namespaces = destinations.iter().filter_map(|to| match to {
         Destination::Namespace(name) => Some(of_namespace(name)),
         Destination::Port(_) => None,
@@ -59,10 +66,7 @@ pub(super) fn network_policy(node: &MeshNode, own_namespace: &str, judgement: &J
             policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
             // Partners, sidecars, probes and whoever scrapes metrics, wherever they are: who may call what is asked of
             // certificates and tokens.
-            ingress: Some(vec![NetworkPolicyIngressRule {
-                ports: Some([DATA_PORT, ADMIN_PORT].map(|number| port("TCP", number)).into()),
-                from: None,
-            }]),
+            ingress: Some(vec![NetworkPolicyIngressRule { ports: Some(open_ports(node)), from: None }]),
             egress: Some(vec![
                 NetworkPolicyEgressRule { to: Some(namespaces.collect()), ports: None },
                 NetworkPolicyEgressRule { to: None, ports: Some(ports) },
@@ -71,17 +75,25 @@ pub(super) fn network_policy(node: &MeshNode, own_namespace: &str, judgement: &J
     }
 }
 
+/// The admin port stands behind the data plane's, for probes and scrapes.
+fn open_ports(node: &MeshNode) -> Vec<NetworkPolicyPort> {
+    let mut numbers: Vec<u16> = ports::reachable(node).into_iter().map(|(_, number)| number).collect();
+    numbers.insert(1, ADMIN_PORT);
+    numbers.into_iter().map(|number| port("TCP", number)).collect()
+}
+
 /// Its own namespace, where the node's applications are, and the operator's are always among them.
 fn destinations(node: &MeshNode, own_namespace: &str, judgement: &Judgement) -> BTreeSet<Destination> {
     let routes = judgement.routes.iter().filter_map(|route| route.accepted.as_ref());
     let partners = routes.flat_map(|route| {
-        let proxy = Some(route.config.proxy.as_str()).filter(|proxy| !proxy.is_empty()).and_then(of_proxy);
+        let proxy = Some(route.config.proxy.as_str()).filter(|proxy| !proxy.is_empty()).and_then(of_url);
         route.config.addresses.iter().filter_map(|to| of_address(&to.address)).chain(proxy)
     });
     let registrations = judgement.registrations.iter().filter_map(|registration| registration.accepted.as_ref());
     let services = registrations.filter_map(|registration| of_address(&registration.address));
     let always = [node.namespace().unwrap_or_default(), own_namespace.to_owned()].map(Destination::Namespace);
-    partners.chain(services).chain(always).collect()
+    let asked = ports::asked(node).filter_map(of_url);
+    partners.chain(services).chain(asked).chain(always).collect()
 }
 
 /// `host:port`. Both were checked before.
@@ -95,7 +107,7 @@ fn of_address(address: &str) -> Option<Destination> {
 }
 
 /// `scheme://user@host:port/`; without a port it is the scheme's.
-fn of_proxy(url: &str) -> Option<Destination> {
+fn of_url(url: &str) -> Option<Destination> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?;
@@ -145,7 +157,7 @@ mod tests {
             ("http://proxy.dmz.svc:3128", namespace("dmz")),
             ("socks5://[fd00::1]", Some(Destination::Port(1080))),
         ] {
-            assert_eq!(of_proxy(url), wanted, "{url}");
+            assert_eq!(of_url(url), wanted, "{url}");
         }
     }
 }

@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::metadata;
+use super::{metadata, ports::reachable};
 use crate::node::{
     names::main_name,
     pod::{Role, labels},
@@ -38,7 +38,7 @@ pub(super) fn service(node: &MeshNode) -> Service {
         metadata,
         spec: Some(ServiceSpec {
             selector: Some(selector),
-            ports: Some(vec![port()]),
+            ports: Some(reachable(node).into_iter().map(port).collect()),
             type_: Some(kind(exposed).into()),
             load_balancer_class: exposed.load_balancer_class.clone(),
             external_traffic_policy: exposed.external_traffic_policy.map(|policy| match policy {
@@ -51,13 +51,12 @@ pub(super) fn service(node: &MeshNode) -> Service {
     }
 }
 
-/// The data plane. The rooms that come later add theirs.
-fn port() -> ServicePort {
+fn port((name, number): (String, u16)) -> ServicePort {
     ServicePort {
-        name: Some("ptp".into()),
-        port: i32::from(DATA_PORT),
+        name: Some(name),
+        port: i32::from(number),
         protocol: Some("TCP".into()),
-        target_port: Some(IntOrString::Int(i32::from(DATA_PORT))),
+        target_port: Some(IntOrString::Int(i32::from(number))),
         ..ServicePort::default()
     }
 }

@@ -27,7 +27,12 @@ fn lone(name: &str) -> MeshNode {
 }
 
 fn image() -> Image {
-    Image { name: "example.org/mesh:1".into(), pull_policy: None, pull_secrets: vec!["registry".into()] }
+    Image {
+        name: "example.org/mesh:1".into(),
+        pull_policy: None,
+        pull_secrets: vec!["registry".into()],
+        traces: traces::Options::default(),
+    }
 }
 
 /// Builds what was found and makes the objects, where nothing runs yet.
@@ -38,7 +43,16 @@ fn objects_of(found: &Found) -> Resources<Prepared> {
 fn objects_beside(found: &Found, seen: &Seen) -> Resources<Prepared> {
     let judgement = validate::all(found, sample::now());
     let built = build::node(&judgement, sample::now()).unwrap().unwrap();
-    prepare(&found.node, Operator { namespace: "interconn-system", image: &image() }, seen, &judgement, &built)
+    let (image, gateways) = (image(), GatewayDefaults::default());
+    let operator = Operator { namespace: "interconn-system", image: &image, gateways: &gateways };
+    prepare(&found.node, operator, seen, &judgement, &built, None)
+}
+
+fn set(gateway: &Gateway) -> &StatefulSet {
+    match &gateway.set {
+        Planned::Now(set) => set,
+        Planned::Later(aspect) => panic!("it waits: {aspect:?}"),
+    }
 }
 
 fn prepared(node: &MeshNode, routes: usize, padding: usize) -> Resources<Prepared> {
@@ -74,7 +88,7 @@ fn all(resources: &Resources<Prepared>) -> Vec<Value> {
         state: _,
     } = resources;
     let maps = parts.iter().chain([main, public_root]).map(sent);
-    let gateway = gateway.iter().flat_map(|gateway| [sent(&gateway.account), sent(&gateway.set)]);
+    let gateway = gateway.iter().flat_map(|gateway| [sent(&gateway.account), sent(set(gateway))]);
     let route = match tls_route {
         Exposed::Written { route, .. } => Some(sent(&**route)),
         Exposed::Untouched | Exposed::Withdrawn { .. } => None,
@@ -225,7 +239,7 @@ fn the_same_node_gives_the_same_objects_whatever_the_order_of_its_routes() {
 #[test]
 fn the_gateways_pod_passes_restricted_and_holds_no_right() {
     let gateway = objects_of(&with_gateway(|_| {})).gateway.unwrap();
-    let pod = &value(&gateway.set)["spec"]["template"]["spec"];
+    let pod = &value(set(&gateway))["spec"]["template"]["spec"];
     assert_eq!(restricted::refusals(pod), Vec::<String>::new());
     assert_eq!(pod["automountServiceAccountToken"], false);
     assert_eq!(value(&gateway.account)["automountServiceAccountToken"], false);
@@ -237,7 +251,7 @@ fn the_gateways_pod_passes_restricted_and_holds_no_right() {
 /// A rollout of the gateway breaks connections: only what the pod itself needs may start one.
 #[test]
 fn no_change_of_the_configuration_starts_a_rollout() {
-    let template = |found: &Found| value(&objects_of(found).gateway.unwrap().set);
+    let template = |found: &Found| value(set(&objects_of(found).gateway.unwrap()));
     let before = template(&with_gateway(|_| {}));
     assert_eq!(template(&with_gateway_and_parts(9)), before);
     let changed = with_gateway(|node| {
@@ -259,7 +273,7 @@ fn no_change_of_the_configuration_starts_a_rollout() {
 #[test]
 fn the_claims_of_a_gateway_that_is_there_stay_and_it_is_told() {
     let found = with_gateway(|_| {});
-    let set = objects_of(&found).gateway.unwrap().set;
+    let set = set(&objects_of(&found).gateway.unwrap()).clone();
     let claims = &value(&set)["spec"]["volumeClaimTemplates"];
     assert_eq!(claims[0]["spec"]["resources"]["requests"]["storage"], "10Gi");
     assert_eq!(claims[0]["metadata"]["labels"][NODE_LABEL], "bank-a", "people find it by its label");
@@ -271,7 +285,8 @@ fn the_claims_of_a_gateway_that_is_there_stay_and_it_is_told() {
         |node| node.spec.gateway.storage.mode = StorageMode::Ephemeral,
     ] {
         let changed = with_gateway(change);
-        let wanted = objects_beside(&changed, &seen).gateway.unwrap().set;
+        let wanted = objects_beside(&changed, &seen).gateway.unwrap();
+        let wanted = self::set(&wanted).clone();
         assert_eq!(value(&wanted), value(seen.set.as_ref().unwrap()));
         assert!(keeps_other_claims(&changed.node, &wanted));
     }
@@ -280,7 +295,7 @@ fn the_claims_of_a_gateway_that_is_there_stay_and_it_is_told() {
 #[test]
 fn an_ephemeral_gateway_has_scratch_space_and_no_claim() {
     let gateway = objects_of(&with_gateway(|node| node.spec.gateway.storage.mode = StorageMode::Ephemeral)).gateway;
-    let set = value(&gateway.unwrap().set);
+    let set = value(set(&gateway.unwrap()));
     assert!(set["spec"]["volumeClaimTemplates"].is_null());
     let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
     assert!(volumes.contains(&json!({"name": "mesh-home", "emptyDir": {}})), "{volumes:?}");
@@ -346,4 +361,64 @@ fn the_policy_lets_in_what_everybody_may_dial_and_out_to_those_whom_the_node_kno
     let ports: Vec<_> = names.into_iter().chain([port("TCP", 8000)]).collect();
     let spaces = ["bank-b", "interconn-system", "privacy"].map(namespace);
     assert_eq!(policy["spec"]["egress"], json!([{"to": spaces}, {"ports": ports}]));
+    let judgement = validate::all(&found, sample::now());
+    let collector = Some("http://collector.telemetry.svc:4317");
+    let policy = value(&policy::network_policy(&found.node, "interconn-system", collector, &judgement));
+    let spaces = ["bank-b", "interconn-system", "privacy", "telemetry"].map(namespace);
+    assert_eq!(policy["spec"]["egress"], json!([{"to": spaces}, {"ports": ports}]), "and to who takes traces");
+}
+
+#[test]
+fn what_is_said_of_the_gateways_pod_is_in_its_template_word_for_word_beside_ours() {
+    let selector = json!({"matchLabels": {"app": "db"},
+        "matchExpressions": [{"key": "tier", "operator": "In", "values": ["a", "b"]}, {"key": "old", "operator": "DoesNotExist"}]});
+    let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": selector, "namespaceSelector": {},
+        "namespaces": ["other"]});
+    let terms = json!({"requiredDuringSchedulingIgnoredDuringExecution": [term],
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 7, "podAffinityTerm": term}]});
+    let machines = json!({"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["8"]}],
+        "matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["bad"]}]});
+    let same = json!({
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [
+            {"key": "mesh", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60},
+            {"operator": "Exists"},
+        ],
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [machines]},
+                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": machines}],
+            },
+            "podAffinity": terms, "podAntiAffinity": terms,
+        },
+        "priorityClassName": "high",
+    });
+    let mut said = same.clone();
+    said["labels"] = json!({"team": "payments"});
+    said["annotations"] = json!({"example.org/note": "kept"});
+    said["imagePullSecrets"] = json!([{"name": "own"}, {"name": "registry"}]);
+    let zone = |more: Value| {
+        let mut spread = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"});
+        spread.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spread
+    };
+    let named = zone(json!({"topologyKey": "host", "minDomains": 2, "labelSelector": selector}));
+    said["topologySpreadConstraints"] = json!([zone(json!({})), named]);
+
+    let mut node = node("bank-a");
+    node.spec.gateway.pod = Some(serde_json::from_value(said).unwrap());
+    assert_eq!(crds::validate::node(&node.spec), Ok(()));
+    let gateway = prepared(&node, 0, 0).gateway.unwrap();
+    let template = serde_json::to_value(&set(&gateway).spec.as_ref().unwrap().template).unwrap();
+    for (member, wanted) in same.as_object().unwrap() {
+        assert_eq!(&template["spec"][member], wanted, "{member}");
+    }
+    let gateways = json!({"labelSelector": {"matchLabels": {"interconn.dev/role": "gateway"}}});
+    assert_eq!(template["spec"]["topologySpreadConstraints"], json!([zone(gateways), named]));
+    assert_eq!(template["spec"]["imagePullSecrets"], json!([{"name": "registry"}, {"name": "own"}]));
+    let labels = json!({"team": "payments", "interconn.dev/node": "bank-a", "interconn.dev/role": "gateway",
+        "sidecar.istio.io/inject": "false"});
+    let annotations = json!({"example.org/note": "kept", "linkerd.io/inject": "disabled"});
+    assert_eq!(template["metadata"], json!({"labels": labels, "annotations": annotations}));
+    assert_eq!(restricted::refusals(&template["spec"]), Vec::<String>::new());
 }

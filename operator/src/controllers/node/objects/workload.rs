@@ -1,11 +1,11 @@
 //! What the gateway runs in: a StatefulSet of one, its claim, and a service account that may do nothing.
 //!
-//! Nothing of the configuration stands in the pod's template, but `transport.totalBytes` as the room that its memory needs:
-//! any other change reaches the running gateway by its volume. A template that is the same starts no rollout.
+//! Of the node's spec stand in the pod's template `transport.totalBytes`, as the room that its memory needs, and what is said
+//! of the pod itself: any other change reaches the running gateway by its volume. A template that is the same starts no rollout.
 
 use std::collections::BTreeMap;
 
-use crds::{GatewayStorage, MeshNode, StorageMode};
+use crds::{GatewayPod, GatewayStorage, MeshNode, StorageMode};
 use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetSpec},
@@ -18,7 +18,13 @@ use k8s_openapi::{
 };
 use kube::{ResourceExt, api::ObjectMeta};
 
-use super::{labels_of, metadata};
+use super::{
+    super::{
+        seen::Seen,
+        turn::{self, BEGAN, BROUGHT, brought, image_of},
+    },
+    Operator, labels_of, metadata, placement,
+};
 use crate::{
     cluster::difference::is_contained,
     node::{
@@ -40,12 +46,16 @@ pub(super) fn service_account(node: &MeshNode) -> ServiceAccount {
     }
 }
 
-/// The StatefulSet. Kubernetes refuses to change the claims of one that is there, so those of `existing` stay.
-pub(super) fn stateful_set(node: &MeshNode, image: &Image, existing: Option<&StatefulSet>) -> StatefulSet {
+/// The StatefulSet. Kubernetes refuses to change the claims of one that is there, so those that were seen stay.
+pub(super) fn stateful_set(node: &MeshNode, operator: Operator<'_>, seen: &Seen) -> StatefulSet {
     let name = node.name_any();
-    let claims = existing.map_or_else(|| wanted_claims(node), |set| claims_of(set).to_vec());
+    let claims = seen.set.as_ref().map_or_else(|| wanted_claims(node), |set| claims_of(set).to_vec());
+    let mut metadata = metadata(node, main_name(&name));
+    let brought = brought(operator.image, operator.gateways);
+    let began = turn::began(node, seen, &brought).map(|at| (BEGAN.to_owned(), at));
+    metadata.annotations = Some([(BROUGHT.to_owned(), brought)].into_iter().chain(began).collect());
     StatefulSet {
-        metadata: metadata(node, main_name(&name)),
+        metadata,
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
             service_name: Some(main_name(&name)),
@@ -53,7 +63,7 @@ pub(super) fn stateful_set(node: &MeshNode, image: &Image, existing: Option<&Sta
             // In order, a pod that never becomes ready would never be replaced, not even by a better one
             // (kubernetes/kubernetes#67250).
             pod_management_policy: Some("Parallel".into()),
-            template: template(node, image, claims.is_empty()),
+            template: template(node, operator, claims.is_empty()),
             volume_claim_templates: Some(claims).filter(|claims| !claims.is_empty()),
             ..StatefulSetSpec::default()
         }),
@@ -72,24 +82,24 @@ fn claims_of(set: &StatefulSet) -> &[PersistentVolumeClaim] {
     claims.unwrap_or_default()
 }
 
-fn template(node: &MeshNode, image: &Image, is_ephemeral: bool) -> PodTemplateSpec {
-    let name = node.name_any();
+fn template(node: &MeshNode, operator: Operator<'_>, is_ephemeral: bool) -> PodTemplateSpec {
+    let (name, gateway) = (node.name_any(), &node.spec.gateway);
+    let (image, resources) = (image_of(node, operator.image), operator.gateways.resources_of(gateway));
     let mesh = Mesh {
         node: &name,
         role: Role::Gateway,
-        image,
+        image: &image,
         queues: node.spec.transport.total_bytes,
-        resources: node.spec.gateway.resources.as_ref(),
+        resources: Some(&resources),
     };
-    let mut labels = labels(&name, Role::Gateway);
-    labels.extend(not_for_other_meshes());
-    let secrets: Vec<_> = image.named_secrets().map(|name| LocalObjectReference { name: name.into() }).collect();
+    let said = operator.gateways.pod_of(gateway);
+    // Ours last: the API refuses keys of ours, and what an older one took must not stand either.
+    let mut labels: BTreeMap<_, _> = said.labels.clone();
+    labels.extend(self::labels(&name, Role::Gateway).into_iter().chain(not_for_other_meshes()));
+    let mut annotations = said.annotations.clone();
+    annotations.insert("linkerd.io/inject".into(), "disabled".into());
     PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(labels),
-            annotations: Some([("linkerd.io/inject".into(), "disabled".into())].into()),
-            ..ObjectMeta::default()
-        }),
+        metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),
         spec: Some(PodSpec {
             service_account_name: Some(main_name(&name)),
             automount_service_account_token: Some(false),
@@ -105,10 +115,30 @@ fn template(node: &MeshNode, image: &Image, is_ephemeral: bool) -> PodTemplateSp
             }),
             containers: vec![mesh.container()],
             volumes: Some(mesh.volumes().into_iter().chain(is_ephemeral.then(Mesh::scratch)).collect()),
-            image_pull_secrets: Some(secrets).filter(|secrets| !secrets.is_empty()),
+            image_pull_secrets: some(pull_secrets(&image, &said)),
+            node_selector: Some(said.node_selector.clone()).filter(|labels| !labels.is_empty()),
+            tolerations: some(said.tolerations.iter().map(placement::toleration).collect()),
+            affinity: said.affinity.as_ref().map(placement::affinity),
+            topology_spread_constraints: some(said.topology_spread_constraints.iter().map(placement::spread).collect()),
+            priority_class_name: said.priority_class_name,
             ..PodSpec::default()
         }),
     }
+}
+
+pub(super) fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
+}
+
+/// Those that the operator names for all, then the node's own; each once, as Kubernetes has them.
+fn pull_secrets(image: &Image, said: &GatewayPod) -> Vec<LocalObjectReference> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in image.named_secrets().chain(said.image_pull_secrets.iter().map(|secret| secret.name.as_str())) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.into_iter().map(|name| LocalObjectReference { name: name.into() }).collect()
 }
 
 /// It speaks TLS to partners by itself; a proxy in front of it would take the handshake apart.

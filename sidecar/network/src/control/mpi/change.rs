@@ -78,6 +78,16 @@ impl Control {
         Ok(None)
     }
 
+    /// Turns down the weave that waits in the name of a node, and leaves its route alone.
+    pub(super) async fn decline(self: Arc<Self>, call: Call) -> Answer {
+        let node = node_id(&call)?;
+        if self.pending.of(&node, SystemTime::now()).is_none() {
+            return Err(ControlError::NothingWaits { node }.into());
+        }
+        self.pending.forget(&node).await?;
+        Ok(None)
+    }
+
     fn all_known(&self, nodes: &[NodeId]) -> Result<(), Refusal> {
         let (snapshot, now) = (self.keeper.live().load(), SystemTime::now());
         for node in nodes {

@@ -3,7 +3,7 @@
 //! ```text
 //! mod.rs      what is registered, and for whom
 //! read.rs     what may be read: environ, edge, edges, index
-//! change.rs   what changes routes: refresh, weave, ack, disable, enable, ally, disband
+//! change.rs   what changes routes: refresh, weave, ack, disable, enable, ally, disband, decline
 //! partner.rs  what partners are asked for: accessible, version, assert
 //! books.rs    what is kept to be read back: domains, institutions
 //! kms.rs      identity and certificates
@@ -40,9 +40,10 @@ impl Control {
         self.add(table, "mesh.net.weave", Access::Anyone, Self::weave_by_mpi);
         self.add(table, "mesh.net.ack", Access::Partner, Self::ack_by_mpi);
         self.add(table, WAITING, Access::Member, |this, call| async move { this.waiting(&call) });
-        self.add(table, "mesh.net.edge", Access::Local, |this, call| async move { this.edge(&call) });
-        self.add(table, "mesh.net.edges", Access::Local, |this, _| async move { Ok(Some(this.edges().into())) });
-        self.add(table, "mesh.net.index", Access::Local, |this, call| async move { this.index(&call) });
+        self.add(table, "mesh.net.edge", Access::Local, Self::edge);
+        self.add(table, "mesh.net.edges", Access::Local, |this, _| async move { Ok(Some(this.edges().await.into())) });
+        self.add(table, "mesh.net.index", Access::Local, Self::index);
+        self.add(table, "interconn.net.decline", Access::Local, Self::decline);
         self.add(table, "mesh.net.refresh", Access::Local, Self::refresh_by_mpi);
         self.add(table, "mesh.net.disable", Access::Local, |this, call| this.switch(call, true));
         self.add(table, "mesh.net.enable", Access::Local, |this, call| this.switch(call, false));

@@ -1,6 +1,6 @@
 //! What may be read: who this node is, and its routes as PTP section 11.1 has them.
 
-use std::{collections::HashSet, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use crds::snapshot::RouteConfig;
 use mesh_core::{
@@ -44,14 +44,14 @@ impl Control {
         environ
     }
 
-    pub(super) fn edge(&self, call: &Call) -> Answer {
-        let node = node_id(call)?;
+    pub(super) async fn edge(self: Arc<Self>, call: Call) -> Answer {
+        let node = node_id(&call)?;
+        let waiting = self.waiting_for(&node, SystemTime::now()).await;
         let snapshot = self.keeper.live().load();
-        let waiting = self.pending.of(&node, SystemTime::now());
         match (snapshot.route_to(&node), waiting) {
             (Some(route), waiting) => {
                 let (api_routes, remarks) = (self.keeper.api_routes(), Remarks::of(&snapshot, self.partners.names()));
-                Ok(Some(shown(route, &remarks, api_routes.get(&node), waiting.is_some())))
+                Ok(Some(shown(route, &remarks, api_routes.get(&node), waiting.as_ref())))
             }
             (None, Some(weave)) => Ok(Some(shown_waiting(&weave))),
             (None, None) => Err(RouteError::UnknownNode { node }.into()),
@@ -59,14 +59,14 @@ impl Control {
     }
 
     /// All routes, and what waits to become one.
-    pub(crate) fn edges(&self) -> Vec<Value> {
+    pub(super) async fn edges(&self) -> Vec<Value> {
+        let waiting = self.all_waiting(SystemTime::now()).await;
         let (api_routes, snapshot) = (self.keeper.api_routes(), self.keeper.live().load());
-        let waiting = self.pending.all(SystemTime::now());
-        let asked: HashSet<NodeId> = waiting.iter().map(|weave| NodeId::new(&weave.node_id)).collect();
+        let asked: HashMap<NodeId, &Weave> = waiting.iter().map(|weave| (NodeId::new(&weave.node_id), weave)).collect();
         let remarks = Remarks::of(&snapshot, self.partners.names());
         let edge = |route: &Arc<Route>| {
             let node = &route.node_id;
-            shown(route, &remarks, api_routes.get(node), asked.contains(node))
+            shown(route, &remarks, api_routes.get(node), asked.get(node).copied())
         };
         let mut all: Vec<Value> = snapshot.routes().iter().map(edge).collect();
         let is_new = |weave: &&Weave| snapshot.route_to(&NodeId::new(&weave.node_id)).is_none();
@@ -74,16 +74,16 @@ impl Control {
         all
     }
 
-    pub(super) fn index(&self, call: &Call) -> Answer {
-        let page = Page::read(call)?;
-        Ok(Some(page::of(&page, self.edges())))
+    pub(super) async fn index(self: Arc<Self>, call: Call) -> Answer {
+        let page = Page::read(&call)?;
+        Ok(Some(page::of(&page, self.edges().await)))
     }
 }
 
 /// A Route as PTP section 11.1 has it, with what the API knows beyond that. What is shown may be refreshed as it is.
 ///
-/// `known` is what the API set of it; `is_asked` says that somebody asks to be woven in its name, which trusts nobody yet.
-fn shown(route: &Route, remarks: &Remarks<'_>, known: Option<&ApiRoute>, is_asked: bool) -> Value {
+/// `known` is what the API set of it; `waiting` is who asks to be woven in its name, whom nobody trusts yet.
+fn shown(route: &Route, remarks: &Remarks<'_>, known: Option<&ApiRoute>, waiting: Option<&Weave>) -> Value {
     let mut shown = known.map_or_else(Map::new, |known| known.record.clone());
     let said_name = shown.remove(SAID_NAME);
     let config = &route.config;
@@ -98,7 +98,7 @@ fn shown(route: &Route, remarks: &Remarks<'_>, known: Option<&ApiRoute>, is_aske
         ("proxy", shown_url(&config.proxy).into()),
         ("guest_crt", known.and_then(|known| known.client_pair.as_ref()).map_or("", |pair| &pair.chain_pem).into()),
         ("expire_at", route.expires_at.map_or(0, milliseconds).into()),
-        ("status", (bits | if is_asked { status::APPROVING } else { 0 }).into()),
+        ("status", (bits | waiting.map_or(0, |_| status::APPROVING)).into()),
     ];
     shown.extend(members.map(|(name, value)| (name.to_owned(), value)));
     shown.extend(rights(config).map(|(name, value)| (name.to_owned(), value)));
@@ -118,7 +118,23 @@ fn shown(route: &Route, remarks: &Remarks<'_>, known: Option<&ApiRoute>, is_aske
     if !warnings.is_empty() {
         shown.insert("warnings".into(), warnings.into());
     }
+    if let Some(weave) = waiting {
+        shown.insert("asked".into(), asked(weave));
+    }
     Value::Object(shown)
+}
+
+/// Who asks, and what an ack would trust: to be compared with what the party says by another way.
+fn asked(weave: &Weave) -> Value {
+    json!({
+        "inst_id": weave.inst_id,
+        "name": weave.name,
+        "address": weave.address,
+        "auth_code": weave.auth_code,
+        "host_root": weave.root,
+        "sha256": weave.fingerprints(),
+        "at": weave.at,
+    })
 }
 
 /// What only MeshRoute says otherwise (`route/rights.rs`).
@@ -151,6 +167,7 @@ fn shown_waiting(weave: &Weave) -> Value {
         "create_at": weave.at,
         "status": status::APPROVING,
         "version": 0,
+        "asked": asked(weave),
     })
 }
 

@@ -118,6 +118,18 @@ async fn who_is_turned_down_carries_nothing_and_does_not_wait_again() {
     assert_eq!(node.net(json!({"node_id": B, "status": 512}).to_string()).await, Code::SUCCESS);
     node.mpi(Caller::Local, "mesh.net.enable", json!({"node_id": B})).await.unwrap();
     assert_eq!((edge().await.unwrap(), standing()), (0.into(), Standing::Open));
+    // A weave or an ack of our own lets it in again too, though nobody is there to be told.
+    let name = json!({"node_id": B}).to_string();
+    for (verb, bits) in [("weave", 16 | 128), ("ack", 2)] {
+        assert_eq!(node.net(json!({"node_id": B, "status": 512}).to_string()).await, Code::SUCCESS);
+        assert_eq!((edge().await.unwrap(), standing()), (512.into(), Standing::Disabled), "{verb}");
+        let told = match verb {
+            "weave" => node.control.weave(&Caller::Local, name.as_bytes()).await,
+            _ => node.control.ack(&Caller::Local, name.as_bytes()).await,
+        };
+        assert_eq!(code(told), Code::UNREACHABLE, "{verb}");
+        assert_eq!((edge().await.unwrap(), standing()), (bits.into(), Standing::Open), "{verb}");
+    }
 }
 
 #[tokio::test]

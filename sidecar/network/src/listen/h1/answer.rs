@@ -18,7 +18,7 @@ use http_body::Body as _;
 use mesh_core::Body;
 use tokio::io::AsyncWrite;
 
-use crate::listen::wire::Stream;
+use crate::listen::{Settlement, wire::Stream};
 
 /// A piece up to this size is copied behind the head: that costs less than one more piece to write.
 const SMALL: usize = 8 * 1024;
@@ -52,9 +52,29 @@ pub(super) enum Sent {
 
 /// What is left of an answer.
 pub(super) struct Rest {
+    // Before the body: dropped first, it says what the body then finds.
+    unwritten: Unwritten,
     unsent: VecDeque<Bytes>,
     body: Body,
     after: After,
+}
+
+/// An answer that is not written to its end. Dropped so, it is lost, though all of it may have been taken from its body.
+struct Unwritten(Option<Settlement>);
+
+impl Unwritten {
+    /// It was written after all.
+    fn is_written(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        if let Some(settlement) = &self.0 {
+            settlement.lose();
+        }
+    }
 }
 
 /// Writes what the socket takes of an answer. The answer itself may want the connection closed.
@@ -68,6 +88,7 @@ pub(super) fn begin(
     after: After,
 ) -> io::Result<Sent> {
     let (mut head, mut body) = answer.into_parts();
+    let unwritten = Unwritten(head.extensions.remove::<Settlement>());
     let mut length = body.size_hint().exact();
     // The end of a body of unknown length is the end of the connection.
     let closes = after == After::Closes || length.is_none() || asks_to_close(&head);
@@ -80,7 +101,7 @@ pub(super) fn begin(
     }
     let mut unsent = VecDeque::new();
     first_write(cx, stream, &head, length, &mut body, &mut unsent)?;
-    let mut rest = Rest { unsent, body, after: if closes { After::Closes } else { After::Goes } };
+    let mut rest = Rest { unwritten, unsent, body, after: if closes { After::Closes } else { After::Goes } };
     match rest.poll(cx, stream)? {
         Poll::Ready(()) => Ok(Sent::Whole(rest.after)),
         Poll::Pending => Ok(Sent::Part(Box::new(rest))),
@@ -102,7 +123,11 @@ impl Rest {
             ready!(poll_write(cx, stream, &mut self.unsent))?;
             match ready!(poll_piece(cx, &mut self.body))? {
                 Some(piece) => self.unsent.push_back(piece),
-                None => return Pin::new(&mut *stream).poll_flush(cx),
+                None => {
+                    ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+                    self.unwritten.is_written();
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::{
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -13,6 +14,8 @@ use http::{HeaderMap, header::CONTENT_LENGTH};
 use http_body::{Frame, SizeHint};
 use mesh_core::{Body, BoxError};
 use tokio::{runtime::Handle, time::timeout};
+
+use super::expected::Expected;
 
 /// A body up to this size that came with its head is whole at once: as much as fits into one frame of a client that has not
 /// heard of larger ones.
@@ -31,10 +34,12 @@ struct Arriving {
     /// What is still to be taken, where that was announced. The `h2` crate sees to it that so much comes.
     left: Option<u64>,
     is_read: bool,
+    /// Where the client waits to be told that it is wanted.
+    expected: Option<Arc<Expected>>,
 }
 
 /// The body of a request with these headers.
-pub(super) fn body(headers: &HeaderMap, mut stream: RecvStream) -> Body {
+pub(super) fn body(headers: &HeaderMap, mut stream: RecvStream, expected: Option<Arc<Expected>>) -> Body {
     if stream.is_end_stream() {
         return Body::Empty;
     }
@@ -47,7 +52,7 @@ pub(super) fn body(headers: &HeaderMap, mut stream: RecvStream) -> Body {
     };
     match first {
         Some(whole) if stream.is_end_stream() && whole.len() <= SMALL => Body::Full(whole),
-        first => Body::Boxed(Box::pin(Arriving { stream: Some(stream), first, left, is_read: false })),
+        first => Body::Boxed(Box::pin(Arriving { stream: Some(stream), first, left, is_read: false, expected })),
     }
 }
 
@@ -71,7 +76,15 @@ impl http_body::Body for Arriving {
         if !this.is_read {
             let piece = match this.first.take() {
                 Some(piece) => Some(Ok(piece)),
-                None => ready!(stream.poll_data(cx)),
+                None => match stream.poll_data(cx) {
+                    Poll::Ready(piece) => piece,
+                    Poll::Pending => {
+                        if let Some(expected) = this.expected.take() {
+                            expected.want();
+                        }
+                        return Poll::Pending;
+                    }
+                },
             };
             if let Some(piece) = piece {
                 let piece = piece?;

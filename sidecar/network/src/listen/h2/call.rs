@@ -8,12 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use http::Method;
+use http::{Method, StatusCode};
 
 use super::{
     answer::{self, Began, Writing},
     arriving,
     connection::Asked,
+    expected::Expected,
     ledger::{Account, Ledger},
 };
 use crate::listen::{
@@ -30,7 +31,7 @@ struct Call {
 }
 
 enum Stage {
-    Serving(Answering, SendResponse<Bytes>),
+    Serving(Answering, SendResponse<Bytes>, Option<Arc<Expected>>),
     Writing(Writing),
     Over,
 }
@@ -40,10 +41,11 @@ pub(super) fn begin<S: Serve>(handler: &Arc<Handler<S>>, ledger: &Arc<Ledger>, (
     let account = ledger.open(respond.stream_id().as_u32());
     let is_head = request.method() == Method::HEAD;
     let (head, stream) = request.into_parts();
-    let body = arriving::body(&head.headers, stream);
+    let expected = Expected::of(&head.headers);
+    let body = arriving::body(&head.headers, stream, expected.clone());
     // What a request proves is asked where one follows another.
     let answering = handler.answer(http::Request::from_parts(head, body), Proof::None);
-    let mut call = Call { account, stage: Stage::Serving(answering, respond), is_head };
+    let mut call = Call { account, stage: Stage::Serving(answering, respond, expected), is_head };
     // Whatever it waits for is asked again by its own task.
     if Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
         tokio::spawn(call);
@@ -55,12 +57,19 @@ impl Future for Call {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if let Stage::Serving(answering, respond) = &mut this.stage {
+        if let Stage::Serving(answering, respond, expected) = &mut this.stage {
             let Poll::Ready(response) = answering.as_mut().poll(cx) else {
+                if expected.as_ref().is_some_and(|expected| expected.is_wanted(cx)) {
+                    *expected = None;
+                    // One that has gone is found below.
+                    let mut go_on = http::Response::new(());
+                    *go_on.status_mut() = StatusCode::CONTINUE;
+                    let _ = respond.send_informational(go_on);
+                }
                 // A client that gives its call up ends it.
                 return respond.poll_reset(cx).map(drop);
             };
-            let Stage::Serving(_, respond) = std::mem::replace(&mut this.stage, Stage::Over) else {
+            let Stage::Serving(_, respond, _) = std::mem::replace(&mut this.stage, Stage::Over) else {
                 return Poll::Ready(());
             };
             match answer::begin(response, respond, this.is_head, &mut this.account) {

@@ -5,6 +5,7 @@
 //! connection.rs  reads, begins each request where it was read, writes -> silence.rs
 //! call.rs        one request until its answer is handed over
 //!   arriving.rs  the body of a request
+//!   expected.rs  whether its client waits to be told to send it
 //!   answer.rs    head, pieces and trailers of an answer
 //! tap.rs         the bytes in both directions, looked at in passing -> frames.rs
 //! ledger.rs      what they say of answers that somebody waits to settle
@@ -16,7 +17,10 @@ mod answer;
 mod arriving;
 mod call;
 mod connection;
+mod expected;
 mod frames;
+#[cfg(test)]
+mod fuzz;
 mod ledger;
 mod silence;
 mod tap;

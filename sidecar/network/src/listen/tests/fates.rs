@@ -34,7 +34,8 @@ pub(super) enum Fate {
 }
 
 /// Answers 1 MiB at once, at `/two` in two pieces, or at `/small` three bytes and trailers, and reports each answer's fate. What
-/// follows on one of `/slow` ends when the test says so.
+/// follows on one of `/slow` ends when the test says so. `/named` and `/named/large` (64 MiB) are answers whose fate is known
+/// once they are written: what they carry is settled by its name.
 struct Tells {
     fates: UnboundedSender<Fate>,
     is_plain: bool,
@@ -46,14 +47,19 @@ impl Serve for Tells {
         let settlement = Settlement::default();
         let report = Some(Report { fates: self.fates.clone(), fate: Fate::Lost });
         let is_small = request.uri().path() == "/small";
-        let bytes: Bytes = vec![b'x'; if is_small { 3 } else { 1 << 20 }].into();
+        let bytes: Bytes = match request.uri().path() {
+            "/small" | "/named" => vec![b'x'; 3].into(),
+            "/named/large" => vec![b'x'; 64 << 20].into(),
+            _ => vec![b'x'; 1 << 20].into(),
+        };
         let mut pieces = VecDeque::from([bytes]);
         if request.uri().path() == "/two" {
             pieces.push_back(Bytes::from_static(b"the end"));
         }
         let trailers = is_small.then(HeaderMap::new);
         let slow = (request.uri().path() == "/slow").then(|| Arc::clone(&self.slow));
-        let body = Told { pieces, trailers, report, slow, settlement: settlement.clone() };
+        let is_named = request.uri().path().starts_with("/named");
+        let body = Told { pieces, trailers, report, slow, is_named, settlement: settlement.clone() };
         let mut response = Response::new(Body::Boxed(Box::pin(body)));
         response.extensions_mut().insert(settlement);
         response
@@ -70,6 +76,7 @@ struct Told {
     trailers: Option<HeaderMap>,
     report: Option<Report>,
     slow: Option<Arc<Notify>>,
+    is_named: bool,
     settlement: Settlement,
 }
 
@@ -115,6 +122,12 @@ impl Drop for Told {
             && self.is_end_stream()
         {
             let slow = self.slow.take();
+            if self.is_named {
+                if !self.settlement.is_lost() {
+                    report.received();
+                }
+                return;
+            }
             self.settlement.when_received(move || {
                 report.received();
                 slow.map(|slow| -> Finishing { Box::pin(async move { slow.notified().await }) })
@@ -210,4 +223,36 @@ async fn five_seconds_of_peace_are_enough() {
     let start = Instant::now();
     assert_eq!(fates.recv().await, Some(Fate::Received));
     assert!(start.elapsed() > Duration::from_secs(4), "{:?}", start.elapsed());
+}
+
+/// A client that ends by a reset, whatever it has read.
+fn resets(plain: Plain) {
+    socket2::SockRef::from(&plain.tcp).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(plain);
+}
+
+#[tokio::test]
+async fn of_what_is_settled_by_its_name_a_reset_behind_the_whole_answer_says_nothing() {
+    for is_plain in WAYS {
+        let (address, mut fates, _drain) = start(is_plain);
+        let mut plain = Plain::to(address).await;
+        plain.write("GET /named HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        assert_eq!(fates.recv().await, Some(Fate::Received), "written, whatever comes next");
+        resets(plain);
+        assert!(timeout(Duration::from_millis(200), fates.recv()).await.is_err(), "it is told once");
+    }
+}
+
+#[tokio::test]
+async fn of_what_is_settled_by_its_name_a_reset_in_the_middle_of_the_answer_is_a_loss_at_once() {
+    for is_plain in WAYS {
+        let (address, mut fates, _drain) = start(is_plain);
+        let mut plain = Plain::to(address).await;
+        plain.write("GET /named/large HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        let mut some = [0; 100];
+        tokio::io::AsyncReadExt::read_exact(&mut plain.tcp, &mut some).await.unwrap();
+        assert!(fates.try_recv().is_err(), "most of it is not written");
+        resets(plain);
+        assert_eq!(fates.recv().await, Some(Fate::Lost));
+    }
 }

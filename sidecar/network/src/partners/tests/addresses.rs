@@ -22,6 +22,11 @@ use crate::{
     testing::{A, B, Institution, Running, institution, until},
 };
 
+/// A proxy of the node's own.
+fn by_operator(url: &str) -> (Proxy, Given) {
+    (Proxy::parse(url).unwrap(), Given::ByOperator)
+}
+
 fn at(partner: &Institution, addresses: &[&str]) -> RouteConfig {
     let named = |address: &&str| PeerAddress { address: (*address).to_owned(), server_name: String::new() };
     RouteConfig { addresses: addresses.iter().map(named).collect(), ..partner.route() }
@@ -88,10 +93,9 @@ async fn an_address_whose_stats_are_refused_or_kept_back_is_not_healthy() {
     let says = async |answer: &'static str, reason: &str| {
         let act = move |mut tls: tokio_rustls::server::TlsStream<TcpStream>| async move {
             let mut head = [0; 4096];
-            if tls.read(&mut head).await.is_ok() {
+            while let Ok(1..) = tls.read(&mut head).await {
                 let _ = tls.write_all(answer.as_bytes()).await;
             }
-            let _ = tls.read_to_end(&mut Vec::new()).await;
         };
         let server = tls_server(&b.leaf(), "http/1.1", act).await;
         let client = Running::start(a.parts(vec![b.route_at(&[server])]));
@@ -102,6 +106,7 @@ async fn an_address_whose_stats_are_refused_or_kept_back_is_not_healthy() {
     };
     tokio::join!(
         says("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n", "no success to /stats"),
+        says("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nWelcome", "what answers /stats is no node"),
         says("", "no answer to /stats in 10 s"),
     );
 }
@@ -240,10 +245,7 @@ async fn a_proxy_that_speaks_tls_itself_learns_the_login_only_when_it_is_the_one
     let client = Running::start(a.parts(vec![at(&b, &[&tagged])]));
     assert_eq!(host(&client, &[]).await, named, "also as the address's own");
     let client = Running::start(a.parts(vec![at(&b, &[&named])]));
-    client
-        .partners
-        .egress()
-        .set(vec![Proxy::parse(&format!("https://user:secret@localhost:{}", good.port())).unwrap()]);
+    client.partners.egress().set(vec![by_operator(&format!("https://user:secret@localhost:{}", good.port()))]);
     assert_eq!(host(&client, &[]).await, named, "and as the node's");
 }
 
@@ -279,7 +281,7 @@ async fn routes_without_a_proxy_go_through_the_nodes_own_as_long_as_it_has_one()
     assert_eq!(host(&client, &[]).await, named, "straight, where there is none");
     assert!(asked.try_recv().is_err());
     // One that is away costs nothing while another is there; the connection of before is not used.
-    let way = |url: &str| Proxy::parse(url).unwrap();
+    let way = by_operator;
     client.partners.egress().set(vec![way("http://127.0.0.1:1"), way(&format!("http://{open}"))]);
     assert_eq!(host(&client, &[]).await, named);
     assert_eq!(asked.recv().await.unwrap(), format!("CONNECT {named} HTTP/1.1"));
@@ -312,4 +314,6 @@ async fn an_address_that_nobody_calls_is_checked_and_what_is_found_is_shown() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(host(&client, &[]).await, server.address.to_string());
+    let ends = states()[1].certificate_ends;
+    assert!(ends.is_some_and(|ends| ends > std::time::SystemTime::now()) && states()[0].certificate_ends.is_none());
 }

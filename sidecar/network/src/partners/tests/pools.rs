@@ -6,13 +6,12 @@ use crds::snapshot::RouteConfig;
 use futures::future::join_all;
 use mesh_core::{Body, Code, ProtocolError};
 
+use super::pair;
 use crate::testing::{A, B, Running, in_seconds, institution, until};
 
 #[tokio::test]
 async fn many_calls_share_one_http_2_connection() {
-    let (a, b) = (institution(A), institution(B));
-    let server = Running::start(a.parts(vec![b.route()]));
-    let client = Running::start(b.parts(vec![a.route_at(&[server.address])]));
+    let (server, client) = pair();
     let calls = join_all((0..100).map(|_| client.call(A, "/seen"))).await;
     for said in &calls {
         let said = said.as_ref().unwrap();
@@ -25,9 +24,7 @@ async fn many_calls_share_one_http_2_connection() {
 
 #[tokio::test]
 async fn large_bodies_pass_both_ways() {
-    let (a, b) = (institution(A), institution(B));
-    let server = Running::start(a.parts(vec![b.route()]));
-    let client = Running::start(b.parts(vec![a.route_at(&[server.address])]));
+    let (_server, client) = pair();
     let said = client.call_within(A, "/seen", Body::from(vec![1; 64 << 20]), Duration::from_secs(60)).await.unwrap();
     assert_eq!(said["bytes"], 64 << 20);
 }
@@ -138,9 +135,7 @@ async fn disabling_ends_calls_on_connections_from_before_a_rotation_too() {
 
 #[tokio::test]
 async fn a_caller_that_goes_away_cancels_its_call_at_the_partner() {
-    let (a, b) = (institution(A), institution(B));
-    let server = Running::start(a.parts(vec![b.route()]));
-    let client = std::sync::Arc::new(Running::start(b.parts(vec![a.route_at(&[server.address])])));
+    let (server, client) = pair();
     let caller = std::sync::Arc::clone(&client);
     let waits = tokio::spawn(async move { caller.call(A, "/wait").await });
     until(|| server.waiting() == 1).await;
@@ -164,9 +159,7 @@ async fn a_partner_that_restarts_is_called_again_without_a_failure() {
 
 #[tokio::test]
 async fn a_call_in_a_circle_ends() {
-    let (a, b) = (institution(A), institution(B));
-    let server = Running::start(a.parts(vec![b.route()]));
-    let client = Running::start(b.parts(vec![a.route_at(&[server.address])]));
+    let (_server, client) = pair();
     let mut request = http::Request::get("/seen").body(Body::Empty).unwrap();
     for _ in 0..6 {
         client.partners.loop_guard().pass(request.headers_mut()).unwrap();
@@ -174,4 +167,25 @@ async fn a_call_in_a_circle_ends() {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
     let failed = client.partners.send(&client.live.snapshot().routes()[0], request, deadline).await.unwrap_err();
     assert_eq!(failed.code(), Code::LOOP);
+}
+
+#[tokio::test]
+async fn no_more_calls_wait_at_a_partner_than_the_configuration_permits() {
+    let (a, b) = (institution(A), institution(B));
+    let server = Running::start(a.parts(vec![b.route()]));
+    let mut parts = b.parts(vec![a.route_at(&[server.address])]);
+    parts.node.transport.max_calls_per_partner = 2;
+    let client = std::sync::Arc::new(Running::start(parts));
+    let waits = || {
+        let client = std::sync::Arc::clone(&client);
+        tokio::spawn(async move { client.call_within(A, "/wait", Body::Empty, Duration::from_secs(60)).await })
+    };
+    let (first, second) = (waits(), waits());
+    until(|| server.waiting() == 2).await;
+    let failed = client.call(A, "/seen").await.unwrap_err();
+    assert!(failed.to_string().contains('2') && failed.code() == Code::UNREACHABLE, "{failed}");
+    first.abort();
+    until(|| server.waiting() == 1).await;
+    assert_eq!(client.call(A, "/seen").await.unwrap()["who"], B);
+    second.abort();
 }

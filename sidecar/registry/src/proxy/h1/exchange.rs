@@ -15,8 +15,12 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use memchr::memchr_iter;
 use mesh_core::BoxError;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio_util::io::poll_read_buf;
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
+    runtime::{self, Handle},
+};
+use tokio_util::{either::Either, io::poll_read_buf};
 
 use super::{
     Whose,
@@ -42,6 +46,8 @@ const LARGE_READ: usize = 128 * 1024;
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: Stream,
+    /// Where its readiness is heard of.
+    home: Option<runtime::Id>,
     read: BytesMut,
     /// What is read at once for the next answer: as much as the last one had, so that it comes in one piece.
     expects: usize,
@@ -104,7 +110,26 @@ struct Exchange {
 
 impl Wire {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, read: BytesMut::new(), expects: SMALL_READ, since: None }
+        Self { stream, home: here(), read: BytesMut::new(), expects: SMALL_READ, since: None }
+    }
+
+    /// Whether it is heard where this is called: whoever uses another thread's connection is woken by that thread, each time.
+    pub(crate) fn is_of(&self, home: Option<runtime::Id>) -> bool {
+        self.home == home
+    }
+
+    /// Brings a waiting connection to where this is called; one of TLS stays with the thread that made it. `None` if the
+    /// service has closed it, or has spoken: nobody is told of that any more.
+    pub(crate) fn brought_here(self) -> Option<Self> {
+        let home = here();
+        match self.stream {
+            Either::Left(stream) if self.home != home => {
+                let stream = stream.into_std().ok()?;
+                stream.peek(&mut [0]).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock).then_some(())?;
+                Some(Self { stream: Either::Left(TcpStream::from_std(stream).ok()?), home, ..self })
+            }
+            stream => Some(Self { stream, ..self }),
+        }
     }
 
     /// It has carried a call, and waits for the next one from now on.
@@ -148,6 +173,11 @@ impl Wire {
         }
         poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read).map_ok(|read| read > 0)
     }
+}
+
+/// The thread of the data plane that this is called on: each has a runtime of its own.
+pub(crate) fn here() -> Option<runtime::Id> {
+    Handle::try_current().ok().map(|runtime| runtime.id())
 }
 
 /// Sends a request over `wire`, which comes to `idle` when the answer has ended.
@@ -349,7 +379,6 @@ mod tests {
     use http::Request;
     use mesh_core::Body;
     use tokio::{io::AsyncWriteExt as _, net::TcpListener};
-    use tokio_util::either::Either;
 
     use super::*;
     use crate::proxy::body::Progress;

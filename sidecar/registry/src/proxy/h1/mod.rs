@@ -15,7 +15,7 @@ mod exchange;
 mod head;
 mod upload;
 
-pub(super) use self::exchange::{Age, Answer, Outcome, Wire, send};
+pub(super) use self::exchange::{Age, Answer, Outcome, Wire, here, send};
 
 /// Whose fault a call is that broke off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use mesh_core::{Body, Code, Refusal};
+use mesh_network::listen::access;
 use serde_json::{Value, json};
 
 use crate::front::{
@@ -73,6 +74,7 @@ impl Carrier {
     }
 
     fn head(self, response: &mut Response<Body>, code: Code) {
+        access::note(response, code);
         match self {
             Self::Grpc => grpc::dress(response),
             Self::Http => {

@@ -1,0 +1,242 @@
+//! One client: what of it others may touch. Its task owns the socket and whatever it reads.
+
+use std::{net::SocketAddr, sync::Arc, task::Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::outbox::{Outbox, Outgoing};
+use crate::{
+    Channel, ClientId, Unsent,
+    context::{Context, Entries, Key, TooLarge},
+    rules::Rules,
+    wire::{Close, Deflate, Opcode, encode},
+};
+
+/// A client.
+#[derive(Debug)]
+pub struct Client {
+    /// Its id.
+    pub id: ClientId,
+    /// Whether it was agreed that messages may be compressed.
+    pub deflates: bool,
+    /// Where it comes from.
+    pub remote: SocketAddr,
+    /// The rules of its listener when it came.
+    pub rules: Arc<Rules>,
+    pub(super) shard: usize,
+    out_limit: usize,
+    message_limit: usize,
+    state: Mutex<State>,
+}
+
+/// What a handshake found out.
+#[derive(Debug)]
+pub struct Opened {
+    /// The id that it gets.
+    pub id: ClientId,
+    /// The thread that serves it.
+    pub shard: usize,
+    /// Where it comes from.
+    pub remote: SocketAddr,
+    /// The rules of its listener.
+    pub rules: Arc<Rules>,
+    /// Whether messages may be compressed.
+    pub deflates: bool,
+    /// Its context at the beginning.
+    pub context: Context,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    outbox: Outbox,
+    context: Context,
+    pub(super) channels: Vec<Channel>,
+    /// It has gone: nobody subscribes it any more.
+    pub(super) is_over: bool,
+    is_paused: bool,
+    is_full: bool,
+    waker: Option<Waker>,
+}
+
+impl State {
+    fn watch(&mut self, waker: &Waker) {
+        if self.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+}
+
+impl Client {
+    /// A client that was let in.
+    #[must_use]
+    pub fn new(opened: Opened) -> Arc<Self> {
+        let limits = &opened.rules.listener.limits;
+        let bytes = |size: crds::ByteSize| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+        let (out_limit, message_limit) = (bytes(limits.out_queue_bytes), bytes(limits.message_bytes));
+        Arc::new(Self {
+            id: opened.id,
+            deflates: opened.deflates,
+            remote: opened.remote,
+            shard: opened.shard,
+            out_limit,
+            message_limit,
+            rules: opened.rules,
+            state: Mutex::new(State { context: opened.context, ..State::default() }),
+        })
+    }
+
+    /// Takes all that waits for it. `waker` is woken when more comes, and when it may be read again.
+    pub fn take(&self, waker: &Waker) -> Option<Outgoing> {
+        let mut state = self.state.lock();
+        state.watch(waker);
+        state.outbox.take()
+    }
+
+    /// The same without taking: what was taken before is not written yet.
+    pub(crate) fn watch(&self, waker: &Waker) {
+        self.state.lock().watch(waker);
+    }
+
+    /// So many bytes of what was taken have been written.
+    pub fn written(&self, bytes: usize) {
+        self.state.lock().outbox.written(bytes);
+    }
+
+    /// Bytes that wait for it.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.state.lock().outbox.bytes()
+    }
+
+    /// Puts a text of our own behind what waits: an answer to what it sent. It is short, and never compressed: that costs more than
+    /// the message that asked for it.
+    pub fn tell(&self, text: &str) {
+        let frame = encode(Opcode::Text, text.as_bytes(), false);
+        let mut state = self.state.lock();
+        if !state.outbox.is_closing() {
+            state.outbox.put(&frame, self.out_limit);
+        }
+    }
+
+    /// Puts a control frame behind what waits.
+    pub fn control(&self, opcode: Opcode, payload: &[u8]) {
+        self.state.lock().outbox.put_control(opcode, payload, self.out_limit);
+    }
+
+    /// Ends it behind what waits.
+    pub fn close(&self, close: Close) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.outbox.close(close);
+            state.waker.clone()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Why it is being closed; `None`: it is not.
+    #[must_use]
+    pub fn closing(&self) -> Option<Close> {
+        self.state.lock().outbox.closing().cloned()
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.state.lock().outbox.is_closing()
+    }
+
+    /// Whether it is not read: a backend paused it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.state.lock().is_paused
+    }
+
+    /// Pauses it, or lets it be read again.
+    pub fn set_paused(&self, is_paused: bool) {
+        self.state.lock().is_paused = is_paused;
+        self.wake();
+    }
+
+    /// Whether a message of it waits for room in its topic.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.state.lock().is_full
+    }
+
+    /// Notes that a message of it waits for room, or no more. Its task is not woken.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.state.lock().is_full = is_full;
+    }
+
+    /// Its context, as it is now. Whoever reads it, or writes it down, keeps nobody waiting meanwhile.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        self.state.lock().context.clone()
+    }
+
+    /// Replaces the user's part of its context.
+    ///
+    /// # Errors
+    /// When there is no room; nothing changes then.
+    pub fn set_context(&self, entries: Entries) -> Result<(), TooLarge> {
+        self.change_context(|context, limit| context.replace(entries, limit))
+    }
+
+    /// Sets some keys of its context.
+    ///
+    /// # Errors
+    /// As [`set_context`](Self::set_context).
+    pub fn merge_context(&self, entries: Entries) -> Result<(), TooLarge> {
+        self.change_context(|context, limit| context.merge(entries, limit))
+    }
+
+    /// Sets one key of its context.
+    ///
+    /// # Errors
+    /// As [`set_context`](Self::set_context).
+    pub fn set_value(&self, key: Key, value: Box<serde_json::value::RawValue>) -> Result<(), TooLarge> {
+        self.change_context(|context, limit| context.set(key, value, limit))
+    }
+
+    /// The channels that it is subscribed to.
+    #[must_use]
+    pub fn channels(&self) -> Vec<Channel> {
+        self.state.lock().channels.clone()
+    }
+
+    /// Wakes its task: something waits, or its context or pause has changed.
+    pub fn wake(&self) {
+        let waker = self.state.lock().waker.clone();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Puts a message behind what waits; `noted` gets the waker where the task must be woken.
+    pub(super) fn offer_and(&self, frames: &Deflate, payload: usize, noted: impl FnOnce(Waker)) -> Result<(), Unsent> {
+        if payload > self.message_limit {
+            return Err(Unsent::TooLarge);
+        }
+        let mut state = self.state.lock();
+        if state.outbox.is_closing() || state.is_over {
+            return Err(Unsent::Gone);
+        }
+        let frame: &Bytes = frames.form(self.deflates);
+        let is_taken = state.outbox.put(frame, self.out_limit);
+        if let Some(waker) = state.waker.take() {
+            noted(waker);
+        }
+        if is_taken { Ok(()) } else { Err(Unsent::Slow) }
+    }
+
+    pub(super) fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.state.lock())
+    }
+
+    fn change_context(&self, change: impl FnOnce(&mut Context, usize) -> Result<(), TooLarge>) -> Result<(), TooLarge> {
+        let limit = usize::try_from(self.rules.listener.limits.context_bytes.bytes()).unwrap_or(usize::MAX);
+        change(&mut self.state.lock().context, limit)?;
+        // A hold may be over.
+        self.wake();
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+#![allow(clippy::needless_pass_by_value, reason = "a table reads better without references")]
+
+use std::{sync::atomic::AtomicBool, task::Wake};
+
+use serde_json::json;
+
+use super::*;
+use crate::context::Context as Known;
+use crate::rules::Rules;
+
+#[derive(Default)]
+struct Bell(AtomicBool);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Bell {
+    fn has_rung(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+}
+
+fn client(id: u64, limits: serde_json::Value) -> Arc<Client> {
+    let listener = serde_json::from_value(json!({"name": "x", "limits": limits})).unwrap();
+    let rules = Arc::new(Rules::compile(&listener).unwrap());
+    let id = ClientId::new(id).unwrap();
+    let remote = "10.0.0.1:1".parse().unwrap();
+    Client::new(Opened { id, shard: id.get() as usize, remote, rules, deflates: false, context: Known::default() })
+}
+
+fn clients(count: u64) -> (Clients, Vec<Arc<Client>>) {
+    let clients = Clients::new(2);
+    let all: Vec<_> = (1..=count).map(|id| client(id, json!({"channels": 3}))).collect();
+    all.iter().for_each(|client| clients.open(client));
+    (clients, all)
+}
+
+fn channels(names: &[&str]) -> Vec<Channel> {
+    names.iter().map(|name| Channel::new(name).unwrap()).collect()
+}
+
+fn taken(client: &Client) -> usize {
+    client.take(Waker::noop()).map_or(0, |outgoing| outgoing.frames.len())
+}
+
+#[test]
+fn a_publication_reaches_each_subscriber_once_and_wakes_it_on_its_own_thread() {
+    let (clients, all) = clients(4);
+    clients.subscribe(&all[0], &channels(&["a", "b"])).unwrap();
+    clients.subscribe(&all[1], &channels(&["a"])).unwrap();
+    clients.subscribe(&all[2], &channels(&["b"])).unwrap();
+    let bell = Arc::new(Bell::default());
+    let waker = Arc::clone(&bell).into();
+    assert_eq!(all[1].take(&waker), None);
+    let reached = clients.publish(&channels(&["a", "b", "a", "nobody"]), Opcode::Text, b"hi");
+    assert_eq!(reached, Reached { sent: 3, ..Reached::default() });
+    assert!(!bell.has_rung());
+    let noop = Waker::noop();
+    assert_eq!(clients.poll_wakes(0, &Context::from_waker(noop)), Poll::Ready(()));
+    assert!(bell.has_rung(), "client 2 is of the first shard");
+    assert_eq!(all.iter().map(|client| taken(client)).collect::<Vec<_>>(), [1, 1, 1, 0]);
+    assert_eq!(clients.publish(&channels(&["nobody"]), Opcode::Text, b"hi"), Reached::default());
+}
+
+#[test]
+fn a_client_that_is_slow_gone_or_too_small_counts_as_failed() {
+    let clients = Clients::new(1);
+    let limits = json!({"outQueueBytes": "16", "messageBytes": "16"});
+    let (slow, small) = (client(1, limits.clone()), client(2, json!({"messageBytes": "3"})));
+    for one in [&slow, &small] {
+        clients.open(one);
+        clients.subscribe(one, &channels(&["a"])).unwrap();
+    }
+    let publish = || clients.publish(&channels(&["a"]), Opcode::Text, b"12345678");
+    assert_eq!(publish(), Reached { sent: 1, failed: 1, slow: 0, too_large: 1 });
+    assert_eq!(publish(), Reached { sent: 0, failed: 2, slow: 1, too_large: 1 });
+    assert_eq!(clients.send(slow.id, Opcode::Text, b"x"), Err(Unsent::Gone), "it is closed");
+    assert_eq!(clients.send(small.id, Opcode::Text, b"1234"), Err(Unsent::TooLarge));
+    assert_eq!(clients.send(ClientId::new(9).unwrap(), Opcode::Text, b"x"), Err(Unsent::Gone));
+    let slow = client(3, limits);
+    clients.open(&slow);
+    let sent = [(); 3].map(|()| clients.send(slow.id, Opcode::Text, b"123456"));
+    assert_eq!(sent, [Ok(()), Ok(()), Err(Unsent::Slow)]);
+}
+
+#[test]
+fn subscriptions_are_all_or_none_and_end_with_the_client() {
+    let (clients, all) = clients(1);
+    let one = &all[0];
+    clients.subscribe(one, &channels(&["a", "b", "a"])).unwrap();
+    clients.subscribe(one, &channels(&["a"])).unwrap();
+    assert_eq!(clients.subscribe(one, &channels(&["c", "d"])).unwrap_err().code(), 301);
+    assert_eq!((one.channels().len(), clients.channels()), (2, 2));
+    clients.unsubscribe(one, &channels(&["b", "unknown"]));
+    assert_eq!((one.channels(), clients.subscribers(&channels(&["b"])[0])), (channels(&["a"]), 0));
+    clients.end(one);
+    clients.end(one);
+    assert_eq!((clients.count(), clients.channels()), (0, 0));
+    assert!(clients.subscribe(one, &channels(&["c"])).is_err(), "it has gone");
+}
+
+#[test]
+fn clients_are_listed_in_the_order_of_their_ids() {
+    let (clients, _all) = clients(5);
+    let ids = |after, limit| clients.list(after, limit).iter().map(|client| client.id.get()).collect::<Vec<_>>();
+    assert_eq!((ids(None, 3), ids(ClientId::new(3), 9)), (vec![1, 2, 3], vec![4, 5]));
+    assert!(clients.find(ClientId::new(4).unwrap()).is_some());
+}

@@ -1,0 +1,278 @@
+//! What keeps ids from coming twice when the process dies: a small file that says up to when ids may have been issued, written
+//! before they are (G-5).
+//!
+//! A life begins where the file ends, whatever the clock says by then. The file is written once in half of [`AHEAD`] while clients
+//! come, and never while none do.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use super::{ClientId, EPOCH_MS, LAST_TICK, Mint, NodeNumber};
+
+/// How far ahead ids are reserved, in milliseconds. A write each half minute wears no disk, and a restart goes one minute ahead of
+/// the clock at most.
+const AHEAD: u64 = 60_000;
+/// When more is reserved, so that nobody waits for the disk.
+const SOON: u64 = AHEAD / 2;
+/// The file within `MESH_HOME`.
+const FILE: &str = "grid-ids";
+
+/// The ids of a node, in this life of the process and in all others.
+#[derive(Clone, Debug)]
+pub struct Ids(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    mint: Mutex<Mint>,
+    /// `None`: nothing outlives the process.
+    file: Option<Durable>,
+    is_reserving: AtomicBool,
+    /// Those who wait for the disk, one after the other.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Durable {
+    path: PathBuf,
+    /// Up to when the file reserves.
+    until_ms: Mutex<u64>,
+}
+
+/// Why there are no ids.
+#[derive(Debug, thiserror::Error)]
+pub enum NoIds {
+    /// The disk refuses.
+    #[error("{path} cannot be written or read: {source}; without it client ids could come twice")]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not ours.
+    #[error("{path} is damaged: write into it the milliseconds since 1970 after which no client id was issued yet")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The ids of the layout are used up, or the process ends.
+    #[error("no client id is left")]
+    UsedUp,
+}
+
+impl Ids {
+    /// Goes on where the last life that used `home` may have ended.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
+    pub fn open(home: &Path, node: NodeNumber, now_ms: u64) -> Result<Self, NoIds> {
+        let path = home.join(FILE);
+        let until_ms = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().ok().filter(|until| (EPOCH_MS..=EPOCH_MS + LAST_TICK).contains(until)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Some(EPOCH_MS),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => None,
+            Err(source) => return Err(NoIds::Disk { path, source }),
+        };
+        let Some(until_ms) = until_ms else { return Err(NoIds::Damaged { path }) };
+        let mint = Mint::new(node, until_ms.max(now_ms));
+        Ok(Self::new(mint, Some(Durable { path, until_ms: Mutex::new(until_ms) })))
+    }
+
+    fn new(mint: Mint, file: Option<Durable>) -> Self {
+        let (mint, is_reserving, turn) = (Mutex::new(mint), AtomicBool::new(false), tokio::sync::Mutex::default());
+        Self(Arc::new(Shared { mint, file, is_reserving, turn }))
+    }
+
+    /// The next id. It waits for the disk where nothing is reserved: before the first one, and after a minute without any.
+    ///
+    /// # Errors
+    /// When the disk refuses; what was reserved before is issued nevertheless.
+    pub async fn issue(&self, now_ms: u64) -> Result<ClientId, NoIds> {
+        if let Some(id) = self.try_issue(now_ms) {
+            return Ok(id);
+        }
+        let _turn = self.0.turn.lock().await;
+        if let Some(id) = self.try_issue(now_ms) {
+            return Ok(id);
+        }
+        let shared = Arc::clone(&self.0);
+        // It runs to its end also where nobody waits for it any more.
+        let reserving = tokio::task::spawn_blocking(move || shared.reserve(now_ms));
+        reserving.await.unwrap_or(Err(NoIds::UsedUp))?;
+        self.try_issue(now_ms).ok_or(NoIds::UsedUp)
+    }
+
+    /// An id, if one is reserved. More are reserved beside it before they run out.
+    fn try_issue(&self, now_ms: u64) -> Option<ClientId> {
+        let (id, left) = {
+            let mut mint = self.0.mint.lock();
+            (mint.issue(now_ms).ok()?, mint.left())
+        };
+        if left < SOON && self.0.file.is_some() && !self.0.is_reserving.swap(true, Ordering::AcqRel) {
+            let shared = Arc::clone(&self.0);
+            tokio::task::spawn_blocking(move || {
+                if let Err(e) = shared.reserve(now_ms) {
+                    tracing::warn!("client ids run out soon: {e}");
+                }
+                shared.is_reserving.store(false, Ordering::Release);
+            });
+        }
+        Some(id)
+    }
+}
+
+impl Shared {
+    fn reserve(&self, now_ms: u64) -> Result<(), NoIds> {
+        let Some(file) = &self.file else { return Err(NoIds::UsedUp) };
+        // Held over the write: what is in the file only grows.
+        let mut until_ms = file.until_ms.lock();
+        let wanted = (self.mint.lock().next_ms().max(now_ms) + AHEAD).min(EPOCH_MS + LAST_TICK);
+        if *until_ms < wanted {
+            write(&file.path, wanted).map_err(|source| NoIds::Disk { path: file.path.clone(), source })?;
+            *until_ms = wanted;
+        }
+        self.mint.lock().reserve(*until_ms);
+        Ok(())
+    }
+}
+
+/// The file is the old one or the new one, whenever the power fails.
+fn write(path: &Path, until_ms: u64) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    writeln!(file, "{until_ms}")?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Ids of this life only: for tests and benches.
+impl From<Mint> for Ids {
+    fn from(mint: Mint) -> Self {
+        Self::new(mint, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashSet,
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+
+    const NOW: u64 = 1_637_829_000_000;
+
+    fn open(home: &Path, now_ms: u64) -> Ids {
+        Ids::open(home, NodeNumber::new(5).unwrap(), now_ms).unwrap()
+    }
+
+    fn in_file(home: &Path) -> u64 {
+        fs::read_to_string(home.join(FILE)).unwrap().trim().parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_life_goes_on_behind_the_last_whatever_the_clock_says() {
+        let home = tempfile::tempdir().unwrap();
+        let mut all = Vec::new();
+        for now_ms in [NOW, NOW, NOW - 86_400_000, NOW + 5, NOW - 1] {
+            let ids = open(home.path(), now_ms);
+            for _ in 0..5000 {
+                all.push(ids.issue(now_ms).await.unwrap());
+            }
+        }
+        assert!(all.is_sorted());
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+    }
+
+    #[tokio::test]
+    async fn the_file_is_written_ahead_and_seldom() {
+        let home = tempfile::tempdir().unwrap();
+        let ids = open(home.path(), NOW);
+        assert!(!home.path().join(FILE).exists(), "nobody came yet");
+        ids.issue(NOW).await.unwrap();
+        assert_eq!(in_file(home.path()), NOW + AHEAD);
+        ids.issue(NOW + AHEAD - SOON).await.unwrap();
+        assert_eq!(in_file(home.path()), NOW + AHEAD);
+        // From here on more is reserved, and nobody waits for it: not before the last millisecond that is.
+        ids.issue(NOW + AHEAD - 1).await.unwrap();
+        ids.issue(NOW + AHEAD).await.unwrap();
+        assert!(in_file(home.path()) >= NOW + 2 * AHEAD - 1);
+        ids.issue(NOW + 86_400_000).await.unwrap();
+        assert!(in_file(home.path()) > NOW + 86_400_000, "after a day without anybody");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_refuses_ends_the_ids_where_the_reservation_ends() {
+        let home = tempfile::tempdir().unwrap();
+        let ids = open(home.path(), NOW);
+        ids.issue(NOW).await.unwrap();
+        fs::remove_dir_all(home.path()).unwrap();
+        assert!(ids.issue(NOW + AHEAD - 1).await.is_ok());
+        assert!(matches!(ids.issue(NOW + AHEAD).await, Err(NoIds::Disk { .. })));
+        fs::create_dir_all(home.path()).unwrap();
+        assert!(ids.issue(NOW + AHEAD).await.is_ok());
+    }
+
+    #[test]
+    fn a_file_that_holds_something_else_is_not_gone_over() {
+        let home = tempfile::tempdir().unwrap();
+        for content in
+            [&b""[..], b"x", b"-1", b"1", b"18446744073709551616", b"9999999999999", b"1637829000000 7", b"\xff"]
+        {
+            fs::write(home.path().join(FILE), content).unwrap();
+            let opened = Ids::open(home.path(), NodeNumber::default(), NOW);
+            assert!(matches!(opened, Err(NoIds::Damaged { .. })), "{}", content.escape_ascii());
+        }
+        fs::write(home.path().join(FILE), "1637829000000\n").unwrap();
+        assert!(Ids::open(home.path(), NodeNumber::default(), NOW).is_ok());
+    }
+
+    /// The home of the process that is killed.
+    const HOME: &str = "MESH_GRID_TEST_HOME";
+
+    /// What the other process does: it issues ids until it is killed, with a clock that does not move.
+    #[tokio::test]
+    async fn ids_until_killed() {
+        let Some(home) = std::env::var_os(HOME) else { return };
+        let ids = open(Path::new(&home), NOW);
+        loop {
+            println!("id {}", ids.issue(NOW).await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn no_id_comes_twice_after_kill_9() {
+        let home = tempfile::tempdir().unwrap();
+        let mut all = HashSet::new();
+        for _ in 0..3 {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "ids::reserved::tests::ids_until_killed", "--nocapture"])
+                .env(HOME, home.path())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+            let ids = lines.filter_map(|line| line.strip_prefix("id ").map(str::to_owned)).take(6000);
+            let seen: Vec<String> = ids.collect();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert_eq!(seen.len(), 6000);
+            seen.into_iter().for_each(|id| assert!(all.insert(id.clone()), "{id} came twice"));
+        }
+        let id = open(home.path(), NOW - 1).issue(NOW - 1).await.unwrap().to_string();
+        assert!(!all.contains(&id));
+    }
+}

@@ -1,0 +1,307 @@
+//! What becomes of what a client sends: the text ping, its own subscriptions, messages that are held back, and the topics of all
+//! others (Grid section 5). It knows no socket.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crds::{HoldUntil, Overflow};
+
+use crate::{
+    Grid, GridError, Taken, Topic,
+    clients::Client,
+    envelope::{Happened, answer},
+    rules::{Command, Commands, Content, Peer},
+    wire::{Close, CloseCode, Data, Opcode, Part},
+};
+
+/// One client's way in.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    path: Box<str>,
+    subprotocol: Box<str>,
+    /// Events of this connection, so far.
+    seq: u64,
+    /// Where the fragments of the message that is open go, and whether past what is held back. `None` where its beginning was not
+    /// taken: then neither are they.
+    open: Option<Place>,
+    /// A new token that the client has brought, until it is taken (G-22).
+    token: Option<String>,
+    /// Once nothing holds messages back any more: that the key is taken out of the context later changes nothing.
+    is_released: bool,
+    /// What waits for a key of the context, in order (G-20).
+    held: VecDeque<Held>,
+    held_bytes: usize,
+}
+
+/// A topic, and whether messages go there before the hold is over.
+type Place = (Topic, bool);
+
+/// A message that waits.
+#[derive(Debug)]
+struct Held {
+    /// Where it goes; `None`: it is a command.
+    topic: Option<Topic>,
+    part: Part,
+    ts: u64,
+}
+
+/// How the client asks to be answered when both sides say `ping` in text.
+const PING: &str = "ping";
+const PONG: &str = "pong";
+
+impl Inbound {
+    pub(crate) fn new(path: &str, subprotocol: &str) -> Self {
+        Self {
+            path: path.into(),
+            subprotocol: subprotocol.into(),
+            seq: 0,
+            open: None,
+            token: None,
+            is_released: false,
+            held: VecDeque::new(),
+            held_bytes: 0,
+        }
+    }
+
+    /// A message, or a fragment of one.
+    pub(crate) fn part(&mut self, grid: &Grid, client: &Arc<Client>, part: Part, ts: u64) {
+        if part.opcode == Opcode::Continuation {
+            if let Some(place) = self.open.take() {
+                self.take_in(grid, client, place, part, ts);
+            }
+            return;
+        }
+        let text = text_of(&part);
+        if client.rules.listener.text_ping && part.fin && text == Some(PING) {
+            return client.tell(PONG);
+        }
+        let content = text.map_or_else(Content::none, Content::of);
+        if self.renews(client, &content) {
+            return;
+        }
+        if let Some(commands) = client.rules.commands.as_ref().filter(|commands| commands.are_in(&content)) {
+            match self.hold(client) {
+                // It may depend on who the client is, and what it said before comes before.
+                Some(hold) => {
+                    self.hold_back(client, hold, Held { topic: None, part, ts });
+                }
+                None => command(grid, client, commands, &content),
+            }
+            return;
+        }
+        let place = client.rules.place(&part, &content, self.peer());
+        if let Some(place) = place.map(|place| (place.topic.clone(), place.before_hold)) {
+            self.take_in(grid, client, place, part, ts);
+        }
+    }
+
+    /// Bytes that are held back.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Nothing holds its messages back any more.
+    pub(crate) fn is_released(&self) -> bool {
+        self.is_released
+    }
+
+    /// The new token that the client has brought, once.
+    pub(crate) fn take_token(&mut self) -> Option<String> {
+        self.token.take()
+    }
+
+    /// A control frame: only a rule that asks for it takes it.
+    pub(crate) fn control(&mut self, grid: &Grid, client: &Arc<Client>, (opcode, payload): (Opcode, &[u8]), ts: u64) {
+        if let Some(topic) = client.rules.place_of_control(opcode, self.peer()).map(|place| place.topic.clone()) {
+            self.push(grid, client, &topic, Happened::Control(opcode, payload), ts);
+        }
+    }
+
+    /// The connection was made.
+    pub(crate) fn opened(&mut self, grid: &Grid, client: &Arc<Client>, handshake: Happened<'_>, ts: u64) {
+        if let Some(topic) = client.rules.handshakes.clone() {
+            // It has said nothing: that this was not taken is not its business.
+            self.tries(grid, client, &topic, handshake, ts);
+        }
+    }
+
+    /// The connection has ended.
+    pub(crate) fn closed(&mut self, grid: &Grid, client: &Arc<Client>, close: &Close, ts: u64) {
+        if let Some(topic) = client.rules.closes.clone() {
+            self.tries(grid, client, &topic, Happened::Closed(close), ts);
+        }
+    }
+
+    /// Lets go of what is held back, once nothing holds it.
+    pub(crate) fn release(&mut self, grid: &Grid, client: &Arc<Client>) {
+        if self.hold(client).is_some() {
+            return;
+        }
+        self.is_released = true;
+        while !client.is_full()
+            && let Some(Held { topic, part, ts }) = self.next_held()
+        {
+            match (topic, &client.rules.commands) {
+                (Some(topic), _) => {
+                    self.push(grid, client, &topic, Happened::Message(&part), ts);
+                }
+                (None, Some(commands)) => {
+                    command(grid, client, commands, &text_of(&part).map_or_else(Content::none, Content::of));
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Whether more may be read now: nothing of the client waits for room, here or in its topic.
+    pub(crate) fn reads(&self, client: &Client) -> bool {
+        if client.is_full() || client.is_paused() {
+            return false;
+        }
+        match self.hold(client) {
+            None => self.held.is_empty(),
+            Some(hold) => !self.is_full_of_held(client, hold) || overflow(client) != Overflow::Pause,
+        }
+    }
+
+    fn peer(&self) -> Peer<'_> {
+        Peer { path: &self.path, subprotocol: &self.subprotocol }
+    }
+
+    /// Whether it was a new token.
+    fn renews(&mut self, client: &Client, content: &Content<'_>) -> bool {
+        let auth = client.rules.listener.auth.as_ref();
+        let Some(refresh) = auth.and_then(|auth| auth.jwt.as_ref()).and_then(|jwt| jwt.refresh.as_ref()) else {
+            return false;
+        };
+        if content.scalar_at(&refresh.pointer).as_deref() != Some(&*refresh.equals) {
+            return false;
+        }
+        match content.at(&refresh.token_pointer).and_then(serde_json::Value::as_str) {
+            Some(token) => self.token = Some(token.to_owned()),
+            None => refuse(client, GridError::invalid(format!("{} is the new token", refresh.token_pointer))),
+        }
+        true
+    }
+
+    fn hold<'c>(&self, client: &'c Client) -> Option<&'c HoldUntil> {
+        if self.is_released { None } else { holds(client) }
+    }
+
+    /// A message, or a fragment of one, on its way to its topic.
+    fn take_in(&mut self, grid: &Grid, client: &Arc<Client>, (topic, before_hold): Place, part: Part, ts: u64) {
+        let is_open = !part.fin;
+        let hold = self.hold(client).filter(|_| !before_hold);
+        let is_taken = match hold {
+            Some(hold) => self.hold_back(client, hold, Held { topic: Some(topic.clone()), part, ts }),
+            None => self.push(grid, client, &topic, Happened::Message(&part), ts),
+        };
+        self.open = (is_taken && is_open).then_some((topic, before_hold));
+    }
+
+    /// `false` where it is not kept.
+    fn hold_back(&mut self, client: &Client, hold: &HoldUntil, held: Held) -> bool {
+        while self.is_full_of_held(client, hold) {
+            match overflow(client) {
+                Overflow::DropOldest if self.held.is_empty() => break,
+                Overflow::DropOldest => {
+                    let is_torn = self.drop_oldest();
+                    if is_torn && held.part.opcode == Opcode::Continuation {
+                        return false;
+                    }
+                }
+                Overflow::DropNewest => return false,
+                Overflow::Reject => {
+                    let reason = format!("{} messages wait for {} already", self.held.len(), hold.key);
+                    refuse(client, GridError::RateLimited(reason));
+                    return false;
+                }
+                // It is the last one: the client is not read any more.
+                Overflow::Pause => break,
+            }
+        }
+        self.held_bytes += held.part.data.len();
+        self.held.push_back(held);
+        true
+    }
+
+    /// Drops the oldest message with all its fragments; `true` where more of them are still to come.
+    fn drop_oldest(&mut self) -> bool {
+        let mut is_open = self.next_held().is_some_and(|held| !held.part.fin);
+        while is_open && let Some(next) = self.next_held() {
+            is_open = !next.part.fin;
+        }
+        is_open
+    }
+
+    /// Whoever has not shown yet who he is makes us keep no more bytes than one message may have, and the one that went beyond.
+    fn is_full_of_held(&self, client: &Client, hold: &HoldUntil) -> bool {
+        let most = client.rules.reading.message_bytes;
+        self.held.len() >= usize::from(hold.messages) || self.held_bytes >= most
+    }
+
+    fn next_held(&mut self) -> Option<Held> {
+        let next = self.held.pop_front()?;
+        self.held_bytes -= next.part.data.len();
+        Some(next)
+    }
+
+    /// `false` where it was not taken; the client is told where it was refused.
+    fn push(&mut self, grid: &Grid, client: &Arc<Client>, topic: &Topic, happened: Happened<'_>, ts: u64) -> bool {
+        match self.tries(grid, client, topic, happened, ts) {
+            Taken::Done | Taken::Full => true,
+            Taken::Dropped => false,
+            Taken::Rejected(e) => {
+                refuse(client, e);
+                false
+            }
+        }
+    }
+
+    fn tries(&mut self, grid: &Grid, client: &Client, topic: &Topic, happened: Happened<'_>, ts: u64) -> Taken {
+        self.seq += 1;
+        grid.push(client, topic, happened, (self.seq, ts))
+    }
+}
+
+/// Does what a client asks for. Refusals are told.
+fn command(grid: &Grid, client: &Arc<Client>, commands: &Commands, content: &Content<'_>) {
+    let Some(asked) = commands.read(content, &client.context()) else { return };
+    let done = asked.and_then(|command| match command {
+        Command::Subscribe(channels) => grid.clients.subscribe(client, &channels),
+        Command::Unsubscribe(channels) => {
+            grid.clients.unsubscribe(client, &channels);
+            Ok(())
+        }
+    });
+    if let Err(e) = done {
+        refuse(client, e);
+    }
+}
+
+fn text_of(part: &Part) -> Option<&str> {
+    match &part.data {
+        Data::Text(text) => Some(text),
+        Data::Binary(_) => None,
+    }
+}
+
+/// What holds the messages of a client back, as long as its context has not the key.
+pub(crate) fn holds(client: &Client) -> Option<&HoldUntil> {
+    client.rules.hold().filter(|hold| client.context().get(&hold.key).is_none())
+}
+
+/// A hold took too long.
+pub(crate) fn hold_is_over() -> Close {
+    Close::new(CloseCode::POLICY, "nobody let this connection go on in time")
+}
+
+fn overflow(client: &Client) -> Overflow {
+    client.rules.overflow().unwrap_or_default()
+}
+
+fn refuse(client: &Client, e: GridError) {
+    client.tell(&answer(&Err(e), None));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! The loop that accepts, and one connection until it is a client's.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use mesh_core::{Drained, Seat, Workers};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Place, Port, socket, welcome};
+use crate::{
+    Grid,
+    auth::Identity,
+    clients::{Client, Opened},
+    link::{Bearer, Greeted, Link, now_ms},
+    stream::Stream,
+    wire::{Offer, Refused},
+};
+
+/// A handshake with its TLS takes no longer, or it is none.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// When descriptors have run out, every accept fails at once; the loop then waits for connections to end instead of spinning.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts clients on `listener` until `drained` is asked, or `stop` is.
+pub async fn serve(
+    listener: TcpListener,
+    port: Arc<Port>,
+    workers: Workers,
+    drained: Drained,
+    stop: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = drained.asked() => return,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((tcp, peer)) => welcome(tcp, peer, &port, &workers, &drained),
+            Err(e) if is_of_one_connection(&e) => {}
+            Err(e) => {
+                tracing::warn!("accepting clients pauses: {e}; raise the limit of open files if this stays");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Wakes the clients of each worker there, as long as the worker runs: clients are served also while the process ends.
+pub fn wake(grid: &Arc<Grid>, workers: &Workers) {
+    for worker in 0..workers.count() {
+        let grid = Arc::clone(grid);
+        let waking = async move {
+            loop {
+                poll_fn(|cx| grid.clients.poll_wakes(worker, cx)).await;
+            }
+        };
+        if let Some(runtime) = workers.runtime(worker) {
+            runtime.spawn(waking);
+        }
+    }
+}
+
+fn welcome(tcp: TcpStream, peer: SocketAddr, port: &Arc<Port>, workers: &Workers, drained: &Drained) {
+    // Open files are not end users' alone: without one it cannot even be said that there is none.
+    let Ok(place) = Arc::clone(&port.places).try_acquire_owned() else { return port.grid.metrics.refused(503) };
+    let (Some(seat), Ok(tcp)) = (workers.seat(peer.ip()), tcp.into_std()) else { return };
+    let runtime = seat.runtime().clone();
+    let (port, handshake) = (Arc::clone(port), port.handshakes.begin());
+    let connection = async move {
+        // Its bytes come to the reactor of the worker that has it from now on.
+        let greeted = match TcpStream::from_std(tcp) {
+            // In a box, which goes with the handshake: what that takes, no client that is idle shall hold.
+            Ok(tcp) => {
+                let greeting = Box::pin(async {
+                    tokio::select! {
+                        greeted = greet(tcp, peer, port, &seat) => greeted,
+                        () = handshake.cut() => Err(io::Error::other("too many handshakes at a time: the oldest gives way")),
+                    }
+                });
+                greeting.await
+            }
+            Err(e) => Err(e),
+        };
+        drop(handshake);
+        let _place = place;
+        match greeted {
+            Ok(Some((link, _place))) => link.run().await,
+            Ok(None) => {}
+            Err(e) => tracing::debug!(%peer, "no handshake: {e}"),
+        }
+    };
+    drained.spawn_on(connection, &runtime);
+}
+
+/// A client that is served, and its place.
+type Served = (Box<Link>, Place);
+
+/// A connection until it is a client's; `None` where it was refused.
+async fn greet(tcp: TcpStream, peer: SocketAddr, port: Arc<Port>, seat: &Seat) -> io::Result<Option<Served>> {
+    socket::options(&tcp)?;
+    let greeted = timeout(HANDSHAKE, async {
+        let mut stream = match &*port.tls.load() {
+            Some(tls) => Stream::Tls(Box::new(tls.accept(tcp).await?.into())),
+            None => Stream::Plain(tcp),
+        };
+        match offer(&mut stream).await? {
+            Ok((offer, more)) => answer(stream, (peer, &port, seat.worker()), &offer, &more).await,
+            Err(refused) => refuse(&port, &mut stream, &refused).await,
+        }
+    });
+    greeted.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// Reads the head of a handshake, and whatever came behind it.
+async fn offer(stream: &mut Stream) -> io::Result<Result<(Offer, Vec<u8>), Refused>> {
+    let mut bytes = Vec::with_capacity(1024);
+    loop {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match Offer::read(&bytes) {
+            Ok(Some((offer, size))) => return Ok(Ok((offer, bytes.split_off(size)))),
+            Ok(None) => {}
+            Err(refused) => return Ok(Err(refused)),
+        }
+    }
+}
+
+async fn answer(
+    mut stream: Stream,
+    (peer, port, shard): (SocketAddr, &Port, usize),
+    offer: &Offer,
+    more: &[u8],
+) -> io::Result<Option<Served>> {
+    let listening = port.listening.load_full();
+    let listener = match welcome::listener(offer, &listening) {
+        Ok(listener) => listener,
+        Err(refused) => return refuse(port, &mut stream, &refused).await,
+    };
+    let busy = |reason| Refused::new(503, reason);
+    let Some(place) = listener.place() else {
+        return refuse(port, &mut stream, &busy("as many clients are connected as may be")).await;
+    };
+    let identity = match &listener.gate {
+        Some(gate) => match gate.admit(offer, peer.ip(), SystemTime::now()).await {
+            Ok(identity) => identity,
+            Err(e) => return refuse(port, &mut stream, &e.refused()).await,
+        },
+        None => Identity::default(),
+    };
+    let Ok(id) = port.grid.issue_id(now_ms()).await else {
+        return refuse(port, &mut stream, &busy("no id can be given out at present")).await;
+    };
+    let agreed = welcome::agreed(offer, listener);
+    let rules = Arc::clone(&listener.rules);
+    let Identity { context, channels, expires, subject } = identity;
+    let client = Client::new(Opened { id, shard, remote: peer, rules, deflates: agreed.deflates, context });
+    // It can be reached before it knows that it is one: whatever is sent from now on comes behind the answer.
+    let opened = Present::new(&port.grid, &client);
+    if let Err(e) = port.grid.clients.subscribe(&client, &channels) {
+        return refuse(port, &mut stream, &busy(&e.to_string())).await;
+    }
+    stream.write_all(&offer.response(&agreed)).await?;
+    stream.flush().await?;
+    opened.stays();
+    port.grid.metrics.accepted(&client.rules.listener.name);
+    let greeted = Greeted {
+        uri: &offer.uri,
+        path: offer.path(),
+        subprotocol: agreed.protocol.as_deref().unwrap_or_default(),
+        headers: &offer.headers,
+        more,
+        expires,
+        bearer: listener.gate.as_ref().map(|gate| Bearer { gate: Arc::clone(gate), subject }),
+    };
+    Ok(Some((Box::new(Link::new(Arc::clone(&port.grid), client, stream, greeted)), place)))
+}
+
+async fn refuse(port: &Port, stream: &mut Stream, refused: &Refused) -> io::Result<Option<Served>> {
+    port.grid.metrics.refused(refused.status);
+    stream.write_all(&refused.response()).await?;
+    stream.shutdown().await?;
+    Ok(None)
+}
+
+/// A client that is in the table already, and is taken out again where its handshake does not come to its end.
+struct Present<'c> {
+    grid: &'c Grid,
+    client: &'c Client,
+    stays: bool,
+}
+
+impl<'c> Present<'c> {
+    fn new(grid: &'c Grid, client: &'c Arc<Client>) -> Self {
+        grid.clients.open(client);
+        Self { grid, client, stays: false }
+    }
+
+    fn stays(mut self) {
+        self.stays = true;
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.grid.clients.end(self.client);
+        }
+    }
+}
+
+/// The connection was gone before it was taken; the next one is not affected.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}

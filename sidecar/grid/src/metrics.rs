@@ -1,0 +1,221 @@
+//! What a node's operator sees of its grid (Grid section 8): counters that are kept where things happen, and gauges that are looked
+//! up when somebody asks.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use crds::Overflow;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::{Grid, Topic, Unsent, queue::Pushed, wire::CloseCode};
+
+/// What is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    accepted: Family<Listener, Counter>,
+    refused: Family<Reason, Counter>,
+    closed: Family<Code, Counter>,
+    pub(crate) messages_in: Counter,
+    pub(crate) bytes_in: Counter,
+    messages_out: Counter,
+    bytes_out: Counter,
+    unsent: Family<Word, Counter>,
+    dropped: Family<Dropped, Counter>,
+    pub(crate) calls: Family<Code, Counter>,
+    pub(crate) sending: Histogram,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Listener {
+    listener: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Code {
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Word {
+    k: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Dropped {
+    topic: String,
+    policy: &'static str,
+}
+
+/// From the time of one table look-up to that of a publication to a hundred thousand.
+const SENDING: [f64; 9] = [1e-6, 5e-6, 2e-5, 1e-4, 5e-4, 2e-3, 1e-2, 5e-2, 0.25];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            accepted: Family::default(),
+            refused: Family::default(),
+            closed: Family::default(),
+            messages_in: Counter::default(),
+            bytes_in: Counter::default(),
+            messages_out: Counter::default(),
+            bytes_out: Counter::default(),
+            unsent: Family::default(),
+            dropped: Family::default(),
+            calls: Family::default(),
+            sending: Histogram::new(SENDING),
+        }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn accepted(&self, listener: &str) {
+        self.accepted.get_or_create(&Listener { listener: listener.to_owned() }).inc();
+    }
+
+    /// A handshake was answered by that status.
+    pub(crate) fn refused(&self, status: u16) {
+        let reason = match status {
+            401 => "credentials",
+            403 => "forbidden",
+            404 => "path",
+            405 => "method",
+            426 => "no_websocket",
+            431 => "head_too_large",
+            503 => "unavailable",
+            _ => "malformed",
+        };
+        self.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// A client has gone; `None`: without a word. Codes that only applications give are one.
+    pub(crate) fn closed(&self, code: Option<CloseCode>) {
+        let code = match code.map_or(1006, CloseCode::get) {
+            known @ (1000..=1014 | 3501 | 3502) => known,
+            _ => 3000,
+        };
+        self.closed.get_or_create(&Code { code }).inc();
+    }
+
+    /// A message was put into so many outboxes, and not into so many others.
+    pub(crate) fn sent(&self, clients: usize, bytes: usize) {
+        let clients = u64::try_from(clients).unwrap_or(u64::MAX);
+        self.messages_out.inc_by(clients);
+        self.bytes_out.inc_by(clients.saturating_mul(u64::try_from(bytes).unwrap_or(u64::MAX)));
+    }
+
+    pub(crate) fn unsent(&self, unsent: Unsent, clients: usize) {
+        if clients > 0 {
+            let clients = u64::try_from(clients).unwrap_or(u64::MAX);
+            self.unsent.get_or_create(&Word { k: unsent.word() }).inc_by(clients);
+        }
+    }
+
+    /// What became of a message whose topic was full.
+    pub(crate) fn pushed(&self, topic: &Topic, pushed: &Pushed) {
+        let policy = match pushed {
+            Pushed::Held => return,
+            Pushed::DroppedOldest => Overflow::DropOldest,
+            Pushed::DroppedNewest => Overflow::DropNewest,
+            Pushed::Rejected => Overflow::Reject,
+            Pushed::Paused => Overflow::Pause,
+        };
+        let label = Dropped { topic: topic.as_str().to_owned(), policy: word(policy) };
+        self.dropped.get_or_create(&label).inc();
+    }
+
+    pub(crate) fn call(&self, code: u16) {
+        self.calls.get_or_create(&Code { code }).inc();
+    }
+
+    /// Registers all of a grid as `mesh_grid_...`. May be done in several registries.
+    pub fn register(grid: &Arc<Grid>, registry: &mut Registry) {
+        let all = &grid.metrics;
+        let room = registry.sub_registry_with_prefix("mesh_grid");
+        room.register("accepted", "Clients whose handshake was answered, by listener", all.accepted.clone());
+        room.register("refused", "Handshakes that were refused, by reason", all.refused.clone());
+        room.register("closed", "Clients that have gone, by close code (1006: without one)", all.closed.clone());
+        room.register("messages_in", "Messages and fragments that came from clients", all.messages_in.clone());
+        room.register("bytes_in", "Their bytes", all.bytes_in.clone());
+        room.register("messages_out", "Messages that were put into a client's queue", all.messages_out.clone());
+        room.register("bytes_out", "Their bytes", all.bytes_out.clone());
+        room.register(
+            "send_errors",
+            "Messages that a client's queue did not take, by the word of E.k",
+            all.unsent.clone(),
+        );
+        room.register(
+            "full",
+            "Messages that found their topic full, by topic and what became of them",
+            all.dropped.clone(),
+        );
+        room.register("calls", "Calls of backends, by code (0: success)", all.calls.clone());
+        room.register("send_seconds", "How long a send or publish took, on this node", all.sending.clone());
+        registry.register_collector(Box::new(Gauges(Arc::downgrade(grid))));
+    }
+}
+
+/// The word of the configuration.
+fn word(policy: Overflow) -> &'static str {
+    match policy {
+        Overflow::DropOldest => "drop_oldest",
+        Overflow::DropNewest => "drop_newest",
+        Overflow::Reject => "reject",
+        Overflow::Pause => "pause",
+    }
+}
+
+/// What is looked up.
+#[derive(Debug)]
+struct Gauges(Weak<Grid>);
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(grid) = self.0.upgrade() else { return Ok(()) };
+        let levels = [
+            ("clients", "End users that are connected", grid.clients.count()),
+            ("channels", "Channels with a subscriber, counted in each thread that has one", grid.clients.channels()),
+            ("backends", "WebSockets of backends", grid.topics.sessions()),
+            ("node_number", "The number of this node in client ids", usize::from(grid.node().get())),
+        ];
+        for (name, help, value) in levels {
+            let gauge = gauge(value);
+            gauge.encode(encoder.encode_descriptor(
+                &format!("mesh_grid_{name}"),
+                help,
+                None,
+                gauge.metric_type(),
+            )?)?;
+        }
+        let rows = grid.topics.rows();
+        type Look = fn(&crate::topics::TopicRow) -> usize;
+        let of_topics: [(&str, &str, Look); 3] = [
+            ("topic_depth", "Messages that wait in a topic", |row| row.depth),
+            ("topic_unacked", "Messages that were given out and are not acknowledged", |row| row.unacked),
+            ("topic_consumers", "Backends that consume a topic", |row| row.consumers),
+        ];
+        for (name, help, look) in of_topics {
+            let name = format!("mesh_grid_{name}");
+            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
+            for row in &rows {
+                gauge(look(row)).encode(family.encode_family(&[("topic", row.topic.as_str())])?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gauge(value: usize) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,230 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    Topic,
+    context::Context,
+    envelope::{Happened, Origin},
+    wire::{Data, Opcode, Part},
+};
+
+const A: ConsumerId = ConsumerId(1);
+const B: ConsumerId = ConsumerId(2);
+const TAKES: Window = Window { acks: false, size: 2 };
+const ACKS: Window = Window { acks: true, size: 2 };
+
+fn client(number: u64) -> ClientId {
+    ClientId::new(number).unwrap()
+}
+
+fn event(number: u64) -> Event {
+    let part = Part { opcode: Opcode::Text, data: Data::Text(number.to_string()), fin: true };
+    let origin = Origin { node_name: "n", client: client(7), context: &Context::default(), seq: 1, ts: 0 };
+    Event::new(&Topic::new("t").unwrap(), origin, Happened::Message(&part))
+}
+
+fn queue(messages: usize, overflow: Overflow) -> Queue {
+    Queue::new(Bounds { messages, bytes: usize::MAX, overflow }, 0)
+}
+
+fn push(queue: &mut Queue, numbers: impl IntoIterator<Item = u64>) -> Vec<Pushed> {
+    numbers.into_iter().map(|n| queue.push(client(n), event(n), None)).collect()
+}
+
+fn number(event: &Event) -> u64 {
+    let text = event.for_consumer(None, false);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json["p"]["d"]["frame"]["data"].as_str().unwrap().parse().unwrap()
+}
+
+/// Who gets what: (consumer, message, tag, redelivered).
+fn given(queue: &mut Queue) -> Vec<(u64, u64, Option<u64>, bool)> {
+    let all = std::iter::from_fn(|| queue.give());
+    all.map(|given| (given.consumer.0, number(&given.event), given.tag, given.redelivered)).collect()
+}
+
+#[test]
+fn a_topic_is_full_of_bytes_too_and_what_is_not_acknowledged_counts() {
+    let size = event(1).size();
+    let two = |overflow| Queue::new(Bounds { messages: 10, bytes: 2 * size, overflow }, 0);
+    let full = |overflow| {
+        let mut queue = two(overflow);
+        let pushed = push(&mut queue, 1..=3).pop().unwrap();
+        queue.attach(A, Window { acks: false, size: 10 }, "t").unwrap();
+        let all: Vec<_> = given(&mut queue).into_iter().map(|given| given.1).collect();
+        let on_way = queue.bytes;
+        queue.written(A, u32::try_from(all.len()).unwrap());
+        let rest: Vec<_> = given(&mut queue).into_iter().map(|given| given.1).collect();
+        queue.lose(A);
+        (pushed, [all, rest].concat(), on_way / size, queue.bytes + queue.waiting_bytes)
+    };
+    assert_eq!(full(Overflow::DropOldest), (Pushed::DroppedOldest, vec![2, 3], 2, 0));
+    assert_eq!(full(Overflow::DropNewest), (Pushed::DroppedNewest, vec![1, 2], 2, 0));
+    assert_eq!(full(Overflow::Reject), (Pushed::Rejected, vec![1, 2], 2, 0));
+    assert_eq!(full(Overflow::Pause), (Pushed::Paused, vec![1, 2, 3], 2, 0));
+
+    let mut queue = two(Overflow::DropOldest);
+    queue.attach(A, Window { acks: true, size: 10 }, "t").unwrap();
+    push(&mut queue, 1..=2);
+    let tags: Vec<u64> = given(&mut queue).iter().map(|given| given.2.unwrap()).collect();
+    assert_eq!(push(&mut queue, [3]), [Pushed::DroppedNewest], "nothing older is nobody's");
+    assert_eq!(queue.push(client(4), event(4), Some(Overflow::Pause)), Pushed::Paused);
+    assert!(queue.ack(A, tags[0]));
+    assert_eq!((queue.resumed(), given(&mut queue).len()), (vec![client(4)], 1));
+    assert!(queue.nack(A, tags[1], true) && queue.depth() == 1);
+    queue.lose(A);
+    assert_eq!((queue.depth(), queue.bytes), (2, event(2).size() + event(4).size()));
+}
+
+#[test]
+fn what_waits_for_room_is_bounded_too_whoever_it_came_from() {
+    let size = event(1).size();
+    let mut queue = Queue::new(Bounds { messages: 1, bytes: 3 * (EACH + size), overflow: Overflow::Pause }, 0);
+    let mut pushed = push(&mut queue, 1..=9);
+    assert!(pushed.split_off(4).iter().all(|pushed| *pushed == Pushed::Rejected));
+    assert_eq!(pushed, [Pushed::Held, Pushed::Paused, Pushed::Paused, Pushed::Paused]);
+    queue.attach(A, TAKES, "t").unwrap();
+    assert_eq!(given(&mut queue).len(), 2);
+    assert_eq!(push(&mut queue, 8..=9), [Pushed::Paused, Pushed::Paused], "there is room again");
+}
+
+#[test]
+fn what_a_consumer_has_not_taken_yet_counts() {
+    let size = event(1).size();
+    let mut queue = Queue::new(Bounds { messages: 10, bytes: 2 * size, overflow: Overflow::Reject }, 0);
+    queue.attach(A, Window { acks: false, size: 10 }, "t").unwrap();
+    push(&mut queue, 1..=2);
+    assert_eq!((given(&mut queue).len(), push(&mut queue, [3])), (2, vec![Pushed::Rejected]));
+    queue.written(A, 1);
+    assert_eq!(push(&mut queue, 3..=4), [Pushed::Held, Pushed::Rejected]);
+    queue.lose(A);
+    assert_eq!((queue.depth(), queue.bytes), (1, size));
+}
+
+#[test]
+fn competing_consumers_get_disjoint_sets_in_turn_within_their_windows() {
+    let mut queue = queue(10, Overflow::Reject);
+    queue.attach(A, TAKES, "t").unwrap();
+    queue.attach(B, TAKES, "t").unwrap();
+    push(&mut queue, 1..=6);
+    assert_eq!(given(&mut queue), [(1, 1, None, false), (2, 2, None, false), (1, 3, None, false), (2, 4, None, false)]);
+    queue.written(B, 1);
+    assert_eq!(given(&mut queue), [(2, 5, None, false)]);
+    queue.written(A, 2);
+    assert_eq!(given(&mut queue), [(1, 6, None, false)]);
+    assert_eq!((queue.depth(), queue.consumers()), (0, 2));
+}
+
+#[test]
+fn consuming_twice_is_refused_and_unpopping_twice_is_nothing() {
+    let mut queue = queue(10, Overflow::Reject);
+    queue.attach(A, TAKES, "t").unwrap();
+    assert_eq!(queue.attach(A, TAKES, "t").unwrap_err().code(), 202);
+    assert!(queue.detach(A) && !queue.detach(A) && !queue.is_consumed_by(A));
+    push(&mut queue, [1]);
+    assert_eq!(given(&mut queue), []);
+    queue.attach(A, TAKES, "t").unwrap();
+    assert_eq!(given(&mut queue).len(), 1);
+}
+
+#[test]
+fn each_policy_does_what_it_says_at_the_bound() {
+    let after = |overflow| {
+        let mut queue = queue(2, overflow);
+        let pushed = push(&mut queue, 1..=3).pop().unwrap();
+        queue.attach(A, Window { acks: false, size: 9 }, "t").unwrap();
+        (pushed, given(&mut queue).iter().map(|given| given.1).collect::<Vec<_>>(), queue.resumed())
+    };
+    assert_eq!(after(Overflow::DropOldest), (Pushed::DroppedOldest, vec![2, 3], vec![]));
+    assert_eq!(after(Overflow::DropNewest), (Pushed::DroppedNewest, vec![1, 2], vec![]));
+    assert_eq!(after(Overflow::Reject), (Pushed::Rejected, vec![1, 2], vec![]));
+    assert_eq!(after(Overflow::Pause), (Pushed::Paused, vec![1, 2, 3], vec![client(3)]));
+}
+
+#[test]
+fn a_paused_client_is_resumed_as_soon_as_its_message_has_room_and_nobody_overtakes_it() {
+    let mut queue = queue(1, Overflow::Pause);
+    assert_eq!(push(&mut queue, 1..=3), [Pushed::Held, Pushed::Paused, Pushed::Paused]);
+    queue.attach(A, Window { acks: false, size: 1 }, "t").unwrap();
+    assert_eq!((given(&mut queue), queue.resumed()), (vec![(1, 1, None, false)], vec![client(2)]));
+    queue.set_bounds(Bounds { messages: 5, bytes: usize::MAX, overflow: Overflow::Pause });
+    assert_eq!(queue.resumed(), [client(3)]);
+    queue.written(A, 1);
+    assert_eq!(given(&mut queue), [(1, 2, None, false)]);
+}
+
+#[test]
+fn what_is_not_acknowledged_goes_back_to_its_place_when_its_consumer_is_lost() {
+    let mut queue = queue(10, Overflow::Reject);
+    queue.attach(A, ACKS, "t").unwrap();
+    push(&mut queue, 1..=4);
+    assert_eq!(given(&mut queue), [(1, 1, Some(1), false), (1, 2, Some(2), false)]);
+    assert!(queue.ack(A, 1));
+    assert_eq!(given(&mut queue), [(1, 3, Some(3), false)]);
+    queue.lose(A);
+    assert!(!queue.ack(A, 2), "a tag of another life");
+    queue.attach(B, Window { acks: true, size: 9 }, "t").unwrap();
+    assert_eq!(given(&mut queue), [(2, 2, Some(4), true), (2, 3, Some(5), true), (2, 4, Some(6), false)]);
+    assert_eq!((queue.unacked(), queue.depth()), (3, 0));
+}
+
+#[test]
+fn tags_are_acknowledged_once_and_by_their_own_consumer() {
+    let mut queue = queue(10, Overflow::Reject);
+    queue.attach(A, ACKS, "t").unwrap();
+    queue.attach(B, ACKS, "t").unwrap();
+    push(&mut queue, 1..=2);
+    assert_eq!(given(&mut queue), [(1, 1, Some(1), false), (2, 2, Some(2), false)]);
+    assert!(!queue.ack(B, 1) && queue.ack(A, 1) && !queue.ack(A, 1) && !queue.nack(A, 9, true));
+    assert!(queue.nack(B, 2, true));
+    assert_eq!(given(&mut queue), [(1, 2, Some(3), true)]);
+    assert!(queue.nack(A, 3, false));
+    assert_eq!((queue.depth(), queue.unacked()), (0, 0));
+}
+
+#[test]
+fn who_unpops_may_finish_what_is_in_flight() {
+    let mut queue = queue(10, Overflow::Reject);
+    queue.attach(A, ACKS, "t").unwrap();
+    push(&mut queue, 1..=3);
+    assert_eq!(given(&mut queue).len(), 2);
+    queue.detach(A);
+    assert!(queue.ack(A, 1) && queue.ack(A, 2));
+    assert_eq!((given(&mut queue).len(), queue.depth(), queue.is_unused()), (0, 1, false));
+    queue.attach(A, ACKS, "t").unwrap();
+    assert_eq!(given(&mut queue), [(1, 3, Some(3), false)]);
+}
+
+proptest! {
+    /// Whatever happens, each message is in one place, within the bounds, and those that are given out come in order but for repeats.
+    #[test]
+    fn no_message_is_lost_or_doubled(steps in proptest::collection::vec((0..9u8, 0..3u64), 1..80)) {
+        let most = 8 * event(1).size();
+        let mut queue = Queue::new(Bounds { messages: 5, bytes: most, overflow: Overflow::Pause }, 0);
+        let (mut pushed, mut refused, mut done, mut held) = (0u64, 0usize, 0usize, Vec::<(ConsumerId, u64)>::new());
+        let mut fresh = Vec::new();
+        for (step, n) in steps {
+            let consumer = ConsumerId(n);
+            match step {
+                0..=2 => {
+                    pushed += 1;
+                    refused += usize::from(push(&mut queue, [pushed]) == [Pushed::Rejected]);
+                }
+                3 => { let _ = queue.attach(consumer, ACKS, "t"); }
+                4 => { queue.detach(consumer); }
+                5 => { queue.lose(consumer); held.retain(|(holder, _)| *holder != consumer); }
+                6 | 7 => if let Some((holder, tag)) = held.pop() { prop_assert!(queue.ack(holder, tag)); done += 1; }
+                _ => if let Some((holder, tag)) = held.pop() { prop_assert!(queue.nack(holder, tag, true)); }
+            }
+            while let Some(given) = queue.give() {
+                held.push((given.consumer, given.tag.unwrap()));
+                if !given.redelivered { fresh.push(number(&given.event)); }
+            }
+            prop_assert_eq!(queue.depth() + queue.unacked() + done + refused, pushed as usize);
+            let one = EACH + event(99).size();
+            prop_assert!(queue.bytes < most + one && queue.waiting_bytes < most + one);
+            prop_assert_eq!(queue.unacked(), held.len());
+        }
+        prop_assert!(fresh.is_sorted());
+    }
+}

@@ -1,0 +1,340 @@
+//! All topics of a node, and the way from a client's message to a consumer.
+//!
+//! Topics are made by use, up to a bound; one that nobody uses gives way to a new one. Locks are taken in this order: the table,
+//! one topic, the sessions, one session.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crds::{Grid as Config, Overflow, TopicDefaults, TopicOverride};
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    ClientId, GridError, Topic,
+    backend::Session,
+    envelope::{Event, Window},
+    purse::Purse,
+    queue::{Bounds, ConsumerId, Pushed, Queue},
+};
+
+/// All topics.
+#[derive(Debug)]
+pub struct Topics {
+    table: Mutex<HashMap<Topic, Arc<Mutex<Queue>>>>,
+    sessions: RwLock<HashMap<ConsumerId, Arc<Session>>>,
+    settings: RwLock<Settings>,
+    /// What they hold together.
+    purse: Purse,
+    /// Topics that were made: each has tags of its own.
+    made: AtomicU64,
+    last_session: AtomicU64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Settings {
+    defaults: TopicDefaults,
+    overrides: Vec<TopicOverride>,
+    /// The names that the configuration has: these topics have their place, whoever makes up others.
+    named: HashSet<String>,
+}
+
+/// What a topic holds in bytes at most: end users fill it, and a node has to bear several that are full. Whoever wants more messages
+/// of it than fit at a KiB each has them.
+const BYTES: usize = 64 << 20;
+const BYTES_OF_MESSAGE: usize = 1 << 10;
+/// Topics that may be full at the same time, if they hold what the largest of them may.
+const FULL: usize = 4;
+/// Tags of a topic: more than it can give out in a thousand years.
+const TAGS_OF_TOPIC: u64 = 1 << 40;
+
+/// What one topic holds, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicRow {
+    /// The topic.
+    pub topic: Topic,
+    /// Messages that wait.
+    pub depth: usize,
+    /// Messages that are not acknowledged.
+    pub unacked: usize,
+    /// Connections that consume.
+    pub consumers: usize,
+}
+
+/// What became of a message, and whom to read again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Done {
+    /// What became of it; `None`: there are too many topics for its own.
+    pub pushed: Option<Pushed>,
+    /// Clients that may be read again.
+    pub resumed: Vec<ClientId>,
+}
+
+impl Settings {
+    fn of_config(config: &Config) -> Self {
+        let of_listeners = config.effective_listeners().into_iter().flat_map(|listener| {
+            let rules = listener.rules.into_iter().map(|rule| rule.topic);
+            rules.chain([listener.events.handshake, listener.events.close])
+        });
+        let (defaults, overrides) = (config.topics.clone(), config.topic_overrides.clone());
+        // A listener without rules has one topic.
+        let named = of_listeners.chain(overrides.iter().map(|own| own.name.clone())).chain(["default".to_owned()]);
+        let named = named.collect();
+        Self { defaults, overrides, named }
+    }
+
+    fn of(&self, topic: &Topic) -> Option<&TopicOverride> {
+        self.overrides.iter().find(|known| known.name == topic.as_str())
+    }
+
+    /// What all topics hold together at most.
+    fn most_bytes(&self) -> usize {
+        let overrides = self.overrides.iter().filter_map(|own| own.messages);
+        let messages = overrides.chain([self.defaults.messages]).max().unwrap_or_default();
+        bytes_of(usize::try_from(messages).unwrap_or(usize::MAX)).saturating_mul(FULL)
+    }
+
+    fn bounds(&self, topic: &Topic) -> Bounds {
+        let own = self.of(topic);
+        let messages = own.and_then(|own| own.messages).unwrap_or(self.defaults.messages);
+        let overflow = own.and_then(|own| own.overflow).unwrap_or(self.defaults.overflow);
+        let messages = usize::try_from(messages).unwrap_or(usize::MAX);
+        Bounds { messages, bytes: bytes_of(messages), overflow }
+    }
+}
+
+/// What a topic of so many messages holds.
+fn bytes_of(messages: usize) -> usize {
+    BYTES.max(messages.saturating_mul(BYTES_OF_MESSAGE))
+}
+
+impl Topics {
+    /// Topics with the bounds of a configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let topics = Self {
+            table: Mutex::default(),
+            sessions: RwLock::default(),
+            settings: RwLock::default(),
+            purse: Purse::new(0),
+            made: AtomicU64::new(0),
+            last_session: AtomicU64::new(0),
+        };
+        topics.configure(config);
+        topics
+    }
+
+    /// Other bounds from now on. Answers the clients that may be read again.
+    pub fn configure(&self, config: &Config) -> Vec<ClientId> {
+        let settings = Settings::of_config(config);
+        self.purse.set_most(settings.most_bytes());
+        *self.settings.write() = settings.clone();
+        let all: Vec<_> = self.table.lock().iter().map(|(topic, queue)| (topic.clone(), Arc::clone(queue))).collect();
+        let mut resumed = Vec::new();
+        for (topic, queue) in all {
+            let mut queue = queue.lock();
+            queue.set_bounds(settings.bounds(&topic));
+            self.give(&topic, &mut queue);
+            resumed.extend(queue.resumed());
+        }
+        resumed
+    }
+
+    /// A connection of a backend has come.
+    pub fn open(&self, permit: crate::backend::Permit) -> Arc<Session> {
+        let id = ConsumerId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
+        let session = Session::new(id, permit);
+        self.sessions.write().insert(id, Arc::clone(&session));
+        session
+    }
+
+    /// A connection of a backend has gone: what it has not acknowledged goes to others. It may also have a place in topics that it
+    /// consumes no more, for what was on its way then.
+    pub fn end(&self, session: &Session) -> Vec<ClientId> {
+        self.sessions.write().remove(&session.id);
+        let all: Vec<Topic> = self.table.lock().keys().cloned().collect();
+        self.each(&all, |queue| queue.lose(session.id))
+    }
+
+    /// A connection may consume some topics no more: what it has not acknowledged goes to others.
+    pub fn leave(&self, session: &Session, topics: &[Topic]) -> Vec<ClientId> {
+        session.consumes_no_more(topics);
+        self.each(topics, |queue| queue.lose(session.id))
+    }
+
+    /// Puts a client's message into a topic.
+    pub fn push(&self, topic: &Topic, client: ClientId, event: Event, overflow: Option<Overflow>) -> Done {
+        let Some(queue) = self.of(topic) else { return Done { pushed: None, resumed: Vec::new() } };
+        if !self.purse.has_room(event.size()) {
+            return Done { pushed: Some(Pushed::Rejected), resumed: Vec::new() };
+        }
+        let mut queue = queue.lock();
+        let pushed = queue.push(client, event, overflow);
+        self.give(topic, &mut queue);
+        Done { pushed: Some(pushed), resumed: queue.resumed() }
+    }
+
+    /// Lets a connection consume topics: all of them or none (G-17).
+    ///
+    /// # Errors
+    /// 202 where it consumes one already, 201 where one cannot be consumed.
+    pub fn pop(&self, session: &Session, topics: &[Topic], window: Window) -> Result<Vec<ClientId>, GridError> {
+        let mut wanted: Vec<&Topic> = Vec::new();
+        for topic in topics {
+            if !wanted.contains(&topic) {
+                wanted.push(topic);
+            }
+        }
+        if let Some(known) = session.topics().iter().find(|known| wanted.contains(known)) {
+            return Err(GridError::AlreadyConsumed(known.to_string()));
+        }
+        let not = |topic: &Topic, reason| GridError::NotConsumed { topic: topic.to_string(), reason };
+        let mut queues = Vec::new();
+        for topic in wanted {
+            if self.settings.read().of(topic).is_some_and(|own| own.disabled) {
+                return Err(not(topic, "it is disabled"));
+            }
+            let queue = self.of(topic).ok_or_else(|| not(topic, "there are as many topics as there may be"))?;
+            queues.push((topic.clone(), queue));
+        }
+        let mut resumed = Vec::new();
+        for (topic, queue) in queues {
+            session.consumes(std::slice::from_ref(&topic));
+            let mut queue = queue.lock();
+            queue.attach(session.id, window, topic.as_str())?;
+            self.give(&topic, &mut queue);
+            resumed.extend(queue.resumed());
+        }
+        Ok(resumed)
+    }
+
+    /// A connection consumes some topics no more, or all (G-16).
+    ///
+    /// # Errors
+    /// 203 where it consumed none of them, and the configuration is strict about that.
+    pub fn unpop(&self, session: &Session, topics: Option<Vec<Topic>>) -> Result<(), GridError> {
+        let consumed = session.topics();
+        let ended: Vec<Topic> = match topics {
+            None => consumed,
+            Some(named) => consumed.into_iter().filter(|topic| named.contains(topic)).collect(),
+        };
+        if ended.is_empty() && self.settings.read().defaults.strict_unpop {
+            return Err(GridError::NotConsuming);
+        }
+        self.each(&ended, |queue| {
+            queue.detach(session.id);
+        });
+        session.consumes_no_more(&ended);
+        Ok(())
+    }
+
+    /// Deliveries were processed: all of them, or none where one is unknown (G-15).
+    ///
+    /// # Errors
+    /// 504 with the first unknown tag.
+    pub fn settle(&self, session: &Session, tags: &[u64], settlement: Settlement) -> Result<Vec<ClientId>, GridError> {
+        let named = |tag: &u64| session.topic_of(*tag).map(|topic| (*tag, topic)).ok_or(GridError::UnknownTag(*tag));
+        let held = tags.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+        let mut resumed = Vec::new();
+        for (tag, topic) in held {
+            session.settled(tag);
+            resumed.extend(self.each(&[topic], |queue| {
+                match settlement {
+                    Settlement::Ack => queue.ack(session.id, tag),
+                    Settlement::Again => queue.nack(session.id, tag, true),
+                    Settlement::Drop => queue.nack(session.id, tag, false),
+                };
+            }));
+        }
+        Ok(resumed)
+    }
+
+    /// So many events of a topic were written to a consumer.
+    pub fn written(&self, session: &Session, topic: &Topic, events: u32) -> Vec<ClientId> {
+        self.each(std::slice::from_ref(topic), |queue| queue.written(session.id, events))
+    }
+
+    /// All topics, in the order of their names.
+    #[must_use]
+    pub fn rows(&self) -> Vec<TopicRow> {
+        let all: Vec<_> = self.table.lock().iter().map(|(topic, queue)| (topic.clone(), Arc::clone(queue))).collect();
+        let row = |(topic, queue): (Topic, Arc<Mutex<Queue>>)| {
+            let queue = queue.lock();
+            TopicRow { topic, depth: queue.depth(), unacked: queue.unacked(), consumers: queue.consumers() }
+        };
+        let mut rows: Vec<TopicRow> = all.into_iter().map(row).collect();
+        rows.sort_unstable_by(|a, b| a.topic.as_str().cmp(b.topic.as_str()));
+        rows
+    }
+
+    /// Connections of backends.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.read().len()
+    }
+
+    /// The queue of a topic; `None` where there are too many for a new one.
+    fn of(&self, topic: &Topic) -> Option<Arc<Mutex<Queue>>> {
+        let mut table = self.table.lock();
+        if let Some(queue) = table.get(topic) {
+            return Some(Arc::clone(queue));
+        }
+        let settings = self.settings.read();
+        let most = usize::from(settings.defaults.count);
+        let is_named = |topic: &Topic| settings.named.contains(topic.as_str());
+        if !is_named(topic) && table.len() >= most {
+            table.retain(|_, queue| Arc::strong_count(queue) > 1 || !queue.lock().is_unused());
+            if table.keys().filter(|topic| !is_named(topic)).count() >= most {
+                return None;
+            }
+        }
+        let tags = self.made.fetch_add(1, Ordering::Relaxed) * TAGS_OF_TOPIC;
+        let queue = Arc::new(Mutex::new(Queue::new(settings.bounds(topic), tags)));
+        table.insert(topic.clone(), Arc::clone(&queue));
+        Some(queue)
+    }
+
+    /// Changes topics that are there, and gives out what that makes room for.
+    fn each(&self, topics: &[Topic], mut change: impl FnMut(&mut Queue)) -> Vec<ClientId> {
+        let mut resumed = Vec::new();
+        for topic in topics {
+            let Some(queue) = self.table.lock().get(topic).cloned() else { continue };
+            let mut queue = queue.lock();
+            change(&mut queue);
+            self.give(topic, &mut queue);
+            resumed.extend(queue.resumed());
+        }
+        resumed
+    }
+
+    fn give(&self, topic: &Topic, queue: &mut Queue) {
+        let sessions = self.sessions.read();
+        while let Some(given) = queue.give() {
+            match sessions.get(&given.consumer) {
+                Some(session) => session.deliver(topic, &given),
+                // It has gone, and is about to be taken out of this topic: what it would have got goes back there and then.
+                None => queue.lose(given.consumer),
+            }
+        }
+        let (before, now) = queue.count();
+        self.purse.count(before, now);
+    }
+}
+
+/// How a delivery was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It was processed.
+    Ack,
+    /// It was not: it is given out again.
+    Again,
+    /// It was not, and is dropped.
+    Drop,
+}
+
+#[cfg(test)]
+mod tests;

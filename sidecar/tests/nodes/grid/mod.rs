@@ -1,0 +1,99 @@
+//! The grid of a real node, spoken to as its backends and its end users speak.
+
+mod codes;
+mod commands;
+mod conformance;
+mod connections;
+mod contract;
+mod deflate;
+mod examples;
+mod floods;
+mod gateway;
+mod hooks;
+mod queues;
+mod reload;
+mod requests;
+mod security;
+mod seed;
+#[path = "../../../grid/src/auth/tests/server.rs"]
+mod server;
+#[path = "../../../grid/src/auth/tests/signer.rs"]
+mod signer;
+mod tls;
+mod tokens;
+mod wire;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use http::Request;
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Node, Socket, free_port, from, post};
+
+/// A node with a grid.
+struct Stage {
+    node: Node,
+    /// Where backends call.
+    api: SocketAddr,
+    /// Where end users connect.
+    clients: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    /// A node whose file has this grid.
+    async fn new(grid: &Value) -> Self {
+        Self::with(&json!({"grid": grid}), &[]).await
+    }
+
+    async fn with(file: &Value, variables: &[(&str, &str)]) -> Self {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (api, clients) = (loopback(free_port()), loopback(free_port()));
+        let (at, client_at) = (api.to_string(), clients.to_string());
+        let mut all = vec![("MESH_GRID_LISTEN", at.as_str()), ("MESH_GRID_CLIENT_LISTEN", client_at.as_str())];
+        all.extend_from_slice(variables);
+        let (node, folder) = Node::with_file_and(&file.to_string(), &all).await;
+        Self { node, api, clients, _folder: folder }
+    }
+
+    /// A backend of the same machine.
+    async fn backend(&self) -> Socket {
+        Socket::to(self.api, "/ws/v1").await
+    }
+
+    /// A backend that consumes topics.
+    async fn consumer(&self, topics: &[&str]) -> Socket {
+        let mut backend = self.backend().await;
+        let answer = backend.asks(&json!({"m": "queue.pop", "p": {"t": topics}, "i": 1})).await;
+        assert_eq!(answer, json!({"E": null, "r": {"s": true}, "i": 1}));
+        backend
+    }
+
+    /// An end user.
+    async fn user(&self, path: &str) -> Socket {
+        Socket::to(self.clients, path).await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        from(Ipv4Addr::LOCALHOST, self.api, post(path, &[], body.to_owned())).await
+    }
+
+    /// A number among the grid's own metrics; 0 where it is not there.
+    async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("mesh_grid_{name} ")));
+        line.map_or(0.0, |number| number.parse().unwrap())
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        from(Ipv4Addr::LOCALHOST, self.api, Request::get(path).body(Full::default()).unwrap()).await
+    }
+
+    /// The only client that is there, by what its first message's event says.
+    async fn id_of(&self, user: &mut Socket, backend: &mut Socket) -> String {
+        user.says("who am I").await;
+        let event = backend.hears_json().await;
+        event["p"]["c"].as_str().unwrap().to_owned()
+    }
+}

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::mpsc,
     time::timeout,
 };
@@ -113,17 +113,17 @@ async fn a_registered_service_is_called_under_the_nodes_span() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_is_told_of_once_and_its_return_too() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let endpoint = format!("http://{address}");
+    // Bound and not listening: who dials is refused, and nobody else is given the port.
+    let away = TcpSocket::new_v4().unwrap();
+    away.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = format!("http://{}", away.local_addr().unwrap());
     let node = Node::with(&sends(&endpoint, "node")).await;
     // As nothing answers there, each of them is a batch that is lost.
     for n in 0..5 {
         assert_eq!(node.push(None, "t", &n.to_string()).await, OK);
     }
     until("the loss to be told", LONG, async || node.log().contains("does not take traces")).await;
-    let mut collector = Collector::on(TcpListener::bind(address).await.unwrap());
+    let mut collector = Collector::on(away.listen(16).unwrap());
     until("the collector to be found", LONG, async || {
         assert_eq!(node.push(None, "t", "again").await, OK);
         node.log().contains("takes traces again")

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// What each crate of ours may know of the others. A room knows what it stands on and never its neighbour.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("crds", &[]),
     ("proto", &[]),
     ("mesh-pki", &[]),
@@ -17,7 +17,8 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("mesh-network", &["crds", "mesh-core", "mesh-pki", "traces"]),
     ("mesh-transport", &["crds", "mesh-core", "mesh-network", "mesh-pki", "proto"]),
     ("mesh-registry", &["crds", "mesh-core", "mesh-network", "mesh-pki"]),
-    ("mesh-grid", &["crds", "mesh-core", "mesh-network"]),
+    ("mesh-websocket", &[]),
+    ("mesh-grid", &["crds", "mesh-core", "mesh-network", "mesh-websocket"]),
     (
         "mesh",
         &[

@@ -23,7 +23,8 @@ pub mod room;
 pub mod rules;
 mod stream;
 pub mod topics;
-pub mod wire;
+
+use mesh_websocket as wire;
 
 pub use context::{Context, Entries, Key, TooLarge};
 pub use error::{GridError, TOO_MANY_ERRORS, Unsent};

@@ -10,7 +10,7 @@ use ring::digest;
 /// Headers of a handshake. Browsers send some twenty.
 const MOST_HEADERS: usize = 64;
 /// Bytes of a head: a token and a few cookies.
-pub(crate) const MOST_OF_HEAD: usize = 16 * 1024;
+pub const MOST_OF_HEAD: usize = 16 * 1024;
 /// What is put behind the key (RFC 6455 section 1.3).
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 

@@ -21,5 +21,5 @@ mod utf8;
 pub use close::{Close, CloseCode};
 pub use deflate::{Deflate, deflated};
 pub use frame::{Opcode, encode};
-pub use handshake::{Agreed, Offer, Refused, accept_key};
+pub use handshake::{Agreed, MOST_OF_HEAD, Offer, Refused, accept_key};
 pub use reader::{Data, Part, Read, Reader, Reading};

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// What each crate of ours may know of the others. A room knows what it stands on and never its neighbour.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("crds", &[]),
     ("proto", &[]),
     ("mesh-pki", &[]),
@@ -19,6 +19,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("mesh-registry", &["crds", "mesh-core", "mesh-network", "mesh-pki"]),
     ("mesh-websocket", &[]),
     ("mesh-grid", &["crds", "mesh-core", "mesh-network", "mesh-websocket"]),
+    ("mesh-tunnel", &["crds", "mesh-core", "mesh-network", "mesh-pki", "mesh-websocket", "proto"]),
     (
         "mesh",
         &[
@@ -29,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "mesh-pki",
             "mesh-registry",
             "mesh-transport",
+            "mesh-tunnel",
             "proto",
             "traces",
         ],

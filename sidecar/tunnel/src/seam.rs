@@ -1,0 +1,176 @@
+//! Where the two halves of the room meet.
+//!
+//! The hub, which has the sockets of port 6441, asks the [`Desk`], which has the ledger. The desk tells the hub through
+//! [`Sessions`] whom to cut off, and asks it for figures. Plain types: neither knows how the other works.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::addresses::Subnet;
+
+/// An edge node, by its number in the ledger: never its token, which is a secret. A number is never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(pub u64);
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
+/// How far a node has come (NC section 2, connState).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConnState {
+    /// No live socket.
+    #[default]
+    Idle,
+    /// A socket, and no address yet.
+    Init,
+    /// A socket that packets go through.
+    Connected,
+}
+
+impl ConnState {
+    /// The number on the wire.
+    pub fn wire(self) -> i32 {
+        match self {
+            Self::Idle => -1,
+            Self::Init => 1,
+            Self::Connected => 3,
+        }
+    }
+}
+
+/// Who asks to be let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Knock<'a> {
+    /// The header `Node-Token`, as it came.
+    pub token: &'a str,
+    /// The client certificate that TLS verified against the join CA, if one was shown.
+    pub certificate: Option<&'a CertificateDer<'a>>,
+    /// Where it comes from, for the rate limit.
+    pub source: IpAddr,
+}
+
+/// What became of a knock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Which node it is.
+    pub peer: PeerId,
+    /// Its address, if it has one from before. Else one is set aside for it until its state is [`ConnState::Idle`].
+    pub address: Option<Ipv4Addr>,
+    /// Its labels, for policy and routes.
+    pub labels: Arc<BTreeMap<String, String>>,
+}
+
+/// Why a node is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// For ever: answered after the 101 with close 1000 `invalid token <t>` (NC section 4).
+    #[error("the token is unknown, reserved, or not that of the certificate")]
+    Invalid,
+    /// For now: 503 before the upgrade.
+    #[error("no address is free")]
+    NoAddress,
+    /// For now: 503 before the upgrade.
+    #[error("too many attempts from there")]
+    Busy,
+}
+
+/// Why an admitted node gets no address after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAddress {
+    /// The node was unregistered meanwhile.
+    #[error("the node is not registered any more")]
+    Gone,
+    /// All are taken.
+    #[error("no address is free")]
+    Exhausted,
+    /// The state could not be written.
+    #[error("the address could not be written to disk")]
+    Unwritten,
+}
+
+/// A stream of bytes that is no socket of this machine.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// What the hub asks the control plane.
+pub trait Desk: Send + Sync {
+    /// Whether this token may have a session. Reads memory only. That one token has one live session is the hub's business.
+    ///
+    /// # Errors
+    /// See [`Denied`].
+    fn admit(&self, knock: &Knock<'_>) -> Result<Admission, Denied>;
+
+    /// The address of a node whose handshake came; chosen and written to disk if it has none. Blocks for as long as the disk
+    /// takes where the node has none: callers that must not block use a blocking task.
+    ///
+    /// # Errors
+    /// See [`NoAddress`].
+    fn address(&self, peer: PeerId) -> Result<Ipv4Addr, NoAddress>;
+
+    /// Says how far the node has come; never blocks. The hub says it of the session that is the node's live one and of no older
+    /// one, in the order in which it happens.
+    fn state(&self, peer: PeerId, state: ConnState);
+
+    /// The network, and the server's own address in it.
+    fn subnet(&self) -> Subnet;
+
+    /// The TLS of port 6441 as it is now; asked at each connection, because certificates and CAs change while it runs.
+    fn tls(&self) -> Arc<rustls::ServerConfig>;
+
+    /// Serves a connection that a node made to port 6440 of the server's tunnel address, to its end. It counts as the node's,
+    /// never as local.
+    fn register_plane(&self, stream: Box<dyn Stream>, peer: PeerId, from: SocketAddr);
+}
+
+/// Why a session ends that the control plane ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The node was unregistered, or its certificate denied: its token is worth nothing any more.
+    Unregistered,
+    /// The session only: the node may come again.
+    Kicked,
+}
+
+/// What a live session has moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Whose it is.
+    pub peer: PeerId,
+    /// Where it comes from.
+    pub from: SocketAddr,
+    /// Since when it is connected.
+    pub since: SystemTime,
+    /// Packets from the node.
+    pub packets_in: u64,
+    /// Packets to the node.
+    pub packets_out: u64,
+    /// Bytes of packets from the node.
+    pub bytes_in: u64,
+    /// Bytes of packets to the node.
+    pub bytes_out: u64,
+    /// Packets that were dropped, for any reason.
+    pub dropped: u64,
+    /// The last round trip of a ping.
+    pub round_trip: Option<Duration>,
+}
+
+/// What the control plane asks the hub.
+pub trait Sessions: Send + Sync {
+    /// Ends the live session of a node, if it has one: nothing passes any more when this returns. Never blocks.
+    fn cut(&self, peer: PeerId, why: Cut);
+
+    /// The live sessions, by node.
+    fn figures(&self) -> Vec<Figures>;
+}

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// What each crate of ours may know of the others. A room knows what it stands on and never its neighbour.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("crds", &[]),
     ("proto", &[]),
     ("mesh-pki", &[]),
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("mesh-websocket", &[]),
     ("mesh-grid", &["crds", "mesh-core", "mesh-network", "mesh-websocket"]),
     ("mesh-tunnel", &["crds", "mesh-core", "mesh-network", "mesh-pki", "mesh-websocket", "proto"]),
+    ("mesh-directory", &[]),
     (
         "mesh",
         &[

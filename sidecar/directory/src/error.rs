@@ -1,0 +1,119 @@
+//! Why the directory refuses a call: the code of the protocol family, what HTTP says of it, and whether trying again may help.
+
+use std::fmt;
+
+/// The codes that the directory answers with (contract section 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Code {
+    /// 200
+    Success,
+    /// 7001
+    AddressNotFound,
+    /// 7002
+    AccessDenied,
+    /// 7101
+    ClassNotFound,
+    /// 7300
+    BadRequest,
+    /// 7310
+    InvalidCentralSystem,
+    /// 7311
+    InvalidClass,
+    /// 7312
+    InvalidDataSystem,
+    /// 7313
+    InvalidSearch,
+    /// 7314
+    Internal,
+}
+
+impl Code {
+    /// The number that goes over the wire.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Success => 200,
+            Self::AddressNotFound => 7001,
+            Self::AccessDenied => 7002,
+            Self::ClassNotFound => 7101,
+            Self::BadRequest => 7300,
+            Self::InvalidCentralSystem => 7310,
+            Self::InvalidClass => 7311,
+            Self::InvalidDataSystem => 7312,
+            Self::InvalidSearch => 7313,
+            Self::Internal => 7314,
+        }
+    }
+}
+
+/// What was wrong, as far as callers decide by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The call itself.
+    Malformed,
+    /// What it asks for is not there.
+    Missing,
+    /// Somebody else has it, or it changed meanwhile.
+    Conflict,
+    /// The caller may not.
+    Denied,
+    /// The caller did not say who it is.
+    Unauthenticated,
+    /// More than is taken.
+    TooLarge,
+    /// The directory failed.
+    Internal,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryError {
+    /// The protocol's code.
+    pub code: Code,
+    /// What was wrong.
+    pub why: Why,
+    /// For people: what, with what, and what to do.
+    pub message: String,
+}
+
+impl DirectoryError {
+    /// A refusal with the words for people.
+    #[must_use]
+    pub fn new(code: Code, why: Why, message: impl Into<String>) -> Self {
+        Self { code, why, message: message.into() }
+    }
+
+    /// A call that cannot be read.
+    #[must_use]
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::new(Code::BadRequest, Why::Malformed, message)
+    }
+
+    /// What HTTP says where its status mirrors the code (contract section 2).
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self.why {
+            Why::Malformed => 400,
+            Why::Unauthenticated => 401,
+            Why::Denied => 403,
+            Why::Missing => 404,
+            Why::Conflict => 409,
+            Why::TooLarge => 413,
+            Why::Internal => 500,
+        }
+    }
+
+    /// Whether the same call may succeed later without being changed.
+    #[must_use]
+    pub const fn may_retry(&self) -> bool {
+        matches!(self.why, Why::Internal | Why::Missing)
+    }
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.number(), self.message)
+    }
+}
+
+impl std::error::Error for DirectoryError {}

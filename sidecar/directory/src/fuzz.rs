@@ -1,0 +1,84 @@
+//! Fuzz targets of what comes from outside. How they run, and where their inputs lie, says `sidecar/fuzz`.
+
+use crate::{
+    Strictness, canonical,
+    entry::{Entry, Leaf},
+    log::{Checkpoint, Note, Receipt, Tile, bundle},
+    message::{Call, Message},
+    read_json,
+};
+
+/// A note that is read is written as it was, and its text is a checkpoint in one spelling or none.
+#[test]
+fn directory_note() {
+    fuzz::run("directory-note", |bytes| {
+        let Ok(note) = Note::parse(bytes) else { return };
+        assert_eq!(Note::parse(note.encode().as_bytes()), Ok(note.clone()));
+        assert_eq!(note.encode().as_bytes(), bytes, "one spelling of a note");
+        if let Some(checkpoint) = Checkpoint::parse(note.text()) {
+            assert_eq!(checkpoint.text(), note.text());
+        }
+    });
+}
+
+/// A receipt that is read is read again from what is written of it.
+#[test]
+fn directory_receipt() {
+    fuzz::run("directory-receipt", |bytes| {
+        if let Ok(receipt) = Receipt::parse(bytes) {
+            assert_eq!(Receipt::parse(receipt.encode().as_bytes()), Ok(receipt));
+        }
+    });
+}
+
+/// A path names one tile, which has no more than it can hold and as much as it says.
+#[test]
+fn directory_tile() {
+    fuzz::run("directory-tile", |bytes| {
+        let Ok(path) = std::str::from_utf8(bytes) else { return };
+        let Some(tile) = Tile::parse(path) else { return };
+        assert_eq!(tile.to_string(), path);
+        if let Some(places) = tile.places(u64::MAX) {
+            assert_eq!(places.len(), usize::from(tile.width()));
+        }
+    });
+}
+
+/// A bundle is its leaves, and nothing beside them.
+#[test]
+fn directory_bundle() {
+    fuzz::run("directory-bundle", |bytes| {
+        let Some(leaves) = bundle::leaves(bytes) else { return };
+        let mut again = Vec::new();
+        leaves.iter().for_each(|leaf| bundle::push(&mut again, leaf).unwrap());
+        assert_eq!(again, bytes);
+    });
+}
+
+/// A message that is read is signed in one form, which is read to the same again.
+#[test]
+fn directory_message() {
+    fuzz::run("directory-message", |bytes| {
+        for message in Message::ALL {
+            let Ok(call) = Call::read(bytes, Some(*message), Strictness::Lenient) else { continue };
+            let signed = canonical(&call.body).unwrap();
+            let again = read_json(&signed).unwrap();
+            assert_eq!(canonical(&again).unwrap(), signed);
+            let mut whole = serde_json::json!({ "header": { "version": "datanet 1.0" } });
+            whole["body"] = again;
+            let read = Call::read(whole.to_string().as_bytes(), Some(*message), Strictness::Lenient).unwrap();
+            assert_eq!(read.ask, call.ask, "what was signed is what was asked");
+        }
+    });
+}
+
+/// A leaf has one spelling, and so has what was signed in it.
+#[test]
+fn directory_leaf() {
+    fuzz::run("directory-leaf", |bytes| {
+        let Ok(leaf) = Leaf::read(bytes) else { return };
+        assert_eq!(leaf.encode(), bytes);
+        let entry = read_json(&leaf.entry.canonical()).unwrap();
+        assert_eq!(Entry::read(&entry), Some(leaf.entry));
+    });
+}

@@ -1,0 +1,35 @@
+//! The directory: one agreed list of central systems, adapter classes and data systems that nobody can rewrite (the Datanet
+//! contract).
+//!
+//! ```text
+//! message/    the nine messages as JSON: reading with its leniencies, and answers
+//! state/      the state machine: what an entry may do and what changes, retrievals and searches
+//! trie/       the sparse Merkle tree over the state, and its proofs
+//! ledger.rs   accepted writes become leaves
+//! replay.rs   a log read from its first leaf on, and whether it may be so
+//! entry/      signed entries, chained for each central system, and the leaves that keep them
+//! log/        the Merkle log, its tiles, checkpoints and receipts
+//! ```
+//! All of it is pure: bytes and values in, values out. It knows no network, no disk and no clock.
+
+#[cfg(test)]
+mod contract;
+pub mod entry;
+mod error;
+#[cfg(test)]
+mod fuzz;
+mod hash;
+mod json;
+pub mod ledger;
+mod lenient;
+pub mod log;
+pub mod message;
+mod names;
+pub mod replay;
+pub mod state;
+pub mod trie;
+
+pub use error::{Code, DirectoryError, Why};
+pub use hash::Hash;
+pub use json::{LARGEST_WHOLE, canonical, read as read_json};
+pub use lenient::{Leniency, Strictness, Used, warning};

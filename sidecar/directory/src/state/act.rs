@@ -1,0 +1,91 @@
+//! What an entry does, decoded: every text in it is checked for its form already.
+
+use serde_json::Value;
+
+use super::record::{DataSystem, Protocol};
+use crate::entry::PublicKey;
+
+/// Who says it. That a signature or a token shows that is another's matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// The holder of this key.
+    Key(PublicKey),
+    /// The directory, for the holder of a token of this central system.
+    Token,
+    /// The holder of a recovery key.
+    Recovery,
+    /// The directory itself.
+    Directory,
+}
+
+/// What is to be done with a central system.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Registers or refreshes it.
+    Connect(Connect),
+    /// Withdraws it.
+    Disconnect,
+    /// Replaces its data systems.
+    DataSystems(Vec<DataSystem>),
+    /// Replaces its classes.
+    Classes(Vec<NewClass>),
+    /// Gives it another key.
+    Key(PublicKey),
+    /// Withdraws it since its lease has ended.
+    Expire,
+}
+
+/// What a connect says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// Where it is reached.
+    pub endpoint: String,
+    /// What it says of itself.
+    pub desc: Option<String>,
+    /// Milliseconds for which it lasts; `None`: until it is withdrawn.
+    pub ttl: Option<u64>,
+}
+
+/// A class of a snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewClass {
+    /// Its name.
+    pub name: String,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// What is said of it.
+    pub desc: Option<String>,
+    /// Kept as they came.
+    pub params: Option<Value>,
+}
+
+/// What a caller of a sync wants to be sure of (D-3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// Nothing of this kind changed since this revision.
+    pub base: Option<u64>,
+    /// The snapshot may withdraw as much as it likes.
+    pub force: bool,
+    /// Classes that nobody offers are marked, not refused (D-4).
+    pub pending: bool,
+}
+
+/// What the directory's configuration allows. It decides whether an entry is made; a replay takes what was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether data systems may name classes that nobody offers (yet).
+    pub pending: bool,
+    /// The share in percent that one snapshot may withdraw without `force`.
+    pub most_withdrawn: u8,
+}
+
+impl Policy {
+    /// Of a replay.
+    pub const REPLAY: Self = Self { pending: true, most_withdrawn: 100 };
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { pending: false, most_withdrawn: 100 }
+    }
+}

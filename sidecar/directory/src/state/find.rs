@@ -1,0 +1,235 @@
+//! Retrievals and searches: what is asked of one state, with D-6 (names before labels) and D-7 (what is not found).
+
+use std::collections::BTreeSet;
+
+use super::{
+    State,
+    page::{Page, Wanted},
+    record::{CentralSystem, Class, DataSystem, Offer},
+};
+use crate::{
+    error::{Code, DirectoryError, Why},
+    lenient::{Leniency, Used},
+    names::{fold, fold_name, fold_version},
+};
+
+/// Names that are suggested where one is not found.
+const SUGGESTIONS: usize = 5;
+
+/// Letters by which a suggestion may differ: a letter too many and one that is wrong.
+const NEAR: usize = 2;
+
+/// What a name or a label stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Named<'a> {
+    /// No class.
+    Nothing,
+    /// This class.
+    One(&'a Class),
+    /// A label that several classes share.
+    Many(Vec<&'a Class>),
+}
+
+impl<'a> Named<'a> {
+    fn classes(self) -> Vec<&'a Class> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::One(class) => vec![class],
+            Self::Many(classes) => classes,
+        }
+    }
+}
+
+/// What a search has found, and what beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found<T> {
+    /// One page of it.
+    pub page: Page<T>,
+    /// The leniencies that it took.
+    pub used: Used,
+    /// Where nothing was found: names that are near the one that was asked for.
+    pub suggestions: Vec<String>,
+}
+
+impl State {
+    /// A central system that is connected.
+    ///
+    /// # Errors
+    /// 7310 when there is none of that id.
+    pub fn central_system(&self, csid: &str) -> Result<&CentralSystem, DirectoryError> {
+        let missing = || {
+            let text = format!("no central system {csid} is connected");
+            DirectoryError::new(Code::InvalidCentralSystem, Why::Missing, text)
+        };
+        self.systems.get(&fold(csid)).filter(|system| system.connected).ok_or_else(missing)
+    }
+
+    /// The labels of what a central system offers, sorted (leniency 5), and the names, sorted.
+    #[must_use]
+    pub fn offered_by(&self, system: &CentralSystem) -> (Vec<String>, Vec<String>) {
+        let csid = fold(&system.csid);
+        let offer = |key: &String| Some(&self.classes.get(key)?.offers.get(&csid)?.1);
+        sorted(system.classes.iter().filter_map(offer))
+    }
+
+    /// What a class is called by: its name, or the label of its protocol (D-6).
+    #[must_use]
+    pub fn named(&self, text: &str) -> Named<'_> {
+        if let Some(class) = self.classes.get(&fold_name(text)) {
+            return Named::One(class);
+        }
+        let label = fold_version(text);
+        let has =
+            |class: &&Class| class.definition().is_some_and(|offer| fold_version(&offer.protocol.label()) == label);
+        let found: Vec<&Class> = self.classes.values().filter(has).collect();
+        match found.as_slice() {
+            [] => Named::Nothing,
+            [class] => Named::One(class),
+            _ => Named::Many(found),
+        }
+    }
+
+    /// The class of a name or a label.
+    ///
+    /// # Errors
+    /// 7101 when there is none, which is the normal answer of a check for uniqueness; 7300 for a label of several.
+    pub fn class(&self, text: &str) -> Result<&Class, DirectoryError> {
+        match self.named(text) {
+            Named::One(class) => Ok(class),
+            Named::Nothing => {
+                Err(DirectoryError::new(Code::ClassNotFound, Why::Missing, format!("nobody offers the class {text}")))
+            }
+            Named::Many(classes) => {
+                let (_, names) = sorted(classes.into_iter().filter_map(Class::definition));
+                let text = format!("{text} is the label of several classes, ask for one of them: {}", names.join(", "));
+                Err(DirectoryError::new(Code::BadRequest, Why::Conflict, text))
+            }
+        }
+    }
+
+    /// A data system, and whether somebody offers the class that it uses (D-5).
+    ///
+    /// # Errors
+    /// 7001 when nobody has the address.
+    pub fn data_system(&self, address: &str) -> Result<(&DataSystem, bool), DirectoryError> {
+        let missing = || {
+            let text = format!("no data system has the address {address}");
+            DirectoryError::new(Code::AddressNotFound, Why::Missing, text)
+        };
+        let data = self.addresses.get(&fold(address)).ok_or_else(missing)?;
+        Ok((data, self.named(&data.adapter_class) != Named::Nothing))
+    }
+
+    /// The central systems that offer a class, by its name or label: 4.1.
+    ///
+    /// # Errors
+    /// 7300 for a cursor that is not of this search and this revision.
+    pub fn search_systems(
+        &self,
+        class: &str,
+        near: bool,
+        wanted: &Wanted,
+    ) -> Result<Found<&CentralSystem>, DirectoryError> {
+        let (mut used, mut suggestions) = (Used::new(), Vec::new());
+        let mut classes = self.named(class).classes();
+        if classes.is_empty() {
+            suggestions = self.near(class, NEAR);
+            let closest = self.near(class, 1);
+            if let ([only], true) = (closest.as_slice(), near) {
+                used.insert(Leniency::NearName);
+                classes = self.named(only).classes();
+            }
+        }
+        let ids: BTreeSet<&String> = classes.iter().flat_map(|class| class.offers.keys()).collect();
+        let systems = ids.into_iter().filter_map(|id| Some((id.as_str(), self.systems.get(id)?)));
+        let question = format!("systems\0{}", fold_name(class));
+        Ok(Found { page: Page::of(systems, &question, self.revision, wanted)?, used, suggestions })
+    }
+
+    /// The classes of a protocol, or all: 4.2. Each as its label and its name.
+    ///
+    /// # Errors
+    /// 7300 for a cursor that is not of this search and this revision.
+    pub fn search_classes(
+        &self,
+        protocol: Option<&str>,
+        version: Option<&str>,
+        wanted: &Wanted,
+    ) -> Result<Found<(String, String)>, DirectoryError> {
+        let asks = |asked: Option<&str>, own: &str, fold: fn(&str) -> String| {
+            asked.is_none_or(|asked| fold(asked) == fold(own))
+        };
+        let fits = |offer: &&Offer| {
+            asks(protocol, &offer.protocol.name, fold_name) && asks(version, &offer.protocol.version, fold_version)
+        };
+        let offers: Vec<&Offer> = self.classes.values().filter_map(Class::definition).filter(fits).collect();
+        let differs = |asked: Option<&str>, own: fn(&Offer) -> &str| {
+            asked.is_some_and(|asked| offers.iter().any(|offer| own(offer) != asked))
+        };
+        let used = [
+            (Leniency::ProtocolCase, differs(protocol, |offer| &offer.protocol.name)),
+            (Leniency::ProtocolVersion, differs(version, |offer| &offer.protocol.version)),
+        ];
+        let used = used.into_iter().filter(|(_, used)| *used).map(|(leniency, _)| leniency).collect();
+        // One line for each class: a label may be that of several.
+        let lines: BTreeSet<(String, String)> =
+            offers.iter().map(|offer| (offer.protocol.label(), offer.class_name.clone())).collect();
+        let keyed: Vec<(String, (String, String))> =
+            lines.into_iter().map(|line| (format!("{}\0{}", line.0, line.1), line)).collect();
+        let question = format!("classes\0{}\0{}", protocol.unwrap_or("\0"), version.unwrap_or("\0"));
+        let items = keyed.iter().map(|(key, line)| (key.as_str(), line.clone()));
+        Ok(Found { page: Page::of(items, &question, self.revision, wanted)?, used, suggestions: Vec::new() })
+    }
+
+    /// Names of classes that differ from `text` in few letters, the nearest first.
+    fn near(&self, text: &str, most: usize) -> Vec<String> {
+        let asked: Vec<char> = fold_name(text).chars().collect();
+        let far = |key: &str| distance(&asked, &key.chars().collect::<Vec<char>>(), most);
+        let mut near: Vec<(usize, &str)> = self
+            .classes
+            .iter()
+            .filter_map(|(key, class)| Some((far(key)?, class.definition()?.class_name.as_str())))
+            .collect();
+        near.sort_unstable();
+        near.into_iter().take(SUGGESTIONS).map(|(_, name)| name.to_owned()).collect()
+    }
+}
+
+/// Labels and names of offers, each list sorted and without repetition.
+fn sorted<'a>(offers: impl Iterator<Item = &'a Offer>) -> (Vec<String>, Vec<String>) {
+    let (labels, names): (BTreeSet<String>, BTreeSet<String>) =
+        offers.map(|offer| (offer.protocol.label(), offer.class_name.clone())).unzip();
+    (labels.into_iter().collect(), names.into_iter().collect())
+}
+
+/// How many letters must be put in, left out or changed; `None` above `most`.
+fn distance(a: &[char], b: &[char], most: usize) -> Option<usize> {
+    if a.len().abs_diff(b.len()) > most {
+        return None;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (left, x) in a.iter().enumerate() {
+        let mut next = vec![left + 1];
+        for ((y, diagonal), above) in b.iter().zip(&row).zip(row.iter().skip(1)) {
+            let before = next.last().copied().unwrap_or_default();
+            next.push((diagonal + usize::from(x != y)).min(above + 1).min(before + 1));
+        }
+        row = next;
+    }
+    row.last().copied().filter(|distance| *distance <= most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_counted_in_letters() {
+        let far = |a: &str, b: &str| distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>(), 2);
+        assert_eq!(far("odps-adpter", "odps-adapter"), Some(1));
+        assert_eq!(far("", ""), Some(0));
+        assert_eq!(far("ab", "ba"), Some(2));
+        assert_eq!(far("数据", "数居"), Some(1));
+        assert_eq!((far("abc", "xyz"), far("a", "abcd")), (None, None));
+    }
+}

@@ -1,0 +1,135 @@
+//! The state machine of the directory: an entry in, a verdict and what changes out. It has no clock, no randomness and no order of a
+//! hash map, so that every replay of a log comes to the same roots.
+//!
+//! ```text
+//! record.rs      what is held
+//! act.rs         what an entry does, as plain values
+//! judge.rs       whether it may, and what changes (D-1 to D-5)
+//! find.rs        retrievals and searches (D-6, D-7)
+//! page.rs        pages of long answers (D-9)
+//! ```
+
+mod act;
+mod find;
+mod judge;
+mod page;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use act::{Act, Author, Connect, Guard, NewClass, Policy};
+pub use find::{Found, Named};
+pub use page::{Page, Wanted};
+pub use record::{CentralSystem, Change, Class, DataSystem, Kind, Lease, Offer, Owner, Protocol, Record};
+
+use crate::{
+    Hash,
+    log::KeyName,
+    names::fold,
+    trie::{Proof, Trie, place},
+};
+
+/// The current state.
+#[derive(Clone, Debug)]
+pub struct State {
+    origin: KeyName,
+    systems: BTreeMap<String, CentralSystem>,
+    classes: BTreeMap<String, Class>,
+    addresses: BTreeMap<String, DataSystem>,
+    trie: Trie,
+    revision: u64,
+}
+
+/// What an accepted entry does. It belongs to the state that judged it.
+#[derive(Clone, Debug)]
+pub struct Delta {
+    /// The records that change, each once.
+    pub changes: Vec<Change>,
+    /// The revision after it: how many entries there are then.
+    pub revision: u64,
+    trie: Trie,
+}
+
+impl Delta {
+    /// The state's root after it.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        self.trie.root()
+    }
+}
+
+impl State {
+    /// The state of an empty log.
+    #[must_use]
+    pub fn new(origin: KeyName) -> Self {
+        let (systems, classes, addresses) = Default::default();
+        Self { origin, systems, classes, addresses, trie: Trie::default(), revision: 0 }
+    }
+
+    /// The state that consists of these records, after so many entries. Whoever takes it up compares the root with that of the
+    /// last leaf.
+    #[must_use]
+    pub fn of(origin: KeyName, revision: u64, records: impl Iterator<Item = (String, Record)>) -> Self {
+        let mut state = Self::new(origin);
+        let change = |(key, record): (String, Record)| Change { kind: record.kind(), key, record: Some(record) };
+        let changes: Vec<Change> = records.map(change).collect();
+        let trie = state.trie.with(changes.iter().map(Change::leaf).collect());
+        state.accept(Delta { changes, revision, trie });
+        state
+    }
+
+    /// Takes in what an entry does that this very state judged.
+    pub fn accept(&mut self, delta: Delta) {
+        for change in delta.changes {
+            let key = change.key;
+            match (change.kind, change.record) {
+                (_, Some(Record::Csid(system))) => drop(self.systems.insert(key, system)),
+                (_, Some(Record::Class(class))) => drop(self.classes.insert(key, class)),
+                (_, Some(Record::Address(data))) => drop(self.addresses.insert(key, data)),
+                (Kind::Csid, None) => drop(self.systems.remove(&key)),
+                (Kind::Class, None) => drop(self.classes.remove(&key)),
+                (Kind::Address, None) => drop(self.addresses.remove(&key)),
+            }
+        }
+        (self.trie, self.revision) = (delta.trie, delta.revision);
+    }
+
+    /// How many entries led to it.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The log that it belongs to.
+    #[must_use]
+    pub const fn origin(&self) -> &KeyName {
+        &self.origin
+    }
+
+    /// The root over all records.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        self.trie.root()
+    }
+
+    /// That a key has its record, or that it is free.
+    #[must_use]
+    pub fn prove(&self, kind: Kind, key: &str) -> Proof {
+        self.trie.prove(&place(kind.as_str(), &kind.fold(key)))
+    }
+
+    /// Sequence and previous hash of the next entry of a central system.
+    #[must_use]
+    pub fn next_of(&self, csid: &str) -> (u64, Hash) {
+        self.systems.get(&fold(csid)).map_or((1, Hash::ZERO), |system| (system.sequence + 1, system.previous))
+    }
+
+    /// The data systems of a central system, by its folded id.
+    fn addresses_of(&self, folded: &str) -> impl Iterator<Item = (&String, &DataSystem)> {
+        let prefix = format!("{folded}.");
+        let from = self.addresses.range(prefix.clone()..);
+        from.take_while(move |(address, _)| address.starts_with(&prefix))
+    }
+}

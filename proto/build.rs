@@ -5,6 +5,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=ptp");
     println!("cargo::rerun-if-changed=health");
+    println!("cargo::rerun-if-changed=nc");
+    println!("cargo::rerun-if-changed=tunnel");
     let all = protox::compile(["ptp.proto", "health.proto"], ["ptp", "health"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("all.bin"), protox::prost::Message::encode_to_vec(&all))?;
@@ -23,5 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .btree_map(".")
         .build_transport(false)
         .compile_fds(protox::compile(["health.proto"], ["health"])?)?;
+    let nc = ["network_controller_service.proto", "tunnel.proto"];
+    let folders = ["nc", "tunnel", "health"];
+    let shown = protox::compile(nc.iter().chain(&["health.proto"]), folders)?;
+    fs::write(out.join("nc.bin"), protox::prost::Message::encode_to_vec(&shown))?;
+    tonic_prost_build::configure().btree_map(".").build_transport(false).compile_fds(protox::compile(nc, folders)?)?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::error::PkiError;
 use crate::extensions::{self, AltNames, Purpose};
 use crate::identity::Identity;
 use crate::key::SigningKey;
+use crate::plane::PlaneSubject;
 
 const COUNTRY: &[u8] = &[0x55, 0x04, 0x06];
 const LOCALITY: &[u8] = &[0x55, 0x04, 0x07];
@@ -66,9 +67,7 @@ impl Body<'_> {
     fn extensions(&self, signer: &Signer<'_>) -> Vec<u8> {
         let mut all = extensions::basic_constraints(self.purpose);
         all.extend(extensions::key_usage(self.purpose, self.is_rsa));
-        if self.purpose != Purpose::CrossRoot {
-            all.extend(extensions::extended_key_usage());
-        }
+        all.extend(extensions::extended_key_usage(self.purpose));
         all.extend(extensions::subject_key_id(self.key_id));
         if let Some(id) = signer.key_id {
             all.extend(extensions::authority_key_id(id));
@@ -83,7 +82,6 @@ impl Body<'_> {
 /// The subject of PTP section 12.3: `C=CN, ST=ZJ, L=HZ, O=OU=<node_id>.trustbe.cn, CN=<name>`.
 pub(crate) fn subject(identity: &Identity) -> Vec<u8> {
     let node = identity.dns_name();
-    let part = |id: &[u8], tag: u8, text: &str| set(&[&sequence(&[&oid(id), &tlv(tag, text.as_bytes())])]);
     sequence(&[
         &part(COUNTRY, PRINTABLE_STRING, "CN"),
         &part(PROVINCE, PRINTABLE_STRING, "ZJ"),
@@ -92,6 +90,17 @@ pub(crate) fn subject(identity: &Identity) -> Vec<u8> {
         &part(UNIT, UTF8_STRING, &node),
         &part(COMMON_NAME, UTF8_STRING, &common_name(identity)),
     ])
+}
+
+/// The subject of a certificate of a plane: `O=<organization>, CN=<name>` (NC section 3).
+pub(crate) fn common_subject(subject: PlaneSubject<'_>) -> Vec<u8> {
+    let organization = subject.organization.map(|name| part(ORGANIZATION, UTF8_STRING, name)).unwrap_or_default();
+    sequence(&[&organization, &part(COMMON_NAME, UTF8_STRING, subject.common_name)])
+}
+
+/// One attribute of a name.
+fn part(id: &[u8], tag: u8, text: &str) -> Vec<u8> {
+    set(&[&sequence(&[&oid(id), &tlv(tag, text.as_bytes())])])
 }
 
 /// The institution's name as far as it fits; it is for people, matching goes by the node id.

@@ -37,6 +37,12 @@ pub(crate) enum Purpose {
     CrossRoot,
     /// Serves and dials.
     Leaf,
+    /// Signs the certificates of a plane (NC section 3).
+    PlaneAuthority,
+    /// Serves in a plane.
+    PlaneServer,
+    /// Dials in a plane.
+    PlaneClient,
 }
 
 /// The names of a certificate beside its subject.
@@ -45,6 +51,7 @@ pub(crate) struct AltNames {
     pub(crate) dns: Vec<String>,
     pub(crate) mail: Vec<String>,
     pub(crate) ips: Vec<IpAddr>,
+    pub(crate) uris: Vec<String>,
 }
 
 /// The identifier of a key, from its public half.
@@ -54,8 +61,8 @@ pub(crate) fn key_id(public_key_info: &[u8]) -> Vec<u8> {
 
 pub(crate) fn basic_constraints(purpose: Purpose) -> Vec<u8> {
     let content = match purpose {
-        Purpose::Root | Purpose::CrossRoot => sequence(&[&tlv(BOOLEAN, TRUE)]),
-        Purpose::Leaf => sequence(&[]),
+        Purpose::Root | Purpose::CrossRoot | Purpose::PlaneAuthority => sequence(&[&tlv(BOOLEAN, TRUE)]),
+        Purpose::Leaf | Purpose::PlaneServer | Purpose::PlaneClient => sequence(&[]),
     };
     critical(BASIC_CONSTRAINTS, &content)
 }
@@ -68,15 +75,24 @@ pub(crate) fn key_usage(purpose: Purpose, rsa: bool) -> Vec<u8> {
         Purpose::CrossRoot => CERT_SIGN | CRL_SIGN,
         Purpose::Leaf if rsa => DIGITAL_SIGNATURE | KEY_ENCIPHERMENT,
         Purpose::Leaf => DIGITAL_SIGNATURE,
+        Purpose::PlaneAuthority => DIGITAL_SIGNATURE | KEY_ENCIPHERMENT | CERT_SIGN,
+        Purpose::PlaneServer | Purpose::PlaneClient => DIGITAL_SIGNATURE | KEY_ENCIPHERMENT,
     };
     // DER counts the unused bits at the end of a named bit list.
     let unused = u8::try_from(bits.trailing_zeros()).unwrap_or(0);
     critical(KEY_USAGE, &tlv(BIT_STRING, &[unused, bits]))
 }
 
-/// Every node is server and client at once. A cross certificate carries none, so that it limits nothing.
-pub(crate) fn extended_key_usage() -> Vec<u8> {
-    plain(EXTENDED_KEY_USAGE, &sequence(&[&oid(SERVER_AUTH), &oid(CLIENT_AUTH)]))
+/// Every node is server and client at once; in a plane nobody is both. A cross certificate and the authority of a plane carry
+/// none, so that they limit nothing.
+pub(crate) fn extended_key_usage(purpose: Purpose) -> Vec<u8> {
+    let uses = match purpose {
+        Purpose::Root | Purpose::Leaf => sequence(&[&oid(SERVER_AUTH), &oid(CLIENT_AUTH)]),
+        Purpose::PlaneServer => sequence(&[&oid(SERVER_AUTH)]),
+        Purpose::PlaneClient => sequence(&[&oid(CLIENT_AUTH)]),
+        Purpose::CrossRoot | Purpose::PlaneAuthority => return Vec::new(),
+    };
+    plain(EXTENDED_KEY_USAGE, &uses)
 }
 
 pub(crate) fn subject_key_id(id: &[u8]) -> Vec<u8> {
@@ -94,6 +110,9 @@ pub(crate) fn alt_names(names: &AltNames) -> Vec<u8> {
     }
     for dns in &names.dns {
         content.extend(tlv(0x82, dns.as_bytes()));
+    }
+    for uri in &names.uris {
+        content.extend(tlv(0x86, uri.as_bytes()));
     }
     for ip in &names.ips {
         content.extend(match ip {

@@ -16,8 +16,9 @@ use rustls_pki_types::PrivateKeyDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::armor::{encode, parse_key};
-use crate::der::{bit_string, oid, sequence, tlv};
+use crate::der::{INTEGER, OCTET_STRING, SEQUENCE, bit_string, explicit, oid, sequence, tlv};
 use crate::error::PkiError;
+use crate::plane::sec1_pem;
 use crate::secret::PrivateKeyPem;
 
 /// 2048 bits: what the standard's own roots have (PTP section 12.3), and ring's lower bound.
@@ -64,6 +65,17 @@ impl SigningKey {
             Algorithm::Rsa2048 => new_rsa()?,
         });
         Ok((Self::from_pem(pem.expose())?, pem))
+    }
+
+    /// Makes a P-256 key whose text is SEC1, with the name of its curve.
+    pub(crate) fn generate_sec1() -> Result<(Self, PrivateKeyPem), PkiError> {
+        const FAILED: PkiError = PkiError::Machine { what: "making an ECDSA key" };
+        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new());
+        let key = key.map_err(|_| FAILED)?;
+        let private = scalar(key.as_ref()).ok_or(FAILED)?;
+        let loaded = from_pkcs8(key.as_ref()).ok_or(FAILED)?;
+        let pem = sec1_pem(private, loaded.public_bytes());
+        Ok((loaded, pem))
     }
 
     pub(crate) fn from_pem(pem: &str) -> Result<Self, PkiError> {
@@ -144,8 +156,39 @@ fn from_pkcs8(der: &[u8]) -> Option<SigningKey> {
 /// A SEC1 key as PKCS#8 on a given curve, the one form of EC key that ring reads.
 fn wrap(sec1: &[u8], curve: &[u8]) -> zeroize::Zeroizing<Vec<u8>> {
     let algorithm = sequence(&[&oid(OID_EC), &oid(curve)]);
-    let key = zeroize::Zeroizing::new(tlv(crate::der::OCTET_STRING, sec1));
+    let key = zeroize::Zeroizing::new(tlv(OCTET_STRING, sec1));
     zeroize::Zeroizing::new(sequence(&[&[0x02, 0x01, 0x00], &algorithm, &key]))
+}
+
+/// `ECPrivateKey` of RFC 5915 section 3, with everything that is optional: Go's reader needs the curve.
+pub(crate) fn sec1(private: &[u8], public: &[u8]) -> zeroize::Zeroizing<Vec<u8>> {
+    let private = zeroize::Zeroizing::new(tlv(OCTET_STRING, private));
+    zeroize::Zeroizing::new(sequence(&[
+        &[0x02, 0x01, 0x01],
+        &private,
+        &explicit(0, &oid(OID_P256)),
+        &explicit(1, &bit_string(public)),
+    ]))
+}
+
+/// The private number in what ring makes: PKCS#8 with a version, an algorithm, and an `ECPrivateKey` of a version and the number.
+fn scalar(pkcs8: &[u8]) -> Option<&[u8]> {
+    let (key, _) = element(SEQUENCE, pkcs8)?;
+    let (_, rest) = element(INTEGER, key)?;
+    let (_, rest) = element(SEQUENCE, rest)?;
+    let (inner, _) = element(OCTET_STRING, rest)?;
+    let (inner, _) = element(SEQUENCE, inner)?;
+    let (_, rest) = element(INTEGER, inner)?;
+    element(OCTET_STRING, rest).map(|(number, _)| number)
+}
+
+/// The content of an element with this tag, and what follows it. Lengths up to 255, which a P-256 key stays below.
+fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, content) = match *der.strip_prefix(&[tag])? {
+        [short @ ..=0x7f, ref content @ ..] | [0x81, short, ref content @ ..] => (usize::from(short), content),
+        _ => return None,
+    };
+    content.split_at_checked(length)
 }
 
 fn new_p256() -> Result<String, PkiError> {

@@ -44,6 +44,6 @@ impl LeafRequest {
         if dns.len() + ips.len() > ALT_NAMES_MAX {
             return Err(PkiError::TooLarge { what: "list of names of a leaf", limit: "100 names and addresses" });
         }
-        Ok(AltNames { dns, mail: vec![self.identity.leaf_mail()], ips })
+        Ok(AltNames { dns, mail: vec![self.identity.leaf_mail()], ips, uris: Vec::new() })
     }
 }

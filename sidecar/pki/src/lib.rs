@@ -9,6 +9,7 @@
 //! | `identity.rs` | the names that a node carries in its certificates |
 //! | `root.rs`, `leaf.rs`, `life.rs` | a root: generated or brought along; what a leaf is asked for; how long they live |
 //! | `request.rs` | what others ask a certificate for, with a key of their own |
+//! | `plane.rs` | the authorities, servers and clients of a network controller |
 //! | `body.rs`, `extensions.rs`, `der.rs` | how a certificate is written |
 //! | `key.rs`, `secret.rs` | keys that sign, and their text that must not leak |
 //! | `armor.rs` | PEM in and out |
@@ -28,6 +29,7 @@ mod leaf;
 mod life;
 mod names;
 mod pair;
+mod plane;
 mod problem;
 mod renewal;
 mod request;
@@ -44,9 +46,10 @@ pub use key::Algorithm;
 pub use leaf::LeafRequest;
 pub use names::require_name;
 pub use pair::check_pair;
+pub use plane::{PlaneSubject, PlaneUse};
 pub use problem::ChainProblem;
 pub use renewal::{renewal_due, renewal_time};
-pub use request::CertificateRequest;
+pub use request::{CertificateRequest, RequestedKey};
 pub use root::Root;
 pub use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 pub use secret::{Pair, PrivateKeyPem};

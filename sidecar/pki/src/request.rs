@@ -11,6 +11,7 @@ use crate::der::{bit_string, explicit, oid, sequence, set};
 use crate::error::PkiError;
 use crate::extensions::{self, AltNames};
 use crate::identity::{Identity, node_of_dns_name};
+use crate::info::sha256;
 use crate::key::SigningKey;
 use crate::leaf::LeafRequest;
 use crate::secret::PrivateKeyPem;
@@ -34,24 +35,61 @@ impl CertificateRequest {
     /// # Errors
     /// Not PEM, not a request, a signature that does not fit, a key of another kind, or no node's name in it.
     pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
-        let unfit = |reason| PkiError::BadRequest { reason };
         let der = parse_request(pem)?;
-        let Ok(([], request)) = X509CertificationRequest::from_der(&der) else {
-            return Err(unfit("it is not PKCS#10 in DER"));
-        };
-        request.verify_signature().map_err(|_| unfit("its signature does not fit its key"))?;
+        let request = decode(&der)?;
+        let RequestedKey { public_key_info, is_rsa } = RequestedKey::of(&request)?;
         let info = &request.certification_request_info;
-        let is_rsa = match info.subject_pki.parsed() {
-            Ok(PublicKey::RSA(key)) if RSA_BITS.contains(&key.key_size()) => true,
-            Ok(PublicKey::EC(_)) => false,
-            _ => return Err(unfit("only RSA keys of 2048 to 4096 bits and EC keys are certified")),
-        };
         let node_id = node_named(&request).ok_or_else(|| unfit("it names no node: ask for <node id>.trustbe.cn"))?;
         let name = info.subject.iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default();
         let identity = Identity { node_id, name: name.to_owned() };
         identity.check()?;
-        Ok(Self { identity, public_key_info: info.subject_pki.raw.to_vec(), is_rsa })
+        Ok(Self { identity, public_key_info, is_rsa })
     }
+}
+
+/// The key of a request whose names do not matter, because the authority knows whom it certifies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestedKey {
+    /// The public key, DER.
+    pub(crate) public_key_info: Vec<u8>,
+    pub(crate) is_rsa: bool,
+}
+
+impl RequestedKey {
+    /// Reads the key of a request.
+    ///
+    /// # Errors
+    /// Not PEM, not a request, a signature that does not fit, or a key of another kind.
+    pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
+        Self::of(&decode(&parse_request(pem)?)?)
+    }
+
+    /// The SHA-256 of the key, lower-case hex: [`CertificateInfo::spki_sha256`](crate::CertificateInfo::spki_sha256) of what is made of it.
+    pub fn sha256(&self) -> String {
+        sha256(&self.public_key_info)
+    }
+
+    fn of(request: &X509CertificationRequest<'_>) -> Result<Self, PkiError> {
+        request.verify_signature().map_err(|_| unfit("its signature does not fit its key"))?;
+        let key = &request.certification_request_info.subject_pki;
+        let is_rsa = match key.parsed() {
+            Ok(PublicKey::RSA(key)) if RSA_BITS.contains(&key.key_size()) => true,
+            Ok(PublicKey::EC(_)) => false,
+            _ => return Err(unfit("only RSA keys of 2048 to 4096 bits and EC keys are certified")),
+        };
+        Ok(Self { public_key_info: key.raw.to_vec(), is_rsa })
+    }
+}
+
+fn decode(der: &[u8]) -> Result<X509CertificationRequest<'_>, PkiError> {
+    match X509CertificationRequest::from_der(der) {
+        Ok(([], request)) => Ok(request),
+        _ => Err(unfit("it is not PKCS#10 in DER")),
+    }
+}
+
+fn unfit(reason: &'static str) -> PkiError {
+    PkiError::BadRequest { reason }
 }
 
 /// The node id among the names that are asked for.

@@ -155,7 +155,8 @@ impl Root {
     ) -> Result<String, PkiError> {
         check_in_force(&self.info, now)?;
         let CertificateRequest { identity, public_key_info, is_rsa } = request;
-        let names = AltNames { dns: vec![identity.dns_name()], mail: vec![identity.leaf_mail()], ips: Vec::new() };
+        let names =
+            AltNames { dns: vec![identity.dns_name()], mail: vec![identity.leaf_mail()], ..AltNames::default() };
         self.leaf(&Holder { identity, public_key_info, is_rsa: *is_rsa }, names, lifetime, now)
     }
 
@@ -207,11 +208,11 @@ impl Root {
         Ok(encode_certificate(&body.signed_by(&self.signer())?))
     }
 
-    fn signer(&self) -> Signer<'_> {
+    pub(crate) fn signer(&self) -> Signer<'_> {
         Signer { key: &self.key, subject: &self.subject, key_id: self.key_id.as_deref() }
     }
 
-    fn assemble(
+    pub(crate) fn assemble(
         ders: &[CertificateDer<'static>],
         key: SigningKey,
         key_pem: PrivateKeyPem,

@@ -5,4 +5,8 @@
 //! plane let in.
 
 pub mod addresses;
+pub mod authority;
+pub mod control;
+pub mod ledger;
 pub mod seam;
+pub mod tokens;

@@ -106,7 +106,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// What the hub asks the control plane.
 pub trait Desk: Send + Sync {
-    /// Whether this token may have a session. Reads memory only. That one token has one live session is the hub's business.
+    /// Whether this token may have a session. Reads memory only, but for the first certificate that an imported node shows in strict
+    /// mode, which is written down. That one token has one live session is the hub's business.
     ///
     /// # Errors
     /// See [`Denied`].

@@ -5,6 +5,7 @@ mod fuzz;
 mod garbage;
 mod issue;
 mod pairs;
+mod plane;
 mod renewal;
 mod request;
 mod roll;

@@ -1,0 +1,128 @@
+//! The planes as their clients meet them.
+
+use std::{os::unix::fs::PermissionsExt as _, time::Duration};
+
+use mesh_pki::{CertificateInfo, PlaneSubject, Role, Root, TrustAnchors, parse_certificates};
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+struct House {
+    home: tempfile::TempDir,
+    store: Arc<Store>,
+}
+
+impl House {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(home.path()).unwrap());
+        Self { home, store }
+    }
+
+    fn open(&self, now: SystemTime) -> Authority {
+        Authority::open(Arc::clone(&self.store), &places(), now).unwrap()
+    }
+}
+
+fn places() -> Places {
+    Places {
+        advertise: Ipv4Addr::new(203, 0, 113, 7),
+        subnet: "10.1.1.1/24".parse().unwrap(),
+        bound: vec!["0.0.0.0".parse().unwrap(), "192.0.2.9".parse().unwrap()],
+    }
+}
+
+fn trusts(authority: &str, certificate: &str, now: SystemTime) -> bool {
+    let anchors = TrustAnchors::from_pems(&[authority]).unwrap();
+    anchors.verify(&parse_certificates(certificate).unwrap(), Role::Client, now).is_ok()
+}
+
+#[test]
+fn authorities_are_kept_and_the_planes_are_strangers_to_each_other() {
+    let (house, now) = (House::new(), SystemTime::now());
+    let first = house.open(now);
+    let again = house.open(now + DAY);
+    assert_eq!(first.register.authority_pem(), again.register.authority_pem());
+    assert_ne!(first.register.authority_pem(), first.join.authority_pem());
+    let (register, join) = again.for_legacy_node(now + DAY).unwrap();
+    assert!(trusts(&register.authority, &register.certificate, now + DAY));
+    assert!(!trusts(&join.authority, &register.certificate, now + DAY));
+    let info = |pem: &str| CertificateInfo::from_pem(pem).unwrap().subject;
+    assert_eq!(info(&register.certificate), "O=lknm:register, CN=network-controller-grpc-client");
+    assert_eq!(info(&join.certificate), "O=lknm:join, CN=network-controller-client");
+    assert!(info(&join.authority).starts_with("CN=lknm-join-ca@"));
+}
+
+#[test]
+fn servers_name_every_address_that_they_are_dialled_by() {
+    let all = places().of_servers();
+    for ip in ["127.0.0.1", "203.0.113.7", "10.1.1.1", "192.0.2.9"] {
+        assert!(all.contains(&ip.parse().unwrap()), "{ip}");
+    }
+    assert!(!all.iter().any(IpAddr::is_unspecified));
+}
+
+#[test]
+fn the_admins_files_are_his_alone_stay_and_are_renewed_at_two_thirds() {
+    let (house, now) = (House::new(), SystemTime::now());
+    let authority = house.open(now);
+    let folder = house.home.path().join("tunnel/admin");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    authority.ensure_admin(house.home.path(), now).unwrap();
+    for name in ["ca.pem", "client.pem", "client-key.pem"] {
+        assert_eq!(std::fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+    }
+    let first = read("client.pem");
+    assert_eq!(parse_certificates(&first).unwrap().len(), 2);
+    assert_eq!(CertificateInfo::from_pem(&first).unwrap().subject, "O=lknm:register, CN=register-client");
+    assert!(read("client-key.pem").starts_with("-----BEGIN EC PRIVATE KEY-----"));
+    authority.ensure_admin(house.home.path(), now + DAY).unwrap();
+    assert_eq!(read("client.pem"), first);
+    authority.ensure_admin(house.home.path(), now + 250 * DAY).unwrap();
+    assert_ne!(read("client.pem"), first);
+    std::fs::write(folder.join("client-key.pem"), "torn").unwrap();
+    authority.ensure_admin(house.home.path(), now + 250 * DAY).unwrap();
+    assert!(read("client-key.pem").starts_with("-----BEGIN EC PRIVATE KEY-----"));
+}
+
+#[test]
+fn server_certificates_are_renewed_at_two_thirds_and_not_before() {
+    let (house, now) = (House::new(), SystemTime::now());
+    let authority = house.open(now);
+    let served = |a: &Authority| Arc::as_ptr(&a.register.requiring());
+    let first = served(&authority);
+    authority.renew(now + 240 * DAY).unwrap();
+    assert_eq!(served(&authority), first);
+    authority.renew(now + 250 * DAY).unwrap();
+    assert_ne!(served(&authority), first);
+}
+
+#[test]
+fn an_imported_authority_issues_from_then_on_and_the_old_ones_clients_stay() {
+    let (house, now) = (House::new(), SystemTime::now());
+    let authority = house.open(now);
+    let (old, _) = authority.for_legacy_node(now).unwrap();
+    let subject = PlaneSubject { organization: None, common_name: "lknm-register-ca@1650000000" };
+    let brought = Root::generate_plane(subject, 300 * DAY, now).unwrap();
+    assert!(authority.import(&authority.register, brought.certificate_pem(), "no key", now).is_err());
+    authority.import(&authority.register, brought.certificate_pem(), brought.key().expose(), now).unwrap();
+    for authority in [&authority, &house.open(now)] {
+        let (new, _) = authority.for_legacy_node(now).unwrap();
+        assert_eq!(new.authority, brought.certificate_pem());
+        let trusted = authority.register.trusted();
+        for certificate in [&old.certificate, &new.certificate] {
+            trusted.verify(&parse_certificates(certificate).unwrap(), Role::Client, now).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_denied_key_stays_denied_over_a_restart_for_as_long_as_certificates_last() {
+    let (house, now) = (House::new(), SystemTime::now());
+    let authority = house.open(now);
+    authority.deny(&["ab".to_owned()], now).unwrap();
+    assert!(authority.is_denied("ab") && !authority.is_denied("cd"));
+    assert!(house.open(now + 365 * DAY).is_denied("ab"));
+    assert!(!house.open(now + 367 * DAY).is_denied("ab"));
+}

@@ -1,0 +1,79 @@
+//! Who calls: where from, with which certificate, in which role.
+
+use std::net::SocketAddr;
+
+use mesh_pki::CertificateInfo;
+use rustls_pki_types::CertificateDer;
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+
+use super::{Control, Roles};
+use crate::{
+    authority::{ADMIN, NODE},
+    seam::PeerId,
+};
+
+/// What a certificate's common name makes of its holder. Not its organization: LiteKube's leader has the same as nodes (NC section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Admin,
+    Node,
+    Other,
+}
+
+/// A certificate that TLS verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// The SHA-256 of its public key, hex.
+    pub(super) key: String,
+    pub(super) role: Role,
+}
+
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    pub(super) source: SocketAddr,
+    /// The node that the connection came through the tunnel from.
+    pub(super) through: Option<PeerId>,
+    pub(super) shown: Option<Shown>,
+}
+
+impl Shown {
+    /// Reads it; `None` for what rustls would not have let pass.
+    pub(super) fn of(leaf: &CertificateDer<'_>) -> Option<Self> {
+        let key = CertificateInfo::from_der(leaf).ok()?.spki_sha256;
+        let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+        let mut names = certificate.subject().iter_common_name();
+        let role = match (names.next().and_then(|name| name.as_str().ok()), names.next()) {
+            (Some(ADMIN), None) => Role::Admin,
+            (Some(NODE), None) => Role::Node,
+            _ => Role::Other,
+        };
+        Some(Self { key, role })
+    }
+}
+
+impl Caller {
+    pub(super) fn is_admin(&self) -> bool {
+        self.shown.as_ref().is_some_and(|shown| shown.role == Role::Admin)
+    }
+
+    /// Whether it may make tokens.
+    pub(super) fn may_mint(&self, control: &Control) -> bool {
+        control.setup.roles == Roles::Joint || self.is_admin()
+    }
+
+    /// Whether it may ask about and remove this node.
+    pub(super) fn may_touch(&self, control: &Control, peer: PeerId) -> bool {
+        control.setup.roles == Roles::Joint
+            || self.is_admin()
+            || self
+                .shown
+                .as_ref()
+                .is_some_and(|shown| shown.role == Role::Node && control.ledger.by_key(&shown.key) == Some(peer))
+    }
+
+    /// Whether its certificate was denied since its connection was made.
+    pub(super) fn is_denied(&self, control: &Control) -> bool {
+        self.shown.as_ref().is_some_and(|shown| control.authority.is_denied(&shown.key))
+    }
+}

@@ -1,0 +1,257 @@
+//! The control plane: the two gRPC services of the contract, ours beside them, and what the hub asks (NC sections 2 and 8).
+//!
+//! | file | what it is for |
+//! |---|---|
+//! | `caller.rs` | who calls: where from, with which certificate, in which role |
+//! | `verdict.rs` | the strings that stand for success and failure on the wire |
+//! | `service.rs` | what each call means, in plain types and in the contract's order of checks |
+//! | `register.rs`, `bootstrap.rs` | 6440 and 6439: decode, one call, encode |
+//! | `enrol.rs`, `administration.rs` | our own services |
+//! | `health.rs` | `grpc.health.v1` |
+//! | `serve.rs` | listeners, TLS and HTTP/2, with their bounds |
+//! | `desk.rs` | what the hub asks |
+//! | `metrics.rs` | what is counted |
+
+mod administration;
+mod bootstrap;
+mod caller;
+mod desk;
+mod enrol;
+mod health;
+mod metrics;
+mod register;
+mod serve;
+mod service;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use std::{
+    fmt,
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use mesh_core::{Drained, store::Store};
+use parking_lot::Mutex;
+
+pub use desk::FrontDesk;
+pub use metrics::Metrics;
+pub use serve::Port;
+
+use crate::{
+    addresses::Subnet,
+    authority::{Authority, AuthorityError, Places},
+    ledger::{Ledger, Shelf, StoreShelf, Unwritten},
+    seam::{Cut, Figures, PeerId, Sessions},
+    tokens::{GET_TOKEN, KNOCK, Rates, Secret},
+};
+
+/// Certificates are looked at this often; they have months left when they are due.
+const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
+
+/// What the control plane is told at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// Where its state and the administrator's files are.
+    pub home: PathBuf,
+    /// Where it is dialled, and its network.
+    pub places: Places,
+    /// The ports that clients are told.
+    pub ports: Ports,
+    /// Whether a node's certificate may do everything.
+    pub roles: Roles,
+    /// Whether the tunnel asks for a node's certificate.
+    pub certificates: Certificates,
+}
+
+/// The ports that clients are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Of the tunnel, 6441.
+    pub tunnel: u16,
+    /// Of the register plane, 6440.
+    pub register: u16,
+    /// Of the bootstrap service, 6439.
+    pub bootstrap: u16,
+}
+
+/// Whether a node's certificate may do everything (NC section 8, role split).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Roles {
+    /// As in the original: whoever has a certificate of the register plane may.
+    #[default]
+    Joint,
+    /// A node asks about and removes itself only.
+    Split,
+}
+
+/// Whether the tunnel asks for a node's certificate (NC section 8, strict mode).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Certificates {
+    /// One that is shown must not be another node's.
+    #[default]
+    Optional,
+    /// It must be shown, and be the node's own.
+    Required,
+}
+
+/// Why the control plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Its ledger.
+    #[error(transparent)]
+    Ledger(#[from] Unwritten),
+    /// Its certificates.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// What reflection is to show.
+    #[error("the tunnel's gRPC reflection: {0}")]
+    Reflection(String),
+    /// A port of its own.
+    #[error("a listener of the tunnel's control plane: {0}")]
+    Listener(std::io::Error),
+}
+
+/// The control plane.
+pub struct Control {
+    setup: Setup,
+    ledger: Ledger,
+    authority: Authority,
+    /// The hub, once it is there.
+    sessions: OnceLock<Arc<dyn Sessions>>,
+    get_token: Mutex<Rates>,
+    knocks: Mutex<Rates>,
+    metrics: Metrics,
+}
+
+impl Control {
+    /// Reads what is kept; makes authorities, the ledger and the administrator's files where there are none.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub fn open(setup: Setup, store: &Arc<Store>) -> Result<Self, ControlError> {
+        Self::on(setup, store, Box::new(StoreShelf(Arc::clone(store))))
+    }
+
+    fn on(setup: Setup, store: &Arc<Store>, shelf: Box<dyn Shelf>) -> Result<Self, ControlError> {
+        let now = SystemTime::now();
+        let ledger = Ledger::open(shelf, setup.places.subnet)?;
+        let authority = Authority::open(Arc::clone(store), &setup.places, now)?;
+        authority.ensure_admin(&setup.home, now)?;
+        Ok(Self {
+            setup,
+            ledger,
+            authority,
+            sessions: OnceLock::new(),
+            get_token: Mutex::new(Rates::new(GET_TOKEN)),
+            knocks: Mutex::new(Rates::new(KNOCK)),
+            metrics: Metrics::default(),
+        })
+    }
+
+    /// Tells it where the hub is; only the first one counts.
+    pub fn set_sessions(&self, sessions: Arc<dyn Sessions>) {
+        // There is one hub for each control plane, made once.
+        let _ = self.sessions.set(sessions);
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The certificates.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What it was told at the start.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Forgets a node: its address is free, its token worth nothing, its certificates refused, its session over. `false`: there
+    /// was none.
+    ///
+    /// # Errors
+    /// See [`Unwritten`]; the node is still there then.
+    pub fn unregister(&self, peer: PeerId) -> Result<bool, Unwritten> {
+        let Some(node) = self.ledger.node(peer) else { return Ok(false) };
+        let removed = self.ledger.unregister(peer)?;
+        if removed {
+            let keys: Vec<_> = [node.row.register_key, node.row.join_key].into_iter().flatten().collect();
+            if let Err(error) = self.authority.deny(&keys, SystemTime::now()) {
+                tracing::error!(node = %peer, "the certificates of a node are refused until the next start only: {error}");
+            }
+            self.cut(peer, Cut::Unregistered);
+        }
+        Ok(removed)
+    }
+
+    /// Ends a node's live session.
+    pub fn cut(&self, peer: PeerId, why: Cut) {
+        if let Some(sessions) = self.sessions.get() {
+            sessions.cut(peer, why);
+        }
+    }
+
+    /// Looks after the certificates until `drained` is asked.
+    pub async fn tend(self: Arc<Self>, drained: Drained) {
+        loop {
+            tokio::select! {
+                () = drained.asked() => return,
+                () = tokio::time::sleep(RENEWAL_CHECK) => {}
+            }
+            let (now, home) = (SystemTime::now(), self.setup.home.clone());
+            let control = Arc::clone(&self);
+            let renewed = tokio::task::spawn_blocking(move || {
+                control.authority.renew(now)?;
+                control.authority.ensure_admin(&home, now)
+            });
+            if let Ok(Err(error)) = renewed.await {
+                tracing::error!("certificates of the tunnel are not renewed: {error}");
+            }
+        }
+    }
+
+    fn subnet(&self) -> Subnet {
+        self.setup.places.subnet
+    }
+
+    fn server(&self) -> Ipv4Addr {
+        self.subnet().server()
+    }
+
+    /// A token as its joiner is given it: with the pin of the authority, or for legacy clients without.
+    pub fn whole(&self, secret: &Secret, legacy: bool) -> String {
+        if legacy {
+            return secret.expose().to_owned();
+        }
+        format!("{}#{}", secret.expose(), self.authority.register.authority_sha256())
+    }
+
+    /// What live sessions have moved.
+    pub fn figures(&self) -> Vec<Figures> {
+        self.sessions.get().map(|sessions| sessions.figures()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Control({})", self.subnet())
+    }
+}
+
+/// Seconds since 1970.
+fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,106 @@
+//! Who may do what: the role split on and off, strict mode, the administrator's own services.
+
+use proto::tunnel::{KickNodeRequest, ListNodesRequest, ListTokensRequest, MintTokenRequest, RevokeTokenRequest};
+
+use super::{
+    super::{Certificates, Roles},
+    stage::*,
+};
+use crate::seam::{Cut, Denied, Desk, Knock};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use mesh_pki::parse_certificates;
+use proto::nc::GetTokenResponse;
+
+fn pem(field: &str) -> String {
+    String::from_utf8(STANDARD.decode(field).unwrap()).unwrap()
+}
+
+fn register_pair(joined: &GetTokenResponse) -> Credentials {
+    Credentials { certificate: pem(&joined.grpc_client_cert), key: pem(&joined.grpc_client_key) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_split_a_node_may_do_what_the_original_lets_it_do() {
+    let stage = stage(|_| {});
+    let (own, other) = (stage.joined().await, stage.joined().await);
+    let mut node = stage.register_as(&register_pair(&own)).await;
+    assert_eq!(mint(&mut node, 10).await.verdict(), ("200", "ok"));
+    assert_eq!(check(&mut node, &other.token).await.verdict(), ("200", "ok"));
+    assert!(unregister(&mut node, &other.token).await.result);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_split_a_node_asks_about_and_removes_itself_only_and_mints_nothing() {
+    let stage = stage(|setup| setup.roles = Roles::Split);
+    let (own, other) = (stage.joined().await, stage.joined().await);
+    let mut node = stage.register_as(&register_pair(&own)).await;
+    let refused = ("400", "permission denied: this needs the administrator's certificate");
+    let minted = mint(&mut node, 10).await;
+    assert_eq!((minted.verdict(), minted.boot_strap_token.as_str()), (refused, ""));
+    assert_eq!(check(&mut node, &other.token).await.verdict(), refused);
+    assert_eq!(ip_of(&mut node, &other.token).await.verdict(), refused);
+    assert_eq!(unregister(&mut node, &other.token).await.verdict(), refused);
+    assert_eq!(check(&mut node, &own.token).await.verdict(), ("200", "ok"));
+    assert_eq!(check(&mut node, "reserverd").await.verdict(), ("200", "ok"));
+    assert!(unregister(&mut node, &own.token).await.result);
+    assert!(unregister(&mut stage.as_admin().await, &other.token).await.result);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_administrator_makes_lists_and_revokes_tokens_and_nodes_may_not() {
+    let stage = stage(|_| {});
+    let joined = stage.joined().await;
+    let mut node = stage.administration(&register_pair(&joined)).await;
+    let denied = node.list_tokens(ListTokensRequest {}).await.unwrap_err();
+    assert_eq!(denied.code(), tonic::Code::PermissionDenied);
+    let mut admin = stage.administration(&stage.admin()).await;
+    let ask = MintTokenRequest { labels: [("site".to_owned(), "lab".to_owned())].into(), ..Default::default() };
+    let minted = admin.mint_token(ask).await.unwrap().into_inner();
+    let pin = stage.control.authority().register.authority_sha256();
+    assert!(minted.token.ends_with(&format!("#{pin}")), "{}", minted.token);
+    let mut stranger = stage.stranger().await;
+    assert_eq!(get_token(&mut stranger, &minted.token).await.verdict(), ("200", "ok"));
+    // Once is the default of our own interface.
+    assert_eq!(get_token(&mut stranger, &minted.token).await.code, "400");
+    let listed = admin.list_tokens(ListTokensRequest {}).await.unwrap().into_inner().tokens;
+    let row = listed.iter().find(|row| row.id == minted.id).unwrap();
+    assert_eq!((row.uses, row.max_uses, row.revoked), (1, 1, false));
+    let nodes = admin.list_nodes(ListNodesRequest {}).await.unwrap().into_inner().nodes;
+    assert!(nodes.iter().any(|node| node.token_id == minted.id && node.labels["site"] == "lab" && node.state == -1));
+    admin.revoke_token(RevokeTokenRequest { id: minted.id.clone() }).await.unwrap();
+    let unknown = admin.revoke_token(RevokeTokenRequest { id: "nobody".into() }).await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kicked_node_may_come_again_and_an_unregistered_one_may_not() {
+    let stage = stage(|_| {});
+    let joined = stage.joined().await;
+    let peer = stage.peer(&joined);
+    let mut admin = stage.administration(&stage.admin()).await;
+    let kick = |unregister| KickNodeRequest { id: peer.to_string(), unregister };
+    admin.kick_node(kick(false)).await.unwrap();
+    assert!(stage.control.ledger().node(peer).is_some());
+    admin.kick_node(kick(true)).await.unwrap();
+    assert!(stage.control.ledger().node(peer).is_none());
+    assert_eq!(stage.hub.cuts(), [(peer, Cut::Kicked), (peer, Cut::Unregistered)]);
+    for id in ["", "n", "n99999999999999999999999", "7", &peer.to_string()] {
+        let gone = admin.kick_node(KickNodeRequest { id: id.into(), unregister: false }).await.unwrap_err();
+        assert_eq!(gone.code(), tonic::Code::NotFound, "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_on_the_tunnel_must_not_be_another_nodes_and_in_strict_mode_be_the_nodes_own() {
+    for (mode, without) in [(Certificates::Optional, Ok(())), (Certificates::Required, Err(Denied::Invalid))] {
+        let stage = stage(|setup| setup.certificates = mode);
+        let (own, other) = (stage.joined().await, stage.joined().await);
+        let chain = |joined: &GetTokenResponse| parse_certificates(&pem(&joined.network_client_cert)).unwrap();
+        let (mine, foreign) = (chain(&own), chain(&other));
+        let knock = |certificate| Knock { token: &own.token, certificate, source: "192.0.2.1".parse().unwrap() };
+        let admitted = |certificate| stage.desk.admit(&knock(certificate)).map(drop);
+        assert_eq!(admitted(None), without);
+        assert_eq!(admitted(Some(&mine[0])), Ok(()));
+        assert_eq!(admitted(Some(&foreign[0])), Err(Denied::Invalid));
+    }
+}

@@ -1,0 +1,204 @@
+//! The book: everything of the ledger in memory, with the ways to find it. Pure: no disk, no clock.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
+
+use super::rows::{Labels, NodeRow, TokenRow};
+use crate::{
+    addresses::{Pool, Subnet},
+    seam::{ConnState, PeerId},
+    tokens::Digest,
+};
+
+/// A node, and how far its connection has come.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) row: NodeRow,
+    pub(super) labels: Labels,
+    pub(super) state: ConnState,
+}
+
+/// All nodes and tokens.
+#[derive(Debug)]
+pub(super) struct Book {
+    pool: Pool,
+    nodes: BTreeMap<u64, Node>,
+    by_token: HashMap<Digest, u64>,
+    /// By the public keys of their certificates, of both planes.
+    by_key: HashMap<String, u64>,
+    tokens: BTreeMap<String, TokenRow>,
+    by_secret: HashMap<Digest, String>,
+    /// Set aside for nodes that are connecting for the first time; on no disk yet.
+    aside: HashMap<u64, Ipv4Addr>,
+    /// Whose address may be on the disk or not, because its write failed: it is kept, and written again.
+    unsure: HashSet<u64>,
+    /// The number of the next node.
+    next: u64,
+}
+
+impl Book {
+    pub(super) fn new(subnet: Subnet) -> Self {
+        Self {
+            pool: Pool::new(subnet),
+            nodes: BTreeMap::new(),
+            by_token: HashMap::new(),
+            by_key: HashMap::new(),
+            tokens: BTreeMap::new(),
+            by_secret: HashMap::new(),
+            aside: HashMap::new(),
+            unsure: HashSet::new(),
+            next: 1,
+        }
+    }
+
+    pub(super) fn load_node(&mut self, number: u64, mut row: NodeRow) {
+        if let Some(address) = row.address.filter(|address| !self.pool.hold(*address)) {
+            tracing::warn!(node = %PeerId(number), %address, "is not free in the tunnel's network: the node gets another address");
+            row.address = None;
+        }
+        self.reach(number.saturating_add(1));
+        self.put_node(number, row);
+    }
+
+    pub(super) fn load_token(&mut self, id: &str, row: TokenRow) {
+        self.put_token(id, row);
+    }
+
+    /// Numbers below were given.
+    pub(super) fn reach(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
+    pub(super) fn subnet(&self) -> Subnet {
+        self.pool.subnet()
+    }
+
+    pub(super) fn addresses_taken(&self) -> usize {
+        self.pool.taken()
+    }
+
+    /// A number that no node has or had.
+    pub(super) fn next_number(&mut self) -> u64 {
+        let number = self.next;
+        self.next = self.next.saturating_add(1);
+        number
+    }
+
+    pub(super) fn following(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) fn put_node(&mut self, number: u64, row: NodeRow) {
+        self.by_token.insert(row.token.clone(), number);
+        self.by_key.extend(keys(&row).map(|key| (key.clone(), number)));
+        let labels = Arc::new(row.labels.clone());
+        let state = self.nodes.get(&number).map(|node| node.state).unwrap_or_default();
+        self.nodes.insert(number, Node { row, labels, state });
+    }
+
+    /// Forgets a node; its address is free.
+    pub(super) fn remove_node(&mut self, number: u64) {
+        let Some(node) = self.nodes.remove(&number) else { return };
+        self.by_token.remove(&node.row.token);
+        for key in keys(&node.row) {
+            self.by_key.remove(key);
+        }
+        self.unsure.remove(&number);
+        for address in [node.row.address, self.aside.remove(&number)].into_iter().flatten() {
+            self.pool.give_back(address);
+        }
+    }
+
+    pub(super) fn node(&self, number: u64) -> Option<&Node> {
+        self.nodes.get(&number)
+    }
+
+    pub(super) fn node_mut(&mut self, number: u64) -> Option<&mut Node> {
+        self.nodes.get_mut(&number)
+    }
+
+    pub(super) fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (u64, &Node)> {
+        self.nodes.iter().map(|(number, node)| (*number, node))
+    }
+
+    pub(super) fn by_token(&self, digest: &Digest) -> Option<(u64, &Node)> {
+        let number = *self.by_token.get(digest)?;
+        self.nodes.get(&number).map(|node| (number, node))
+    }
+
+    pub(super) fn by_key(&self, key: &str) -> Option<u64> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(super) fn put_token(&mut self, id: &str, row: TokenRow) {
+        self.by_secret.insert(row.secret.clone(), id.to_owned());
+        self.tokens.insert(id.to_owned(), row);
+    }
+
+    pub(super) fn remove_token(&mut self, id: &str) {
+        if let Some(row) = self.tokens.remove(id) {
+            self.by_secret.remove(&row.secret);
+        }
+    }
+
+    pub(super) fn token_count(&self) -> usize {
+        self.tokens.len()
+    }
+
+    pub(super) fn token(&self, id: &str) -> Option<&TokenRow> {
+        self.tokens.get(id)
+    }
+
+    pub(super) fn tokens(&self) -> impl Iterator<Item = (&String, &TokenRow)> {
+        self.tokens.iter()
+    }
+
+    pub(super) fn by_secret(&self, digest: &Digest) -> Option<(&String, &TokenRow)> {
+        self.tokens.get_key_value(self.by_secret.get(digest)?)
+    }
+
+    /// An address for a node that has none, taken out of the pool until it is written or given back.
+    pub(super) fn set_aside(&mut self, number: u64) -> Option<Ipv4Addr> {
+        if let Some(address) = self.aside.get(&number) {
+            return Some(*address);
+        }
+        // Unregistered meanwhile: nobody would give it back.
+        self.nodes.get(&number)?;
+        let address = self.pool.take()?;
+        self.aside.insert(number, address);
+        Some(address)
+    }
+
+    /// The node did not come for its address.
+    pub(super) fn give_back(&mut self, number: u64) {
+        if self.unsure.contains(&number) {
+            return;
+        }
+        if let Some(address) = self.aside.remove(&number) {
+            self.pool.give_back(address);
+        }
+    }
+
+    /// The address that was set aside may be on the disk now.
+    pub(super) fn keep_aside(&mut self, number: u64) {
+        self.unsure.insert(number);
+    }
+
+    /// The address that was set aside is on the disk.
+    pub(super) fn settle(&mut self, number: u64, row: NodeRow) {
+        self.aside.remove(&number);
+        self.unsure.remove(&number);
+        self.put_node(number, row);
+    }
+}
+
+fn keys(row: &NodeRow) -> impl Iterator<Item = &String> {
+    [&row.register_key, &row.join_key].into_iter().flatten()
+}

@@ -1,0 +1,247 @@
+//! Nodes: they join, get an address, come and go, and are unregistered.
+
+use std::net::Ipv4Addr;
+
+use super::{
+    Ledger,
+    rows::{Labels, NodeRow},
+    shelf::{Change, META, TOKENS, Unwritten, key_of, node_key},
+};
+use crate::{
+    ledger::NEXT,
+    seam::{ConnState, NoAddress, PeerId},
+    tokens::{NoRandomness, Secret},
+};
+
+/// Nodes that are kept: four times what the addresses of a /16 reach, so that a leaked token does not fill the disk.
+const MOST_NODES: usize = 131_072;
+
+/// The public keys that a joining node has certificates for, as SHA-256 in hex.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Joiner {
+    /// On the register plane.
+    pub register_key: String,
+    /// On the join plane.
+    pub join_key: String,
+}
+
+/// A new node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// Its number.
+    pub peer: PeerId,
+    /// Its token; nobody sees it again.
+    pub token: Secret,
+    /// The bootstrap token that it joined with.
+    pub joined_with: String,
+}
+
+/// Why a node does not join.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// The bootstrap token is unknown, expired, revoked or used up: outside nobody learns which.
+    #[error("no such bootstrap token")]
+    NoToken,
+    /// Enough.
+    #[error("there are 131072 nodes: unregister those that are gone")]
+    TooMany,
+    /// The machine.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// The disk.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
+}
+
+/// Why a node's certificate is not taken for its own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShowError {
+    /// Another node's, or a stranger's.
+    #[error("the certificate is not that of the node")]
+    NotItsOwn,
+    /// The node is gone.
+    #[error("the node is not registered")]
+    Gone,
+    /// The disk.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
+}
+
+/// What the ledger says of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its number.
+    pub peer: PeerId,
+    /// How far its connection has come.
+    pub state: ConnState,
+    /// What is written down.
+    pub row: NodeRow,
+    /// Its labels, shared.
+    pub labels: Labels,
+}
+
+impl Ledger {
+    /// Whether a node may join with this bootstrap token at `now`, for who would work in vain otherwise. Tells the token's id.
+    ///
+    /// # Errors
+    /// [`JoinError::NoToken`].
+    pub fn is_good(&self, bootstrap: &str, now: i64) -> Result<String, JoinError> {
+        let digest = self.key.digest(bootstrap).ok_or(JoinError::NoToken)?;
+        let book = self.book.lock();
+        let (id, _) = book.by_secret(&digest).filter(|(_, row)| row.is_good(now)).ok_or(JoinError::NoToken)?;
+        Ok(id.clone())
+    }
+
+    /// Makes a node of a bootstrap token. Of several at once with a token for one, exactly one joins.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub fn join(&self, bootstrap: &str, joiner: Joiner, now: i64) -> Result<Joined, JoinError> {
+        let _turn = self.writing.lock();
+        let id = self.is_good(bootstrap, now)?;
+        let secret = Secret::legacy()?;
+        let (mut token, number, next) = {
+            let mut book = self.book.lock();
+            if book.node_count() >= MOST_NODES {
+                return Err(JoinError::TooMany);
+            }
+            let token = book.token(&id).cloned().ok_or(JoinError::NoToken)?;
+            (token, book.next_number(), book.following())
+        };
+        token.uses = token.uses.saturating_add(1);
+        let row = NodeRow {
+            token: self.key.digest(secret.expose()).ok_or(NoRandomness)?,
+            labels: token.labels.clone(),
+            joined_with: id.clone(),
+            created: now,
+            register_key: Some(joiner.register_key),
+            join_key: Some(joiner.join_key),
+            address: None,
+        };
+        self.shelf.write(vec![
+            Change::put(key_of(TOKENS, &id), &token)?,
+            Change::put(node_key(number), &row)?,
+            Change::put(key_of(META, NEXT), &next)?,
+        ])?;
+        let mut book = self.book.lock();
+        book.put_token(&id, token);
+        book.put_node(number, row);
+        Ok(Joined { peer: PeerId(number), token: secret, joined_with: id })
+    }
+
+    /// The node of a token.
+    pub fn by_token(&self, token: &str) -> Option<NodeView> {
+        let digest = self.key.digest(token)?;
+        let book = self.book.lock();
+        let (number, _) = book.by_token(&digest)?;
+        view(&book, number)
+    }
+
+    /// A node by its number.
+    pub fn node(&self, peer: PeerId) -> Option<NodeView> {
+        view(&self.book.lock(), peer.0)
+    }
+
+    /// All nodes, by number.
+    pub fn nodes(&self) -> Vec<NodeView> {
+        let book = self.book.lock();
+        book.nodes().filter_map(|(number, _)| view(&book, number)).collect()
+    }
+
+    /// Forgets a node; its address is free, its token worth nothing. `false`: there was none.
+    ///
+    /// # Errors
+    /// See [`Unwritten`]; the node is still there then.
+    pub fn unregister(&self, peer: PeerId) -> Result<bool, Unwritten> {
+        let _turn = self.writing.lock();
+        if self.book.lock().node(peer.0).is_none() {
+            return Ok(false);
+        }
+        self.shelf.write(vec![Change::Remove(node_key(peer.0))])?;
+        self.book.lock().remove_node(peer.0);
+        Ok(true)
+    }
+
+    /// Sets an address aside for a node that connects and has none. `None`: no address is free.
+    pub fn set_aside(&self, peer: PeerId) -> Option<Ipv4Addr> {
+        self.book.lock().set_aside(peer.0)
+    }
+
+    /// The node's address, chosen and written now if it has none.
+    ///
+    /// # Errors
+    /// See [`NoAddress`].
+    pub fn address(&self, peer: PeerId) -> Result<Ipv4Addr, NoAddress> {
+        if let Some(address) = self.node(peer).ok_or(NoAddress::Gone)?.row.address {
+            return Ok(address);
+        }
+        let _turn = self.writing.lock();
+        let (row, address) = {
+            let mut book = self.book.lock();
+            let row = book.node(peer.0).ok_or(NoAddress::Gone)?.row.clone();
+            if let Some(address) = row.address {
+                return Ok(address);
+            }
+            let address = book.set_aside(peer.0).ok_or(NoAddress::Exhausted)?;
+            // Before it is known to be there: after a failure nobody else may have it.
+            book.keep_aside(peer.0);
+            (NodeRow { address: Some(address), ..row }, address)
+        };
+        let written = Change::put(node_key(peer.0), &row).and_then(|change| self.shelf.write(vec![change]));
+        if let Err(error) = written {
+            tracing::error!(node = %peer, "the address of a node is not written: {error}");
+            return Err(NoAddress::Unwritten);
+        }
+        self.book.lock().settle(peer.0, row);
+        Ok(address)
+    }
+
+    /// Says how far a node's connection has come. What was set aside for a node that left is free again.
+    pub fn set_state(&self, peer: PeerId, state: ConnState) {
+        let mut book = self.book.lock();
+        if let Some(node) = book.node_mut(peer.0) {
+            node.state = state;
+        }
+        if state == ConnState::Idle {
+            book.give_back(peer.0);
+        }
+    }
+
+    /// Whether the key of a certificate on the join plane is the node's own. A node that was imported without one keeps the first
+    /// that it shows.
+    ///
+    /// # Errors
+    /// See [`ShowError`].
+    pub fn show(&self, peer: PeerId, join_key: &str) -> Result<(), ShowError> {
+        let known = self.node(peer).ok_or(ShowError::Gone)?.row;
+        match known.join_key {
+            Some(own) if own == join_key => return Ok(()),
+            Some(_) => return Err(ShowError::NotItsOwn),
+            None => {}
+        }
+        let _turn = self.writing.lock();
+        let row = self.node(peer).ok_or(ShowError::Gone)?.row;
+        if row.join_key.is_some() || self.by_key(join_key).is_some() {
+            return Err(ShowError::NotItsOwn);
+        }
+        let row = NodeRow { join_key: Some(join_key.to_owned()), ..row };
+        self.shelf.write(vec![Change::put(node_key(peer.0), &row)?])?;
+        self.book.lock().put_node(peer.0, row);
+        Ok(())
+    }
+
+    /// The node whose certificate has this key, on either plane.
+    pub fn by_key(&self, key: &str) -> Option<PeerId> {
+        self.book.lock().by_key(key).map(PeerId)
+    }
+}
+
+fn view(book: &super::Book, number: u64) -> Option<NodeView> {
+    let node = book.node(number)?;
+    Some(NodeView {
+        peer: PeerId(number),
+        state: node.state,
+        row: node.row.clone(),
+        labels: Labels::clone(&node.labels),
+    })
+}

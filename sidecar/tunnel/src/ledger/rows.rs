@@ -1,0 +1,67 @@
+//! What the ledger keeps of a node and of a token. JSON, so that a later version reads what an earlier one wrote; no secrets.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::tokens::Digest;
+
+/// Labels of a node, by which policy and routes name it.
+pub type Labels = Arc<BTreeMap<String, String>>;
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeRow {
+    /// The keyed hash of its token.
+    pub token: Digest,
+    /// Its address, from its first connection on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The bootstrap token that it joined with.
+    #[serde(default)]
+    pub joined_with: String,
+    /// When. Seconds since 1970.
+    pub created: i64,
+    /// The SHA-256 of its public key on the register plane; absent: of an imported node that has not shown it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register_key: Option<String>,
+    /// The same on the join plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_key: Option<String>,
+}
+
+/// A bootstrap token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenRow {
+    /// The keyed hash of its text.
+    pub secret: Digest,
+    /// When. Seconds since 1970.
+    pub created: i64,
+    /// The second at which it is worth nothing any more; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
+    /// How many nodes may join with it; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_uses: Option<u32>,
+    /// How many have.
+    #[serde(default)]
+    pub uses: u32,
+    /// Whether somebody took it back.
+    #[serde(default)]
+    pub revoked: bool,
+    /// What its nodes are labelled with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl TokenRow {
+    /// Whether one more node may join with it at `now`.
+    pub fn is_good(&self, now: i64) -> bool {
+        !self.revoked && self.expires.is_none_or(|end| now < end) && self.max_uses.is_none_or(|most| self.uses < most)
+    }
+}

@@ -1,0 +1,94 @@
+//! Where the ledger is written. One trait, so that several replicas may share a shelf later; here the embedded store of the node.
+
+use std::{fmt::Display, sync::Arc};
+
+use mesh_core::store::Store;
+use serde::Serialize;
+use serde_json::Value;
+
+/// One table, so that a change of token and node is one write: the kind of a row stands before the slash of its key.
+const TABLE: &str = "tunnel";
+pub(super) const NODES: &str = "node";
+pub(super) const TOKENS: &str = "token";
+pub(super) const META: &str = "meta";
+
+/// What could not be read or written, for the log; it quotes no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the tunnel's ledger: {0}")]
+pub struct Unwritten(String);
+
+impl Unwritten {
+    /// For this reason.
+    pub fn new(reason: &dyn Display) -> Self {
+        Self(reason.to_string())
+    }
+
+    pub(super) fn unreadable(name: &str, error: &serde_json::Error) -> Self {
+        Self(format!("{name} cannot be read by this version (line {} column {})", error.line(), error.column()))
+    }
+
+    pub(super) fn unknown(name: &str) -> Self {
+        Self(format!("{name} is nothing that this version knows"))
+    }
+}
+
+/// One row put or removed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The row is this from now on.
+    Put(String, Value),
+    /// There is no such row from now on.
+    Remove(String),
+}
+
+impl Change {
+    pub(super) fn put(key: String, value: &impl Serialize) -> Result<Self, Unwritten> {
+        serde_json::to_value(value).map(|value| Self::Put(key, value)).map_err(|e| Unwritten::new(&e))
+    }
+}
+
+/// Where rows are kept.
+pub trait Shelf: Send + Sync {
+    /// Every row, by key.
+    ///
+    /// # Errors
+    /// See [`Unwritten`].
+    fn all(&self) -> Result<Vec<(String, Value)>, Unwritten>;
+
+    /// Writes all changes or none. They survive a crash once this returns. After an error either may be the case.
+    ///
+    /// # Errors
+    /// See [`Unwritten`].
+    fn write(&self, changes: Vec<Change>) -> Result<(), Unwritten>;
+}
+
+/// The embedded store of the node.
+#[derive(Debug)]
+pub struct StoreShelf(pub Arc<Store>);
+
+impl Shelf for StoreShelf {
+    fn all(&self) -> Result<Vec<(String, Value)>, Unwritten> {
+        self.0.all(TABLE).map_err(|e| Unwritten::new(&e))
+    }
+
+    fn write(&self, changes: Vec<Change>) -> Result<(), Unwritten> {
+        let (mut puts, mut removed) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                Change::Put(key, value) => puts.push((key, value)),
+                Change::Remove(key) => removed.push(key),
+            }
+        }
+        self.0.write(TABLE, &puts, &removed).map_err(|e| Unwritten::new(&e))
+    }
+}
+
+/// The key of a row.
+pub(super) fn key_of(kind: &str, name: &str) -> String {
+    format!("{kind}/{name}")
+}
+
+/// Numbers sort as they count.
+pub(super) fn node_key(number: u64) -> String {
+    format!("{NODES}/{number:020}")
+}

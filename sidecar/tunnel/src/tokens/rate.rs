@@ -1,0 +1,113 @@
+//! How often one source may try: a bucket that fills by the second (NC section 8).
+//!
+//! Pure: time comes in. The table is bounded; a source that is forgotten has a full bucket again, which it would have had anyway
+//! after as long as its bucket takes to fill.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    time::{Duration, Instant},
+};
+
+/// GetToken: a burst of 100 nodes that start together, then 10 a second.
+pub const GET_TOKEN: Rate = Rate { burst: 100, per_second: 10 };
+/// Knocks at the tunnel: nodes behind one NAT come back together after their provider's line did.
+pub const KNOCK: Rate = Rate { burst: 1000, per_second: 100 };
+
+/// Sources that are remembered: some megabytes at most.
+const SOURCES: usize = 65_536;
+/// A provider gives a customer this much of IPv6; who has one address has them all.
+const CUSTOMER_PREFIX: u32 = 64;
+
+/// How much is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At once.
+    pub burst: u32,
+    /// From then on.
+    pub per_second: u32,
+}
+
+/// The buckets of all sources.
+#[derive(Debug)]
+pub struct Rates {
+    rate: Rate,
+    /// Until when a source's bucket is filled again.
+    full_at: HashMap<IpAddr, Instant>,
+}
+
+impl Rates {
+    /// Nobody has tried yet.
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, full_at: HashMap::new() }
+    }
+
+    /// Whether `source` may try now; if so, it has.
+    pub fn admits(&mut self, source: IpAddr, now: Instant) -> bool {
+        let each = Duration::from_secs(1) / self.rate.per_second.max(1);
+        let depth = each.saturating_mul(self.rate.burst);
+        let source = customer(source);
+        if self.full_at.len() >= SOURCES && !self.full_at.contains_key(&source) {
+            self.forget(now);
+        }
+        let full_at = self.full_at.entry(source).or_insert(now);
+        let next = (*full_at).max(now) + each;
+        let admitted = next.duration_since(now) <= depth;
+        if admitted {
+            *full_at = next;
+        }
+        admitted
+    }
+
+    /// Makes room: those whose bucket is full, else everybody. A flood from as many sources is not what this bounds.
+    fn forget(&mut self, now: Instant) {
+        self.full_at.retain(|_, full_at| *full_at > now);
+        if self.full_at.len() >= SOURCES {
+            self.full_at.clear();
+        }
+    }
+}
+
+/// Who counts as one.
+fn customer(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> CUSTOMER_PREFIX << CUSTOMER_PREFIX).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admitted(rates: &mut Rates, source: &str, now: Instant) -> usize {
+        (0..1000).take_while(|_| rates.admits(source.parse().unwrap(), now)).count()
+    }
+
+    #[test]
+    fn a_source_has_its_burst_and_then_ten_a_second() {
+        let (mut rates, start) = (Rates::new(GET_TOKEN), Instant::now());
+        assert_eq!(admitted(&mut rates, "192.0.2.1", start), 100);
+        assert_eq!(admitted(&mut rates, "192.0.2.1", start + Duration::from_secs(1)), 10);
+        assert_eq!(admitted(&mut rates, "::ffff:192.0.2.1", start + Duration::from_secs(1)), 0);
+        assert_eq!(admitted(&mut rates, "192.0.2.2", start), 100);
+        assert_eq!(admitted(&mut rates, "192.0.2.1", start + Duration::from_secs(60)), 100);
+    }
+
+    #[test]
+    fn a_customers_ipv6_addresses_are_one_source() {
+        let (mut rates, start) = (Rates::new(GET_TOKEN), Instant::now());
+        assert_eq!(admitted(&mut rates, "2001:db8:1:2::1", start), 100);
+        assert_eq!(admitted(&mut rates, "2001:db8:1:2:ffff::2", start), 0);
+        assert_eq!(admitted(&mut rates, "2001:db8:1:3::1", start), 100);
+    }
+
+    #[test]
+    fn the_table_stays_small_whoever_comes() {
+        let (mut rates, start) = (Rates::new(GET_TOKEN), Instant::now());
+        for n in 0..200_000_u32 {
+            rates.admits(IpAddr::V4(n.into()), start);
+            assert!(rates.full_at.len() <= SOURCES);
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod grid;
 mod register;
 mod route;
+mod tunnel;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,6 +14,7 @@ pub(crate) use grid::{
 };
 pub(crate) use register::{Attr, Proto, Register};
 pub(crate) use route::{Proof, Route, RouteAdd, RouteCommand, RouteLs, RouteOf, RouteRm, RouteWith, Terms};
+pub(crate) use tunnel::{TokenCommand, TokenCreate, Tunnel, TunnelCommand, TunnelKick};
 
 /// Said at the end of the help: scripts branch on it.
 const CODES: &str = "\
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Route(Route),
     /// The grid: its clients, messages to them, and what they send.
     Grid(Grid),
+    /// The tunnel: edge nodes, and the tokens that they join with.
+    Tunnel(Tunnel),
     /// Call any method of a node by name.
     Exec(Exec),
     /// Find out why something does not work.

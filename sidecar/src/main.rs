@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Config(config) => cli::config(&config),
         Command::Route(route) => cli::route(&route.command),
         Command::Grid(grid) => cli::grid(&grid.command),
+        Command::Tunnel(tunnel) => cli::tunnel(&tunnel.command),
         Command::Exec(exec) => cli::exec(&exec),
         Command::Diagnose(diagnose) => match diagnose.command {
             DiagnoseCommand::Route(route) => cli::diagnose_route(&route),

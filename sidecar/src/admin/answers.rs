@@ -8,12 +8,12 @@ use axum::{
     extract::{DefaultBodyLimit, Query, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
 
-use super::{Admin, Diagnose, GridPage, QueuePage, ServicePage, server::Peer, shown};
+use super::{Admin, Diagnose, GridPage, QueuePage, ServicePage, server::Peer, shown, tunnel};
 
 /// A log level is a line.
 const LONGEST_BODY: usize = 4096;
@@ -29,6 +29,9 @@ pub(super) fn routes(admin: Arc<Admin>) -> Router {
         .route("/queues/list", get(queue_page))
         .route("/services", get(services))
         .route("/grid", get(grid_page))
+        .route("/tunnel", get(tunnel::nodes))
+        .route("/tunnel/tokens", get(tunnel::tokens).post(tunnel::mint).delete(tunnel::revoke))
+        .route("/tunnel/kick", post(tunnel::kick))
         .route("/diagnose/route", get(diagnose))
         .route("/log", get(level).put(set_level))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard));

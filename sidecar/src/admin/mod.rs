@@ -8,6 +8,7 @@ mod places;
 mod server;
 mod shown;
 mod token;
+mod tunnel;
 
 use std::{
     sync::{
@@ -26,6 +27,7 @@ use serde_json::Value;
 
 pub(crate) use server::serve;
 pub(crate) use token::Token;
+pub(crate) use tunnel::NewToken;
 
 /// What the admin port shows.
 pub(crate) struct Admin {
@@ -51,6 +53,8 @@ pub(crate) trait Rooms: Send + Sync {
     fn grid(&self) -> Value;
     /// The grid's topics, and its clients one by one, a page of them; or why there are none here.
     fn grid_page(&self, ask: &GridPage) -> Result<Value, &'static str>;
+    /// The network controller, where it is on.
+    fn tunnel(&self) -> Option<Arc<mesh_tunnel::control::Control>>;
     /// What is known of a partner's addresses.
     fn addresses(&self, node: &NodeId) -> Value;
     /// Whether partners' certificates must carry their names.

@@ -8,7 +8,7 @@ use mesh_core::{Origin, Route, Snapshot, Standing};
 use mesh_network::{Remarks, dial::shown as shown_address};
 use serde_json::{Value, json};
 
-use super::Admin;
+use super::{Admin, tunnel};
 
 /// The configuration in force, without keys.
 pub(super) fn config(admin: &Admin) -> Value {
@@ -60,6 +60,7 @@ pub(super) fn status(admin: &Admin) -> Value {
         "config": origin(admin, &snapshot),
         "queues": admin.rooms.queues(),
         "grid": admin.rooms.grid(),
+        "tunnel": tunnel::levels(admin),
         "instances": admin.rooms.instances(),
         "routes": routes,
     })

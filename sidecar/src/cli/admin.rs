@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crds::ADMIN_PORT;
-use http::{Request, StatusCode, header::AUTHORIZATION};
+use http::{
+    HeaderValue, Method, Request, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use http_body_util::{BodyExt as _, Limited};
 use mesh_core::{
     Body,
@@ -45,11 +48,21 @@ impl Admin {
 
     /// Asks for `path`, whose answer is not in memory.
     pub(super) async fn get_within(&self, path: &str, limit: Duration) -> Result<Value, Exit> {
+        let request = Request::get(path).body(Body::Empty);
+        self.send(request.map_err(|e| Exit::local("the question cannot be sent", e))?, limit).await
+    }
+
+    /// Asks for a change; `value` is null where the path says it all.
+    pub(super) async fn ask(&self, method: Method, path: &str, value: &Value) -> Result<Value, Exit> {
+        let body = if value.is_null() { Body::Empty } else { Body::from(value.to_string()) };
+        let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json").body(body);
+        self.send(request.map_err(|e| Exit::local("the question cannot be sent", e))?, LIMIT).await
+    }
+
+    async fn send(&self, mut request: Request<Body>, limit: Duration) -> Result<Value, Exit> {
         let address = &self.address;
-        let request = Request::get(path)
-            .header(AUTHORIZATION, self.token.header())
-            .body(Body::Empty)
-            .map_err(|e| Exit::local("the question cannot be sent", e))?;
+        let token = HeaderValue::from_str(&self.token.header());
+        request.headers_mut().insert(AUTHORIZATION, token.map_err(|e| Exit::local("the admin token", e))?);
         let answer = client::send(address, ADMIN_PORT, request, limit).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), LARGEST).collect().await;

@@ -15,6 +15,7 @@ mod register;
 mod route;
 mod service;
 mod status;
+mod tunnel;
 
 use std::future::Future;
 
@@ -28,6 +29,7 @@ pub(crate) use register::register;
 pub(crate) use route::route;
 pub(crate) use service::ls as service_ls;
 pub(crate) use status::status;
+pub(crate) use tunnel::tunnel;
 
 use crate::exit::Exit;
 

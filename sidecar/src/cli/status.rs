@@ -52,6 +52,14 @@ fn print(shown: &Value) {
     if let Some(line) = grid(&shown["grid"]) {
         println!("grid         {line}");
     }
+    if !shown["tunnel"].is_null() {
+        let [connected, nodes] = ["connected", "nodes"].map(|level| text(&format!("/tunnel/{level}")));
+        println!(
+            "tunnel       {connected} of {nodes} nodes connected, at {} in {}",
+            text("/tunnel/advertise"),
+            text("/tunnel/subnet")
+        );
+    }
     for route in shown.pointer("/routes").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| route.get(key).and_then(Value::as_str).unwrap_or_default();
         println!("route        {} to {} ({}): {}", text("name"), text("nodeId"), text("addresses"), text("standing"));

@@ -9,6 +9,7 @@ mod grid_shown;
 mod limits;
 mod reports;
 mod rooms;
+mod tunnel;
 mod turns;
 
 use std::{sync::Arc, time::SystemTime};

@@ -30,6 +30,7 @@ use super::{
     diagnoses::Diagnoses,
     grid::{Floor, GridPlace},
     reports::Reporter,
+    tunnel::TunnelPlace,
 };
 use crate::{
     admin,
@@ -52,6 +53,7 @@ pub(crate) struct Rooms {
     gate: Arc<Gate>,
     partners: Arc<Partners>,
     grid: Arc<GridPlace>,
+    tunnel: Option<TunnelPlace>,
 }
 
 impl Rooms {
@@ -112,6 +114,7 @@ impl Rooms {
             drained: drained.clone(),
         };
         let grid = GridPlace::build(settings, floor, metrics)?;
+        let tunnel = TunnelPlace::build(settings, store, metrics)?;
         let front = Front {
             grid: Arc::clone(&grid),
             live: Arc::clone(live),
@@ -125,12 +128,13 @@ impl Rooms {
             // Not the name, which is nobody else's business.
             instance: HeaderValue::from_str(&random::hex::<8>()?).map_err(|e| Exit::local("an instance", e))?,
         };
-        Ok(Self { channels, registry, front: Arc::new(front), gate, partners, grid })
+        Ok(Self { channels, registry, front: Arc::new(front), gate, partners, grid, tunnel })
     }
 
     /// Accepts on `listeners` until `drained` is asked.
     pub(crate) fn serve(&self, listeners: Vec<TcpListener>, drained: &Drained) -> Result<(), Exit> {
         self.grid.open()?;
+        self.tunnel.as_ref().map_or(Ok(()), |tunnel| tunnel.serve(drained))?;
         drained.spawn(Arc::clone(&self.grid).follow());
         for listener in listeners {
             let listener =
@@ -149,6 +153,7 @@ impl Rooms {
             partners: Arc::clone(&self.partners),
             gate: Arc::clone(&self.gate),
             grid: Arc::clone(&self.grid),
+            tunnel: self.tunnel.as_ref().map(|tunnel| Arc::clone(tunnel.control())),
             diagnoses: Diagnoses::new(Arc::clone(&self.partners), Handle::current()),
         }
     }
@@ -188,6 +193,7 @@ pub(crate) struct View {
     partners: Arc<Partners>,
     gate: Arc<Gate>,
     grid: Arc<GridPlace>,
+    tunnel: Option<Arc<mesh_tunnel::control::Control>>,
     diagnoses: Diagnoses,
 }
 
@@ -229,6 +235,10 @@ impl admin::Rooms for View {
 
     fn grid_page(&self, ask: &admin::GridPage) -> Result<Value, &'static str> {
         self.grid.page(ask)
+    }
+
+    fn tunnel(&self) -> Option<Arc<mesh_tunnel::control::Control>> {
+        self.tunnel.clone()
     }
 
     fn addresses(&self, node: &NodeId) -> Value {

@@ -29,3 +29,4 @@ mod services;
 mod slow;
 mod soak;
 mod traces;
+mod tunnel;

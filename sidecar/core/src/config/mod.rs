@@ -23,6 +23,7 @@ mod standalone;
 mod testing;
 mod trick;
 mod trust;
+mod tunnel;
 mod watch;
 
 pub use check::{Checked, check};
@@ -32,3 +33,4 @@ pub use keeper::{Applied, Keeper, KeeperError};
 pub use metrics::ConfigMetrics;
 pub use settings::{Listen, LogFormat, Settings};
 pub use trust::{TrustDesk, TrustError};
+pub use tunnel::TunnelSettings;

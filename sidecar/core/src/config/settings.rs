@@ -8,7 +8,7 @@ use std::{
 
 use crds::{ADMIN_PORT, DATA_PORT, Span, snapshot::Role};
 
-use super::{environment::Environment, trick};
+use super::{TunnelSettings, environment::Environment, trick};
 use crate::{
     ConfigProblem,
     snapshot::networks,
@@ -49,6 +49,8 @@ pub struct Settings {
     pub grid_listen: Option<Listen>,
     /// `MESH_GRID_CLIENT_LISTEN`: where the listeners of the grid are that stand at port 6790.
     pub grid_client_listen: Option<Listen>,
+    /// `MESH_TUNNEL_ADVERTISE` and what goes with it: the network controller. Absent: off.
+    pub tunnel: Option<TunnelSettings>,
     /// `MESH_PLAINTEXT_FROM`; beats what file and directory say.
     pub plaintext_from: Option<Vec<String>>,
     /// `PLUGIN_PROXY_INSECURE_SKIP`: switches the check of names off, never that of chains (PTP section 12.4).
@@ -119,16 +121,21 @@ impl Settings {
         if role == Role::Sidecar && get("MESH_TRICK").is_some() {
             notes.push("MESH_TRICK has no effect: services are registered at the gateway".into());
         }
+        let tunnel = TunnelSettings::read(environment, role)?;
+        if directory.is_some() && tunnel.is_some() {
+            notes.push("MESH_TUNNEL_ADVERTISE has no effect: the MeshNode says what the node does, and the tunnel is not in its version yet".into());
+        }
         let bool_rule = "true or false";
         Ok(Self {
             role,
             home: home(environment)?,
-            directory,
             listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_Y")?.unwrap_or(Listen::Port(DATA_PORT)),
             second_listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_X")?,
             admin_listen: admin_listen(environment)?,
             grid_listen: listen(environment, "MESH_GRID_LISTEN")?,
             grid_client_listen: listen(environment, "MESH_GRID_CLIENT_LISTEN")?,
+            tunnel: tunnel.filter(|_| directory.is_none()),
+            directory,
             plaintext_from,
             skip_name_check: parse(environment, "PLUGIN_PROXY_INSECURE_SKIP", bool_rule, boolean)?.unwrap_or(false),
             permit_circulation: mode & MODE_CIRCULATE != 0,
@@ -147,6 +154,15 @@ impl Settings {
 }
 
 impl Listen {
+    /// The port of either.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Port(port) => port,
+            Self::Address(address) => address.port(),
+        }
+    }
+
     /// A port, or `address:port`.
     fn parse(text: &str) -> Option<Self> {
         match text.parse::<u16>() {
@@ -166,7 +182,7 @@ impl LogFormat {
     }
 }
 
-fn parse<T>(
+pub(super) fn parse<T>(
     environment: &Environment,
     name: &str,
     rule: &str,
@@ -176,7 +192,7 @@ fn parse<T>(
     environment.get(name).map(|text| read(text).ok_or_else(|| wrong(text))).transpose()
 }
 
-fn listen(environment: &Environment, name: &str) -> Result<Option<Listen>, ConfigProblem> {
+pub(super) fn listen(environment: &Environment, name: &str) -> Result<Option<Listen>, ConfigProblem> {
     parse(environment, name, "a port such as 17304, or address:port such as 10.0.0.1:7304", Listen::parse)
 }
 

@@ -1,0 +1,81 @@
+//! `mesh tunnel`.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::{Attr, Output, span};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Tunnel {
+    #[command(subcommand)]
+    pub(crate) command: TunnelCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TunnelCommand {
+    /// Tokens with which edge nodes join.
+    Token(TunnelToken),
+    /// List the edge nodes of the node on this machine.
+    Ls(TunnelLs),
+    /// End an edge node's session; it may come again.
+    Kick(TunnelKick),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TunnelToken {
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token. It is shown once.
+    Create(TokenCreate),
+    /// List the tokens, without their secrets.
+    Ls(TunnelLs),
+    /// Take a token back. Nodes that joined with it stay.
+    Revoke(TokenRevoke),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TokenCreate {
+    /// How long it is worth something.
+    #[arg(long, value_parser = span, default_value = "1h", conflicts_with = "endless")]
+    pub(crate) ttl: Duration,
+    /// For ever.
+    #[arg(long)]
+    pub(crate) endless: bool,
+    /// How many nodes may join with it; 0: any number.
+    #[arg(long, default_value_t = 1, value_name = "NODES")]
+    pub(crate) max_uses: u32,
+    /// What its nodes are labelled with.
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub(crate) labels: Vec<Attr>,
+    /// 16 digits and the address, for clients that know no other form: they do not verify the server.
+    #[arg(long)]
+    pub(crate) legacy: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TunnelLs {
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TokenRevoke {
+    /// The token's id.
+    pub(crate) id: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TunnelKick {
+    /// The node's id, such as n7.
+    pub(crate) id: String,
+    /// Forget the node: its token and certificates are worth nothing, its address is free.
+    #[arg(long)]
+    pub(crate) unregister: bool,
+}

@@ -1,0 +1,137 @@
+//! `mesh tunnel`: the edge nodes and join tokens of the node on this machine, asked at its admin port.
+
+use http::Method;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{admin::Admin, block_on, print_json};
+use crate::{
+    admin::NewToken,
+    args::{Form, Output, TokenCommand, TokenCreate, TunnelCommand, TunnelKick},
+    exit::Exit,
+};
+
+/// `mesh tunnel`.
+pub(crate) fn tunnel(command: &TunnelCommand) -> Result<(), Exit> {
+    let admin = Admin::of_environment()?;
+    block_on(async {
+        match command {
+            TunnelCommand::Ls(args) => list(&admin.get("/tunnel").await?, &args.output, "nodes", print_nodes),
+            TunnelCommand::Kick(args) => kick(&admin, args).await,
+            TunnelCommand::Token(token) => match &token.command {
+                TokenCommand::Create(args) => create(&admin, args).await,
+                TokenCommand::Ls(args) => {
+                    list(&admin.get("/tunnel/tokens").await?, &args.output, "tokens", print_tokens)
+                }
+                TokenCommand::Revoke(args) => {
+                    admin.ask(Method::DELETE, &path("/tunnel/tokens", &[("id", &args.id)]), &Value::Null).await?;
+                    println!("{} is revoked: nobody joins with it any more", args.id);
+                    Ok(())
+                }
+            },
+        }
+    })
+}
+
+fn list(shown: &Value, output: &Output, member: &str, print: fn(&[Value])) -> Result<(), Exit> {
+    match output.form {
+        Form::Json => print_json(shown),
+        Form::Text => {
+            print(shown[member].as_array().map_or(&[], Vec::as_slice));
+            Ok(())
+        }
+    }
+}
+
+async fn create(admin: &Admin, args: &TokenCreate) -> Result<(), Exit> {
+    let ask = NewToken {
+        seconds: (!args.endless).then_some(args.ttl.as_secs()),
+        max_uses: Some(args.max_uses).filter(|most| *most != 0),
+        labels: args.labels.iter().map(|label| (label.0.clone(), label.1.clone())).collect(),
+        legacy: args.legacy,
+    };
+    let made = admin.ask(Method::POST, "/tunnel/tokens", &json!(ask)).await?;
+    match args.output.form {
+        Form::Json => print_json(&made),
+        Form::Text => {
+            // As `ncadm` shows it, since LiteKube's nodes are given it in this form.
+            let at = if args.legacy { format!("@{}", text(&made, "address")) } else { String::new() };
+            println!("{}{at}", text(&made, "token"));
+            Ok(())
+        }
+    }
+}
+
+async fn kick(admin: &Admin, args: &TunnelKick) -> Result<(), Exit> {
+    let unregister = args.unregister.to_string();
+    let path = path("/tunnel/kick", &[("id", &args.id), ("unregister", &unregister)]);
+    admin.ask(Method::POST, &path, &Value::Null).await?;
+    let done = if args.unregister { "is forgotten" } else { "is cut off, and may come again" };
+    println!("{} {done}", args.id);
+    Ok(())
+}
+
+fn path(base: &str, pairs: &[(&str, &str)]) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    format!("{base}?{query}")
+}
+
+fn text(row: &Value, member: &str) -> String {
+    match &row[member] {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".into(),
+        other => other.to_string(),
+    }
+}
+
+fn moment(row: &Value, member: &str) -> String {
+    let at = row[member].as_i64().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    at.map_or_else(|| "never".into(), |at| at.to_string())
+}
+
+fn labels(row: &Value) -> String {
+    let pairs = row["labels"].as_object().into_iter().flatten();
+    pairs.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join(",")
+}
+
+fn print_nodes(rows: &[Value]) {
+    println!(
+        "{:<8} {:<13} {:<16} {:<22} {:>14} {:>14}  LABELS",
+        "NODE", "STATE", "ADDRESS", "FROM", "BYTES IN", "BYTES OUT"
+    );
+    for row in rows {
+        let state = match row["state"].as_i64() {
+            Some(3) => "connected",
+            Some(1) => "connecting",
+            _ => "away",
+        };
+        println!(
+            "{:<8} {state:<13} {:<16} {:<22} {:>14} {:>14}  {}",
+            text(row, "id"),
+            text(row, "address"),
+            text(row, "from"),
+            text(row, "bytesIn"),
+            text(row, "bytesOut"),
+            labels(row)
+        );
+    }
+}
+
+fn print_tokens(rows: &[Value]) {
+    println!(
+        "{:<10} {:<22} {:<22} {:>6} {:>6}  {:<8} LABELS",
+        "TOKEN", "CREATED", "EXPIRES", "USES", "MOST", "REVOKED"
+    );
+    for row in rows {
+        let revoked = if row["revoked"] == true { "yes" } else { "no" };
+        println!(
+            "{:<10} {:<22} {:<22} {:>6} {:>6}  {revoked:<8} {}",
+            text(row, "id"),
+            moment(row, "created"),
+            moment(row, "expires"),
+            text(row, "uses"),
+            text(row, "maxUses"),
+            labels(row)
+        );
+    }
+}

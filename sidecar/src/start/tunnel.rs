@@ -1,0 +1,83 @@
+//! The network controller of this process: its ports, and what the admin port asks of it.
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    sync::Arc,
+};
+
+use mesh_core::{
+    Drained,
+    config::{Settings, TunnelSettings},
+    store::Store,
+};
+use mesh_tunnel::{
+    authority::Places,
+    control::{Certificates, Control, Metrics, Port, Ports, Roles, Setup},
+};
+use prometheus_client::registry::Registry;
+
+use super::bind;
+use crate::exit::Exit;
+
+/// The network controller, with its ports bound.
+pub(crate) struct TunnelPlace {
+    control: Arc<Control>,
+    register: TcpListener,
+    bootstrap: TcpListener,
+}
+
+impl TunnelPlace {
+    /// Binds its ports and opens its state; `None` where it is off.
+    pub(super) fn build(settings: &Settings, store: &Arc<Store>, metrics: &mut Registry) -> Result<Option<Self>, Exit> {
+        let Some(tunnel) = &settings.tunnel else { return Ok(None) };
+        let open =
+            |listen| bind::open(listen).map_err(|e| Exit::local(format_args!("the tunnel's port {listen:?}"), e));
+        let (register, bootstrap) = (open(tunnel.grpc_listen)?, open(tunnel.bootstrap_listen)?);
+        let setup = setup(settings, tunnel, [&register, &bootstrap])?;
+        let control = Arc::new(Control::open(setup, store).map_err(|e| Exit::Local(e.to_string()))?);
+        Metrics::register(&control, metrics);
+        Ok(Some(Self { control, register, bootstrap }))
+    }
+
+    /// Serves until `drained` is asked. What the admin port asks it is asked from now on.
+    pub(super) fn serve(&self, drained: &Drained) -> Result<(), Exit> {
+        let failed = |e: &dyn std::fmt::Display| Exit::Local(e.to_string());
+        for (port, listener) in [(Port::Register, &self.register), (Port::Bootstrap, &self.bootstrap)] {
+            let listener = listener.try_clone().map_err(|e| failed(&e))?;
+            self.control.serve(port, listener, drained).map_err(|e| failed(&e))?;
+        }
+        drained.spawn(Arc::clone(&self.control).tend(drained.clone()));
+        Ok(())
+    }
+
+    /// The control plane.
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+}
+
+fn setup(
+    settings: &Settings,
+    tunnel: &TunnelSettings,
+    [register, bootstrap]: [&TcpListener; 2],
+) -> Result<Setup, Exit> {
+    let unfit = |e: &dyn std::fmt::Display| Exit::Refused(format!("the tunnel's configuration: {e}"));
+    let config = &tunnel.config;
+    let at = |listener: &TcpListener| listener.local_addr().map_err(|e| Exit::local("the tunnel's port", e));
+    let (register, bootstrap) = (at(register)?, at(bootstrap)?);
+    let advertise: Ipv4Addr = config.advertise.parse().map_err(|e| unfit(&e))?;
+    Ok(Setup {
+        home: settings.home.clone(),
+        places: Places {
+            advertise,
+            subnet: config.subnet.parse().map_err(|e| unfit(&e))?,
+            bound: vec![register.ip(), bootstrap.ip()],
+        },
+        ports: Ports { tunnel: tunnel.listen.port(), register: register.port(), bootstrap: bootstrap.port() },
+        roles: if config.role_split { Roles::Split } else { Roles::Joint },
+        certificates: match config.client_certificate {
+            crds::TunnelCertificate::Optional => Certificates::Optional,
+            crds::TunnelCertificate::Required => Certificates::Required,
+        },
+    })
+}

@@ -29,7 +29,7 @@ pub(crate) fn replay() -> Replay {
 }
 
 /// A write as the front reads it from a message.
-fn write(message: Message, body: Value, by: By) -> Submission {
+pub(crate) fn write(message: Message, body: Value, by: By) -> Submission {
     let mut text = json!({ "header": { "version": "datanet 1.0" } });
     text["body"] = body;
     let call = Call::read(text.to_string().as_bytes(), Some(message), Strictness::Lenient).unwrap();

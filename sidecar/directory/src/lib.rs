@@ -6,11 +6,13 @@
 //! state/      the state machine: what an entry may do and what changes, retrievals and searches
 //! trie/       the sparse Merkle tree over the state, and its proofs
 //! ledger.rs   accepted writes become leaves
+//! store.rs    where it is kept
+//! publish.rs  the log as others read it: checkpoint, tiles, bundles, bodies
 //! replay.rs   a log read from its first leaf on, and whether it may be so
 //! entry/      signed entries, chained for each central system, and the leaves that keep them
 //! log/        the Merkle log, its tiles, checkpoints and receipts
 //! ```
-//! All of it is pure: bytes and values in, values out. It knows no network, no disk and no clock.
+//! All of it but the store is pure: bytes and values in, values out. Nothing here knows a network or a clock.
 
 #[cfg(test)]
 mod contract;
@@ -25,8 +27,10 @@ mod lenient;
 pub mod log;
 pub mod message;
 mod names;
+pub mod publish;
 pub mod replay;
 pub mod state;
+pub mod store;
 pub mod trie;
 
 pub use error::{Code, DirectoryError, Why};

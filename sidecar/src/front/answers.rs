@@ -1,10 +1,10 @@
 //! The answers that belong to no room.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{ALLOW, CONNECTION, CONTENT_TYPE},
 };
-use mesh_core::{Body, Code, Refusal, grpc::is_grpc};
+use mesh_core::{Body, Code, Refusal};
 use mesh_network::{admission::Denied, listen::access};
 use serde_json::{Value, json};
 
@@ -63,9 +63,9 @@ pub(super) fn outcome(result: Result<Option<Value>, Refusal>) -> Response<Body> 
 }
 
 /// A path that nobody serves (PTP section 13.2): as gRPC says it to a gRPC client.
-pub(super) fn not_found(path: &str, headers: &HeaderMap) -> Response<Body> {
+pub(super) fn not_found(path: &str, to_grpc: bool) -> Response<Body> {
     let refusal = Refusal::of_caller(Code::NOT_FOUND, format_args!("nothing is served or registered at {path}"));
-    if is_grpc(headers) {
+    if to_grpc {
         // UNIMPLEMENTED, which clients of PTP/1.0 read as E0000000404 (PTP section 6.6).
         return grpc_status("12", &refusal);
     }

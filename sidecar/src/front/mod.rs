@@ -16,11 +16,11 @@ use http::{
     HeaderValue, Method, Request, Response, Version,
     header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING},
 };
-use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal, Role, Urn};
+use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal, Role, Urn, grpc::is_grpc};
 use mesh_network::{
     admission,
     control::Control,
-    listen::{Connection, Serve},
+    listen::{Connection, Pieces, Serve},
     route::{self, Target},
 };
 use mesh_registry::{Generic, Proxy, Registry};
@@ -62,8 +62,12 @@ impl Serve for Front {
         }
     }
 
-    fn is_plain(&self, request: &Request<()>) -> bool {
-        matches!(paths::room_of(request.uri().path()), Room::Stats | Room::Channel(_))
+    fn short_way(&self, request: &Request<()>) -> Option<Pieces> {
+        match paths::room_of(request.uri().path()) {
+            Room::Stats | Room::Channel(_) => Some(Pieces::Large),
+            Room::Registered => Some(Pieces::AsTheyCome),
+            _ => None,
+        }
     }
 }
 
@@ -126,7 +130,7 @@ impl Front {
             Room::Generic => Box::pin(self.generic(request, context, caller)).await,
             Room::Services => Box::pin(self.services(request, &caller)).await,
             Room::Grid => Box::pin(self.grid(request, &caller, connection)).await,
-            Room::Unknown => answers::not_found(request.uri().path(), request.headers()),
+            Room::Unknown => answers::not_found(request.uri().path(), is_grpc(request.headers())),
             Room::Registered => Box::pin(self.registered(request, &context, &caller)).await,
         }
     }
@@ -235,14 +239,14 @@ impl Front {
     async fn grid(&self, request: Request<Body>, caller: &Caller, connection: &Arc<Connection>) -> Response<Body> {
         match (self.grid.room(), caller) {
             (Some(room), Caller::Member { .. }) => room.api.passed(request, connection).await,
-            _ => answers::not_found(request.uri().path(), request.headers()),
+            _ => answers::not_found(request.uri().path(), is_grpc(request.headers())),
         }
     }
 
     async fn registered(&self, request: Request<Body>, context: &CallContext, caller: &Caller) -> Response<Body> {
-        let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
+        let (uri, to_grpc) = (request.uri().clone(), is_grpc(request.headers()));
         let answer = self.proxy.forward(request, context, caller).await;
-        answer.unwrap_or_else(|| answers::not_found(&path, &headers))
+        answer.unwrap_or_else(|| answers::not_found(uri.path(), to_grpc))
     }
 
     /// A caller that is nobody, or headers that cannot be read: the room's own words where it has some.

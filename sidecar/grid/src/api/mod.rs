@@ -21,7 +21,7 @@ use ::http::{Method, Request, Response, StatusCode, Uri};
 use arc_swap::ArcSwap;
 use crds::BackendApi;
 use mesh_core::{Body, Drained, Live, Network};
-use mesh_network::listen::{Connection, Serve};
+use mesh_network::listen::{Connection, Pieces, Serve};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
@@ -184,7 +184,7 @@ impl Serve for Api {
         self.answer(request, &connection, false).await
     }
 
-    fn is_plain(&self, request: &Request<()>) -> bool {
-        *request.method() == Method::POST
+    fn short_way(&self, request: &Request<()>) -> Option<Pieces> {
+        (*request.method() == Method::POST).then_some(Pieces::Large)
     }
 }

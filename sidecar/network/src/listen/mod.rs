@@ -70,11 +70,19 @@ pub trait Serve: Send + Sync + 'static {
         connection: Arc<Connection>,
     ) -> impl Future<Output = Response<Body>> + Send + '_;
 
-    /// Whether a request may go the short way. Its service then takes the body whole or not at all, answers with a length
-    /// that is known, and upgrades nothing.
-    fn is_plain(&self, _request: &Request<()>) -> bool {
-        false
+    /// Whether a plain request may go the short way, and how its service then takes the body. It upgrades nothing.
+    fn short_way(&self, _request: &Request<()>) -> Option<Pieces> {
+        None
     }
+}
+
+/// In which pieces a service wants the body of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pieces {
+    /// As large as they can be: it does nothing before it has all of it.
+    Large,
+    /// As they come: it passes them on.
+    AsTheyCome,
 }
 
 /// What all listeners of a node share: TLS, bounds, and who is connected.

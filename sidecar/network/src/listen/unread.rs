@@ -17,9 +17,9 @@ use mesh_core::{Body, BoxError};
 use tokio::{runtime::Handle, time::timeout};
 
 /// What is read for nobody: a client that sends more than a socket holds would rather have its connection closed.
-const MOST: u64 = 64 * 1024;
+pub(super) const MOST: u64 = 64 * 1024;
 /// As long as the end of a connection waits for what nobody wants.
-const WAIT: Duration = Duration::from_secs(2);
+pub(super) const WAIT: Duration = Duration::from_secs(2);
 
 /// A body that is read to its end one way or another.
 struct Unread(Option<Incoming>);

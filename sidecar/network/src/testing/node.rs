@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     Circulation, NameCheck, Partners, RouteError, Settings,
-    listen::{Connection, Gate, Limits, Serve, serve},
+    listen::{Connection, Gate, Limits, Pieces, Serve, serve},
 };
 
 pub(crate) struct Running {
@@ -115,8 +115,8 @@ impl Serve for Seen {
         Response::new(Body::from(said.to_string()))
     }
 
-    fn is_plain(&self, _: &Request<()>) -> bool {
-        !self.all_by_hyper.load(Ordering::SeqCst)
+    fn short_way(&self, _: &Request<()>) -> Option<Pieces> {
+        (!self.all_by_hyper.load(Ordering::SeqCst)).then_some(Pieces::Large)
     }
 }
 

@@ -14,6 +14,7 @@ mod house;
 mod instances;
 mod life;
 mod names;
+mod plain;
 mod secure;
 mod streaming;
 mod two_nodes;

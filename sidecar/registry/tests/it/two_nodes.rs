@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
 use mesh_core::{Body, CallContext, Parts, Snapshot};
-use mesh_network::listen::{Connection, Gate, Limits, Serve, serve};
+use mesh_network::listen::{Connection, Gate, Limits, Pieces, Serve, serve};
 use serde_json::json;
 
 use super::house::{Node, bank_a, bank_b, connect, echo, get, node_of, read_head};
@@ -24,6 +24,10 @@ impl Serve for Front {
             *answer.status_mut() = StatusCode::NOT_FOUND;
             answer
         })
+    }
+
+    fn short_way(&self, _: &Request<()>) -> Option<Pieces> {
+        Some(Pieces::AsTheyCome)
     }
 }
 

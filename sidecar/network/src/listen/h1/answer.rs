@@ -1,4 +1,5 @@
-//! An answer on its way out: head and body in one write where they are small, large pieces from where they lie.
+//! An answer on its way out: head and body in one write where they are small, large pieces from where they lie, each as soon as
+//! it is there.
 //!
 //! The head is the same, byte for byte, as hyper would write it.
 
@@ -13,18 +14,26 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use http::{HeaderValue, Response, StatusCode, header, response::Parts};
+use http::{HeaderValue, Response, header, response::Parts};
 use http_body::Body as _;
 use mesh_core::Body;
 use tokio::io::AsyncWrite;
 
-use crate::listen::{Settlement, wire::Stream};
+use super::{
+    framing::{Framing, Said, put_number},
+    lender::Holder,
+    reader::Reader,
+};
+use crate::listen::Settlement;
 
 /// A piece up to this size is copied behind the head: that costs less than one more piece to write.
 const SMALL: usize = 8 * 1024;
 
-/// Pieces of one write. An answer has five at most (JSON with the payload twice).
-const PIECES: usize = 8;
+/// Pieces of one write. An answer of ours has five at most (JSON with the payload twice).
+const PIECES: usize = 16;
+
+/// What is taken of a body before it is written: more of it would only push the first out of the processor's reach.
+const ENOUGH: usize = 128 * 1024;
 
 thread_local! {
     /// What is written first, put together here. Holds a head and small pieces.
@@ -46,7 +55,7 @@ pub(super) enum After {
 pub(super) enum Sent {
     /// All of it, as nearly always.
     Whole(After),
-    /// The socket takes no more for now.
+    /// The socket takes no more for now, or more of the answer has yet to come.
     Part(Box<Rest>),
 }
 
@@ -56,7 +65,18 @@ pub(super) struct Rest {
     unwritten: Unwritten,
     unsent: VecDeque<Bytes>,
     body: Body,
+    framing: Framing,
+    comes: Comes,
     after: After,
+}
+
+/// What is to come of a body.
+enum Comes {
+    More,
+    /// Nothing: all of it was taken.
+    End,
+    /// Nothing, though something should.
+    Break(io::Error),
 }
 
 /// An answer that is not written to its end. Dropped so, it is lost, though all of it may have been taken from its body.
@@ -80,56 +100,137 @@ impl Drop for Unwritten {
 /// Writes what the socket takes of an answer. The answer itself may want the connection closed.
 ///
 /// # Errors
-/// Those of the stream, and of a body that breaks off.
+/// Those of the stream, and of a body that breaks off or is not as long as it was said to be.
 pub(super) fn begin(
     cx: &mut Context<'_>,
-    stream: &mut Stream,
+    holder: &mut Holder,
     answer: Response<Body>,
     after: After,
 ) -> io::Result<Sent> {
     let (mut head, mut body) = answer.into_parts();
     let unwritten = Unwritten(head.extensions.remove::<Settlement>());
-    let mut length = body.size_hint().exact();
-    // The end of a body of unknown length is the end of the connection.
-    let closes = after == After::Closes || length.is_none() || asks_to_close(&head);
-    if closes {
+    let after = if after == After::Closes || asks_to_close(&head) { After::Closes } else { After::Goes };
+    if after == After::Closes {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    if head.status.is_informational() || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        // These have no body and say no length (RFC 9112 section 6.3).
-        (length, body) = (None, Body::Empty);
-    }
-    let mut unsent = VecDeque::new();
-    first_write(cx, stream, &head, length, &mut body, &mut unsent)?;
-    let mut rest = Rest { unwritten, unsent, body, after: if closes { After::Closes } else { After::Goes } };
-    match rest.poll(cx, stream)? {
-        Poll::Ready(()) => Ok(Sent::Whole(rest.after)),
-        Poll::Pending => Ok(Sent::Part(Box::new(rest))),
-    }
+    let (framing, said) = Framing::of(&mut head, &mut body);
+    let mut rest = Rest { unwritten, unsent: VecDeque::new(), body, framing, comes: Comes::More, after };
+    let begun = rest.round(cx, holder, |first| put_head(first, &head, said))?;
+    let done = if begun.is_ready() { rest.poll(cx, holder)? } else { Poll::Pending };
+    Ok(match done {
+        Poll::Ready(()) => Sent::Whole(rest.after),
+        Poll::Pending => Sent::Part(Box::new(rest)),
+    })
 }
 
 impl Rest {
-    /// Writes it.
+    /// Writes it; `None` where the client has gone while more of it had to come.
     ///
     /// # Errors
-    /// Those of the stream, and of a body that breaks off.
-    pub(super) async fn write(mut self: Box<Self>, stream: &mut Stream) -> io::Result<After> {
-        poll_fn(|cx| self.poll(cx, stream)).await?;
-        Ok(self.after)
+    /// As [`begin`].
+    pub(super) async fn write(
+        mut self: Box<Self>,
+        holder: &mut Holder,
+        reader: &mut Reader,
+    ) -> io::Result<Option<After>> {
+        poll_fn(|cx| {
+            if self.poll(cx, holder)?.is_ready() {
+                return Poll::Ready(Ok(Some(self.after)));
+            }
+            if self.unsent.is_empty() { holder.poll_gone(cx, reader).map_ok(|()| None) } else { Poll::Pending }
+        })
+        .await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
+    fn poll(&mut self, cx: &mut Context<'_>, holder: &mut Holder) -> Poll<io::Result<()>> {
         loop {
-            ready!(poll_write(cx, stream, &mut self.unsent))?;
-            match ready!(poll_piece(cx, &mut self.body))? {
-                Some(piece) => self.unsent.push_back(piece),
-                None => {
-                    ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+            ready!(self.poll_write(cx, holder))?;
+            match std::mem::replace(&mut self.comes, Comes::End) {
+                Comes::More => self.comes = Comes::More,
+                Comes::Break(error) => return Poll::Ready(Err(error)),
+                Comes::End => {
+                    ready!(holder.with(|stream| Pin::new(stream).poll_flush(cx)))?;
                     self.unwritten.is_written();
                     return Poll::Ready(Ok(()));
                 }
             }
+            ready!(self.round(cx, holder, |_| {})?);
         }
+    }
+
+    /// Takes what there is of the body, and writes what the socket takes of that; the rest is in `unsent`. Pending where more of the body has
+    /// to come and nothing is in the way of it.
+    fn round(
+        &mut self,
+        cx: &mut Context<'_>,
+        holder: &mut Holder,
+        begin: impl FnOnce(&mut Vec<u8>),
+    ) -> io::Result<Poll<()>> {
+        FIRST.with_borrow_mut(|first| {
+            first.clear();
+            begin(first);
+            let gathered = self.gather(cx, first);
+            let whole = first.len() + self.unsent.iter().map(Bytes::len).sum::<usize>();
+            if whole == 0 {
+                return Ok(gathered);
+            }
+            let written = if self.unsent.is_empty() {
+                holder.with(|stream| Pin::new(stream).poll_write(cx, first))
+            } else {
+                let all = std::iter::once(&**first).chain(self.unsent.iter().map(|piece| &**piece));
+                holder.with(|stream| write_all_of(cx, stream, all))
+            };
+            let written = match written {
+                Poll::Ready(written) => written?,
+                Poll::Pending => 0,
+            };
+            match first.get(written..) {
+                Some(rest) if !rest.is_empty() => self.unsent.push_front(Bytes::copy_from_slice(rest)),
+                _ => advance(&mut self.unsent, written - first.len()),
+            }
+            // What the socket did not take is asked for again, which also has it tell when it does.
+            Ok(if self.unsent.is_empty() { gathered } else { Poll::Ready(()) })
+        })
+    }
+
+    /// Takes pieces of the body, as many as one write may have: small ones into `first`. Pending where more has to come.
+    fn gather(&mut self, cx: &mut Context<'_>, first: &mut Vec<u8>) -> Poll<()> {
+        let mut taken = 0;
+        while taken < ENOUGH && self.unsent.len() + Framing::MOST_PARTS < PIECES {
+            let piece = match poll_piece(cx, &mut self.body) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(piece) => piece,
+            };
+            let (end, unsent) = (matches!(piece, Ok(None)), &mut self.unsent);
+            taken += piece.as_ref().map_or(0, |piece| piece.as_ref().map_or(0, Bytes::len));
+            let put = |part: Bytes| {
+                if unsent.is_empty() && part.len() <= SMALL && first.len() <= SMALL {
+                    first.extend_from_slice(&part);
+                } else {
+                    unsent.push_back(part);
+                }
+            };
+            if let Err(error) = piece.and_then(|piece| self.framing.put(piece, put)) {
+                self.comes = Comes::Break(error);
+                break;
+            }
+            if end {
+                self.comes = Comes::End;
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, holder: &mut Holder) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let all = self.unsent.iter().map(|piece| &**piece);
+            match ready!(holder.with(|stream| write_all_of(cx, stream, all)))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => advance(&mut self.unsent, written),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -137,63 +238,18 @@ fn asks_to_close(head: &Parts) -> bool {
     head.headers.get(header::CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
 }
 
-/// Writes the head with as much of the body as is there, if the socket takes it. What it did not take is left in `unsent`.
-fn first_write(
+/// One write of these, or of as many as one takes.
+fn write_all_of<'p>(
     cx: &mut Context<'_>,
-    stream: &mut Stream,
-    head: &Parts,
-    length: Option<u64>,
-    body: &mut Body,
-    unsent: &mut VecDeque<Bytes>,
-) -> io::Result<()> {
-    FIRST.with_borrow_mut(|first| {
-        first.clear();
-        put_head(first, head, length);
-        while unsent.len() < PIECES - 1
-            && let Poll::Ready(piece) = poll_piece(cx, body)
-        {
-            match piece? {
-                Some(piece) if unsent.is_empty() && piece.len() <= SMALL && first.len() <= SMALL => {
-                    first.extend_from_slice(&piece);
-                }
-                Some(piece) => unsent.push_back(piece),
-                None => break,
-            }
-        }
-        let written = if unsent.is_empty() {
-            Pin::new(stream).poll_write(cx, first)
-        } else {
-            let mut pieces = [IoSlice::new(&[]); PIECES];
-            for (place, piece) in pieces.iter_mut().zip(std::iter::once(&**first).chain(unsent.iter().map(|p| &**p))) {
-                *place = IoSlice::new(piece);
-            }
-            Pin::new(stream).poll_write_vectored(cx, &pieces[..=unsent.len()])
-        };
-        let written = match written {
-            Poll::Ready(written) => written?,
-            Poll::Pending => 0,
-        };
-        match first.get(written..) {
-            Some(rest) if !rest.is_empty() => unsent.push_front(Bytes::copy_from_slice(rest)),
-            _ => advance(unsent, written - first.len()),
-        }
-        Ok(())
-    })
-}
-
-fn poll_write(cx: &mut Context<'_>, stream: &mut Stream, unsent: &mut VecDeque<Bytes>) -> Poll<io::Result<()>> {
-    while !unsent.is_empty() {
-        let mut pieces = [IoSlice::new(&[]); PIECES];
-        for (place, piece) in pieces.iter_mut().zip(unsent.iter()) {
-            *place = IoSlice::new(piece);
-        }
-        let some = unsent.len().min(PIECES);
-        match ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &pieces[..some]))? {
-            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            written => advance(unsent, written),
-        }
+    stream: impl AsyncWrite + Unpin,
+    all: impl Iterator<Item = &'p [u8]>,
+) -> Poll<io::Result<usize>> {
+    let (mut pieces, mut some) = ([IoSlice::new(&[]); PIECES], 0);
+    for (place, piece) in pieces.iter_mut().zip(all) {
+        *place = IoSlice::new(piece);
+        some += 1;
     }
-    Poll::Ready(Ok(()))
+    std::pin::pin!(stream).poll_write_vectored(cx, pieces.get(..some).unwrap_or_default())
 }
 
 /// Drops what was written.
@@ -208,7 +264,7 @@ fn advance(unsent: &mut VecDeque<Bytes>, mut written: usize) {
     }
 }
 
-/// The next piece of the body; trailers have no place here.
+/// The next piece of the body; trailers have no place here, who reads them says so (`te`) and is odd.
 fn poll_piece(cx: &mut Context<'_>, body: &mut Body) -> Poll<io::Result<Option<Bytes>>> {
     while let Some(frame) = ready!(Pin::new(&mut *body).poll_frame(cx)) {
         if let Ok(piece) = frame.map_err(io::Error::other)?.into_data()
@@ -220,7 +276,7 @@ fn poll_piece(cx: &mut Context<'_>, body: &mut Body) -> Poll<io::Result<Option<B
     Poll::Ready(Ok(None))
 }
 
-fn put_head(out: &mut Vec<u8>, head: &Parts, length: Option<u64>) {
+fn put_head(out: &mut Vec<u8>, head: &Parts, said: Said) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(head.status.as_str().as_bytes());
     out.push(b' ');
@@ -232,25 +288,19 @@ fn put_head(out: &mut Vec<u8>, head: &Parts, length: Option<u64>) {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    if let Some(length) = length {
-        out.extend_from_slice(b"content-length: ");
-        put_number(out, length);
-        out.extend_from_slice(b"\r\n");
-    }
-    put_date(out);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    let start = out.len();
-    loop {
-        out.push(b'0' + u8::try_from(number % 10).unwrap_or_default());
-        number /= 10;
-        if number == 0 {
-            break;
+    match said {
+        Said::Nothing => {}
+        Said::Length(length) => {
+            out.extend_from_slice(b"content-length: ");
+            put_number(out, length, 10);
+            out.extend_from_slice(b"\r\n");
         }
+        Said::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
-    out.get_mut(start..).unwrap_or_default().reverse();
+    if !head.headers.contains_key(header::DATE) {
+        put_date(out);
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The date is the same for a second; putting it into words takes longer than all the rest of a head.

@@ -123,14 +123,16 @@ fn take(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result
     Ok(())
 }
 
-/// The length of the body: plain digits, few enough that they cannot overflow.
+/// The length of the body.
 fn length(headers: &HeaderMap) -> Result<u64, Odd> {
     let Some(value) = headers.get(header::CONTENT_LENGTH) else { return Ok(0) };
-    let digits = value.as_bytes();
-    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Odd);
-    }
-    Ok(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+    number(value.as_bytes()).ok_or(Odd)
+}
+
+/// Plain digits, few enough that they cannot overflow.
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    let fits = !digits.is_empty() && digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit);
+    fits.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::head::{self, Head, Odd};
-use crate::listen::{exchange::Proof, wire::Stream};
+use crate::listen::{Pieces, exchange::Proof, wire::Stream};
 
 /// A head and a small body are read at once; the longest head that is read here, too. More of a large body than this is read
 /// straight to where it stays.
@@ -46,6 +46,8 @@ pub(super) struct Plain {
     pub(super) request: Request<()>,
     /// How long the body is.
     pub(super) length: u64,
+    /// How it is wanted.
+    pub(super) pieces: Pieces,
     /// The body's first bytes, or all of it.
     pub(super) body: Bytes,
     /// Whether its client can have read the answers before.
@@ -67,13 +69,13 @@ impl Reader {
         &mut self,
         stream: &mut Stream,
         limit: Duration,
-        is_plain: impl Fn(&Request<()>) -> bool,
+        way: impl Fn(&Request<()>) -> Option<Pieces>,
         is_over: impl Fn() -> bool,
     ) -> io::Result<Next> {
         let mut clock = None;
         self.is_ahead = !self.rest.is_empty();
         poll_fn(|cx| {
-            if let Poll::Ready(next) = self.poll_next(cx, stream, &is_plain) {
+            if let Poll::Ready(next) = self.poll_next(cx, stream, &way) {
                 return Poll::Ready(next);
             }
             if self.rest.is_empty() {
@@ -110,14 +112,14 @@ impl Reader {
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut Stream,
-        is_plain: impl Fn(&Request<()>) -> bool,
+        way: impl Fn(&Request<()>) -> Option<Pieces>,
     ) -> Poll<io::Result<Next>> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut have = self.rest.len();
             buffer[..have].copy_from_slice(&self.rest);
             loop {
                 let proof = if self.is_ahead { Proof::None } else { Proof::Read };
-                if let Some((next, used)) = first(&buffer[..have], buffer.len(), proof, &is_plain) {
+                if let Some((next, used)) = first(&buffer[..have], buffer.len(), proof, &way) {
                     self.keep(&buffer[used..have]);
                     return Poll::Ready(Ok(next));
                 }
@@ -148,7 +150,12 @@ impl Reader {
 }
 
 /// The first request among `bytes`, of which there can be `most`, and how many of them it takes. `None`: more must come.
-fn first(bytes: &[u8], most: usize, proof: Proof, is_plain: impl Fn(&Request<()>) -> bool) -> Option<(Next, usize)> {
+fn first(
+    bytes: &[u8],
+    most: usize,
+    proof: Proof,
+    way: impl Fn(&Request<()>) -> Option<Pieces>,
+) -> Option<(Next, usize)> {
     let odd = Some((Next::Odd, 0));
     let end = match head::end(bytes) {
         Ok(Some(end)) => end,
@@ -157,11 +164,12 @@ fn first(bytes: &[u8], most: usize, proof: Proof, is_plain: impl Fn(&Request<()>
     };
     let (head, come) = bytes.split_at(end);
     match head::read(head) {
-        Ok(Head { request, length }) if is_plain(&request) => {
+        Ok(Head { request, length }) => {
+            let Some(pieces) = way(&request) else { return odd };
             let body = come.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(come);
-            let plain = Plain { request, length, body: Bytes::copy_from_slice(body), proof };
+            let plain = Plain { request, length, pieces, body: Bytes::copy_from_slice(body), proof };
             Some((Next::Plain(plain), end + body.len()))
         }
-        _ => odd,
+        Err(Odd) => odd,
     }
 }

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    listen::{Connection, Finishing, Gate, Limits, Serve, Settlement, serve},
+    listen::{Connection, Finishing, Gate, Limits, Pieces, Serve, Settlement, serve},
     testing::{A, Plain, institution, listener},
 };
 
@@ -65,8 +65,8 @@ impl Serve for Tells {
         response
     }
 
-    fn is_plain(&self, _: &Request<()>) -> bool {
-        self.is_plain
+    fn short_way(&self, _: &Request<()>) -> Option<Pieces> {
+        self.is_plain.then_some(Pieces::Large)
     }
 }
 

@@ -2,6 +2,7 @@ mod bounds;
 mod bundles;
 mod ends;
 mod fates;
+mod flowing;
 mod gone;
 mod idle;
 mod protocols;

@@ -51,7 +51,8 @@ image: ## Write image archives for this machine's processor to TARGET/images, wi
 	$(STATIC)/image localhost/bank:e2e $(IMAGES)/bank.tar $(STATIC)/bank
 
 bench: ## Figures as ratios against named peers of the same run, which it installs (BENCH=pairs: one part; BENCH_ROUNDS=5, BENCH_SECONDS=3)
-	$(CARGO) bench -p mesh --bench bench -- $(BENCH)
+	$(if $(filter-out lookup,$(or $(BENCH),all)),$(CARGO) bench -p mesh --bench bench -- $(filter-out lookup,$(BENCH)))
+	$(if $(filter lookup,$(or $(BENCH),lookup)),$(CARGO) bench -p mesh-registry --bench lookup)
 
 fuzz: ## Run the fuzz targets, guided by coverage (FUZZ_SECONDS=60 for each; FUZZ_TARGET=name: one of them)
 	sidecar/fuzz/fuzz.sh

@@ -104,7 +104,7 @@ impl Front {
         }
     }
 
-    /// All but the channels in boxes: the future of a push or a pop is made for each of them, and is no larger than it must be.
+    /// Each in a box: the future of a request is made before its room is known, and would be as large as the largest of them.
     async fn hand_over(
         &self,
         room: Room,
@@ -121,7 +121,7 @@ impl Front {
         }
         match room {
             Room::Stats => answers::stats(request.method(), &self.instance),
-            Room::Channel(op) => self.channels.http(op, request, context, caller).await,
+            Room::Channel(op) => Box::pin(self.channels.http(op, request, context, caller)).await,
             Room::Lease => Box::pin(self.channels.lease(request, caller)).await,
             Room::ChannelGrpc => Box::pin(self.channels.grpc(request, context, caller)).await,
             Room::Control(call) => Box::pin(self.control(call, request, &caller)).await,

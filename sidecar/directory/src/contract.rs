@@ -26,7 +26,7 @@
 //! | 5.1 | `what_is_signed_is_known_to_the_byte`, `an_entry_comes_right_after_the_last_of_its_central_system`, `an_own_entry_is_about_its_body_its_time_and_its_key`, `roles_and_operations_go_together` |
 //! | 5.2 | `the_roots_are_those_of_the_reference`, `a_path_names_a_tile`, `each_tile_has_one_spelling`, `the_tiles_of_each_level_are_the_level`, `a_bundle_is_lengths_and_leaves`, `the_example_of_the_specification_is_opened`, `sixteen_signatures_and_more_are_read_up_to_the_bound`, `there_is_one_spelling`, `a_client_of_static_files_has_the_whole_log`, `entries_and_bodies_replay_to_the_state` |
 //! | 5.3 | `the_root_is_that_of_the_definition`, `it_is_a_map_whose_root_does_not_depend_on_its_history`, `a_replay_comes_to_the_same_roots` |
-//! | 5.4 | `a_receipt_is_verified_by_its_text_alone`, `every_leaf_has_its_receipt`, `a_replay_comes_to_the_head_of_the_ledger` |
+//! | 5.4 | `a_receipt_is_verified_by_its_text_alone`, `every_leaf_has_its_receipt`, `proofs_are_verified_from_their_json_alone`, `what_was_not_published_is_not_proven`, `a_replay_comes_to_the_head_of_the_ledger` |
 //!
 //! | box of section 8 | tests |
 //! |---|---|
@@ -38,10 +38,11 @@
 //! | leniencies, and every example of the seed | as above |
 //! | endpoints | `endpoints_are_addresses_or_urls` |
 //! | searches, cursors, limits | `a_search_without_parameters_has_all_classes`, `an_old_a_foreign_and_a_broken_cursor_are_refused`, `limits_have_bounds` |
-//! | races for an id and for a definition | `of_a_hundred_who_race_for_an_id_one_wins`, `of_a_hundred_who_race_for_a_definition_one_wins` |
+//! | races for an id and for a definition | `of_a_hundred_who_race_for_an_id_one_wins`, `of_a_hundred_who_race_for_a_definition_one_wins`, `of_a_hundred_threads_that_race_for_an_id_one_wins` |
 //! | clock skew, replayed, reordered, altered entries, rotation, recovery | `a_clock_may_be_a_little_off`, `no_byte_of_a_leaf_or_a_body_may_change`, `no_leaf_may_be_left_out_repeated_or_moved`, `a_key_is_rotated_by_its_owner_and_recovered_by_a_recovery_key`, `a_key_is_replaced_only_by_one_that_agrees` |
 //! | proofs, and altered ones | `every_leaf_of_every_small_log_is_proven`, `every_small_log_is_proven_to_continue_every_earlier_one`, `nothing_that_was_altered_is_proven`, `no_altered_continuation_is_proven`, `what_is_there_and_what_is_not_is_proven`, `no_altered_proof_holds` |
 //! | a crash and a restart: log root and state root; what was altered is named | `after_kill_9_nothing_that_was_acknowledged_is_lost`, `after_a_restart_log_and_state_are_what_they_were`, `what_was_committed_is_there_after_a_crash`, `what_was_altered_is_found_at_the_start_and_named`, `a_step_that_does_not_follow_is_not_kept_and_neither_is_its_group` |
+//! | disk full | `what_could_not_be_kept_was_never_there` |
 //! | bounds of tiles and leaves | `tiles_are_there_as_far_as_the_log_is`, `around_the_bounds_of_tiles_too`, `the_longest_leaf_has_its_bound`, `beyond_the_checkpoint_there_is_nothing` |
 
 use std::{collections::HashSet, fs, path::Path};

@@ -61,6 +61,8 @@ pub enum Why {
     Unauthenticated,
     /// More than is taken.
     TooLarge,
+    /// More at once than is taken.
+    Busy,
     /// The directory failed.
     Internal,
 }
@@ -99,6 +101,7 @@ impl DirectoryError {
             Why::Missing => 404,
             Why::Conflict => 409,
             Why::TooLarge => 413,
+            Why::Busy => 503,
             Why::Internal => 500,
         }
     }
@@ -106,7 +109,7 @@ impl DirectoryError {
     /// Whether the same call may succeed later without being changed.
     #[must_use]
     pub const fn may_retry(&self) -> bool {
-        matches!(self.why, Why::Internal | Why::Missing)
+        matches!(self.why, Why::Internal | Why::Busy | Why::Missing)
     }
 }
 

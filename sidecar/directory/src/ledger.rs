@@ -12,7 +12,7 @@ use crate::{
     log::{Checkpoint, Note, Peaks, Place, Signer, bundle, leaf_hash},
     message::Own,
     names::fold,
-    state::{Act, Author, Change, Guard, Policy, State},
+    state::{Act, Author, Delta, Guard, Policy, State},
 };
 
 /// How far the clock of who signs may be off, in milliseconds: five minutes, as Kerberos has it.
@@ -55,8 +55,8 @@ pub struct Step {
     pub body: Vec<u8>,
     /// The hash that the body is kept under.
     pub body_hash: Hash,
-    /// The records that change.
-    pub changes: Vec<Change>,
+    /// What it does to the state.
+    pub delta: Delta,
     /// The subtrees of the log that are complete with it.
     pub nodes: Vec<(Place, Hash)>,
 }
@@ -93,10 +93,9 @@ impl Ledger {
         &self.state
     }
 
-    /// What it accepts.
-    #[must_use]
-    pub const fn policy(&self) -> Policy {
-        self.policy
+    /// Goes on from what was kept, after steps that were not.
+    pub fn reset(&mut self, state: State, peaks: Peaks) {
+        (self.state, self.peaks) = (state, peaks);
     }
 
     /// The signed checkpoint over all that was accepted: the same bytes whenever and wherever it is made.
@@ -131,9 +130,8 @@ impl Ledger {
         }
         let (index, mut nodes) = (self.peaks.size(), Vec::new());
         self.peaks.append(leaf_hash(&bytes), |place, hash| nodes.push((place, hash)));
-        let changes = delta.changes.clone();
-        self.state.accept(delta);
-        Ok(Some(Step { index, leaf: bytes, body, body_hash, changes, nodes }))
+        self.state.accept(delta.clone());
+        Ok(Some(Step { index, leaf: bytes, body, body_hash, delta, nodes }))
     }
 
     /// The directory's entry on behalf of another.

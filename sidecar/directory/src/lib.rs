@@ -6,8 +6,10 @@
 //! state/      the state machine: what an entry may do and what changes, retrievals and searches
 //! trie/       the sparse Merkle tree over the state, and its proofs
 //! ledger.rs   accepted writes become leaves
+//! keeper.rs   writes of many callers, one commit for each group, and what readers see
 //! store.rs    where it is kept
 //! publish.rs  the log as others read it: checkpoint, tiles, bundles, bodies
+//! proofs.rs   proofs as JSON, and as a client verifies them
 //! replay.rs   a log read from its first leaf on, and whether it may be so
 //! entry/      signed entries, chained for each central system, and the leaves that keep them
 //! log/        the Merkle log, its tiles, checkpoints and receipts
@@ -22,11 +24,13 @@ mod error;
 mod fuzz;
 mod hash;
 mod json;
+pub mod keeper;
 pub mod ledger;
 mod lenient;
 pub mod log;
 pub mod message;
 mod names;
+pub mod proofs;
 pub mod publish;
 pub mod replay;
 pub mod state;

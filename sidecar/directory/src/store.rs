@@ -252,7 +252,7 @@ fn keep(database: &Database, steps: &[Step]) -> Result<Option<u64>, redb::Error>
             for (place, hash) in &step.nodes {
                 nodes.insert((place.height, place.index), hash.bytes())?;
             }
-            for change in &step.changes {
+            for change in &step.delta.changes {
                 let key = (change.kind.as_str(), change.key.as_str());
                 match &change.record {
                     Some(record) => drop(records.insert(key, record.canonical().as_slice())?),

@@ -9,7 +9,7 @@ use crate::{
     wire::{Data, Offer, Opcode, Part, Read, Reader, Reading},
 };
 
-const READING: Reading = Reading { message_bytes: 2000, assembles: true, deflates: true };
+const READING: Reading = Reading { deflates: true, ..Reading::messages(2000) };
 
 /// All that a reader makes of bytes that come in pieces of one size, and the code it ends with.
 fn read(bytes: &[u8], piece: usize, reading: Reading) -> (Vec<Read>, Option<u16>) {

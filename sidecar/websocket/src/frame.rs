@@ -132,21 +132,46 @@ pub(super) fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 /// A whole frame of a server: not masked, not fragmented. `compressed`: its payload is what [`deflated`](super::deflated) made.
 #[must_use]
 pub fn encode(opcode: Opcode, payload: &[u8], compressed: bool) -> Bytes {
-    let mut frame = BytesMut::with_capacity(payload.len() + 10);
-    frame.put_u8(0x80 | if compressed { 0x40 } else { 0 } | opcode.bits());
-    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(length @ ..=125), _) => frame.put_u8(length),
-        (_, Ok(length)) => {
-            frame.put_u8(126);
-            frame.put_u16(length);
-        }
-        _ => {
-            frame.put_u8(127);
-            frame.put_u64(payload.len() as u64);
-        }
-    }
+    let mut frame = BytesMut::with_capacity(payload.len() + MOST_OF_HEAD);
+    put_head(&mut frame, 0x80 | if compressed { 0x40 } else { 0 } | opcode.bits(), 0, payload.len());
     frame.put_slice(payload);
     frame.freeze()
+}
+
+/// Puts a whole frame of a server behind others.
+pub fn put(frames: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    put_head(frames, 0x80 | opcode.bits(), 0, payload.len());
+    frames.extend_from_slice(payload);
+}
+
+/// Puts a whole frame of a client behind others. `mask` is one that nobody who gave the payload could foresee (RFC 6455 section
+/// 10.3).
+pub fn put_masked(frames: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
+    put_head(frames, 0x80 | opcode.bits(), 0x80, payload.len());
+    frames.extend_from_slice(&mask);
+    let start = frames.len();
+    frames.extend_from_slice(payload);
+    if let Some(payload) = frames.get_mut(start..) {
+        unmask(payload, mask);
+    }
+}
+
+/// The longest head of a frame without a mask.
+const MOST_OF_HEAD: usize = 10;
+
+fn put_head(frames: &mut impl BufMut, first: u8, masked: u8, length: usize) {
+    frames.put_u8(first);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(length @ ..=125), _) => frames.put_u8(masked | length),
+        (_, Ok(length)) => {
+            frames.put_u8(masked | 126);
+            frames.put_u16(length);
+        }
+        _ => {
+            frames.put_u8(masked | 127);
+            frames.put_u64(length as u64);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -206,6 +231,21 @@ mod tests {
             let head = Head::read(&frame).unwrap().unwrap();
             prop_assert_eq!((head.length, head.fin, head.rsv1, head.mask), (length as u64, true, false, None));
             prop_assert_eq!(&frame[head.size..], &payload[..]);
+        }
+
+        #[test]
+        fn frames_stand_one_behind_the_other(length in prop_oneof![0..200usize, 65_000..66_000usize], mask: [u8; 4]) {
+            let payload = vec![7; length];
+            let mut frames = b"before".to_vec();
+            put(&mut frames, Opcode::Text, &payload);
+            prop_assert_eq!(&frames[6..], &encode(Opcode::Text, &payload, false)[..]);
+            frames.clear();
+            put_masked(&mut frames, Opcode::Text, &payload, mask);
+            let head = Head::read(&frames).unwrap().unwrap();
+            prop_assert_eq!((head.length, head.mask), (length as u64, Some(mask)));
+            let mut sent = frames.split_off(head.size);
+            unmask(&mut sent, mask);
+            prop_assert_eq!(sent, payload);
         }
 
         #[test]

@@ -20,6 +20,6 @@ mod utf8;
 
 pub use close::{Close, CloseCode};
 pub use deflate::{Deflate, deflated};
-pub use frame::{Opcode, encode};
+pub use frame::{Opcode, encode, put, put_masked};
 pub use handshake::{Agreed, MOST_OF_HEAD, Offer, Refused, accept_key};
-pub use reader::{Data, Part, Read, Reader, Reading};
+pub use reader::{Data, Part, Read, Reader, Reading, Sender, Texts};

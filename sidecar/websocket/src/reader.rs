@@ -21,6 +21,36 @@ pub struct Reading {
     pub assembles: bool,
     /// Whether permessage-deflate was agreed on.
     pub deflates: bool,
+    /// What a text is.
+    pub texts: Texts,
+    /// Whose frames these are.
+    pub sender: Sender,
+}
+
+/// What a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Texts {
+    /// UTF-8, and nothing else.
+    Checked,
+    /// Any bytes, against RFC 6455 section 8.1: such a text's data is [`Data::Binary`]. Some peers send binary data so.
+    Bytes,
+}
+
+/// Whose frames are read (RFC 6455 section 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// A client masks each frame.
+    Client,
+    /// A server masks none.
+    Server,
+}
+
+impl Reading {
+    /// Whole messages of a client, not compressed, of at most so many bytes.
+    #[must_use]
+    pub const fn messages(message_bytes: usize) -> Self {
+        Self { message_bytes, assembles: true, deflates: false, texts: Texts::Checked, sender: Sender::Client }
+    }
 }
 
 /// What was read.
@@ -86,6 +116,8 @@ pub struct Reader {
 #[derive(Debug)]
 struct Message {
     is_text: bool,
+    /// Whether it is a text that must be one.
+    checked: bool,
     compressed: bool,
     cut: Cut,
     /// Bytes that have come.
@@ -138,7 +170,11 @@ impl Reader {
 
     fn frame(&mut self, reading: Reading) -> Result<Option<(Head, BytesMut)>, Close> {
         let Some(head) = Head::read(&self.rest)? else { return Ok(None) };
-        let mask = head.mask.ok_or_else(|| Close::protocol("a client's frame is masked"))?;
+        match (reading.sender, head.mask) {
+            (Sender::Client, None) => return Err(Close::protocol("a client's frame is masked")),
+            (Sender::Server, Some(_)) => return Err(Close::protocol("a server's frame is not masked")),
+            (Sender::Client, Some(_)) | (Sender::Server, None) => {}
+        }
         let length = usize::try_from(head.length).ok().filter(|length| *length <= reading.message_bytes.max(125));
         let length = length.ok_or_else(|| too_large(reading))?;
         if self.rest.len() < head.size + length {
@@ -149,7 +185,9 @@ impl Reader {
             // The memory goes with the payload.
             self.rest = BytesMut::new();
         }
-        unmask(&mut payload, mask);
+        if let Some(mask) = head.mask {
+            unmask(&mut payload, mask);
+        }
         Ok(Some((head, payload)))
     }
 
@@ -163,7 +201,7 @@ impl Reader {
                 return Err(Close::protocol("a message within another one"));
             }
             (None, _) if head.fin && !head.rsv1 => return Ok(Some(whole(head.opcode, payload, reading)?)),
-            (None, opcode) => Box::new(Message::new(opcode, head.rsv1)),
+            (None, opcode) => Box::new(Message::new(opcode, head.rsv1, reading.texts)),
             (Some(open), _) => open,
         };
         message.size += payload.len();
@@ -184,7 +222,9 @@ fn whole(opcode: Opcode, payload: BytesMut, reading: Reading) -> Result<Part, Cl
         return Err(too_large(reading));
     }
     let data = match opcode {
-        Opcode::Text => Data::Text(String::from_utf8(payload.into()).map_err(|_| Close::invalid_text())?),
+        Opcode::Text if reading.texts == Texts::Checked => {
+            Data::Text(String::from_utf8(payload.into()).map_err(|_| Close::invalid_text())?)
+        }
         _ => Data::Binary(payload.freeze()),
     };
     Ok(Part { opcode, data, fin: true })
@@ -195,13 +235,15 @@ fn too_large(reading: Reading) -> Close {
 }
 
 impl Message {
-    fn new(opcode: Opcode, compressed: bool) -> Self {
-        Self { is_text: opcode == Opcode::Text, compressed, cut: Cut::default(), size: 0, whole: BytesMut::new() }
+    fn new(opcode: Opcode, compressed: bool, texts: Texts) -> Self {
+        let is_text = opcode == Opcode::Text;
+        let checked = is_text && texts == Texts::Checked;
+        Self { is_text, checked, compressed, cut: Cut::default(), size: 0, whole: BytesMut::new() }
     }
 
     fn take(&mut self, head: Head, payload: BytesMut, reading: Reading) -> Result<Option<Part>, Close> {
         if !self.compressed && !reading.assembles {
-            let data = if self.is_text { self.text(head.fin, payload.into())? } else { Data::Binary(payload.freeze()) };
+            let data = if self.checked { self.text(head.fin, payload.into())? } else { Data::Binary(payload.freeze()) };
             return Ok(Some(Part { opcode: head.opcode, data, fin: head.fin }));
         }
         self.whole.unsplit(payload);
@@ -216,7 +258,7 @@ impl Message {
                 Inflated::Broken => return Err(Close::protocol("a compressed message that cannot be opened")),
             };
         }
-        let data = if self.is_text { self.text(true, whole.into())? } else { Data::Binary(whole.freeze()) };
+        let data = if self.checked { self.text(true, whole.into())? } else { Data::Binary(whole.freeze()) };
         let opcode = if self.is_text { Opcode::Text } else { Opcode::Binary };
         Ok(Some(Part { opcode, data, fin: true }))
     }
@@ -239,8 +281,8 @@ mod tests {
         *,
     };
 
-    const FRAMES: Reading = Reading { message_bytes: 1000, assembles: false, deflates: false };
-    const MESSAGES: Reading = Reading { assembles: true, ..FRAMES };
+    const MESSAGES: Reading = Reading::messages(1000);
+    const FRAMES: Reading = Reading { assembles: false, ..MESSAGES };
     const DEFLATED: Reading = Reading { deflates: true, ..FRAMES };
 
     /// A client's frame.
@@ -330,6 +372,25 @@ mod tests {
             assert_eq!(code(bytes, MESSAGES), expected, "row {n}, assembled");
         }
         assert_eq!(read(&frame(0x88, &[3, 232]), FRAMES).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn texts_may_be_bytes_where_that_was_chosen_whole_or_in_fragments() {
+        let raw = Reading { texts: Texts::Bytes, ..MESSAGES };
+        let packet = b"\x45\x00\xff\xfe";
+        let cut = [frame(0x01, &packet[..3]), frame(0x80, &packet[3..])].concat();
+        let expected = Part { opcode: Opcode::Text, data: Data::Binary(Bytes::from_static(packet)), fin: true };
+        for bytes in [frame(0x81, packet), cut] {
+            assert_eq!(read(&bytes, raw).unwrap(), [Read::Part(expected.clone())]);
+            assert_eq!(code(&bytes, MESSAGES), 1007);
+        }
+    }
+
+    #[test]
+    fn a_server_masks_nothing() {
+        let server = Reading { sender: Sender::Server, ..MESSAGES };
+        assert_eq!(read(&encode(Opcode::Text, b"hi", false), server).unwrap(), [text(Opcode::Text, "hi", true)]);
+        assert_eq!(code(&frame(0x81, b"hi"), server), 1002);
     }
 
     #[test]

@@ -50,11 +50,7 @@ pub(super) fn upgrade(
     };
     let connection = Arc::clone(connection);
     let bounds = Bounds {
-        reading: Reading {
-            message_bytes: usize::try_from(api.body_bytes.bytes()).unwrap_or(usize::MAX),
-            assembles: true,
-            deflates: false,
-        },
+        reading: Reading::messages(usize::try_from(api.body_bytes.bytes()).unwrap_or(usize::MAX)),
         errors: api.protocol_errors,
     };
     let (upgraded, asked) = (hyper::upgrade::on(request), drained.clone());
@@ -328,7 +324,7 @@ mod tests {
         let (drain, session) = (Drain::new(), grid.topics.open(Permit::local()));
         let asked = drain.handle();
         let (mut client, stream) = tokio::io::duplex(1000);
-        let reading = Reading { message_bytes: 1000, assembles: true, deflates: false };
+        let reading = Reading::messages(1000);
         let bounds = Bounds { reading, errors: 10 };
         let mut socket = Socket::new(stream, session, bounds, asked.clone());
         drain.run(Duration::ZERO).await;

@@ -90,11 +90,9 @@ impl Rules {
         let looks_inside = rules.iter().any(|rule| rule.matches.as_ref().is_some_and(Matches::looks_inside));
         let refreshes =
             listener.auth.as_ref().and_then(|auth| auth.jwt.as_ref()).is_some_and(|jwt| jwt.refresh.is_some());
-        let reading = Reading {
-            message_bytes: usize::try_from(listener.limits.message_bytes.bytes()).unwrap_or(usize::MAX),
-            assembles: listener.assemble || looks_inside || commands.is_some() || refreshes,
-            deflates: false,
-        };
+        let message_bytes = usize::try_from(listener.limits.message_bytes.bytes()).unwrap_or(usize::MAX);
+        let assembles = listener.assemble || looks_inside || commands.is_some() || refreshes;
+        let reading = Reading { assembles, ..Reading::messages(message_bytes) };
         Ok(Self {
             reading,
             commands,

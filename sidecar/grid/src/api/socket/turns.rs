@@ -41,7 +41,7 @@ impl Bench {
         let session = grid.topics.open(Permit::local());
         let drain = Drain::new();
         let (stream, other) = tokio::io::duplex(1000);
-        let reading = Reading { message_bytes: 1000, assembles: true, deflates: false };
+        let reading = Reading::messages(1000);
         let bounds = Bounds { reading, errors: 10 };
         let mut socket = Socket::new(other, Arc::clone(&session), bounds, drain.handle());
         let its = Arc::clone(&grid);

@@ -9,6 +9,7 @@
 //! keeper.rs   writes of many callers, one commit for each group, and what readers see
 //! store.rs    where it is kept
 //! publish.rs  the log as others read it: checkpoint, tiles, bundles, bodies
+//! tokens.rs   who may write without a key
 //! proofs.rs   proofs as JSON, and as a client verifies them
 //! replay.rs   a log read from its first leaf on, and whether it may be so
 //! entry/      signed entries, chained for each central system, and the leaves that keep them
@@ -35,6 +36,7 @@ pub mod publish;
 pub mod replay;
 pub mod state;
 pub mod store;
+pub mod tokens;
 pub mod trie;
 
 pub use error::{Code, DirectoryError, Why};

@@ -13,6 +13,7 @@ use crate::{
     ledger::Step,
     log::{KeyName, Nodes, Peaks, Place, leaf_hash},
     state::{Kind, Record, State},
+    tokens::Tokens,
 };
 
 /// Index to leaf.
@@ -26,6 +27,9 @@ const BODIES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("bodi
 
 /// Records, by kind and folded key.
 const RECORDS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("records");
+
+/// Hash of a token to what is known of it.
+const TOKENS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("tokens");
 
 /// What the file is: its format and the log's origin.
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
@@ -179,6 +183,45 @@ impl Store {
             return Err(self.damaged(format!("the body {hash} has another hash")));
         }
         Ok(body)
+    }
+
+    /// The tokens that are kept.
+    ///
+    /// # Errors
+    /// The disk fails, or one cannot be read.
+    pub fn tokens(&self) -> Result<Tokens, StoreError> {
+        let rows = self.run(|database| {
+            let Some(table) = table(&database.begin_read()?, TOKENS)? else { return Ok(Vec::new()) };
+            let rows =
+                table.iter()?.map(|row| row.map(|(hash, token)| (Hash::new(*hash.value()), token.value().to_vec())));
+            Ok(rows.collect::<Result<Vec<_>, _>>()?)
+        })?;
+        let read = |(hash, bytes): (Hash, Vec<u8>)| {
+            let token = serde_json::from_slice(&bytes);
+            token.map(|token| (hash, token)).map_err(|_| self.damaged(format!("the token {hash} cannot be read")))
+        };
+        Ok(Tokens::of(rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// Keeps what became of tokens: those of `hashes` as `tokens` has them, or gone where it has them no more.
+    ///
+    /// # Errors
+    /// The disk refuses; then all is as it was.
+    pub fn keep_tokens(&self, tokens: &Tokens, hashes: &[Hash]) -> Result<(), StoreError> {
+        self.run(|database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut table = transaction.open_table(TOKENS)?;
+                for hash in hashes {
+                    // Texts and whole numbers are always written.
+                    match tokens.get(hash).and_then(|token| serde_json::to_vec(token).ok()) {
+                        Some(bytes) => drop(table.insert(hash.bytes(), bytes.as_slice())?),
+                        None => drop(table.remove(hash.bytes())?),
+                    }
+                }
+            }
+            Ok(transaction.commit()?)
+        })
     }
 
     fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {

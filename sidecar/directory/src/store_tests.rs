@@ -145,6 +145,23 @@ fn what_was_altered_is_found_at_the_start_and_named() {
     assert!(body.contains("has another hash"), "{body}");
 }
 
+#[test]
+fn tokens_survive_a_restart_and_so_does_their_end() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("directory.redb");
+    let random = ring::rand::SystemRandom::new();
+    let mut tokens = Tokens::default();
+    let [one, two] = ["yunqi", "other"].map(|csid| tokens.issue(csid, None, 1, &random).unwrap());
+    open(&path).keep_tokens(&tokens, &[one.hash, two.hash]).unwrap();
+    let mut again = open(&path).tokens().unwrap();
+    assert_eq!((again.holder(&one.secret, 1), again.holder(&two.secret, 1)), (Ok("yunqi"), Ok("other")));
+    let gone = again.revoke("yunqi");
+    open(&path).keep_tokens(&again, &gone).unwrap();
+    let last = open(&path).tokens().unwrap();
+    assert!(last.holder(&one.secret, 1).is_err() && last.holder(&two.secret, 1).is_ok());
+    assert!(!fs::read(&path).unwrap().windows(two.secret.len()).any(|bytes| bytes == two.secret.as_bytes()));
+}
+
 /// Where the process that is killed keeps its directory.
 const KILLED: &str = "DIRECTORY_OF_THE_KILLED";
 

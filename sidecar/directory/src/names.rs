@@ -64,16 +64,17 @@ fn invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Names of classes are the same when they differ in case alone.
+/// Names of classes are the same when they differ in the case of ASCII letters alone. The case of others is what a version of Unicode
+/// says, and two replicas may have two: what a log led to must not depend on that.
 #[must_use]
 pub(crate) fn fold_name(text: &str) -> String {
-    text.to_lowercase()
+    text.to_ascii_lowercase()
 }
 
 /// Versions are compared without white space and without case (leniency 7).
 #[must_use]
 pub(crate) fn fold_version(text: &str) -> String {
-    unspaced(text).to_lowercase()
+    unspaced(text).to_ascii_lowercase()
 }
 
 fn unspaced(text: &str) -> String {
@@ -83,7 +84,7 @@ fn unspaced(text: &str) -> String {
 /// What a protocol is called in answers (leniency 5).
 #[must_use]
 pub(crate) fn label(protocol: &str, version: &str) -> String {
-    format!("{}-{}", protocol.to_lowercase(), unspaced(version))
+    format!("{}-{}", protocol.to_ascii_lowercase(), unspaced(version))
 }
 
 /// Whether it is an endpoint (leniency 12): `host:port`, `[v6]:port`, or a URL.
@@ -200,6 +201,7 @@ mod tests {
         assert_eq!(label("ODPS", "aspara1.0"), "odps-aspara1.0");
         assert_eq!(label("MySQL", "5.7"), "mysql-5.7");
         assert_eq!(label("odps", "aspara 1.0"), "odps-aspara1.0");
+        assert_eq!(label("É ODPS", "Ä 1"), "É odps-Ä1");
         assert_eq!(fold_version(" Aspara 1.0\t"), fold_version("aspara1.0"));
     }
 

@@ -7,6 +7,12 @@
 pub mod addresses;
 pub mod authority;
 pub mod control;
+pub mod hub;
+pub mod inside;
 pub mod ledger;
+pub mod listen;
+mod packet;
 pub mod seam;
+#[cfg(test)]
+mod testing;
 pub mod tokens;

@@ -3,12 +3,10 @@
 //! ```text
 //! welcome.rs      which listener takes a handshake, and what is agreed on (pure)
 //! accept.rs       the loop, and one connection until it is a client's
-//! handshakes.rs   how many of those there may be
 //! socket.rs       what the system is to do for a socket
 //! ```
 
 mod accept;
-mod handshakes;
 mod socket;
 mod welcome;
 
@@ -18,11 +16,11 @@ use std::sync::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use mesh_network::listen::Handshakes;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 pub use self::accept::{serve, wake};
-use self::handshakes::Handshakes;
 use crate::{Grid, auth::Gate, rules::Rules};
 
 /// A port for end users.

@@ -75,7 +75,7 @@ fn welcome<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>, gate: &
             return;
         }
     };
-    if let Err(e) = options(&tcp, peer) {
+    if let Err(e) = options(&SockRef::from(&tcp), peer) {
         tracing::debug!(%peer, "socket options: {e}");
     }
     let runtime = seat.runtime().clone();
@@ -84,15 +84,19 @@ fn welcome<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>, gate: &
     drained.spawn_on(drive::connection(tcp, peer, service, gate, drained.clone(), admission), &runtime);
 }
 
-/// The connection was gone before it was taken; the next one is not affected.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Whether an accept failed because the connection was gone before it was taken: the next one is not affected.
+#[must_use]
+pub fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-fn options(tcp: &std::net::TcpStream, peer: SocketAddr) -> io::Result<()> {
-    tcp.set_nodelay(true)?;
-    let socket = SockRef::from(tcp);
+/// What the system is to do for the socket of a connection from `peer`.
+///
+/// # Errors
+/// The system refuses.
+pub fn options(socket: &SockRef<'_>, peer: SocketAddr) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
     #[cfg(target_os = "linux")]
     let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);

@@ -3,6 +3,7 @@
 //! ```text
 //! accept.rs      the loop: socket options, pause when descriptors run out
 //! rooms.rs       how many connections may be open, and who gives way (pure)
+//! handshakes.rs  how many connections may be before the end of theirs, for listeners of other rooms
 //! handshake.rs   first byte, TLS, which HTTP          -> wire.rs
 //! drive.rs       one connection until it ends, is drained, or is cut by the roster -> rare.rs
 //!   h1/          plain HTTP/1.1 requests, by the short way
@@ -26,6 +27,7 @@ mod h1;
 mod h2;
 mod handler;
 mod handshake;
+mod handshakes;
 mod hyper;
 mod limits;
 mod linger;
@@ -49,8 +51,10 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+pub use accept::{is_of_one_connection, options};
 pub use connection::{Connection, Security};
 pub use exchange::Settlement;
+pub use handshakes::{Handshake, Handshakes};
 pub use limits::Limits;
 pub use owed::Finishing;
 pub(crate) use unacknowledged::unacknowledged;

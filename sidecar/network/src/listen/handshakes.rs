@@ -11,7 +11,7 @@ const MOST: usize = 4096;
 
 /// The handshakes under way at a port.
 #[derive(Debug)]
-pub(super) struct Handshakes {
+pub struct Handshakes {
     most: usize,
     table: Mutex<Table>,
 }
@@ -24,7 +24,7 @@ struct Table {
 
 /// A handshake under way, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Handshake {
+pub struct Handshake {
     all: Arc<Handshakes>,
     number: u64,
     cut: CancellationToken,
@@ -42,7 +42,8 @@ impl Handshakes {
     }
 
     /// One more.
-    pub(super) fn begin(self: &Arc<Self>) -> Handshake {
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> Handshake {
         let (mut table, cut) = (self.table.lock(), CancellationToken::new());
         table.last += 1;
         let number = table.last;
@@ -58,7 +59,7 @@ impl Handshakes {
 
 impl Handshake {
     /// Waits until it has to give way.
-    pub(super) async fn cut(&self) {
+    pub async fn cut(&self) {
         self.cut.cancelled().await;
     }
 }

@@ -1,0 +1,115 @@
+//! The packet switch: who is connected, and where each packet goes. It has no socket: connections bring packets and fetch what
+//! waits for them.
+//!
+//! ```text
+//! switch.rs    a packet's way: what is dropped, and where the rest goes
+//! table.rs     who has which address
+//! policy.rs    who may reach whom, by label
+//! peer.rs      a session: its queue and its figures
+//! queue.rs     what waits for a socket
+//! inbox.rs     what waits for the server's own address
+//! sessions.rs  which session is a node's live one
+//! drops.rs     why packets are dropped
+//! ```
+
+mod drops;
+mod inbox;
+mod peer;
+mod policy;
+mod queue;
+mod sessions;
+mod switch;
+mod table;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use arc_swap::ArcSwap;
+use crds::Tunnel;
+use parking_lot::Mutex;
+
+pub use self::drops::Drop;
+use self::{drops::Drops, policy::Policy, table::Table};
+pub(crate) use self::{
+    inbox::{Arrived, Inbox},
+    peer::Peer,
+    switch::Wakes,
+};
+use crate::{
+    addresses::Subnet,
+    packet,
+    seam::{Desk, PeerId},
+};
+
+/// The switch of one network.
+pub struct Hub {
+    pub(crate) desk: Arc<dyn Desk>,
+    pub(crate) subnet: Subnet,
+    rules: ArcSwap<Rules>,
+    policies: AtomicU64,
+    table: Table,
+    sessions: Mutex<HashMap<PeerId, Arc<Peer>>>,
+    /// Held while the desk is told of a session, so that it is told in the order in which things happen. Never taken by
+    /// whoever holds `sessions`: the desk may hold its own lock when it cuts a session.
+    telling: Mutex<()>,
+    pub(crate) inbox: Inbox,
+    /// Of all sessions, those that are over among them.
+    drops: Drops,
+}
+
+/// What may pass.
+#[derive(Debug)]
+struct Rules {
+    interconnection: bool,
+    /// The largest TCP segment.
+    segment: u16,
+    policy: Policy,
+}
+
+impl Hub {
+    /// A switch without peers.
+    #[must_use]
+    pub fn new(desk: Arc<dyn Desk>, tunnel: &Tunnel) -> Arc<Self> {
+        let subnet = desk.subnet();
+        let policies = AtomicU64::new(0);
+        let rules = ArcSwap::from_pointee(Rules::of(tunnel, &policies));
+        Arc::new(Self {
+            table: Table::new(subnet.network(), subnet.prefix()),
+            desk,
+            subnet,
+            rules,
+            policies,
+            sessions: Mutex::default(),
+            telling: Mutex::default(),
+            inbox: Inbox::default(),
+            drops: Drops::default(),
+        })
+    }
+
+    /// Other rules, from the next packet on. The network stays as it is.
+    pub fn configure(&self, tunnel: &Tunnel) {
+        self.rules.store(Arc::new(Rules::of(tunnel, &self.policies)));
+    }
+
+    /// How many packets were dropped for a reason since the start.
+    pub fn dropped(&self, why: Drop) -> u64 {
+        self.drops.of(why)
+    }
+}
+
+impl Rules {
+    fn of(tunnel: &Tunnel, policies: &AtomicU64) -> Self {
+        Self {
+            interconnection: tunnel.interconnection,
+            segment: packet::segment(tunnel.mtu),
+            policy: Policy::new(&tunnel.policy, policies.fetch_add(1, Relaxed) + 1),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Which session is a node's live one: it begins, gets its address, and ends; a second socket of the same node waits or takes over.
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use mesh_websocket::{Close, CloseCode};
+use tokio::time::timeout;
+
+use super::{Hub, Peer};
+use crate::seam::{ConnState, Cut, Figures, PeerId, Sessions};
+
+/// How long a live session has to answer when a second socket of its node comes (NC section 8, take-over).
+const TAKE_OVER: Duration = Duration::from_secs(5);
+
+/// Another session of the node is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AlreadyConnected;
+
+impl Hub {
+    /// Makes `peer` its node's session. Where there is one already it is asked, and the new one waits for the answer: one that
+    /// keeps silent is dropped.
+    ///
+    /// # Errors
+    /// The other one is alive.
+    pub(crate) async fn begin(&self, peer: &Arc<Peer>, known: Option<Ipv4Addr>) -> Result<(), AlreadyConnected> {
+        let mut silent = None;
+        while let Err(old) = self.took(peer, silent.as_ref(), known) {
+            if timeout(TAKE_OVER, old.answers()).await.is_ok() {
+                return Err(AlreadyConnected);
+            }
+            silent = Some(old);
+        }
+        Ok(())
+    }
+
+    /// Makes `peer` its node's session, unless that is another one than the one that is known to be silent.
+    fn took(&self, peer: &Arc<Peer>, silent: Option<&Arc<Peer>>, known: Option<Ipv4Addr>) -> Result<(), Arc<Peer>> {
+        let _turn = self.telling.lock();
+        let before = {
+            let mut sessions = self.sessions.lock();
+            if let Some(old) = sessions.get(&peer.id)
+                && !old.has_ended()
+                && !silent.is_some_and(|silent| Arc::ptr_eq(silent, old))
+            {
+                return Err(Arc::clone(old));
+            }
+            let before = sessions.insert(peer.id, Arc::clone(peer));
+            before.inspect(|old| {
+                self.shut(old, Close::new(CloseCode::GOING_AWAY, "another socket of this node took over"))
+            })
+        };
+        if before.is_some() {
+            self.desk.state(peer.id, ConnState::Idle);
+        }
+        if known.is_none() {
+            self.desk.state(peer.id, ConnState::Init);
+        }
+        Ok(())
+    }
+
+    /// Gives a session its address: first comes `reply`, then whatever is sent to it. Answers whether it still was its node's.
+    pub(crate) fn connect(&self, peer: &Arc<Peer>, address: Ipv4Addr, reply: &[u8]) -> bool {
+        let _turn = self.telling.lock();
+        {
+            let sessions = self.sessions.lock();
+            let is_live = sessions.get(&peer.id).is_some_and(|live| Arc::ptr_eq(live, peer));
+            if !is_live || peer.has_ended() {
+                return false;
+            }
+            peer.has_address(address);
+            peer.greet(reply);
+            self.table.put(address, peer);
+        }
+        self.desk.state(peer.id, ConnState::Connected);
+        true
+    }
+
+    /// The session is over.
+    pub(crate) fn leave(&self, peer: &Arc<Peer>) {
+        let _turn = self.telling.lock();
+        let was_live = {
+            let mut sessions = self.sessions.lock();
+            self.shut(peer, Close::default());
+            let is_live = sessions.get(&peer.id).is_some_and(|live| Arc::ptr_eq(live, peer));
+            is_live && sessions.remove(&peer.id).is_some()
+        };
+        if was_live {
+            self.desk.state(peer.id, ConnState::Idle);
+        }
+    }
+
+    /// A node that was admitted and has no session after all: what was set aside for it is free again.
+    pub(crate) fn give_up(&self, peer: PeerId) {
+        let _turn = self.telling.lock();
+        let has_session = self.sessions.lock().contains_key(&peer);
+        if !has_session {
+            self.desk.state(peer, ConnState::Idle);
+        }
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn end_all(&self, close: &Close) {
+        let sessions = self.sessions.lock();
+        sessions.values().for_each(|peer| self.shut(peer, close.clone()));
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn count(&self) -> usize {
+        self.sessions.lock().len()
+    }
+
+    /// Nothing goes to it or comes from it any more. Called by whoever holds the sessions.
+    fn shut(&self, peer: &Arc<Peer>, close: Close) {
+        if let Some(address) = peer.address() {
+            self.table.remove(address, peer);
+        }
+        self.end(peer, close);
+    }
+
+    /// Ends a session's packets, and its connection with a close; those that wait are dropped, and counted.
+    pub(crate) fn end(&self, peer: &Peer, close: Close) {
+        let dropped = peer.end(close);
+        (0..dropped).for_each(|_| self.drops.count(super::Drop::Full));
+    }
+}
+
+impl Sessions for Hub {
+    fn cut(&self, peer: PeerId, why: Cut) {
+        let close = match why {
+            Cut::Unregistered => Close::new(CloseCode::NORMAL, "unregistered"),
+            Cut::Kicked => Close::new(CloseCode::RESTART, "come again"),
+        };
+        let sessions = self.sessions.lock();
+        if let Some(peer) = sessions.get(&peer) {
+            self.shut(peer, close);
+        }
+    }
+
+    fn figures(&self) -> Vec<Figures> {
+        let mut figures: Vec<Figures> = self.sessions.lock().values().map(|peer| peer.figures()).collect();
+        figures.sort_unstable_by_key(|figures| figures.peer);
+        figures
+    }
+}

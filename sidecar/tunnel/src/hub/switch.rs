@@ -1,0 +1,134 @@
+//! A packet's way through the hub (NC section 4, routing; section 8, data plane).
+
+use std::sync::Arc;
+
+use super::{Drop, Hub, Peer, Rules};
+use crate::packet::{Ipv4, Malformed, Protocol, clamped, echo_reply};
+
+/// Whom to wake once all packets of a turn are in their queues: a receiver then finds many, and sends them at once.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes {
+    peers: Vec<Arc<Peer>>,
+    inside: bool,
+}
+
+impl Wakes {
+    /// Wakes them.
+    pub(crate) fn wake(&mut self, hub: &Hub) {
+        self.peers.drain(..).for_each(|peer| peer.wake());
+        if std::mem::take(&mut self.inside) {
+            hub.inbox.wake();
+        }
+    }
+
+    fn put(&mut self, peer: &Arc<Peer>, packet: &[u8]) -> Result<(), Drop> {
+        if peer.push(packet)? {
+            self.peers.push(Arc::clone(peer));
+        }
+        Ok(())
+    }
+}
+
+impl Hub {
+    /// Sends a packet of a peer on its way, or drops it and counts why.
+    pub(crate) fn forward(&self, from: &Arc<Peer>, packet: &[u8], wakes: &mut Wakes) {
+        from.brought(packet.len());
+        match self.send(from, packet, wakes) {
+            Ok(()) => {}
+            Err(why) => {
+                self.drops.count(why);
+                // A full queue was counted by the peer that has it.
+                if why != Drop::Full {
+                    from.drops.count(why);
+                }
+            }
+        }
+    }
+
+    /// Sends a packet of the server itself.
+    pub(crate) fn answer(&self, packet: &[u8], wakes: &mut Wakes) {
+        let sent = Ipv4::read(packet).map_err(|_| Drop::Malformed).and_then(|read| {
+            let to = self.table.find(read.destination);
+            wakes.put(to.as_ref().ok_or(Drop::Unknown)?, packet)
+        });
+        if let Err(why) = sent {
+            self.drops.count(why);
+        }
+    }
+
+    fn send(&self, from: &Arc<Peer>, bytes: &[u8], wakes: &mut Wakes) -> Result<(), Drop> {
+        let packet = read(bytes)?;
+        // One that was cut may have packets under way still: nothing of it passes any more.
+        if from.has_ended() {
+            return Err(Drop::Closed);
+        }
+        if from.address() != Some(packet.source) {
+            return Err(Drop::Spoofed);
+        }
+        let rules = self.rules.load();
+        if packet.destination == self.subnet.server() {
+            return self.to_server(from, &packet, bytes, &rules, wakes);
+        }
+        let to = packet.destination;
+        if to.is_multicast() || to.is_broadcast() || to.is_unspecified() || to == self.subnet.broadcast() {
+            return Err(Drop::NotUnicast);
+        }
+        let to = self.table.find(to);
+        let to = to.as_ref().ok_or(Drop::Unknown)?;
+        if Arc::ptr_eq(from, to) {
+            return Err(Drop::Own);
+        }
+        if !rules.interconnection {
+            return Err(Drop::Isolated);
+        }
+        if !rules.policy.is_open() && !rules.policy.allows(&rules.marks(from), &rules.marks(to), &packet) {
+            return Err(Drop::Denied);
+        }
+        match clamped(&packet, bytes, rules.segment) {
+            Some(changed) => wakes.put(to, &changed),
+            None => wakes.put(to, bytes),
+        }
+    }
+
+    /// To the server's own address: pings are answered here, TCP inside.
+    fn to_server(
+        &self,
+        from: &Arc<Peer>,
+        packet: &Ipv4<'_>,
+        bytes: &[u8],
+        rules: &Rules,
+        wakes: &mut Wakes,
+    ) -> Result<(), Drop> {
+        match packet.protocol {
+            Protocol::Icmp => wakes.put(from, &echo_reply(packet).ok_or(Drop::Closed)?),
+            Protocol::Tcp => {
+                let changed = clamped(packet, bytes, rules.segment);
+                let is_first = self.inbox.push(from.id, changed.as_deref().unwrap_or(bytes)).ok_or(Drop::Full)?;
+                wakes.inside |= is_first;
+                Ok(())
+            }
+            Protocol::Udp | Protocol::Other => Err(Drop::Closed),
+        }
+    }
+}
+
+impl Rules {
+    /// Which rules name a peer, found out once for each policy.
+    fn marks(&self, peer: &Peer) -> super::policy::Marks {
+        let known = **peer.marks.load();
+        if self.policy.made(&known) {
+            return known;
+        }
+        let marks = self.policy.marks(&peer.labels);
+        peer.marks.store(Arc::new(marks));
+        marks
+    }
+}
+
+/// Reads a packet, or says why it is dropped.
+fn read(bytes: &[u8]) -> Result<Ipv4<'_>, Drop> {
+    Ipv4::read(bytes).map_err(|why| match why {
+        Malformed::NotIpv4 => Drop::NotIpv4,
+        Malformed::Header | Malformed::Length => Drop::Malformed,
+    })
+}

@@ -21,7 +21,7 @@ mod sessions;
 mod switch;
 mod table;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::{
     collections::HashMap,

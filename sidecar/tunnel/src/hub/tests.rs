@@ -17,7 +17,7 @@ const A: [u8; 4] = [10, 1, 1, 3];
 const B: [u8; 4] = [10, 1, 1, 5];
 
 /// A hub on which the nodes of a test are connected, with addresses in their order.
-pub(crate) async fn hub(tunnel: &Tunnel, nodes: &[(u64, Ipv4Addr)]) -> (Arc<Hub>, Vec<Arc<Peer>>) {
+async fn hub(tunnel: &Tunnel, nodes: &[(u64, Ipv4Addr)]) -> (Arc<Hub>, Vec<Arc<Peer>>) {
     let hub = Hub::new(Office::new(), tunnel);
     let mut peers = Vec::new();
     for (id, address) in nodes {

@@ -148,7 +148,9 @@ async fn admit(
     let admission = match admitted {
         Ok(admission) => admission,
         Err(Denied::Invalid) => return turn_away(stream, switched, &head::invalid(token)).await,
-        Err(e @ (Denied::NoAddress | Denied::Busy)) => return refuse(stream, &head::later(e).response()).await,
+        Err(e @ (Denied::NoAddress | Denied::Busy)) => {
+            return refuse(stream, &head::later(&e.to_string()).response()).await;
+        }
     };
     let peer = Peer::new(admission.peer, from, admission.labels);
     let admitted = Admitted { hub: &port.hub, peer: &peer, stays: false };

@@ -53,8 +53,8 @@ pub(super) fn already_connected(token: &str) -> Close {
 }
 
 /// How a node is told to come again.
-pub(super) fn later(why: impl ToString) -> Refused {
-    Refused::new(503, why.to_string())
+pub(super) fn later(why: &str) -> Refused {
+    Refused::new(503, why)
 }
 
 fn not_found() -> Refused {

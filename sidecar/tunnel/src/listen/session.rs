@@ -180,7 +180,9 @@ impl Session {
             match read {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Poll::Ready(read) => drop(read?),
+                Poll::Ready(read) => {
+                    read?;
+                }
             }
         }
         self.understand();

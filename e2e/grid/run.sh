@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# A node's grid as others see it: the Autobahn suite asks whether its WebSocket is one, and a browser chats.
+# A node's grid as others see it: it stands without a file, libraries of others compress, a browser chats, and the Autobahn suite
+# asks whether its WebSocket is one.
 #
-#   run.sh MESH [PART...]    the program to test; autobahn, chat or both
+#   run.sh MESH [PART...]    the program to test; of bare, peers, chat and autobahn all but the last unless named
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-mesh=$1
+mesh=$(realpath "$1")
 shift
-[ $# -gt 0 ] || set -- autobahn chat
+[ $# -gt 0 ] || set -- bare peers chat
 work=$(mktemp -d)
 children=()
 cleanup() {
@@ -48,10 +49,11 @@ start() { # NAME FILE
 
 for part in "$@"; do
   case $part in
-    autobahn) start autobahn "$here/autobahn.yaml" ;;
+    bare) ;;
+    autobahn | peers) start "$part" "$here/echo.yaml" ;;
     chat) start chat "$here/../../docs/examples/chat/mesh.yaml" ;;
     *) fail "there is no part $part" ;;
   esac
-  WORK=$work BACKENDS=$backends CLIENTS=$clients PAGE=$page "$here/$part.sh" || fail "$part"
+  WORK=$work MESH=$mesh BACKENDS=${backends:-} CLIENTS=${clients:-} PAGE=${page:-} "$here/$part.sh" || fail "$part"
 done
 echo "the grid passed: $*"

@@ -37,6 +37,12 @@ impl Deflate {
         Self { plain: encode(opcode, payload, false), packed: packed.map(|packed| encode(opcode, &packed, true)) }
     }
 
+    /// The same message, with each form that it has put through `change`.
+    #[must_use]
+    pub fn map(self, change: impl Fn(Bytes) -> Bytes) -> Self {
+        Self { plain: change(self.plain), packed: self.packed.map(change) }
+    }
+
     /// The form for a client.
     #[must_use]
     pub fn form(&self, deflates: bool) -> &Bytes {

@@ -86,6 +86,11 @@ pub fn accept_key(key: &str) -> String {
     STANDARD.encode(context.finish())
 }
 
+/// What is agreed on about compression.
+const DEFLATE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+const DEFLATE_IN_FULL: &str =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15";
+
 impl Offer {
     /// Reads a head; `None` where more bytes are needed. Answers the offer and how many bytes it had.
     ///
@@ -181,27 +186,45 @@ impl Offer {
         self.listed("sec-websocket-protocol")
     }
 
-    /// Whether it offers permessage-deflate in a form that is served here: with a full window. That neither side keeps a window
-    /// between messages is for the server to ask, whatever the offer says (RFC 7692 section 7.1.1).
+    /// Whether it offers permessage-deflate in a form that is served here: with a full window.
     #[must_use]
     pub fn deflates(&self) -> bool {
-        self.listed("sec-websocket-extensions").any(|extension| {
+        self.deflate().is_some()
+    }
+
+    /// How the first such offer is answered. That neither side keeps a window between messages is for the server to ask, whatever
+    /// the offer says (RFC 7692 section 7.1.1); that the window is full is said where it was asked for (section 7.1.2.1).
+    fn deflate(&self) -> Option<&'static str> {
+        self.listed("sec-websocket-extensions").find_map(|extension| {
             let mut parts = extension.split(';').map(str::trim);
-            parts.next() == Some("permessage-deflate")
-                && parts.all(|parameter| match parameter.split_once('=') {
-                    None => {
-                        matches!(
-                            parameter,
-                            "client_max_window_bits" | "server_no_context_takeover" | "client_no_context_takeover"
-                        )
+            let (mut names, mut is_full_wanted) = (Vec::new(), false);
+            if parts.next() != Some("permessage-deflate") {
+                return None;
+            }
+            for parameter in parts {
+                let (name, bits) = parameter
+                    .split_once('=')
+                    .map_or((parameter, None), |(name, value)| (name.trim(), Some(value.trim().trim_matches('"'))));
+                let is_served = match (name, bits) {
+                    ("client_max_window_bits" | "server_no_context_takeover" | "client_no_context_takeover", None) => {
+                        true
                     }
-                    Some((name, value)) => {
-                        let bits = value.trim().trim_matches('"');
-                        name.trim() == "client_max_window_bits"
-                            && matches!(bits, "8" | "9" | "10" | "11" | "12" | "13" | "14" | "15")
-                            || name.trim() == "server_max_window_bits" && bits == "15"
+                    ("client_max_window_bits", Some(bits)) => {
+                        matches!(bits, "8" | "9" | "10" | "11" | "12" | "13" | "14" | "15")
                     }
-                })
+                    ("server_max_window_bits", Some("15")) => {
+                        is_full_wanted = true;
+                        true
+                    }
+                    _ => false,
+                };
+                // What is said twice is declined (section 7.1).
+                if !is_served || names.contains(&name) {
+                    return None;
+                }
+                names.push(name);
+            }
+            Some(if is_full_wanted { DEFLATE_IN_FULL } else { DEFLATE })
         })
     }
 
@@ -215,8 +238,8 @@ impl Offer {
         if let Some(protocol) = &agreed.protocol {
             let _ = write!(response, "sec-websocket-protocol: {protocol}\r\n");
         }
-        if agreed.deflates {
-            response += "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
+        if let Some(deflate) = self.deflate().filter(|_| agreed.deflates) {
+            let _ = write!(response, "sec-websocket-extensions: {deflate}\r\n");
         }
         response += "\r\n";
         response.into_bytes()
@@ -239,10 +262,11 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_is_answered_as_there() {
-        let (offer, size) = Offer::read(format!("{GOOD}more").as_bytes()).unwrap().unwrap();
+        let offered = GOOD.replace("Origin:", "Sec-WebSocket-Extensions: permessage-deflate\r\nOrigin:");
+        let (offer, size) = Offer::read(format!("{offered}more").as_bytes()).unwrap().unwrap();
         assert_eq!(
             (size, offer.path(), offer.query(), offer.header("origin")),
-            (GOOD.len(), "/chat", "room=7", Some("http://grid:6790"))
+            (offered.len(), "/chat", "room=7", Some("http://grid:6790"))
         );
         assert!(offer.protocols().eq(["chat.v2", "chat.v1"]));
         let agreed = Agreed { protocol: Some("chat.v1".into()), deflates: true };
@@ -298,20 +322,28 @@ mod tests {
     #[test]
     fn compression_is_agreed_on_only_with_a_full_window() {
         let table = [
-            ("permessage-deflate", true),
-            ("permessage-deflate; client_max_window_bits", true),
-            ("permessage-deflate; server_no_context_takeover; client_max_window_bits=12", true),
-            ("permessage-deflate; server_max_window_bits=15", true),
-            ("permessage-deflate; server_max_window_bits=10", false),
-            ("permessage-deflate; server_max_window_bits=10, permessage-deflate", true),
-            ("permessage-deflate; client_max_window_bits=16", false),
-            ("permessage-deflate; unknown", false),
-            ("x-webkit-deflate-frame", false),
+            ("permessage-deflate", Some(DEFLATE)),
+            ("permessage-deflate; client_max_window_bits", Some(DEFLATE)),
+            ("permessage-deflate; server_no_context_takeover; client_max_window_bits=12", Some(DEFLATE)),
+            // Clients that ask for a window end the connection where the answer does not name it.
+            ("permessage-deflate; server_max_window_bits=15", Some(DEFLATE_IN_FULL)),
+            ("permessage-deflate; server_max_window_bits=\"15\"; client_max_window_bits", Some(DEFLATE_IN_FULL)),
+            ("permessage-deflate; server_max_window_bits=10", None),
+            ("permessage-deflate; server_max_window_bits", None),
+            ("permessage-deflate; server_max_window_bits=10, permessage-deflate", Some(DEFLATE)),
+            ("permessage-deflate; client_max_window_bits=16", None),
+            ("permessage-deflate; client_no_context_takeover; client_no_context_takeover", None),
+            ("permessage-deflate; unknown", None),
+            ("x-webkit-deflate-frame", None),
         ];
-        for (offered, agreed) in table {
+        for (offered, answered) in table {
             let offer =
                 read(&GOOD.replace("Origin:", &format!("Sec-WebSocket-Extensions: {offered}\r\nOrigin:"))).unwrap();
-            assert_eq!(offer.deflates(), agreed, "{offered}");
+            assert_eq!(offer.deflate(), answered, "{offered}");
+            let response = offer.response(&Agreed { protocol: None, deflates: offer.deflates() });
+            let response = String::from_utf8(response).unwrap();
+            let line = response.lines().find_map(|line| line.strip_prefix("sec-websocket-extensions: "));
+            assert_eq!(line, answered, "{offered}");
         }
         assert!(!read(GOOD).unwrap().deflates());
     }

@@ -223,14 +223,21 @@ async fn a_collector_in_the_values_reaches_the_operator_and_is_let_out_to() -> R
     let variables = |deployment: &Value| {
         let all =
             deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().cloned().unwrap_or_default();
-        all.into_iter().filter(|v| v["name"].as_str().unwrap_or_default().starts_with("OTEL_")).collect::<Vec<_>>()
+        let is_of_traces = |name: &str| name.starts_with("OTEL_") || name == "MESH_COLLECTOR_ROOT";
+        all.into_iter().filter(|v| is_of_traces(v["name"].as_str().unwrap_or_default())).collect::<Vec<_>>()
     };
     ensure!(variables(&rendered("deployment", &[])?).is_empty(), "off unless somebody wants it");
-    let on = ["--set", "telemetry.otlp.endpoint=http://collector.observability.svc:4317,telemetry.ratio=0.25"];
+    let on = [
+        "--set",
+        "telemetry.otlp.endpoint=https://collector.observability.svc:4317,telemetry.ratio=0.25",
+        "--set",
+        "telemetry.otlp.rootPEM=-----BEGIN CERTIFICATE-----\nMIIB\n",
+    ];
     let who = "service.instance.id=$(MESH_OPERATOR_IDENTITY),k8s.pod.name=$(MESH_OPERATOR_IDENTITY),\
         k8s.namespace.name=$(MESH_OPERATOR_NAMESPACE)";
     let wanted = json!([
-        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.observability.svc:4317"},
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "https://collector.observability.svc:4317"},
+        {"name": "MESH_COLLECTOR_ROOT", "value": "-----BEGIN CERTIFICATE-----\nMIIB\n"},
         {"name": "OTEL_TRACES_SAMPLER", "value": "parentbased_traceidratio"},
         {"name": "OTEL_TRACES_SAMPLER_ARG", "value": "0.25"},
         {"name": "OTEL_RESOURCE_ATTRIBUTES", "value": who},

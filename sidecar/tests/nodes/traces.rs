@@ -151,7 +151,7 @@ async fn what_is_left_of_traces_is_sent_before_the_end() {
 #[test]
 fn an_endpoint_or_a_sampler_that_is_none_ends_the_start_and_is_named() {
     for (variable, value) in [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
         ("OTEL_TRACES_SAMPLER", "xray"),
         ("OTEL_TRACES_SAMPLER_ARG", "2"),
     ] {

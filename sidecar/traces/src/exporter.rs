@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry_otlp::{SpanExporter as Otlp, WithExportConfig as _};
+use opentelemetry_otlp::{SpanExporter as Otlp, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     trace::{SpanData, SpanExporter},
 };
 
-use crate::TracesError;
+use crate::{Options, TracesError, roots};
 
 /// The exporter, and whether its collector was away when it was last asked.
 #[derive(Debug)]
@@ -24,15 +24,17 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// To the collector at `endpoint`. Connects when there is something to send.
-    pub(crate) fn to(endpoint: &str) -> Result<Self, TracesError> {
+    /// To the collector at `endpoint`, with the roots of `options` where that speaks TLS. Connects when there is something to send.
+    pub(crate) fn to(endpoint: &str, options: &Options) -> Result<Self, TracesError> {
         let refused = |reason| TracesError::Endpoint { endpoint: endpoint.to_owned(), reason };
-        // Without a scheme it would be taken, and no call would ever reach it.
-        if !endpoint.starts_with("http://") {
-            return Err(refused(String::new()));
-        }
-        let exporter = Otlp::builder().with_tonic().with_endpoint(endpoint).build();
-        let exporter = exporter.map_err(|e| refused(format!(": {e}")))?;
+        let builder = Otlp::builder().with_tonic().with_endpoint(endpoint);
+        let builder = match endpoint.split_once("://") {
+            Some(("http", _)) => builder,
+            Some(("https", _)) => builder.with_tls_config(roots::tls(options)?),
+            // Without a scheme it would be taken, and no call would ever reach it.
+            _ => return Err(refused(String::new())),
+        };
+        let exporter = builder.build().map_err(|e| refused(format!(": {e}")))?;
         Ok(Self { exporter, endpoint: endpoint.to_owned(), is_away: AtomicBool::new(false) })
     }
 }

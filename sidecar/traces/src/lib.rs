@@ -11,6 +11,7 @@
 mod exporter;
 mod options;
 mod parent;
+mod roots;
 mod span;
 
 pub use opentelemetry::trace::SpanKind;
@@ -40,12 +41,22 @@ const NEVER: Duration = Duration::from_secs(3600);
 pub enum TracesError {
     /// The collector cannot be called.
     #[error(
-        "the collector of traces cannot be called: OTEL_EXPORTER_OTLP_ENDPOINT is {endpoint:?} and must be http://host:4317, for OTLP over gRPC without TLS (a collector on the same machine or in the cluster){reason}"
+        "the collector of traces cannot be called: OTEL_EXPORTER_OTLP_ENDPOINT is {endpoint:?} and must be http://host:4317 or https://host:4317, for OTLP over gRPC{reason}"
     )]
     Endpoint {
         /// What was said.
         endpoint: String,
         /// Why it is none, where more is known.
+        reason: String,
+    },
+    /// The roots that the collector should be known by.
+    #[error(
+        "the roots that the collector of traces is known by cannot be used: {whence}: {reason}; name a file with certificates in PEM by OTEL_EXPORTER_OTLP_CERTIFICATE, or none to take those of the machine (SSL_CERT_FILE)"
+    )]
+    Root {
+        /// The file or variable.
+        whence: String,
+        /// What is wrong with it.
         reason: String,
     },
     /// No such sampler.
@@ -70,10 +81,10 @@ impl Traces {
     /// is sent is put together on a thread of its own.
     ///
     /// # Errors
-    /// An endpoint, a sampler or a ratio that is none.
+    /// An endpoint, roots, a sampler or a ratio that are none.
     pub fn open(options: &Options, service: &'static str, version: &'static str) -> Result<Option<Self>, TracesError> {
         let Some(endpoint) = &options.endpoint else { return Ok(None) };
-        let (exporter, sampler) = (Told::to(endpoint)?, options.sampler()?);
+        let (exporter, sampler) = (Told::to(endpoint, options)?, options.sampler()?);
         let mut resource = Resource::builder();
         if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
             resource = resource.with_service_name(service);

@@ -11,6 +11,11 @@ use crate::TracesError;
 pub(crate) const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// The same, for traces alone: it comes before the other.
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+/// The file with the roots that a collector behind `https://` is known by, and the same for traces alone.
+const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+const TRACES_CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE";
+/// Those roots themselves, for pods: a file would want a volume in each, and the standard has no variable for a content.
+const ROOT: &str = "MESH_COLLECTOR_ROOT";
 /// Who decides whether a trace is sent.
 pub(crate) const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 /// The part of the traces that is sent.
@@ -21,6 +26,10 @@ pub(crate) const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 pub struct Options {
     /// The collector; `None`: no traces.
     pub endpoint: Option<String>,
+    /// The roots that it is known by, as PEM: `MESH_COLLECTOR_ROOT`.
+    pub root: Option<String>,
+    /// A file with them, where `root` says nothing: `OTEL_EXPORTER_OTLP_CERTIFICATE`. Without either those of the machine.
+    pub certificate: Option<String>,
     /// `OTEL_TRACES_SAMPLER`.
     pub sampler: Option<String>,
     /// `OTEL_TRACES_SAMPLER_ARG`.
@@ -39,13 +48,15 @@ impl Options {
         let is_off = said("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true"))
             || said("OTEL_TRACES_EXPORTER").is_some_and(|text| text == "none");
         let endpoint = said(TRACES_ENDPOINT).or_else(|| said(ENDPOINT)).filter(|_| !is_off);
-        Self { endpoint, sampler: said(SAMPLER), sampler_arg: said(SAMPLER_ARG) }
+        let certificate = said(TRACES_CERTIFICATE).or_else(|| said(CERTIFICATE));
+        Self { endpoint, root: said(ROOT), certificate, sampler: said(SAMPLER), sampler_arg: said(SAMPLER_ARG) }
     }
 
-    /// The variables that say the same to another process; none where there are no traces.
+    /// The variables that say the same to a process in another pod, which has no file of ours; none where there are no traces.
     pub fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let all = [(ENDPOINT, &self.endpoint), (SAMPLER, &self.sampler), (SAMPLER_ARG, &self.sampler_arg)];
-        let all = all.into_iter().filter(|_| self.endpoint.is_some());
+        let sampler = [(SAMPLER, &self.sampler), (SAMPLER_ARG, &self.sampler_arg)];
+        let all = [(ENDPOINT, &self.endpoint), (ROOT, &self.root)].into_iter().chain(sampler);
+        let all = all.filter(|_| self.endpoint.is_some());
         all.filter_map(|(name, value)| value.as_deref().map(|value| (name, value)))
     }
 
@@ -86,12 +97,20 @@ mod tests {
         assert_eq!(said(&[place]).endpoint.as_deref(), Some("http://collector:4317"));
         assert_eq!(said(&[place, (TRACES_ENDPOINT, "http://b:1")]).endpoint.as_deref(), Some("http://b:1"));
         assert_eq!(said(&[place, ("OTEL_SDK_DISABLED", "TRUE")]).endpoint, None);
+        let files = [(CERTIFICATE, "/a.crt"), (TRACES_CERTIFICATE, "/b.crt")];
+        assert_eq!(said(&files[..1]).certificate.as_deref(), Some("/a.crt"));
+        assert_eq!(said(&files).certificate.as_deref(), Some("/b.crt"));
         assert_eq!(said(&[place, ("OTEL_TRACES_EXPORTER", "none")]).endpoint, None);
     }
 
     #[test]
     fn what_is_passed_on_says_the_same() {
-        let variables = [(ENDPOINT, "http://collector:4317"), (SAMPLER, "traceidratio"), (SAMPLER_ARG, "0.1")];
+        let variables = [
+            (ENDPOINT, "https://collector:4317"),
+            (ROOT, "-----BEGIN CERTIFICATE-----"),
+            (SAMPLER, "traceidratio"),
+            (SAMPLER_ARG, "0.1"),
+        ];
         let options = said(&variables);
         assert_eq!(options.variables().collect::<Vec<_>>(), variables);
         assert_eq!(said(&options.variables().collect::<Vec<_>>()), options);

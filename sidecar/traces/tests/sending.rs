@@ -4,11 +4,17 @@
 
 mod collector;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use collector::Collector;
+use mesh_pki::{Algorithm, Identity, LeafRequest, Root};
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, time::timeout};
+use tonic::transport::{Server, ServerTlsConfig};
 use traces::{Options, Parent, SpanKind, Traces, TracesError, child};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -83,6 +89,60 @@ async fn a_part_of_the_traces_is_sent_and_none_of_the_others() {
     assert_eq!(collector.spans.iter().map(|arrived| arrived.span.name.as_str()).collect::<Vec<_>>(), ["sent"]);
 }
 
+/// A collector that speaks TLS, and the root that it is known by.
+async fn secure() -> (Collector, String, String) {
+    let identity = Identity { node_id: "LX1".into(), name: "collector".into() };
+    let now = SystemTime::now();
+    let root = Root::generate(&identity, Algorithm::EcdsaP256, 10 * 24 * LONG * 60, now).unwrap();
+    let request = LeafRequest {
+        identity,
+        algorithm: Algorithm::EcdsaP256,
+        lifetime: 24 * LONG * 60,
+        extra_dns: vec!["localhost".into()],
+        extra_ips: Vec::new(),
+    };
+    let pair = root.issue(&request, now).unwrap();
+    let shown = tonic::transport::Identity::from_pem(&pair.chain_pem, pair.key.expose());
+    let server = Server::builder().tls_config(ServerTlsConfig::new().identity(shown)).unwrap();
+    let collector = Collector::by(server, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let endpoint = format!("https://localhost:{}", collector.address.port());
+    (collector, endpoint, root.certificate_pem().to_owned())
+}
+
+#[tokio::test]
+async fn a_collector_behind_tls_is_known_by_the_roots_that_are_named() {
+    let (mut collector, endpoint, root) = secure().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, &root).unwrap();
+    let certificate = Some(file.path().display().to_string());
+    let (_, _, another) = secure().await;
+    for (name, options) in [
+        ("stranger", Options { root: Some(another), ..options(&endpoint) }),
+        ("root", Options { root: Some(root), ..options(&endpoint) }),
+        ("file", Options { certificate, ..options(&endpoint) }),
+    ] {
+        let traces = open(&options).unwrap().unwrap();
+        drop(traces.begin(name, SpanKind::Server, None));
+        traces.end().await;
+    }
+    collector.until(|spans| spans.len() == 2).await;
+    let mut names: Vec<_> = collector.spans.iter().map(|arrived| arrived.span.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["file", "root"], "nothing was told to one that is known by another root");
+}
+
+#[tokio::test]
+async fn roots_that_are_none_are_told_with_where_they_stand() {
+    let to = options("https://collector:4317");
+    for (options, whence, reason) in [
+        (Options { root: Some("no PEM".into()), ..to.clone() }, "MESH_COLLECTOR_ROOT", "no certificate in it"),
+        (Options { certificate: Some("/no/such.crt".into()), ..to.clone() }, "/no/such.crt", "No such file"),
+    ] {
+        let told = open(&options).unwrap_err().to_string();
+        assert!(told.contains(whence) && told.contains(reason), "{told}");
+    }
+}
+
 /// More than the queue takes: what does not fit is dropped, and nobody waits.
 #[tokio::test]
 async fn a_collector_that_is_away_holds_nobody_up_and_is_told_of_once() {
@@ -105,7 +165,7 @@ async fn a_collector_that_is_away_holds_nobody_up_and_is_told_of_once() {
 #[tokio::test]
 async fn without_a_collector_there_is_nothing_and_what_is_none_is_told() {
     assert!(open(&Options::default()).unwrap().is_none());
-    for bad in ["no url", "collector:4317", "https://collector:4317", "http://", "http://a b"] {
+    for bad in ["no url", "collector:4317", "grpc://collector:4317", "http://", "http://a b"] {
         let told = open(&options(bad)).unwrap_err().to_string();
         assert!(told.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && told.contains(bad), "{told}");
     }

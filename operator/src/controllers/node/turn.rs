@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     cluster::conditions::Aspect,
-    node::pod::{GatewayDefaults, Image},
+    node::pod::{GatewayDefaults, Image, digest_of},
 };
 
 /// Annotation of the StatefulSet: what the operator that wrote it brought.
@@ -56,7 +56,9 @@ pub(super) fn brought(image: &Image, gateways: &GatewayDefaults) -> String {
     let policy = pull_policy.map(|policy| format!(" {}", policy.as_str())).unwrap_or_default();
     let secrets: String = image.named_secrets().map(|secret| format!(" +{secret}")).collect();
     let defaults = gateways.digest().map(|digest| format!(" ={digest}")).unwrap_or_default();
-    let variables: String = traces.variables().map(|(name, value)| format!(" {name}={value}")).collect();
+    // A root fills a page.
+    let shown = |value: &str| if value.lines().nth(1).is_none() { value.to_owned() } else { digest_of(value) };
+    let variables: String = traces.variables().map(|(name, value)| format!(" {name}={}", shown(value))).collect();
     format!("{} {name}{policy}{secrets}{defaults}{variables}", env!("CARGO_PKG_VERSION"))
 }
 

@@ -34,9 +34,14 @@ impl GatewayDefaults {
     /// Another text for others; none where nothing is said.
     pub(crate) fn digest(&self) -> Option<String> {
         let said = json!({"resources": self.resources, "pod": self.pod});
-        let digest = || Sha256::digest(said.to_string()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        (*self != Self::default()).then(|| digest()[..DIGITS].to_owned())
+        (*self != Self::default()).then(|| digest_of(&said.to_string()))
     }
+}
+
+/// A word for a text that is too long to be said whole.
+pub(crate) fn digest_of(text: &str) -> String {
+    let digits = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    digits.chars().take(DIGITS).collect()
 }
 
 impl FromStr for GatewayDefaults {

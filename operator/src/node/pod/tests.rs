@@ -198,7 +198,9 @@ fn an_empty_variable_names_no_pull_secret() {
 fn the_operators_traces_are_the_pods_too_and_say_whose_they_are() {
     let said = |text: &str| Some(text.to_owned());
     let traces = traces::Options {
-        endpoint: said("http://collector.telemetry.svc:4317"),
+        endpoint: said("https://collector.telemetry.svc:4317"),
+        root: said("PEM"),
+        certificate: said("/of/the/operators/own/pod"),
         sampler: said("parentbased_traceidratio"),
         sampler_arg: said("0.1"),
     };
@@ -207,7 +209,8 @@ fn the_operators_traces_are_the_pods_too_and_say_whose_they_are() {
     let container = serde_json::to_value(mesh.container()).unwrap();
     let of_the_pod = |path: &str| json!({"fieldRef": {"apiVersion": "v1", "fieldPath": path}});
     let wanted = json!([
-        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector.telemetry.svc:4317"},
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "https://collector.telemetry.svc:4317"},
+        {"name": "MESH_COLLECTOR_ROOT", "value": "PEM"},
         {"name": "OTEL_TRACES_SAMPLER", "value": "parentbased_traceidratio"},
         {"name": "OTEL_TRACES_SAMPLER_ARG", "value": "0.1"},
         {"name": "MESH_POD_NAME", "valueFrom": of_the_pod("metadata.name")},

@@ -49,8 +49,13 @@ impl Collector {
     }
 
     pub(crate) fn on(listener: TcpListener) -> Self {
+        Self::by(tonic::transport::Server::builder(), listener)
+    }
+
+    /// As `server` says, which may speak TLS.
+    pub(crate) fn by(mut server: tonic::transport::Server, listener: TcpListener) -> Self {
         let (address, (told, hears)) = (listener.local_addr().unwrap(), mpsc::unbounded_channel());
-        let serving = tonic::transport::Server::builder().add_service(TraceServiceServer::new(Front(told)));
+        let serving = server.add_service(TraceServiceServer::new(Front(told)));
         tokio::spawn(serving.serve_with_incoming(TcpIncoming::from(listener)));
         Self { address, hears, spans: Vec::new() }
     }

@@ -112,11 +112,13 @@ fn a_pin_changes_the_image_and_not_what_the_operator_brings() {
     let defaults = r#"{"pod": {"priorityClassName": "high"}}"#.parse().unwrap();
     assert_ne!(brought(&image, &defaults), brought(&image, &none), "other pods for all come in turn, too");
     let traces = traces::Options { endpoint: Some("http://collector:4317".into()), ..traces::Options::default() };
-    let brought = brought(&Image { traces, ..image }, &none);
-    assert!(
-        brought.ends_with(" new +registry OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4317"),
-        "and a collector: {brought}"
-    );
+    let with_root = traces::Options { root: Some("BEGIN\nEND".into()), ..traces.clone() };
+    let brought = |traces| brought(&Image { traces, ..image.clone() }, &none);
+    let to_collector = " new +registry OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4317";
+    assert!(brought(traces.clone()).ends_with(to_collector), "and a collector: {}", brought(traces));
+    let said = brought(with_root);
+    let (_, root) = said.split_once(&format!("{to_collector} MESH_COLLECTOR_ROOT=")).unwrap();
+    assert_eq!(root.len(), 8, "and what it is known by, in a word: {said}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ Exit codes:
   0  done
   1  refused: by the node, with its code; or a configuration that breaks a rule
   2  wrong usage
-  3  no node answered
+  3  no node answered, or none was ready in time
   4  nothing there: pop or peek ended without a message
   5  this machine failed: a file, a port, a limit";
 
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Start(Start),
     /// Show what the node on this machine is doing.
     Status(Status),
+    /// Wait until the node on this machine is ready.
+    Ready(Ready),
     /// Put a message into a queue.
     Push(Push),
     /// Take the oldest message out of a queue, waiting for one.
@@ -82,6 +84,13 @@ pub(crate) struct Start {
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ready {
+    /// How long to wait.
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "120s")]
+    pub(crate) within: Duration,
 }
 
 #[derive(Debug, clap::Args)]

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Start(start) => start::run(&start),
         Command::Status(status) => cli::status(&status),
+        Command::Ready(ready) => cli::ready(&ready),
         Command::Push(push) => cli::push(&push),
         Command::Pop(pop) => cli::pop(&pop),
         Command::Peek(peek) => cli::peek(&peek),

@@ -213,4 +213,6 @@ fn nothing_is_taken<'n>(spec: &PodSpec, mut volumes: impl Iterator<Item = &'n st
 #[cfg(test)]
 mod arbitrary;
 #[cfg(test)]
+mod goldens;
+#[cfg(test)]
 mod tests;

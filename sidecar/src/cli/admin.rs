@@ -23,6 +23,15 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// 2000 routes with their addresses have well under a megabyte, and so has a page of queues.
 const LARGEST: usize = 16 << 20;
 
+/// Where the admin port of the node is that has these settings, as this machine reaches it.
+pub(super) fn address(settings: &Settings) -> String {
+    let mut address = settings.admin_listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    address.to_string()
+}
+
 /// The admin port of the node, and what opens it.
 pub(super) struct Admin {
     address: String,
@@ -34,11 +43,7 @@ impl Admin {
     pub(super) fn of_environment() -> Result<Self, Exit> {
         let settings = Settings::read(&Environment::of_process()).map_err(|e| Exit::Refused(e.to_string()))?;
         let token = Token::read(&settings.home)?;
-        let mut address = settings.admin_listen;
-        if address.ip().is_unspecified() {
-            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-        }
-        Ok(Self { address: address.to_string(), token })
+        Ok(Self { address: address(&settings), token })
     }
 
     /// Asks for `path`.

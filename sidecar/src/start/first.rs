@@ -15,9 +15,6 @@ use crate::exit::Exit;
 
 /// The kubelet's link to the version of a volume that is in force.
 const DATA_LINK: &str = "..data";
-/// Another process of the operator leads within this time where one died between two writes, and finishes them; the startup probe
-/// gives twice as long.
-const WHOLE_WITHIN: Duration = Duration::from_secs(60);
 /// A look costs some milliseconds.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -26,13 +23,15 @@ const TABLE: &str = "home";
 const NODE: &str = "node";
 
 /// Opens a configuration from `directory`. A kubelet's volume that does not fit may be torn: made while the operator wrote, or from
-/// caches of different age. Ending at once would have the pod wait for its next start, each time longer.
+/// caches of different age. Ending at once would have the pod wait for its next start, each time longer; it ends when it has not
+/// become whole `within` that time.
 #[expect(
     clippy::disallowed_methods,
     reason = "no port is bound and no task runs yet: there is nobody whom a sleep holds up"
 )]
 pub(super) fn whole<T>(
     directory: Option<&Path>,
+    within: Duration,
     mut open: impl FnMut() -> Result<T, KeeperError>,
 ) -> Result<T, KeeperError> {
     let is_a_volume = directory.is_some_and(|directory| directory.join(DATA_LINK).is_symlink());
@@ -42,7 +41,7 @@ pub(super) fn whole<T>(
             Err(problem @ (KeeperError::Config(_) | KeeperError::Certificate(_))) if is_a_volume => problem,
             done => return done,
         };
-        if begun.elapsed() >= WHOLE_WITHIN {
+        if begun.elapsed() >= within {
             return Err(problem);
         }
         let text = problem.to_string();
@@ -84,7 +83,7 @@ mod tests {
         let volume = tempfile::tempdir().unwrap();
         symlink("..2026", volume.path().join(DATA_LINK)).unwrap();
         let mut reads = 0;
-        let opened = whole(Some(volume.path()), || {
+        let opened = whole(Some(volume.path()), Duration::from_secs(60), || {
             reads += 1;
             if reads < 3 { Err(torn()) } else { Ok(reads) }
         });
@@ -92,11 +91,18 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_that_stays_torn_ends_the_start_in_time() {
+        let volume = tempfile::tempdir().unwrap();
+        symlink("..2026", volume.path().join(DATA_LINK)).unwrap();
+        assert!(whole::<()>(Some(volume.path()), Duration::ZERO, || Err(torn())).is_err());
+    }
+
+    #[test]
     fn a_directory_that_nobody_swaps_is_refused_at_once() {
         let directory = tempfile::tempdir().unwrap();
         for place in [Some(directory.path()), None] {
             let mut reads = 0;
-            let refused = whole::<()>(place, || {
+            let refused = whole::<()>(place, Duration::from_secs(60), || {
                 reads += 1;
                 Err(torn())
             });

@@ -58,7 +58,7 @@ impl Node {
     fn open(args: &Start, settings: &Settings, metrics: &mut Registry) -> Result<Self, Exit> {
         let store = Arc::new(Store::open(&settings.home).map_err(|e| Exit::Local(e.to_string()))?);
         let config_metrics = ConfigMetrics::register(metrics);
-        let keeper = first::whole(settings.directory.as_deref(), || {
+        let keeper = first::whole(settings.directory.as_deref(), settings.config_wait, || {
             let (file, metrics) = (args.config.as_deref(), config_metrics.clone());
             Keeper::open(settings, file, Arc::clone(&store), metrics, SystemTime::now())
         });

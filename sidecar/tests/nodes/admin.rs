@@ -95,6 +95,40 @@ async fn the_command_line_shows_what_the_node_does() {
     assert_eq!(mesh(&["push", "t", "/no/such/file"]).status.code(), Some(5));
 }
 
+/// A kubelet holds a whole pod back until this command ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_node_goes_on_when_it_is_ready_and_is_told_when_it_is_not() {
+    let mesh = |admin: std::net::SocketAddr, within: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mesh"));
+        command.args(["ready", "--within", within]).env("MESH_ADMIN_LISTEN", admin.to_string());
+        command.env("MESH_HOME", "/nowhere").output().unwrap()
+    };
+    let node = Node::start().await;
+    assert!(mesh(node.admin, "60s").status.success());
+    assert!(mesh(starting(), "60s").status.success(), "it is asked again");
+    let given_up = mesh("127.0.0.1:1".parse().unwrap(), "100ms");
+    let said = String::from_utf8(given_up.stderr).unwrap();
+    assert_eq!(given_up.status.code(), Some(3));
+    assert!(said.contains("not ready within 100ms: no node answers (127.0.0.1:1: "), "{said}");
+}
+
+/// The admin port of a node that is not ready when it is first asked.
+#[allow(clippy::disallowed_methods, reason = "a thread of its own, in a test")]
+fn starting() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for status in ["503 Service Unavailable", "200 OK"] {
+            let (mut tcp, _) = listener.accept().unwrap();
+            let read = tcp.read(&mut [0; 4096]).unwrap();
+            assert!(read > 0);
+            tcp.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes())
+                .unwrap();
+        }
+    });
+    address
+}
+
 /// A node that takes its time over a push of `length` bytes and more, and says success.
 #[allow(clippy::disallowed_methods, reason = "a thread of its own, in a test")]
 fn slow_reader(length: usize) -> std::net::SocketAddr {

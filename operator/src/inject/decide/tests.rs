@@ -51,7 +51,7 @@ pub(super) fn applied(pod: &Value, operations: &[Operation]) -> Value {
 }
 
 /// The pod with its sidecar.
-fn injected(pod: &Value) -> Value {
+pub(super) fn injected(pod: &Value) -> Value {
     let Decision::Patch { operations, .. } = judged(pod, &["bank-a"]) else {
         panic!("{pod}: {:?}", judged(pod, &["bank-a"]))
     };
@@ -74,7 +74,10 @@ fn a_plain_pod_gets_a_native_sidecar_first_and_keeps_what_it_has() {
     let after = injected(&before);
     let sidecar = &after["spec"]["initContainers"][0];
     assert_eq!((&sidecar["name"], &sidecar["restartPolicy"]), (&json!("mesh"), &json!("Always")));
-    assert!(sidecar["startupProbe"].is_object(), "those behind it wait until it serves");
+    assert_eq!(
+        sidecar["lifecycle"]["postStart"]["exec"]["command"][1], "ready",
+        "those behind it wait until it serves"
+    );
     assert_eq!(after["spec"]["initContainers"][1], before["spec"]["initContainers"][0]);
     assert_eq!(after["spec"]["containers"], before["spec"]["containers"]);
     let volumes: Vec<&Value> = after["spec"]["volumes"].as_array().unwrap().iter().map(|v| &v["name"]).collect();

@@ -3,8 +3,8 @@
 use crds::{ADMIN_PORT, DATA_PORT};
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, Probe,
-        SeccompProfile, SecurityContext,
+        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, Lifecycle,
+        LifecycleHandler, ObjectFieldSelector, Probe, SeccompProfile, SecurityContext,
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
@@ -14,10 +14,15 @@ use super::{
     volumes::{CONFIG_PATH, HOME_PATH, mounts},
 };
 
-/// How often the kubelet asks while the program starts: those that wait for it start within a second of it.
+/// How often the kubelet asks while a gateway starts: its Service leads to it within a second of that.
 const WHILE_STARTING: i32 = 1;
-/// A start is done in a fraction of a second; a machine that is loaded and pulls at its disk gets this many asks.
+/// A start is done in a fraction of a second; a machine that is loaded and pulls at its disk gets so many seconds.
 const STARTS: i32 = 120;
+/// How long a sidecar waits for a mounted configuration that fits. While the kubelet waits for the hook it brings the volume no
+/// newer content; when the container ends it does, and starts it anew.
+const FITS_WITHIN: &str = "5s";
+/// Where the images have the program.
+const PROGRAM: &str = "/bin/mesh";
 /// Load balancers should know within seconds that a pod is ready, or not.
 const READY_EVERY: i32 = 2;
 /// A program that hangs is hung for long; asking seldom costs nothing.
@@ -38,7 +43,8 @@ impl Mesh<'_> {
             env: Some(self.environment()),
             ports: Some(vec![port("mesh-ptp", DATA_PORT), port("mesh-admin", ADMIN_PORT)]),
             restart_policy: (self.role != Role::Gateway).then(|| "Always".into()),
-            startup_probe: Some(asks("/readyz", WHILE_STARTING, STARTS)),
+            lifecycle: (self.role != Role::Gateway).then(until_ready),
+            startup_probe: (self.role == Role::Gateway).then(|| asks("/readyz", WHILE_STARTING, STARTS)),
             readiness_probe: Some(asks("/readyz", READY_EVERY, 3)),
             liveness_probe: Some(asks("/livez", ALIVE_EVERY, DEAD_AFTER)),
             resources: Some(resources::of(self.role, self.queues, self.resources)),
@@ -61,7 +67,8 @@ impl Mesh<'_> {
             ("MESH_ADMIN_LISTEN", &admin),
         ];
         let at_once = (self.role == Role::Sidecar).then_some(("MESH_DRAIN_DELAY", "0s"));
-        let ours = fixed.into_iter().chain(at_once).map(|(name, value)| variable(name, value));
+        let in_a_pod = (self.role != Role::Gateway).then_some(("MESH_CONFIG_WAIT", FITS_WITHIN));
+        let ours = fixed.into_iter().chain(at_once).chain(in_a_pod).map(|(name, value)| variable(name, value));
         ours.chain(self.for_traces()).collect()
     }
 
@@ -104,6 +111,16 @@ fn port(name: &str, port: u16) -> ContainerPort {
         protocol: Some("TCP".into()),
         ..ContainerPort::default()
     }
+}
+
+/// What a native sidecar has in the place of a startup probe. The kubelet starts what comes behind it as soon as this has ended; it
+/// would look at a probe once a second, and each pod would start so much later. Where it fails, the container is ended and
+/// started again, as after a startup probe that fails.
+fn until_ready() -> Lifecycle {
+    let within = format!("--within={STARTS}s");
+    let command = Some(vec![PROGRAM.into(), "ready".into(), within]);
+    let post_start = LifecycleHandler { exec: Some(ExecAction { command }), ..LifecycleHandler::default() };
+    Lifecycle { post_start: Some(post_start), ..Lifecycle::default() }
 }
 
 /// By number: a name could be another container's, too.

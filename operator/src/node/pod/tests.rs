@@ -68,13 +68,18 @@ fn a_sidecar_differs_from_the_gateway_in_what_it_is_and_what_it_takes() {
         (container, differ)
     };
     let (sidecar, differ) = differing(Role::Sidecar);
-    assert_eq!(differ, ["env", "resources", "restartPolicy"]);
+    assert_eq!(differ, ["env", "lifecycle", "resources", "restartPolicy"]);
     assert_eq!(sidecar["restartPolicy"], "Always", "a native sidecar");
+    let until_ready = json!({"postStart": {"exec": {"command": ["/bin/mesh", "ready", "--within=120s"]}}});
+    assert_eq!(sidecar["lifecycle"], until_ready, "what comes behind it starts as soon as it is ready");
+    assert_eq!(sidecar["startupProbe"], Value::Null, "which would make it start up to a second later");
     assert_eq!(sidecar["env"][0]["value"], "sidecar");
     assert_eq!(sidecar["env"][4], json!({"name": "MESH_DRAIN_DELAY", "value": "0s"}));
+    assert_eq!(sidecar["env"][5], json!({"name": "MESH_CONFIG_WAIT", "value": "5s"}));
     assert_eq!(sidecar["resources"]["limits"]["memory"], "256Mi");
     let (lone, differ) = differing(Role::Lone);
-    assert_eq!(differ, ["resources", "restartPolicy"]);
+    assert_eq!(differ, ["env", "lifecycle", "resources", "restartPolicy"]);
+    assert_eq!(lone["env"][4], json!({"name": "MESH_CONFIG_WAIT", "value": "5s"}));
     assert_eq!(lone["resources"]["limits"]["memory"], "2560Mi", "it holds the queues");
 }
 
@@ -217,5 +222,5 @@ fn the_operators_traces_are_the_pods_too_and_say_whose_they_are() {
         {"name": "MESH_POD_NAMESPACE", "valueFrom": of_the_pod("metadata.namespace")},
         {"name": "OTEL_RESOURCE_ATTRIBUTES", "value": "service.instance.id=$(MESH_POD_NAME),k8s.pod.name=$(MESH_POD_NAME),k8s.namespace.name=$(MESH_POD_NAMESPACE),interconn.node=bank-a"},
     ]);
-    assert_eq!(container["env"].as_array().unwrap()[5..], wanted.as_array().unwrap()[..]);
+    assert_eq!(container["env"].as_array().unwrap()[6..], wanted.as_array().unwrap()[..]);
 }

@@ -18,6 +18,10 @@ use crate::{
 /// PTP section 14: permits calls to circulate.
 const MODE_CIRCULATE: u64 = 512;
 
+/// Another process of the operator leads within this time where one died between two writes of a configuration, and finishes
+/// them; the startup probe of a gateway gives twice as long.
+const CONFIG_WAIT: Duration = Duration::from_secs(60);
+
 /// How long a node keeps serving after it said that it is not ready: a load balancer that looks every second or two has
 /// then taken it out.
 const DRAIN_DELAY: Duration = Duration::from_secs(4);
@@ -39,6 +43,8 @@ pub struct Settings {
     pub home: PathBuf,
     /// What the operator mounted: `MESH_CONFIG_DIR`.
     pub directory: Option<PathBuf>,
+    /// `MESH_CONFIG_WAIT`: how long a start waits until what a kubelet mounted there fits together.
+    pub config_wait: Duration,
     /// The data plane's listener: `PLUGIN_PROXY_TRANSPORT_Y`.
     pub listen: Listen,
     /// The data plane's second listener: `PLUGIN_PROXY_TRANSPORT_X`.
@@ -129,6 +135,7 @@ impl Settings {
         Ok(Self {
             role,
             home: home(environment)?,
+            config_wait: span(environment, "MESH_CONFIG_WAIT")?.unwrap_or(CONFIG_WAIT),
             listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_Y")?.unwrap_or(Listen::Port(DATA_PORT)),
             second_listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_X")?,
             admin_listen: admin_listen(environment)?,
@@ -326,6 +333,7 @@ mod tests {
             ("MESH_WORKERS", "0"),
             ("MESH_WORKERS", "all"),
             ("MESH_DRAIN_DELAY", "soon"),
+            ("MESH_CONFIG_WAIT", "long"),
             ("PLUGIN_PROXY_INSECURE_SKIP", "maybe"),
             ("MESH_TRICK", "nonsense"),
         ] {

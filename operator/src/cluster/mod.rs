@@ -5,4 +5,5 @@ pub(crate) mod difference;
 pub(crate) mod follow;
 pub(crate) mod nudge;
 pub(crate) mod objects;
+pub(crate) mod remedy;
 pub(crate) mod secrets;

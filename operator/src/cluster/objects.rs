@@ -9,7 +9,10 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::difference::{has_stale_members, is_contained};
+use super::{
+    difference::{has_stale_members, is_contained},
+    remedy,
+};
 
 /// Who writes specs and data; status has a manager of its own, so that neither drops the other's fields.
 pub(crate) const MANAGER: &str = "interconn-operator";
@@ -38,7 +41,7 @@ pub(crate) enum WriteError {
         name: String,
     },
     /// The API server refused.
-    #[error("{kind} {name}: {source}")]
+    #[error("{kind} {name}: {source}: {}", remedy::of(.source))]
     Api {
         /// The object's kind.
         kind: String,
@@ -96,6 +99,8 @@ pub(crate) struct Put<K> {
     pub(crate) written: Written,
     /// How it was before.
     pub(crate) before: Option<K>,
+    /// The version in which it is now.
+    pub(crate) version: Option<String>,
 }
 
 /// Makes `wanted` so in the cluster.
@@ -129,7 +134,8 @@ where
             return Err(WriteError::NameConflict { kind: kind.to_owned(), name });
         }
         if same(wanted, existing) {
-            return Ok(Put { written: Written::Nothing, before });
+            let version = existing.resource_version();
+            return Ok(Put { written: Written::Nothing, before, version });
         }
     }
     let mut wanted = wanted.clone();
@@ -137,8 +143,8 @@ where
     wanted.meta_mut().resource_version = before.as_ref().and_then(ResourceExt::resource_version);
     // Forced, because the object is ours: a user's edit of our fields is taken back.
     let params = PatchParams::apply(MANAGER).force();
-    api.patch(&name, &params, &Patch::Apply(&wanted)).await.map_err(|e| failed(kind, &name, e))?;
-    Ok(Put { written: Written::Object, before })
+    let now = api.patch(&name, &params, &Patch::Apply(&wanted)).await.map_err(|e| failed(kind, &name, e))?;
+    Ok(Put { written: Written::Object, before, version: now.resource_version() })
 }
 
 /// Deletes an object of ours; one that is gone, or not ours, stays as it is.

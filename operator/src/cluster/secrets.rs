@@ -13,7 +13,7 @@ use super::objects::{MANAGER, Ours, Put, WriteError, Written, failed, same};
 
 const KIND: &str = "Secret";
 
-/// Makes `wanted` so, if the Secret still is as it was read: in the version `read`, or not there.
+/// Makes `wanted` so, if the Secret still is as it was read; `None`: not there.
 ///
 /// # Errors
 /// A Secret of that name that is not ours, one that changed since, and what the API server refuses.
@@ -21,30 +21,31 @@ pub(crate) async fn apply(
     client: &Client,
     wanted: &Secret,
     ours: &Ours,
-    read: Option<&str>,
+    read: Option<&Secret>,
 ) -> Result<Put<Secret>, WriteError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), &wanted.namespace().unwrap_or_default());
-    let name = wanted.name_any();
-    let before = api.get_opt(&name).await.map_err(|error| failed(KIND, &name, error))?;
-    if let Some(existing) = &before {
+    let (name, before) = (wanted.name_any(), read.cloned());
+    if let Some(existing) = read {
         if !ours.is(existing) {
             return Err(WriteError::NameConflict { kind: KIND.into(), name });
         }
         if same(wanted, existing) {
-            return Ok(Put { written: Written::Nothing, before });
+            return Ok(Put { written: Written::Nothing, before, version: existing.resource_version() });
         }
     }
-    let there = before.as_ref().and_then(ResourceExt::resource_version);
-    let version = match (there, read) {
-        (None, None) => take(&api, wanted).await?,
-        (Some(there), Some(read)) if there == read => there,
-        _ => return Err(WriteError::Overtaken { kind: KIND.into(), name }),
+    let version = match read {
+        Some(existing) => existing.resource_version(),
+        None => Some(take(&api, wanted).await?),
     };
     let mut wanted = wanted.clone();
-    wanted.metadata.resource_version = Some(version);
+    // The API server looks whether it still is that version.
+    wanted.metadata.resource_version = version;
     let params = PatchParams::apply(MANAGER).force();
-    api.patch(&name, &params, &Patch::Apply(&wanted)).await.map_err(|error| failed(KIND, &name, error))?;
-    Ok(Put { written: Written::Object, before })
+    match api.patch(&name, &params, &Patch::Apply(&wanted)).await {
+        Ok(now) => Ok(Put { written: Written::Object, before, version: now.resource_version() }),
+        Err(kube::Error::Api(refusal)) if refusal.code == 409 => Err(WriteError::Overtaken { kind: KIND.into(), name }),
+        Err(error) => Err(failed(KIND, &name, error)),
+    }
 }
 
 /// Takes the name with an empty Secret and answers its version: server-side apply has no "only where there is none", and
@@ -62,94 +63,100 @@ async fn take(api: &Api<Secret>, wanted: &Secret) -> Result<String, WriteError> 
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        future::{Ready, ready},
-        sync::Arc,
-        task::{Context, Poll},
-    };
+    use std::{convert::Infallible, sync::Arc};
 
+    use futures::future::BoxFuture;
     use http::{Method, Request, Response};
+    use http_body_util::BodyExt as _;
     use kube::client::Body;
     use parking_lot::Mutex;
     use serde_json::{Value, json};
+    use std::task::{Context, Poll};
 
     use super::*;
 
-    /// An API server with at most one Secret. It keeps what was written, by method.
+    /// An API server with at most one Secret, in this version. It keeps what was asked for, by method.
     #[derive(Clone, Default)]
     struct Server {
-        there: Option<&'static str>,
-        comes_meanwhile: bool,
-        written: Arc<Mutex<Vec<Method>>>,
+        there: Arc<Mutex<Option<&'static str>>>,
+        asked: Arc<Mutex<Vec<Method>>>,
     }
 
     impl Server {
-        fn answer(&self, method: &Method) -> (u16, Value) {
-            let refusal = |code: u16| {
-                let reason = if code == 404 { "NotFound" } else { "AlreadyExists" };
-                (code, json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "no"}))
-            };
-            let secret = |version: &str| {
-                (
-                    200,
-                    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "ns",
-                    "resourceVersion": version, "labels": {"by": "us"}}}),
-                )
-            };
-            match *method {
-                Method::GET => self.there.map_or_else(|| refusal(404), secret),
-                Method::POST if self.comes_meanwhile => refusal(409),
-                _ => secret("9"),
-            }
+        fn with(version: Option<&'static str>) -> Self {
+            Self { there: Arc::new(Mutex::new(version)), asked: Arc::default() }
         }
+
+        /// As the real one: only one that is not there is made, and only the version that is named is changed.
+        fn answer(&self, method: &Method, body: &Value) -> (u16, Value) {
+            let mut there = self.there.lock();
+            let fits = match *method {
+                Method::POST => there.is_none(),
+                _ => there.is_some_and(|version| body["metadata"]["resourceVersion"] == version),
+            };
+            if !fits {
+                let text =
+                    json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": "no"});
+                return (409, text);
+            }
+            *there = Some("9");
+            (200, secret("9"))
+        }
+    }
+
+    fn secret(version: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "ns",
+            "resourceVersion": version, "labels": {"by": "us"}}})
     }
 
     impl tower_service::Service<Request<Body>> for Server {
         type Response = Response<Body>;
         type Error = Infallible;
-        type Future = Ready<Result<Self::Response, Infallible>>;
+        type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
             Poll::Ready(Ok(()))
         }
 
         fn call(&mut self, request: Request<Body>) -> Self::Future {
-            let (code, body) = self.answer(request.method());
-            if request.method() != Method::GET {
-                self.written.lock().push(request.method().clone());
-            }
-            ready(Ok(Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()))
+            let server = self.clone();
+            Box::pin(async move {
+                let (head, body) = request.into_parts();
+                server.asked.lock().push(head.method.clone());
+                let body = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+                let (code, body) = server.answer(&head.method, &body);
+                Ok(Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap())
+            })
         }
     }
 
-    async fn applied(server: &Server, read: Option<&str>) -> (Result<Written, WriteError>, Vec<Method>) {
-        let wanted = json!({"metadata": {"name": "s", "namespace": "ns", "labels": {"by": "us"}}, "type": "Opaque",
+    async fn applied(server: &Server, read: Option<&str>, by: &str) -> (Result<Written, WriteError>, Vec<Method>) {
+        let wanted = json!({"metadata": {"name": "s", "namespace": "ns", "labels": {"by": by}}, "type": "Opaque",
             "data": {"tls.crt": "cm9vdA=="}});
         let wanted: Secret = serde_json::from_value(wanted).unwrap();
+        let read: Option<Secret> = read.map(|version| serde_json::from_value(secret(version)).unwrap());
         let client = Client::new(server.clone(), "ns");
-        let done = apply(&client, &wanted, &Ours::Label("by", "us".into()), read).await;
-        (done.map(|put| put.written), server.written.lock().clone())
+        let done = apply(&client, &wanted, &Ours::Label("by", by.into()), read.as_ref()).await;
+        (done.map(|put| put.written), server.asked.lock().clone())
     }
 
     #[tokio::test]
     async fn a_root_that_somebody_else_made_meanwhile_is_not_written_over() {
-        let appeared = Server { there: Some("7"), ..Server::default() };
-        let changed = Server { there: Some("7"), ..Server::default() };
-        let faster = Server { comes_meanwhile: true, ..Server::default() };
-        let gone = Server::default();
-        for (server, read) in [(appeared, None), (changed, Some("6")), (faster, None), (gone, Some("6"))] {
-            let (done, written) = applied(&server, read).await;
+        for (there, read) in [(Some("7"), None), (Some("7"), Some("6")), (None, Some("6"))] {
+            let server = Server::with(there);
+            let (done, _) = applied(&server, read, "us").await;
             assert!(matches!(done, Err(WriteError::Overtaken { .. })), "{done:?}");
-            assert!(!written.contains(&Method::PATCH), "{written:?}");
+            assert_eq!(*server.there.lock(), there, "it is as it was");
         }
+        let (done, asked) = applied(&Server::with(Some("7")), Some("7"), "them").await;
+        assert!(matches!(done, Err(WriteError::NameConflict { .. })) && asked.is_empty(), "{done:?}");
     }
 
     #[tokio::test]
     async fn what_is_as_it_was_read_is_written() {
-        let (done, written) = applied(&Server { there: Some("7"), ..Server::default() }, Some("7")).await;
-        assert_eq!((done.unwrap(), written), (Written::Object, vec![Method::PATCH]));
-        let (done, written) = applied(&Server::default(), None).await;
-        assert_eq!((done.unwrap(), written), (Written::Object, vec![Method::POST, Method::PATCH]));
+        let (done, asked) = applied(&Server::with(Some("7")), Some("7"), "us").await;
+        assert_eq!((done.unwrap(), asked), (Written::Object, vec![Method::PATCH]));
+        let (done, asked) = applied(&Server::with(None), None, "us").await;
+        assert_eq!((done.unwrap(), asked), (Written::Object, vec![Method::POST, Method::PATCH]));
     }
 }

@@ -12,6 +12,7 @@
 
 mod attached;
 mod backoff;
+mod failure;
 mod node;
 mod nudges;
 mod reach;
@@ -22,6 +23,7 @@ mod shapes;
 mod sidecars;
 mod traced;
 mod verdicts;
+mod versions;
 mod waiting;
 mod watch;
 mod world;

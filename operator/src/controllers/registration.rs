@@ -6,10 +6,11 @@ use crds::{ACCEPTED, READY, RECONCILING, STALLED, ServiceRegistration, ServiceRe
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
 use super::{
+    failure::Failure,
     report::{self, StatusError},
     verdicts::Verdict,
     watch,
-    world::{Failure, World},
+    world::World,
 };
 use crate::cluster::conditions::{Aspect, merge};
 
@@ -40,7 +41,7 @@ fn judged(verdict: &Verdict) -> Vec<Aspect> {
     let ready = if verdict.is_written {
         Aspect::yes(READY, "Ready", "part of the node's configuration")
     } else {
-        Aspect::no(READY, "NodeNotReady", "the node's configuration is not written: see the MeshNode's conditions")
+        Aspect::no(READY, "NodeNotReady", "the node's configuration is not written: kubectl describe meshnode says why")
     };
     vec![
         Aspect::yes(ACCEPTED, "Accepted", "part of the node's configuration"),

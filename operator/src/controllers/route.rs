@@ -8,11 +8,12 @@ use crds::{
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
 use super::{
+    failure::Failure,
     reach,
     report::{self, StatusError},
     verdicts::Verdict,
     watch,
-    world::{Failure, World},
+    world::World,
 };
 use crate::{
     cluster::conditions::{Aspect, merge},

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use traces::{SpanKind, Traces};
 
-use super::world::Failure;
+use super::failure::Failure;
 
 /// Does `work`, which is about `object`.
 pub(super) async fn look<O: ResourceExt, D>(

@@ -89,6 +89,8 @@ pub(crate) enum Change<'k, K> {
     Here(&'k K),
     /// It is gone.
     Gone(&'k K),
+    /// A list begins, of all there are; [`hear`] alone tells of it.
+    Begins,
     /// All there are were told of. What was there before and was not among them went while nobody watched.
     Listed,
 }
@@ -177,7 +179,7 @@ where
     let mut is_first = true;
     while let Some(event) = events.next().await {
         match event {
-            Ok(watcher::Event::Init) => {}
+            Ok(watcher::Event::Init) => tell(Change::Begins),
             Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => tell(Change::Here(&object)),
             Ok(watcher::Event::Delete(object)) => tell(Change::Gone(&object)),
             Ok(watcher::Event::InitDone) => {

@@ -3,7 +3,7 @@
 //! A poke is "look at this again"; it goes to a controller's queue, which drops doubles. Who changes something pokes those
 //! who depend on it, after the stores know.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crds::{MeshNode, MeshRoute, ServiceRegistration};
 use futures::{
@@ -34,6 +34,7 @@ use tokio::{
 use super::{
     attached::Attached,
     backoff::Backoff,
+    failure::{Failure, LONGEST},
     node,
     nudges::Nudges,
     registration,
@@ -43,6 +44,7 @@ use super::{
     sidecars::Sidecars,
     traced,
     verdicts::Verdicts,
+    versions::Versions,
     waiting::Waiting,
     watch::{self, Change, Guarded, Shown, Watched},
     written::Written,
@@ -57,11 +59,6 @@ use crate::{
 
 /// Reconciles of one kind at a time. They wait for the API server most of the time; more would only be throttled there.
 const CONCURRENCY: u16 = 16;
-
-/// A reconcile of a thousand routes takes seconds; after this an API call has been lost, and nobody waits for it for ever.
-const LONGEST: Duration = Duration::from_secs(120);
-/// Such a reconcile has waited long enough already.
-const AFTER_SILENCE: Duration = Duration::from_secs(1);
 
 /// A reference to a watched object.
 pub(crate) type Ref<K> = ObjectRef<Guarded<K>>;
@@ -162,6 +159,8 @@ pub(crate) struct World {
     pub(crate) nudges: Nudges,
     /// How the objects of each node were left.
     pub(crate) left: node::Left,
+    /// In which versions they are.
+    pub(crate) versions: Versions,
     /// Since when each node has had its configuration.
     pub(crate) written: Written,
     pub(crate) refusals: node::Refusals,
@@ -199,6 +198,7 @@ impl World {
             sidecars: Sidecars::default(),
             nudges,
             left: node::Left::default(),
+            versions: Versions::default(),
             written: Written::default(),
             refusals: node::Refusals::default(),
             gateway_api: node::GatewayApi::default(),
@@ -261,7 +261,8 @@ impl World {
                 };
                 let labelled = watcher::Config::default().labels(crds::NODE_LABEL);
                 // Another version is found when the time is over.
-                let heard = Box::pin(watch::hear(api, labelled, &shown, |change| self.object_changed(&change)));
+                let heard =
+                    Box::pin(watch::hear(api, labelled, &shown, |change| self.object_changed(shown.kind, &change)));
                 let _ = timeout(node::API_FOR, heard).await;
             }
         })
@@ -274,7 +275,9 @@ impl World {
     {
         let labelled = watcher::Config::default().labels(crds::NODE_LABEL);
         let api = watch::api::<PartialObjectMeta<K>>(&self.client, scope);
-        Box::pin(async move { watch::hear(api, labelled, &shown, |change| self.object_changed(&change)).await })
+        Box::pin(async move {
+            watch::hear(api, labelled, &shown, |change| self.object_changed(shown.kind, &change)).await;
+        })
     }
 
     /// Where the intake is stands in every node's configuration.
@@ -365,6 +368,7 @@ impl World {
 
     fn node_changed(&self, change: &Change<'_, Guarded<MeshNode>>) {
         match change {
+            Change::Begins => {}
             Change::Here(node) if !self.shapes.changed("MeshNode", *node) => {}
             Change::Here(node) => self.nodes.poke(&node.namespace().unwrap_or_default(), &node.name_any()),
             Change::Gone(node) => {
@@ -410,6 +414,7 @@ impl World {
         let (object, node) = match change {
             Change::Here(object) => (object, object.0.as_ref().ok().map(|k| node_of(k).clone())),
             Change::Gone(object) => (object, None),
+            Change::Begins => return,
             Change::Listed => {
                 self.shapes.keep(label, |namespace, name| kind.knows(namespace, name));
                 let lost = self.attached.lost(label, |namespace, name| kind.knows(namespace, name));
@@ -444,8 +449,10 @@ impl World {
     }
 
     /// An object that we wrote changed or went.
-    fn object_changed<K: ResourceExt>(&self, change: &Change<'_, K>) {
+    fn object_changed<K: ResourceExt>(&self, kind: &'static str, change: &Change<'_, K>) {
+        self.versions.tell(kind, change);
         match change {
+            Change::Begins => {}
             Change::Here(object) | Change::Gone(object) => {
                 if let Some((namespace, name)) = owner(*object) {
                     self.nodes.poke(&namespace, &name);
@@ -458,25 +465,6 @@ impl World {
                 }
             }
         }
-    }
-}
-
-/// Why a reconcile is to be tried again.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct Failure {
-    /// The word that conditions, Events and metrics carry.
-    pub(crate) reason: &'static str,
-    /// What happened and what to do.
-    pub(crate) message: String,
-    /// When to try again.
-    pub(crate) again: Duration,
-}
-
-impl Failure {
-    fn silence() -> Self {
-        let message = format!("the API server did not answer within {} s", LONGEST.as_secs());
-        Self { reason: "TimedOut", message, again: AFTER_SILENCE }
     }
 }
 

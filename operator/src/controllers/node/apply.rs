@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     cluster::{
-        objects::{Ours, Put, WriteError, Written, apply, apply_dynamic, remove, remove_dynamic},
+        objects::{Ours, WriteError, Written, apply, apply_dynamic, remove, remove_dynamic},
         secrets,
     },
     node::names::{main_name, part_prefix},
@@ -111,17 +111,20 @@ impl Writer<'_> {
             + Serialize
             + DeserializeOwned,
     {
-        let Put { written, before } = apply(&self.world.client, wanted, &self.ours).await?;
-        count(self.world, kind, written);
-        self.tell(self.world.left.put(self.node, kind, wanted, (written, before.as_ref()))).await;
+        let known = self.world.versions.of(kind, &self.node.0, &wanted.name_any());
+        if self.world.left.stays(self.node, kind, wanted, &known) {
+            return Ok(());
+        }
+        let put = apply(&self.world.client, wanted, &self.ours).await?;
+        count(self.world, kind, put.written);
+        self.tell(self.world.left.put(self.node, kind, wanted, &put)).await;
         Ok(())
     }
 
     async fn put_secret(&self, wanted: &Secret, ours: &Ours, read: &Read) -> Result<(), WriteError> {
-        let put = secrets::apply(&self.world.client, wanted, ours, read.version(&wanted.name_any())).await?;
-        let Put { written, before } = put;
-        count(self.world, "Secret", written);
-        self.tell(self.world.left.put_secret(self.node, wanted, (written, before.as_ref()))).await;
+        let put = secrets::apply(&self.world.client, wanted, ours, read.secret(&wanted.name_any())).await?;
+        count(self.world, "Secret", put.written);
+        self.tell(self.world.left.put_secret(self.node, wanted, &put)).await;
         Ok(())
     }
 
@@ -135,8 +138,12 @@ impl Writer<'_> {
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     {
-        self.world.left.removed(self.node, kind, name);
+        let known = self.world.versions.of(kind, &self.node.0, name);
+        if self.world.left.stays_away(self.node, kind, name, &known) {
+            return Ok(());
+        }
         count(self.world, kind, remove::<K>(&self.world.client, &self.node.0, name, &self.ours).await?);
+        self.world.left.removed(self.node, kind, name);
         Ok(())
     }
 
@@ -182,12 +189,18 @@ impl Writer<'_> {
         let api: Api<ConfigMap> = Api::namespaced(self.world.client.clone(), &self.node.0);
         let labelled = ListParams::default().labels(&format!("{}={name}", crds::NODE_LABEL));
         let prefix = part_prefix(name);
+        let is_orphan = |there: &str| {
+            let part = there.strip_prefix(&prefix);
+            let is_part = part.is_some_and(|p| p.starts_with("routes-") || p.starts_with("registrations-"));
+            is_part && !parts.iter().any(|part| part.name_any() == there)
+        };
+        if !self.world.versions.may_have("ConfigMap", &self.node.0, is_orphan) {
+            return Ok(());
+        }
         let failed = |e| WriteError::Api { kind: "ConfigMap".into(), name: format!("{prefix}*"), source: Box::new(e) };
         for there in api.list_metadata(&labelled).await.map_err(failed)? {
             let there = there.name_any();
-            let part = there.strip_prefix(&prefix);
-            let is_part = part.is_some_and(|p| p.starts_with("routes-") || p.starts_with("registrations-"));
-            if is_part && !parts.iter().any(|part| part.name_any() == there) {
+            if is_orphan(&there) {
                 self.remove::<ConfigMap>("ConfigMap", &there).await?;
             }
         }

@@ -16,6 +16,7 @@ use super::{
     objects::{RETIRED_CRT, ROLLED},
     root_name,
     seen::Seen,
+    unfetched,
 };
 use crate::{
     cluster::follow::{Kind, Target},
@@ -30,19 +31,19 @@ use crate::{
 /// Objects fetched at a time.
 const FETCHES: usize = 16;
 
-/// The versions of the Secrets that we write, by name: what is decided now holds for these and no others.
+/// The Secrets that we write as they were read, by name: what is decided now holds for these and no others.
 #[derive(Debug, Default)]
-pub(super) struct Read(BTreeMap<String, String>);
+pub(super) struct Read(BTreeMap<String, Secret>);
 
 impl Read {
-    /// The version in which a Secret was read; `None` where there was none.
-    pub(super) fn version(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+    /// A Secret as it was read; `None` where there was none.
+    pub(super) fn secret(&self, name: &str) -> Option<&Secret> {
+        self.0.get(name)
     }
 
     async fn get(&mut self, api: &Api<Secret>, name: &str) -> Result<Option<Secret>, kube::Error> {
         let secret = api.get_opt(name).await?;
-        self.0.extend(secret.as_ref().and_then(|s| Some((name.to_owned(), s.resource_version()?))));
+        self.0.extend(secret.clone().map(|secret| (name.to_owned(), secret)));
         Ok(secret)
     }
 }
@@ -97,8 +98,7 @@ pub(super) async fn all(
         })
     };
     let found = found.await;
-    let found =
-        found.map_err(|error| ("FetchFailed", format!("what the node refers to cannot be fetched: {error}")))?;
+    let found = found.map_err(|error| unfetched("what the node refers to cannot be fetched", &error))?;
     Ok((found, read))
 }
 

@@ -32,7 +32,24 @@ pub(super) fn ready(seen: &Seen) -> Aspect {
     }
     match trouble(seen) {
         Some(Trouble { reason, message }) => Aspect::no(GATEWAY_READY, reason, message),
-        None => Aspect::unknown(GATEWAY_READY, "Starting", "the gateway's pod is not ready yet"),
+        None => Aspect::unknown(GATEWAY_READY, "Starting", starting(seen)),
+    }
+}
+
+/// Nothing is wrong as far as is known. Where it lasts, the pod itself says more.
+fn starting(seen: &Seen) -> String {
+    match (seen.pods.first(), &seen.set) {
+        (Some(pod), _) => {
+            format!(
+                "the gateway's pod is not ready yet; kubectl describe pod {} says what it waits for",
+                pod.name_any()
+            )
+        }
+        (None, Some(set)) => format!(
+            "the gateway has no pod yet; kubectl describe statefulset {} says what keeps it from being made, such as a quota",
+            set.name_any()
+        ),
+        (None, None) => "the gateway's StatefulSet is about to be written".into(),
     }
 }
 
@@ -141,7 +158,11 @@ fn of_container(container: &ContainerStatus) -> Option<Trouble> {
             let remedy = "kubectl logs --previous has the rest";
             trouble("CrashLoop", format!("the gateway ended {count} times; it said last: {last}; {remedy}"))
         }
-        other => trouble("ContainerNotStarted", format!("the container cannot be started ({other}): {said}")),
+        other => {
+            let remedy =
+                "what it names is missing in the namespace or on the machine: bring it, and the kubelet tries again";
+            trouble("ContainerNotStarted", format!("the container cannot be started ({other}): {said}: {remedy}"))
+        }
     }
 }
 

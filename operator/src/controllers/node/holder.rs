@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
 
-use super::{Step, World, status};
+use super::{Step, World, status, unfetched};
 use crate::node::{Problem, names::main_name, roll::annotation};
 
 /// Label of what is written for a node, and annotation of a MeshNode: the namespace of the operator that looks after it.
@@ -48,7 +48,7 @@ pub(super) async fn is_us(world: &World, node: &MeshNode) -> Step<bool> {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &namespace);
     let main = maps.get_metadata_opt(&main_name(&name)).await;
-    let main = main.map_err(|error| ("FetchFailed", format!("who looks after the node is not known: {error}")))?;
+    let main = main.map_err(|error| unfetched("who looks after the node is not known", &error))?;
     let found = main.and_then(|map| map.labels().get(OPERATOR).cloned());
     match decide(annotation(node, OPERATOR), found, &world.operator.namespace) {
         Holder::Us => {

@@ -30,8 +30,10 @@ pub(super) fn judge(hash: &str, pods: &[Running], settled: Settled, old: &[Condi
     let running: Vec<&Running> = pods.iter().filter(|pod| pod.is_ready || pod.report.is_some()).collect();
     let rejecting = running.iter().find_map(|pod| Some((*pod, pod.report.as_ref()?.problem.as_ref()?)));
     if let Some((pod, problem)) = rejecting {
-        let message =
-            format!("pod {} does not take the newest configuration and runs on the one before: {problem}", pod.pod);
+        let message = format!(
+            "pod {} does not take the newest configuration and runs on the one before: {problem}; where its image is older than the operator, let it be made anew; else change what is named in the MeshNode or its routes",
+            pod.pod
+        );
         return Some(Aspect::no(IN_FORCE, "Rejected", message));
     }
     let behind: Vec<&Running> = running.iter().copied().filter(|pod| !runs_on(pod, hash)).collect();

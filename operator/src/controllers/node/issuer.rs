@@ -14,7 +14,7 @@ use mesh_pki::{Pair, PrivateKeyPem};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Step, World, objects::metadata, owner};
+use super::{Step, World, objects::metadata, owner, unfetched};
 use crate::{
     cluster::objects::{Ours, WriteError, Written, apply, apply_dynamic, remove_dynamic},
     node::{
@@ -248,7 +248,7 @@ fn is_unknown_kind(error: &kube::Error) -> bool {
 }
 
 fn fetch_failed(error: &kube::Error) -> (&'static str, String) {
-    ("FetchFailed", format!("what the issuer answered cannot be fetched: {error}"))
+    unfetched("what the issuer answered cannot be fetched", error)
 }
 
 fn not_written(error: &WriteError) -> (&'static str, String) {

@@ -33,12 +33,18 @@ use kube::{Resource, ResourceExt, runtime::controller::Action};
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use super::world::{Failure, World, subject};
-use crate::node::{
-    Found, Problem,
-    build::{self, Built},
-    names,
-    validate::{self, Judgement},
+use super::{
+    failure::Failure,
+    world::{World, subject},
+};
+use crate::{
+    cluster::remedy,
+    node::{
+        Found, Problem,
+        build::{self, Built},
+        names,
+        validate::{self, Judgement},
+    },
 };
 use turn::Turn;
 
@@ -72,6 +78,11 @@ fn spread(again: Duration) -> Duration {
 
 type Step<T> = Result<T, (&'static str, String)>;
 
+/// Something could not be had of the API server.
+fn unfetched(what: &str, error: &kube::Error) -> (&'static str, String) {
+    ("FetchFailed", format!("{what}: {error}: {}", remedy::of(error)))
+}
+
 /// The five steps. Answers when to look again.
 async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
     if !holder::is_us(world, node).await? {
@@ -82,7 +93,7 @@ async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
     }
     let now = SystemTime::now();
     let seen = seen::all(world, node).await;
-    let seen = seen.map_err(|error| ("FetchFailed", format!("what runs of the node cannot be listed: {error}")))?;
+    let seen = seen.map_err(|error| unfetched("what runs of the node cannot be listed", &error))?;
     let issued = issuer::settle(world, node, now).await?;
     let asked_again = issued.as_ref().and_then(|issued| issued.again);
     let (found, read) = dereference::all(world, node, &seen, issued).await?;
@@ -106,7 +117,7 @@ async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
         gateways: &world.operator.gateways,
     };
     let turn = turn::take(world, node, &seen).await;
-    let turn = turn.map_err(|error| ("FetchFailed", format!("other gateways cannot be looked at: {error}")))?;
+    let turn = turn.map_err(|error| unfetched("other gateways cannot be looked at", &error))?;
     let waits = match &turn {
         Turn::Free | Turn::Taken(_) => None,
         Turn::Waits { behind, since } => Some(turn::aspect(node, behind, since.elapsed())),

@@ -1,7 +1,8 @@
 //! Whether a write takes back what somebody else did to an object of ours, and who is told of it.
 //!
 //! [`Left`] remembers of each object how it was left; who finds it otherwise while the same is wanted repairs it. It is empty
-//! after a start: then nobody can tell an edit from an older version's form.
+//! after a start: then nobody can tell an edit from an older version's form. Who finds it in the very version in which it was left,
+//! by what the watches tell, needs not read it.
 
 use std::{
     collections::HashMap,
@@ -20,36 +21,67 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::World;
-use crate::cluster::objects::{MANAGER, Written};
+use crate::{
+    cluster::objects::{MANAGER, Put, Written},
+    controllers::versions::Known,
+};
 
 /// Namespace and name of a node.
 type Node = (String, String);
 /// Kind and name of an object.
 type Object = (&'static str, String);
 
-/// How objects were left, by node: a sum of each, since a copy would be a second store.
+/// How an object was left.
+#[derive(Debug)]
+struct State {
+    /// A sum of what is wanted, since a copy would be a second store; `None`: that there is none.
+    sum: Option<u64>,
+    /// The version that it had then.
+    version: Option<String>,
+}
+
+/// How objects were left, by node.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
-    sums: Mutex<HashMap<Node, HashMap<Object, u64>>>,
+    states: Mutex<HashMap<Node, HashMap<Object, State>>>,
     hasher: RandomState,
 }
 
 impl Left {
-    /// It is like this now. Answers whether it was left so before, and whether it was known at all.
-    fn now(&self, node: &Node, object: &Object, sum: u64) -> Option<u64> {
-        self.sums.lock().entry(node.clone()).or_default().insert(object.clone(), sum)
+    /// It is like this now. Answers how it was left before, where it was.
+    fn now(&self, node: &Node, object: Object, state: State) -> Option<u64> {
+        self.states.lock().entry(node.clone()).or_default().insert(object, state)?.sum
     }
 
-    /// We removed it.
+    /// There is none, by our own doing or because there was none.
     pub(super) fn removed(&self, node: &Node, kind: &'static str, name: &str) {
-        if let Some(objects) = self.sums.lock().get_mut(node) {
-            objects.remove(&(kind, name.to_owned()));
-        }
+        self.now(node, (kind, name.to_owned()), State { sum: None, version: None });
+    }
+
+    /// Whether an object that is not wanted was removed before, and none has come since.
+    pub(super) fn stays_away(&self, node: &Node, kind: &'static str, name: &str, known: &Known) -> bool {
+        let states = self.states.lock();
+        let state = states.get(node).and_then(|objects| objects.get(&(kind, name.to_owned())));
+        *known == Known::Absent && state.is_some_and(|state| state.sum.is_none())
+    }
+
+    /// Whether an object is as it was left, and the same is wanted.
+    pub(super) fn stays<K: ResourceExt + Serialize>(
+        &self,
+        node: &Node,
+        kind: &'static str,
+        wanted: &K,
+        known: &Known,
+    ) -> bool {
+        let Known::In(version) = known else { return false };
+        let states = self.states.lock();
+        let state = states.get(node).and_then(|objects| objects.get(&(kind, wanted.name_any())));
+        state.is_some_and(|state| state.version.as_ref() == Some(version) && state.sum == Some(self.sum(wanted)))
     }
 
     /// The node is gone.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        self.sums.lock().remove(&(namespace.to_owned(), name.to_owned()));
+        self.states.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
     fn sum(&self, value: &impl Serialize) -> u64 {
@@ -62,11 +94,13 @@ impl Left {
         node: &Node,
         kind: &'static str,
         wanted: &K,
-        (written, before): (Written, Option<&K>),
+        Put { written, before, version }: &Put<K>,
     ) -> Option<Repair> {
         let sum = self.sum(wanted);
-        let was = self.now(node, &(kind, wanted.name_any()), sum);
-        (written == Written::Object && was == Some(sum)).then(|| Repair::of(kind, &wanted.name_any(), before))
+        let state = State { sum: Some(sum), version: version.clone() };
+        let was = self.now(node, (kind, wanted.name_any()), state);
+        let is_edited = *written == Written::Object && was == Some(sum);
+        is_edited.then(|| Repair::of(kind, &wanted.name_any(), before.as_ref()))
     }
 
     /// The same of a Secret. A pair that was edited may be made anew, so it is compared with how it was left.
@@ -74,18 +108,19 @@ impl Left {
         &self,
         node: &Node,
         wanted: &Secret,
-        (written, before): (Written, Option<&Secret>),
+        Put { written, before, version }: &Put<Secret>,
     ) -> Option<Repair> {
-        let was = self.now(node, &("Secret", wanted.name_any()), self.sum(&wanted.data))?;
+        let state = State { sum: Some(self.sum(&wanted.data)), version: version.clone() };
+        let was = self.now(node, ("Secret", wanted.name_any()), state)?;
         let keys = wanted.data.iter().flatten().map(|(key, _)| key);
-        let found = before.map(|before| {
+        let found = before.as_ref().map(|before| {
             let value = |key: &String| before.data.as_ref()?.get(key).cloned();
             let data: std::collections::BTreeMap<&String, ByteString> =
                 keys.filter_map(|key| Some((key, value(key)?))).collect();
             self.sum(&Some(data))
         });
         let is_edited = found != Some(was);
-        (written == Written::Object && is_edited).then(|| Repair::of("Secret", &wanted.name_any(), before))
+        (*written == Written::Object && is_edited).then(|| Repair::of("Secret", &wanted.name_any(), before.as_ref()))
     }
 }
 
@@ -183,7 +218,8 @@ mod tests {
     fn an_edit_is_a_repair_and_a_change_of_ours_is_none() {
         let (left, wanted) = (Left::default(), map("v", &json!([])));
         let put = |wanted: &ConfigMap, written, before: Option<&ConfigMap>| {
-            left.put(&node(), "ConfigMap", wanted, (written, before)).map(|repair| repair.note())
+            let put = Put { written, before: before.cloned(), version: None };
+            left.put(&node(), "ConfigMap", wanted, &put).map(|repair| repair.note())
         };
         assert_eq!(put(&wanted, Written::Object, None), None, "the first look knows nothing");
         assert_eq!(put(&wanted, Written::Nothing, Some(&wanted)), None);
@@ -200,7 +236,27 @@ mod tests {
         let note = put(&changed, Written::Object, None).unwrap();
         assert!(note.starts_with("ConfigMap mesh-a was deleted and is there again"), "{note}");
         left.removed(&node(), "ConfigMap", "mesh-a");
-        assert_eq!(left.put(&node(), "ConfigMap", &changed, (Written::Object, None)), None, "we removed it ourselves");
+        assert_eq!(put(&changed, Written::Object, None), None, "we removed it ourselves");
+    }
+
+    #[test]
+    fn what_is_as_it_was_left_needs_no_look() {
+        let (left, wanted) = (Left::default(), map("v", &json!([])));
+        let in_version = |version: &str| Known::In(version.into());
+        let stays = |wanted: &ConfigMap, known: &Known| left.stays(&node(), "ConfigMap", wanted, known);
+        assert!(!stays(&wanted, &in_version("1")), "nobody looked at it yet");
+        let put = Put { written: Written::Nothing, before: Some(wanted.clone()), version: Some("1".into()) };
+        left.put(&node(), "ConfigMap", &wanted, &put);
+        assert!(stays(&wanted, &in_version("1")));
+        assert!(!stays(&map("w", &json!([])), &in_version("1")), "something else is wanted");
+        for known in [in_version("2"), Known::Absent, Known::Nothing] {
+            assert!(!stays(&wanted, &known), "{known:?}");
+        }
+        let stays_away = |known: &Known| left.stays_away(&node(), "ConfigMap", "mesh-a", known);
+        assert!(!stays_away(&Known::Absent), "it was there");
+        left.removed(&node(), "ConfigMap", "mesh-a");
+        assert!(stays_away(&Known::Absent) && !stays_away(&in_version("3")) && !stays_away(&Known::Nothing));
+        assert!(!stays(&wanted, &in_version("1")));
     }
 
     #[test]
@@ -208,7 +264,8 @@ mod tests {
         let left = Left::default();
         let (first, renewed) = (secret(&json!({"crt": "YQ=="})), secret(&json!({"crt": "Yg=="})));
         let put = |wanted: &Secret, before: Option<&Secret>| {
-            left.put_secret(&node(), wanted, (Written::Object, before)).is_some()
+            let put = Put { written: Written::Object, before: before.cloned(), version: None };
+            left.put_secret(&node(), wanted, &put).is_some()
         };
         assert!(!put(&first, None));
         let beside = secret(&json!({"crt": "YQ==", "theirs": "YQ=="}));

@@ -15,6 +15,7 @@ use super::{
     objects::{Applied, Planned, Resources, keeps_other_claims},
     role,
     seen::Seen,
+    unfetched,
 };
 use crate::{
     cluster::{
@@ -109,7 +110,11 @@ fn summary(refused: Option<&Aspect>, gateway: Option<&Aspect>, written: String) 
     match gateway {
         Some(gateway) if gateway.status != ConditionStatus::True => vec![
             Aspect { kind: READY, ..gateway.clone() },
-            Aspect::yes(RECONCILING, "GatewayNotReady", "the configuration is written; the gateway is not ready"),
+            Aspect::yes(
+                RECONCILING,
+                "GatewayNotReady",
+                "the configuration is written; the gateway is not ready: condition GatewayReady says why",
+            ),
             still,
         ],
         _ => vec![
@@ -317,7 +322,7 @@ async fn write(
 async fn last(world: &World, namespace: &str, name: &str) -> Step<(Vec<RootCertificate>, Option<String>)> {
     let nodes: Api<MeshNode> = Api::namespaced(world.client.clone(), namespace);
     let now = nodes.get_opt(name).await;
-    let now = now.map_err(|error| ("FetchFailed", format!("the node's status cannot be read: {error}")))?;
+    let now = now.map_err(|error| unfetched("the node's status cannot be read", &error))?;
     let status = now.and_then(|node| node.status).unwrap_or_default();
     Ok((status.root_certificates, status.config_hash))
 }

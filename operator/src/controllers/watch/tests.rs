@@ -73,6 +73,7 @@ impl Told {
         self.0.lock().push(match change {
             Change::Here(object) => object.name_any(),
             Change::Gone(object) => format!("no {}", object.name_any()),
+            Change::Begins => return,
             Change::Listed => "that is all".into(),
         });
     }

@@ -26,7 +26,7 @@ async fn the_register_port_lets_nobody_in_without_a_good_certificate_of_its_plan
     let stage = stage(|_| {});
     let (register, join) = stage.control.authority().for_legacy_node(SystemTime::now()).unwrap();
     let denied = Credentials::from(&register);
-    stage.control.authority().deny(&[register.key_sha256.clone()], SystemTime::now()).unwrap();
+    stage.control.authority().deny(std::slice::from_ref(&register.key_sha256), SystemTime::now()).unwrap();
     let (of_join, expired) = (Credentials::from(&join), stage.expired.clone());
     let rows = [("none", None), ("join", Some(&of_join)), ("expired", Some(&expired)), ("denied", Some(&denied))];
     for (name, shows) in rows {

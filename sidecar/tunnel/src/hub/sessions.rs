@@ -45,7 +45,7 @@ impl Hub {
             }
             let before = sessions.insert(peer.id, Arc::clone(peer));
             before.inspect(|old| {
-                self.shut(old, Close::new(CloseCode::GOING_AWAY, "another socket of this node took over"))
+                self.shut(old, Close::new(CloseCode::GOING_AWAY, "another socket of this node took over"));
             })
         };
         if before.is_some() {

@@ -87,7 +87,7 @@ impl Stack {
 
     /// Serves for ever.
     pub(super) async fn run(mut self) {
-        poll_fn(|cx| self.poll(cx)).await
+        poll_fn(|cx| self.poll(cx)).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -230,7 +230,7 @@ impl Session {
         match handshake::read(text) {
             First::Other => {}
             First::Broken => {
-                self.hub.end(&self.peer, Close::protocol("the first message is JSON with a connectionState"))
+                self.hub.end(&self.peer, Close::protocol("the first message is JSON with a connectionState"));
             }
             First::Asks => {
                 let (desk, peer) = (Arc::clone(&self.hub.desk), self.peer.id);

@@ -79,9 +79,9 @@ impl World {
     }
 
     /// Sends a head, and reads the head of the answer.
-    pub(crate) async fn request(&self, head: &str) -> (String, Node) {
+    pub(crate) async fn request(&self, head: impl AsRef<[u8]>) -> (String, Node) {
         let mut stream = self.dial(&[]).await.unwrap();
-        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(head.as_ref()).await.unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
             answer.push(timeout(LONG, stream.read_u8()).await.expect("an answer").expect("an answer"));

@@ -6,10 +6,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 
-use crate::GridError;
+use crate::{GridError, names::MOST_OF_NAME};
 
 /// Keys that begin so are not the user's: they stay when a context is replaced.
 const RESERVED: &str = "__";
+/// Bytes of a value in a template: a name's, each written as `\u0000`, in quotes.
+const MOST_OF_VALUE: usize = 6 * MOST_OF_NAME + 2;
 /// Bytes of a key.
 const MOST_OF_KEY: usize = 255;
 
@@ -80,10 +82,11 @@ impl Context {
         self.entries.as_ref()?.get(key).map(|value| &**value)
     }
 
-    /// The text that a key stands for in a template: a string's own, any other scalar's JSON (G-12). None for what is no scalar.
+    /// The text that a key stands for in a template: a string's own, any other scalar's JSON (G-12). None for what is no scalar, and
+    /// for what is longer than any name: a client may ask for many channels at once, and each is held against each pattern.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<String> {
-        let json = self.get(key)?.get();
+        let json = Some(self.get(key)?.get()).filter(|json| json.len() <= MOST_OF_VALUE)?;
         match json.as_bytes().first()? {
             b'"' => serde_json::from_str(json).ok(),
             b'{' | b'[' | b'n' => None,

@@ -7,10 +7,10 @@ use crds::Grid as Config;
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    ClientId, GridError, Ids, NoIds, NodeNumber, Topic, Unsent,
-    backend::{Permit, Session},
-    clients::{Client, Clients},
-    elsewhere,
+    Channel, ClientId, GridError, Ids, NoIds, NodeNumber, Topic, Unsent,
+    backend::{Credit, Permit, Session},
+    clients::{Client, Clients, Reached},
+    elsewhere::{Alone, Backplane, Elsewhere},
     envelope::{Call, Event, Function, Happened, Message, Origin, Outcome},
     metrics::Metrics,
     purse::Purse,
@@ -30,6 +30,7 @@ pub struct Grid {
     pub metrics: Metrics,
     node_name: String,
     ids: Ids,
+    pub(crate) elsewhere: Elsewhere,
     /// What clients have sent that is not whole, or is held back.
     pub(crate) unfinished: Arc<Purse>,
 }
@@ -55,11 +56,25 @@ impl Grid {
     /// A grid with nobody in it. `shards`: how many threads serve clients.
     #[must_use]
     pub fn new(config: &Config, node: (NodeNumber, &str), ids: impl Into<Ids>, shards: usize) -> Self {
+        Self::among(config, node, ids, shards, Arc::new(Alone))
+    }
+
+    /// The same, joined with others by `backplane`.
+    #[must_use]
+    pub fn among(
+        config: &Config,
+        node: (NodeNumber, &str),
+        ids: impl Into<Ids>,
+        shards: usize,
+        backplane: Arc<dyn Backplane>,
+    ) -> Self {
         let (node, name) = node;
         let (clients, topics) = (Clients::new(shards), Topics::new(config));
+        clients.set_most_waiting(out_queues(config));
         let metrics = Metrics::default();
         let unfinished = Arc::new(Purse::new(UNFINISHED));
-        Self { clients, topics, node, metrics, node_name: name.to_owned(), ids: ids.into(), unfinished }
+        let (node_name, elsewhere) = (name.to_owned(), Elsewhere::new(backplane));
+        Self { clients, topics, node, metrics, node_name, ids: ids.into(), elsewhere, unfinished }
     }
 
     /// The number of this node.
@@ -78,6 +93,7 @@ impl Grid {
 
     /// Other bounds from now on.
     pub fn configure(&self, config: &Config) {
+        self.clients.set_most_waiting(out_queues(config));
         let resumed = self.topics.configure(config);
         self.resume(resumed);
     }
@@ -86,38 +102,39 @@ impl Grid {
     ///
     /// # Errors
     /// With the code of Grid section 3.
-    pub fn call(&self, permit: &Permit, session: Option<&Session>, call: Call) -> Outcome {
-        let outcome = self.carry_out(permit, session, call);
+    pub async fn call(&self, permit: &Permit, session: Option<&Session>, call: Call) -> Outcome {
+        let outcome = self.carry_out(permit, session, call).await;
         self.metrics.call(outcome.as_ref().map_or_else(GridError::code, |_| 0));
         outcome
     }
 
-    fn carry_out(&self, permit: &Permit, session: Option<&Session>, call: Call) -> Outcome {
+    async fn carry_out(&self, permit: &Permit, session: Option<&Session>, call: Call) -> Outcome {
         permit.check(&call)?;
         let session = || session.ok_or_else(|| GridError::invalid("consuming needs a WebSocket: /ws/v1"));
         match call {
             Call::Ping => {}
-            Call::Send(client, message) => self.send(client, &message)?,
-            Call::Publish(channels, Message { opcode, payload }) => {
-                let began = Instant::now();
-                let reached = self.clients.publish(&channels, opcode, &payload);
-                self.metrics.sending.observe(began.elapsed().as_secs_f64());
-                self.metrics.sent(reached.sent, payload.len());
-                self.metrics.unsent(Unsent::Slow, reached.slow);
-                self.metrics.unsent(Unsent::TooLarge, reached.too_large);
-                self.metrics.unsent(Unsent::Gone, reached.failed - reached.slow - reached.too_large);
-                let elsewhere = elsewhere::publish(&channels);
-                return Ok(json(&json!({"s": reached.sent + elsewhere.sent, "f": reached.failed + elsewhere.failed})));
+            Call::Send(client, message) => self.send(client, message).await?,
+            Call::Publish(channels, message) => {
+                let here = self.publish_here(&channels, &message);
+                let reached = here.and(self.elsewhere.publish(&channels.into(), &message).await);
+                return Ok(json(&json!({"s": reached.sent, "f": reached.failed})));
             }
             Call::Pop(topics, window) => {
-                let resumed = self.topics.pop(session()?, &topics, window)?;
+                let session = session()?;
+                let resumed = self.topics.pop(session, &topics, window)?;
+                self.elsewhere.consumes(session.id, &topics, window);
                 self.resume(resumed);
             }
-            Call::Unpop(topics) => self.topics.unpop(session()?, topics)?,
+            Call::Unpop(topics) => {
+                let session = session()?;
+                self.topics.unpop(session, topics)?;
+                self.elsewhere.keeps(session.id, &session.topics());
+            }
             Call::Ack(tags) => self.settle(session()?, &tags, Settlement::Ack)?,
             Call::Nack(tags, true) => self.settle(session()?, &tags, Settlement::Again)?,
             Call::Nack(tags, false) => self.settle(session()?, &tags, Settlement::Drop)?,
-            Call::Remote(client, function) => return self.apply(client, function),
+            Call::Remote(client, function) if client.node() == self.node => return self.apply_here(client, function),
+            Call::Remote(client, function) => return self.elsewhere.call(client, function).await,
         }
         Ok(json(&json!({"s": true})))
     }
@@ -128,19 +145,23 @@ impl Grid {
         let permit = session.permit();
         let not: Vec<Topic> = session.topics().into_iter().filter(|topic| !permit.may_consume(topic)).collect();
         let resumed = self.topics.leave(session, &not);
+        self.elsewhere.keeps(session.id, &session.topics());
         self.resume(resumed);
     }
 
     /// A connection of a backend has gone.
     pub fn end_session(&self, session: &Session) {
         let resumed = self.topics.end(session);
+        self.elsewhere.gone(session.id);
         self.resume(resumed);
     }
 
-    /// So many events of a topic were written to a backend.
-    pub fn written(&self, session: &Session, topic: &Topic, events: u32) {
-        let resumed = self.topics.written(session, topic, events);
-        self.resume(resumed);
+    /// So many events were written to a backend.
+    pub fn written(&self, session: &Session, credit: &Credit, events: u32) {
+        match credit.node {
+            Some(node) => self.elsewhere.written(node, session.id, &credit.topic, events),
+            None => self.resume(self.topics.written(session, &credit.topic, events)),
+        }
     }
 
     /// Puts what happened to a client into a topic.
@@ -166,32 +187,55 @@ impl Grid {
         }
     }
 
-    fn send(&self, client: ClientId, message: &Message) -> Result<(), GridError> {
-        let began = Instant::now();
+    async fn send(&self, client: ClientId, message: Message) -> Result<(), GridError> {
         let sent = if client.node() == self.node {
-            self.clients.send(client, message.opcode, &message.payload)
+            self.send_here(client, &message)
         } else {
-            elsewhere::send(client)
+            let began = Instant::now();
+            let sent = self.elsewhere.send(client, message).await;
+            self.metrics.forwarding.observe(began.elapsed().as_secs_f64());
+            // Of the other reasons the node keeps the count that has the client.
+            if sent == Err(Unsent::Unreachable) {
+                self.metrics.unsent(Unsent::Unreachable, 1);
+            }
+            sent
         };
+        sent.map_err(|unsent| GridError::NotSent(unsent, client.to_string()))
+    }
+
+    /// Sends to a client of this node.
+    pub(crate) fn send_here(&self, client: ClientId, message: &Message) -> Result<(), Unsent> {
+        let began = Instant::now();
+        let sent = self.clients.send(client, message.opcode, &message.payload);
         self.metrics.sending.observe(began.elapsed().as_secs_f64());
         match sent {
             Ok(()) => self.metrics.sent(1, message.payload.len()),
             Err(unsent) => self.metrics.unsent(unsent, 1),
         }
-        sent.map_err(|unsent| GridError::NotSent(unsent, client.to_string()))
+        sent
+    }
+
+    /// Publishes to the subscribers at this node.
+    pub(crate) fn publish_here(&self, channels: &[Channel], message: &Message) -> Reached {
+        let began = Instant::now();
+        let reached = self.clients.publish(channels, message.opcode, &message.payload);
+        self.metrics.sending.observe(began.elapsed().as_secs_f64());
+        self.metrics.sent(reached.sent, message.payload.len());
+        self.metrics.unsent(Unsent::Slow, reached.slow);
+        self.metrics.unsent(Unsent::TooLarge, reached.too_large);
+        self.metrics.unsent(Unsent::Gone, reached.failed - reached.slow - reached.too_large);
+        reached
     }
 
     fn settle(&self, session: &Session, tags: &[u64], settlement: Settlement) -> Result<(), GridError> {
-        let resumed = self.topics.settle(session, tags, settlement)?;
-        self.resume(resumed);
+        let settled = self.topics.settle(session, tags, settlement)?;
+        self.elsewhere.settled(session.id, &settled.elsewhere, settlement);
+        self.resume(settled.resumed);
         Ok(())
     }
 
-    fn apply(&self, id: ClientId, function: Function) -> Outcome {
-        if id.node() != self.node {
-            let unsent = elsewhere::call(id);
-            return Err(GridError::CallFailed(format!("client {id}: {}", unsent.word())));
-        }
+    /// Calls a function of a client of this node.
+    pub(crate) fn apply_here(&self, id: ClientId, function: Function) -> Outcome {
         let client = self.clients.find(id);
         let client = client.ok_or_else(|| GridError::CallFailed(format!("no such client: {id}")))?;
         let failed = |e: crate::TooLarge| GridError::CallFailed(e.to_string());
@@ -231,12 +275,16 @@ impl Grid {
     }
 
     /// Lets clients be read again whose messages have found room.
-    fn resume(&self, clients: Vec<ClientId>) {
+    pub(crate) fn resume(&self, clients: Vec<ClientId>) {
         for client in clients.into_iter().filter_map(|id| self.clients.find(id)) {
             client.set_full(false);
             client.wake();
         }
     }
+}
+
+fn out_queues(config: &Config) -> usize {
+    usize::try_from(config.out_queues_bytes.bytes()).unwrap_or(usize::MAX)
 }
 
 fn names(client: &Client) -> Vec<String> {
@@ -249,162 +297,4 @@ fn json(value: &serde_json::Value) -> Box<RawValue> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::needless_pass_by_value, reason = "a table reads better without references")]
-
-    use std::task::Waker;
-
-    use futures::FutureExt;
-    use serde_json::Value;
-
-    use super::*;
-    use crate::{
-        EPOCH_MS, Mint,
-        clients::Opened,
-        context::Context,
-        envelope::{Request, answer},
-        rules::Rules,
-        wire::{Data, Opcode, Part},
-    };
-
-    const NOW: u64 = EPOCH_MS + 5000;
-
-    struct Bench {
-        grid: Grid,
-        session: Arc<Session>,
-    }
-
-    impl Bench {
-        fn new(config: Value) -> Self {
-            let mut mint = Mint::new(NodeNumber::default(), NOW);
-            mint.reserve(NOW + 1000);
-            let grid = Grid::new(&serde_json::from_value(config).unwrap(), (NodeNumber::default(), "grid-0"), mint, 2);
-            let session = grid.topics.open(Permit::local());
-            Self { grid, session }
-        }
-
-        fn client(&self, listener: Value) -> Arc<Client> {
-            let mut all = json!({"name": "x"});
-            all.as_object_mut().unwrap().extend(listener.as_object().unwrap().clone());
-            let rules = Arc::new(Rules::compile(&serde_json::from_value(all).unwrap()).unwrap());
-            let (id, remote) =
-                (self.grid.issue_id(NOW).now_or_never().unwrap().unwrap(), "10.0.0.1:1".parse().unwrap());
-            let client =
-                Client::new(Opened { id, shard: 0, remote, rules, deflates: false, context: Context::default() });
-            self.grid.clients.open(&client);
-            client
-        }
-
-        fn ask(&self, text: &str) -> Value {
-            let request = Request::read(text);
-            let outcome =
-                request.call.and_then(|call| self.grid.call(&self.session.permit(), Some(&self.session), call));
-            serde_json::from_str(&answer(&outcome, request.id.as_ref())).unwrap()
-        }
-
-        fn call(&self, client: &Client, function: &str, arguments: Value) -> Value {
-            let p = json!({"c": client.id.to_string(), "f": function, "a": arguments});
-            self.ask(&json!({"m": "conn.call", "p": p, "i": 12345}).to_string())
-        }
-
-        fn push(&self, client: &Client, text: &str) -> Taken {
-            let part = Part { opcode: Opcode::Text, data: Data::Text(text.into()), fin: true };
-            self.grid.push(client, &Topic::new("topic1").unwrap(), Happened::Message(&part), (1, NOW))
-        }
-    }
-
-    fn done(i: Value) -> Value {
-        json!({"E": null, "r": {"s": true}, "i": i})
-    }
-
-    fn code(answer: &Value) -> u64 {
-        answer["E"]["c"].as_u64().unwrap_or_default()
-    }
-
-    #[test]
-    fn the_examples_of_the_seed_are_answered_as_there() {
-        let bench = Bench::new(json!({}));
-        let client = bench.client(json!({}));
-        assert_eq!(bench.ask(r#"{"m":"queue.pop","p":{"t":["topic1"]},"i":12345}"#), done(json!(12345)));
-        let again = bench.ask(r#"{"m":"queue.pop","p":{"t":["topic1"]},"i":12345}"#);
-        assert_eq!((code(&again), &again["i"]), (202, &json!(12345)));
-        assert_eq!(bench.call(&client, "set_context_value", json!(["user_id", 10000])), done(json!(12345)));
-        assert_eq!(bench.call(&client, "set_context", json!([{"user_id": 10000}])), done(json!(12345)));
-        assert_eq!(bench.call(&client, "subscribe", json!(["channel1", "channel2"])), done(json!(12345)));
-        let publish = r#"{"m":"mesh.publish","p":{"c":"channel1","d":"data"},"i":12345}"#;
-        assert_eq!(bench.ask(publish), json!({"E": null, "r": {"s": 1, "f": 0}, "i": 12345}));
-        assert_eq!(bench.call(&client, "unsubscribe", json!(["channel1", "channel2"])), done(json!(12345)));
-        assert_eq!(bench.ask(publish)["r"], json!({"s": 0, "f": 0}));
-        let send = json!({"m": "mesh.send", "p": {"c": client.id.to_string(), "d": "data"}, "id": 12345});
-        assert_eq!(bench.ask(&send.to_string()), done(json!(12345)));
-        assert_eq!(bench.ask(r#"{"m":"queue.unpop","p":{},"i":12345}"#), done(json!(12345)));
-        let gone = bench.ask(r#"{"m":"mesh.send","p":{"c":"1463786910324359168","d":"data"},"id":12345}"#);
-        assert_eq!((code(&gone), &gone["E"]["k"], gone.get("r")), (401, &json!("gone"), None));
-    }
-
-    #[test]
-    fn functions_of_a_connection_show_and_change_it() {
-        let bench = Bench::new(json!({}));
-        let client = bench.client(json!({"limits": {"contextBytes": "40", "channels": 2}}));
-        bench.call(&client, "set_context", json!([{"a": 1}]));
-        bench.call(&client, "merge_context", json!([{"b": 2}]));
-        bench.call(&client, "subscribe", json!(["x"]));
-        assert_eq!(bench.call(&client, "get_context", json!([]))["r"]["context"], json!({"a": 1, "b": 2}));
-        assert_eq!(bench.call(&client, "channels", json!([]))["r"]["channels"], json!(["x"]));
-        assert_eq!(bench.call(&client, "info", json!([]))["r"]["remote"], json!("10.0.0.1:1"));
-        bench.call(&client, "pause", json!([]));
-        assert!(client.is_paused());
-        bench.call(&client, "resume", json!([]));
-        assert!(!client.is_paused());
-        let refused = [
-            bench.call(&client, "merge_context", json!([{"c": "x".repeat(40)}])),
-            bench.call(&client, "subscribe", json!(["y", "z"])),
-            bench.call(&client, "fly", json!([])),
-            bench.ask(r#"{"m":"conn.call","p":{"c":"99","f":"info"}}"#),
-            // Of node 1, and there is none.
-            bench.ask(r#"{"m":"conn.call","p":{"c":"4096","f":"info"}}"#),
-        ];
-        assert!(refused.iter().all(|answer| code(answer) == 301), "{refused:?}");
-        let elsewhere = bench.ask(r#"{"m":"mesh.send","p":{"c":"4096","d":"x"}}"#);
-        assert_eq!((code(&elsewhere), &elsewhere["E"]["k"]), (401, &json!("unreachable")));
-        bench.call(&client, "close", json!([3000, "bye"]));
-        let close = client.take(Waker::noop()).unwrap().close.unwrap();
-        assert_eq!((close.code.unwrap().get(), &*close.reason), (3000, "bye"));
-    }
-
-    #[test]
-    fn a_client_whose_topic_is_full_is_told_or_waits_as_its_listener_says() {
-        let bench = Bench::new(json!({"topics": {"messages": 1}}));
-        let (told, waits) = (bench.client(json!({})), bench.client(json!({"overflow": "pause"})));
-        assert_eq!(bench.push(&told, "1"), Taken::Done);
-        assert!(matches!(bench.push(&told, "2"), Taken::Rejected(e) if e.code() == 503));
-        assert_eq!(bench.push(&waits, "3"), Taken::Full);
-        assert!(waits.is_full() && !told.is_full());
-        bench.ask(r#"{"m":"queue.pop","p":{"t":["topic1"]}}"#);
-        assert!(!waits.is_full());
-        assert_eq!(bench.session.take(Waker::noop()).len(), 2);
-    }
-
-    #[test]
-    fn who_may_consume_a_topic_no_more_does_not() {
-        let bench = Bench::new(json!({}));
-        let client = bench.client(json!({}));
-        bench.ask(r#"{"m":"queue.pop","p":{"t":["topic1","topic2"]}}"#);
-        let permit = |user: Value| Permit::of(&serde_json::from_value(user).unwrap()).unwrap();
-        let user = json!({"name": "u", "role": "write", "topics": ["topic2"], "secretRef": {"name": "s"}});
-        bench.grid.permit(&bench.session, permit(user));
-        bench.push(&client, "not for it");
-        assert_eq!(bench.session.topics(), [Topic::new("topic2").unwrap()]);
-        assert_eq!(bench.session.take(Waker::noop()).len(), 0);
-        let reader = json!({"name": "u", "role": "read", "secretRef": {"name": "s"}});
-        bench.grid.permit(&bench.session, permit(reader));
-        assert_eq!(bench.session.topics(), []);
-    }
-
-    #[test]
-    fn consuming_needs_a_session() {
-        let bench = Bench::new(json!({}));
-        let call = Request::read(r#"{"m":"queue.pop","p":{"t":["a"]}}"#).call.unwrap();
-        assert_eq!(bench.grid.call(&Permit::local(), None, call).unwrap_err().code(), 101);
-    }
-}
+mod tests;

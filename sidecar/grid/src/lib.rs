@@ -27,6 +27,7 @@ pub mod topics;
 use mesh_websocket as wire;
 
 pub use context::{Context, Entries, Key, TooLarge};
+pub use elsewhere::{Answer, Backplane, Notice, Question};
 pub use error::{GridError, TOO_MANY_ERRORS, Unsent};
 pub use grid::{Grid, Taken};
 pub use ids::{ClientId, EPOCH_MS, Ids, Mint, NoClientId, NoIds, NodeNumber, NotReserved};

@@ -30,6 +30,7 @@ pub struct Metrics {
     dropped: Family<Dropped, Counter>,
     pub(crate) calls: Family<Code, Counter>,
     pub(crate) sending: Histogram,
+    pub(crate) forwarding: Histogram,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -61,6 +62,9 @@ struct Dropped {
 /// From the time of one table look-up to that of a publication to a hundred thousand.
 const SENDING: [f64; 9] = [1e-6, 5e-6, 2e-5, 1e-4, 5e-4, 2e-3, 1e-2, 5e-2, 0.25];
 
+/// From the time of a round trip between two machines to that after which another node cannot be reached.
+const FORWARDING: [f64; 7] = [1e-4, 5e-4, 2e-3, 1e-2, 5e-2, 0.25, 2.0];
+
 impl Default for Metrics {
     fn default() -> Self {
         Self {
@@ -75,6 +79,7 @@ impl Default for Metrics {
             dropped: Family::default(),
             calls: Family::default(),
             sending: Histogram::new(SENDING),
+            forwarding: Histogram::new(FORWARDING),
         }
     }
 }
@@ -162,6 +167,8 @@ impl Metrics {
         );
         room.register("calls", "Calls of backends, by code (0: success)", all.calls.clone());
         room.register("send_seconds", "How long a send or publish took, on this node", all.sending.clone());
+        let forwarding = all.forwarding.clone();
+        room.register("forwarded_seconds", "How long a send to a client of another node took", forwarding);
         registry.register_collector(Box::new(Gauges(Arc::downgrade(grid))));
     }
 }
@@ -187,6 +194,7 @@ impl Collector for Gauges {
             ("clients", "End users that are connected", grid.clients.count()),
             ("channels", "Channels with a subscriber, counted in each thread that has one", grid.clients.channels()),
             ("backends", "WebSockets of backends", grid.topics.sessions()),
+            ("other_nodes", "Other nodes of the grid whose leases hold", grid.elsewhere.nodes()),
             ("node_number", "The number of this node in client ids", usize::from(grid.node().get())),
         ];
         for (name, help, value) in levels {

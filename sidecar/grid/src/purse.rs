@@ -7,6 +7,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use bytes::Bytes;
+
 /// Bytes that may be held, and that are.
 #[derive(Debug)]
 pub(crate) struct Purse {
@@ -31,6 +33,11 @@ impl Purse {
         self.most.store(most, Ordering::Relaxed);
     }
 
+    /// The bound.
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
     /// Whether there is room for so many bytes more.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.most.load(Ordering::Relaxed)
@@ -51,7 +58,26 @@ impl Purse {
     }
 }
 
+/// Bytes that count as long as anybody shares them.
+struct Counted {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Share {
+    /// The same bytes; they count until the last of those who share them has let go.
+    pub(crate) fn around(purse: &Arc<Purse>, bytes: Bytes) -> Bytes {
+        let mut share = Self::of(purse);
+        share.holds(bytes.len());
+        Bytes::from_owner(Counted { bytes, _share: share })
+    }
+
     pub(crate) fn of(purse: &Arc<Purse>) -> Self {
         Self { purse: Arc::clone(purse), bytes: 0 }
     }
@@ -88,6 +114,18 @@ mod tests {
         drop(a);
         assert_eq!((purse.used(), purse.has_room(2), purse.has_room(3)), (8, true, false));
         drop(b);
+        assert_eq!(purse.used(), 0);
+    }
+
+    #[test]
+    fn what_many_share_counts_once_and_until_the_last_lets_go() {
+        let purse = Arc::new(Purse::new(10));
+        let first = Share::around(&purse, Bytes::from_static(b"frame"));
+        let (second, part) = (first.clone(), first.slice(3..));
+        assert_eq!((purse.used(), &first[..], &part[..]), (5, &b"frame"[..], &b"me"[..]));
+        drop((first, second));
+        assert_eq!(purse.used(), 5);
+        drop(part);
         assert_eq!(purse.used(), 0);
     }
 }

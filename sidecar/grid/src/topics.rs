@@ -15,8 +15,9 @@ use crds::{Grid as Config, Overflow, TopicDefaults, TopicOverride};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    ClientId, GridError, Topic,
-    backend::Session,
+    ClientId, GridError, NodeNumber, Topic,
+    backend::{Delivery, Session},
+    elsewhere::Far,
     envelope::{Event, Window},
     purse::Purse,
     queue::{Bounds, ConsumerId, Pushed, Queue},
@@ -30,9 +31,10 @@ pub struct Topics {
     settings: RwLock<Settings>,
     /// What they hold together.
     purse: Purse,
-    /// Topics that were made: each has tags of its own.
+    /// Topics that were made: each has tags of its own, behind those of messages of other nodes.
     made: AtomicU64,
     last_session: AtomicU64,
+    last_tag_elsewhere: AtomicU64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -121,8 +123,9 @@ impl Topics {
             sessions: RwLock::default(),
             settings: RwLock::default(),
             purse: Purse::new(0),
-            made: AtomicU64::new(0),
+            made: AtomicU64::new(1),
             last_session: AtomicU64::new(0),
+            last_tag_elsewhere: AtomicU64::new(0),
         };
         topics.configure(config);
         topics
@@ -146,10 +149,29 @@ impl Topics {
 
     /// A connection of a backend has come.
     pub fn open(&self, permit: crate::backend::Permit) -> Arc<Session> {
+        self.open_as(|id| Session::new(id, permit))
+    }
+
+    /// A consumer of another node consumes here, too.
+    pub(crate) fn open_far(&self, far: Far) -> Arc<Session> {
+        self.open_as(|id| Session::far(id, far))
+    }
+
+    fn open_as(&self, make: impl FnOnce(ConsumerId) -> Arc<Session>) -> Arc<Session> {
         let id = ConsumerId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
-        let session = Session::new(id, permit);
+        let session = make(id);
         self.sessions.write().insert(id, Arc::clone(&session));
         session
+    }
+
+    /// The connection of that name.
+    pub(crate) fn session(&self, id: ConsumerId) -> Option<Arc<Session>> {
+        self.sessions.read().get(&id).cloned()
+    }
+
+    /// By which a message of another node is acknowledged here.
+    pub(crate) fn tag(&self) -> u64 {
+        self.last_tag_elsewhere.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A connection of a backend has gone: what it has not acknowledged goes to others. It may also have a place in topics that it
@@ -205,7 +227,7 @@ impl Topics {
         for (topic, queue) in queues {
             session.consumes(std::slice::from_ref(&topic));
             let mut queue = queue.lock();
-            queue.attach(session.id, window, topic.as_str())?;
+            queue.attach((session.id, session.whence()), window, topic.as_str())?;
             self.give(&topic, &mut queue);
             resumed.extend(queue.resumed());
         }
@@ -225,24 +247,36 @@ impl Topics {
         if ended.is_empty() && self.settings.read().defaults.strict_unpop {
             return Err(GridError::NotConsuming);
         }
-        self.each(&ended, |queue| {
+        self.cease(session, &ended);
+        Ok(())
+    }
+
+    /// A connection consumes some topics no more; what is on its way to it is finished.
+    pub(crate) fn cease(&self, session: &Session, topics: &[Topic]) {
+        self.each(topics, |queue| {
             queue.detach(session.id);
         });
-        session.consumes_no_more(&ended);
-        Ok(())
+        session.consumes_no_more(topics);
     }
 
     /// Deliveries were processed: all of them, or none where one is unknown (G-15).
     ///
     /// # Errors
     /// 504 with the first unknown tag.
-    pub fn settle(&self, session: &Session, tags: &[u64], settlement: Settlement) -> Result<Vec<ClientId>, GridError> {
-        let named = |tag: &u64| session.topic_of(*tag).map(|topic| (*tag, topic)).ok_or(GridError::UnknownTag(*tag));
+    pub fn settle(&self, session: &Session, tags: &[u64], settlement: Settlement) -> Result<Settled, GridError> {
+        let named = |tag: &u64| session.holds(*tag).map(|held| (*tag, held)).ok_or(GridError::UnknownTag(*tag));
         let held = tags.iter().map(named).collect::<Result<Vec<_>, _>>()?;
-        let mut resumed = Vec::new();
-        for (tag, topic) in held {
+        let mut settled = Settled::default();
+        for (tag, delivery) in held {
             session.settled(tag);
-            resumed.extend(self.each(&[topic], |queue| {
+            let topic = match delivery {
+                Delivery::Here(topic) => topic,
+                Delivery::At(node, theirs) => {
+                    settled.elsewhere.push((node, theirs));
+                    continue;
+                }
+            };
+            settled.resumed.extend(self.each(&[topic], |queue| {
                 match settlement {
                     Settlement::Ack => queue.ack(session.id, tag),
                     Settlement::Again => queue.nack(session.id, tag, true),
@@ -250,7 +284,7 @@ impl Topics {
                 };
             }));
         }
-        Ok(resumed)
+        Ok(settled)
     }
 
     /// So many events of a topic were written to a consumer.
@@ -323,6 +357,15 @@ impl Topics {
         let (before, now) = queue.count();
         self.purse.count(before, now);
     }
+}
+
+/// What became of acknowledgements.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Clients that may be read again.
+    pub resumed: Vec<ClientId>,
+    /// Those of messages of other nodes, by their tags there.
+    pub elsewhere: Vec<(NodeNumber, u64)>,
 }
 
 /// How a delivery was settled.

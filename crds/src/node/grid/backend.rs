@@ -31,6 +31,8 @@ pub struct BackendApi {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub plaintext_from: Vec<String>,
+    /// Whether credentials are taken that come from elsewhere in plain text, where everybody on the way can read them.
+    pub plaintext_credentials: PlaintextCredentials,
     /// Callers from elsewhere that have credentials.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -45,6 +47,7 @@ impl Default for BackendApi {
             protocol_errors: 10,
             origins: Vec::new(),
             plaintext_from: Vec::new(),
+            plaintext_credentials: PlaintextCredentials::Refused,
             users: Vec::new(),
         }
     }
@@ -71,6 +74,16 @@ pub struct BackendUser {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 255), regex(pattern = pattern::TOPIC)), extend("x-kubernetes-list-type" = "set"))]
     pub channels: Vec<String>,
+}
+
+/// What becomes of credentials that come from elsewhere in plain text (G-21).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PlaintextCredentials {
+    /// They are not looked at: such callers use TLS.
+    #[default]
+    Refused,
+    /// They count: something else keeps the way private, such as a proxy that ends TLS beside the node.
+    Accepted,
 }
 
 /// What a backend may do.

@@ -20,12 +20,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Violation,
+    ByteSize, Violation,
     law::{self, Law},
 };
 
 /// WebSocket clients and the backends that talk to them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = law::write(LAWS))]
 pub struct Grid {
@@ -36,6 +36,8 @@ pub struct Grid {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub listeners: Vec<Listener>,
+    /// What waits for all clients together, beside the bound that each has by itself.
+    pub out_queues_bytes: ByteSize,
     /// The API of the backends, on port 6789.
     pub backend: BackendApi,
     /// The bounds of all topics.
@@ -44,6 +46,20 @@ pub struct Grid {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub topic_overrides: Vec<TopicOverride>,
+}
+
+impl Default for Grid {
+    fn default() -> Self {
+        Self {
+            node_number: 0,
+            listeners: Vec::new(),
+            // A gateway has 512 MiB beside the queues of port 7304: half are for topics, a quarter is for what clients leave unfinished.
+            out_queues_bytes: ByteSize::mib(128),
+            backend: BackendApi::default(),
+            topics: TopicDefaults::default(),
+            topic_overrides: Vec::new(),
+        }
+    }
 }
 
 /// The laws of [`Grid`].
@@ -65,6 +81,12 @@ const LAWS: &[Law<Grid>] = &[
             let shown = |listener: &Listener| (listener.port, listener.tls_secret_ref.clone());
             g.listeners.iter().all(|a| g.listeners.iter().all(|b| a.port != b.port || shown(a) == shown(b)))
         },
+    },
+    Law {
+        field: ".outQueuesBytes",
+        cel: "quantity(self.outQueuesBytes).compareTo(quantity('1Mi')) >= 0",
+        message: "must be at least 1Mi, which one message may have",
+        holds: |g| g.out_queues_bytes >= ByteSize::mib(1),
     },
 ];
 

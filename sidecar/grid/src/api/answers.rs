@@ -55,7 +55,7 @@ pub(super) fn method_not_allowed(allowed: &Method) -> Response<Body> {
 pub(super) fn denied(denied: &Denied) -> Response<Body> {
     let error = GridError::NotPermitted(denied.to_string());
     match denied {
-        Denied::Foreign => refused(StatusCode::FORBIDDEN, &error),
+        Denied::Foreign | Denied::PlainText => refused(StatusCode::FORBIDDEN, &error),
         Denied::Missing | Denied::Wrong => {
             let mut response = refused(StatusCode::UNAUTHORIZED, &error);
             response

@@ -27,7 +27,10 @@ pub(super) async fn call(grid: &Grid, api: &BackendApi, permit: &Permit, method:
         Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, &GridError::invalid("the body did not come to its end")),
     };
     let request = Request::read_body(method, &bytes);
-    let outcome = request.call.and_then(|call| grid.call(permit, None, call));
+    let outcome = match request.call {
+        Ok(call) => grid.call(permit, None, call).await,
+        Err(e) => Err(e),
+    };
     json(status(&outcome, api.http_status), answer_over_http(&outcome, request.id.as_ref()))
 }
 

@@ -19,8 +19,8 @@ use tokio::{
 
 use super::{Place, answers::refused};
 use crate::{
-    Grid, GridError, Topic,
-    backend::{Outgoing, Session},
+    Grid, GridError,
+    backend::{Credit, Outgoing, Session},
     envelope::{self, Call, Outcome, answer},
     error::TOO_MANY_ERRORS,
     wire::{Close, CloseCode, Data, Opcode, Read, Reader, Reading, accept_key, encode},
@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     (self.heard, self.pinged) = (Instant::now(), None);
                     self.reader.extend(&piece);
                     piece.clear();
-                    if let Some(close) = self.understand(grid) {
+                    if let Some(close) = self.understand(grid).await {
                         return self.close(grid, &close).await;
                     }
                 }
@@ -215,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Takes in whatever of what has come is whole; `Some`: the end.
-    fn understand(&mut self, grid: &Grid) -> Option<Close> {
+    async fn understand(&mut self, grid: &Grid) -> Option<Close> {
         loop {
             match self.reader.next(self.bounds.reading) {
                 Ok(None) => return None,
@@ -223,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Ok(Some(Read::Ping(payload))) => self.session.control(Opcode::Pong, &payload),
                 Ok(Some(Read::Pong(_))) => {}
                 Ok(Some(Read::Part(part))) => {
-                    let is_error = self.ask(grid, &part.data);
+                    let is_error = self.ask(grid, &part.data).await;
                     if self.session.count(is_error, self.bounds.errors) {
                         return Some(Close::new(TOO_MANY_ERRORS, "too many requests in a row that are none"));
                     }
@@ -234,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Does what a message asks for; whether it was no request.
-    fn ask(&self, grid: &Grid, data: &Data) -> bool {
+    async fn ask(&mut self, grid: &Grid, data: &Data) -> bool {
         let text = match data {
             Data::Text(text) => text,
             Data::Binary(_) => {
@@ -247,38 +247,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return false;
         }
         let request = envelope::Request::read(text);
-        let mut is_error = false;
-        self.session.answer(|| {
-            let outcome = request.call.and_then(|call| self.carry_out(grid, call));
-            is_error = outcome.as_ref().is_err_and(GridError::is_protocol_error);
-            answer(&outcome, request.id.as_ref())
-        });
-        is_error
+        self.session.answering();
+        let outcome = match request.call {
+            Ok(call) => self.carry_out(grid, call).await,
+            Err(e) => Err(e),
+        };
+        self.session.answered(&answer(&outcome, request.id.as_ref()));
+        outcome.is_err_and(|e| e.is_protocol_error())
     }
 
     /// While the process ends nobody begins to consume; whoever is here may bring to an end what he has.
-    fn carry_out(&self, grid: &Grid, call: Call) -> Outcome {
+    async fn carry_out(&mut self, grid: &Grid, call: Call) -> Outcome {
         if let (Call::Pop(topics, _), true) = (&call, self.asked.is_asked()) {
             let topic = topics.first().map(ToString::to_string).unwrap_or_default();
             return Err(GridError::NotConsumed { topic, reason: "this node is about to end" });
         }
-        grid.call(&self.session.permit(), Some(&self.session), call)
+        grid.call(&self.session.permit(), Some(&self.session), call).await
     }
 
     async fn write(&mut self, grid: &Grid, waiting: Vec<Outgoing>) -> io::Result<()> {
         let mut bytes = BytesMut::with_capacity(waiting.iter().map(|outgoing| outgoing.frame.len()).sum());
-        let mut credits: Vec<(Topic, u32)> = Vec::new();
+        let mut credits: Vec<(Credit, u32)> = Vec::new();
         for outgoing in waiting {
             bytes.extend_from_slice(&outgoing.frame);
-            let Some(topic) = outgoing.credit else { continue };
-            match credits.iter_mut().find(|(known, _)| *known == topic) {
+            let Some(credit) = outgoing.credit else { continue };
+            match credits.iter_mut().find(|(known, _)| *known == credit) {
                 Some((_, events)) => *events += 1,
-                None => credits.push((topic, 1)),
+                None => credits.push((credit, 1)),
             }
         }
         self.write_all(&bytes).await?;
-        for (topic, events) in credits {
-            grid.written(&self.session, &topic, events);
+        for (credit, events) in credits {
+            grid.written(&self.session, &credit, events);
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
 
 use ::http::{Request, Response, header};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use crds::{BackendApi, BackendUser};
+use crds::{BackendApi, BackendUser, PlaintextCredentials};
 use mesh_core::{Body, Caller, GridSetup, Network, Snapshot};
 use mesh_network::listen::{Connection, Security};
 use ring::digest;
@@ -43,6 +43,10 @@ pub(super) enum Denied {
     Missing,
     #[error("the credentials are nobody's")]
     Wrong,
+    #[error(
+        "credentials in plain text are not taken from elsewhere: call by https, or see grid.backend.plaintextCredentials"
+    )]
+    PlainText,
     #[error("pages of this origin may not call: it is not among grid.backend.origins")]
     Foreign,
 }
@@ -107,10 +111,13 @@ pub(super) fn caller<B>(
     request: &Request<B>,
 ) -> Result<(Standing, Permit), Denied> {
     is_listed(request, &settings.api)?;
+    // Also before they are shown: who is asked for them would show them to everybody on the way.
+    let is_private = is_private(settings, connection);
     if let Some(authorization) = text(request, header::AUTHORIZATION) {
-        return settings.users.find(authorization);
+        return if is_private { settings.users.find(authorization) } else { Err(Denied::PlainText) };
     }
-    let standing = standing(snapshot, &settings.plaintext_from, connection, request)?;
+    let standing = standing(snapshot, &settings.plaintext_from, connection, request);
+    let standing = standing.map_err(|denied| if is_private { denied } else { Denied::PlainText })?;
     Ok((standing, Permit::local()))
 }
 
@@ -182,6 +189,14 @@ pub(super) fn permit_now(standing: &Standing, settings: &Settings) -> Option<Per
             settings.users.0.iter().find(is_it).map(|(_, permit)| permit.clone())
         }
     }
+}
+
+/// Whether credentials may be shown on a connection: nobody on the way reads them, or the configuration answers for the way.
+fn is_private(settings: &Settings, connection: &Connection) -> bool {
+    !matches!(connection.security, Security::Plain)
+        || is_here(connection)
+        || is_trusted(connection.peer.ip(), &settings.plaintext_from)
+        || settings.api.plaintext_credentials == PlaintextCredentials::Accepted
 }
 
 /// Both ends are this machine's own. Other addresses of 127/8 are given to other programs.

@@ -9,4 +9,5 @@ mod permit;
 mod session;
 
 pub use permit::Permit;
-pub use session::{Outgoing, Session};
+pub(crate) use session::Delivery;
+pub use session::{Credit, Outgoing, Session};

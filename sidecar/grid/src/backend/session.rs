@@ -13,8 +13,10 @@ use parking_lot::Mutex;
 
 use super::Permit;
 use crate::{
-    Topic,
-    queue::{ConsumerId, Given},
+    NodeNumber, Topic,
+    elsewhere::Far,
+    envelope::Event,
+    queue::{ConsumerId, Given, Whence},
     wire::{Close, Opcode, encode},
 };
 
@@ -26,6 +28,8 @@ pub struct Session {
     /// What it may do.
     permit: ArcSwap<Permit>,
     state: Mutex<State>,
+    /// Where its events go; `None`: to its own socket.
+    far: Option<Far>,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +40,7 @@ struct State {
     /// The topics that it consumes.
     topics: Vec<Topic>,
     /// Where deliveries that it acknowledges came from.
-    tags: HashMap<u64, Topic>,
+    tags: HashMap<u64, Delivery>,
     errors: u16,
     waker: Option<Waker>,
     /// Why it is to end, behind what waits.
@@ -50,15 +54,48 @@ struct State {
 pub struct Outgoing {
     /// The frame.
     pub frame: Bytes,
-    /// The topic whose window has room again once it is written.
-    pub credit: Option<Topic>,
+    /// The window that has room again once it is written.
+    pub credit: Option<Credit>,
+}
+
+/// A window that has room again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credit {
+    /// Of this topic.
+    pub topic: Topic,
+    /// At that node; `None`: at this one.
+    pub node: Option<NodeNumber>,
+}
+
+/// What an acknowledgement is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// A message of this node.
+    Here(Topic),
+    /// One of another node, by its tag there.
+    At(NodeNumber, u64),
 }
 
 impl Session {
     /// A new connection.
     #[must_use]
     pub fn new(id: ConsumerId, permit: Permit) -> Arc<Self> {
-        Arc::new(Self { id, permit: ArcSwap::from_pointee(permit), state: Mutex::default() })
+        Self::with(id, permit, None)
+    }
+
+    /// A consumer of another node, which looks after what it may do.
+    pub(crate) fn far(id: ConsumerId, far: Far) -> Arc<Self> {
+        Self::with(id, Permit::local(), Some(far))
+    }
+
+    fn with(id: ConsumerId, permit: Permit, far: Option<Far>) -> Arc<Self> {
+        Arc::new(Self { id, permit: ArcSwap::from_pointee(permit), state: Mutex::default(), far })
+    }
+
+    /// Where it is connected.
+    #[must_use]
+    pub fn whence(&self) -> Whence {
+        if self.far.is_some() { Whence::Elsewhere } else { Whence::Here }
     }
 
     /// What it may do, now.
@@ -104,19 +141,19 @@ impl Session {
         self.put([Outgoing { frame, credit: None }]);
     }
 
-    /// Answers a request: what it sets in motion comes behind the answer.
-    pub fn answer(&self, request: impl FnOnce() -> String) {
+    /// A request is being answered: what it sets in motion waits for [`Session::answered`].
+    pub fn answering(&self) {
         self.state.lock().behind_answer.get_or_insert_default();
-        let text = request();
+    }
+
+    /// Answers it, and lets go of what has come meanwhile.
+    pub fn answered(&self, text: &str) {
         let frame = encode(Opcode::Text, text.as_bytes(), false);
-        let waker = {
-            let mut state = self.state.lock();
+        self.change(|state| {
             let behind = state.behind_answer.take().unwrap_or_default();
             state.waiting.push_back(Outgoing { frame, credit: None });
             state.waiting.extend(behind);
-            state.waker.take()
-        };
-        waker.into_iter().for_each(Waker::wake);
+        });
     }
 
     /// Puts a control frame behind what waits.
@@ -124,15 +161,37 @@ impl Session {
         self.put([Outgoing { frame: encode(opcode, payload, false), credit: None }]);
     }
 
-    /// Puts events of a topic behind what waits.
+    /// Puts an event of a topic behind what waits.
     pub(crate) fn deliver(&self, topic: &Topic, given: &Given) {
-        let text = given.event.for_consumer(given.tag, given.redelivered);
-        let frame = encode(Opcode::Text, text.as_bytes(), false);
         if let Some(tag) = given.tag {
-            self.state.lock().tags.insert(tag, topic.clone());
+            self.state.lock().tags.insert(tag, Delivery::Here(topic.clone()));
         }
-        let credit = given.tag.is_none().then(|| topic.clone());
-        let outgoing = Outgoing { frame, credit };
+        if let Some(far) = &self.far {
+            return far.give(topic, given);
+        }
+        let credit = Credit { topic: topic.clone(), node: None };
+        self.put_event(&given.event, given.tag, given.redelivered, credit);
+    }
+
+    /// Puts an event that came to another node behind what waits. `tag`: by which it is acknowledged here and there.
+    pub(crate) fn deliver_from(
+        &self,
+        node: NodeNumber,
+        topic: &Topic,
+        event: &Event,
+        tag: Option<(u64, u64)>,
+        redelivered: bool,
+    ) {
+        if let Some((ours, theirs)) = tag {
+            self.state.lock().tags.insert(ours, Delivery::At(node, theirs));
+        }
+        let credit = Credit { topic: topic.clone(), node: Some(node) };
+        self.put_event(event, tag.map(|(ours, _)| ours), redelivered, credit);
+    }
+
+    fn put_event(&self, event: &Event, tag: Option<u64>, redelivered: bool, credit: Credit) {
+        let frame = encode(Opcode::Text, event.for_consumer(tag, redelivered).as_bytes(), false);
+        let outgoing = Outgoing { frame, credit: tag.is_none().then_some(credit) };
         let waker = {
             let mut state = self.state.lock();
             match &mut state.behind_answer {
@@ -194,8 +253,8 @@ impl Session {
         self.state.lock().topics.retain(|known| !topics.contains(known));
     }
 
-    /// The topic of a delivery that it holds.
-    pub(crate) fn topic_of(&self, tag: u64) -> Option<Topic> {
+    /// A delivery that it holds.
+    pub(crate) fn holds(&self, tag: u64) -> Option<Delivery> {
         self.state.lock().tags.get(&tag).cloned()
     }
 

@@ -54,6 +54,7 @@ pub(super) struct State {
     pub(super) channels: Vec<Channel>,
     /// It has gone: nobody subscribes it any more.
     pub(super) is_over: bool,
+    is_cut: bool,
     is_paused: bool,
     is_full: bool,
     waker: Option<Waker>,
@@ -132,6 +133,22 @@ impl Client {
             state.waker.clone()
         };
         waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends it at once for being too slow: nothing that waits for it is kept.
+    pub(crate) fn cut(&self) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.is_cut = true;
+            state.outbox.give_up();
+            state.waker.clone()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether it is to end at once.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.state.lock().is_cut
     }
 
     /// Why it is being closed; `None`: it is not.

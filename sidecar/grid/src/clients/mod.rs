@@ -4,6 +4,7 @@
 //! outbox.rs    what waits for one client, within its bound (pure)
 //! client.rs    one client: its outbox, its context, its channels
 //! shard.rs     the clients of one thread, and the channels among them
+//! pressure.rs  what waits for all of them together
 //! mod.rs       all of them: sending, publishing, subscribing
 //! ```
 //! No socket is known here. A client's task takes from its outbox, and is woken when something comes; a message for a thousand
@@ -11,6 +12,7 @@
 
 mod client;
 mod outbox;
+mod pressure;
 mod shard;
 
 use std::{
@@ -23,7 +25,7 @@ use std::sync::Arc;
 
 pub use self::client::{Client, Opened};
 pub use self::outbox::Outgoing;
-use self::shard::Shard;
+use self::{pressure::Pressure, shard::Shard};
 use crate::{
     Channel, ClientId, GridError, Unsent,
     wire::{Close, Deflate, Opcode},
@@ -34,6 +36,7 @@ use crate::{
 pub struct Clients {
     shards: Box<[Shard]>,
     count: AtomicUsize,
+    pressure: Pressure,
 }
 
 /// How many a publication reached (G-8).
@@ -49,11 +52,25 @@ pub struct Reached {
     pub too_large: usize,
 }
 
+impl Reached {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            sent: self.sent.saturating_add(other.sent),
+            failed: self.failed.saturating_add(other.failed),
+            slow: self.slow.saturating_add(other.slow),
+            too_large: self.too_large.saturating_add(other.too_large),
+        }
+    }
+}
+
 impl Clients {
     /// As many shards as threads serve clients.
     #[must_use]
     pub fn new(shards: usize) -> Self {
-        Self { shards: (0..shards.max(1)).map(|_| Shard::default()).collect(), count: AtomicUsize::new(0) }
+        let shards = (0..shards.max(1)).map(|_| Shard::default()).collect();
+        Self { shards, count: AtomicUsize::new(0), pressure: Pressure::default() }
     }
 
     /// Takes a client in, into the shard of its thread.
@@ -102,7 +119,10 @@ impl Clients {
     /// Why it was not taken (G-7).
     pub fn send(&self, id: ClientId, opcode: Opcode, payload: &[u8]) -> Result<(), Unsent> {
         let client = self.find(id).ok_or(Unsent::Gone)?;
-        let frames = Deflate::frames(opcode, payload, client.deflates);
+        if !self.has_room(payload.len()) {
+            return Err(Unsent::Slow);
+        }
+        let frames = Deflate::frames(opcode, payload, client.deflates).map(|frame| self.counted(frame));
         let mut waker = None;
         let taken = client.offer_and(&frames, payload.len(), |noted| waker = Some(noted));
         // Also where it is closed for being slow.
@@ -114,8 +134,13 @@ impl Clients {
     #[must_use]
     pub fn publish(&self, channels: &[Channel], opcode: Opcode, payload: &[u8]) -> Reached {
         let is_compressed_for_some = self.shards.iter().any(Shard::deflates);
-        let frames = Deflate::frames(opcode, payload, is_compressed_for_some);
         let mut reached = Reached::default();
+        if !self.has_room(payload.len()) {
+            let subscribers = channels.iter().map(|channel| self.subscribers(channel)).sum();
+            (reached.failed, reached.slow) = (subscribers, subscribers);
+            return reached;
+        }
+        let frames = Deflate::frames(opcode, payload, is_compressed_for_some).map(|frame| self.counted(frame));
         for shard in &self.shards {
             match channels {
                 [one] => shard.publish(one, &frames, payload.len(), &mut reached, |_| true),

@@ -36,14 +36,18 @@ impl Outbox {
     /// Puts a frame in. `false`: it found no room, and the client is closed for being too slow.
     pub(super) fn put(&mut self, frame: &Bytes, limit: usize) -> bool {
         if self.bytes + frame.len() > limit || self.frames.len() >= FRAMES_AT_LEAST.max(limit / SMALLEST) {
-            // What it has not taken it will not take: the last thing it may learn is why.
-            self.frames.clear();
-            self.close(Close::new(CloseCode::TOO_SLOW, "messages were taken too slowly"));
+            self.give_up();
             return false;
         }
         self.bytes += frame.len();
         self.frames.push_back(frame.clone());
         true
+    }
+
+    /// What it has not taken it will not take: the last thing it may learn is why.
+    pub(super) fn give_up(&mut self) {
+        self.frames.clear();
+        self.close(Close::new(CloseCode::TOO_SLOW, "messages were taken too slowly"));
     }
 
     /// Puts a control frame in: it finds room where messages do not, but whoever only pings and takes no pong is too slow, too.

@@ -87,6 +87,25 @@ fn a_client_that_is_slow_gone_or_too_small_counts_as_failed() {
 }
 
 #[test]
+fn what_waits_for_all_together_is_bounded_and_who_holds_most_of_it_is_cut() {
+    let (clients, all) = clients(3);
+    clients.set_most_waiting(300 << 10);
+    all.iter().for_each(|client| clients.subscribe(client, &channels(&["a"])).unwrap());
+    let message = vec![b'x'; 60 << 10];
+    for _ in 0..3 {
+        assert_eq!(clients.send(all[0].id, Opcode::Text, &message), Ok(()));
+    }
+    let publish = || clients.publish(&channels(&["a"]), Opcode::Text, &message);
+    assert_eq!(publish(), Reached { sent: 3, ..Reached::default() }, "it counts once");
+    assert_eq!(publish(), Reached { failed: 3, slow: 3, ..Reached::default() });
+    let cut: Vec<bool> = all.iter().map(|client| client.is_cut()).collect();
+    assert_eq!(cut, [true, false, false], "the others hold less than their share");
+    assert_eq!(all[0].closing().unwrap().code, Some(crate::wire::CloseCode::TOO_SLOW));
+    assert_eq!(publish(), Reached { sent: 2, failed: 1, ..Reached::default() }, "there is room again");
+    assert_eq!(clients.send(all[1].id, Opcode::Text, &message), Ok(()));
+}
+
+#[test]
 fn subscriptions_are_all_or_none_and_end_with_the_client() {
     let (clients, all) = clients(1);
     let one = &all[0];

@@ -4,6 +4,7 @@ use base64::{
     Engine,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::{GridError, wire::Opcode};
@@ -14,7 +15,7 @@ pub struct Message {
     /// `Text` or `Binary`.
     pub opcode: Opcode,
     /// Its bytes; UTF-8 where it is text.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 /// Padding may be missing.
@@ -28,8 +29,8 @@ impl Message {
         let data = data.ok_or_else(|| GridError::invalid("d is missing: what is to be sent"))?;
         let kind = kind.map_or(Some("text"), |kind| serde_json::from_str(kind.get()).ok());
         match kind {
-            Some("text") => Ok(Self { opcode: Opcode::Text, payload: text(data)? }),
-            Some("binary") => Ok(Self { opcode: Opcode::Binary, payload: binary(data)? }),
+            Some("text") => Ok(Self { opcode: Opcode::Text, payload: text(data)?.into() }),
+            Some("binary") => Ok(Self { opcode: Opcode::Binary, payload: binary(data)?.into() }),
             _ => Err(GridError::invalid("t is text or binary")),
         }
     }
@@ -90,7 +91,7 @@ mod tests {
         ];
         for (data, expected) in table {
             let message = read(data, None).unwrap();
-            assert_eq!((message.opcode, message.payload.as_slice()), (Opcode::Text, expected.as_bytes()), "{data}");
+            assert_eq!((message.opcode, &*message.payload), (Opcode::Text, expected.as_bytes()), "{data}");
         }
     }
 
@@ -98,9 +99,9 @@ mod tests {
     fn binary_is_base64_of_both_alphabets_padded_or_not() {
         for data in [r#""+/8=""#, r#""+/8""#, r#""-_8=""#, r#""-_8""#] {
             let message = read(data, Some(r#""binary""#)).unwrap();
-            assert_eq!((message.opcode, message.payload.as_slice()), (Opcode::Binary, &[0xfb, 0xff][..]), "{data}");
+            assert_eq!((message.opcode, &*message.payload), (Opcode::Binary, &[0xfb, 0xff][..]), "{data}");
         }
-        assert_eq!(read(r#""""#, Some(r#""binary""#)).unwrap().payload, b"");
+        assert_eq!(read(r#""""#, Some(r#""binary""#)).unwrap().payload, "");
     }
 
     #[test]

@@ -163,6 +163,10 @@ impl Link {
         if self.client.is_closing() {
             self.ending();
         }
+        if self.client.is_cut() {
+            self.phase = Phase::Over;
+            return;
+        }
         self.inbound.release(&self.grid, &self.client);
         self.poll_renewal(cx);
         if self.poll_read(cx).is_err() {

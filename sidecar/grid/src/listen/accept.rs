@@ -27,7 +27,8 @@ use crate::{
     wire::{Offer, Refused},
 };
 
-/// A handshake with its TLS takes no longer, or it is none.
+/// What a client has to say in a handshake, with its TLS, takes no longer, or it is none; nor does it take longer to read the
+/// answer. How long a hook or a key set is asked in between, these bound themselves.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// When descriptors have run out, every accept fails at once; the loop then waits for connections to end instead of spinning.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -110,17 +111,23 @@ type Served = (Box<Link>, Place);
 /// A connection until it is a client's; `None` where it was refused.
 async fn greet(tcp: TcpStream, peer: SocketAddr, port: Arc<Port>, seat: &Seat) -> io::Result<Option<Served>> {
     socket::options(&tcp)?;
-    let greeted = timeout(HANDSHAKE, async {
+    let said = timeout(HANDSHAKE, async {
         let mut stream = match &*port.tls.load() {
             Some(tls) => Stream::Tls(Box::new(tls.accept(tcp).await?.into())),
             None => Stream::Plain(tcp),
         };
-        match offer(&mut stream).await? {
-            Ok((offer, more)) => answer(stream, (peer, &port, seat.worker()), &offer, &more).await,
-            Err(refused) => refuse(&port, &mut stream, &refused).await,
-        }
+        let offer = offer(&mut stream).await?;
+        Ok::<_, io::Error>((stream, offer))
     });
-    greeted.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    let (stream, offer) = said.await.map_err(|_| timed_out())??;
+    match offer {
+        Ok((offer, more)) => answer(stream, (peer, &port, seat.worker()), &offer, &more).await,
+        Err(refused) => refuse(&port, stream, &refused).await,
+    }
+}
+
+fn timed_out() -> io::Error {
+    io::ErrorKind::TimedOut.into()
 }
 
 /// Reads the head of a handshake, and whatever came behind it.
@@ -147,21 +154,21 @@ async fn answer(
     let listening = port.listening.load_full();
     let listener = match welcome::listener(offer, &listening) {
         Ok(listener) => listener,
-        Err(refused) => return refuse(port, &mut stream, &refused).await,
+        Err(refused) => return refuse(port, stream, &refused).await,
     };
     let busy = |reason| Refused::new(503, reason);
     let Some(place) = listener.place() else {
-        return refuse(port, &mut stream, &busy("as many clients are connected as may be")).await;
+        return refuse(port, stream, &busy("as many clients are connected as may be")).await;
     };
     let identity = match &listener.gate {
         Some(gate) => match gate.admit(offer, peer.ip(), SystemTime::now()).await {
             Ok(identity) => identity,
-            Err(e) => return refuse(port, &mut stream, &e.refused()).await,
+            Err(e) => return refuse(port, stream, &e.refused()).await,
         },
         None => Identity::default(),
     };
     let Ok(id) = port.grid.issue_id(now_ms()).await else {
-        return refuse(port, &mut stream, &busy("no id can be given out at present")).await;
+        return refuse(port, stream, &busy("no id can be given out at present")).await;
     };
     let agreed = welcome::agreed(offer, listener);
     let rules = Arc::clone(&listener.rules);
@@ -170,10 +177,9 @@ async fn answer(
     // It can be reached before it knows that it is one: whatever is sent from now on comes behind the answer.
     let opened = Present::new(&port.grid, &client);
     if let Err(e) = port.grid.clients.subscribe(&client, &channels) {
-        return refuse(port, &mut stream, &busy(&e.to_string())).await;
+        return refuse(port, stream, &busy(&e.to_string())).await;
     }
-    stream.write_all(&offer.response(&agreed)).await?;
-    stream.flush().await?;
+    tell(&mut stream, &offer.response(&agreed)).await?;
     opened.stays();
     port.grid.metrics.accepted(&client.rules.listener.name);
     let greeted = Greeted {
@@ -188,11 +194,19 @@ async fn answer(
     Ok(Some((Box::new(Link::new(Arc::clone(&port.grid), client, stream, greeted)), place)))
 }
 
-async fn refuse(port: &Port, stream: &mut Stream, refused: &Refused) -> io::Result<Option<Served>> {
+async fn refuse(port: &Port, mut stream: Stream, refused: &Refused) -> io::Result<Option<Served>> {
     port.grid.metrics.refused(refused.status);
-    stream.write_all(&refused.response()).await?;
-    stream.shutdown().await?;
+    tell(&mut stream, &refused.response()).await?;
+    timeout(HANDSHAKE, stream.shutdown()).await.map_err(|_| timed_out())??;
     Ok(None)
+}
+
+async fn tell(stream: &mut Stream, answer: &[u8]) -> io::Result<()> {
+    let told = timeout(HANDSHAKE, async {
+        stream.write_all(answer).await?;
+        stream.flush().await
+    });
+    told.await.map_err(|_| timed_out())?
 }
 
 /// A client that is in the table already, and is taken out again where its handshake does not come to its end.

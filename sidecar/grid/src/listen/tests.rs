@@ -308,7 +308,7 @@ async fn a_client_whose_topic_is_full_is_not_read_until_there_is_room() {
     bench.grid.clients.send(client.id, Opcode::Text, b"still there").unwrap();
     assert_eq!(user.gets().await.1, b"still there");
     let call = crate::envelope::Call::Pop(vec![slow], Window { acks: false, size: 10 });
-    bench.grid.call(&Permit::local(), Some(&bench.backend), call).unwrap();
+    bench.grid.call(&Permit::local(), Some(&bench.backend), call).await.unwrap();
     let texts: Vec<_> = bench.events(3).await.iter().map(|event| event["p"]["d"]["frame"]["data"].clone()).collect();
     assert_eq!(texts, [json!("1"), json!("2"), json!("3")]);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::ConsumerId;
+use super::{ConsumerId, Whence};
 use crate::envelope::Window;
 
 /// The consumers of one topic.
@@ -11,10 +11,13 @@ pub(super) struct Consumers {
     all: HashMap<ConsumerId, Consumer>,
     /// Those with room, in turn. Some may have gone or filled since; they are passed over.
     turns: VecDeque<ConsumerId>,
+    /// The same, of other nodes: they have their turn when nobody here has room.
+    far_turns: VecDeque<ConsumerId>,
 }
 
 #[derive(Debug)]
 struct Consumer {
+    whence: Whence,
     window: Window,
     /// Messages on their way, or not acknowledged.
     busy: u32,
@@ -33,8 +36,9 @@ impl Consumer {
 
 impl Consumers {
     /// `false` where it consumes already.
-    pub(super) fn attach(&mut self, id: ConsumerId, window: Window) -> bool {
+    pub(super) fn attach(&mut self, id: ConsumerId, whence: Whence, window: Window) -> bool {
         let consumer = self.all.entry(id).or_insert(Consumer {
+            whence,
             window,
             busy: 0,
             on_way: VecDeque::new(),
@@ -66,6 +70,7 @@ impl Consumers {
     /// It has gone. Answers the bytes that were on their way to it.
     pub(super) fn lose(&mut self, id: ConsumerId) -> usize {
         self.turns.retain(|turn| *turn != id);
+        self.far_turns.retain(|turn| *turn != id);
         self.all.remove(&id).map_or(0, |lost| lost.on_way.into_iter().sum())
     }
 
@@ -103,7 +108,7 @@ impl Consumers {
 
     /// Who gets the next message, and whether it acknowledges it.
     pub(super) fn next(&mut self) -> Option<(ConsumerId, bool)> {
-        while let Some(id) = self.turns.pop_front() {
+        while let Some(id) = self.turns.pop_front().or_else(|| self.far_turns.pop_front()) {
             let Some(consumer) = self.all.get_mut(&id) else { continue };
             consumer.has_turn = false;
             if consumer.has_room() {
@@ -127,7 +132,10 @@ impl Consumers {
     fn take_turn(&mut self, id: ConsumerId) {
         if let Some(consumer) = self.all.get_mut(&id).filter(|consumer| consumer.has_room() && !consumer.has_turn) {
             consumer.has_turn = true;
-            self.turns.push_back(id);
+            match consumer.whence {
+                Whence::Here => self.turns.push_back(id),
+                Whence::Elsewhere => self.far_turns.push_back(id),
+            }
         }
     }
 }

@@ -22,6 +22,15 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConsumerId(pub u64);
 
+/// Where a consumer is connected: whoever is here is preferred to those of other nodes (G-14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whence {
+    /// To this node.
+    Here,
+    /// To another one.
+    Elsewhere,
+}
+
 /// What a topic may hold, and what happens beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -81,7 +90,7 @@ pub enum Pushed {
 }
 
 /// A message for a consumer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The consumer.
     pub consumer: ConsumerId,
@@ -154,8 +163,17 @@ impl Queue {
     ///
     /// # Errors
     /// [`GridError::AlreadyConsumed`] where it does already.
-    pub fn attach(&mut self, consumer: ConsumerId, window: Window, topic: &str) -> Result<(), GridError> {
-        if self.consumers.attach(consumer, window) { Ok(()) } else { Err(GridError::AlreadyConsumed(topic.to_owned())) }
+    pub fn attach(
+        &mut self,
+        (consumer, whence): (ConsumerId, Whence),
+        window: Window,
+        topic: &str,
+    ) -> Result<(), GridError> {
+        if self.consumers.attach(consumer, whence, window) {
+            Ok(())
+        } else {
+            Err(GridError::AlreadyConsumed(topic.to_owned()))
+        }
     }
 
     /// Whether a connection consumes.

@@ -50,7 +50,7 @@ fn a_topic_is_full_of_bytes_too_and_what_is_not_acknowledged_counts() {
     let full = |overflow| {
         let mut queue = two(overflow);
         let pushed = push(&mut queue, 1..=3).pop().unwrap();
-        queue.attach(A, Window { acks: false, size: 10 }, "t").unwrap();
+        queue.attach((A, Whence::Here), Window { acks: false, size: 10 }, "t").unwrap();
         let all: Vec<_> = given(&mut queue).into_iter().map(|given| given.1).collect();
         let on_way = queue.bytes;
         queue.written(A, u32::try_from(all.len()).unwrap());
@@ -64,7 +64,7 @@ fn a_topic_is_full_of_bytes_too_and_what_is_not_acknowledged_counts() {
     assert_eq!(full(Overflow::Pause), (Pushed::Paused, vec![1, 2, 3], 2, 0));
 
     let mut queue = two(Overflow::DropOldest);
-    queue.attach(A, Window { acks: true, size: 10 }, "t").unwrap();
+    queue.attach((A, Whence::Here), Window { acks: true, size: 10 }, "t").unwrap();
     push(&mut queue, 1..=2);
     let tags: Vec<u64> = given(&mut queue).iter().map(|given| given.2.unwrap()).collect();
     assert_eq!(push(&mut queue, [3]), [Pushed::DroppedNewest], "nothing older is nobody's");
@@ -83,7 +83,7 @@ fn what_waits_for_room_is_bounded_too_whoever_it_came_from() {
     let mut pushed = push(&mut queue, 1..=9);
     assert!(pushed.split_off(4).iter().all(|pushed| *pushed == Pushed::Rejected));
     assert_eq!(pushed, [Pushed::Held, Pushed::Paused, Pushed::Paused, Pushed::Paused]);
-    queue.attach(A, TAKES, "t").unwrap();
+    queue.attach((A, Whence::Here), TAKES, "t").unwrap();
     assert_eq!(given(&mut queue).len(), 2);
     assert_eq!(push(&mut queue, 8..=9), [Pushed::Paused, Pushed::Paused], "there is room again");
 }
@@ -92,7 +92,7 @@ fn what_waits_for_room_is_bounded_too_whoever_it_came_from() {
 fn what_a_consumer_has_not_taken_yet_counts() {
     let size = event(1).size();
     let mut queue = Queue::new(Bounds { messages: 10, bytes: 2 * size, overflow: Overflow::Reject }, 0);
-    queue.attach(A, Window { acks: false, size: 10 }, "t").unwrap();
+    queue.attach((A, Whence::Here), Window { acks: false, size: 10 }, "t").unwrap();
     push(&mut queue, 1..=2);
     assert_eq!((given(&mut queue).len(), push(&mut queue, [3])), (2, vec![Pushed::Rejected]));
     queue.written(A, 1);
@@ -104,8 +104,8 @@ fn what_a_consumer_has_not_taken_yet_counts() {
 #[test]
 fn competing_consumers_get_disjoint_sets_in_turn_within_their_windows() {
     let mut queue = queue(10, Overflow::Reject);
-    queue.attach(A, TAKES, "t").unwrap();
-    queue.attach(B, TAKES, "t").unwrap();
+    queue.attach((A, Whence::Here), TAKES, "t").unwrap();
+    queue.attach((B, Whence::Here), TAKES, "t").unwrap();
     push(&mut queue, 1..=6);
     assert_eq!(given(&mut queue), [(1, 1, None, false), (2, 2, None, false), (1, 3, None, false), (2, 4, None, false)]);
     queue.written(B, 1);
@@ -118,12 +118,12 @@ fn competing_consumers_get_disjoint_sets_in_turn_within_their_windows() {
 #[test]
 fn consuming_twice_is_refused_and_unpopping_twice_is_nothing() {
     let mut queue = queue(10, Overflow::Reject);
-    queue.attach(A, TAKES, "t").unwrap();
-    assert_eq!(queue.attach(A, TAKES, "t").unwrap_err().code(), 202);
+    queue.attach((A, Whence::Here), TAKES, "t").unwrap();
+    assert_eq!(queue.attach((A, Whence::Here), TAKES, "t").unwrap_err().code(), 202);
     assert!(queue.detach(A) && !queue.detach(A) && !queue.is_consumed_by(A));
     push(&mut queue, [1]);
     assert_eq!(given(&mut queue), []);
-    queue.attach(A, TAKES, "t").unwrap();
+    queue.attach((A, Whence::Here), TAKES, "t").unwrap();
     assert_eq!(given(&mut queue).len(), 1);
 }
 
@@ -132,7 +132,7 @@ fn each_policy_does_what_it_says_at_the_bound() {
     let after = |overflow| {
         let mut queue = queue(2, overflow);
         let pushed = push(&mut queue, 1..=3).pop().unwrap();
-        queue.attach(A, Window { acks: false, size: 9 }, "t").unwrap();
+        queue.attach((A, Whence::Here), Window { acks: false, size: 9 }, "t").unwrap();
         (pushed, given(&mut queue).iter().map(|given| given.1).collect::<Vec<_>>(), queue.resumed())
     };
     assert_eq!(after(Overflow::DropOldest), (Pushed::DroppedOldest, vec![2, 3], vec![]));
@@ -145,7 +145,7 @@ fn each_policy_does_what_it_says_at_the_bound() {
 fn a_paused_client_is_resumed_as_soon_as_its_message_has_room_and_nobody_overtakes_it() {
     let mut queue = queue(1, Overflow::Pause);
     assert_eq!(push(&mut queue, 1..=3), [Pushed::Held, Pushed::Paused, Pushed::Paused]);
-    queue.attach(A, Window { acks: false, size: 1 }, "t").unwrap();
+    queue.attach((A, Whence::Here), Window { acks: false, size: 1 }, "t").unwrap();
     assert_eq!((given(&mut queue), queue.resumed()), (vec![(1, 1, None, false)], vec![client(2)]));
     queue.set_bounds(Bounds { messages: 5, bytes: usize::MAX, overflow: Overflow::Pause });
     assert_eq!(queue.resumed(), [client(3)]);
@@ -156,14 +156,14 @@ fn a_paused_client_is_resumed_as_soon_as_its_message_has_room_and_nobody_overtak
 #[test]
 fn what_is_not_acknowledged_goes_back_to_its_place_when_its_consumer_is_lost() {
     let mut queue = queue(10, Overflow::Reject);
-    queue.attach(A, ACKS, "t").unwrap();
+    queue.attach((A, Whence::Here), ACKS, "t").unwrap();
     push(&mut queue, 1..=4);
     assert_eq!(given(&mut queue), [(1, 1, Some(1), false), (1, 2, Some(2), false)]);
     assert!(queue.ack(A, 1));
     assert_eq!(given(&mut queue), [(1, 3, Some(3), false)]);
     queue.lose(A);
     assert!(!queue.ack(A, 2), "a tag of another life");
-    queue.attach(B, Window { acks: true, size: 9 }, "t").unwrap();
+    queue.attach((B, Whence::Here), Window { acks: true, size: 9 }, "t").unwrap();
     assert_eq!(given(&mut queue), [(2, 2, Some(4), true), (2, 3, Some(5), true), (2, 4, Some(6), false)]);
     assert_eq!((queue.unacked(), queue.depth()), (3, 0));
 }
@@ -171,8 +171,8 @@ fn what_is_not_acknowledged_goes_back_to_its_place_when_its_consumer_is_lost() {
 #[test]
 fn tags_are_acknowledged_once_and_by_their_own_consumer() {
     let mut queue = queue(10, Overflow::Reject);
-    queue.attach(A, ACKS, "t").unwrap();
-    queue.attach(B, ACKS, "t").unwrap();
+    queue.attach((A, Whence::Here), ACKS, "t").unwrap();
+    queue.attach((B, Whence::Here), ACKS, "t").unwrap();
     push(&mut queue, 1..=2);
     assert_eq!(given(&mut queue), [(1, 1, Some(1), false), (2, 2, Some(2), false)]);
     assert!(!queue.ack(B, 1) && queue.ack(A, 1) && !queue.ack(A, 1) && !queue.nack(A, 9, true));
@@ -185,13 +185,13 @@ fn tags_are_acknowledged_once_and_by_their_own_consumer() {
 #[test]
 fn who_unpops_may_finish_what_is_in_flight() {
     let mut queue = queue(10, Overflow::Reject);
-    queue.attach(A, ACKS, "t").unwrap();
+    queue.attach((A, Whence::Here), ACKS, "t").unwrap();
     push(&mut queue, 1..=3);
     assert_eq!(given(&mut queue).len(), 2);
     queue.detach(A);
     assert!(queue.ack(A, 1) && queue.ack(A, 2));
     assert_eq!((given(&mut queue).len(), queue.depth(), queue.is_unused()), (0, 1, false));
-    queue.attach(A, ACKS, "t").unwrap();
+    queue.attach((A, Whence::Here), ACKS, "t").unwrap();
     assert_eq!(given(&mut queue), [(1, 3, Some(3), false)]);
 }
 
@@ -210,7 +210,7 @@ proptest! {
                     pushed += 1;
                     refused += usize::from(push(&mut queue, [pushed]) == [Pushed::Rejected]);
                 }
-                3 => { let _ = queue.attach(consumer, ACKS, "t"); }
+                3 => { let _ = queue.attach((consumer, if n == 0 { Whence::Elsewhere } else { Whence::Here }), ACKS, "t"); }
                 4 => { queue.detach(consumer); }
                 5 => { queue.lose(consumer); held.retain(|(holder, _)| *holder != consumer); }
                 6 | 7 => if let Some((holder, tag)) = held.pop() { prop_assert!(queue.ack(holder, tag)); done += 1; }

@@ -140,6 +140,10 @@ mod tests {
         for (pattern, name, allowed) in table {
             assert_eq!(Pattern::compile(pattern).unwrap().allows(name, &known), allowed, "{pattern} {name}");
         }
+        let mut long = Context::default();
+        let value = RawValue::from_string(format!("\"{}\"", "x".repeat(2000))).unwrap();
+        long.set(crate::Key::new("long").unwrap(), value, 10_000).unwrap();
+        assert!(!Pattern::compile("{long}").unwrap().allows(&"x".repeat(2000), &long), "no name is that long");
         for broken in ["{", "}", "a}b", "{}", "{a", "{a*}", "{a{b}}"] {
             assert!(Pattern::compile(broken).is_err(), "{broken}");
         }

@@ -215,6 +215,42 @@ async fn who_says_nothing_and_answers_no_ping_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_is_given_up_at_its_read_timeout_also_while_a_pong_is_awaited() {
+    let limits = json!({"pingInterval": "2s", "pongTimeout": "1900ms", "readTimeout": "2500ms"});
+    let stage = Stage::new(&json!({"listeners": [{"name": "a", "limits": limits, "events": {"close": "who"}}]})).await;
+    let mut closes = stage.consumer(&["who"]).await;
+    let silent = stage.user("/").await;
+    let d = closes.hears_json().await["p"]["d"].clone();
+    assert_eq!((&d["code"], &d["reason"]), (&json!(1001), &json!("nothing was sent")));
+    drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_nothing_holds_up_the_end_no_longer_than_its_write_timeout() {
+    let listener =
+        json!({"name": "a", "events": {"close": "who"}, "limits": {"outQueueBytes": "64Mi", "writeTimeout": "8s"}});
+    let mut stage = Stage::new(&json!({"listeners": [listener]})).await;
+    let mut backend = stage.consumer(&["default"]).await;
+    let mut closes = stage.consumer(&["who"]).await;
+    let (mut deaf, mut other) = (stage.user("/").await, stage.user("/").await);
+    let id = stage.id_of(&mut deaf, &mut backend).await;
+    let send = json!({"m": "mesh.send", "p": {"c": id, "d": "x".repeat(60 << 10)}, "i": 1});
+    let info = json!({"m": "conn.call", "p": {"c": id, "f": "info"}, "i": 1});
+    // Until the system takes nothing more for it, and something waits here.
+    while backend.asks(&info).await["r"]["waitingBytes"].as_u64().unwrap() < 1 << 20 {
+        assert_eq!(backend.asks(&send).await["r"], json!({"s": true}));
+    }
+    stage.node.signal("TERM");
+    assert_eq!(other.is_closed().await, 1012);
+    let codes = [closes.hears_json().await, closes.hears_json().await].map(|event| event["p"]["d"]["code"].clone());
+    assert_eq!(codes, [json!(1012), json!(1012)]);
+    assert_eq!((backend.is_closed().await, closes.is_closed().await), (1012, 1012));
+    drop((backend, closes));
+    assert!(stage.node.ended(PATIENCE).await.success());
+    drop((deaf, other));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn at_the_end_clients_are_told_to_come_again_and_backends_hear_of_it_first() {
     let mut stage = Stage::new(&json!({"listeners": [{"name": "a", "events": {"close": "who"}}]})).await;
     let mut backend = stage.consumer(&["who", "default"]).await;

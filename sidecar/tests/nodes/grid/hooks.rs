@@ -3,12 +3,16 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{
     Stage,
     server::{Server, response},
 };
 use crate::harness::{Socket, free_port};
+
+/// A hook's answer that is good takes longer than a client may take to say what it wants.
+const SLOW: Duration = Duration::from_secs(12);
 
 async fn comes(stage: &Stage, path: &str, cookie: &str) -> Result<Socket, u16> {
     Socket::with(stage.clients, path, &[("cookie", cookie)]).await
@@ -71,4 +75,23 @@ async fn a_hook_that_is_away_or_slow_lets_nobody_in_and_holds_up_nobody_else() {
     assert_eq!(open.hears().await, "pong");
     assert_eq!(stage.metric(r#"refused_total{reason="unavailable"}"#).await, 2.0);
     waiting.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_may_take_as_long_as_its_timeout_says_though_a_handshake_may_not() {
+    let slow = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", slow.local_addr().unwrap());
+    let answers = tokio::spawn(async move {
+        let (mut question, _) = slow.accept().await.unwrap();
+        tokio::time::sleep(SLOW).await;
+        let _ = question.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        // Whoever asks reads the answer before the end.
+        let _ = question.read_to_end(&mut Vec::new()).await;
+    });
+    let hook = json!({"http": {"url": url, "timeout": "30s"}});
+    let stage = Stage::new(&json!({"listeners": [{"name": "chat", "auth": hook}]})).await;
+    let mut user = stage.user("/").await;
+    user.says("ping").await;
+    assert_eq!(user.hears().await, "pong");
+    answers.abort();
 }

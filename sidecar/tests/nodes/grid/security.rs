@@ -30,7 +30,7 @@ fn users(more: &Value) -> (Value, tempfile::TempDir) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_elsewhere_nothing_is_answered_without_credentials() {
-    let (file, _secrets) = users(&json!({}));
+    let (file, _secrets) = users(&json!({"plaintextCredentials": "Accepted"}));
     let mut stage = Stage::with(&file, &[("MESH_PLAINTEXT_FROM", "127.0.0.2/32")]).await;
     assert_eq!(call(&stage, Ipv4Addr::LOCALHOST, &[]).await.status, 200);
     let denied = call(&stage, ELSEWHERE, &[]).await;
@@ -71,11 +71,30 @@ async fn from_elsewhere_nothing_is_answered_without_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn credentials_in_plain_text_count_from_elsewhere_only_where_the_grid_says_so() {
+    let (file, _secrets) = users(&json!({"plaintextFrom": ["127.0.0.3/32"]}));
+    let stage = Stage::with(&file, &[]).await;
+    let bearer = [("authorization", "Bearer secret-1")];
+    for headers in [&bearer[..], &[]] {
+        let refused = call(&stage, ELSEWHERE, headers).await;
+        assert_eq!((refused.status.as_u16(), &refused.json()["E"]["c"]), (403, &json!(501)));
+        assert!(refused.text().contains("grid.backend.plaintextCredentials"), "{}", refused.text());
+        assert!(!refused.headers.contains_key("www-authenticate"), "nobody is asked to show them");
+    }
+    // From this machine, from a network that may call without any, and over TLS nobody listens.
+    let trusted = Ipv4Addr::new(127, 0, 0, 3);
+    for source in [Ipv4Addr::LOCALHOST, trusted] {
+        assert_eq!(call(&stage, source, &bearer).await.status, 200, "{source}");
+        assert_eq!(call(&stage, source, &[("authorization", "Bearer no")]).await.status, 401, "{source}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn networks_may_call_in_plain_text_where_the_grid_says_so_and_pages_where_they_are_listed() {
     let stage =
         Stage::new(&json!({"backend": {"plaintextFrom": ["127.0.0.2/32"], "origins": ["https://desk.example"]}})).await;
     assert_eq!(call(&stage, ELSEWHERE, &[]).await.status, 200);
-    assert_eq!(call(&stage, Ipv4Addr::new(127, 0, 0, 3), &[]).await.status, 401);
+    assert_eq!(call(&stage, Ipv4Addr::new(127, 0, 0, 3), &[]).await.status, 403);
     let forwarded = [("x-forwarded-for", "10.0.0.1")];
     assert_eq!(call(&stage, ELSEWHERE, &forwarded).await.status, 401);
     for (origin, status) in [("https://desk.example", Ok(())), ("https://evil.example", Err(403)), ("null", Err(403))] {

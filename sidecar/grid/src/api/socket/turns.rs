@@ -6,7 +6,7 @@ use tokio::io::DuplexStream;
 
 use super::*;
 use crate::{
-    EPOCH_MS, Mint, NodeNumber,
+    EPOCH_MS, Mint, NodeNumber, Topic,
     backend::Permit,
     context::Context,
     envelope::{Event, Happened, Origin},

@@ -115,10 +115,13 @@ impl CallContext {
         value: &'h HeaderValue,
     ) -> Result<(), HeaderProblem> {
         if key == "mdc" && family == Family::Mesh {
-            if self.mdc.len() >= MOST_PASSES {
-                return Err(HeaderProblem::TooOften);
+            // Whoever passes a message on may join the values of one name (RFC 9110 section 5.3).
+            for pass in text(name, value)?.split(',').map(str::trim).filter(|pass| !pass.is_empty()) {
+                if self.mdc.len() >= MOST_PASSES {
+                    return Err(HeaderProblem::TooOften);
+                }
+                self.mdc.push(pass.to_owned());
             }
-            self.mdc.push(text(name, value)?.to_owned());
             return Ok(());
         }
         let Some(slot) = Slot::of(key) else { return Ok(()) };
@@ -328,6 +331,7 @@ mod tests {
     #[test]
     fn the_loop_guards_values_are_kept_in_order() {
         assert_eq!(context(&[("mesh-mdc", "a"), ("mesh-mdc", "b")]).mdc, ["a", "b"]);
+        assert_eq!(context(&[("mesh-mdc", "a, b,,c"), ("mesh-mdc", " d")]).mdc, ["a", "b", "c", "d"], "joined");
     }
 
     #[test]
@@ -340,6 +344,9 @@ mod tests {
             CallContext::from_headers(&map).map(|context| context.mdc.len())
         };
         assert_eq!((passed(MOST_PASSES), passed(MOST_PASSES + 1)), (Ok(MOST_PASSES), Err(HeaderProblem::TooOften)));
+        let mut joined = HeaderMap::new();
+        joined.insert("mesh-mdc", HeaderValue::from_str(&vec!["a"; MOST_PASSES + 1].join(", ")).unwrap());
+        assert_eq!(CallContext::from_headers(&joined), Err(HeaderProblem::TooOften), "in one line");
     }
 
     #[test]

@@ -31,8 +31,9 @@ impl LoopGuard {
     /// Guards the instance called `instance`; the id must be one of its own, also beside others of the same node.
     #[must_use]
     pub fn new(instance: &str, circulation: Circulation) -> Self {
-        // What is no header text cannot come back in a header either; the node then goes by a fixed name.
-        let instance = HeaderValue::from_str(instance).unwrap_or(HeaderValue::from_static("unnamed"));
+        // What is no header text, or two in a list, cannot come back in a header either; the node then goes by a fixed name.
+        let instance = Some(instance).filter(|id| !id.contains(',')).and_then(|id| HeaderValue::from_str(id).ok());
+        let instance = instance.unwrap_or(HeaderValue::from_static("unnamed"));
         Self { instance, circulation }
     }
 
@@ -41,7 +42,9 @@ impl LoopGuard {
     /// # Errors
     /// `E0000000503` when it has passed here more than 5 times.
     pub fn pass(&self, headers: &mut HeaderMap) -> Result<(), RouteError> {
-        let seen = headers.get_all(MDC).iter().filter(|value| **value == self.instance).count();
+        // Whoever passes a message on may join the values of one name (RFC 9110 section 5.3).
+        let passes = headers.get_all(MDC).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        let seen = passes.filter(|pass| pass.trim_ascii() == self.instance.as_bytes()).count();
         if seen > MOST_PASSES && self.circulation == Circulation::Stopped {
             return Err(RouteError::Loop { seen });
         }
@@ -65,6 +68,23 @@ mod tests {
         assert_eq!(stopped, RouteError::Loop { seen: 6 });
         assert!(stopped.to_string().starts_with("CirculateBreak"), "the reference's word: {stopped}");
         assert_eq!(headers.get_all(MDC).iter().count(), 6);
+    }
+
+    #[test]
+    fn the_own_id_counts_however_its_values_are_joined() {
+        let guard = LoopGuard::new("me", Circulation::Stopped);
+        for (values, seen) in [
+            (&["me, other, me", "me,me", "me\t,me"][..], 6),
+            (&["me,me,me,me,me,me"][..], 6),
+            (&["me,me,me,me,me", "other, menace,,"][..], 5),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(MDC, HeaderValue::from_static(value));
+            }
+            let expected = if seen > MOST_PASSES { Err(RouteError::Loop { seen }) } else { Ok(()) };
+            assert_eq!(guard.pass(&mut headers), expected, "{values:?}");
+        }
     }
 
     #[test]

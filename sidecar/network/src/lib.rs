@@ -27,12 +27,15 @@ mod partners;
 mod question;
 mod remarks;
 pub mod route;
+mod sharing;
 #[cfg(test)]
 mod testing;
 mod tls;
 
 pub use error::{RouteError, Sent};
 pub use loop_guard::{Circulation, LoopGuard, MDC};
-pub use partners::{AddressState, Kind, Partners, Place, Settings, ShownAddress, Slip, WaitUntil, Went};
+pub use partners::{
+    AddressState, Kind, Partners, Place, Settings, ShownAddress, Slip, WaitUntil, Went, was_not_processed,
+};
 pub use remarks::{Remark, Remarks};
 pub use tls::{NameCheck, Offer, Outside};

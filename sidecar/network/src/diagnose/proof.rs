@@ -31,7 +31,7 @@ pub(super) async fn holds(partners: &Partners, subject: &Subject, shaken: &Shake
     lines.ok("sni", format!("asked for {asked}"));
     lines.ok("chain", "ends in a root of the route");
     let Some(leaf) = shaken.chain.first() else { return false };
-    match require_name(leaf, subject.route.node_id.as_str(), Some(asked)) {
+    match require_name(leaf, subject.route.node_id.as_str(), host_that_counts(partners, subject)) {
         Ok(()) => lines.ok("name", format!("speaks for {}", subject.route.node_id)),
         Err(problem) if partners.names() == NameCheck::Skipped => {
             lines.warn(
@@ -58,10 +58,15 @@ pub(super) fn is_the_partner(
 ) -> Result<(), String> {
     subject.route.anchors.verify(chain, Role::Server, SystemTime::now()).map_err(|e| e.to_string())?;
     let leaf = chain.first().ok_or("nothing was shown")?;
-    match require_name(leaf, subject.route.node_id.as_str(), Some(subject.asked_name())) {
+    match require_name(leaf, subject.route.node_id.as_str(), host_that_counts(partners, subject)) {
         Err(problem) if partners.names() == NameCheck::Required => Err(problem.to_string()),
         _ => Ok(()),
     }
+}
+
+/// The host that the certificate may name instead of the node: none where another party has the same root.
+fn host_that_counts<'s>(partners: &Partners, subject: &'s Subject) -> Option<&'s str> {
+    (!partners.shares_root(&subject.route)).then(|| subject.asked_name())
 }
 
 async fn is_right_by(partners: &Partners, subject: &Subject, name: &str) -> bool {

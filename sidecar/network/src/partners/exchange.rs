@@ -232,9 +232,10 @@ impl Again {
     }
 }
 
-/// Whether the partner said that it did not begin with the request: a stream refused, or above the last one that a partner
-/// who is going away will still answer (RFC 9113 section 6.8).
-fn was_not_processed(error: &hyper::Error) -> bool {
+/// Whether the other side said that it did not begin with the request: a stream refused, or above the last one that a server
+/// that is going away will still answer (RFC 9113 section 6.8).
+#[must_use]
+pub fn was_not_processed(error: &hyper::Error) -> bool {
     sources(error).filter_map(|e| e.downcast_ref::<h2::Error>()).any(|e| {
         let refused = e.reason() == Some(h2::Reason::REFUSED_STREAM);
         let gone = e.is_go_away() && e.is_remote() && e.reason() == Some(h2::Reason::NO_ERROR);

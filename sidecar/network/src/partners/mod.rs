@@ -62,8 +62,10 @@ use crate::{
     dial::{Address, Dialler, Egress, Given, Resolver, Target},
     listen::OwnAddresses,
     route::require_open,
+    sharing::Sharing,
     tls::Outside,
 };
+pub use exchange::was_not_processed;
 pub use gateway::WaitUntil;
 use metrics::Metrics;
 use pool::{Identity, Pool};
@@ -93,6 +95,8 @@ pub struct Partners {
     names: NameCheck,
     dialler: Dialler,
     pools: Mutex<HashMap<NodeId, Arc<Pool>>>,
+    /// Of the last snapshot that somebody asked about.
+    sharing: Mutex<Option<Arc<Sharing>>>,
     metrics: Metrics,
     /// Health checks that may be under way at once.
     checks: Arc<Semaphore>,
@@ -117,6 +121,7 @@ impl Partners {
             names,
             dialler: Dialler { resolver: Resolver::default(), own, egress: Egress::default(), outside },
             pools: Mutex::default(),
+            sharing: Mutex::default(),
             metrics: Metrics::register(registry),
             checks: Arc::new(Semaphore::new(MOST_CHECKS)),
         });
@@ -223,15 +228,29 @@ impl Partners {
         let route = snapshot.peer(node).ok_or_else(|| RouteError::Disabled { node: node.clone() })?;
         require_open(route, SystemTime::now())?;
         let mut pools = self.pools.lock();
-        if let Some(pool) = pools.get(node).filter(|pool| pool.is_of(snapshot, route)) {
+        if let Some(pool) = pools.get(node).filter(|pool| pool.is_of(snapshot, route, || self.sharing(snapshot))) {
             return Ok(Arc::clone(pool));
         }
-        let (identity, given) = (Identity::of(snapshot, route), given(route));
+        let (identity, given) = (Identity::of(snapshot, route, &self.sharing(snapshot)), given(route));
         // The old pool's calls under way finish on its connections, and end with the route; new ones show the new certificate.
         let close = pools.get(node).map(|old| old.close.clone()).unwrap_or_default();
         let pool = Pool::new(identity, self.names, given, self.dialler.clone(), self.metrics.clone(), close)?;
         pools.insert(node.clone(), Arc::clone(&pool));
         Ok(pool)
+    }
+
+    /// Which roots of a snapshot serve several parties.
+    fn sharing(&self, snapshot: &Snapshot) -> Arc<Sharing> {
+        let mut known = self.sharing.lock();
+        if let Some(sharing) = known.as_ref().filter(|sharing| sharing.is_of(snapshot)) {
+            return Arc::clone(sharing);
+        }
+        Arc::clone(known.insert(Arc::new(Sharing::of(snapshot))))
+    }
+
+    /// Whether a certificate under the roots of `route` may be another party's.
+    pub(crate) fn shares_root(&self, route: &Route) -> bool {
+        self.sharing(&self.live.load()).concerns(route)
     }
 
     pub(crate) fn live(&self) -> &Arc<Live> {

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     NameCheck, RouteError, Sent,
     dial::{Dialler, Egress, Given, Proxy},
+    sharing::Sharing,
     tls::{Offers, Trust},
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Identity {
     pub(super) route: Arc<Route>,
     pub(super) leaf: Arc<Leaf>,
     to_gateway: bool,
+    /// Whether a root of the route is another party's too.
+    is_shared: bool,
     /// Calls at the same time. Beyond it the partner is too slow for what is asked of it, and more waiting calls would only fill
     /// memory.
     most_calls: usize,
@@ -63,19 +66,21 @@ pub(super) struct Pool {
 }
 
 impl Identity {
-    pub(super) fn of(snapshot: &Snapshot, route: &Arc<Route>) -> Self {
+    pub(super) fn of(snapshot: &Snapshot, route: &Arc<Route>, sharing: &Sharing) -> Self {
         // In a sidecar the leaf is its member pair, and its one peer the gateway.
         let leaf = route.client_pair.as_ref().unwrap_or(&snapshot.node.leaf);
         let to_gateway = snapshot.gateway.is_some();
         let most_calls = usize::try_from(snapshot.transport.max_calls_per_partner).unwrap_or(usize::MAX);
         let generation = snapshot.generation;
-        Self { route: Arc::clone(route), leaf: Arc::clone(leaf), to_gateway, most_calls, generation }
+        let is_shared = sharing.concerns(route);
+        Self { route: Arc::clone(route), leaf: Arc::clone(leaf), to_gateway, is_shared, most_calls, generation }
     }
 
     fn is_same(&self, other: &Self) -> bool {
         self.route.config == other.route.config
             && self.leaf.info.sha256 == other.leaf.info.sha256
             && self.most_calls == other.most_calls
+            && self.is_shared == other.is_shared
     }
 }
 
@@ -90,7 +95,7 @@ impl Pool {
     ) -> Result<Arc<Self>, RouteError> {
         let route = &identity.route;
         let node = route.node_id.clone();
-        let trust = Trust { route: Arc::clone(route), names };
+        let trust = Trust { route: Arc::clone(route), names, is_shared: identity.is_shared };
         let tls = Offers::new(trust.clone(), &identity.leaf)
             .map_err(|e| RouteError::OwnPair { node: node.clone(), reason: e.to_string() })?;
         let proxy = Some(&route.config.proxy).filter(|proxy| !proxy.is_empty()).map(|proxy| Proxy::parse(proxy));
@@ -122,14 +127,19 @@ impl Pool {
     }
 
     /// Whether it is the pool for `route` of this snapshot.
-    pub(super) fn is_of(&self, snapshot: &Snapshot, route: &Arc<Route>) -> bool {
+    pub(super) fn is_of(
+        &self,
+        snapshot: &Snapshot,
+        route: &Arc<Route>,
+        sharing: impl FnOnce() -> Arc<Sharing>,
+    ) -> bool {
         if self.egress != self.dialler.egress.changes() {
             return false;
         }
         if self.seen.load(Ordering::Acquire) == snapshot.generation {
             return true;
         }
-        let same = self.identity.is_same(&Identity::of(snapshot, route));
+        let same = self.identity.is_same(&Identity::of(snapshot, route, &sharing()));
         if same {
             self.seen.store(snapshot.generation, Ordering::Release);
         }

@@ -21,7 +21,7 @@ const SESSIONS: usize = 32;
 /// Whether a partner's certificate must carry its name (`PLUGIN_PROXY_INSECURE_SKIP`). The chain is checked in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NameCheck {
-    /// The dialled host or the partner's node identity.
+    /// The dialled host or the partner's node identity; where another party has the same root, the identity alone.
     #[default]
     Required,
     /// Any name will do.
@@ -33,6 +33,8 @@ pub enum NameCheck {
 pub(crate) struct Trust {
     pub(crate) route: Arc<Route>,
     pub(crate) names: NameCheck,
+    /// Whether a root of the route is another party's too: then the host that was dialled tells nobody apart.
+    pub(crate) is_shared: bool,
 }
 
 impl Trust {
@@ -44,6 +46,7 @@ impl Trust {
         now: SystemTime,
     ) -> Result<(), ChainProblem> {
         self.route.anchors.verify(chain, Role::Server, now)?;
+        let host = host.filter(|_| !self.is_shared);
         match (self.names, chain.first()) {
             (NameCheck::Required, Some(leaf)) => require_name(leaf, self.route.node_id.as_str(), host),
             _ => Ok(()),

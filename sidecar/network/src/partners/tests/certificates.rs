@@ -50,6 +50,37 @@ async fn the_name_must_be_the_partners_or_the_dialled_hosts() {
     assert_eq!(careless.call(A, "/seen").await.unwrap_err().code(), Code::CERTIFICATE);
 }
 
+/// PTP section 12.4: the host may be named because the root is one partner's. Where it is two's, it tells nobody apart.
+#[tokio::test]
+async fn under_a_shared_root_only_the_partners_own_name_will_do() {
+    let (a, b, c) = (institution(A), institution(B), institution(C));
+    let (of_host, of_node) = (a.leaf_of_host("gateway.example"), a.leaf());
+    let by_host = Running::start(showing(&a, &of_host, vec![b.route()]));
+    let by_node = Running::start(showing(&a, &of_node, vec![b.route()]));
+    let host = |server: &Running| {
+        let route = a.route_at(&[server.address]);
+        let named = PeerAddress { server_name: "gateway.example".into(), ..route.addresses[0].clone() };
+        RouteConfig { addresses: vec![named], ..route }
+    };
+    let sharing = RouteConfig { roots: a.route().roots, ..c.route() };
+    let of_its_own = c.route();
+    for (server, other, expected) in [
+        (&by_host, &of_its_own, Ok(())),
+        (&by_host, &sharing, Err(Code::CERTIFICATE)),
+        (&by_node, &sharing, Ok(())),
+        (&by_node, &of_its_own, Ok(())),
+    ] {
+        let client = Running::start(b.parts(vec![host(server), other.clone()]));
+        let called = client.call(A, "/seen").await.map(drop).map_err(|e| e.code());
+        assert_eq!(called, expected, "beside {:?}", other.peer.node_id);
+    }
+    // The other's route comes while calls go on.
+    let client = Running::start(b.parts(vec![host(&by_host), of_its_own]));
+    assert!(client.call(A, "/seen").await.is_ok());
+    client.swap(b.parts(vec![host(&by_host), sharing]));
+    assert_eq!(client.call(A, "/seen").await.unwrap_err().code(), Code::CERTIFICATE);
+}
+
 #[tokio::test]
 async fn an_expired_certificate_is_not_trusted() {
     let (a, b) = (institution(A), institution(B));

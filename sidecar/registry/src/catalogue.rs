@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -32,6 +33,11 @@ impl WallTime {
         Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// The time that the clock shows then once it has jumped so many milliseconds.
+    fn jumped(self, by: i64) -> Self {
+        Self(self.0.saturating_add_signed(by))
+    }
+
     fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
@@ -40,8 +46,8 @@ impl WallTime {
 /// A live entry; what the store keeps of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// What was registered.
-    pub registration: Registration,
+    /// What was registered; whoever exports it holds it too.
+    pub registration: Arc<Registration>,
     /// Its time; it goes when the grace after it has passed.
     pub until: WallTime,
 }
@@ -52,12 +58,17 @@ impl Entry {
     pub(crate) fn new(registration: Registration, now: WallTime) -> Self {
         let given = u64::try_from(registration.timestamp).unwrap_or(0);
         let until = if given < FIRST_ABSOLUTE { WallTime(now.0.saturating_add(given)) } else { WallTime(given) };
-        Self { registration, until }
+        Self { registration: Arc::new(registration), until }
+    }
+
+    /// Whether it was given a duration, and no time of the wall clock.
+    fn lasts(&self) -> bool {
+        u64::try_from(self.registration.timestamp).unwrap_or(0) < FIRST_ABSOLUTE
     }
 
     /// What it weighs against [`MOST_BYTES`]: about what it takes in memory.
     fn bytes(&self) -> usize {
-        let Registration { content, attachments, .. } = &self.registration;
+        let Registration { content, attachments, .. } = &*self.registration;
         let services = content.services.iter().map(|s| texts(s.texts()) + attrs(&s.attrs) + RECORD);
         let references = content.references.iter().map(|r| texts(r.texts()) + attrs(&r.attrs) + RECORD);
         services.sum::<usize>() + references.sum::<usize>() + attrs(attachments) + RECORD
@@ -97,7 +108,7 @@ impl Change {
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
     live: HashMap<Key, Entry>,
-    permanent: HashMap<Key, Registration>,
+    permanent: HashMap<Key, Arc<Registration>>,
     ends: BTreeSet<(WallTime, Key)>,
     bytes: usize,
 }
@@ -165,7 +176,7 @@ impl Catalogue {
 
     /// Replaces all permanent entries. Answers the keys whose routes are others now.
     pub(crate) fn set_permanent(&mut self, registrations: Vec<Registration>) -> Vec<Key> {
-        let next: HashMap<Key, Registration> = registrations.into_iter().map(|r| (r.key(), r)).collect();
+        let next: HashMap<Key, Arc<Registration>> = registrations.into_iter().map(|r| (r.key(), Arc::new(r))).collect();
         let old = std::mem::replace(&mut self.permanent, next);
         let keys: HashSet<&Key> = old.keys().chain(self.permanent.keys()).collect();
         keys.into_iter().filter(|key| old.get(*key) != self.permanent.get(*key)).cloned().collect()
@@ -174,13 +185,13 @@ impl Catalogue {
     /// What is in force for a key.
     #[must_use]
     pub(crate) fn get(&self, key: &Key) -> Option<&Registration> {
-        self.permanent.get(key).or_else(|| self.live.get(key).map(|entry| &entry.registration))
+        self.permanent.get(key).or_else(|| self.live.get(key).map(|entry| &entry.registration)).map(Arc::as_ref)
     }
 
     /// The live entry of a key, also when a permanent one is in force.
     #[must_use]
-    pub(crate) fn live(&self, key: &Key) -> Option<&Registration> {
-        self.live.get(key).map(|entry| &entry.registration)
+    pub(crate) fn live(&self, key: &Key) -> Option<&Entry> {
+        self.live.get(key)
     }
 
     /// Whether a permanent entry is in force for a key.
@@ -198,15 +209,25 @@ impl Catalogue {
         keys
     }
 
-    /// Everything in force of a kind (all kinds for `None`), in the order of the keys.
+    /// Everything in force of a kind (all kinds for `None`), in no order: [`in_order`] needs no lock.
     #[must_use]
-    pub(crate) fn export(&self, kind: Option<Kind>) -> Vec<&Registration> {
-        let mut found: Vec<(&Key, &Registration)> = self.permanent.iter().collect();
+    pub(crate) fn export(&self, kind: Option<Kind>) -> Vec<Arc<Registration>> {
         let live = self.live.iter().filter(|(key, _)| !self.permanent.contains_key(*key));
-        found.extend(live.map(|(key, entry)| (key, &entry.registration)));
-        found.retain(|(key, _)| kind.is_none_or(|kind| key.kind == kind));
-        found.sort_by_key(|(key, _)| *key);
-        found.into_iter().map(|(_, registration)| registration).collect()
+        let live = live.map(|(key, entry)| (key, &entry.registration));
+        let all = self.permanent.iter().chain(live);
+        all.filter(|(key, _)| kind.is_none_or(|kind| key.kind == kind)).map(|(_, one)| Arc::clone(one)).collect()
+    }
+
+    /// The wall clock jumped by so many milliseconds: what was given a duration has as much of it left as before.
+    pub(crate) fn jumped(&mut self, by: i64) {
+        let ends = &mut self.ends;
+        for (key, entry) in self.live.iter_mut().filter(|(_, entry)| entry.lasts()) {
+            let until = entry.until.jumped(by);
+            let mut end = (std::mem::replace(&mut entry.until, until), key.clone());
+            ends.remove(&end);
+            end.0 = until;
+            ends.insert(end);
+        }
     }
 
     /// Milliseconds until a live entry goes.
@@ -220,6 +241,16 @@ impl Catalogue {
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.live.len(), self.permanent.len())
     }
+}
+
+/// Registrations in the order of their keys.
+#[must_use]
+pub(crate) fn in_order(mut all: Vec<Arc<Registration>>) -> Vec<Arc<Registration>> {
+    all.sort_unstable_by(|a, b| {
+        let (a, b) = (&**a, &**b);
+        (a.kind, &a.name, &a.instance_id).cmp(&(b.kind, &b.name, &b.instance_id))
+    });
+    all
 }
 
 #[cfg(test)]

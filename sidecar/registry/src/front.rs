@@ -11,6 +11,7 @@ use mesh_core::{
     mpi::{Access, Answer, Call, Table},
 };
 use serde_json::Value;
+use tokio::task::spawn_blocking;
 
 use crate::{Kind, Registry, RegistryError, decode, permit::Registrant, proxy};
 
@@ -46,10 +47,7 @@ impl Registry {
         let registry = self.clone();
         table.register("mesh.registry.remove", Access::Member, move |call| registry.clone().mpi_remove(call));
         let registry = self.clone();
-        table.register("mesh.registry.export", Access::Member, move |call| {
-            let answer = registry.mpi_export(&call);
-            async move { answer }
-        });
+        table.register("mesh.registry.export", Access::Member, move |call| registry.clone().mpi_export(call));
     }
 
     async fn mpi_put(self: Arc<Self>, mut call: Call) -> Answer {
@@ -71,7 +69,8 @@ impl Registry {
         Ok(None)
     }
 
-    fn mpi_export(&self, call: &Call) -> Answer {
+    /// Written beside the thread of the connection, one at a time.
+    async fn mpi_export(self: Arc<Self>, call: Call) -> Answer {
         let wrong = || RegistryError::invalid("kind", "must be one of complex, metadata, server and proxy");
         let kind = match call.arguments.get("kind") {
             None | Some(Value::Null) => None,
@@ -79,8 +78,15 @@ impl Registry {
             Some(Value::String(text)) => Some(Kind::parse(text).ok_or_else(wrong)?),
             Some(_) => return Err(wrong().into()),
         };
-        let exported = serde_json::to_value(self.export(kind));
-        Ok(Some(exported.map_err(|e| RegistryError::Unreadable(e.to_string()))?))
+        // It is never closed.
+        let turn = Arc::clone(&self.exports).acquire_owned().await.ok();
+        let written = spawn_blocking(move || {
+            let written = serde_json::to_value(self.export(kind));
+            drop(turn);
+            written.map_err(|e| RegistryError::Unreadable(e.to_string()))
+        });
+        let ended = |_| RegistryError::Store("the node ends".into());
+        Ok(Some(written.await.map_err(ended)??))
     }
 }
 

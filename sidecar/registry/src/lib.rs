@@ -12,6 +12,7 @@
 mod address;
 mod balance;
 mod catalogue;
+mod clock;
 mod decode;
 mod dial;
 mod egress;

@@ -71,7 +71,7 @@ impl Registry {
     /// The first `most` registrations, or those of one name.
     #[must_use]
     pub fn list(&self, name: Option<&str>, most: usize) -> Page {
-        let (now, grace) = (WallTime::now(), self.configuration().load().registry.expiry_grace.get());
+        let (now, grace) = (self.now(), self.configuration().load().registry.expiry_grace.get());
         self.looked(|state| {
             let mut keys = state.catalogue.keys();
             keys.retain(|key| name.is_none_or(|name| key.name == name));

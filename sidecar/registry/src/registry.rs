@@ -3,7 +3,7 @@
 //! Readers (the proxy) load the table without a lock. A change is durable before it is in force, and in force before it
 //! is answered.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use mesh_core::{Live, Origin, store::Store};
@@ -14,14 +14,16 @@ use mesh_network::{
 };
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::{
     Key, Kind, Metrics, Registration, RegistryError,
     catalogue::{self, Catalogue, Change, Entry, WallTime},
+    clock::Clock,
     dial::{self, Dialer},
     egress,
     instance::{Instance, InstanceState},
-    journal::{Journal, Step},
+    journal::{Author, Journal, Step},
     kept::Kept,
     load::Most,
     offer, permanent,
@@ -45,6 +47,7 @@ pub struct Reach {
 #[derive(Debug)]
 pub struct Registry {
     state: Mutex<State>,
+    clock: Mutex<Clock>,
     table: ArcSwap<Table>,
     pub(crate) journal: Journal,
     kept: Kept,
@@ -53,6 +56,8 @@ pub struct Registry {
     most_calls: Most,
     egress: Egress,
     metrics: Metrics,
+    /// One export at a time is written, whoever asks for it: it may be of all that [`catalogue::MOST_BYTES`] permits.
+    pub(crate) exports: Arc<Semaphore>,
     /// Told when there may be an instance that was never checked.
     pub(crate) news: tokio::sync::Notify,
 }
@@ -104,7 +109,7 @@ impl Registry {
         let routes = Routes::new(dialer, most_calls.clone());
         let mut state = State { catalogue: Catalogue::default(), routes, are_proxies_news: false };
         for entry in kept.all()? {
-            match state.admits(&entry, &mut Ahead::default()) {
+            match state.admits(&entry, &Ahead::default(), &mut Ahead::default()) {
                 Ok(()) => drop(state.put(entry)),
                 Err(error) => tracing::warn!(%error, "a stored registration is left out"),
             }
@@ -112,12 +117,14 @@ impl Registry {
         let registry = Self {
             table: ArcSwap::from_pointee(state.routes.table().clone()),
             state: Mutex::new(state),
+            clock: Mutex::new(Clock::new(WallTime::now(), Instant::now())),
             journal: Journal::default(),
             kept,
             live,
             most_calls,
             egress: reach.egress,
             metrics: Metrics::new(metered),
+            exports: Arc::new(Semaphore::new(1)),
             news: tokio::sync::Notify::new(),
         };
         registry.follow_configuration();
@@ -148,9 +155,9 @@ impl Registry {
         registrant.may_control()?;
         let origin = self.live.load().origin.clone();
         registrations.iter().try_for_each(|one| registrant.may_name(one, &origin, dial::is_ours))?;
-        let now = WallTime::now();
+        let now = self.now();
         let entries = registrations.into_iter().map(|registration| Entry::new(registration, now)).collect();
-        self.submit(Step::Put(entries)).await.map(drop)
+        self.submit(Step::Put(entries, Author::of(registrant))).await.map(drop)
     }
 
     /// Takes a registration out; one that is not there is no error.
@@ -159,14 +166,15 @@ impl Registry {
     /// The registrant may not, or the disk fails.
     pub async fn remove(self: &Arc<Self>, key: &Key, registrant: &Registrant<'_>) -> Result<(), RegistryError> {
         registrant.may_control()?;
-        let (caller, peer) = (registrant.caller.clone(), registrant.peer);
-        self.submit(Step::Remove(key.clone(), caller, peer)).await.map(drop)
+        self.submit(Step::Remove(key.clone(), Author::of(registrant))).await.map(drop)
     }
 
-    /// What is in force of a kind; all kinds for `None`.
+    /// What is in force of a kind, in the order of the keys; all kinds for `None`. A hundred thousand take some time, though not
+    /// under the lock.
     #[must_use]
-    pub fn export(&self, kind: Option<Kind>) -> Vec<Registration> {
-        self.state.lock().catalogue.export(kind).into_iter().cloned().collect()
+    pub fn export(&self, kind: Option<Kind>) -> Vec<Arc<Registration>> {
+        let found = self.looked(|state| state.catalogue.export(kind));
+        catalogue::in_order(found)
     }
 
     /// The routing table in force.
@@ -224,6 +232,18 @@ impl Registry {
         });
     }
 
+    /// The time by the wall clock. Where it has jumped since anybody last asked, the ends of durations have jumped along when this
+    /// returns.
+    pub(crate) fn now(&self) -> WallTime {
+        let (mut clock, now) = (self.clock.lock(), WallTime::now());
+        let jump = clock.look(now, Instant::now());
+        if jump != 0 {
+            tracing::warn!(millis = jump, "the wall clock jumped: registrations last as long as they were to");
+            self.state.lock().catalogue.jumped(jump);
+        }
+        now
+    }
+
     pub(crate) fn instances(&self) -> Arc<[Arc<Instance>]> {
         self.state.lock().routes.instances()
     }
@@ -260,22 +280,65 @@ impl Registry {
     }
 }
 
+impl Ahead {
+    /// A group behind what is ahead of it.
+    pub(crate) fn group(&self) -> Self {
+        Self { catalogue: self.catalogue, places: HashMap::new() }
+    }
+
+    /// The group was admitted.
+    pub(crate) fn join(&mut self, group: Self) {
+        self.catalogue = group.catalogue;
+        for (place, count) in group.places {
+            *self.places.entry(place).or_default() += count;
+        }
+    }
+}
+
 impl State {
-    /// Whether `entry` fits in behind what is `ahead` of it.
-    pub(crate) fn admits(&self, entry: &Entry, ahead: &mut Ahead) -> Result<(), RegistryError> {
+    /// Whether `registrant` may put another entry where this one stands: it is its own, or nobody can be called there any more.
+    ///
+    /// # Errors
+    /// `E0000000614`: it is another's, and in use.
+    pub(crate) fn may_replace(
+        &self,
+        standing: &Entry,
+        registrant: &Registrant<'_>,
+        origin: &Origin,
+    ) -> Result<(), RegistryError> {
+        let registration = &standing.registration;
+        if registrant.may_name(registration, origin, dial::is_ours).is_ok() || self.is_gone(standing) {
+            return Ok(());
+        }
+        Err(RegistryError::NotPermitted(format!(
+            "{} {} is registered by another, at {}: give each instance an instance_id of its own",
+            registration.name, registration.instance_id, registration.address
+        )))
+    }
+
+    /// A pod that comes back with another address finds its old entry, whose address answers nobody. What takes no calls goes by
+    /// its time.
+    fn is_gone(&self, entry: &Entry) -> bool {
+        let is_ready = self.routes.is_ready(&entry.registration.key());
+        is_ready.map_or_else(|| entry.until <= WallTime::now(), |is_ready| !is_ready)
+    }
+
+    /// Whether `entry` fits in behind its own group and what is `ahead` of that.
+    pub(crate) fn admits(&self, entry: &Entry, ahead: &Ahead, group: &mut Ahead) -> Result<(), RegistryError> {
         let key = entry.registration.key();
         for offer in offer::of(&entry.registration) {
             // A renewal needs no further room.
             if self.routes.is_at(&key, &offer.place) {
                 continue;
             }
-            let before = ahead.places.entry(offer.place.clone()).or_default();
-            if !self.routes.has_room(&offer.place, *before) {
+            let before = ahead.places.get(&offer.place).copied().unwrap_or_default();
+            let own = group.places.entry(offer.place.clone()).or_default();
+            if !self.routes.has_room(&offer.place, before + *own) {
                 return Err(RegistryError::Full(format!("{MOST_IN_ONE_PLACE} instances at {}", offer.place)));
             }
-            *before += 1;
+            *own += 1;
         }
-        self.catalogue.admits(entry, &mut ahead.catalogue)
+        self.catalogue.admits(entry, &mut group.catalogue)
     }
 
     pub(crate) fn put(&mut self, entry: Entry) -> Change {
@@ -302,7 +365,8 @@ impl State {
             let may_lead = given == Given::ByOperator || *origin == Origin::Standalone;
             may_lead.then(|| egress::of(one).into_iter().map(move |proxy| (proxy, given)))
         };
-        self.catalogue.export(Some(Kind::Proxy)).into_iter().filter_map(by).flatten().collect()
+        let all = catalogue::in_order(self.catalogue.export(Some(Kind::Proxy)));
+        all.iter().filter_map(|one| by(one)).flatten().collect()
     }
 
     /// Brings the routes of a key in step with the catalogue.

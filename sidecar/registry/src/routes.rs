@@ -109,6 +109,14 @@ impl Routes {
         self.by_key.get(key).is_some_and(|places| places.contains(place))
     }
 
+    /// Whether any instance of `key` may be called, as far as anybody knows; `None` for a key that offers nothing.
+    #[must_use]
+    pub(crate) fn is_ready(&self, key: &Key) -> Option<bool> {
+        let all = (key.clone(), 0)..=(key.clone(), usize::MAX);
+        let places = self.by_key.get(key)?.iter().filter_map(|place| self.by_place.get(place));
+        Some(places.flat_map(|placed| placed.range(all.clone())).any(|(_, placed)| placed.instance.is_ready()))
+    }
+
     /// Whether one more may offer `place` when `ahead` others are about to.
     #[must_use]
     pub(crate) fn has_room(&self, place: &str, ahead: usize) -> bool {

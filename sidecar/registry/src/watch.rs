@@ -8,7 +8,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     Registry,
-    catalogue::WallTime,
     instance::{Instance, InstanceState},
 };
 
@@ -42,7 +41,7 @@ impl Registry {
                     Err(_) => return,
                 },
                 _ = sweep.tick() => {
-                    if let Err(error) = self.sweep(WallTime::now()).await {
+                    if let Err(error) = self.sweep(self.now()).await {
                         tracing::warn!(%error, "expired registrations could not be taken out; tried again at the next sweep");
                     }
                 }

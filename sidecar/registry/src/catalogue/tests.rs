@@ -61,6 +61,27 @@ fn a_renewal_moves_the_end_and_changes_no_route() {
 }
 
 #[test]
+fn a_jump_of_the_wall_clock_moves_durations_and_no_times() {
+    for jump in [3_600_000_i64, -3_600_000] {
+        let (mut catalogue, now) = (Catalogue::default(), 10_000_000_u64);
+        put(&mut catalogue, registration("lasts", "1", 30_000), now);
+        put(&mut catalogue, registration("none", "1", 0), now);
+        put(&mut catalogue, registration("ends", "1", 10_030_000), now);
+        catalogue.jumped(jump);
+        let names = |at: u64| -> Vec<String> {
+            let gone = catalogue.expired(WallTime(at), Duration::ZERO, 9);
+            gone.into_iter().map(|key| key.name).collect()
+        };
+        let shown = now.saturating_add_signed(jump);
+        let has_gone = |name: &str, at: u64| names(at).iter().any(|gone| gone == name);
+        assert!(!has_gone("lasts", shown + 29_999) && has_gone("lasts", shown + 30_000), "{jump}");
+        assert!(has_gone("none", shown), "{jump}");
+        assert_eq!(has_gone("ends", shown + 30_000), jump > 0, "a time is a time");
+        assert_eq!((catalogue.ends.len(), catalogue.live.len()), (3, 3));
+    }
+}
+
+#[test]
 fn the_key_is_kind_name_and_instance() {
     let mut catalogue = Catalogue::default();
     put(&mut catalogue, registration("a", "1", 0), 0);
@@ -81,7 +102,7 @@ fn a_permanent_entry_wins_and_gives_way_when_it_goes() {
     assert_eq!(catalogue.set_permanent(vec![permanent.clone()]), [live.key()]);
     assert_eq!(catalogue.get(&live.key()), Some(&permanent));
     assert_eq!(put(&mut catalogue, registration("a", "1", 60_000), 0), Change::None);
-    assert_eq!(catalogue.export(None), [&permanent]);
+    assert_eq!(catalogue.export(None), [Arc::new(permanent.clone())]);
     assert_eq!(catalogue.set_permanent(vec![permanent]), []);
     assert_eq!(catalogue.set_permanent(Vec::new()), [live.key()]);
     assert_eq!(catalogue.get(&live.key()).unwrap().address, live.address);

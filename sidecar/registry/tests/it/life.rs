@@ -9,7 +9,7 @@ use mesh_core::{
     Body, CallContext, Caller, Code, Origin, Snapshot,
     mpi::{Call, Table},
 };
-use mesh_registry::{Kind, Registrant, WallTime};
+use mesh_registry::{Kind, Registrant, Registration, WallTime};
 use serde_json::{Value, json};
 
 use super::house::{Node, node, node_of, parts, registration};
@@ -237,6 +237,80 @@ async fn of_several_registrations_all_come_in_or_none() {
     assert_eq!(mpi(&node, "mesh.registry.puts", good, Caller::Local).await, Ok(None));
     let routed = |path| node.registry.table().find(path).is_some();
     assert!(!routed("/a") && routed("/b") && routed("/c"));
+}
+
+/// Design section 3: in a managed node an application registers, replaces and removes what is its own.
+#[tokio::test]
+async fn in_a_managed_node_nobody_overwrites_anothers_registration() {
+    let mut managed = parts(&[]);
+    managed.origin = Origin::Managed { resource: "privacy/bank-a".into() };
+    let node = node_of(managed, tempfile::tempdir().unwrap());
+    let one = |id: &str, kind: &str, address: &str| {
+        json!({"instance_id": id, "name": "app", "kind": kind, "address": address, "timestamp": 300_000,
+            "content": {"services": [{"urn": "/serving"}]}})
+    };
+    let pod = |last: u8| Caller::Member { from: [127, 0, 0, last].into() };
+    let put =
+        async |all: Value, caller| mpi(&node, "mesh.registry.puts", json!({ "registrations": all }), caller).await;
+    let held = || -> Vec<String> { node.registry.export(None).iter().map(|r| r.address.clone()).collect() };
+    let nowhere = super::house::nobody().await.port();
+    let (first, own) = (format!("127.0.0.7:{nowhere}"), format!("127.0.0.8:{nowhere}"));
+    for kind in ["complex", "server"] {
+        assert_eq!(put(json!([one("k", kind, &first)]), pod(7)).await, Ok(None), "{kind}");
+        let theirs = json!([one("good", kind, &own), one("k", kind, &own)]);
+        assert_eq!(put(theirs, pod(8)).await, Err(Code::NOT_PERMITTED), "{kind}");
+        assert_eq!(held(), std::slice::from_ref(&first), "none of them came in");
+        // Its own renewal, another port of its own, and back.
+        for again in [first.clone(), "127.0.0.7:1".into(), first.clone()] {
+            assert_eq!(put(json!([one("k", kind, &again)]), pod(7)).await, Ok(None), "{kind}");
+        }
+        if kind == "complex" {
+            // A call finds nobody there: the pod has come back with another address.
+            let at = node.listen(Caller::Local).await;
+            assert_eq!(super::house::get(at, "/serving/x", &[]).await.0, 503);
+            assert_eq!(put(json!([one("k", kind, &own)]), pod(8)).await, Ok(None));
+            assert_eq!(held(), std::slice::from_ref(&own));
+            let key = registration("k", "", json!({})).key();
+            let key = mesh_registry::Key { name: "app".into(), ..key };
+            let registrant = Registrant { caller: &pod(8), peer: None };
+            node.registry.remove(&key, &registrant).await.unwrap();
+        }
+    }
+}
+
+/// Changes that come together are written together; one that is refused takes no room from those behind it.
+#[tokio::test]
+async fn what_a_refused_group_would_have_taken_is_there_for_the_next() {
+    let node = node();
+    let group = |from: usize, count: usize, urn: &str| -> Vec<Registration> {
+        (from..from + count).map(|n| registration(&n.to_string(), "127.0.0.1:8000", json!({"urn": urn}))).collect()
+    };
+    let registrant = Registrant { caller: &Caller::Local, peer: None };
+    let mut too_many = group(0, 1000, "/a");
+    too_many.extend(group(1000, 1025, "/b"));
+    let (refused, taken) = tokio::join!(
+        node.registry.puts(too_many, &registrant),
+        node.registry.puts(group(5000, 100, "/a"), &registrant),
+    );
+    assert!(refused.is_err(), "1025 at one place");
+    assert_eq!(taken, Ok(()));
+}
+
+/// A hundred thousand registrations take their time: whoever asks for them holds up nobody else on the thread.
+#[test]
+fn an_export_is_written_beside_the_thread_of_its_connection() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let node = node();
+        node.register("1", "127.0.0.1:8000", json!({})).await;
+        let (free, taken) = std::sync::mpsc::channel();
+        let busy = tokio::task::spawn_blocking(move || taken.recv());
+        let mut exports = std::pin::pin!(mpi(&node, "mesh.registry.export", json!({}), Caller::Local));
+        assert!(futures::FutureExt::now_or_never(exports.as_mut()).is_none(), "the one thread beside this one is busy");
+        free.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        assert_eq!(exports.await.unwrap().unwrap()[0]["name"], "tensorserving");
+    });
 }
 
 #[tokio::test]

@@ -73,7 +73,8 @@ pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE) && names(UPGRADE, "websocket") && names(CONNECTION, "upgrade")
 }
 
-/// Writes down who the caller was proven to be. A partner's claim is replaced; what a local application or a member
+/// Writes down who the caller was proven to be. A partner's claim is replaced, and whatever else a service might take for a word
+/// about its caller goes; what a local application or a member
 /// claims is kept (design section 4), and one that claims nothing is this node (PTP section 4.3).
 pub(crate) fn set_identity(
     headers: &mut HeaderMap,
@@ -82,7 +83,10 @@ pub(crate) fn set_identity(
     own: &Node,
 ) -> Result<(), RegistryError> {
     match caller.partner() {
-        Some(route) => set_source(headers, &route.node_id, route.inst_id.as_ref()),
+        Some(route) => {
+            remove_all(headers, is_said_of_callers);
+            set_source(headers, &route.node_id, route.inst_id.as_ref())
+        }
         None if context.source_node.is_none() && context.source_inst.is_none() => {
             set_source(headers, &own.node_id, Some(&own.inst_id))
         }
@@ -92,10 +96,7 @@ pub(crate) fn set_identity(
 
 /// Replaces the source ids, in all four spellings.
 pub(crate) fn set_source(headers: &mut HeaderMap, node: &NodeId, inst: Option<&InstId>) -> Result<(), RegistryError> {
-    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_source_claim(name)).cloned().collect();
-    for name in claims {
-        headers.remove(name);
-    }
+    remove_all(headers, is_source_claim);
     let value =
         |id: &str| HeaderValue::from_str(id).map_err(|_| RegistryError::Request("a node's id is no header value"));
     headers.insert(SOURCE_NODE, value(node.as_str())?);
@@ -127,23 +128,42 @@ pub(crate) fn may_trail(name: &HeaderName) -> bool {
 
 /// Takes out of a caller's trailers what a service might take for headers that were checked.
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
-    let foreign = |name: &&HeaderName| !may_trail(name) || is_source_claim(name);
-    let all: Vec<HeaderName> = trailers.keys().filter(foreign).cloned().collect();
+    remove_all(trailers, |name| !may_trail(name) || is_source_claim(name) || is_said_of_callers(name));
+}
+
+fn remove_all(headers: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) {
+    let all: Vec<HeaderName> = headers.keys().filter(|name| is_meant(name)).cloned().collect();
     for name in all {
-        trailers.remove(name);
+        headers.remove(name);
     }
+}
+
+/// What callers, and the proxies in front of them, say of who calls and what for: PTP's own (section 7), the general names, and
+/// those by which frameworks let a proxy change the path. From a partner none of it is proven.
+fn is_said_of_callers(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    let begins = |start: &[u8]| name.split_at_checked(start.len()).is_some_and(|(begun, _)| is_alike(begun, start));
+    let general = [&b"forwarded"[..], b"x-real-ip", b"x-client-ip", b"true-client-ip", b"x-rewrite-url"];
+    let ours = [&b"mesh-consumer"[..], b"mesh-incoming-host", b"mesh-incoming-proxy"];
+    let ptp = [&b"x-ptp-consumer"[..], b"x-ptp-incoming-host", b"x-ptp-incoming-proxy"];
+    general.iter().chain(&ours).chain(&ptp).any(|one| is_alike(name, one))
+        || begins(b"x-forwarded")
+        || begins(b"x-original-")
+}
+
+/// Whether a name is this one; `_` is what CGI and its heirs read as `-`.
+fn is_alike(name: &[u8], wanted: &[u8]) -> bool {
+    name.len() == wanted.len() && name.iter().zip(wanted).all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
 }
 
 fn is_source_claim(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
-    let same =
-        |a: &[u8], b: &[u8]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || (*a == b'_' && *b == b'-'));
     let rest = [&b"x-ptp-"[..], b"mesh-"].iter().find_map(|family| {
         let (start, rest) = name.split_at_checked(family.len())?;
-        same(start, family).then_some(rest)
+        is_alike(start, family).then_some(rest)
     });
     let ids = [&b"source-node-id"[..], b"source-inst-id", b"from-node-id", b"from-inst-id"];
-    rest.is_some_and(|rest| ids.iter().any(|id| same(rest, id)))
+    rest.is_some_and(|rest| ids.iter().any(|id| is_alike(rest, id)))
 }
 
 /// The host that the caller named, wherever its protocol puts it.

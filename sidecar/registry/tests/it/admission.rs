@@ -1,10 +1,15 @@
 //! Who may call what, and as whom (PTP sections 4.3, 10.4 point 7, 13.2).
 
-use http::StatusCode;
-use mesh_core::Caller;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use http::{Response, StatusCode};
+use mesh_core::{Body, Caller};
 use serde_json::json;
 
-use super::house::{echo, get, node, raw};
+use super::house::{echo, get, node, raw, serve};
 
 #[tokio::test]
 async fn a_partner_is_known_by_its_certificate_and_not_by_its_claim() {
@@ -23,6 +28,60 @@ async fn a_partner_is_known_by_its_certificate_and_not_by_its_claim() {
     assert!(text.contains("x-ptp-source-node-id: LX0000010000270\n"), "{text}");
     assert!(text.contains("x-ptp-source-inst-id: JG0100002700000000\n"), "{text}");
     assert!(!text.contains("9999"), "{text}");
+}
+
+/// Beside the source ids: what frameworks take for a word about the caller, or for the path that it meant.
+#[tokio::test]
+async fn a_partner_is_nobody_else_in_any_header_that_names_callers() {
+    let node = node();
+    node.register("1", &echo().await.to_string(), json!({})).await;
+    let names = [
+        "mesh-consumer",
+        "mesh-incoming-host",
+        "mesh-incoming-proxy",
+        "x-forwarded-for",
+        "x-forwarded-client-cert",
+        "x-forwarded-prefix",
+        "forwarded",
+        "x-real-ip",
+        "x-original-url",
+        "x-rewrite-url",
+    ];
+    let other: Vec<String> = names.iter().map(|name| name.replace('-', "_")).collect();
+    let all: Vec<&str> = names.iter().copied().chain(other.iter().map(String::as_str)).collect();
+    let mut headers: Vec<(&str, &str)> = all.iter().map(|name| (*name, "LX9")).collect();
+    headers.push(("x-kept", "LX8"));
+    for (caller, kept) in [(node.partner(), 0), (Caller::Local, headers.len() - 1)] {
+        let front = node.listen(caller).await;
+        let (status, text) = get(front, "/serving/x", &headers).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        assert_eq!((text.matches("LX9").count(), text.matches("LX8").count()), (kept, 1), "{text}");
+    }
+}
+
+/// RFC 9110 section 5.3: CGI and much else hands a repeated header on as one.
+#[tokio::test]
+async fn a_service_that_joins_what_it_passes_on_ends_a_circle_too() {
+    let node = node();
+    let front = node.listen(Caller::Local).await;
+    let rounds = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&rounds);
+    let joins = serve(move |request| {
+        let rounds = seen.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let passes = request.headers().get_all("mesh-mdc").iter().map(|value| value.to_str().unwrap());
+            let joined = passes.collect::<Vec<_>>().join(", ");
+            assert!(rounds < 20, "{joined}");
+            let (status, text) = get(front, "/serving", &[("mesh-mdc", &joined)]).await;
+            let mut answer = Response::new(Body::from(text));
+            *answer.status_mut() = status;
+            answer
+        }
+    });
+    node.register("1", &joins.await.to_string(), json!({})).await;
+    let (status, text) = get(front, "/serving", &[]).await;
+    assert_eq!((status, text.contains("E0000000503")), (StatusCode::SERVICE_UNAVAILABLE, true), "{text}");
+    assert_eq!(rounds.load(Ordering::Relaxed), 6, "the sixth pass is the last");
 }
 
 #[tokio::test]

@@ -198,6 +198,8 @@ async fn attempt(
             }
             Attempt::Failed(broken(group, instance, reason))
         }
+        // A server that ends, or has enough: no fault of what it answers, and surely nothing was done (RFC 9113 section 8.7).
+        Ok(Sent::Refused(reason)) => Attempt::Failed(broken(group, instance, reason)),
         Ok(Sent::Answered(answer)) => {
             if instance.note_success() {
                 tracing::info!(service = %group.name, instance = %instance.address(), "an instance answers again");
@@ -250,7 +252,7 @@ fn answered(group: &Group, mut answer: Response<Answer>, load: Load, caller: Opt
         return Attempt::Failed(broken(group, load.instance(), "it switched protocols without being asked".into()));
     };
     upgrade::mark(answer.headers_mut());
-    upgrade::join(caller, hyper::upgrade::on(&mut answer), Some(load), how.drained);
+    upgrade::join(caller, hyper::upgrade::on(&mut answer), load, how.drained);
     Attempt::Answered(answer.map(|_| Body::Empty))
 }
 

@@ -1,11 +1,12 @@
 //! The HTTP/2 connections to one instance: each carries many calls, and a further one is made where all have enough.
 //!
 //! Many servers take a hundred calls on a connection, and let more wait without a word; a connection of its own for each
-//! sixty-four keeps below that, and spreads them over the cores of both sides. Each thread of the data plane has its own: a call
+//! sixty-four, or for as many as the server permits, keeps below that, and spreads them over the cores of both sides. Each thread of the data plane has its own: a call
 //! over another's would wake that thread for each piece that goes, and be woken for each that comes.
 
 use std::{
     future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -16,7 +17,7 @@ use std::{
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::runtime;
+use tokio::{runtime, sync::Notify};
 
 use super::{body::Outgoing, h1::here};
 use crate::dial::{DialProblem, Stream};
@@ -31,6 +32,10 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// What a service may put into one frame: fewer, larger pieces of large messages.
 const FRAME: u32 = 256 << 10;
+/// The calls on a connection whose service has not yet said how many it takes: no number that it could say.
+const UNSAID: usize = usize::MAX - 1;
+/// How long a service is waited for that does not begin with its settings, as all do (RFC 9113 section 3.4).
+const FIRST_WORD: Duration = Duration::from_secs(1);
 /// A dead HTTP/2 connection is found within two of these.
 const PING: Duration = Duration::from_secs(20);
 
@@ -50,6 +55,8 @@ struct Lane {
     home: Option<runtime::Id>,
     sender: SendRequest<Outgoing>,
     seats: Arc<AtomicUsize>,
+    /// The calls that the service takes on it, by what it said last.
+    room: Arc<AtomicUsize>,
 }
 
 /// A call's place on a connection, until it is dropped.
@@ -86,18 +93,18 @@ impl Lanes {
         }
         // Whoever waited for somebody else's attempt shares its failure: where packets vanish, calls must not wait for one another.
         if let Some((_, problem)) = self.failed.lock().as_ref().filter(|(at, _)| *at > asked) {
-            return self.seat(Lane::has_room).ok_or_else(|| problem.clone());
+            return self.seat(Lane::may_wait).ok_or_else(|| problem.clone());
         }
         let opened = async { handshake(connect().await?).await }.await;
-        let sender = match opened {
-            Ok(sender) => sender,
+        let (sender, room) = match opened {
+            Ok(opened) => opened,
             Err(problem) => {
                 *self.failed.lock() = Some((Instant::now(), problem.clone()));
                 // A service that takes no more connections goes on with those that it has.
-                return self.seat(Lane::has_room).ok_or(problem);
+                return self.seat(Lane::may_wait).ok_or(problem);
             }
         };
-        let lane = Lane { home, sender, seats: Arc::default() };
+        let lane = Lane { home, sender, seats: Arc::default(), room };
         let seated = lane.seat();
         self.open.lock().push(lane);
         Ok(seated)
@@ -117,7 +124,13 @@ impl Lanes {
 }
 
 impl Lane {
+    /// One that takes none at all for now is not asked again and again.
     fn has_room(&self) -> bool {
+        self.seats.load(Relaxed) < self.room.load(Relaxed).clamp(1, CALLS_OF_ONE)
+    }
+
+    /// Whether a call may wait until another has ended, where no further connection is to be had.
+    fn may_wait(&self) -> bool {
         self.seats.load(Relaxed) < CALLS_OF_ONE
     }
 
@@ -127,20 +140,37 @@ impl Lane {
     }
 }
 
-async fn handshake(stream: Stream) -> Result<SendRequest<Outgoing>, DialProblem> {
+/// The connection, and how many calls the service takes on it.
+async fn handshake(stream: Stream) -> Result<(SendRequest<Outgoing>, Arc<AtomicUsize>), DialProblem> {
     let handshake = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
+        .initial_max_send_streams(UNSAID)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .handshake(TokioIo::new(stream))
         .await;
-    let (sender, connection) = handshake.map_err(|e| DialProblem::Handshake(e.to_string()))?;
+    let (sender, mut connection) = handshake.map_err(|e| DialProblem::Handshake(e.to_string()))?;
+    let (room, said) = (Arc::new(AtomicUsize::new(UNSAID)), Arc::new(Notify::new()));
+    let (shown, says) = (Arc::clone(&room), Arc::clone(&said));
     // The connection's own end is told to the calls that use it; nobody else wants to know.
-    tokio::spawn(async move { connection.await.ok() });
-    Ok(sender)
+    tokio::spawn(async move {
+        let served = std::future::poll_fn(|cx| {
+            let done = Pin::new(&mut connection).poll(cx);
+            let permitted = connection.current_max_send_streams();
+            if shown.swap(permitted, Relaxed) == UNSAID && permitted != UNSAID {
+                says.notify_one();
+            }
+            done
+        });
+        served.await.ok();
+        says.notify_one();
+    });
+    // What it says comes first of all; one that keeps silent has a call to answer, and its time for that.
+    tokio::time::timeout(FIRST_WORD, said.notified()).await.ok();
+    Ok((sender, room))
 }
 
 #[cfg(test)]

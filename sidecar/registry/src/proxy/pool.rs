@@ -75,6 +75,8 @@ pub(crate) enum Sent {
     Back(Box<Request<Outgoing>>, Age),
     /// It may have arrived.
     Lost(Whose, String),
+    /// The service said that it did not begin with it; what was sent is gone.
+    Refused(String),
 }
 
 /// The body of an answer, with what it holds until its end.
@@ -161,9 +163,12 @@ fn sent_back(message: Option<Request<Outgoing>>, error: &hyper::Error) -> Sent {
     if let Some(request) = message {
         return Sent::Back(Box::new(request), Age::Used);
     }
-    let whose = if error.is_user() { Whose::Caller } else { Whose::Service };
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    Sent::Lost(whose, format!("{error}{cause}"))
+    let reason = format!("{error}{cause}");
+    if mesh_network::was_not_processed(error) {
+        return Sent::Refused(reason);
+    }
+    Sent::Lost(if error.is_user() { Whose::Caller } else { Whose::Service }, reason)
 }
 
 impl Idle {

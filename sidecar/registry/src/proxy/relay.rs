@@ -9,7 +9,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use mesh_core::{Body, CallContext, Code, Drained, Fault, Node, NodeId, Refusal, Route};
 use mesh_network::Partners;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     answer::NETWORK_DISABLED,
@@ -20,6 +20,9 @@ use super::{
 /// The partner keeps its service's timeout and answers when it has passed; this only ends a call to a partner that went
 /// silent. An hour is beyond any timeout seen in an SDK.
 const SILENCE: Duration = Duration::from_secs(3600);
+
+/// A node sends its refusal whole, behind the head.
+const WORDS: Duration = Duration::from_secs(1);
 
 /// Sends the request over the route, in the name of our node `own`. A WebSocket passes through too, on a connection of its own
 /// in HTTP/1.1, which proxies between nodes pass on as they pass any.
@@ -52,9 +55,11 @@ async fn unless_barred(answer: Response<Body>, node: &NodeId) -> Result<Response
     let words = NETWORK_DISABLED.as_bytes();
     let (head, mut body) = answer.into_parts();
     let (mut text, mut seen) = (Vec::new(), Vec::new());
-    // No further than the words go: what else a service says may take its time.
+    let end = Instant::now() + WORDS;
+    // No further than the words go, and no longer than a node needs for them: what else a service says may take its time.
     while words.starts_with(&text) {
-        let Some(frame) = body.frame().await else {
+        let Ok(next) = timeout_at(end, body.frame()).await else { break };
+        let Some(frame) = next else {
             if text != words {
                 break;
             }
@@ -118,8 +123,11 @@ fn answered(
         return Err(Refusal { fault: Fault::Peer, ..Refusal::of_caller(Code::UNKNOWN, text) });
     };
     upgrade::mark(answer.headers_mut());
-    upgrade::join(caller, hyper::upgrade::on(&mut answer), None, drained);
-    Ok(answer.map(|_| Body::Empty))
+    let service = hyper::upgrade::on(&mut answer);
+    let (head, body) = answer.into_parts();
+    // It has no bytes, and the call's place among those to the partner.
+    upgrade::join(caller, service, body, drained);
+    Ok(Response::from_parts(head, Body::Empty))
 }
 
 fn ends_at(request: &Request<Body>, context: &CallContext) -> Instant {

@@ -14,7 +14,6 @@ use tokio::{
 };
 
 use super::frames::{Frames, To, restart};
-use crate::instance::Load;
 
 /// What is read at a time.
 const PIECE: usize = 8 * 1024;
@@ -42,12 +41,12 @@ pub(crate) fn mark(headers: &mut HeaderMap) {
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// Joins the two sides; `load` is counted where the other one is an instance. The drain counts the task, and ends it when it is
+/// Joins the two sides; what the call occupies is `held` until they part. The drain counts the task, and ends it when it is
 /// asked for.
-pub(crate) fn join(caller: Switch, service: OnUpgrade, load: Option<Load>, drained: &Drained) {
+pub(crate) fn join(caller: Switch, service: OnUpgrade, held: impl Send + 'static, drained: &Drained) {
     let asked = drained.clone();
     drained.spawn(async move {
-        let _load = load;
+        let _held = held;
         let Switch { stream, connection } = caller;
         let ended = async {
             match connection {

@@ -1,14 +1,24 @@
 //! gRPC over h2c: frames and trailers pass, and refusals come in gRPC's own form.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_core::{Body, Caller};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Semaphore,
+};
 
-use super::house::{black_hole, connect, echo, get, nobody, node, serve};
+use super::house::{black_hole, connect, echo, get, nobody, node, raw_service, serve};
 
 /// A service that echoes a message and ends with trailers, as gRPC does.
 pub(crate) async fn grpc_service() -> std::net::SocketAddr {
@@ -113,6 +123,88 @@ async fn many_calls_share_one_connection() {
         answer.into_body().collect().await.unwrap().trailers().unwrap()["grpc-status"].clone()
     });
     assert!(futures::future::join_all(calls).await.iter().all(|status| status == "0"));
+}
+
+/// RFC 9113 section 5.1.2: a service says how many calls it takes on a connection, and the others have a connection of their own.
+#[tokio::test]
+async fn a_service_that_takes_two_calls_on_a_connection_gets_a_second_connection() {
+    let (gate, connections) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (opens, counted) = (Arc::clone(&gate), Arc::clone(&connections));
+    let service = raw_service(move |stream| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let gate = Arc::clone(&gate);
+        let answers = service_fn(move |_: Request<hyper::body::Incoming>| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.acquire().await.unwrap().forget();
+                Ok::<_, std::convert::Infallible>(Response::new(Body::Empty))
+            }
+        });
+        let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        server.max_concurrent_streams(2);
+        async move { drop(server.serve_connection(TokioIo::new(stream), answers).await) }
+    })
+    .await;
+    let node = node();
+    node.register("1", &service.to_string(), json!({"proto": "grpc"})).await;
+    let front = node.listen(Caller::Local).await;
+    let calls = tokio::spawn(futures::future::join_all((0..6).map(move |_| call(front, "/serving"))));
+    // All six are at the service before the first is answered.
+    let start = std::time::Instant::now();
+    while connections.load(Ordering::Relaxed) < 3 {
+        assert!(start.elapsed().as_secs() < 20, "{} connections", connections.load(Ordering::Relaxed));
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    opens.add_permits(6);
+    for answer in calls.await.unwrap() {
+        assert_eq!((answer.status().as_u16(), answer.headers().contains_key("grpc-status")), (200, false));
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 3);
+}
+
+/// A server of HTTP/2 that answers each request with this frame: type, flags and payload, on the request's stream or on none.
+async fn answers_with(kind: u8, on_stream: bool, payload: &'static [u8]) -> std::net::SocketAddr {
+    raw_service(move |mut stream| async move {
+        let (mut preface, mut head) = ([0; 24], [0; 9]);
+        stream.read_exact(&mut preface).await.unwrap();
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        while stream.read_exact(&mut head).await.is_ok() {
+            let mut rest = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut rest).await.unwrap();
+            if head[3] == 4 && head[4] == 0 {
+                stream.write_all(&[0, 0, 0, 4, 1, 0, 0, 0, 0]).await.unwrap();
+            } else if head[3] == 1 {
+                let mut frame = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, 0];
+                frame.extend_from_slice(if on_stream { &head[5..] } else { &[0; 4] });
+                frame.extend_from_slice(payload);
+                stream.write_all(&frame).await.unwrap();
+            }
+        }
+    })
+    .await
+}
+
+/// RFC 9113 section 8.7: nothing was done. A server that ends, or has enough for now, is not one that answers badly.
+#[tokio::test]
+async fn a_stream_that_the_service_refused_or_left_behind_is_not_its_fault() {
+    let (reset, goaway) = (3, 7);
+    for (kind, on_stream, payload, is_blamed) in [
+        (reset, true, &[0, 0, 0, 7][..], false),
+        (goaway, false, &[0, 0, 0, 0, 0, 0, 0, 0], false),
+        (reset, true, &[0, 0, 0, 2], true),
+    ] {
+        let service = answers_with(kind, on_stream, payload).await;
+        let node = node();
+        node.register("1", &service.to_string(), json!({"proto": "grpc"})).await;
+        let front = node.listen(Caller::Local).await;
+        for _ in 0..10 {
+            let answer = call(front, "/serving").await;
+            assert_eq!(answer.headers()["grpc-status"], "14", "UNAVAILABLE: the caller may try again");
+        }
+        let state = &node.registry.status()[0].state;
+        let is_ejected = matches!(state, mesh_registry::InstanceState::Ejected(_));
+        assert_eq!(is_ejected, is_blamed, "{kind} {payload:?}: {state:?}");
+    }
 }
 
 /// A service that never answers.

@@ -1,11 +1,16 @@
 //! A service that is registered at B, called from A's side over mutual TLS (PTP sections 8.4 and 10.4).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use futures::StreamExt;
 use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use mesh_core::{Body, CallContext, Parts, Snapshot};
 use mesh_network::listen::{Connection, Gate, Limits, Pieces, Serve, serve};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 use super::house::{Node, bank_a, bank_b, connect, echo, get, node_of, read_head};
 
@@ -139,7 +144,7 @@ async fn ten_megabytes_pass_between_the_nodes_in_both_directions() {
         Response::new(Body::from(request.into_body()))
     });
     there.register("1", &mirror.await.to_string(), json!({})).await;
-    let sent: bytes::Bytes = vec![7; 10_000_000].into();
+    let sent: Bytes = vec![7; 10_000_000].into();
     let request = Request::post("/serving").header("host", "127.0.0.1").header(TO_B.0, TO_B.1);
     let answer = super::house::send(port, request.body(http_body_util::Full::new(sent.clone())).unwrap()).await;
     assert_eq!(answer.status(), StatusCode::OK);
@@ -195,5 +200,26 @@ async fn a_services_own_403_passes_whole_however_it_begins() {
         there.register("1", &service.await.to_string(), json!({})).await;
         assert_eq!(get(port, "/serving", &[TO_B]).await, (StatusCode::FORBIDDEN, says.to_owned()));
         assert_ne!(says, BARRED);
+    }
+}
+
+/// Nobody waits for words that do not come.
+#[tokio::test]
+async fn a_403_that_says_nothing_further_is_passed_on_as_it_is() {
+    let (_here, there, port) = two().await;
+    for begun in ["", "对方"] {
+        let service = super::house::serve(move |_| async move {
+            let first = (!begun.is_empty()).then(|| Ok::<_, std::io::Error>(Frame::data(Bytes::from(begun))));
+            let body = futures::stream::iter(first).chain(futures::stream::pending());
+            let mut answer = Response::new(Body::boxed(StreamBody::new(body)));
+            *answer.status_mut() = StatusCode::FORBIDDEN;
+            answer
+        });
+        there.register("1", &service.await.to_string(), json!({})).await;
+        let mut stream = connect(port).await;
+        let ask = format!("GET /serving HTTP/1.1\r\nhost: 127.0.0.1\r\n{}: {}\r\n\r\n", TO_B.0, TO_B.1);
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let head = tokio::time::timeout(Duration::from_secs(20), read_head(&mut stream)).await.expect("a head");
+        assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
     }
 }

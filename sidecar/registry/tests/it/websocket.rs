@@ -153,6 +153,35 @@ async fn a_websocket_passes_through_both_nodes_and_the_drain_of_either_ends_it()
     }
 }
 
+/// `transport.maxCallsPerPartner`: each has a connection of its own to the partner.
+#[tokio::test]
+async fn a_websocket_to_a_partner_is_a_call_until_it_ends() {
+    let (a, b) = (bank_a(), bank_b());
+    let there = start(b.with_partner(&a, &[], &["/serving"]));
+    let mut parts = a.with_partner(&b, &[open(&there).to_string()], &[]);
+    parts.node.transport.max_calls_per_partner = 1;
+    let here = start(parts);
+    let port = open(&here);
+    there.register("1", &echoing().await.to_string(), json!({})).await;
+    let mut first = connect(port).await;
+    first.write_all(to_b("/serving").as_bytes()).await.unwrap();
+    assert!(read_head(&mut first).await.starts_with("HTTP/1.1 101 "));
+    echoes(&mut first).await;
+    let ask = async || {
+        let mut stream = connect(port).await;
+        stream.write_all(to_b("/serving").as_bytes()).await.unwrap();
+        read_head(&mut stream).await
+    };
+    let refused = ask().await;
+    assert!(!refused.starts_with("HTTP/1.1 101 "), "{refused}");
+    drop(first);
+    let start = std::time::Instant::now();
+    while !ask().await.starts_with("HTTP/1.1 101 ") {
+        assert!(start.elapsed() < Duration::from_secs(20), "its place is free again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn disabling_the_route_on_either_side_ends_a_websocket_between_the_nodes() {
     for disabled_is_b in [false, true] {

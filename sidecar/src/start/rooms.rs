@@ -104,6 +104,7 @@ impl Rooms {
         if !is_sidecar {
             proxy.add_services(&mut table);
         }
+        let tunnel_workers = workers.clone();
         let floor = Floor {
             live: Arc::clone(live),
             gate: Arc::clone(&gate),
@@ -114,7 +115,7 @@ impl Rooms {
             drained: drained.clone(),
         };
         let grid = GridPlace::build(settings, floor, metrics)?;
-        let tunnel = TunnelPlace::build(settings, store, metrics)?;
+        let tunnel = TunnelPlace::build(settings, store, (gate.addresses(), tunnel_workers), metrics)?;
         let front = Front {
             grid: Arc::clone(&grid),
             live: Arc::clone(live),

@@ -6,13 +6,18 @@ use std::{
 };
 
 use mesh_core::{
-    Drained,
+    Drained, Workers,
     config::{Settings, TunnelSettings},
     store::Store,
 };
+use mesh_network::listen::OwnAddresses;
 use mesh_tunnel::{
     authority::Places,
-    control::{Certificates, Control, Metrics, Port, Ports, Roles, Setup},
+    control::{Certificates, Control, FrontDesk, Metrics, Port, Ports, Roles, Setup},
+    hub::Hub,
+    inside::{self, Doors},
+    listen,
+    seam::{Desk, Sessions},
 };
 use prometheus_client::registry::Registry;
 
@@ -24,19 +29,33 @@ pub(crate) struct TunnelPlace {
     control: Arc<Control>,
     register: TcpListener,
     bootstrap: TcpListener,
+    nodes: TcpListener,
+    config: crds::Tunnel,
+    workers: Workers,
+    own: OwnAddresses,
 }
 
 impl TunnelPlace {
     /// Binds its ports and opens its state; `None` where it is off.
-    pub(super) fn build(settings: &Settings, store: &Arc<Store>, metrics: &mut Registry) -> Result<Option<Self>, Exit> {
+    pub(super) fn build(
+        settings: &Settings,
+        store: &Arc<Store>,
+        (own, workers): (OwnAddresses, Workers),
+        metrics: &mut Registry,
+    ) -> Result<Option<Self>, Exit> {
         let Some(tunnel) = &settings.tunnel else { return Ok(None) };
         let open =
             |listen| bind::open(listen).map_err(|e| Exit::local(format_args!("the tunnel's port {listen:?}"), e));
         let (register, bootstrap) = (open(tunnel.grpc_listen)?, open(tunnel.bootstrap_listen)?);
+        let nodes = open(tunnel.listen)?;
+        for listener in [&register, &bootstrap, &nodes] {
+            own.add(listener.local_addr().map_err(|e| Exit::local("the tunnel's port", e))?);
+        }
         let setup = setup(settings, tunnel, [&register, &bootstrap])?;
         let control = Arc::new(Control::open(setup, store).map_err(|e| Exit::Local(e.to_string()))?);
         Metrics::register(&control, metrics);
-        Ok(Some(Self { control, register, bootstrap }))
+        let config = tunnel.config.clone();
+        Ok(Some(Self { control, register, bootstrap, nodes, config, workers, own }))
     }
 
     /// Serves until `drained` is asked. What the admin port asks it is asked from now on.
@@ -47,6 +66,25 @@ impl TunnelPlace {
             self.control.serve(port, listener, drained).map_err(|e| failed(&e))?;
         }
         drained.spawn(Arc::clone(&self.control).tend(drained.clone()));
+        self.carry(drained)
+    }
+
+    /// Serves the tunnel itself.
+    fn carry(&self, drained: &Drained) -> Result<(), Exit> {
+        let nodes = self.nodes.try_clone().and_then(|nodes| {
+            nodes.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(nodes)
+        });
+        let nodes = nodes.map_err(|e| Exit::local("the tunnel's port", e))?;
+        let desk = FrontDesk::new(Arc::clone(&self.control), drained.clone());
+        let desk: Arc<dyn Desk> = Arc::new(desk.map_err(|e| Exit::Local(e.to_string()))?);
+        let hub = Hub::new(Arc::clone(&desk), &self.config);
+        self.control.set_sessions(Arc::clone(&hub) as Arc<dyn Sessions>);
+        let own = self.own.clone();
+        let doors = Doors::new(desk, &self.config, move || own.all());
+        // Not among those who are asked to finish: it ends with the process, and connections in it with their nodes.
+        tokio::spawn(inside::serve(Arc::clone(&hub), doors, self.config.mtu));
+        drained.spawn(listen::serve(nodes, hub, self.workers.clone(), drained.clone()));
         Ok(())
     }
 

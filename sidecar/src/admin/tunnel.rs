@@ -50,9 +50,9 @@ fn refused(status: StatusCode, text: impl std::fmt::Display) -> Response {
     (status, format!("{text}\n")).into_response()
 }
 
-fn control(admin: &Admin) -> Result<Arc<Control>, Response> {
+fn off() -> Response {
     let text = "the tunnel is off: set MESH_TUNNEL_ADVERTISE to the IPv4 address that edge nodes dial";
-    admin.rooms.tunnel().ok_or_else(|| refused(StatusCode::NOT_FOUND, text))
+    refused(StatusCode::NOT_FOUND, text)
 }
 
 async fn blocking(work: impl FnOnce() -> Response + Send + 'static) -> Response {
@@ -62,18 +62,12 @@ async fn blocking(work: impl FnOnce() -> Response + Send + 'static) -> Response 
 
 /// The nodes.
 pub(super) async fn nodes(State(admin): State<Arc<Admin>>) -> Response {
-    match control(&admin) {
-        Ok(control) => Json(shown_nodes(&control)).into_response(),
-        Err(off) => off,
-    }
+    admin.rooms.tunnel().map_or_else(off, |control| Json(shown_nodes(&control)).into_response())
 }
 
 /// The bootstrap tokens, without their secrets, which nobody has any more.
 pub(super) async fn tokens(State(admin): State<Arc<Admin>>) -> Response {
-    let control = match control(&admin) {
-        Ok(control) => control,
-        Err(off) => return off,
-    };
+    let Some(control) = admin.rooms.tunnel() else { return off() };
     let rows: Vec<Value> = control
         .ledger()
         .tokens()
@@ -90,10 +84,8 @@ pub(super) async fn tokens(State(admin): State<Arc<Admin>>) -> Response {
 
 /// A new bootstrap token.
 pub(super) async fn mint(State(admin): State<Arc<Admin>>, Json(ask): Json<NewToken>) -> Response {
-    match control(&admin) {
-        Ok(control) => blocking(move || minted(&control, ask)).await,
-        Err(off) => off,
-    }
+    let Some(control) = admin.rooms.tunnel() else { return off() };
+    blocking(move || minted(&control, ask)).await
 }
 
 fn minted(control: &Control, ask: NewToken) -> Response {
@@ -126,10 +118,7 @@ fn minted(control: &Control, ask: NewToken) -> Response {
 
 /// A bootstrap token is taken back.
 pub(super) async fn revoke(State(admin): State<Arc<Admin>>, Query(named): Query<Named>) -> Response {
-    let control = match control(&admin) {
-        Ok(control) => control,
-        Err(off) => return off,
-    };
+    let Some(control) = admin.rooms.tunnel() else { return off() };
     blocking(move || match control.ledger().revoke(&named.id) {
         Ok(()) => {
             tracing::info!(target: "audit", action = "revoke", source = "admin port", what = named.id, "tunnel");
@@ -143,10 +132,7 @@ pub(super) async fn revoke(State(admin): State<Arc<Admin>>, Query(named): Query<
 
 /// A node's session is ended, or the node is forgotten.
 pub(super) async fn kick(State(admin): State<Arc<Admin>>, Query(named): Query<Named>) -> Response {
-    let control = match control(&admin) {
-        Ok(control) => control,
-        Err(off) => return off,
-    };
+    let Some(control) = admin.rooms.tunnel() else { return off() };
     let unknown = || refused(StatusCode::NOT_FOUND, "no node is called that: `mesh tunnel ls` lists them");
     let number = named.id.strip_prefix('n').and_then(|number| number.parse().ok());
     let Some(peer) = number.map(PeerId).filter(|peer| control.ledger().node(*peer).is_some()) else { return unknown() };

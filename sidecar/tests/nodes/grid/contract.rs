@@ -55,40 +55,14 @@
 //! | client commands, templates, the seed | `clients_subscribe_to_what_they_may_and_no_value_widens_that`, `calls_over_a_websocket_are_answered_as_in_the_seed` |
 //! | floods | `messages_that_nobody_consumes_fill_no_more_than_their_topics_bytes`, `who_never_finishes_a_handshake_or_brings_too_much_in_it_is_sent_away`, `fragments_without_an_end_and_frames_without_a_byte_hold_nothing_and_nobody_up`, `where_there_are_too_many_the_oldest_gives_way`, `connections_beyond_what_the_process_can_bear_are_cut_before_they_say_a_word` |
 
-use std::{collections::HashSet, fs, path::Path};
-
-/// The text of all Rust files below a folder.
-fn sources(folder: &Path, all: &mut String) {
-    for entry in fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            sources(&path, all);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            all.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
-}
+use crate::harness::table::{each_test_is_there, rows};
 
 #[test]
 fn each_rule_and_each_box_has_tests_that_are_there() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut all = String::new();
-    sources(&here.join("grid/src"), &mut all);
-    sources(&here.join("tests/nodes/grid"), &mut all);
-    let mut words = HashSet::new();
-    for line in all.lines().map(str::trim) {
-        let line = line.strip_prefix("async ").unwrap_or(line);
-        words.extend(line.strip_prefix("fn ").and_then(|rest| rest.split('(').next()));
-    }
-    let rows: Vec<&str> = include_str!("contract.rs").lines().filter(|line| line.starts_with("//! | ")).collect();
+    let file = include_str!("contract.rs");
     for number in 1..=25 {
         let rule = format!("//! | G-{number} |");
-        assert_eq!(rows.iter().filter(|row| row.starts_with(&rule)).count(), 1, "G-{number}");
+        assert_eq!(rows(file).iter().filter(|row| row.starts_with(&rule)).count(), 1, "G-{number}");
     }
-    for row in rows {
-        let tests = row.rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2);
-        for test in tests {
-            assert!(words.contains(test), "there is no test {test}");
-        }
-    }
+    each_test_is_there(file, &["grid/src", "tests/nodes/grid"]);
 }

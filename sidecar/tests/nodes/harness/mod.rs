@@ -7,6 +7,7 @@ mod node;
 mod raw;
 mod relay;
 mod small_disk;
+pub(crate) mod table;
 mod tls;
 mod ws;
 

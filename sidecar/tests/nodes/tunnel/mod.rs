@@ -1,6 +1,7 @@
 //! The network controller of a real node: its control plane as legacy clients, administrators and people use it.
 
 mod commands;
+mod contract;
 mod crashes;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,0 +1,33 @@
+//! The boxes of the contract's section 9 that are the control plane's, and what else it asks of it, with the tests that fail without
+//! it. Those of the tunnel itself come with the data plane.
+//!
+//! | box of section 9 | tests |
+//! |---|---|
+//! | UnRegister of a node that never joined, of one twice; its address free | `an_unregistered_node_is_cut_its_token_and_address_are_gone_and_its_certificates_denied` |
+//! | 63rd node and exhaustion at the real limit | `the_127th_node_of_a_24_gets_none_until_one_leaves`, `the_address_set_aside_for_a_first_comer_is_free_again_when_it_leaves` |
+//! | even addresses never; prefixes /22, /24, /29 | `a_24_holds_126_nodes_and_each_further_24_127_more`, `what_a_node_may_have_is_what_the_contract_says`, `it_is_the_same_as_looking_at_every_address_each_time` |
+//! | tokens that are none, unknown, expired, revoked, used up | `what_has_no_form_of_a_token_is_not_even_hashed`, `what_is_no_bootstrap_token_joins_nobody_and_the_endpoints_are_told_all_the_same`, `tokens_that_are_none_are_found_by_no_rpc`, `a_token_ends_at_its_second_when_it_is_used_up_and_when_it_is_revoked`, `tunnel_token` |
+//! | `expireTime` | `minutes_are_what_the_contract_says_up_to_both_ends_of_int64`, `zero_minutes_ask_for_the_endpoint_only_and_too_many_are_refused`, `a_bootstrap_token_has_16_digits_and_comes_with_the_bootstrap_port` |
+//! | certificates on 6440 and 6439; plain text | `the_register_port_lets_nobody_in_without_a_good_certificate_of_its_plane`, `the_bootstrap_port_verifies_a_certificate_if_it_is_given`, `plain_text_on_either_port_gets_no_answer_but_the_end` |
+//! | role split on and off | `without_the_split_a_node_may_do_what_the_original_lets_it_do`, `with_the_split_a_node_asks_about_and_removes_itself_only_and_mints_nothing` |
+//! | `reserverd` in every rpc | `the_servers_own_entry_is_shown_stays_and_opens_no_tunnel` |
+//! | fields 4 to 7 on failure; -1 on the wire; reflection; unknown rpc | `what_is_no_bootstrap_token_joins_nobody_and_the_endpoints_are_told_all_the_same`, `minus_one_takes_ten_bytes_on_the_wire`, `both_ports_tell_their_own_services_in_both_versions_of_reflection`, `names_in_json_are_those_of_the_contract_and_so_is_the_files`, `an_unknown_rpc_is_unimplemented_and_one_of_the_other_port_too` |
+//! | a single-use token at once; rate limit; write failure | `of_many_at_once_with_a_token_for_one_exactly_one_joins`, `who_guesses_too_fast_is_told_to_wait`, `a_full_disk_is_answered_with_500_and_changes_nothing` |
+//! | certificate of another node on 6441 | `a_certificate_on_the_tunnel_must_not_be_another_nodes_and_in_strict_mode_be_the_nodes_own` |
+//! | slowloris in TLS | `a_handshake_that_is_never_made_ends_within_its_time_and_holds_nobody_up` |
+//! | restart: states -1; addresses stay | `a_node_keeps_its_address_over_a_restart_and_loses_it_with_its_registration`, `what_a_node_was_told_survives_kill_9`, `what_was_told_holds_at_whatever_write_it_is_killed` |
+//!
+//! | what else | tests |
+//! |---|---|
+//! | section 2, GetToken on both ports | `get_token_is_the_same_on_both_ports_with_a_certificate_and_without`, `a_node_gets_a_token_both_endpoints_and_six_pems_of_one_block_each` |
+//! | connState | `a_nodes_state_goes_through_minus_1_1_and_3_and_its_address_stays` |
+//! | section 3, certificates | `authorities_are_kept_and_the_planes_are_strangers_to_each_other`, `servers_name_every_address_that_they_are_dialled_by`, `an_imported_authority_issues_from_then_on_and_the_old_ones_clients_stay` |
+//! | section 8, renewal and deny list | `server_certificates_are_renewed_at_two_thirds_and_not_before`, `the_admins_files_are_his_alone_stay_and_are_renewed_at_two_thirds`, `a_denied_key_stays_denied_over_a_restart_for_as_long_as_certificates_last` |
+//! | section 8, tokens | `nothing_on_the_disk_is_a_token`, `a_token_of_our_form_pins_the_authority_and_is_good_once`, `the_administrator_makes_lists_and_revokes_tokens_and_nodes_may_not` |
+
+use crate::harness::table::each_test_is_there;
+
+#[test]
+fn each_box_has_tests_that_are_there() {
+    each_test_is_there(include_str!("contract.rs"), &["tunnel/src", "tests/nodes/tunnel"]);
+}

@@ -108,6 +108,16 @@ impl Grid {
         outcome
     }
 
+    /// Publishes messages to the same channels, as so many calls would that come one after another. What came of each.
+    pub async fn publish(&self, permit: &Permit, channels: Vec<Channel>, messages: Vec<Message>) -> Vec<Outcome> {
+        let outcomes: Vec<Outcome> = match permit.check_publishing(&channels) {
+            Ok(()) => self.published(channels, messages).await.into_iter().map(Ok).collect(),
+            Err(e) => vec![Err(e); messages.len()],
+        };
+        outcomes.iter().for_each(|outcome| self.metrics.call(outcome.as_ref().map_or_else(GridError::code, |_| 0)));
+        outcomes
+    }
+
     async fn carry_out(&self, permit: &Permit, session: Option<&Session>, call: Call) -> Outcome {
         permit.check(&call)?;
         let session = || session.ok_or_else(|| GridError::invalid("consuming needs a WebSocket: /ws/v1"));
@@ -115,9 +125,7 @@ impl Grid {
             Call::Ping => {}
             Call::Send(client, message) => self.send(client, message).await?,
             Call::Publish(channels, message) => {
-                let here = self.publish_here(&channels, &message);
-                let reached = here.and(self.elsewhere.publish(&channels.into(), &message).await);
-                return Ok(json(&json!({"s": reached.sent, "f": reached.failed})));
+                return Ok(self.published(channels, vec![message]).await.pop().unwrap_or_default());
             }
             Call::Pop(topics, window) => {
                 let session = session()?;
@@ -187,6 +195,14 @@ impl Grid {
         }
     }
 
+    /// Publishes what is permitted; the `r` of each message's answer.
+    async fn published(&self, channels: Vec<Channel>, messages: Vec<Message>) -> Vec<Box<RawValue>> {
+        let here = self.publish_here(&channels, &messages);
+        let elsewhere = self.elsewhere.publish(channels, messages).await;
+        let each = here.into_iter().zip(elsewhere).map(|(here, elsewhere)| here.and(elsewhere));
+        each.map(|reached| json(&json!({"s": reached.sent, "f": reached.failed}))).collect()
+    }
+
     async fn send(&self, client: ClientId, message: Message) -> Result<(), GridError> {
         let sent = if client.node() == self.node {
             self.send_here(client, &message)
@@ -216,15 +232,18 @@ impl Grid {
     }
 
     /// Publishes to the subscribers at this node.
-    pub(crate) fn publish_here(&self, channels: &[Channel], message: &Message) -> Reached {
+    pub(crate) fn publish_here(&self, channels: &[Channel], messages: &[Message]) -> Vec<Reached> {
         let began = Instant::now();
-        let reached = self.clients.publish(channels, message.opcode, &message.payload);
-        self.metrics.sending.observe(began.elapsed().as_secs_f64());
-        self.metrics.sent(reached.sent, message.payload.len());
-        self.metrics.unsent(Unsent::Slow, reached.slow);
-        self.metrics.unsent(Unsent::TooLarge, reached.too_large);
-        self.metrics.unsent(Unsent::Gone, reached.failed - reached.slow - reached.too_large);
-        reached
+        let all = self.clients.publish(channels, messages);
+        let took = began.elapsed().as_secs_f64();
+        for (message, reached) in messages.iter().zip(&all) {
+            self.metrics.sending.observe(took);
+            self.metrics.sent(reached.sent, message.payload.len());
+            self.metrics.unsent(Unsent::Slow, reached.slow);
+            self.metrics.unsent(Unsent::TooLarge, reached.too_large);
+            self.metrics.unsent(Unsent::Gone, reached.failed - reached.slow - reached.too_large);
+        }
+        all
     }
 
     fn settle(&self, session: &Session, tags: &[u64], settlement: Settlement) -> Result<(), GridError> {

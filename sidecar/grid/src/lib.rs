@@ -21,6 +21,7 @@ mod purse;
 pub mod queue;
 pub mod room;
 pub mod rules;
+mod shared;
 mod stream;
 pub mod topics;
 

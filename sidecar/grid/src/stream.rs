@@ -7,15 +7,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
 /// A socket.
 #[derive(Debug)]
-pub(crate) enum Stream<S = TcpStream> {
+pub(crate) enum Stream<S> {
     Plain(S),
     Tls(Box<TlsStream<S>>),
 }

@@ -6,7 +6,7 @@
 
 use std::{future::poll_fn, io, sync::Arc, task::Poll};
 
-use ::http::{HeaderValue, Request, Response, StatusCode, header};
+use ::http::{HeaderValue, Response, StatusCode, header};
 use bytes::BytesMut;
 use crds::BackendApi;
 use hyper_util::rt::TokioIo;
@@ -17,14 +17,17 @@ use tokio::{
     time::{Duration, Instant, sleep_until, timeout},
 };
 
+use self::gathered::{Gathered, Said};
 use super::{Place, answers::refused};
 use crate::{
     Grid, GridError,
     backend::{Credit, Outgoing, Session},
-    envelope::{self, Call, Outcome, answer},
+    envelope::{Call, Outcome, Request, answer},
     error::TOO_MANY_ERRORS,
-    wire::{Close, CloseCode, Data, Opcode, Read, Reader, Reading, accept_key, encode},
+    wire::{Close, CloseCode, Opcode, Read, Reader, Reading, accept_key, encode},
 };
+
+mod gathered;
 
 /// As for end users (G-23), and what the original's API allows (Grid section 2).
 const PING_INTERVAL: Duration = Duration::from_secs(25);
@@ -40,7 +43,7 @@ const PIECE: usize = 16 * 1024;
 pub(super) fn upgrade(
     place: Place,
     api: &BackendApi,
-    request: &mut Request<Body>,
+    request: &mut ::http::Request<Body>,
     connection: &Arc<Connection>,
     drained: &Drained,
 ) -> Response<Body> {
@@ -76,7 +79,7 @@ pub(super) fn upgrade(
 }
 
 /// The key of a handshake.
-fn handshake(request: &Request<Body>) -> Result<String, Box<Response<Body>>> {
+fn handshake(request: &::http::Request<Body>) -> Result<String, Box<Response<Body>>> {
     let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let has = |name, token: &str| {
         header(name).is_some_and(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
@@ -216,37 +219,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Takes in whatever of what has come is whole; `Some`: the end.
     async fn understand(&mut self, grid: &Grid) -> Option<Close> {
+        let mut gathered = Gathered::default();
         loop {
-            match self.reader.next(self.bounds.reading) {
-                Ok(None) => return None,
-                Ok(Some(Read::Close(close))) => return Some(Close { code: close.code, reason: "".into() }),
-                Ok(Some(Read::Ping(payload))) => self.session.control(Opcode::Pong, &payload),
-                Ok(Some(Read::Pong(_))) => {}
-                Ok(Some(Read::Part(part))) => {
-                    let is_error = self.ask(grid, &part.data).await;
-                    if self.session.count(is_error, self.bounds.errors) {
-                        return Some(Close::new(TOO_MANY_ERRORS, "too many requests in a row that are none"));
-                    }
+            let end = match self.reader.next(self.bounds.reading) {
+                Ok(None) => {
+                    gathered.settle(grid, &self.session).await;
+                    return None;
                 }
-                Err(close) => return Some(close),
+                Ok(Some(read)) => self.take(grid, &mut gathered, Said::of(read)).await,
+                Err(close) => Some(close),
+            };
+            if end.is_some() {
+                gathered.settle(grid, &self.session).await;
+                return end;
             }
         }
     }
 
-    /// Does what a message asks for; whether it was no request.
-    async fn ask(&mut self, grid: &Grid, data: &Data) -> bool {
-        let text = match data {
-            Data::Text(text) => text,
-            Data::Binary(_) => {
-                self.session.tell(&answer(&Err(GridError::invalid("a request is a text message")), None));
-                return true;
-            }
-        };
-        if text == "ping" {
-            self.session.tell("pong");
-            return false;
+    /// Takes in one thing; `Some`: the end.
+    async fn take(&mut self, grid: &Grid, gathered: &mut Gathered, said: Said) -> Option<Close> {
+        if !matches!(said, Said::Publish(..)) {
+            gathered.settle(grid, &self.session).await;
         }
-        let request = envelope::Request::read(text);
+        let is_error = match said {
+            Said::Publish(channels, message, id) => {
+                gathered.take((grid, &self.session), (channels, message, id)).await;
+                false
+            }
+            Said::Control(Read::Close(close)) => return Some(Close { code: close.code, reason: "".into() }),
+            Said::Control(Read::Ping(payload)) => {
+                self.session.control(Opcode::Pong, &payload);
+                return None;
+            }
+            Said::Control(_) => return None,
+            Said::TextPing => {
+                self.session.tell("pong");
+                false
+            }
+            Said::Binary => {
+                self.session.tell(&answer(&Err(GridError::invalid("a request is a text message")), None));
+                true
+            }
+            Said::Request(request) => self.ask(grid, request).await,
+        };
+        let is_one_too_many = self.session.count(is_error, self.bounds.errors);
+        is_one_too_many.then(|| Close::new(TOO_MANY_ERRORS, "too many requests in a row that are none"))
+    }
+
+    /// Does what a request asks for; whether it was none.
+    async fn ask(&mut self, grid: &Grid, request: Request) -> bool {
         self.session.answering();
         let outcome = match request.call {
             Ok(call) => self.carry_out(grid, call).await,

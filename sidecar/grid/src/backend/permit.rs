@@ -55,13 +55,8 @@ impl Permit {
                     Err(GridError::NotConsumed { topic: topic.to_string(), reason: "this caller may not consume it" })
                 })
             }
-            Call::Publish(channels, _) if may_write => {
-                let refused = channels.iter().find(|channel| !self.publishes(channel));
-                refused.map_or(Ok(()), |channel| {
-                    Err(GridError::NotPermitted(format!("{} may not publish to {channel}", self.name)))
-                })
-            }
-            Call::Send(..) | Call::Publish(..) | Call::Unpop(_) | Call::Ack(_) | Call::Nack(..) => {
+            Call::Publish(channels, _) => self.check_publishing(channels),
+            Call::Send(..) | Call::Unpop(_) | Call::Ack(_) | Call::Nack(..) => {
                 if may_write {
                     Ok(())
                 } else {
@@ -69,6 +64,20 @@ impl Permit {
                 }
             }
         }
+    }
+
+    /// The same of publishing to these channels, whatever is published.
+    ///
+    /// # Errors
+    /// 501.
+    pub fn check_publishing(&self, channels: &[Channel]) -> Result<(), GridError> {
+        if self.role != BackendRole::Write {
+            return Err(GridError::NotPermitted(self.only_reads()));
+        }
+        let refused = channels.iter().find(|channel| !self.publishes(channel));
+        refused.map_or(Ok(()), |channel| {
+            Err(GridError::NotPermitted(format!("{} may not publish to {channel}", self.name)))
+        })
     }
 
     fn only_reads(&self) -> String {

@@ -1,16 +1,25 @@
-//! One client: what of it others may touch. Its task owns the socket and whatever it reads.
+//! One client: what of it others may touch. Its task owns whatever it reads.
+//!
+//! What is put into its outbox is written at once by whoever put it there, or by the thread that serves it, without its task: that
+//! is woken where the socket takes no more, where the client ends, and for a socket with TLS, which is the task's alone. Two locks
+//! are taken in this order: the way out, then the state.
 
 use std::{net::SocketAddr, sync::Arc, task::Waker};
 
-use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use super::outbox::{Outbox, Outgoing};
+use super::{
+    line::Line,
+    outbox::{Outbox, Outgoing},
+    reached::Tally,
+    run::{One, Run},
+};
 use crate::{
     Channel, ClientId, Unsent,
     context::{Context, Entries, Key, TooLarge},
     rules::Rules,
-    wire::{Close, Deflate, Opcode, encode},
+    shared::Shared,
+    wire::{Close, Opcode, encode},
 };
 
 /// A client.
@@ -27,6 +36,7 @@ pub struct Client {
     pub(super) shard: usize,
     out_limit: usize,
     message_limit: usize,
+    line: Mutex<Line>,
     state: Mutex<State>,
 }
 
@@ -57,10 +67,38 @@ pub(super) struct State {
     is_cut: bool,
     is_paused: bool,
     is_full: bool,
+    writer: Writer,
+    /// Whether others than its task may write to its socket.
+    is_shared: bool,
+    /// Whether it is among those of its shard that something is to be written to.
+    is_due: bool,
     waker: Option<Waker>,
 }
 
+/// Who writes what comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Writer {
+    /// Its task, which is to be woken for it.
+    #[default]
+    Task,
+    /// Whoever comes.
+    Anyone,
+    /// Its task, which waits until the socket takes more, and need not be woken.
+    Blocked,
+}
+
 impl State {
+    fn is_gone(&self) -> bool {
+        self.is_over || self.outbox.is_closing()
+    }
+
+    /// Whether it is to be written to, and nobody knows that yet.
+    fn becomes_due(&mut self) -> bool {
+        let is_new = !self.is_due && (self.writer != Writer::Blocked || self.outbox.is_closing());
+        self.is_due |= is_new;
+        is_new
+    }
+
     fn watch(&mut self, waker: &Waker) {
         if self.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
             self.waker = Some(waker.clone());
@@ -83,6 +121,7 @@ impl Client {
             out_limit,
             message_limit,
             rules: opened.rules,
+            line: Mutex::default(),
             state: Mutex::new(State { context: opened.context, ..State::default() }),
         })
     }
@@ -91,7 +130,47 @@ impl Client {
     pub fn take(&self, waker: &Waker) -> Option<Outgoing> {
         let mut state = self.state.lock();
         state.watch(waker);
-        state.outbox.take()
+        let outgoing = state.outbox.take();
+        let is_anyones = outgoing.is_none() && state.is_shared && !state.outbox.is_closing();
+        state.writer = if is_anyones { Writer::Anyone } else { Writer::Task };
+        outgoing
+    }
+
+    /// Its socket takes no more: its task waits for it.
+    pub(crate) fn blocked(&self) {
+        self.state.lock().writer = Writer::Blocked;
+    }
+
+    /// Its way out, for its task.
+    pub(crate) fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock()
+    }
+
+    /// Others may write to its socket as well, once its task has nothing more to write.
+    pub(crate) fn share(&self, socket: Shared) {
+        self.line.lock().share(Some(socket));
+        self.state.lock().is_shared = true;
+    }
+
+    /// Writes what waits straight to its socket; where that is not anyone's, or takes not all of it, its task is woken.
+    pub(super) fn flush(&self) {
+        let mut line = self.line.lock();
+        let mut state = self.state.lock();
+        state.is_due = false;
+        if state.writer == Writer::Anyone {
+            line.put(state.outbox.take_frames());
+            drop(state);
+            let written = line.write();
+            state = self.state.lock();
+            state.outbox.written(written);
+            if !line.is_empty() {
+                state.writer = Writer::Task;
+            }
+        }
+        let is_its_own = state.writer != Writer::Anyone || state.outbox.is_closing();
+        let waker = state.waker.clone().filter(|_| is_its_own);
+        drop((state, line));
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// The same without taking: what was taken before is not written yet.
@@ -228,21 +307,51 @@ impl Client {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Puts a message behind what waits; `noted` gets the waker where the task must be woken.
-    pub(super) fn offer_and(&self, frames: &Deflate, payload: usize, noted: impl FnOnce(Waker)) -> Result<(), Unsent> {
-        if payload > self.message_limit {
+    /// Sends it a message, by itself.
+    pub(super) fn send(&self, one: &One) -> Result<(), Unsent> {
+        let (taken, is_due) = {
+            let mut state = self.state.lock();
+            (self.put(&mut state, one), state.becomes_due())
+        };
+        // Also where it is closed for being slow.
+        if is_due {
+            self.flush();
+        }
+        taken
+    }
+
+    /// Puts messages behind what waits, as many as it takes. `true`: it is to be flushed.
+    pub(super) fn offer(&self, run: &Run, tally: &mut Tally) -> bool {
+        let mut state = self.state.lock();
+        let whole = run.whole(self.deflates);
+        let takes_all = !state.is_gone()
+            && run.largest() <= self.message_limit
+            && state.outbox.has_room(whole.len(), self.out_limit);
+        if takes_all {
+            state.outbox.put(whole, self.out_limit);
+            tally.whole += 1;
+        } else {
+            let each = run.messages().iter().zip(&mut tally.each);
+            each.for_each(|(one, reached)| reached.count(self.put(&mut state, one)));
+        }
+        state.becomes_due()
+    }
+
+    fn put(&self, state: &mut State, one: &One) -> Result<(), Unsent> {
+        if one.payload > self.message_limit {
             return Err(Unsent::TooLarge);
         }
-        let mut state = self.state.lock();
-        if state.outbox.is_closing() || state.is_over {
+        if state.is_gone() {
             return Err(Unsent::Gone);
         }
-        let frame: &Bytes = frames.form(self.deflates);
-        let is_taken = state.outbox.put(frame, self.out_limit);
-        if let Some(waker) = state.waker.take() {
-            noted(waker);
-        }
-        if is_taken { Ok(()) } else { Err(Unsent::Slow) }
+        if state.outbox.put(one.form(self.deflates), self.out_limit) { Ok(()) } else { Err(Unsent::Slow) }
+    }
+
+    /// It has gone: its socket is nobody's any more.
+    pub(super) fn end(&self) {
+        *self.line.lock() = Line::default();
+        let mut state = self.state.lock();
+        (state.is_shared, state.writer) = (false, Writer::Task);
     }
 
     pub(super) fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {

@@ -1,35 +1,56 @@
 //! Who is connected, what waits for each of them, and who is subscribed to what.
 //!
 //! ```text
+//! frames.rs    frames in order
+//! run.rs       messages that go out together, encoded once
 //! outbox.rs    what waits for one client, within its bound (pure)
-//! client.rs    one client: its outbox, its context, its channels
+//! line.rs      one client's way out: what is being written, and the socket where it is shared
+//! client.rs    one client: its outbox, its way out, its context, its channels
 //! shard.rs     the clients of one thread, and the channels among them
+//! reached.rs   what became of a publication
 //! pressure.rs  what waits for all of them together
 //! mod.rs       all of them: sending, publishing, subscribing
 //! ```
-//! No socket is known here. A client's task takes from its outbox, and is woken when something comes; a message for a thousand
-//! subscribers is put into all their outboxes at once, by reference, and each thread wakes its own clients.
+//! A message for a thousand subscribers is put into all their outboxes at once, by reference; each thread then writes to its own
+//! clients' sockets, one call of the system for each, however many messages have gathered. A message for one client is written by
+//! whoever sends it. A client's task is woken only where its socket takes no more, and for TLS.
 
 mod client;
+mod frames;
+mod line;
 mod outbox;
 mod pressure;
+mod reached;
+mod run;
 mod shard;
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicUsize, Ordering},
-    task::{Context, Poll, Waker},
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
-
-use std::sync::Arc;
 
 pub use self::client::{Client, Opened};
+pub use self::frames::Frames;
 pub use self::outbox::Outgoing;
-use self::{pressure::Pressure, shard::Shard};
+pub use self::reached::Reached;
+use self::{
+    pressure::Pressure,
+    reached::Tally,
+    run::{One, Run},
+    shard::Shard,
+};
 use crate::{
     Channel, ClientId, GridError, Unsent,
-    wire::{Close, Deflate, Opcode},
+    envelope::Message,
+    wire::{Close, Opcode},
 };
+
+/// So many clients are written to before others of the thread have their turn: half a millisecond, at some 8 µs for each.
+const FLUSHED_IN_A_ROW: usize = 64;
 
 /// All clients of a node.
 #[derive(Debug)]
@@ -37,32 +58,6 @@ pub struct Clients {
     shards: Box<[Shard]>,
     count: AtomicUsize,
     pressure: Pressure,
-}
-
-/// How many a publication reached (G-8).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reached {
-    /// Connections that accepted it.
-    pub sent: usize,
-    /// Subscribed connections that did not.
-    pub failed: usize,
-    /// Those of them whose queue was full.
-    pub slow: usize,
-    /// Those of them whose listener has a smaller limit.
-    pub too_large: usize,
-}
-
-impl Reached {
-    /// Both together.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            sent: self.sent.saturating_add(other.sent),
-            failed: self.failed.saturating_add(other.failed),
-            slow: self.slow.saturating_add(other.slow),
-            too_large: self.too_large.saturating_add(other.too_large),
-        }
-    }
 }
 
 impl Clients {
@@ -82,6 +77,7 @@ impl Clients {
     /// A client has gone: nothing reaches it from now on.
     pub fn end(&self, client: &Client) {
         if self.shard(client).remove(client) {
+            client.end();
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -122,37 +118,30 @@ impl Clients {
         if !self.has_room(payload.len()) {
             return Err(Unsent::Slow);
         }
-        let frames = Deflate::frames(opcode, payload, client.deflates).map(|frame| self.counted(frame));
-        let mut waker = None;
-        let taken = client.offer_and(&frames, payload.len(), |noted| waker = Some(noted));
-        // Also where it is closed for being slow.
-        waker.into_iter().for_each(Waker::wake);
-        taken
+        client.send(&One::new(opcode, payload, client.deflates, &|frame| self.counted(frame)))
     }
 
-    /// Sends a message to all that are subscribed to one of `channels`: to each once.
+    /// Sends messages to all that are subscribed to one of `channels`: to each once. How many each of them reached.
     #[must_use]
-    pub fn publish(&self, channels: &[Channel], opcode: Opcode, payload: &[u8]) -> Reached {
-        let is_compressed_for_some = self.shards.iter().any(Shard::deflates);
-        let mut reached = Reached::default();
-        if !self.has_room(payload.len()) {
-            let subscribers = channels.iter().map(|channel| self.subscribers(channel)).sum();
-            (reached.failed, reached.slow) = (subscribers, subscribers);
-            return reached;
+    pub fn publish(&self, channels: &[Channel], messages: &[Message]) -> Vec<Reached> {
+        if !self.has_room(messages.iter().map(|message| message.payload.len()).sum()) {
+            let failed = channels.iter().map(|channel| self.subscribers(channel)).sum();
+            return vec![Reached { failed, slow: failed, ..Reached::default() }; messages.len()];
         }
-        let frames = Deflate::frames(opcode, payload, is_compressed_for_some).map(|frame| self.counted(frame));
+        let run = Run::of(messages, self.shards.iter().any(Shard::deflates), &|frame| self.counted(frame));
+        let mut tally = Tally::of(messages.len());
         for shard in &self.shards {
             match channels {
-                [one] => shard.publish(one, &frames, payload.len(), &mut reached, |_| true),
+                [one] => shard.publish(one, &run, &mut tally, |_| true),
                 several => {
                     let mut seen = HashSet::new();
                     for channel in several {
-                        shard.publish(channel, &frames, payload.len(), &mut reached, |id| seen.insert(id));
+                        shard.publish(channel, &run, &mut tally, |id| seen.insert(id));
                     }
                 }
             }
         }
-        reached
+        tally.into_reached()
     }
 
     /// How many are subscribed to a channel.
@@ -183,12 +172,19 @@ impl Clients {
         }
     }
 
-    /// Wakes the clients of a shard for which something came. To be polled on the thread that serves them: there a wake-up costs
-    /// next to nothing.
-    pub fn poll_wakes(&self, shard: usize, cx: &Context<'_>) -> Poll<()> {
-        match self.shards.get(shard) {
-            Some(shard) => shard.poll_wakes(cx),
-            None => Poll::Ready(()),
+    /// Writes to the clients of a shard for whom something came, for ever. To be run on the thread that serves them: their tasks may
+    /// have to be woken, which costs next to nothing there.
+    pub async fn serve(&self, shard: usize) {
+        let Some(shard) = self.shards.get(shard) else { return };
+        let mut due = Vec::new();
+        loop {
+            poll_fn(|cx| shard.poll_due(cx, &mut due)).await;
+            for (n, client) in due.drain(..).enumerate() {
+                client.flush();
+                if n % FLUSHED_IN_A_ROW == FLUSHED_IN_A_ROW - 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
         }
     }
 

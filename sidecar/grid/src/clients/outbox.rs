@@ -1,9 +1,8 @@
 //! What waits for one client, within its bound (G-24). Frames are shared: a thousand outboxes hold one.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
+use super::frames::Frames;
 use crate::wire::{Close, CloseCode, Opcode, encode};
 
 /// Bytes above the bound that are left to control frames: a hundred of the largest.
@@ -16,7 +15,7 @@ const FRAMES_AT_LEAST: usize = 16;
 /// What waits for one client.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    frames: VecDeque<Bytes>,
+    frames: Frames,
     /// Of the frames here, and of those that were taken and are not written.
     bytes: usize,
     closing: Option<Close>,
@@ -27,7 +26,7 @@ pub(super) struct Outbox {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
     /// Frames, in order.
-    pub frames: VecDeque<Bytes>,
+    pub frames: Frames,
     /// The end: behind these frames comes the close, whose frame is the last of them.
     pub close: Option<Close>,
 }
@@ -35,18 +34,23 @@ pub struct Outgoing {
 impl Outbox {
     /// Puts a frame in. `false`: it found no room, and the client is closed for being too slow.
     pub(super) fn put(&mut self, frame: &Bytes, limit: usize) -> bool {
-        if self.bytes + frame.len() > limit || self.frames.len() >= FRAMES_AT_LEAST.max(limit / SMALLEST) {
+        if !self.has_room(frame.len(), limit) {
             self.give_up();
             return false;
         }
         self.bytes += frame.len();
-        self.frames.push_back(frame.clone());
+        self.frames.push(frame.clone());
         true
+    }
+
+    /// Whether a frame of so many bytes, or several in one piece, would be taken.
+    pub(super) fn has_room(&self, bytes: usize, limit: usize) -> bool {
+        self.bytes + bytes <= limit && self.frames.len() < FRAMES_AT_LEAST.max(limit / SMALLEST)
     }
 
     /// What it has not taken it will not take: the last thing it may learn is why.
     pub(super) fn give_up(&mut self) {
-        self.frames.clear();
+        self.frames = Frames::default();
         self.close(Close::new(CloseCode::TOO_SLOW, "messages were taken too slowly"));
     }
 
@@ -81,9 +85,14 @@ impl Outbox {
         let mut frames = std::mem::take(&mut self.frames);
         if let Some(close) = &close {
             self.is_taken_over = true;
-            frames.push_back(encode(Opcode::Close, &close.payload(), false));
+            frames.push(encode(Opcode::Close, &close.payload(), false));
         }
         Some(Outgoing { frames, close })
+    }
+
+    /// Takes out the frames alone: whoever does is not the one who ends the client.
+    pub(super) fn take_frames(&mut self) -> Frames {
+        std::mem::take(&mut self.frames)
     }
 
     /// So many of the bytes that were taken have been written.

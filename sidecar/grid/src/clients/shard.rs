@@ -1,7 +1,7 @@
 //! The clients of one thread, and the channels among them.
 //!
 //! Locks are taken in this order: the table, then a client's own. Whoever publishes holds the table for as long as it takes to
-//! put a frame into each outbox, which is some tens of nanoseconds for each; nobody writes to a socket under it.
+//! put messages into each outbox, which is some tens of nanoseconds for each; nobody writes to a socket under it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,22 +9,22 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use futures::task::AtomicWaker;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 
-use super::{Client, Reached};
-use crate::{Channel, ClientId, GridError, Unsent, wire::Deflate};
+use super::{Client, reached::Tally, run::Run};
+use crate::{Channel, ClientId, GridError};
 
 /// The clients of one thread.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     table: Mutex<Table>,
-    /// Tasks that are to be woken on their own thread.
-    wakes: Mutex<Vec<Waker>>,
+    /// Clients that their own thread is to write to.
+    due: Mutex<Vec<Arc<Client>>>,
     waker: AtomicWaker,
     deflating: AtomicUsize,
 }
@@ -85,34 +85,25 @@ impl Shard {
         self.table.lock().channels.get(channel).map_or(0, IndexMap::len)
     }
 
-    /// Puts a message into the outboxes of a channel's subscribers, as far as `is_wanted` of each.
+    /// Puts messages into the outboxes of a channel's subscribers, as far as `is_wanted` of each.
     pub(super) fn publish(
         &self,
         channel: &Channel,
-        frames: &Deflate,
-        payload: usize,
-        reached: &mut Reached,
+        run: &Run,
+        tally: &mut Tally,
         mut is_wanted: impl FnMut(ClientId) -> bool,
     ) {
         let table = self.table.lock();
         let Some(subscribers) = table.channels.get(channel) else { return };
-        let mut wakes = self.wakes.lock();
+        let mut due = self.due.lock();
         for (id, client) in subscribers {
-            if !is_wanted(*id) {
-                continue;
-            }
-            match client.offer_and(frames, payload, |waker| wakes.push(waker)) {
-                Ok(()) => reached.sent += 1,
-                Err(unsent) => {
-                    reached.failed += 1;
-                    reached.slow += usize::from(unsent == Unsent::Slow);
-                    reached.too_large += usize::from(unsent == Unsent::TooLarge);
-                }
+            if is_wanted(*id) && client.offer(run, tally) {
+                due.push(Arc::clone(client));
             }
         }
-        let is_someone_to_be_woken = !wakes.is_empty();
-        drop((wakes, table));
-        if is_someone_to_be_woken {
+        let is_someone_due = !due.is_empty();
+        drop((due, table));
+        if is_someone_due {
             self.waker.wake();
         }
     }
@@ -157,14 +148,11 @@ impl Shard {
         }
     }
 
-    pub(super) fn poll_wakes(&self, cx: &Context<'_>) -> Poll<()> {
+    /// Fills `due`, which is empty, with those who are to be written to.
+    pub(super) fn poll_due(&self, cx: &Context<'_>, due: &mut Vec<Arc<Client>>) -> Poll<()> {
         self.waker.register(cx.waker());
-        let wakes = std::mem::take(&mut *self.wakes.lock());
-        if wakes.is_empty() {
-            return Poll::Pending;
-        }
-        wakes.into_iter().for_each(Waker::wake);
-        Poll::Ready(())
+        std::mem::swap(&mut *self.due.lock(), due);
+        if due.is_empty() { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 

@@ -1,7 +1,11 @@
 #![allow(clippy::needless_pass_by_value, reason = "a table reads better without references")]
 
-use std::{sync::atomic::AtomicBool, task::Wake};
+use std::{
+    sync::atomic::AtomicBool,
+    task::{Wake, Waker},
+};
 
+use futures::FutureExt as _;
 use serde_json::json;
 
 use super::*;
@@ -38,6 +42,10 @@ fn clients(count: u64) -> (Clients, Vec<Arc<Client>>) {
     (clients, all)
 }
 
+fn text(said: &str) -> Message {
+    Message { opcode: Opcode::Text, payload: said.to_owned().into() }
+}
+
 fn channels(names: &[&str]) -> Vec<Channel> {
     names.iter().map(|name| Channel::new(name).unwrap()).collect()
 }
@@ -55,14 +63,13 @@ fn a_publication_reaches_each_subscriber_once_and_wakes_it_on_its_own_thread() {
     let bell = Arc::new(Bell::default());
     let waker = Arc::clone(&bell).into();
     assert_eq!(all[1].take(&waker), None);
-    let reached = clients.publish(&channels(&["a", "b", "a", "nobody"]), Opcode::Text, b"hi");
-    assert_eq!(reached, Reached { sent: 3, ..Reached::default() });
+    let reached = clients.publish(&channels(&["a", "b", "a", "nobody"]), &[text("hi")]);
+    assert_eq!(reached, [Reached { sent: 3, ..Reached::default() }]);
     assert!(!bell.has_rung());
-    let noop = Waker::noop();
-    assert_eq!(clients.poll_wakes(0, &Context::from_waker(noop)), Poll::Ready(()));
+    let _ = clients.serve(0).now_or_never();
     assert!(bell.has_rung(), "client 2 is of the first shard");
     assert_eq!(all.iter().map(|client| taken(client)).collect::<Vec<_>>(), [1, 1, 1, 0]);
-    assert_eq!(clients.publish(&channels(&["nobody"]), Opcode::Text, b"hi"), Reached::default());
+    assert_eq!(clients.publish(&channels(&["nobody"]), &[text("hi")]), [Reached::default()]);
 }
 
 #[test]
@@ -74,9 +81,17 @@ fn a_client_that_is_slow_gone_or_too_small_counts_as_failed() {
         clients.open(one);
         clients.subscribe(one, &channels(&["a"])).unwrap();
     }
-    let publish = || clients.publish(&channels(&["a"]), Opcode::Text, b"12345678");
-    assert_eq!(publish(), Reached { sent: 1, failed: 1, slow: 0, too_large: 1 });
-    assert_eq!(publish(), Reached { sent: 0, failed: 2, slow: 1, too_large: 1 });
+    let publish =
+        |texts: &[&str]| clients.publish(&channels(&["a"]), &texts.iter().map(|said| text(said)).collect::<Vec<_>>());
+    // Of messages in a row each counts by itself.
+    let (taken, too_large) =
+        (Reached { sent: 1, ..Reached::default() }, Reached { failed: 1, too_large: 1, ..Reached::default() });
+    assert_eq!(publish(&["123"]), [Reached { sent: 2, ..taken }]);
+    assert_eq!(
+        publish(&["1", "12345678"]),
+        [Reached { sent: 2, ..taken }, Reached { sent: 0, failed: 2, slow: 1, ..too_large }]
+    );
+    assert_eq!(publish(&["1", "1"]), [Reached { failed: 1, ..taken }; 2]);
     assert_eq!(clients.send(slow.id, Opcode::Text, b"x"), Err(Unsent::Gone), "it is closed");
     assert_eq!(clients.send(small.id, Opcode::Text, b"1234"), Err(Unsent::TooLarge));
     assert_eq!(clients.send(ClientId::new(9).unwrap(), Opcode::Text, b"x"), Err(Unsent::Gone));
@@ -95,7 +110,8 @@ fn what_waits_for_all_together_is_bounded_and_who_holds_most_of_it_is_cut() {
     for _ in 0..3 {
         assert_eq!(clients.send(all[0].id, Opcode::Text, &message), Ok(()));
     }
-    let publish = || clients.publish(&channels(&["a"]), Opcode::Text, &message);
+    let all_of_it = Message { opcode: Opcode::Text, payload: message.clone().into() };
+    let publish = || clients.publish(&channels(&["a"]), std::slice::from_ref(&all_of_it))[0];
     assert_eq!(publish(), Reached { sent: 3, ..Reached::default() }, "it counts once");
     assert_eq!(publish(), Reached { failed: 3, slow: 3, ..Reached::default() });
     let cut: Vec<bool> = all.iter().map(|client| client.is_cut()).collect();

@@ -15,8 +15,8 @@ use crate::{
 pub enum Question {
     /// A message for a client of that node.
     Send(ClientId, Message),
-    /// A message for its subscribers of these channels.
-    Publish(Arc<[Channel]>, Message),
+    /// Messages for its subscribers of these channels.
+    Publish(Arc<[Channel]>, Arc<[Message]>),
     /// A function of one of its clients. That the caller may do it was looked at where it called.
     Call(ClientId, Function),
 }
@@ -26,8 +26,8 @@ pub enum Question {
 pub enum Answer {
     /// Whether the message was taken.
     Sent(Result<(), Unsent>),
-    /// How many it reached there.
-    Reached(Reached),
+    /// How many each message reached there.
+    Reached(Vec<Reached>),
     /// What the function answers.
     Called(Outcome),
 }

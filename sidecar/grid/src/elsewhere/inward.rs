@@ -9,7 +9,7 @@ impl Grid {
     pub fn asked(&self, question: Question) -> Answer {
         match question {
             Question::Send(client, message) => Answer::Sent(self.send_here(client, &message)),
-            Question::Publish(channels, message) => Answer::Reached(self.publish_here(&channels, &message)),
+            Question::Publish(channels, messages) => Answer::Reached(self.publish_here(&channels, &messages)),
             // It may ask in the belief of an id that is of nobody's node: it must not be asked back.
             Question::Call(client, _) if client.node() != self.node() => {
                 Answer::Called(Err(GridError::CallFailed(format!("no such client: {client}"))))

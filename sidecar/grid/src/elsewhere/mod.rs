@@ -89,18 +89,29 @@ impl Elsewhere {
         }
     }
 
-    /// Publishes to the subscribers of other nodes. Those of a node that does not answer count as they were last known (G-8).
-    pub(crate) async fn publish(&self, channels: &Arc<[Channel]>, message: &Message) -> Reached {
+    /// Publishes messages to the subscribers of other nodes: how many each reached there. Those of a node that does not answer count
+    /// as they were last known (G-8).
+    pub(crate) async fn publish(&self, channels: Vec<Channel>, messages: Vec<Message>) -> Vec<Reached> {
+        let mut reached = vec![Reached::default(); messages.len()];
         let nodes = self.backplane.nodes();
+        if nodes.is_empty() {
+            return reached;
+        }
+        let (channels, messages): (Arc<[Channel]>, Arc<[Message]>) = (channels.into(), messages.into());
         let all = nodes.into_iter().map(async |node| {
-            let question = Question::Publish(Arc::clone(channels), message.clone());
-            let Some(Answer::Reached(reached)) = self.ask(node, question).await else {
-                return Reached { failed: self.counts.lock().of(node, channels), ..Reached::default() };
+            let question = Question::Publish(Arc::clone(&channels), Arc::clone(&messages));
+            let Some(Answer::Reached(there)) = self.ask(node, question).await else {
+                let failed = self.counts.lock().of(node, &channels);
+                return vec![Reached { failed, ..Reached::default() }; messages.len()];
             };
-            self.counts.lock().note(node, channels, reached.sent.saturating_add(reached.failed));
-            reached
+            let subscribers = there.iter().map(|one| one.sent.saturating_add(one.failed)).max().unwrap_or_default();
+            self.counts.lock().note(node, &channels, subscribers);
+            there
         });
-        join_all(all).await.into_iter().fold(Reached::default(), Reached::and)
+        for there in join_all(all).await {
+            reached.iter_mut().zip(there).for_each(|(all, one)| *all = all.and(one));
+        }
+        reached
     }
 
     async fn ask(&self, node: NodeNumber, question: Question) -> Option<Answer> {

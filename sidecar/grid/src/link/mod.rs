@@ -4,15 +4,13 @@
 //! clock.rs     when it is asked, and when it is given up (pure)
 //! inbound.rs   what becomes of what it sends
 //! renewal.rs   a new token, while it is looked at
-//! writing.rs   frames on their way to the socket
 //! ```
-//! A task for each client, polled when its socket or its outbox has something. It holds no buffer while nothing happens: bytes
-//! are read into one that all clients of a thread share.
+//! A task for each client, polled when its socket has something, and when what waits for the client is not written by others. It
+//! holds no buffer while nothing happens: bytes are read into one that all clients of a thread share.
 
 mod clock;
 mod inbound;
 mod renewal;
-mod writing;
 
 use std::{
     cell::RefCell,
@@ -33,13 +31,13 @@ use self::{
     clock::{Clock, Due, Times},
     inbound::{Inbound, holds},
     renewal::Renewal,
-    writing::Writing,
 };
 use crate::{
     Grid,
     clients::Client,
     envelope::Happened,
     purse::Share,
+    shared::Shared,
     stream::Stream,
     wire::{Close, CloseCode, Opcode, Read, Reader, Reading},
 };
@@ -64,15 +62,13 @@ thread_local! {
 pub(crate) struct Link {
     grid: Arc<Grid>,
     client: Arc<Client>,
-    stream: Stream,
+    stream: Stream<Shared>,
     reading: Reading,
     reader: Reader,
-    writing: Writing,
     inbound: Inbound,
     /// Of what clients leave unfinished together.
     share: Share,
     clock: Clock,
-    times: Times,
     sleep: Pin<Box<Sleep>>,
     renewal: Renewal,
     /// The end that was agreed on, or that the peer asked for.
@@ -109,7 +105,7 @@ pub(crate) struct Greeted<'a> {
 
 impl Link {
     /// A client whose handshake was answered.
-    pub(crate) fn new(grid: Arc<Grid>, client: Arc<Client>, stream: Stream, greeted: Greeted<'_>) -> Self {
+    pub(crate) fn new(grid: Arc<Grid>, client: Arc<Client>, stream: Stream<Shared>, greeted: Greeted<'_>) -> Self {
         let now = Instant::now();
         let hold = holds(&client).map(|hold| Duration::from_secs(hold.timeout_seconds.into()));
         let reading = Reading { deflates: client.deflates, ..client.rules.reading };
@@ -119,8 +115,10 @@ impl Link {
         let remote = client.remote.to_string();
         let handshake = Happened::Handshake { uri: greeted.uri, remote: &remote, headers: greeted.headers };
         inbound.opened(&grid, &client, handshake, now_ms());
+        if let Stream::Plain(socket) = &stream {
+            client.share(socket.clone());
+        }
         Self {
-            times: Times::of(&client.rules.listener.limits),
             share: Share::of(&grid.unfinished),
             clock: Clock::new(now.into_std(), hold, greeted.expires),
             sleep: Box::pin(sleep_until(now)),
@@ -129,7 +127,6 @@ impl Link {
             stream,
             reading,
             reader,
-            writing: Writing::default(),
             inbound,
             renewal: Renewal::of(greeted.bearer),
             end: None,
@@ -299,9 +296,11 @@ impl Link {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let client = Arc::clone(&self.client);
+        let mut line = client.line();
         loop {
-            if self.writing.is_empty() {
-                let Some(outgoing) = self.client.take(cx.waker()) else {
+            if line.is_empty() {
+                let Some(outgoing) = client.take(cx.waker()) else {
                     self.clock.blocked(false, Instant::now().into_std());
                     if self.says_end {
                         self.clock.closing(Instant::now().into_std());
@@ -316,14 +315,15 @@ impl Link {
                     self.says_end = true;
                     self.end.get_or_insert(close);
                 }
-                self.writing.put(outgoing.frames);
+                line.put(outgoing.frames);
             }
-            let (client, clock) = (&self.client, &mut self.clock);
-            let all = self.writing.poll(&mut self.stream, cx, |bytes| {
+            let clock = &mut self.clock;
+            let all = line.poll(&mut self.stream, cx, |bytes| {
                 client.written(bytes);
                 clock.blocked(false, Instant::now().into_std());
             })?;
             if all.is_pending() {
+                client.blocked();
                 self.clock.blocked(true, Instant::now().into_std());
                 return Ok(());
             }
@@ -331,11 +331,12 @@ impl Link {
     }
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) {
+        let times = Times::of(&self.client.rules.listener.limits);
         if self.inbound.is_released() {
             self.clock.released();
         }
         while self.phase != Phase::Over {
-            match self.clock.due(Instant::now().into_std(), &self.times) {
+            match self.clock.due(Instant::now().into_std(), &times) {
                 Due::Drop => self.phase = Phase::Over,
                 Due::Ping => {
                     self.clock.pinged(Instant::now().into_std());

@@ -5,7 +5,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+};
 
 use super::*;
 use crate::{EPOCH_MS, Mint, NodeNumber, clients::Opened, rules::Rules};
@@ -37,7 +40,7 @@ async fn link(listener: Value) -> (Link, TcpStream) {
     grid.clients.open(&client);
     let greeted =
         Greeted { uri: "/", path: "/", subprotocol: "", headers: &[], more: &[], expires: None, bearer: None };
-    (Link::new(grid, client, Stream::Plain(tcp), greeted), user)
+    (Link::new(grid, client, Stream::Plain(Shared::new(tcp)), greeted), user)
 }
 
 #[tokio::test]
@@ -54,4 +57,65 @@ async fn what_changes_while_it_is_looked_at_wakes_the_task() {
     let before = woken.0.load(Ordering::SeqCst);
     link.client.set_paused(false);
     assert_eq!(woken.0.load(Ordering::SeqCst), before + 1);
+}
+
+/// All that has come and was sent, with the task polled only where it was woken.
+async fn read_all(link: &mut Link, user: &mut TcpStream, woken: &Arc<Woken>, bytes: usize) -> Vec<u8> {
+    let waker = Arc::clone(woken).into();
+    let mut all = vec![0; bytes];
+    let mut read = 0;
+    while read < bytes {
+        tokio::select! {
+            biased;
+            some = user.read(&mut all[read..]) => read += some.unwrap(),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {
+                if woken.0.swap(0, Ordering::SeqCst) > 0 {
+                    assert!(link.poll(&mut Context::from_waker(&waker)).is_pending());
+                }
+            }
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_an_open_socket_takes_is_written_without_its_task() {
+    let (mut link, mut user) = link(json!({})).await;
+    let woken = Arc::new(Woken::default());
+    let waker = Arc::clone(&woken).into();
+    let before = woken.0.load(Ordering::SeqCst);
+    link.grid.clients.send(link.client.id, Opcode::Text, b"before its task began").unwrap();
+    assert_eq!(link.client.waiting_bytes(), 23, "there might be a handshake that is not written yet");
+    assert!(link.poll(&mut Context::from_waker(&waker)).is_pending());
+    link.grid.clients.send(link.client.id, Opcode::Text, b"now").unwrap();
+    assert_eq!((link.client.waiting_bytes(), woken.0.load(Ordering::SeqCst)), (0, before));
+    let mut all = [0; 28];
+    user.read_exact(&mut all).await.unwrap();
+    assert_eq!(&all, b"\x81\x15before its task began\x81\x03now");
+}
+
+#[tokio::test]
+async fn a_socket_that_takes_no_more_is_its_tasks_until_it_does_and_nothing_is_lost_or_turned_round() {
+    let (mut link, mut user) = link(json!({})).await;
+    let woken = Arc::new(Woken::default());
+    let waker = Arc::clone(&woken).into();
+    assert!(link.poll(&mut Context::from_waker(&waker)).is_pending());
+    let (id, mut expected) = (link.client.id, Vec::new());
+    let mut send = |link: &Link, n: usize| {
+        let payload = n.to_string().repeat(1000);
+        link.grid.clients.send(id, Opcode::Text, payload.as_bytes()).unwrap();
+        expected.extend_from_slice(&crate::wire::encode(Opcode::Text, payload.as_bytes(), false));
+    };
+    let mut n = 0;
+    while link.client.waiting_bytes() == 0 {
+        n += 1;
+        send(&link, n);
+    }
+    assert!(woken.0.swap(0, Ordering::SeqCst) > 0, "it is told that there is a rest");
+    assert!(link.poll(&mut Context::from_waker(&waker)).is_pending());
+    woken.0.store(0, Ordering::SeqCst);
+    (0..20).for_each(|more| send(&link, n + more));
+    assert_eq!(woken.0.load(Ordering::SeqCst), 0, "it waits for its socket, not for messages");
+    assert!(read_all(&mut link, &mut user, &woken, expected.len()).await == expected);
+    assert_eq!(link.client.waiting_bytes(), 0);
 }

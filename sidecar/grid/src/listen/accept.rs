@@ -1,7 +1,6 @@
 //! The loop that accepts, and one connection until it is a client's.
 
 use std::{
-    future::poll_fn,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -23,6 +22,7 @@ use crate::{
     auth::Identity,
     clients::{Client, Opened},
     link::{Bearer, Greeted, Link, now_ms},
+    shared::Shared,
     stream::Stream,
     wire::{Offer, Refused},
 };
@@ -58,17 +58,12 @@ pub async fn serve(
     }
 }
 
-/// Wakes the clients of each worker there, as long as the worker runs: clients are served also while the process ends.
-pub fn wake(grid: &Arc<Grid>, workers: &Workers) {
+/// Writes to the clients of each worker there, as long as the worker runs: clients are served also while the process ends.
+pub fn write(grid: &Arc<Grid>, workers: &Workers) {
     for worker in 0..workers.count() {
         let grid = Arc::clone(grid);
-        let waking = async move {
-            loop {
-                poll_fn(|cx| grid.clients.poll_wakes(worker, cx)).await;
-            }
-        };
         if let Some(runtime) = workers.runtime(worker) {
-            runtime.spawn(waking);
+            runtime.spawn(async move { grid.clients.serve(worker).await });
         }
     }
 }
@@ -111,6 +106,7 @@ type Served = (Box<Link>, Place);
 /// A connection until it is a client's; `None` where it was refused.
 async fn greet(tcp: TcpStream, peer: SocketAddr, port: Arc<Port>, seat: &Seat) -> io::Result<Option<Served>> {
     socket::options(&tcp)?;
+    let tcp = Shared::new(tcp);
     let said = timeout(HANDSHAKE, async {
         let mut stream = match &*port.tls.load() {
             Some(tls) => Stream::Tls(Box::new(tls.accept(tcp).await?.into())),
@@ -131,7 +127,7 @@ fn timed_out() -> io::Error {
 }
 
 /// Reads the head of a handshake, and whatever came behind it.
-async fn offer(stream: &mut Stream) -> io::Result<Result<(Offer, Vec<u8>), Refused>> {
+async fn offer(stream: &mut Stream<Shared>) -> io::Result<Result<(Offer, Vec<u8>), Refused>> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
         if stream.read_buf(&mut bytes).await? == 0 {
@@ -146,7 +142,7 @@ async fn offer(stream: &mut Stream) -> io::Result<Result<(Offer, Vec<u8>), Refus
 }
 
 async fn answer(
-    mut stream: Stream,
+    mut stream: Stream<Shared>,
     (peer, port, shard): (SocketAddr, &Port, usize),
     offer: &Offer,
     more: &[u8],
@@ -194,14 +190,14 @@ async fn answer(
     Ok(Some((Box::new(Link::new(Arc::clone(&port.grid), client, stream, greeted)), place)))
 }
 
-async fn refuse(port: &Port, mut stream: Stream, refused: &Refused) -> io::Result<Option<Served>> {
+async fn refuse(port: &Port, mut stream: Stream<Shared>, refused: &Refused) -> io::Result<Option<Served>> {
     port.grid.metrics.refused(refused.status);
     tell(&mut stream, &refused.response()).await?;
     timeout(HANDSHAKE, stream.shutdown()).await.map_err(|_| timed_out())??;
     Ok(None)
 }
 
-async fn tell(stream: &mut Stream, answer: &[u8]) -> io::Result<()> {
+async fn tell(stream: &mut Stream<Shared>, answer: &[u8]) -> io::Result<()> {
     let told = timeout(HANDSHAKE, async {
         stream.write_all(answer).await?;
         stream.flush().await

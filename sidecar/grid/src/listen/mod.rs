@@ -20,7 +20,7 @@ use mesh_network::listen::Handshakes;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-pub use self::accept::{serve, wake};
+pub use self::accept::{serve, write};
 use crate::{Grid, auth::Gate, rules::Rules};
 
 /// A port for end users.

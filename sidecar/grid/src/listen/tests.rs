@@ -18,7 +18,7 @@ use crate::{
     Channel, EPOCH_MS, Mint, NodeNumber, Topic,
     backend::{Permit, Session},
     clients::Client,
-    envelope::Window,
+    envelope::{Message, Window},
     link::now_ms,
     wire::{Opcode, encode},
 };
@@ -50,12 +50,16 @@ async fn bench_for(listener: Value, connections: usize) -> Bench {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let (drain, workers) = (Drain::new(), Workers::here());
-    wake(&grid, &workers);
+    write(&grid, &workers);
     drain.handle().spawn(serve(socket, port, workers, drain.handle(), CancellationToken::new()));
     let backend = grid.topics.open(Permit::local());
     let topics = ["default", "events"].map(|name| Topic::new(name).unwrap());
     grid.topics.pop(&backend, &topics, Window { acks: false, size: 1000 }).unwrap();
     Bench { grid, address, backend, places, _drain: drain }
+}
+
+fn message(text: &str) -> Message {
+    Message { opcode: Opcode::Text, payload: text.into() }
 }
 
 /// An end user.
@@ -171,7 +175,7 @@ async fn a_client_sends_gets_and_ends() {
     let client = bench.client().await;
     let channel = Channel::new("room").unwrap();
     bench.grid.clients.subscribe(&client, std::slice::from_ref(&channel)).unwrap();
-    assert_eq!(bench.grid.clients.publish(&[channel], Opcode::Text, b"all").sent, 1);
+    assert_eq!(bench.grid.clients.publish(&[channel], &[message("all")])[0].sent, 1);
     assert_eq!(user.gets().await, (1, b"all".to_vec()));
     bench.grid.clients.send(client.id, Opcode::Binary, b"\x01").unwrap();
     assert_eq!(user.gets().await, (2, b"\x01".to_vec()));
@@ -252,11 +256,11 @@ async fn a_client_that_takes_nothing_is_closed_and_others_see_nothing() {
     let clients = bench.until(|| Some(bench.grid.clients.list(None, 9)).filter(|all| all.len() == 2)).await;
     let channel = Channel::new("room").unwrap();
     clients.iter().for_each(|client| bench.grid.clients.subscribe(client, std::slice::from_ref(&channel)).unwrap());
-    let message = vec![b'x'; 32 * 1024];
+    let messages = [message(&"x".repeat(32 * 1024))];
     let mut failed = 0;
     while failed == 0 {
-        failed = bench.grid.clients.publish(std::slice::from_ref(&channel), Opcode::Text, &message).failed;
-        assert_eq!(quick.gets().await.1.len(), message.len());
+        failed = bench.grid.clients.publish(std::slice::from_ref(&channel), &messages)[0].failed;
+        assert_eq!(quick.gets().await.1.len(), messages[0].payload.len());
     }
     bench.until(|| (bench.grid.clients.count() == 1).then_some(())).await;
     quick.sends(0x81, b"ping").await;

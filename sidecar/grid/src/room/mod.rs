@@ -84,7 +84,7 @@ impl Room {
         for (number, port) in compiled.ports {
             room.open_port(number, port)?;
         }
-        listen::wake(&room.grid, &room.workers);
+        listen::write(&room.grid, &room.workers);
         let room = Arc::new(room);
         room.drained.spawn(ending::run(Arc::clone(&room)));
         Ok(room)

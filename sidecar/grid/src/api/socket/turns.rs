@@ -10,7 +10,7 @@ use crate::{
     backend::Permit,
     context::Context,
     envelope::{Event, Happened, Origin},
-    wire::Part,
+    wire::{Data, Part},
 };
 
 /// Events that wait.
@@ -129,4 +129,33 @@ async fn a_backend_that_is_silent_is_asked_before_it_is_given_up() {
     bench.until(|opcode, _| opcode == 9).await;
     bench.until(|opcode, text| opcode == 8 && text.starts_with(&[0x03, 0xe9])).await;
     assert_eq!(began.elapsed().as_secs(), 60);
+}
+
+#[tokio::test]
+async fn publications_in_a_row_are_answered_one_by_one_and_in_their_turn() {
+    let mut bench = Bench::new().await;
+    bench.until(|_, text| has_id(text, "pop")).await;
+    let publish = |channel: &str, id: u8| format!(r#"{{"m":"mesh.publish","p":{{"c":"{channel}","d":"x"}},"i":{id}}}"#);
+    let requests = [
+        publish("a", 1),
+        publish("a", 2),
+        publish("b", 3),
+        r#"{"m":"server.ping","i":4}"#.to_owned(),
+        publish("b", 5),
+        publish("not a name", 6),
+        publish("b", 7),
+    ];
+    for request in &requests {
+        bench.sends(0x81, request).await;
+    }
+    let mut answered = Vec::new();
+    while answered.len() < requests.len() {
+        let (_, text) = bench.gets().await;
+        let answer: Value = serde_json::from_slice(&text).unwrap();
+        if answer.get("i").is_some() {
+            answered.push((answer["i"].clone(), answer["E"]["c"].clone()));
+        }
+    }
+    let expected = (1..=7).map(|n| (json!(n), if n == 6 { json!(101) } else { Value::Null }));
+    assert_eq!(answered, expected.collect::<Vec<_>>());
 }

@@ -85,7 +85,7 @@ fn round(clients: &Clients, sinks: &[Vec<Arc<Client>>], room: &[Channel], messag
 fn taken(sinks: &[Arc<Client>]) -> usize {
     let each = sinks.iter().map(|client| {
         let outgoing = black_box(client.take(Waker::noop())).unwrap_or_default();
-        let bytes = outgoing.frames.iter().map(|frame| frame.len()).sum();
+        let bytes = outgoing.frames.iter().fold(0, |bytes, frame| bytes + frame.len());
         client.written(bytes);
         bytes
     });

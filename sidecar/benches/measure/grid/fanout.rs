@@ -90,6 +90,8 @@ impl Room {
 
     /// Batches, one after another: the next begins when all have the last. The rate is of deliveries, the times of batches.
     fn round(&mut self, effort: Effort, batch: usize) -> Result<Round> {
+        // Between two rounds may lie the time in which another server is set up, and who is silent for so long is given up.
+        self.publisher = self.hub.publisher(SIZE)?;
         let (begun, mut times) = (Instant::now(), Vec::new());
         let (mut cpu, mut own) = (self.hub.server.cpu()?, process::own_cpu()?);
         let mut from = None::<Instant>;

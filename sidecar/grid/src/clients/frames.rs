@@ -15,7 +15,7 @@ enum Held {
     #[default]
     None,
     One(Bytes),
-    Many(Box<VecDeque<Bytes>>),
+    Many(VecDeque<Bytes>),
 }
 
 impl Frames {
@@ -38,7 +38,7 @@ impl Frames {
     pub(super) fn push(&mut self, frame: Bytes) {
         self.0 = match std::mem::take(&mut self.0) {
             Held::None => Held::One(frame),
-            Held::One(first) => Held::Many(Box::new(VecDeque::from([first, frame]))),
+            Held::One(first) => Held::Many(VecDeque::from([first, frame])),
             Held::Many(mut all) => {
                 all.push_back(frame);
                 Held::Many(all)
@@ -53,7 +53,7 @@ impl Frames {
             Held::One(one) => (Some(one), None),
             Held::Many(all) => (None, Some(all)),
         };
-        one.into_iter().chain(many.into_iter().flat_map(|all| all.iter()))
+        one.into_iter().chain(many.into_iter().flatten())
     }
 
     /// Fills `slices` with the oldest of them; how many there are.

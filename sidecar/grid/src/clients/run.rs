@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn a_run_is_its_frames_one_behind_the_other_in_both_forms() {
-        let messages = [b"short".to_vec(), vec![b'a'; 1000]].map(|payload| Message { opcode: Opcode::Text, payload: payload.into() });
+        let messages = [b"short".to_vec(), vec![b'a'; 1000]]
+            .map(|payload| Message { opcode: Opcode::Text, payload: payload.into() });
         let run = Run::of(&messages, true, &|frame| frame);
         for deflates in [false, true] {
             let each = run.messages().iter().flat_map(|one| one.form(deflates).to_vec());

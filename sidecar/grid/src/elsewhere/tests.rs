@@ -26,11 +26,14 @@ use crate::{
 
 const NOW: u64 = EPOCH_MS + 5000;
 
+/// Another node, and the way there for notices, with their sender.
+type Other = (Weak<Grid>, UnboundedSender<(NodeNumber, Notice)>);
+
 /// One node's end of what joins two.
 #[derive(Debug, Default)]
 struct Joined {
     node: NodeNumber,
-    others: Mutex<HashMap<NodeNumber, (Weak<Grid>, UnboundedSender<(NodeNumber, Notice)>)>>,
+    others: Mutex<HashMap<NodeNumber, Other>>,
     /// Whoever is asked does not answer, and hears nothing.
     is_cut: AtomicBool,
 }
@@ -171,7 +174,7 @@ async fn clients_of_another_node_are_sent_to_and_called_and_one_that_is_silent_c
     let client = two.client();
     let c = client.id.to_string();
     assert_eq!(one.asks("mesh.send", json!({"c": c, "d": "hello"})).await["r"], json!({"s": true}));
-    assert_eq!(client.take(Waker::noop()).unwrap().frames[0][2..], *b"hello");
+    assert_eq!(client.take(Waker::noop()).unwrap().frames.iter().next().unwrap()[2..], *b"hello");
     let word = async |p: Value| one.asks("mesh.send", p).await["E"]["k"].clone();
     assert_eq!(word(json!({"c": c, "d": "x".repeat(1025)})).await, "too_large");
     assert_eq!(word(json!({"c": "4097", "d": "x"})).await, "gone");

@@ -59,7 +59,7 @@ async fn bench_for(listener: Value, connections: usize) -> Bench {
 }
 
 fn message(text: &str) -> Message {
-    Message { opcode: Opcode::Text, payload: text.into() }
+    Message { opcode: Opcode::Text, payload: text.to_owned().into() }
 }
 
 /// An end user.

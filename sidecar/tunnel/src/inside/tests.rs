@@ -1,5 +1,5 @@
 //! Connections of a node to the server's own address, made by a TCP of the node's own.
-
+#![expect(clippy::redundant_closure_for_method_calls, reason = "the method alone fits one lifetime, the closure any")]
 #![allow(clippy::disallowed_methods, reason = "loopback, in tests")]
 
 use std::{net::Ipv4Addr, sync::Arc, task::Waker, time::Duration};

@@ -102,10 +102,7 @@ async fn a_ping_is_answered_ahead_of_data_with_its_payload() {
 async fn counted(mut node: Node, from: [u8; 4], to: [u8; 4], last: u32) -> u64 {
     let (mut come, mut before) = (0, None);
     loop {
-        let read = match timeout(Duration::from_secs(20), node.next()).await {
-            Ok(Some(read)) => read,
-            Ok(None) | Err(_) => return come,
-        };
+        let Ok(Some(read)) = timeout(Duration::from_secs(20), node.next()).await else { return come };
         match read {
             Read::Part(Part { data: Data::Binary(packet), .. }) => {
                 let number = number(&packet, from, to);

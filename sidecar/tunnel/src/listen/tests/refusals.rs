@@ -1,4 +1,5 @@
 //! Who does not come in, and how that is said.
+#![allow(clippy::disallowed_methods, reason = "loopback, in tests")]
 
 use std::time::Duration;
 

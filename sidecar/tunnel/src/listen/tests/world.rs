@@ -177,7 +177,7 @@ impl Node {
             if let Some(read) = self.reader.next(reading).expect("the server keeps to the protocol") {
                 return Some(read);
             }
-            let mut bytes = [0; 16 * 1024];
+            let mut bytes = vec![0; 16 * 1024];
             match timeout(LONG, self.stream.read(&mut bytes)).await.expect("something comes") {
                 Ok(0) | Err(_) => return None,
                 Ok(size) => self.reader.extend(&bytes[..size]),

@@ -18,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("mesh-transport", &["crds", "mesh-core", "mesh-network", "mesh-pki", "proto"]),
     ("mesh-registry", &["crds", "mesh-core", "mesh-network", "mesh-pki"]),
     ("mesh-websocket", &[]),
-    ("mesh-grid", &["crds", "mesh-core", "mesh-network", "mesh-websocket"]),
+    ("mesh-grid", &["crds", "mesh-core", "mesh-network", "traces", "mesh-websocket"]),
     ("mesh-tunnel", &["crds", "mesh-core", "mesh-network", "mesh-pki", "mesh-websocket", "proto"]),
     ("mesh-directory", &[]),
     (

@@ -32,6 +32,7 @@ use traces::Traces;
 use crate::start::GridPlace;
 pub(crate) use passing::Passing;
 pub(crate) use services::Services;
+pub(crate) use traced::GridCalls;
 
 /// Control documents carry a few certificates at most.
 const LONGEST_DOCUMENT: u64 = 1 << 20;
@@ -49,7 +50,7 @@ pub(crate) struct Front {
     pub(crate) services: Services,
     pub(crate) grid: Arc<GridPlace>,
     /// `None`: nobody wants to know.
-    pub(crate) traces: Option<Traces>,
+    pub(crate) traces: Option<Arc<Traces>>,
     /// What this process is called in the answer of `/stats`.
     pub(crate) instance: HeaderValue,
 }

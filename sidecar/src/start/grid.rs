@@ -23,9 +23,13 @@ use mesh_registry::Proxy;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use traces::Traces;
 
 use super::{bind, limits};
-use crate::{exit::Exit, front::Passing};
+use crate::{
+    exit::Exit,
+    front::{GridCalls, Passing},
+};
 
 /// The port of clients that `MESH_GRID_CLIENT_LISTEN` puts elsewhere: the original's (Grid section 1).
 const CLIENT_PORT: u16 = 6790;
@@ -44,6 +48,7 @@ pub(crate) struct GridPlace {
     backend: Listen,
     clients: Option<Listen>,
     outward: Outward,
+    traces: Option<Arc<Traces>>,
     state: Mutex<State>,
 }
 
@@ -79,7 +84,12 @@ pub(super) struct Floor {
 
 impl GridPlace {
     /// Builds it; no port is open yet.
-    pub(super) fn build(settings: &Settings, floor: Floor, metrics: &mut Registry) -> Result<Arc<Self>, Exit> {
+    pub(super) fn build(
+        settings: &Settings,
+        floor: Floor,
+        traces: Option<Arc<Traces>>,
+        metrics: &mut Registry,
+    ) -> Result<Arc<Self>, Exit> {
         let Floor { live, gate, proxy, egress, names, workers, drained } = floor;
         let snapshot = live.snapshot();
         let config = snapshot.grid.as_ref().map(|setup| setup.config.clone()).unwrap_or_default();
@@ -107,6 +117,7 @@ impl GridPlace {
             backend: settings.grid_listen.unwrap_or(usual),
             clients: settings.grid_client_listen,
             outward,
+            traces,
             state: Mutex::default(),
         }))
     }
@@ -184,6 +195,7 @@ impl GridPlace {
         let means = Means {
             live: Arc::clone(&self.live),
             outward: self.outward.clone(),
+            traces: self.traces.clone(),
             bind: Box::new(move |number| open_noted(listen_at(number, clients), &own)),
             workers: self.workers.clone(),
             drained: self.drained.clone(),
@@ -202,13 +214,14 @@ impl GridPlace {
         let stopped = stop.clone();
         match room {
             Some(room) => {
-                let api = Arc::clone(&room.api);
+                let api = Arc::new(GridCalls { calls: Arc::clone(&room.api), traces: self.traces.clone() });
                 self.drained.spawn(async move {
                     tokio::select! { () = listen::serve(listener, api, gate, drained) => {} () = stopped.cancelled() => {} }
                 });
             }
             None => {
                 let passing = Arc::new(Passing { live: Arc::clone(&self.live), proxy: Arc::clone(&self.proxy) });
+                let passing = Arc::new(GridCalls { calls: passing, traces: self.traces.clone() });
                 self.drained.spawn(async move {
                     tokio::select! { () = listen::serve(listener, passing, gate, drained) => {} () = stopped.cancelled() => {} }
                 });

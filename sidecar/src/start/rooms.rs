@@ -114,7 +114,10 @@ impl Rooms {
             workers,
             drained: drained.clone(),
         };
-        let grid = GridPlace::build(settings, floor, metrics)?;
+        let traces = Traces::open(&Options::from_environment(), "mesh", env!("CARGO_PKG_VERSION"))
+            .map_err(|e| Exit::Refused(e.to_string()))?
+            .map(Arc::new);
+        let grid = GridPlace::build(settings, floor, traces.clone(), metrics)?;
         let tunnel = TunnelPlace::build(settings, store, (gate.addresses(), tunnel_workers), metrics)?;
         let front = Front {
             grid: Arc::clone(&grid),
@@ -123,8 +126,7 @@ impl Rooms {
             control,
             registry: Arc::clone(&registry),
             proxy,
-            traces: Traces::open(&Options::from_environment(), "mesh", env!("CARGO_PKG_VERSION"))
-                .map_err(|e| Exit::Refused(e.to_string()))?,
+            traces,
             services: Services::new(drained).map_err(|e| Exit::local("gRPC reflection", e))?,
             // Not the name, which is nobody else's business.
             instance: HeaderValue::from_str(&random::hex::<8>()?).map_err(|e| Exit::local("an instance", e))?,

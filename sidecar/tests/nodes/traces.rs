@@ -1,7 +1,7 @@
 //! OpenTelemetry traces (docs/observability.md): one trace through both nodes of a call, nothing secret in it, and a collector
 //! that nobody waits for.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
@@ -16,7 +16,10 @@ use tokio::{
 
 use collector::{Arrived, Collector};
 
-use crate::harness::{A, B, Node, base64, until};
+use crate::{
+    grid::Stage,
+    harness::{A, B, Node, Socket, base64, from, post, until},
+};
 
 #[path = "../../traces/tests/collector/mod.rs"]
 mod collector;
@@ -74,6 +77,33 @@ async fn a_callers_trace_goes_on_through_both_nodes_and_says_nothing_that_is_sec
     for secret in ["planted", &base64("planted-payload"), &a.token(), &b.token()] {
         assert!(!all.contains(secret), "{secret} is in {all}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_and_handshakes_at_the_grids_ports_have_spans_and_messages_have_none() {
+    let mut collector = Collector::start().await;
+    let endpoint = collector.endpoint();
+    let grid = json!({"grid": {"listeners": [{"name": "chat", "auth": {"mode": "None"}}]}});
+    let stage = Stage::with(&grid, &sends(&endpoint, "node")).await;
+    let parent = traceparent();
+    let headers = [("traceparent", parent.as_str())];
+    let mut user = Socket::with(stage.clients, "/", &headers).await.unwrap();
+    user.says("planted-message").await;
+    assert!(Socket::with(stage.clients, "/nowhere", &headers).await.is_err());
+    let call = post("/v1/mesh/publish", &headers, json!({"c": ["planted-channel"], "d": "planted"}).to_string());
+    assert_eq!(from(Ipv4Addr::LOCALHOST, stage.api, call).await.status, 200);
+    assert_eq!(stage.get("/metrics").await.status, 200);
+    drop(Socket::with(stage.api, "/ws/v1", &headers).await.unwrap());
+    collector.until(|spans| of_the_trace(spans).len() >= 4).await;
+    let spans = of_the_trace(&collector.spans);
+    let mut told: Vec<_> = spans
+        .iter()
+        .map(|span| (span.span.name.as_str(), span.said("http.response.status_code").unwrap(), span.parent()))
+        .collect();
+    told.sort_unstable();
+    let wanted = [("grid/client", "101"), ("grid/client", "404"), ("grid/publish", "200"), ("grid/socket", "101")];
+    assert_eq!(told, wanted.map(|(name, status)| (name, status.to_owned(), CALLER.to_owned())));
+    assert!(collector.spans.len() == 4 && !format!("{:?}", collector.spans).contains("planted"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

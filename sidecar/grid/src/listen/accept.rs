@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use tokio_util::sync::CancellationToken;
+use traces::{Parent, Span, SpanKind, TRACEPARENT};
 
 use super::{Place, Port, socket, welcome};
 use crate::{
@@ -30,6 +31,8 @@ use crate::{
 /// What a client has to say in a handshake, with its TLS, takes no longer, or it is none; nor does it take longer to read the
 /// answer. How long a hook or a key set is asked in between, these bound themselves.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What spans say of an answer.
+const STATUS: &str = "http.response.status_code";
 /// When descriptors have run out, every accept fails at once; the loop then waits for connections to end instead of spinning.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -117,13 +120,22 @@ async fn greet(tcp: TcpStream, peer: SocketAddr, port: Arc<Port>, seat: &Seat) -
     });
     let (stream, offer) = said.await.map_err(|_| timed_out())??;
     match offer {
-        Ok((offer, more)) => answer(stream, (peer, &port, seat.worker()), &offer, &more).await,
-        Err(refused) => refuse(&port, stream, &refused).await,
+        Ok((offer, more)) => {
+            let span = span(&port, &offer);
+            answer(stream, (peer, &port, seat.worker()), (&offer, &more), span).await
+        }
+        Err(refused) => refuse(&port, stream, &refused, None).await,
     }
 }
 
 fn timed_out() -> io::Error {
     io::ErrorKind::TimedOut.into()
+}
+
+/// A handshake in a span of its own, from its head to its answer; whoever is asked about the client has his time in it.
+fn span(port: &Port, offer: &Offer) -> Option<Span> {
+    let parent = offer.header(TRACEPARENT.as_str()).and_then(|value| Parent::read(value.as_bytes()));
+    Some(port.traces.as_ref()?.begin("grid/client", SpanKind::Server, parent.as_ref()))
 }
 
 /// Reads the head of a handshake, and whatever came behind it.
@@ -144,27 +156,27 @@ async fn offer(stream: &mut Stream<Shared>) -> io::Result<Result<(Offer, Vec<u8>
 async fn answer(
     mut stream: Stream<Shared>,
     (peer, port, shard): (SocketAddr, &Port, usize),
-    offer: &Offer,
-    more: &[u8],
+    (offer, more): (&Offer, &[u8]),
+    mut span: Option<Span>,
 ) -> io::Result<Option<Served>> {
     let listening = port.listening.load_full();
     let listener = match welcome::listener(offer, &listening) {
         Ok(listener) => listener,
-        Err(refused) => return refuse(port, stream, &refused).await,
+        Err(refused) => return refuse(port, stream, &refused, span).await,
     };
     let busy = |reason| Refused::new(503, reason);
     let Some(place) = listener.place() else {
-        return refuse(port, stream, &busy("as many clients are connected as may be")).await;
+        return refuse(port, stream, &busy("as many clients are connected as may be"), span).await;
     };
     let identity = match &listener.gate {
         Some(gate) => match gate.admit(offer, peer.ip(), SystemTime::now()).await {
             Ok(identity) => identity,
-            Err(e) => return refuse(port, stream, &e.refused()).await,
+            Err(e) => return refuse(port, stream, &e.refused(), span).await,
         },
         None => Identity::default(),
     };
     let Ok(id) = port.grid.issue_id(now_ms()).await else {
-        return refuse(port, stream, &busy("no id can be given out at present")).await;
+        return refuse(port, stream, &busy("no id can be given out at present"), span).await;
     };
     let agreed = welcome::agreed(offer, listener);
     let rules = Arc::clone(&listener.rules);
@@ -173,9 +185,12 @@ async fn answer(
     // It can be reached before it knows that it is one: whatever is sent from now on comes behind the answer.
     let opened = Present::new(&port.grid, &client);
     if let Err(e) = port.grid.clients.subscribe(&client, &channels) {
-        return refuse(port, stream, &busy(&e.to_string())).await;
+        return refuse(port, stream, &busy(&e.to_string()), span).await;
     }
     tell(&mut stream, &offer.response(&agreed)).await?;
+    if let Some(span) = &mut span {
+        span.set(STATUS, 101);
+    }
     opened.stays();
     port.grid.metrics.accepted(&client.rules.listener.name);
     let greeted = Greeted {
@@ -190,8 +205,16 @@ async fn answer(
     Ok(Some((Box::new(Link::new(Arc::clone(&port.grid), client, stream, greeted)), place)))
 }
 
-async fn refuse(port: &Port, mut stream: Stream<Shared>, refused: &Refused) -> io::Result<Option<Served>> {
+async fn refuse(
+    port: &Port,
+    mut stream: Stream<Shared>,
+    refused: &Refused,
+    span: Option<Span>,
+) -> io::Result<Option<Served>> {
     port.grid.metrics.refused(refused.status);
+    if let Some(mut span) = span {
+        span.set(STATUS, i64::from(refused.status));
+    }
     tell(&mut stream, &refused.response()).await?;
     timeout(HANDSHAKE, stream.shutdown()).await.map_err(|_| timed_out())??;
     Ok(None)

@@ -19,6 +19,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use mesh_network::listen::Handshakes;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use traces::Traces;
 
 pub use self::accept::{serve, write};
 use crate::{Grid, auth::Gate, rules::Rules};
@@ -33,6 +34,8 @@ pub struct Port {
     handshakes: Arc<Handshakes>,
     /// Connections that all ports may have together, handshakes among them.
     places: Arc<Semaphore>,
+    /// Each handshake is a span, where somebody wants to know.
+    traces: Option<Arc<Traces>>,
 }
 
 /// A listener: its rules, and what it asks of those who come.
@@ -62,9 +65,15 @@ pub(crate) struct Place(Arc<AtomicUsize>);
 impl Port {
     /// A port with its listeners. `places`: connections that all ports may have together.
     #[must_use]
-    pub fn new(grid: Arc<Grid>, tls: Option<TlsAcceptor>, spots: Spots, places: Arc<Semaphore>) -> Arc<Self> {
+    pub fn new(
+        grid: &Arc<Grid>,
+        tls: Option<TlsAcceptor>,
+        spots: Spots,
+        (places, traces): (&Arc<Semaphore>, Option<Arc<Traces>>),
+    ) -> Arc<Self> {
+        let (grid, places) = (Arc::clone(grid), Arc::clone(places));
         let (listening, handshakes) = (ArcSwap::default(), Arc::default());
-        let port = Self { grid, tls: ArcSwapOption::empty(), listening, handshakes, places };
+        let port = Self { grid, tls: ArcSwapOption::empty(), listening, handshakes, places, traces };
         port.configure(tls, spots);
         Arc::new(port)
     }

@@ -46,7 +46,7 @@ async fn bench_for(listener: Value, connections: usize) -> Bench {
     all.as_object_mut().unwrap().extend(listener.as_object().unwrap().clone());
     let rules = Arc::new(Rules::compile(&serde_json::from_value(all).unwrap()).unwrap());
     let places = Arc::new(Semaphore::new(connections));
-    let port = Port::new(Arc::clone(&grid), None, vec![Spot { rules, gate: None }], Arc::clone(&places));
+    let port = Port::new(&grid, None, vec![Spot { rules, gate: None }], (&places, None));
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let (drain, workers) = (Drain::new(), Workers::here());

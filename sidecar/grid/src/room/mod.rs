@@ -19,6 +19,7 @@ use mesh_core::{Drained, GridSetup, Live, Workers};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use traces::Traces;
 
 use self::compile::{Compiled, PortSetup, compile};
 use crate::{
@@ -43,6 +44,7 @@ pub struct Room {
     workers: Workers,
     drained: Drained,
     places: Arc<Semaphore>,
+    traces: Option<Arc<Traces>>,
     ports: Mutex<BTreeMap<u16, Open>>,
 }
 
@@ -59,6 +61,8 @@ pub struct Means {
     pub live: Arc<Live>,
     /// What key sets and hooks are asked with.
     pub outward: Outward,
+    /// `None`: nobody wants to know.
+    pub traces: Option<Arc<Traces>>,
     /// How ports are opened.
     pub bind: Bind,
     /// The threads that serve clients.
@@ -75,12 +79,12 @@ impl Room {
     /// # Errors
     /// Which of it, and why.
     pub fn open(grid: Arc<Grid>, setup: &GridSetup, means: Means) -> Result<Arc<Self>, GridError> {
-        let Means { live, outward, bind, workers, drained, most_connections } = means;
+        let Means { live, outward, traces, bind, workers, drained, most_connections } = means;
         let places = Arc::new(Semaphore::new(most_connections.min(Semaphore::MAX_PERMITS)));
         let compiled = compile(setup, &outward, |_| None)?;
         let api = Api::new(Arc::clone(&grid), live, compiled.api, drained.clone());
         let ports = Mutex::new(BTreeMap::new());
-        let room = Self { grid, api, outward, bind, workers, drained, places, ports };
+        let room = Self { grid, api, outward, bind, workers, drained, places, traces, ports };
         for (number, port) in compiled.ports {
             room.open_port(number, port)?;
         }
@@ -130,7 +134,7 @@ impl Room {
         }
         let not = |e: io::Error| GridError::Internal(format!("the grid cannot listen at port {number}: {e}"));
         let listener = (self.bind)(number).and_then(tokio::net::TcpListener::from_std).map_err(not)?;
-        let port = Port::new(Arc::clone(&self.grid), setup.tls, setup.spots, Arc::clone(&self.places));
+        let port = Port::new(&self.grid, setup.tls, setup.spots, (&self.places, self.traces.clone()));
         let stop = CancellationToken::new();
         let (workers, drained) = (self.workers.clone(), self.drained.clone());
         self.drained.spawn(listen::serve(listener, Arc::clone(&port), workers, drained, stop.clone()));

@@ -32,12 +32,12 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, Node, Socket, free_port, from, post};
 
 /// A node with a grid.
-struct Stage {
+pub(super) struct Stage {
     node: Node,
     /// Where backends call.
-    api: SocketAddr,
+    pub(super) api: SocketAddr,
     /// Where end users connect.
-    clients: SocketAddr,
+    pub(super) clients: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
@@ -47,7 +47,7 @@ impl Stage {
         Self::with(&json!({"grid": grid}), &[]).await
     }
 
-    async fn with(file: &Value, variables: &[(&str, &str)]) -> Self {
+    pub(super) async fn with(file: &Value, variables: &[(&str, &str)]) -> Self {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (api, clients) = (loopback(free_port()), loopback(free_port()));
         let (at, client_at) = (api.to_string(), clients.to_string());
@@ -86,7 +86,7 @@ impl Stage {
         line.map_or(0.0, |number| number.parse().unwrap())
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         from(Ipv4Addr::LOCALHOST, self.api, Request::get(path).body(Full::default()).unwrap()).await
     }
 

@@ -39,6 +39,10 @@ fn a_target_is_found_as_section_8_3_says() {
         (Some(B), None, None, B),
         (Some("lx0000010000270"), None, None, B),
         (Some("LX9999999999999"), None, None, "618"),
+        // Whole ids count, and not the sequence of six digits that the reference compares (PTP section 8.2).
+        (Some("LX9999910000280"), None, None, "618"),
+        (Some("LX9999910000270"), None, None, "618"),
+        (None, Some("JG9900002800000000"), None, "618"),
         // A node id decides alone.
         (Some("LX9999999999999"), Some(&inst_b), None, "618"),
         (Some(A), Some(&inst_b), None, "local"),

@@ -220,6 +220,10 @@ async fn the_mpis_put_export_and_remove() {
     }
     assert_eq!(known(&node), ["mesh 127.0.0.1:8000"]);
     assert_eq!(node.registry.export(Some(Kind::Complex)).len(), 0);
+    // PTP section 10.2: no MPI is called so.
+    for name in ["mesh.registry.register", "mesh.registry.unregister", "mesh.registry.resolve"] {
+        assert_eq!(mpi(&node, name, json!({"registration": one}), Caller::Local).await, Err(Code::NOT_FOUND), "{name}");
+    }
 }
 
 #[tokio::test]

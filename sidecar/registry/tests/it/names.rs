@@ -1,6 +1,6 @@
 //! Services that are registered as `metadata`, called by the name in their urn (PTP sections 7, 8.5 and 10.4, point 5).
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -66,6 +66,31 @@ async fn service(name: &'static str, code: &'static str) -> SocketAddr {
         answer
     })
     .await
+}
+
+/// PTP section 11.5: what was passed on by name carries who it came by, however it is asked for.
+#[tokio::test]
+async fn what_goes_on_by_name_says_that_it_came_by_here() {
+    for proto in ["http", "grpc"] {
+        let node = node();
+        let passes = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let seen = Arc::clone(&passes);
+        let at = serve(move |request| {
+            let all: Vec<_> =
+                request.headers().get_all("mesh-mdc").iter().map(|pass| pass.to_str().unwrap().to_owned()).collect();
+            seen.lock().push(all);
+            async { Response::new(Body::Empty) }
+        });
+        register(&node, at.await, "acme.score", proto).await;
+        let mut table = Table::default();
+        node.proxy.add_services(&mut table);
+        let mdc = vec!["elsewhere".to_owned()];
+        let context = CallContext { urn: Some("acme.score".into()), mdc, ..CallContext::default() };
+        let call = Call { context, caller: Caller::Local, arguments: serde_json::Map::new() };
+        table.call("acme.score", call).await.unwrap_err();
+        let own = node.live.load().node.node_id.to_string();
+        assert_eq!(*passes.lock(), [["elsewhere".to_owned(), own]], "{proto}");
+    }
 }
 
 /// A call of `/mesh-rpc/v1`.

@@ -18,7 +18,8 @@ pub(super) struct Outbox {
     frames: Frames,
     /// Of the frames here, and of those that were taken and are not written.
     bytes: usize,
-    closing: Option<Close>,
+    /// In a box: few clients have it, and for a short time.
+    closing: Option<Box<Close>>,
     is_taken_over: bool,
 }
 
@@ -64,12 +65,12 @@ impl Outbox {
     /// Ends the client behind what waits. The first reason counts.
     pub(super) fn close(&mut self, close: Close) {
         if self.closing.is_none() {
-            self.closing = Some(close);
+            self.closing = Some(Box::new(close));
         }
     }
 
     pub(super) fn closing(&self) -> Option<&Close> {
-        self.closing.as_ref()
+        self.closing.as_deref()
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -78,7 +79,7 @@ impl Outbox {
 
     /// Takes out all that waits; `None` where that is nothing.
     pub(super) fn take(&mut self) -> Option<Outgoing> {
-        let close = if self.is_taken_over { None } else { self.closing.clone() };
+        let close = if self.is_taken_over { None } else { self.closing().cloned() };
         if self.frames.is_empty() && close.is_none() {
             return None;
         }

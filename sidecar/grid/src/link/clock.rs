@@ -1,7 +1,10 @@
 //! When a client is asked, and when it is given up (G-23, G-24). Pure: the shell says what happened and when, and sleeps until
 //! the next moment that this names.
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
 
 use crds::ConnectionLimits;
 
@@ -22,24 +25,29 @@ pub(crate) struct Times {
 /// What is known of one connection.
 #[derive(Debug)]
 pub(crate) struct Clock {
+    made: Instant,
     /// When the client last sent something, or could have.
-    read: Instant,
+    read: Moment,
     /// When it last sent something: from then on it is not asked for some time.
-    heard: Instant,
+    heard: Moment,
     /// When it was last asked, and whether the answer is awaited.
-    pinged: Instant,
+    pinged: Moment,
     awaits_pong: bool,
     /// Since when its socket takes nothing.
-    blocked: Option<Instant>,
+    blocked: Option<Moment>,
     /// When its messages are no longer held back.
-    hold_until: Option<Instant>,
+    hold_until: Option<Moment>,
     /// When its credentials end.
-    expires: Option<Instant>,
+    expires: Option<Moment>,
     /// Since when it is to end, behind what waits for it.
-    ending: Option<Instant>,
+    ending: Option<Moment>,
     /// Since when its end is written.
-    closing: Option<Instant>,
+    closing: Option<Moment>,
 }
+
+/// Nanoseconds since a connection was made, and one: half the size of an instant, of which each client has eight.
+#[derive(Clone, Copy, Debug)]
+struct Moment(NonZeroU64);
 
 /// What is to be done now.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,21 +76,36 @@ impl Times {
 impl Clock {
     /// A connection that was just made. `hold` and `expires`: how long its messages may be held back, and its credentials hold.
     pub(crate) fn new(now: Instant, hold: Option<Duration>, expires: Option<Duration>) -> Self {
-        Self {
-            read: now,
-            heard: now,
-            pinged: now,
+        let begin = Moment(NonZeroU64::MIN);
+        let mut clock = Self {
+            made: now,
+            read: begin,
+            heard: begin,
+            pinged: begin,
             awaits_pong: false,
             blocked: None,
-            hold_until: hold.map(|hold| now + hold),
-            expires: expires.and_then(|expires| now.checked_add(expires)),
+            hold_until: None,
+            expires: None,
             ending: None,
             closing: None,
-        }
+        };
+        clock.hold_until = hold.map(|hold| clock.moment(now + hold));
+        clock.expires(expires.and_then(|expires| now.checked_add(expires)));
+        clock
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        let nanos = u64::try_from(at.saturating_duration_since(self.made).as_nanos()).unwrap_or(u64::MAX);
+        Moment(NonZeroU64::MIN.saturating_add(nanos))
+    }
+
+    fn instant(&self, moment: Moment) -> Instant {
+        self.made + Duration::from_nanos(moment.0.get() - 1)
     }
 
     /// The client sent something, which shows that it is there.
     pub(crate) fn read(&mut self, now: Instant) {
+        let now = self.moment(now);
         (self.read, self.heard) = (now, now);
         self.awaits_pong = false;
     }
@@ -90,18 +113,18 @@ impl Clock {
     /// The client is not read: its silence means nothing. It is asked all the same, for one that is there wants to know that we are
     /// too, and a socket whose other end has gone is noticed when something is written to it.
     pub(crate) fn not_read(&mut self, now: Instant) {
-        self.read = now;
+        self.read = self.moment(now);
         self.awaits_pong = false;
     }
 
     /// It was asked.
     pub(crate) fn pinged(&mut self, now: Instant) {
-        (self.pinged, self.awaits_pong) = (now, true);
+        (self.pinged, self.awaits_pong) = (self.moment(now), true);
     }
 
     /// Its socket takes nothing, or something again.
     pub(crate) fn blocked(&mut self, is_blocked: bool, now: Instant) {
-        self.blocked = is_blocked.then(|| self.blocked.unwrap_or(now));
+        self.blocked = is_blocked.then(|| self.blocked.unwrap_or_else(|| self.moment(now)));
     }
 
     /// Its messages are held back no more.
@@ -111,36 +134,40 @@ impl Clock {
 
     /// Its credentials were renewed.
     pub(crate) fn expires(&mut self, at: Option<Instant>) {
-        self.expires = at;
+        self.expires = at.map(|at| self.moment(at));
     }
 
     /// It is to end: what waits for it comes before the close, in so much time as a socket may take nothing, however little it takes.
     pub(crate) fn ending(&mut self, now: Instant) {
-        self.ending.get_or_insert(now);
+        self.ending = self.ending.or_else(|| Some(self.moment(now)));
     }
 
     /// The close frame was written.
     pub(crate) fn closing(&mut self, now: Instant) {
-        self.closing.get_or_insert(now);
+        self.closing = self.closing.or_else(|| Some(self.moment(now)));
     }
 
     /// What is due.
     pub(crate) fn due(&self, now: Instant, times: &Times) -> Due {
-        if let Some(since) = self.closing {
+        let [closing, ending, blocked, hold_until, expires] =
+            [self.closing, self.ending, self.blocked, self.hold_until, self.expires]
+                .map(|moment| moment.map(|moment| self.instant(moment)));
+        let [read, heard, pinged] = [self.read, self.heard, self.pinged].map(|moment| self.instant(moment));
+        if let Some(since) = closing {
             return until(now, since + CLOSING, Due::Drop);
         }
-        if let Some(since) = self.ending {
+        if let Some(since) = ending {
             return until(now, since + times.write_timeout, Due::Drop);
         }
         let close = |code, reason| Due::Close(Close::new(code, reason));
-        let awaited = self.awaits_pong.then_some(self.pinged + times.pong_timeout);
+        let awaited = self.awaits_pong.then_some(pinged + times.pong_timeout);
         let all = [
-            self.blocked.map(|since| (since + times.write_timeout, Due::Drop)),
-            self.hold_until.map(|at| (at, Due::Close(super::inbound::hold_is_over()))),
-            self.expires.map(|at| (at, close(CloseCode::EXPIRED, "the credentials have expired"))),
+            blocked.map(|since| (since + times.write_timeout, Due::Drop)),
+            hold_until.map(|at| (at, Due::Close(super::inbound::hold_is_over()))),
+            expires.map(|at| (at, close(CloseCode::EXPIRED, "the credentials have expired"))),
             awaited.map(|at| (at, close(CloseCode::GOING_AWAY, "no pong"))),
-            Some((self.read + times.read_timeout, close(CloseCode::GOING_AWAY, "nothing was sent"))),
-            (!self.awaits_pong).then_some((self.pinged.max(self.heard) + times.ping_interval, Due::Ping)),
+            Some((read + times.read_timeout, close(CloseCode::GOING_AWAY, "nothing was sent"))),
+            (!self.awaits_pong).then_some((pinged.max(heard) + times.ping_interval, Due::Ping)),
         ];
         let first = all.into_iter().flatten().min_by_key(|(at, _)| *at);
         first.map_or(Due::Nothing(now + times.ping_interval), |(at, due)| until(now, at, due))

@@ -16,7 +16,6 @@ use crate::{
 /// One client's way in.
 #[derive(Debug)]
 pub(crate) struct Inbound {
-    path: Box<str>,
     subprotocol: Box<str>,
     /// Events of this connection, so far.
     seq: u64,
@@ -49,9 +48,8 @@ const PING: &str = "ping";
 const PONG: &str = "pong";
 
 impl Inbound {
-    pub(crate) fn new(path: &str, subprotocol: &str) -> Self {
+    pub(crate) fn new(subprotocol: &str) -> Self {
         Self {
-            path: path.into(),
             subprotocol: subprotocol.into(),
             seq: 0,
             open: None,
@@ -88,7 +86,7 @@ impl Inbound {
             }
             return;
         }
-        let place = client.rules.place(&part, &content, self.peer());
+        let place = client.rules.place(&part, &content, self.peer(client));
         if let Some(place) = place.map(|place| (place.topic.clone(), place.before_hold)) {
             self.take_in(grid, client, place, part, ts);
         }
@@ -111,7 +109,7 @@ impl Inbound {
 
     /// A control frame: only a rule that asks for it takes it.
     pub(crate) fn control(&mut self, grid: &Grid, client: &Arc<Client>, (opcode, payload): (Opcode, &[u8]), ts: u64) {
-        if let Some(topic) = client.rules.place_of_control(opcode, self.peer()).map(|place| place.topic.clone()) {
+        if let Some(topic) = client.rules.place_of_control(opcode, self.peer(client)).map(|place| place.topic.clone()) {
             self.push(grid, client, &topic, Happened::Control(opcode, payload), ts);
         }
     }
@@ -163,8 +161,9 @@ impl Inbound {
         }
     }
 
-    fn peer(&self) -> Peer<'_> {
-        Peer { path: &self.path, subprotocol: &self.subprotocol }
+    /// The path is the listener's: no other leads to it.
+    fn peer<'p>(&'p self, client: &'p Client) -> Peer<'p> {
+        Peer { path: &client.rules.listener.path, subprotocol: &self.subprotocol }
     }
 
     /// Whether it was a new token.

@@ -72,7 +72,7 @@ pub(crate) struct Link {
     sleep: Pin<Box<Sleep>>,
     renewal: Renewal,
     /// The end that was agreed on, or that the peer asked for.
-    end: Option<Close>,
+    end: Option<Box<Close>>,
     /// Whether our close is among what is being written.
     says_end: bool,
     phase: Phase,
@@ -92,7 +92,6 @@ enum Phase {
 /// What a handshake found out of a client.
 pub(crate) struct Greeted<'a> {
     pub(crate) uri: &'a str,
-    pub(crate) path: &'a str,
     pub(crate) subprotocol: &'a str,
     pub(crate) headers: &'a [(String, String)],
     /// Bytes that came behind the handshake.
@@ -111,7 +110,7 @@ impl Link {
         let reading = Reading { deflates: client.deflates, ..client.rules.reading };
         let mut reader = Reader::default();
         reader.extend(greeted.more);
-        let mut inbound = Inbound::new(greeted.path, greeted.subprotocol);
+        let mut inbound = Inbound::new(greeted.subprotocol);
         let remote = client.remote.to_string();
         let handshake = Happened::Handshake { uri: greeted.uri, remote: &remote, headers: greeted.headers };
         inbound.opened(&grid, &client, handshake, now_ms());
@@ -139,7 +138,7 @@ impl Link {
     pub(crate) async fn run(mut self: Box<Self>) {
         std::future::poll_fn(|cx| self.poll(cx)).await;
         self.grid.clients.end(&self.client);
-        let close = self.end.take().or_else(|| self.client.closing()).unwrap_or_default();
+        let close = self.end.take().map(|close| *close).or_else(|| self.client.closing()).unwrap_or_default();
         self.grid.metrics.closed(close.code);
         self.inbound.closed(&self.grid, &self.client, &close, now_ms());
     }
@@ -277,7 +276,7 @@ impl Link {
                 self.client.close(Close { code: close.code, reason: "".into() });
                 self.ending();
                 self.phase = Phase::Answering;
-                self.end = Some(close);
+                self.end = Some(Box::new(close));
             }
         }
     }
@@ -313,7 +312,7 @@ impl Link {
                 if let Some(close) = outgoing.close {
                     self.ending();
                     self.says_end = true;
-                    self.end.get_or_insert(close);
+                    self.end.get_or_insert_with(|| Box::new(close));
                 }
                 line.put(outgoing.frames);
             }

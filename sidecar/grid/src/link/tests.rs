@@ -38,8 +38,7 @@ async fn link(listener: Value) -> (Link, TcpStream) {
     let context = crate::context::Context::default();
     let client = Client::new(Opened { id, shard: 0, remote, rules, deflates: false, context });
     grid.clients.open(&client);
-    let greeted =
-        Greeted { uri: "/", path: "/", subprotocol: "", headers: &[], more: &[], expires: None, bearer: None };
+    let greeted = Greeted { uri: "/", subprotocol: "", headers: &[], more: &[], expires: None, bearer: None };
     (Link::new(grid, client, Stream::Plain(Shared::new(tcp)), greeted), user)
 }
 

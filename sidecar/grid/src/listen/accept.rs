@@ -195,7 +195,6 @@ async fn answer(
     port.grid.metrics.accepted(&client.rules.listener.name);
     let greeted = Greeted {
         uri: &offer.uri,
-        path: offer.path(),
         subprotocol: agreed.protocol.as_deref().unwrap_or_default(),
         headers: &offer.headers,
         more,

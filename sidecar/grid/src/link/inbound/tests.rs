@@ -38,7 +38,7 @@ impl Bench {
         let backend = grid.topics.open(Permit::local());
         let topics = ["default", "login", "events"].map(|name| Topic::new(name).unwrap());
         grid.topics.pop(&backend, &topics, Window { acks: false, size: 1000 }).unwrap();
-        Self { grid, client, inbound: Inbound::new("/", ""), backend }
+        Self { grid, client, inbound: Inbound::new(""), backend }
     }
 
     fn says(&mut self, text: &str) {

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    os::fd::BorrowedFd,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -23,8 +24,29 @@ pub enum Body {
     Full(Bytes),
     /// What a connection brings.
     Incoming(Incoming),
+    /// What comes from a socket of ours, and may go on without being looked at.
+    Piped(Pin<Box<dyn Piped>>),
     /// Any other body.
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>),
+}
+
+/// A body whose bytes can go from the socket that they come from into a pipe (splice(2)): who passes them on to another socket
+/// does not copy them.
+pub trait Piped: HttpBody<Data = Bytes, Error = BoxError> + Send {
+    /// How much of it, from where it stands, can go into a pipe; nought while there is something to be read before, or where a
+    /// pipe would not be worth it.
+    fn pipes(&self) -> u64;
+
+    /// Moves up to `most` bytes of it, of those that [`pipes`](Self::pipes) told, into `pipe`, which is empty. Says how many.
+    ///
+    /// # Errors
+    /// It broke off.
+    fn poll_pipe(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pipe: BorrowedFd<'_>,
+        most: usize,
+    ) -> Poll<Result<usize, BoxError>>;
 }
 
 impl Body {
@@ -51,6 +73,7 @@ impl HttpBody for Body {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Self::Piped(body) => body.as_mut().poll_frame(cx),
             Self::Boxed(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -60,6 +83,7 @@ impl HttpBody for Body {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Incoming(incoming) => incoming.is_end_stream(),
+            Self::Piped(body) => body.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -69,6 +93,7 @@ impl HttpBody for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Incoming(incoming) => incoming.size_hint(),
+            Self::Piped(body) => body.size_hint(),
             Self::Boxed(body) => body.size_hint(),
         }
     }

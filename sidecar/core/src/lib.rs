@@ -27,7 +27,7 @@ pub mod telemetry;
 mod urn;
 mod workers;
 
-pub use body::{Body, BoxError};
+pub use body::{Body, BoxError, Piped};
 pub use caller::Caller;
 pub use code::Code;
 pub use context::{CallContext, HeaderProblem};

@@ -6,14 +6,16 @@
 use std::{
     future::Future,
     io,
+    os::fd::BorrowedFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use rustix::pipe::{SpliceFlags, splice};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
@@ -113,6 +115,24 @@ impl Lingering {
         }
         ready!(ending.look_again(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Moves up to `most` bytes out of a pipe, which has as many, into the socket.
+    pub(super) fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: BorrowedFd<'_>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        loop {
+            ready!(self.tcp.poll_write_ready(cx))?;
+            let take = || Ok(splice(pipe, None, &self.tcp, None, most, flags)?);
+            match self.tcp.try_io(Interest::WRITABLE, take) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                taken => return self.count(Poll::Ready(taken)),
+            }
+        }
     }
 
     /// The other side has said in TLS that it ends; its end itself may be on its way.

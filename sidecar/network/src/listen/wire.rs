@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::BorrowedFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -61,6 +62,24 @@ impl Stream {
     /// Puts back what was read and is for another reader.
     pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
         self.early = bytes.into();
+    }
+
+    /// Whether bytes can go from a pipe to its socket as they are.
+    pub(super) fn takes_pipes(&self) -> bool {
+        matches!(self.wire, Wire::Plain(_))
+    }
+
+    /// Moves up to `most` bytes out of a pipe, which has as many, into the socket.
+    pub(super) fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: BorrowedFd<'_>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.wire {
+            Wire::Plain(socket) => socket.poll_take(cx, pipe, most),
+            Wire::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
     }
 
     /// Which HTTP the client speaks, by its first bytes.

@@ -217,7 +217,7 @@ impl Again {
         let body = match request.body() {
             Body::Empty => bytes::Bytes::new(),
             Body::Full(bytes) => bytes.clone(),
-            Body::Incoming(_) | Body::Boxed(_) => return None,
+            Body::Incoming(_) | Body::Piped(_) | Body::Boxed(_) => return None,
         };
         let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
         Some(Self { method, uri, headers, body })

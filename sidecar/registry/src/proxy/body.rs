@@ -4,6 +4,7 @@
 //! connection and the instance's load until its end.
 
 use std::{
+    os::fd::BorrowedFd,
     pin::Pin,
     sync::{
         Arc,
@@ -15,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use mesh_core::{Body, BoxError};
+use mesh_core::{Body, BoxError, Piped};
 use tokio::time::Instant;
 
 use super::{headers, pool::Answer};
@@ -127,6 +128,27 @@ pub(crate) struct Answered {
 impl Answered {
     pub(crate) fn new(inner: Answer, load: Load) -> Self {
         Self { inner, _load: load }
+    }
+}
+
+impl Piped for Answered {
+    fn pipes(&self) -> u64 {
+        match &self.inner {
+            Answer::Http1(body) => body.pipes(),
+            Answer::Upgrade(_) | Answer::Http2(..) => 0,
+        }
+    }
+
+    fn poll_pipe(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pipe: BorrowedFd<'_>,
+        most: usize,
+    ) -> Poll<Result<usize, BoxError>> {
+        match &mut self.inner {
+            Answer::Http1(body) => body.poll_pipe(cx, pipe, most),
+            Answer::Upgrade(_) | Answer::Http2(..) => Poll::Ready(Err("it does not come from a socket".into())),
+        }
     }
 }
 

@@ -246,7 +246,7 @@ fn answered(group: &Group, mut answer: Response<Answer>, load: Load, caller: Opt
     // The listener's connection decides how the answer is written.
     *answer.version_mut() = http::Version::HTTP_11;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Attempt::Answered(answer.map(|body| Body::boxed(Answered::new(body, load))));
+        return Attempt::Answered(answer.map(|body| Body::Piped(Box::pin(Answered::new(body, load)))));
     }
     let Some(caller) = caller else {
         return Attempt::Failed(broken(group, load.instance(), "it switched protocols without being asked".into()));

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -11,7 +13,7 @@ use tokio::{
 
 use super::{
     conformance::{SERVICES, node_before},
-    house::{bank_a, bank_b, connect},
+    house::{bank_a, bank_b, connect, node, raw_service, read_head},
     two_nodes::open,
 };
 
@@ -122,4 +124,63 @@ async fn a_plain_caller_that_gives_up_or_sends_too_much_ends_its_call_before_eve
         stream.write_all((post("/serving/whole", 2) + "ok").as_bytes()).await.unwrap();
         hear(&mut stream, "\r\n\r\nok", pair).await;
     }
+}
+
+/// Long enough that the bytes go from socket to socket by a pipe, and no multiple of anything.
+const LONG: usize = 5_000_001;
+
+fn long() -> Vec<u8> {
+    (0..LONG).map(|n| (n / 3 % 251) as u8).collect()
+}
+
+#[tokio::test]
+async fn a_long_answer_arrives_as_it_was_sent_and_one_that_breaks_off_ends_the_connection() {
+    let node = node();
+    let service = raw_service(|mut stream| async move {
+        let long = long();
+        loop {
+            let head = read_head(&mut stream).await;
+            let cut = head.starts_with("GET /serving/cut ");
+            if head.is_empty() {
+                return;
+            }
+            let begin = format!("HTTP/1.1 200 OK\r\ncontent-length: {LONG}\r\n\r\n");
+            stream.write_all(begin.as_bytes()).await.unwrap();
+            for piece in long.chunks(1_000_000).take(if cut { 3 } else { 6 }) {
+                stream.write_all(piece).await.ok();
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+            if cut {
+                return;
+            }
+        }
+    })
+    .await;
+    node.register("1", &service.to_string(), json!({})).await;
+    let port = open(&node);
+    let ask = |path: &str| format!("GET /serving/{path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+    let mut stream = connect(port).await;
+    let mut body = vec![0; LONG];
+    for _ in 0..3 {
+        stream.write_all(ask("long").as_bytes()).await.unwrap();
+        let head = hear(&mut stream, "\r\n\r\n", "long").await;
+        assert_eq!(head.matches(&format!("content-length: {LONG}\r\n")).count(), 1, "{head}");
+        timeout(LIMIT, stream.read_exact(&mut body)).await.expect("all of it").unwrap();
+        assert!(body == long(), "other bytes arrived");
+    }
+    stream.write_all(ask("cut").as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    let _ = timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("an end");
+    assert!((2_000_000..LONG).contains(&said.len()), "{} bytes", said.len());
+    // Who goes away in the middle of one leaves nothing behind for the next.
+    for _ in 0..3 {
+        let mut stream = connect(port).await;
+        stream.write_all(ask("long").as_bytes()).await.unwrap();
+        stream.read_exact(&mut body[..1_000_000]).await.unwrap();
+    }
+    let mut stream = connect(port).await;
+    stream.write_all(ask("long").as_bytes()).await.unwrap();
+    hear(&mut stream, "\r\n\r\n", "long").await;
+    timeout(LIMIT, stream.read_exact(&mut body)).await.expect("all of it").unwrap();
+    assert!(body == long(), "other bytes arrived");
 }

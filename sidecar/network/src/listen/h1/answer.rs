@@ -22,6 +22,7 @@ use tokio::io::AsyncWrite;
 use super::{
     framing::{Framing, Said, put_number},
     lender::Holder,
+    pipe::Pipe,
     reader::Reader,
 };
 use crate::listen::Settlement;
@@ -67,6 +68,10 @@ pub(super) struct Rest {
     body: Body,
     framing: Framing,
     comes: Comes,
+    /// Where the rest goes by a pipe.
+    pipe: Option<Pipe>,
+    /// Whether it may.
+    takes_pipes: bool,
     after: After,
 }
 
@@ -114,7 +119,9 @@ pub(super) fn begin(
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let (framing, said) = Framing::of(&mut head, &mut body);
-    let mut rest = Rest { unwritten, unsent: VecDeque::new(), body, framing, comes: Comes::More, after };
+    let takes_pipes = matches!((&body, framing), (Body::Piped(_), Framing::Length(_))) && holder.takes_pipes();
+    let (unsent, comes, pipe) = (VecDeque::new(), Comes::More, None);
+    let mut rest = Rest { unwritten, unsent, body, framing, comes, pipe, takes_pipes, after };
     let begun = rest.round(cx, holder, |first| put_head(first, &head, said))?;
     let done = if begun.is_ready() { rest.poll(cx, holder)? } else { Poll::Pending };
     Ok(match done {
@@ -137,7 +144,8 @@ impl Rest {
             if self.poll(cx, holder)?.is_ready() {
                 return Poll::Ready(Ok(Some(self.after)));
             }
-            if self.unsent.is_empty() { holder.poll_gone(cx, reader).map_ok(|()| None) } else { Poll::Pending }
+            let waits = self.unsent.is_empty() && self.pipe.as_ref().is_none_or(Pipe::is_empty);
+            if waits { holder.poll_gone(cx, reader).map_ok(|()| None) } else { Poll::Pending }
         })
         .await
     }
@@ -145,6 +153,7 @@ impl Rest {
     fn poll(&mut self, cx: &mut Context<'_>, holder: &mut Holder) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_write(cx, holder))?;
+            ready!(self.poll_pipe(cx, holder))?;
             match std::mem::replace(&mut self.comes, Comes::End) {
                 Comes::More => self.comes = Comes::More,
                 Comes::Break(error) => return Poll::Ready(Err(error)),
@@ -196,7 +205,7 @@ impl Rest {
     /// Takes pieces of the body, as many as one write may have: small ones into `first`. Pending where more has to come.
     fn gather(&mut self, cx: &mut Context<'_>, first: &mut Vec<u8>) -> Poll<()> {
         let mut taken = 0;
-        while taken < ENOUGH && self.unsent.len() + Framing::MOST_PARTS < PIECES {
+        while taken < ENOUGH && self.unsent.len() + Framing::MOST_PARTS < PIECES && !self.pipes() {
             let piece = match poll_piece(cx, &mut self.body) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(piece) => piece,
@@ -220,6 +229,32 @@ impl Rest {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Ready when nothing more can go by a pipe.
+    fn poll_pipe(&mut self, cx: &mut Context<'_>, holder: &mut Holder) -> Poll<io::Result<()>> {
+        loop {
+            if let Some(pipe) = &mut self.pipe {
+                ready!(pipe.poll_empty(cx, holder))?;
+            }
+            if !self.pipes() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.pipe.is_none() {
+                self.pipe = Pipe::empty().ok();
+            }
+            let Some(pipe) = &mut self.pipe else {
+                // The system has none to spare: it is copied.
+                self.takes_pipes = false;
+                return Poll::Ready(Ok(()));
+            };
+            let came = ready!(pipe.poll_fill(cx, &mut self.body))?;
+            self.framing.passed(came);
+        }
+    }
+
+    fn pipes(&self) -> bool {
+        self.takes_pipes && matches!((&self.body, &self.comes), (Body::Piped(body), Comes::More) if body.pipes() > 0)
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, holder: &mut Holder) -> Poll<io::Result<()>> {

@@ -56,6 +56,13 @@ impl Framing {
         (Self::Length(length), Said::Length(length))
     }
 
+    /// So much of the body went by another way. Only what has a length does.
+    pub(super) fn passed(&mut self, bytes: usize) {
+        if let Self::Length(left) = self {
+            *left = left.saturating_sub(bytes as u64);
+        }
+    }
+
     /// Gives to `out` what is written for the next piece of the body, or for its end.
     ///
     /// # Errors

@@ -124,6 +124,15 @@ impl Holder {
         }
     }
 
+    /// Whether bytes can go from a pipe to its socket.
+    pub(super) fn takes_pipes(&self) -> bool {
+        match self {
+            Self::Connection(stream) => stream.takes_pipes(),
+            Self::Both(lender) => lender.0.lock().stream.as_ref().is_some_and(Stream::takes_pipes),
+            Self::Nobody => false,
+        }
+    }
+
     /// Ready when the client has gone. That can be seen once all of its request was read.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>, reader: &mut Reader) -> Poll<io::Result<()>> {
         if let Self::Both(lender) = self {

@@ -8,6 +8,7 @@
 //! reader.rs    the next request out of the bytes     -> head.rs
 //! arriving.rs  a body that did not come with its head -> lender.rs: the stream, which the answer has at the same time
 //! answer.rs    the answer, in one write where it is small -> framing.rs: where its body ends
+//!                                                     -> pipe.rs: a long one, from socket to socket
 //! ```
 
 mod answer;
@@ -17,6 +18,7 @@ mod framing;
 mod fuzz;
 mod head;
 mod lender;
+mod pipe;
 mod reader;
 
 use std::{future::poll_fn, io, sync::Arc, task::Poll};

@@ -3,67 +3,31 @@
 
 use std::{
     future::poll_fn,
-    io,
+    os::fd::BorrowedFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use memchr::memchr_iter;
 use mesh_core::BoxError;
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    net::TcpStream,
-    runtime::{self, Handle},
-};
-use tokio_util::{either::Either, io::poll_read_buf};
 
 use super::{
     Whose,
     chunks::{Chunks, Part},
     head::{self, After, Bad, Head, Length},
     upload::{Stopped, Upload},
+    wire::{Age, Heard, LARGE_READ, PIPED, SMALL_READ, Wire},
 };
-use crate::{
-    dial::Stream,
-    proxy::{body::Outgoing, pool::Idle},
-};
+use crate::proxy::{body::Outgoing, pool::Idle};
 
 /// All heads of an answer together, those of `100` and the like among them.
 const LONGEST_HEAD: usize = 256 * 1024;
-/// What is read at once while a head or a small body is awaited.
-const SMALL_READ: usize = 8 * 1024;
-/// A head is seldom longer.
-const USUAL_HEAD: usize = 1024;
-/// What is read at once of a large body.
-const LARGE_READ: usize = 128 * 1024;
 
-/// A connection that waits for its next call, or carries one.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    stream: Stream,
-    /// Where its readiness is heard of.
-    home: Option<runtime::Id>,
-    read: BytesMut,
-    /// What is read at once for the next answer: as much as the last one had, so that it comes in one piece.
-    expects: usize,
-    /// Since when it waits, if it has carried a call before.
-    since: Option<Instant>,
-}
-
-/// What is heard on a connection before it carries a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Heard {
-    Nothing,
-    /// The service has closed it.
-    End,
-    /// It sent what nobody asked for.
-    Bytes,
-}
+const BROKEN_OFF: &str = "the service broke its answer off";
 
 /// What became of a request.
 #[derive(Debug)]
@@ -76,19 +40,14 @@ pub(crate) enum Outcome {
     Lost(Whose, String),
 }
 
-/// Whether a connection has carried a call before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Age {
-    Fresh,
-    Used,
-}
-
 /// The body of an answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// `None` when the answer has ended.
     exchange: Option<Box<Exchange>>,
     down: Down,
+    /// It goes by a pipe, to its end.
+    is_piped: bool,
     after: After,
     idle: Arc<Idle>,
 }
@@ -106,78 +65,6 @@ struct Exchange {
     upload: Upload,
     /// The service took no more of the request.
     is_cut: bool,
-}
-
-impl Wire {
-    pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, home: here(), read: BytesMut::new(), expects: SMALL_READ, since: None }
-    }
-
-    /// Whether it is heard where this is called: whoever uses another thread's connection is woken by that thread, each time.
-    pub(crate) fn is_of(&self, home: Option<runtime::Id>) -> bool {
-        self.home == home
-    }
-
-    /// Brings a waiting connection to where this is called; one of TLS stays with the thread that made it. `None` if the
-    /// service has closed it, or has spoken: nobody is told of that any more.
-    pub(crate) fn brought_here(self) -> Option<Self> {
-        let home = here();
-        match self.stream {
-            Either::Left(stream) if self.home != home => {
-                let stream = stream.into_std().ok()?;
-                stream.peek(&mut [0]).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock).then_some(())?;
-                Some(Self { stream: Either::Left(TcpStream::from_std(stream).ok()?), home, ..self })
-            }
-            stream => Some(Self { stream, ..self }),
-        }
-    }
-
-    /// It has carried a call, and waits for the next one from now on.
-    pub(crate) fn waits(&mut self) {
-        self.since = Some(Instant::now());
-    }
-
-    /// How long it has waited.
-    pub(crate) fn waited(&self) -> Duration {
-        self.since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    fn age(&self) -> Age {
-        if self.since.is_some() { Age::Used } else { Age::Fresh }
-    }
-
-    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Heard {
-        let mut byte = [0];
-        let mut byte = ReadBuf::new(&mut byte);
-        match Pin::new(&mut self.stream).poll_read(cx, &mut byte) {
-            _ if !self.read.is_empty() => Heard::Bytes,
-            Poll::Pending => Heard::Nothing,
-            Poll::Ready(Ok(())) if !byte.filled().is_empty() => Heard::Bytes,
-            Poll::Ready(_) => Heard::End,
-        }
-    }
-
-    /// Learns how much the next answer may bring.
-    fn learns(&mut self, length: Length) {
-        if let Length::Exact(length) = length {
-            // A little more than that: a read that fills its room says nothing of what is left, and is followed by another.
-            let whole = usize::try_from(length).unwrap_or(LARGE_READ).saturating_add(USUAL_HEAD);
-            self.expects = whole.clamp(SMALL_READ, LARGE_READ);
-        }
-    }
-
-    /// Reads up to `most` more, into the room that is left where that is as much as `room`; `false` at the end.
-    fn poll_more(&mut self, cx: &mut Context<'_>, most: usize, room: usize) -> Poll<io::Result<bool>> {
-        if self.read.capacity() - self.read.len() < room {
-            self.read.reserve(most);
-        }
-        poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read).map_ok(|read| read > 0)
-    }
-}
-
-/// The thread of the data plane that this is called on: each has a runtime of its own.
-pub(crate) fn here() -> Option<runtime::Id> {
-    Handle::try_current().ok().map(|runtime| runtime.id())
 }
 
 /// Sends a request over `wire`, which comes to `idle` when the answer has ended.
@@ -199,7 +86,7 @@ pub(crate) async fn send(mut wire: Wire, request: Request<Outgoing>, idle: Arc<I
                 Length::Chunked => Down::Chunked(Chunks::default()),
                 Length::Close => Down::Close,
             };
-            let mut body = Answer { exchange: Some(exchange), down, after, idle };
+            let mut body = Answer { exchange: Some(exchange), down, is_piped: false, after, idle };
             body.end_if_over();
             Outcome::Answered(Box::new(answer.map(|()| body)))
         }
@@ -299,6 +186,40 @@ impl Answer {
         }
     }
 
+    /// How much of it can go into a pipe from here on.
+    pub(crate) fn pipes(&self) -> u64 {
+        match (&self.exchange, self.down) {
+            (Some(exchange), Down::Exact(left)) if self.is_piped || left >= PIPED => exchange.wire.pipes(left),
+            _ => 0,
+        }
+    }
+
+    /// Moves some of it from the socket into `pipe`.
+    ///
+    /// # Errors
+    /// It broke off.
+    pub(crate) fn poll_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: BorrowedFd<'_>,
+        most: usize,
+    ) -> Poll<Result<usize, BoxError>> {
+        let (Some(exchange), Down::Exact(left)) = (&mut self.exchange, &mut self.down) else {
+            return Poll::Ready(Err("nothing more of it comes".into()));
+        };
+        exchange.poll_upload(cx)?;
+        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(most);
+        let piped = ready!(exchange.wire.poll_pipe(cx, pipe, most))?;
+        if piped == 0 {
+            self.exchange = None;
+            return Poll::Ready(Err(BROKEN_OFF.into()));
+        }
+        *left = left.saturating_sub(piped as u64);
+        self.is_piped = true;
+        self.end_if_over();
+        Poll::Ready(Ok(piped))
+    }
+
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
         exchange.poll_upload(cx)?;
@@ -337,7 +258,7 @@ impl Answer {
             if !ready!(wire.poll_more(cx, most, most / 4))? {
                 return Poll::Ready(match self.down {
                     Down::Close => None,
-                    Down::Exact(_) | Down::Chunked(_) => Some(Err("the service broke its answer off".into())),
+                    Down::Exact(_) | Down::Chunked(_) => Some(Err(BROKEN_OFF.into())),
                 });
             }
         }
@@ -379,6 +300,7 @@ mod tests {
     use http::Request;
     use mesh_core::Body;
     use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+    use tokio_util::either::Either;
 
     use super::*;
     use crate::proxy::body::Progress;

@@ -6,6 +6,7 @@
 //! chunks.rs    bodies in chunks
 //! upload.rs    the request on its way out
 //! exchange.rs  one request and its answer, both ways at once
+//! wire.rs      the connection that carries them
 //! ```
 //!
 //! An upgrade to a WebSocket goes through hyper (`pool.rs`); everything else comes here.
@@ -14,8 +15,12 @@ mod chunks;
 mod exchange;
 mod head;
 mod upload;
+mod wire;
 
-pub(super) use self::exchange::{Age, Answer, Outcome, Wire, here, send};
+pub(super) use self::{
+    exchange::{Answer, Outcome, send},
+    wire::{Age, Wire, here},
+};
 
 /// Whose fault a call is that broke off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -170,17 +170,25 @@ impl Upload {
         }
     }
 
+    /// One write: a head alone, as most are, needs no list of pieces.
+    fn poll_write(&self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<usize>> {
+        if let (Some(only), 1) = (self.unsent.front(), self.unsent.len()) {
+            return Pin::new(stream).poll_write(cx, only);
+        }
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        for (place, piece) in pieces.iter_mut().zip(&self.unsent) {
+            *place = IoSlice::new(piece);
+        }
+        let some = self.unsent.len().min(PIECES);
+        Pin::new(stream).poll_write_vectored(cx, pieces.get(..some).unwrap_or_default())
+    }
+
     fn write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
         if self.unsent.is_empty() {
             return Poll::Ready(Ok(()));
         }
         while !self.unsent.is_empty() {
-            let mut pieces = [IoSlice::new(&[]); PIECES];
-            for (place, piece) in pieces.iter_mut().zip(&self.unsent) {
-                *place = IoSlice::new(piece);
-            }
-            let some = self.unsent.len().min(PIECES);
-            match ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &pieces[..some]))? {
+            match ready!(self.poll_write(cx, stream))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => advance(&mut self.unsent, written),
             }

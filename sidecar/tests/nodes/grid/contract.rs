@@ -64,5 +64,5 @@ fn each_rule_and_each_box_has_tests_that_are_there() {
         let rule = format!("//! | G-{number} |");
         assert_eq!(rows(file).iter().filter(|row| row.starts_with(&rule)).count(), 1, "G-{number}");
     }
-    each_test_is_there(file, &["grid/src", "tests/nodes/grid"]);
+    each_test_is_there(file, &["grid/src", "websocket/src", "network/src/listen", "tests/nodes/grid"]);
 }

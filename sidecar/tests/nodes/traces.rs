@@ -83,7 +83,7 @@ async fn a_callers_trace_goes_on_through_both_nodes_and_says_nothing_that_is_sec
 async fn calls_and_handshakes_at_the_grids_ports_have_spans_and_messages_have_none() {
     let mut collector = Collector::start().await;
     let endpoint = collector.endpoint();
-    let grid = json!({"grid": {"listeners": [{"name": "chat", "auth": {"mode": "None"}}]}});
+    let grid = json!({"grid": {"listeners": [{"name": "chat"}]}});
     let stage = Stage::with(&grid, &sends(&endpoint, "node")).await;
     let parent = traceparent();
     let headers = [("traceparent", parent.as_str())];

@@ -171,7 +171,7 @@ impl Stage {
     pub(super) async fn channel(&self, at: SocketAddr, shows: Option<&Credentials>) -> Result<Channel, tonic::Status> {
         let connector = TlsConnector::from(Arc::new(self.tls(shows)));
         let connect = Dialler { connector, at };
-        let channel = Endpoint::from_static("https://127.0.0.1").connect_with_connector(connect).await;
+        let channel = Endpoint::from_static("http://127.0.0.1").connect_with_connector(connect).await;
         channel.map_err(|e| tonic::Status::unavailable(e.to_string()))
     }
 

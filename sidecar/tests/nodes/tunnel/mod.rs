@@ -3,6 +3,7 @@
 mod commands;
 mod contract;
 mod crashes;
+mod joined;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -22,6 +23,7 @@ use crate::harness::{Client, Node, free_port, tls};
 /// A node with a network controller.
 struct Stage {
     node: Node,
+    tunnel: SocketAddr,
     register: SocketAddr,
     bootstrap: SocketAddr,
 }
@@ -37,7 +39,7 @@ impl Stage {
             ("MESH_TUNNEL_BOOTSTRAP_LISTEN", &at[2]),
         ])
         .await;
-        Self { node, register, bootstrap }
+        Self { node, tunnel, register, bootstrap }
     }
 
     /// The administrator's pair, as `ncadm` is given it.

@@ -55,7 +55,7 @@ async fn what_is_no_packet_is_dropped_and_the_tunnel_stays() {
     first.text(&good).await;
     assert_eq!(second.packet().await, good);
     assert_eq!(world.hub.figures()[0].dropped, 6);
-    assert_eq!(world.hub.dropped(Drop::NotIpv4), 2, "IPv6 and JSON");
+    assert_eq!(world.hub.dropped(Drop::NotIpv4), 3, "what begins by another version: a letter, IPv6, and JSON");
 }
 
 #[tokio::test]

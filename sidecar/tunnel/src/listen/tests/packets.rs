@@ -3,10 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use mesh_websocket::{Data, Opcode, Part, Read, put_masked};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::world::{Node, World};
 use crate::{hub::Drop, packet::made, seam::Sessions};
+
+/// So long nothing comes where nothing more will.
+const QUIET: Duration = Duration::from_secs(20);
 
 /// A packet that says which it is, all over.
 fn numbered(from: [u8; 4], to: [u8; 4], number: u32, size: usize) -> Vec<u8> {
@@ -98,16 +101,16 @@ async fn a_ping_is_answered_ahead_of_data_with_its_payload() {
     assert!(before < 300, "{before} packets went before it");
 }
 
-/// How many packets a node reads until `last` came, or until nothing comes any more.
+/// How many packets a node reads until `last` came, or until none comes any more; pings come all the time.
 async fn counted(mut node: Node, from: [u8; 4], to: [u8; 4], last: u32) -> u64 {
-    let (mut come, mut before) = (0, None);
+    let (mut come, mut before, mut over) = (0, None, Instant::now() + QUIET);
     loop {
-        let Ok(Some(read)) = timeout(Duration::from_secs(20), node.next()).await else { return come };
+        let Ok(Some(read)) = timeout_at(over, node.next()).await else { return come };
         match read {
             Read::Part(Part { data: Data::Binary(packet), .. }) => {
                 let number = number(&packet, from, to);
                 assert!(before.is_none_or(|before| before < number), "{number} came behind {before:?}");
-                (come, before) = (come + 1, Some(number));
+                (come, before, over) = (come + 1, Some(number), Instant::now() + QUIET);
                 if number == last {
                     return come;
                 }

@@ -53,7 +53,7 @@ for tier in "${all[@]}"; do
   echo "${result[$tier]:-left out: $tier (TIERS=$tiers)}"
 done
 for tier in "${all[@]}"; do
-  [ -z "${result[$tier]:-}" ] || sed -n "s/^figure: /$tier: /p" "$target/test-logs/$tier.log"
+  [ -z "${result[$tier]:-}" ] || sed -nE "s/^(figure: |(again: ))/$tier: \2/p" "$target/test-logs/$tier.log"
 done
 if [ $failed = 1 ]; then
   # Who sees only the end of a long output is to see what failed.

@@ -3,12 +3,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . e2e/setup.sh
+. e2e/twice.sh
 
 cluster=${E2E_CLUSTER:-local}
 target=${CARGO_TARGET_DIR:-target}
 
 # One selection of crates for every build, so that no crate is built twice with other features. A failure ends no other test.
 tests=(cargo test --workspace --no-fail-fast --features e2e/cluster)
+
+# What a build left to be written goes to disk now: tests that wait for fsync would wait for gigabytes of it.
+settle() { sync; }
 
 tier_lint() {
   step "format"
@@ -34,7 +38,9 @@ tier_unit() {
   need_root
   need_packages nginx libnginx-mod-stream iptables iproute2 util-linux
   step "tests without a cluster"
-  cargo test --workspace --no-fail-fast
+  cargo test --quiet --workspace --no-run
+  settle
+  twice cargo test --workspace --no-fail-fast --
   # Its stand-ins for locks and tasks work under shuttle only, so the feature is on for this one crate alone.
   step "wake-ups in every order (shuttle)"
   cargo test --package mesh-transport --features shuttle --lib wakeups
@@ -66,7 +72,9 @@ tier_api() {
   step "tests on an API server"
   cargo build --quiet --workspace --bins --features e2e/cluster
   # What passes is shown as well: its figures are in the summary.
-  "${tests[@]}" --test 'api_*' -- --show-output
+  "${tests[@]}" --test 'api_*' --no-run
+  settle
+  twice "${tests[@]}" --test 'api_*' -- --show-output
 }
 
 tier_node() {
@@ -82,7 +90,8 @@ tier_node() {
   image_of_envoy
   "${tests[@]}" --test 'node_*' --no-run
   # They wait for pods more than they work, and each has namespaces of its own.
-  node_tests=("${tests[@]}" --offline --test 'node_*' -- --test-threads 8 --show-output)
+  export RUST_TEST_THREADS=8
+  node_tests=("${tests[@]}" --offline --test 'node_*' -- --show-output)
   case $cluster in
     local) node_local ;;
     kind) node_kind ;;
@@ -105,7 +114,9 @@ node_local() {
   need_packages "${node_packages[@]}"
   e2e/cluster/build.sh >/dev/null
   # In the cluster's own network there is no way out; all is built by now.
-  "$target/debug/cluster" node --images "$target/images" -- "${node_tests[@]}"
+  settle
+  # Who is asked again gets a cluster of its own.
+  twice "$target/debug/cluster" node --images "$target/images" -- "${node_tests[@]}"
 }
 
 # What is wanted of a cluster of others stands in README.md.

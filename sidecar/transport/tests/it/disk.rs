@@ -45,8 +45,9 @@ fn draft(text: &str) -> Draft {
     Draft { payload: text.to_owned().into(), metadata: None, source: None, origin: Origin::Application, id: None }
 }
 
+/// Writes go to a real disk, which somebody else may keep busy for long.
 fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(30)
+    Instant::now() + Duration::from_secs(120)
 }
 
 async fn push(channels: &Arc<Channels>, key: &Key, text: &str) {

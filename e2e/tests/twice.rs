@@ -1,0 +1,76 @@
+//! What fails beside other tests is asked again, alone (`e2e/twice.sh`); what fails again, or was never asked, fails the tier.
+
+use std::process::Command;
+
+/// The end of a test program's output, as Rust's harness writes it; what the first failed test had printed looks like a list itself.
+const TWO_FAILED: &str = r"
+failures:
+
+---- a::first stdout ----
+failures:
+    not::a_test
+
+---- b::second stdout ----
+
+failures:
+    a::first
+    b::second
+
+test result: FAILED. 7 passed; 2 failed; 0 ignored
+";
+
+/// Runs `twice` with a harness that prints `output` and fails at first, and ends with `again` at the second time.
+///
+/// Gives whether all was well in the end, and all that was printed, the options of each run among it.
+fn twice(output: &str, again: i32) -> (bool, String) {
+    let script = r#"
+        set -euo pipefail
+        . e2e/setup.sh
+        . e2e/twice.sh
+        runs=$(mktemp)
+        trap 'rm "$runs"' EXIT
+        harness() {
+          echo "asked: $*"
+          echo >>"$runs"
+          [ "$(wc -l <"$runs")" = 1 ] || return "$AGAIN"
+          printf '%s' "$OUTPUT"
+          return 101
+        }
+        twice harness --show-output
+    "#;
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let mut bash = Command::new("bash");
+    bash.args(["-c", script]).current_dir(root).env("OUTPUT", output).env("AGAIN", again.to_string());
+    let ended = bash.output().unwrap();
+    (ended.status.success(), String::from_utf8(ended.stdout).unwrap())
+}
+
+#[test]
+fn who_fails_is_asked_again_alone_and_named() {
+    let (well, said) = twice(TWO_FAILED, 0);
+    assert!(well, "{said}");
+    assert!(said.contains("asked: --show-output --test-threads 1 --exact a::first b::second\n"), "{said}");
+    assert!(said.contains("again: a::first failed beside others, and passed alone\n"), "{said}");
+}
+
+#[test]
+fn who_fails_again_has_failed() {
+    let (well, said) = twice(TWO_FAILED, 101);
+    assert!(!well && !said.contains("again:"), "{said}");
+}
+
+#[test]
+fn what_says_nothing_of_the_other_tests_is_not_asked_again() {
+    let many: String = (0..6).map(|n| format!("    t{n}\n")).collect();
+    for output in [
+        "error: could not compile `mesh`".to_owned(),
+        format!(
+            "{TWO_FAILED}\n  process didn't exit successfully: `deps/it` (signal: 6, SIGABRT: process abort signal)\n"
+        ),
+        format!("{TWO_FAILED}\nerror: could not compile `mesh`\n"),
+        format!("failures:\n{many}\ntest result: FAILED. 0 passed; 6 failed\n"),
+    ] {
+        let (well, said) = twice(&output, 0);
+        assert!(!well && said.matches("asked:").count() == 1, "{said}");
+    }
+}

@@ -113,7 +113,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
                 }
             }
         };
-        timeout(Duration::from_secs(5), ends).await.is_ok()
+        timeout(Duration::from_secs(30), ends).await.is_ok()
     }
 
     async fn whole_frame(&mut self) -> Option<Frame> {

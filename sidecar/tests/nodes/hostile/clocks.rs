@@ -68,7 +68,7 @@ async fn a_jump_of_the_wall_clock_expires_no_session_and_wakes_nobody() {
             json!({"topic": topic, "timeout": 20_000}).to_string(),
         );
         let waits = tokio::spawn(crate::harness::from([127, 0, 0, 1].into(), node.data, waits));
-        until("it waits", Duration::from_secs(5), async || node.metric("mesh_transport_waiting_pops").await == 1.0)
+        until("it waits", Duration::from_secs(60), async || node.metric("mesh_transport_waiting_pops").await == 1.0)
             .await;
         clock.set(jump);
         // Long enough for a sweep (10 s at most apart) to have been due by the wall clock many times over.

@@ -20,7 +20,7 @@ async fn nothing_entered(node: &Node, what: &str) {
     assert_eq!(messages(node).await, 0, "{what}");
     assert_eq!(node.push(None, "after", "x").await, OK, "{what}");
     assert_eq!(node.pop_now("after").await.as_deref(), Some("x"), "{what}");
-    until("the pop commits", Duration::from_secs(5), async || messages(node).await == 0).await;
+    until("the pop commits", Duration::from_secs(60), async || messages(node).await == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

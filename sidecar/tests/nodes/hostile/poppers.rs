@@ -91,7 +91,7 @@ async fn a_popper_that_sent_its_next_request_before_it_read_gives_both_messages_
         let mut raw = Raw::to(&node).await;
         raw.write(pop(&topic).repeat(2)).await;
         let popped = (5 * n + 2) as f64;
-        until("both to be popped", Duration::from_secs(5), async || {
+        until("both to be popped", Duration::from_secs(60), async || {
             node.metric("mesh_transport_pops_total").await == popped
         })
         .await;
@@ -110,7 +110,7 @@ async fn a_popper_that_read_everything_and_went_in_order_keeps_the_message() {
     raw.write(pop("t")).await;
     raw.answer().await.unwrap();
     drop(raw);
-    until("the lease commits", Duration::from_secs(3), async || {
+    until("the lease commits", Duration::from_secs(60), async || {
         node.metric("mesh_transport_lease_commits_total").await == 1.0
     })
     .await;
@@ -124,10 +124,10 @@ async fn a_popper_that_dies_while_it_waits_takes_nothing_with_it() {
         let topic = format!("t{n}");
         let mut raw = Raw::to(&node).await;
         raw.write(pop(&topic)).await;
-        until("it waits", Duration::from_secs(5), async || node.metric("mesh_transport_waiting_pops").await == 1.0)
+        until("it waits", Duration::from_secs(60), async || node.metric("mesh_transport_waiting_pops").await == 1.0)
             .await;
         die(raw, death);
-        until("it waits no more", Duration::from_secs(5), async || {
+        until("it waits no more", Duration::from_secs(60), async || {
             node.metric("mesh_transport_waiting_pops").await == 0.0
         })
         .await;
@@ -192,7 +192,7 @@ async fn a_cancelled_stream_gives_the_message_back_at_every_stage_of_its_answer(
 
 async fn waiting(node: &Node, pops: f64) {
     let so_many = async || node.metric("mesh_transport_waiting_pops").await == pops;
-    until("so many pops to wait", Duration::from_secs(5), so_many).await;
+    until("so many pops to wait", Duration::from_secs(60), so_many).await;
 }
 
 /// Far more often than it takes to meet the moment between the push's look at the waiters and the end's arrival.

@@ -59,7 +59,7 @@ async fn push(node: &Node, size: usize) {
 }
 
 async fn until(what: &str, check: impl Fn() -> bool) {
-    let settled = timeout(Duration::from_secs(5), async {
+    let settled = timeout(Duration::from_secs(60), async {
         while !check() {
             sleep(Duration::from_millis(5)).await;
         }

@@ -71,11 +71,11 @@ async fn what_comes_back_goes_to_the_oldest_waiter() {
     node.ask(push("one")).await;
     let first = node.answer(Caller::Local, pop()).await;
     let (key, reader) = (key(), Reader::application());
-    let waiting = node.channels.pop(&key, &reader, Instant::now() + Duration::from_secs(5));
+    let waiting = node.channels.pop(&key, &reader, Instant::now() + Duration::from_secs(60));
     tokio::pin!(waiting);
     assert!(timeout(Duration::from_millis(20), &mut waiting).await.is_err());
     drop(first);
-    let delivery = timeout(Duration::from_secs(1), waiting).await.unwrap().unwrap().unwrap();
+    let delivery = timeout(Duration::from_secs(50), waiting).await.unwrap().unwrap().unwrap();
     assert!(delivery.redelivered);
 }
 
@@ -83,7 +83,7 @@ async fn what_comes_back_goes_to_the_oldest_waiter() {
 async fn a_waiter_that_was_served_and_then_cancelled_loses_nothing() {
     let node = Node::new(A, &[], &json!({}));
     let (key, reader) = (key(), Reader::application());
-    let mut waiting = Box::pin(node.channels.pop(&key, &reader, Instant::now() + Duration::from_secs(5)));
+    let mut waiting = Box::pin(node.channels.pop(&key, &reader, Instant::now() + Duration::from_secs(60)));
     assert!(futures::poll!(&mut waiting).is_pending());
     node.ask(push("one")).await;
     // It was handed the message under the lock and never polled again.

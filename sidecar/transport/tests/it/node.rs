@@ -162,7 +162,7 @@ impl Node {
 
     /// Waits until it has so many messages: what another node tells it takes its way.
     pub(crate) async fn until_messages(&self, messages: u64) {
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + Duration::from_secs(60);
         while self.channels.levels().messages != messages {
             assert!(Instant::now() < end, "{} messages, not {messages}", self.channels.levels().messages);
             tokio::time::sleep(Duration::from_millis(5)).await;

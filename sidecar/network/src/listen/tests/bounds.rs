@@ -24,7 +24,7 @@ async fn a_connection_that_says_nothing_is_closed_after_the_limit() {
         let mut plain = Plain::to(node.address).await;
         plain.write(first).await;
         assert_eq!(plain.read_to_end().await, "", "{first:?}");
-        assert!((SOON..Duration::from_secs(5)).contains(&start.elapsed()), "{first:?} after {:?}", start.elapsed());
+        assert!((SOON..Duration::from_secs(9)).contains(&start.elapsed()), "{first:?} after {:?}", start.elapsed());
     }
 }
 
@@ -35,7 +35,7 @@ async fn slow_headers_are_cut_and_idle_connections_are_not() {
     slow.write("GET /seen HTTP/1.1\r\nhost: loc").await;
     let start = Instant::now();
     slow.read_to_end().await;
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(9));
 
     let mut idle = Plain::to(node.address).await;
     idle.get("host: localhost\r\n").await;
@@ -51,7 +51,7 @@ async fn slow_headers_are_cut_and_idle_connections_are_not() {
     idle.write("GET /seen HTTP/1.1\r\nhost: loc").await;
     let start = Instant::now();
     idle.read_to_end().await;
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(9));
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn a_stranger_does_not_hold_its_place_for_long() {
     local.get("host: localhost\r\n").await;
     let start = Instant::now();
     stranger.read_to_end(&mut Vec::new()).await.unwrap();
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(9));
     tokio::time::sleep(2 * SOON).await;
     assert_eq!(TlsClient::get_on(&mut partner, "").await["requests"], 2);
     assert_eq!(local.get("host: localhost\r\n").await["requests"], 2);
@@ -84,7 +84,7 @@ async fn a_stranger_that_takes_no_answer_does_not_hold_its_place_either() {
     let mut said = Vec::new();
     let ended = stranger.tcp.read_to_end(&mut said);
     // Whether it ends in order or by a reset does not matter.
-    assert!(tokio::time::timeout(Duration::from_secs(5), ended).await.is_ok());
+    assert!(tokio::time::timeout(Duration::from_secs(30), ended).await.is_ok());
 }
 
 #[tokio::test]

@@ -165,7 +165,7 @@ async fn the_next_request_proves_that_the_answer_was_read() {
         let start = Instant::now();
         plain.write(GET).await;
         assert_eq!(fates.recv().await, Some(Fate::Received));
-        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(start.elapsed() < Duration::from_millis(4500), "not by the five seconds of peace");
     }
 }
 
@@ -195,7 +195,7 @@ async fn an_orderly_end_proves_it_too() {
         drop(plain);
         let start = Instant::now();
         assert_eq!(fates.recv().await, Some(Fate::Received));
-        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(start.elapsed() < Duration::from_millis(4500), "not by the five seconds of peace");
     }
 }
 

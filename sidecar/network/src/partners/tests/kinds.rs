@@ -33,7 +33,7 @@ async fn told(client: &Running, slip: &Slip) -> serde_json::Value {
     let mut request = Request::get("/headers").body(Body::Empty).unwrap();
     request.extensions_mut().insert(slip.clone());
     let route = client.live.snapshot().routes()[0].clone();
-    let answer = client.partners.send(&route, request, Instant::now() + Duration::from_secs(5)).await.unwrap();
+    let answer = client.partners.send(&route, request, Instant::now() + Duration::from_secs(60)).await.unwrap();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     serde_json::from_slice::<serde_json::Value>(&body).unwrap()["told"].clone()
 }
@@ -116,7 +116,7 @@ async fn a_request_for_one_address_goes_to_no_other() {
     let mut request = Request::get("/seen").body(Body::Empty).unwrap();
     request.extensions_mut().insert(slip.clone());
     let route = client.live.snapshot().routes()[0].clone();
-    let failed = client.partners.send(&route, request, Instant::now() + Duration::from_secs(5)).await.unwrap_err();
+    let failed = client.partners.send(&route, request, Instant::now() + Duration::from_secs(60)).await.unwrap_err();
     assert_eq!((failed.retry(), slip.went()), (Retry::Safe, None), "{failed}");
 }
 

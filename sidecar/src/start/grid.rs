@@ -5,7 +5,7 @@ use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use crds::GRID_PORT;
 use mesh_core::{
-    Drained, GridSetup, Live, Role, Workers,
+    Drain, Drained, GridSetup, Live, Role, Workers,
     config::{Listen, Settings},
 };
 use mesh_grid::{
@@ -209,12 +209,15 @@ impl GridPlace {
         let not = |e: io::Error| {
             GridError::Internal(format!("the grid cannot listen for backends ({:?}): {e}", self.backend))
         };
-        let listener = bind::open(self.backend).and_then(tokio::net::TcpListener::from_std).map_err(not)?;
+        let listener = bind::open(self.backend).map_err(not)?;
+        let late = listener.try_clone().map_err(not)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(not)?;
         let (stop, gate, drained) = (CancellationToken::new(), Arc::clone(&self.gate), self.drained.clone());
         let stopped = stop.clone();
         match room {
             Some(room) => {
                 let api = Arc::new(GridCalls { calls: Arc::clone(&room.api), traces: self.traces.clone() });
+                tokio::spawn(refuse_late(late, Arc::clone(&api), Arc::clone(&gate), (drained.clone(), stop.clone())));
                 self.drained.spawn(async move {
                     tokio::select! { () = listen::serve(listener, api, gate, drained) => {} () = stopped.cancelled() => {} }
                 });
@@ -228,6 +231,24 @@ impl GridPlace {
             }
         }
         Ok(stop.drop_guard())
+    }
+}
+
+/// While the process ends, backends that come learn that it does, and when to come again (Grid section 4). Nobody waits for them:
+/// this goes on until the process has ended.
+async fn refuse_late<S: listen::Serve>(
+    listener: TcpListener,
+    api: Arc<S>,
+    gate: Arc<Gate>,
+    (drained, stop): (Drained, CancellationToken),
+) {
+    tokio::select! {
+        () = drained.asked() => {}
+        () = stop.cancelled() => return,
+    }
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listen::serve(listener, api, gate, Drain::new().handle()).await,
+        Err(e) => tracing::debug!("backends that come now are not answered: {e}"),
     }
 }
 

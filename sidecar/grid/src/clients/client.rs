@@ -6,6 +6,7 @@
 
 use std::{net::SocketAddr, sync::Arc, task::Waker};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
@@ -189,19 +190,22 @@ impl Client {
         self.state.lock().outbox.bytes()
     }
 
-    /// Puts a text of our own behind what waits: an answer to what it sent. It is short, and never compressed: that costs more than
-    /// the message that asked for it.
-    pub fn tell(&self, text: &str) {
-        let frame = encode(Opcode::Text, text.as_bytes(), false);
+    /// Puts an answer to what it sent behind what waits.
+    pub(super) fn answer(&self, frame: &Bytes) {
         let mut state = self.state.lock();
         if !state.outbox.is_closing() {
-            state.outbox.put(&frame, self.out_limit);
+            state.outbox.put(frame, self.out_limit);
         }
     }
 
-    /// Puts a control frame behind what waits.
-    pub fn control(&self, opcode: Opcode, payload: &[u8]) {
-        self.state.lock().outbox.put_control(opcode, payload, self.out_limit);
+    /// The same with a control frame: for it there is room where there is none for messages.
+    pub(super) fn answer_control(&self, frame: &Bytes) {
+        self.state.lock().outbox.put_control(frame, self.out_limit);
+    }
+
+    /// Puts a ping behind what waits.
+    pub(crate) fn ping(&self) {
+        self.answer_control(&encode(Opcode::Ping, &[], false));
     }
 
     /// Ends it behind what waits.

@@ -56,9 +56,9 @@ impl Outbox {
     }
 
     /// Puts a control frame in: it finds room where messages do not, but whoever only pings and takes no pong is too slow, too.
-    pub(super) fn put_control(&mut self, opcode: Opcode, payload: &[u8], limit: usize) {
+    pub(super) fn put_control(&mut self, frame: &Bytes, limit: usize) {
         if !self.is_closing() {
-            self.put(&encode(opcode, payload, false), limit + CONTROLS);
+            self.put(frame, limit + CONTROLS);
         }
     }
 
@@ -140,7 +140,7 @@ mod tests {
         outbox.put(&frame, 20);
         outbox.close(Close::new(CloseCode::RESTART, ""));
         outbox.close(Close::new(CloseCode::NORMAL, ""));
-        outbox.put_control(Opcode::Ping, b"", 20);
+        outbox.put_control(&encode(Opcode::Ping, b"", false), 20);
         let outgoing = outbox.take().unwrap();
         assert_eq!((outgoing.frames.len(), outgoing.close.unwrap().code), (2, Some(CloseCode::RESTART)));
     }
@@ -149,7 +149,7 @@ mod tests {
     fn frames_without_a_byte_fill_it_too() {
         let mut outbox = Outbox::default();
         let frames = (0..).take_while(|_| {
-            outbox.put_control(Opcode::Pong, b"", 1 << 20);
+            outbox.put_control(&encode(Opcode::Pong, b"", false), 1 << 20);
             !outbox.is_closing()
         });
         assert_eq!(frames.count(), ((1 << 20) + CONTROLS) / SMALLEST, "and not half a million");
@@ -159,7 +159,7 @@ mod tests {
     fn a_client_that_pings_and_takes_no_pong_is_closed_too() {
         let mut outbox = Outbox::default();
         let pings = (0..).take_while(|_| {
-            outbox.put_control(Opcode::Pong, &[0; 125], 1000);
+            outbox.put_control(&encode(Opcode::Pong, &[0; 125], false), 1000);
             !outbox.is_closing()
         });
         assert_eq!(pings.count(), (1000 + CONTROLS) / 127);

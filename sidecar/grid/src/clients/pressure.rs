@@ -1,5 +1,6 @@
 //! What waits for all clients together. A frame counts once, however many clients it waits for. Where there is no room for one more,
-//! it is not taken, and clients that hold more than their share of what there is are cut: those who read in time never do.
+//! it is not taken, and clients that hold more than their share of what there is are cut: those who read in time never do. Answers
+//! to what clients send themselves count like all else.
 
 use std::{
     sync::Arc,
@@ -9,8 +10,11 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::Clients;
-use crate::purse::{Purse, Share};
+use super::{Client, Clients};
+use crate::{
+    purse::{Purse, Share},
+    wire::{Opcode, encode},
+};
 
 /// However many clients there are, each may hold this: what a usual network has under way.
 const SHARE_AT_LEAST: usize = 64 << 10;
@@ -34,6 +38,28 @@ impl Clients {
     /// What waits for all of them has so many bytes at most, from now on.
     pub fn set_most_waiting(&self, bytes: usize) {
         self.pressure.waiting.set_most(bytes);
+    }
+
+    /// Tells a client something of our own: an answer to what it sent. It is short, and never compressed: that costs more than the
+    /// message that asked for it.
+    pub(crate) fn tell(&self, client: &Client, text: &str) {
+        self.answer(client, encode(Opcode::Text, text.as_bytes(), false), Client::answer);
+    }
+
+    /// Answers a ping.
+    pub(crate) fn pong(&self, client: &Client, payload: &[u8]) {
+        self.answer(client, encode(Opcode::Pong, payload, false), Client::answer_control);
+    }
+
+    /// Whoever has taken all so far is answered in any case; whoever goes on asking while others have no room is cut.
+    fn answer(&self, client: &Client, frame: Bytes, put: impl FnOnce(&Client, &Bytes)) {
+        // Where there is none, the first look makes some.
+        let has_room = self.has_room(frame.len()) || self.has_room(frame.len());
+        if has_room || client.waiting_bytes() == 0 {
+            put(client, &self.counted(frame));
+        } else {
+            client.cut();
+        }
     }
 
     /// Whether a message of so many bytes may wait. Where it may not, room is made for those that come after it.

@@ -122,6 +122,23 @@ fn what_waits_for_all_together_is_bounded_and_who_holds_most_of_it_is_cut() {
 }
 
 #[test]
+fn answers_count_too_and_who_goes_on_asking_where_there_is_no_room_is_cut() {
+    let (clients, all) = clients(2);
+    clients.set_most_waiting(100);
+    for _ in 0..20 {
+        clients.pong(&all[0], &[7; 8]);
+    }
+    assert_eq!((all[0].waiting_bytes(), all[0].is_cut()), (100, true), "the pong beyond that was one too many");
+    assert_eq!(clients.send(all[1].id, Opcode::Text, b"x"), Ok(()), "what waited for it is gone");
+    // Others are answered once in any case.
+    clients.set_most_waiting(0);
+    assert_eq!(taken(&all[1]), 1);
+    all[1].written(3);
+    clients.tell(&all[1], "pong");
+    assert_eq!((taken(&all[1]), all[1].is_cut()), (1, false));
+}
+
+#[test]
 fn subscriptions_are_all_or_none_and_end_with_the_client() {
     let (clients, all) = clients(1);
     let one = &all[0];

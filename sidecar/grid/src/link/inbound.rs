@@ -70,17 +70,17 @@ impl Inbound {
         }
         let text = text_of(&part);
         if client.rules.listener.text_ping && part.fin && text == Some(PING) {
-            return client.tell(PONG);
+            return grid.clients.tell(client, PONG);
         }
         let content = text.map_or_else(Content::none, Content::of);
-        if self.renews(client, &content) {
+        if self.renews(grid, client, &content) {
             return;
         }
         if let Some(commands) = client.rules.commands.as_ref().filter(|commands| commands.are_in(&content)) {
             match self.hold(client) {
                 // It may depend on who the client is, and what it said before comes before.
                 Some(hold) => {
-                    self.hold_back(client, hold, Held { topic: None, part, ts });
+                    self.hold_back(grid, client, hold, Held { topic: None, part, ts });
                 }
                 None => command(grid, client, commands, &content),
             }
@@ -167,7 +167,7 @@ impl Inbound {
     }
 
     /// Whether it was a new token.
-    fn renews(&mut self, client: &Client, content: &Content<'_>) -> bool {
+    fn renews(&mut self, grid: &Grid, client: &Client, content: &Content<'_>) -> bool {
         let auth = client.rules.listener.auth.as_ref();
         let Some(refresh) = auth.and_then(|auth| auth.jwt.as_ref()).and_then(|jwt| jwt.refresh.as_ref()) else {
             return false;
@@ -177,7 +177,7 @@ impl Inbound {
         }
         match content.at(&refresh.token_pointer).and_then(serde_json::Value::as_str) {
             Some(token) => self.token = Some(token.to_owned()),
-            None => refuse(client, GridError::invalid(format!("{} is the new token", refresh.token_pointer))),
+            None => refuse(grid, client, GridError::invalid(format!("{} is the new token", refresh.token_pointer))),
         }
         true
     }
@@ -191,14 +191,14 @@ impl Inbound {
         let is_open = !part.fin;
         let hold = self.hold(client).filter(|_| !before_hold);
         let is_taken = match hold {
-            Some(hold) => self.hold_back(client, hold, Held { topic: Some(topic.clone()), part, ts }),
+            Some(hold) => self.hold_back(grid, client, hold, Held { topic: Some(topic.clone()), part, ts }),
             None => self.push(grid, client, &topic, Happened::Message(&part), ts),
         };
         self.open = (is_taken && is_open).then_some((topic, before_hold));
     }
 
     /// `false` where it is not kept.
-    fn hold_back(&mut self, client: &Client, hold: &HoldUntil, held: Held) -> bool {
+    fn hold_back(&mut self, grid: &Grid, client: &Client, hold: &HoldUntil, held: Held) -> bool {
         while self.is_full_of_held(client, hold) {
             match overflow(client) {
                 Overflow::DropOldest if self.held.is_empty() => break,
@@ -211,7 +211,7 @@ impl Inbound {
                 Overflow::DropNewest => return false,
                 Overflow::Reject => {
                     let reason = format!("{} messages wait for {} already", self.held.len(), hold.key);
-                    refuse(client, GridError::RateLimited(reason));
+                    refuse(grid, client, GridError::RateLimited(reason));
                     return false;
                 }
                 // It is the last one: the client is not read any more.
@@ -250,7 +250,7 @@ impl Inbound {
             Taken::Done | Taken::Full => true,
             Taken::Dropped => false,
             Taken::Rejected(e) => {
-                refuse(client, e);
+                refuse(grid, client, e);
                 false
             }
         }
@@ -273,7 +273,7 @@ fn command(grid: &Grid, client: &Arc<Client>, commands: &Commands, content: &Con
         }
     });
     if let Err(e) = done {
-        refuse(client, e);
+        refuse(grid, client, e);
     }
 }
 
@@ -298,8 +298,8 @@ fn overflow(client: &Client) -> Overflow {
     client.rules.overflow().unwrap_or_default()
 }
 
-fn refuse(client: &Client, e: GridError) {
-    client.tell(&answer(&Err(e), None));
+fn refuse(grid: &Grid, client: &Client, e: GridError) {
+    grid.clients.tell(client, &answer(&Err(e), None));
 }
 
 #[cfg(test)]

@@ -174,9 +174,9 @@ impl Link {
     /// A new token that counts moves the end of the session; one that does not is told.
     fn poll_renewal(&mut self, cx: &mut Context<'_>) {
         if let Some(token) = self.inbound.take_token() {
-            self.renewal.begin(&self.client, token);
+            self.renewal.begin(&self.grid, &self.client, token);
         }
-        if let Some(expires) = self.renewal.poll(&self.client, cx) {
+        if let Some(expires) = self.renewal.poll(&self.grid, &self.client, cx) {
             let now = Instant::now().into_std();
             self.clock.expires(expires.and_then(|expires| now.checked_add(expires)));
         }
@@ -266,7 +266,7 @@ impl Link {
                 self.inbound.part(&self.grid, &self.client, part, ts);
             }
             Read::Ping(payload) => {
-                self.client.control(Opcode::Pong, &payload);
+                self.grid.clients.pong(&self.client, &payload);
                 self.inbound.control(&self.grid, &self.client, (Opcode::Ping, &payload), ts);
             }
             Read::Pong(payload) => self.inbound.control(&self.grid, &self.client, (Opcode::Pong, &payload), ts),
@@ -339,7 +339,7 @@ impl Link {
                 Due::Drop => self.phase = Phase::Over,
                 Due::Ping => {
                     self.clock.pinged(Instant::now().into_std());
-                    self.client.control(Opcode::Ping, &[]);
+                    self.client.ping();
                     cx.waker().wake_by_ref();
                 }
                 Due::Close(close) => {

@@ -9,7 +9,7 @@ use std::{
 use futures::future::{BoxFuture, FutureExt as _};
 
 use crate::{
-    GridError,
+    Grid, GridError,
     auth::{AuthError, Gate, Identity, Subject},
     clients::Client,
     envelope::{Outcome, answer},
@@ -34,17 +34,17 @@ impl Renewal {
     }
 
     /// Begins to look at a token.
-    pub(super) fn begin(&mut self, client: &Client, token: String) {
+    pub(super) fn begin(&mut self, grid: &Grid, client: &Client, token: String) {
         let Some(bearer) = self.bearer.as_deref().cloned() else { return };
         if self.looking.is_some() {
-            return tell(client, &Err(GridError::RateLimited("another token is being looked at".into())));
+            return tell(grid, client, &Err(GridError::RateLimited("another token is being looked at".into())));
         }
         self.looking =
             Some(Box::pin(async move { bearer.gate.renew(&bearer.subject, &token, SystemTime::now()).await }));
     }
 
     /// What came of it: how long the session goes on, where the token counts. The client is told in any case.
-    pub(super) fn poll(&mut self, client: &Client, cx: &mut Context<'_>) -> Option<Option<Duration>> {
+    pub(super) fn poll(&mut self, grid: &Grid, client: &Client, cx: &mut Context<'_>) -> Option<Option<Duration>> {
         let Poll::Ready(looked) = self.looking.as_mut()?.poll_unpin(cx) else { return None };
         self.looking = None;
         let outcome = looked.map_err(GridError::from).and_then(|identity| {
@@ -52,7 +52,7 @@ impl Renewal {
             kept.map(|()| identity.expires).map_err(|e| GridError::NotPermitted(e.to_string()))
         });
         let said = outcome.as_ref().map_err(Clone::clone).map(|_| done());
-        tell(client, &said);
+        tell(grid, client, &said);
         outcome.ok()
     }
 }
@@ -61,6 +61,6 @@ fn done() -> Box<serde_json::value::RawValue> {
     serde_json::value::to_raw_value(&serde_json::json!({"s": true})).unwrap_or_default()
 }
 
-fn tell(client: &Client, outcome: &Outcome) {
-    client.tell(&answer(outcome, None));
+fn tell(grid: &Grid, client: &Client, outcome: &Outcome) {
+    grid.clients.tell(client, &answer(outcome, None));
 }

@@ -8,6 +8,8 @@ use std::{
 };
 
 use mesh_core::{Drained, Seat, Workers};
+use mesh_network::listen::{is_of_one_connection, options};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -17,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use traces::{Parent, Span, SpanKind, TRACEPARENT};
 
-use super::{Place, Port, socket, welcome};
+use super::{Place, Port, welcome};
 use crate::{
     Grid,
     auth::Identity,
@@ -108,7 +110,7 @@ type Served = (Box<Link>, Place);
 
 /// A connection until it is a client's; `None` where it was refused.
 async fn greet(tcp: TcpStream, peer: SocketAddr, port: Arc<Port>, seat: &Seat) -> io::Result<Option<Served>> {
-    socket::options(&tcp)?;
+    options(&SockRef::from(&tcp), peer)?;
     let tcp = Shared::new(tcp);
     let said = timeout(HANDSHAKE, async {
         let mut stream = match &*port.tls.load() {
@@ -251,10 +253,4 @@ impl Drop for Present<'_> {
             self.grid.clients.end(self.client);
         }
     }
-}
-
-/// The connection was gone before it was taken; the next one is not affected.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }

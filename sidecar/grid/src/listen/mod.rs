@@ -3,11 +3,9 @@
 //! ```text
 //! welcome.rs      which listener takes a handshake, and what is agreed on (pure)
 //! accept.rs       the loop, and one connection until it is a client's
-//! socket.rs       what the system is to do for a socket
 //! ```
 
 mod accept;
-mod socket;
 mod welcome;
 
 use std::sync::{

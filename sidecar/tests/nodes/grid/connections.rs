@@ -267,6 +267,36 @@ async fn at_the_end_clients_are_told_to_come_again_and_backends_hear_of_it_first
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_a_node_ends_backends_that_come_are_told_when_to_come_again() {
+    let limits = json!({"outQueueBytes": "64Mi", "writeTimeout": "600s"});
+    let listener = json!({"listeners": [{"name": "a", "limits": limits}]});
+    let mut stage = Stage::with(&json!({"grid": listener}), &[("MESH_DRAIN_LIMIT", "600s")]).await;
+    let mut backend = stage.consumer(&["default"]).await;
+    let mut deaf = stage.user("/").await;
+    let id = stage.id_of(&mut deaf, &mut backend).await;
+    let send = json!({"m": "mesh.send", "p": {"c": id, "d": "x".repeat(60 << 10)}, "i": 1});
+    let info = json!({"m": "conn.call", "p": {"c": id, "f": "info"}, "i": 1});
+    // Until the system takes nothing more for it: the end then waits for it.
+    while backend.asks(&info).await["r"]["waitingBytes"].as_u64().unwrap() < 1 << 20 {
+        assert_eq!(backend.asks(&send).await["r"], json!({"s": true}));
+    }
+    stage.node.signal("TERM");
+    let publish = async || stage.post("/v1/mesh/publish", r#"{"c":"a","d":"x"}"#).await;
+    until("the end to begin", PATIENCE, async || publish().await.status == 503).await;
+    let late = publish().await;
+    assert_eq!((&late.headers["retry-after"], &late.json()["E"]["c"]), (&"1".parse().unwrap(), &json!(502)));
+    assert_eq!(stage.post("/v1/mesh/send", r#"{"c":"7","d":"x"}"#).await.status, 503);
+    assert_eq!(Socket::with(stage.api, "/ws/v1", &[]).await.err(), Some(503));
+    assert_eq!(stage.metric("clients").await, 1.0, "metrics can be read");
+    let pop = json!({"m": "queue.pop", "p": {"t": ["new"]}, "i": 2});
+    assert_eq!(backend.asks(&pop).await["E"]["c"], 201, "whoever is here already begins nothing new");
+    drop(deaf);
+    assert_eq!(backend.is_closed().await, 1012);
+    drop(backend);
+    assert!(stage.node.ended(PATIENCE).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_no_id_comes_again() {
     let mut stage = Stage::new(&json!({})).await;
     let mut ids = Vec::new();

@@ -4,6 +4,8 @@
 //!
 //! | rule | tests |
 //! |---|---|
+//! | section 1 | `end_users_reach_no_api_at_their_port_and_the_api_takes_no_end_user`, `what_is_no_handshake_is_refused_by_its_status` |
+//! | section 2 | `frames_have_the_originals_names_and_the_extra_keys_of_its_applications`, `a_backend_of_the_original_needs_no_change`, `bounds_and_times_are_the_originals_where_nothing_is_configured` |
 //! | G-1 | `ids_of_requests_come_back_digit_by_digit`, `ids_are_echoed_to_the_digit`, `grid_request` |
 //! | G-2 | `answers_are_those_of_the_seed`, `calls_over_http_are_answered_as_in_the_seed`, `http_is_answered_in_the_envelope_whatever_its_status` |
 //! | G-3 | `parameters_may_stand_in_an_array_as_older_clients_write_them`, `the_examples_of_the_seed_are_read` |
@@ -15,20 +17,20 @@
 //! | G-9 | `messages_keep_their_form_and_are_bounded`, `binary_is_base64_of_both_alphabets_padded_or_not`, `text_is_a_string_or_compact_json_with_its_digits`, `what_cannot_be_sent_is_refused` |
 //! | G-10 | `what_one_connection_sends_arrives_in_its_order` |
 //! | G-11 | `messages_keep_their_form_and_are_bounded`, `channels_and_contexts_are_bounded`, `names_have_no_blanks_no_control_characters_and_a_bound`, `what_does_not_fit_changes_nothing` |
-//! | section 4, HTTP | `http_is_answered_in_the_envelope_whatever_its_status`, `from_elsewhere_nothing_is_answered_without_credentials`, `what_is_about_to_end_says_when_to_come_again` |
+//! | section 4, HTTP | `http_is_answered_in_the_envelope_whatever_its_status`, `from_elsewhere_nothing_is_answered_without_credentials`, `while_a_node_ends_backends_that_come_are_told_when_to_come_again`, `what_is_about_to_end_says_when_to_come_again` |
 //! | G-12 | `a_chat_room`, `a_message_centre_with_a_login`, `an_exchange_with_public_and_private_channels`, `bullets_over_a_video`, `the_first_rule_that_matches_takes_a_message`, `names_are_allowed_as_the_pattern_says_and_no_value_widens_it`, `clients_subscribe_to_what_they_may_and_no_value_widens_that`, `topics_learn_who_comes_and_who_goes`, `fragments_pass_as_they_come_with_pings_between_them`, `grid_rules`, `grid_patterns` |
 //! | G-13 | `a_full_topic_does_what_its_policy_says_and_others_go_on`, `consumers_of_a_topic_get_each_message_once_together`, `each_policy_does_what_it_says_at_the_bound`, `a_topic_is_full_of_bytes_too_and_what_is_not_acknowledged_counts`, `topics_are_bounded_in_number` |
 //! | G-14 | `a_consumer_gets_what_came_to_another_node_once_and_within_its_window`, `what_a_node_held_goes_to_others_when_it_is_no_more_and_who_comes_later_is_told_who_consumes`, `competing_consumers_get_disjoint_sets_in_turn_within_their_windows`, `a_sidecar_passes_calls_and_websockets_of_its_own_pod_on_to_the_gateway` |
 //! | G-15 | `what_a_consumer_of_another_node_holds_is_acknowledged_there_and_comes_back_when_it_goes`, `in_ack_mode_what_a_consumer_did_not_acknowledge_goes_to_another_one`, `tags_are_acknowledged_once_and_by_their_own_consumer`, `what_is_not_acknowledged_goes_back_to_its_place_when_its_consumer_is_lost` |
 //! | G-16 | `popping_and_unpopping_are_all_or_nothing_and_idempotent`, `where_it_is_strict_unpopping_nothing_is_203`, `who_unpops_may_finish_what_is_in_flight` |
 //! | G-17 | `popping_and_unpopping_are_all_or_nothing_and_idempotent`, `while_the_process_ends_nobody_begins_to_consume` |
-//! | G-18 | `clients_of_another_node_are_sent_to_and_called_and_one_that_is_silent_cannot_be_reached`, `calls_of_a_connection_do_what_the_seed_says`, `channels_and_contexts_are_bounded`, `values_keep_their_digits_and_replacing_keeps_what_is_reserved` |
+//! | G-18 | `clients_of_another_node_are_sent_to_and_called_and_one_that_is_silent_cannot_be_reached`, `calls_over_a_websocket_are_answered_as_in_the_seed`, `channels_and_contexts_are_bounded`, `values_keep_their_digits_and_replacing_keeps_what_is_reserved` |
 //! | G-19 | `functions_of_a_connection_show_and_change_it`, `a_client_that_is_paused_is_not_read_until_it_is_resumed_and_hears_all_the_same`, `subscriptions_are_all_or_none_and_end_with_the_client` |
 //! | G-20 | `messages_wait_until_a_backend_lets_them_go_but_the_login`, `what_is_held_back_is_bounded_as_the_listener_says`, `what_is_held_back_is_bounded_in_bytes_too`, `a_hold_that_nobody_ends_closes_with_1008` |
 //! | G-21 | `credentials_in_plain_text_count_from_elsewhere_only_where_the_grid_says_so`, `from_elsewhere_nothing_is_answered_without_credentials`, `networks_may_call_in_plain_text_where_the_grid_says_so_and_pages_where_they_are_listed`, `a_backend_with_a_certificate_of_its_own_node_may_call_and_a_partners_may_not`, `each_method_has_its_code_for_who_may_not`, `clients_stay_as_long_as_their_listener_and_backends_as_long_as_they_may` |
 //! | G-22 | `a_hook_may_take_as_long_as_its_timeout_says_though_a_handshake_may_not`, `tokens_of_every_algorithm_are_taken_by_their_own_key_and_listener_only`, `each_claim_that_is_asked_for_is_looked_at_and_fills_what_it_has_to`, `keys_at_a_url_are_fetched_when_they_are_needed_and_again_for_a_new_one`, `a_session_ends_with_its_token_and_goes_on_with_a_new_one`, `a_hook_says_who_comes_what_they_have_and_for_how_long`, `grid_token`, `grid_keys`, `grid_hook` |
 //! | G-23 | `who_says_nothing_is_given_up_at_its_read_timeout_also_while_a_pong_is_awaited`, `who_says_nothing_and_answers_no_ping_is_given_up`, `a_quiet_client_is_asked_and_given_up_without_an_answer`, `a_socket_that_takes_nothing_is_dropped_and_one_that_takes_something_begins_anew`, `text_pings_are_answered_on_both_ports_unless_the_listener_says_otherwise` |
-//! | G-24 | `what_waits_for_all_together_is_bounded_and_who_holds_most_of_it_is_cut`, `a_client_that_takes_too_little_is_closed_and_others_notice_nothing`, `frames_without_a_byte_fill_it_too`, `a_client_that_pings_and_takes_no_pong_is_closed_too` |
+//! | G-24 | `what_waits_for_all_clients_is_bounded_and_who_reads_goes_on`, `answers_to_pings_count_among_what_waits_for_all`, `what_waits_for_all_together_is_bounded_and_who_holds_most_of_it_is_cut`, `answers_count_too_and_who_goes_on_asking_where_there_is_no_room_is_cut`, `a_client_that_takes_too_little_is_closed_and_others_notice_nothing`, `frames_without_a_byte_fill_it_too`, `a_client_that_pings_and_takes_no_pong_is_closed_too` |
 //! | G-25 | `who_reads_nothing_holds_up_the_end_no_longer_than_its_write_timeout`, `at_the_end_clients_are_told_to_come_again_and_backends_hear_of_it_first`, `clients_are_told_over_the_longer_a_time_the_more_they_are` |
 //! | section 8, metrics | `what_happens_is_counted_on_both_ports` |
 //! | section 8, TLS and compression | `listeners_of_a_port_show_their_own_certificate_and_take_no_plain_text`, `it_is_agreed_on_where_the_listener_and_the_client_want_it`, `messages_are_opened_on_their_way_in_and_packed_on_their_way_out_where_it_pays`, `what_does_not_open_or_opens_to_too_much_ends_its_own_connection_only` |
@@ -42,7 +44,7 @@
 //! | base64, `t`, `d`, UTF-8 | `messages_keep_their_form_and_are_bounded`, `each_bad_request_has_its_code_and_harms_nobody` |
 //! | channels and contexts at their bounds | `channels_and_contexts_are_bounded` |
 //! | legacy array, `server.ping`, `id`, ten bad requests | `parameters_may_stand_in_an_array_as_older_clients_write_them`, `ten_bad_requests_in_a_row_end_a_connection_and_nine_do_not` |
-//! | HTTP method, path, role, credentials, draining | `http_is_answered_in_the_envelope_whatever_its_status`, `from_elsewhere_nothing_is_answered_without_credentials`, `while_the_process_ends_nobody_begins_to_consume`, `what_is_about_to_end_says_when_to_come_again` |
+//! | HTTP method, path, role, credentials, draining | `http_is_answered_in_the_envelope_whatever_its_status`, `from_elsewhere_nothing_is_answered_without_credentials`, `while_the_process_ends_nobody_begins_to_consume`, `while_a_node_ends_backends_that_come_are_told_when_to_come_again` |
 //! | pops and unpops | `popping_and_unpopping_are_all_or_nothing_and_idempotent`, `consumers_of_a_topic_get_each_message_once_together` |
 //! | a consumer dies; nack, ack twice, foreign tag, ack after reconnect | `in_ack_mode_what_a_consumer_did_not_acknowledge_goes_to_another_one`, `without_acks_what_was_written_to_a_consumer_that_dies_is_gone` |
 //! | overflow policies | `a_full_topic_does_what_its_policy_says_and_others_go_on` |
@@ -52,7 +54,7 @@
 //! | control frames, fragments, UTF-8 across them | `large_messages_come_back_whole_however_they_are_cut`, `many_messages_come_back_in_their_order`, `compressed_messages_come_back_whole_by_each_offer`, `a_listener_does_in_each_case_what_the_rfc_says`, `the_backends_port_does_in_each_case_what_the_rfc_says` |
 //! | text ping, missing pong, timeouts, slow reader | `text_pings_are_answered_on_both_ports_unless_the_listener_says_otherwise`, `who_says_nothing_and_answers_no_ping_is_given_up`, `a_client_that_takes_too_little_is_closed_and_others_notice_nothing`, `pings_without_end_by_who_reads_no_pong_end_that_client` |
 //! | JWT, hook, hold | `tokens_of_every_algorithm_are_taken_by_their_own_key_and_listener_only`, `each_claim_that_is_asked_for_is_looked_at_and_fills_what_it_has_to`, `a_hook_that_is_away_or_slow_lets_nobody_in_and_holds_up_nobody_else`, `messages_wait_until_a_backend_lets_them_go_but_the_login`, `what_is_held_back_is_bounded_as_the_listener_says` |
-//! | client commands, templates, the seed | `clients_subscribe_to_what_they_may_and_no_value_widens_that`, `calls_over_a_websocket_are_answered_as_in_the_seed` |
+//! | client commands, templates, the seed | `clients_subscribe_to_what_they_may_and_no_value_widens_that`, `calls_over_http_are_answered_as_in_the_seed`, `calls_over_a_websocket_are_answered_as_in_the_seed`, `what_fails_over_a_websocket_is_answered_as_in_the_seed`, `an_event_has_the_members_of_the_seed_and_those_of_the_contract` |
 //! | floods | `messages_that_nobody_consumes_fill_no_more_than_their_topics_bytes`, `who_never_finishes_a_handshake_or_brings_too_much_in_it_is_sent_away`, `fragments_without_an_end_and_frames_without_a_byte_hold_nothing_and_nobody_up`, `where_there_are_too_many_the_oldest_gives_way`, `connections_beyond_what_the_process_can_bear_are_cut_before_they_say_a_word` |
 
 use crate::harness::table::{each_test_is_there, rows};

@@ -65,6 +65,50 @@ async fn pings_without_end_by_who_reads_no_pong_end_that_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_all_clients_is_bounded_and_who_reads_goes_on() {
+    let limits = json!({"outQueueBytes": "64Mi", "writeTimeout": "600s"});
+    let stage = Stage::new(&json!({"outQueuesBytes": "4Mi", "listeners": [{"name": "a", "limits": limits}]})).await;
+    let mut backend = stage.consumer(&["default"]).await;
+    let mut users = Vec::new();
+    for _ in 0..4 {
+        let mut user = stage.user("/").await;
+        let id = stage.id_of(&mut user, &mut backend).await;
+        let subscribe = json!({"m": "conn.call", "p": {"c": id, "f": "subscribe", "a": ["all"]}, "i": 1});
+        assert_eq!(backend.asks(&subscribe).await["r"], json!({"s": true}));
+        users.push(user);
+    }
+    let mut reads = users.pop().unwrap();
+    // Three read nothing: what their system takes for them is some megabytes, and each alone may have 64 MiB waiting here.
+    let publish = json!({"m": "mesh.publish", "p": {"c": "all", "d": "x".repeat(60 << 10)}, "i": 1});
+    let mut refused = 0;
+    until("all three to be cut", 5 * PATIENCE, async || {
+        let reached = backend.asks(&publish).await["r"].clone();
+        match reached["s"].as_u64().unwrap() {
+            0 => refused += 1,
+            _ => assert_eq!(reads.hears().await.len(), 60 << 10),
+        }
+        stage.metric(r#"closed_total{code="3502"}"#).await == 3.0
+    })
+    .await;
+    assert!(refused > 0, "what has no room is taken for nobody");
+    assert_eq!(backend.asks(&publish).await["r"], json!({"s": 1, "f": 0}));
+    assert_eq!(reads.hears().await.len(), 60 << 10);
+    drop(users);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_to_pings_count_among_what_waits_for_all() {
+    let limits = json!({"outQueueBytes": "64Mi", "writeTimeout": "600s"});
+    let stage = Stage::new(&json!({"outQueuesBytes": "1Mi", "listeners": [{"name": "a", "limits": limits}]})).await;
+    let mut flood = Wire::to(stage.clients, "/", "").await;
+    let many = frame(PING, &[7; 125]).repeat(512);
+    let writing = tokio::spawn(async move { while flood.tcp.write_all(&many).await.is_ok() {} });
+    until("the end of it", PATIENCE, async || stage.metric(r#"closed_total{code="3502"}"#).await == 1.0).await;
+    all_is_well(&stage, "/").await;
+    writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_never_finishes_a_handshake_or_brings_too_much_in_it_is_sent_away() {
     let stage = Stage::new(&json!({})).await;
     let begun = "GET / HTTP/1.1\r\nhost: grid\r\n";

@@ -10,6 +10,7 @@ mod examples;
 mod floods;
 mod gateway;
 mod hooks;
+mod original;
 mod queues;
 mod reload;
 mod requests;

@@ -1,36 +1,40 @@
-//! Every example of the seed, as it is written there (Grid sections 2 to 6). Answers are compared as text: digits, names and their
-//! order are what the original's clients know.
+//! Every example of the seed, as it is written there (Grid sections 2 to 6): what is asked to the letter, what is answered but for
+//! the blanks. Only ids are those of clients that are there. Digits, names and their order are what the original's clients know.
 
 use serde_json::json;
 
 use super::Stage;
+use crate::harness::Socket;
 
-const DONE: &str = r#"{"E":null,"r":{"s":true},"i":12345}"#;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_over_http_are_answered_as_in_the_seed() {
-    let stage = Stage::new(&json!({})).await;
-    let mut backend = stage.consumer(&["default"]).await;
-    let mut user = stage.user("/").await;
-    let id = stage.id_of(&mut user, &mut backend).await;
-    let sent = stage.post("/v1/mesh/send", &format!(r#"{{"c": "{id}", "d": "data"}}"#)).await;
-    assert_eq!((sent.status.as_u16(), sent.text().as_str()), (200, r#"{"E":null,"r":{"s":true}}"#));
-    assert_eq!(user.hears().await, "data");
-    let gone = stage.post("/v1/mesh/send", "{\n  \"c\": \"1463786910324359168\",\n  \"d\": \"data\"\n}").await;
-    assert_eq!((gone.status.as_u16(), &gone.json()["E"]["c"]), (200, &json!(401)));
-    let published = stage.post("/v1/mesh/publish", "{\n  \"c\": \"channel1\",\n  \"d\": \"data\"\n}").await;
-    assert_eq!(published.text(), r#"{"E":null,"r":{"s":0,"f":0}}"#);
-    let invalid = stage.post("/v1/mesh/publish", "{}").await;
-    assert_eq!((invalid.status.as_u16(), &invalid.json()["E"]["c"]), (200, &json!(101)));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_over_a_websocket_are_answered_as_in_the_seed() {
-    let stage = Stage::new(&json!({})).await;
-    let mut backend = stage.backend().await;
-    backend.says("ping").await;
-    assert_eq!(backend.hears().await, "pong");
-    let pop = r#"{
+const SEND: &str = r#"{
+  "c": "1463786910324359168",
+  "d": "data"
+}"#;
+const SENT: &str = r#"{
+  "E": null,
+  "r": {
+    "s": true
+  }
+}"#;
+const PUBLISH: &str = r#"{
+  "c": "channel1",
+  "d": "data"
+}"#;
+const PUBLISHED: &str = r#"{
+  "E": null,
+  "r": {
+    "s": 9,
+    "f": 0
+  }
+}"#;
+const DONE: &str = r#"{
+  "E": null,
+  "r": {
+    "s": true
+  },
+  "i": 12345
+}"#;
+const POP: &str = r#"{
   "m": "queue.pop",
   "p": {
     "t": [
@@ -39,53 +43,198 @@ async fn calls_over_a_websocket_are_answered_as_in_the_seed() {
   },
   "i": 12345
 }"#;
-    backend.says(pop).await;
-    assert_eq!(backend.hears().await, DONE);
-    backend.says(pop).await;
-    let again = backend.hears_json().await;
-    assert_eq!((&again["E"]["c"], &again["i"], again.get("r")), (&json!(202), &json!(12345), None));
-    backend.says("{\n  \"m\": \"queue.unpop\",\n  \"p\": {},\n  \"i\": 12345\n}").await;
-    assert_eq!(backend.hears().await, DONE);
-    let nobody =
-        r#"{"m":"conn.call","p":{"c":"1458271556210786304","f":"set_context_value","a":["user_id",10000]},"i":12345}"#;
-    backend.says(nobody).await;
-    let refused = backend.hears_json().await;
-    assert_eq!((&refused["E"]["c"], &refused["i"]), (&json!(301), &json!(12345)));
-    backend.says(r#"{"m":"mesh.publish","p":{"c":"channel1","d":"data"},"i":12345}"#).await;
-    assert_eq!(backend.hears().await, r#"{"E":null,"r":{"s":0,"f":0},"i":12345}"#);
-    // The seed writes the id of this one as `id`.
-    backend.says(r#"{"m":"mesh.send","p":{"c":"1463786910324359168","d":"data"},"id":12345}"#).await;
-    let refused = backend.hears_json().await;
-    assert_eq!((&refused["E"]["c"], &refused["i"]), (&json!(401), &json!(12345)));
+const UNPOP: &str = r#"{
+  "m": "queue.unpop",
+  "p": {},
+  "i": 12345
+}"#;
+const SET_CONTEXT_VALUE: &str = r#"{
+  "m": "conn.call",
+  "p": {
+    "c": "1458271556210786304",
+    "f": "set_context_value",
+    "a": [
+      "user_id",
+      10000
+    ]
+  },
+  "i": 12345
+}"#;
+const SET_CONTEXT: &str = r#"{
+  "m": "conn.call",
+  "p": {
+    "c": "1458271556210786304",
+    "f": "set_context",
+    "a": [
+      {
+        "user_id": 10000
+      }
+    ]
+  },
+  "i": 12345
+}"#;
+const SUBSCRIBE: &str = r#"{
+  "m": "conn.call",
+  "p": {
+    "c": "1463784730422935552",
+    "f": "subscribe",
+    "a": [
+      "channel1",
+      "channel2"
+    ]
+  },
+  "i": 12345
+}"#;
+const UNSUBSCRIBE: &str = r#"{
+  "m": "conn.call",
+  "p": {
+    "c": "1463784730422935552",
+    "f": "unsubscribe",
+    "a": [
+      "channel1",
+      "channel2"
+    ]
+  },
+  "i": 12345
+}"#;
+const MESH_SEND: &str = r#"{
+  "m": "mesh.send",
+  "p": {
+    "c": "1463786910324359168",
+    "d": "data"
+  },
+  "id": 12345
+}"#;
+const MESH_PUBLISH: &str = r#"{
+  "m": "mesh.publish",
+  "p": {
+    "c": "channel1",
+    "d": "data"
+  },
+  "i": 12345
+}"#;
+const MESH_PUBLISHED: &str = r#"{
+  "E": null,
+  "r": {
+    "s": 9,
+    "f": 0
+  },
+  "i": 12345
+}"#;
+
+/// The ids of the seed's clients.
+const ITS_CLIENTS: [&str; 3] = ["1463786910324359168", "1458271556210786304", "1463784730422935552"];
+
+/// The seed's text without its blanks; no text in it has any.
+fn close(text: &str) -> String {
+    text.split_whitespace().collect()
+}
+
+/// An example, asked of a client that is there.
+fn of(example: &str, id: &str) -> String {
+    ITS_CLIENTS.iter().fold(example.to_owned(), |text, known| text.replace(known, id))
+}
+
+/// The nine who are subscribed to `channel1` in the seed.
+struct Nine {
+    stage: Stage,
+    backend: Socket,
+    users: Vec<(Socket, String)>,
+}
+
+impl Nine {
+    async fn new() -> Self {
+        let stage = Stage::new(&json!({})).await;
+        let (mut consumer, mut backend) = (stage.consumer(&["default"]).await, stage.backend().await);
+        let mut users = Vec::new();
+        for _ in 0..9 {
+            let mut user = stage.user("/").await;
+            let id = stage.id_of(&mut user, &mut consumer).await;
+            backend.says(&of(SUBSCRIBE, &id)).await;
+            assert_eq!(backend.hears().await, close(DONE));
+            users.push((user, id));
+        }
+        Self { stage, backend, users }
+    }
+
+    async fn all_hear_data(&mut self) {
+        for (user, _) in &mut self.users {
+            assert_eq!(user.hears().await, "data");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_of_a_connection_do_what_the_seed_says() {
-    let stage = Stage::new(&json!({})).await;
-    let mut backend = stage.consumer(&["default"]).await;
-    let mut user = stage.user("/").await;
-    let id = stage.id_of(&mut user, &mut backend).await;
-    let call = |function: &str, arguments: &str| {
-        format!(r#"{{"m":"conn.call","p":{{"c":"{id}","f":"{function}","a":{arguments}}},"i":12345}}"#)
-    };
-    for (function, arguments) in [
-        ("set_context_value", r#"["user_id",10000]"#),
-        ("set_context", r#"[{"user_id":10000}]"#),
-        ("subscribe", r#"["channel1","channel2"]"#),
-    ] {
-        backend.says(&call(function, arguments)).await;
-        assert_eq!(backend.hears().await, DONE, "{function}");
+async fn calls_over_http_are_answered_as_in_the_seed() {
+    let mut nine = Nine::new().await;
+    let sent = nine.stage.post("/v1/mesh/send", &of(SEND, &nine.users[0].1)).await;
+    assert_eq!((sent.status.as_u16(), sent.text()), (200, close(SENT)));
+    assert_eq!(nine.users[0].0.hears().await, "data");
+    let published = nine.stage.post("/v1/mesh/publish", PUBLISH).await;
+    assert_eq!((published.status.as_u16(), published.text()), (200, close(PUBLISHED)));
+    nine.all_hear_data().await;
+    for (path, body, code) in [("send", SEND, 401), ("send", "{}", 101), ("publish", "{}", 101)] {
+        let refused = nine.stage.post(&format!("/v1/mesh/{path}"), body).await;
+        let mut fault = refused.json();
+        let text = fault["E"]["m"].take();
+        assert!(text.as_str().is_some_and(|text| !text.is_empty()), "{path} {body}: {text}");
+        // `k` is an addition of the contract.
+        fault["E"].as_object_mut().unwrap().remove("k");
+        assert_eq!((refused.status.as_u16(), fault), (200, json!({"E": {"c": code, "m": null}})), "{path} {body}");
     }
-    backend.says(r#"{"m":"mesh.publish","p":{"c":"channel1","d":"data"},"i":12345}"#).await;
-    assert_eq!(backend.hears().await, r#"{"E":null,"r":{"s":1,"f":0},"i":12345}"#);
-    assert_eq!(user.hears().await, "data");
-    backend.says(&call("unsubscribe", r#"["channel1","channel2"]"#)).await;
-    assert_eq!(backend.hears().await, DONE);
-    backend.says(r#"{"m":"mesh.publish","p":{"c":"channel1","d":"data"},"i":12345}"#).await;
-    assert_eq!(backend.hears().await, r#"{"E":null,"r":{"s":0,"f":0},"i":12345}"#);
-    backend.says(&format!(r#"{{"m":"mesh.send","p":{{"c":"{id}","d":"data"}},"id":12345}}"#)).await;
-    assert_eq!(backend.hears().await, DONE);
-    assert_eq!(user.hears().await, "data");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_over_a_websocket_are_answered_as_in_the_seed() {
+    let Nine { stage, mut backend, mut users } = Nine::new().await;
+    let id = users[0].1.clone();
+    backend.says("ping").await;
+    assert_eq!(backend.hears().await, "pong");
+    for (example, answer) in [
+        (POP, DONE),
+        (UNPOP, DONE),
+        (SET_CONTEXT_VALUE, DONE),
+        (SET_CONTEXT, DONE),
+        (MESH_SEND, DONE),
+        (MESH_PUBLISH, MESH_PUBLISHED),
+        (UNSUBSCRIBE, DONE),
+    ] {
+        backend.says(&of(example, &id)).await;
+        assert_eq!(backend.hears().await, close(answer), "{example}");
+    }
+    assert_eq!((users[0].0.hears().await, users[8].0.hears().await), ("data".to_owned(), "data".to_owned()));
+    let context = backend.asks(&json!({"m": "conn.call", "p": {"c": id, "f": "get_context", "a": []}, "i": 1})).await;
+    assert_eq!(context["r"]["context"], json!({"user_id": 10000}));
+    backend.says(MESH_PUBLISH).await;
+    assert_eq!(backend.hears_json().await["r"], json!({"s": 8, "f": 0}), "one is subscribed no more");
+    drop((stage, users));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_over_a_websocket_is_answered_as_in_the_seed() {
+    let stage = Stage::new(&json!({})).await;
+    let mut backend = stage.consumer(&["topic1"]).await;
+    // The seed's clients are not there, and its topic is consumed already.
+    for (example, code) in [
+        (POP.to_owned(), 202),
+        (POP.replace("\"topic1\"", ""), 101),
+        (SET_CONTEXT_VALUE.to_owned(), 301),
+        (SET_CONTEXT_VALUE.replace("10000", "10000, 1"), 101),
+        (SET_CONTEXT.to_owned(), 301),
+        (SUBSCRIBE.to_owned(), 301),
+        (UNSUBSCRIBE.to_owned(), 301),
+        (SUBSCRIBE.replace("channel1", "channel 1"), 101),
+        (MESH_SEND.to_owned(), 401),
+        (MESH_SEND.replace("14637", "no id "), 101),
+        (MESH_PUBLISH.replace("channel1", ""), 101),
+    ] {
+        backend.says(&example).await;
+        let mut fault = backend.hears_json().await;
+        let text = fault["E"]["m"].take();
+        assert!(text.as_str().is_some_and(|text| !text.is_empty()), "{example}: {text}");
+        fault["E"].as_object_mut().unwrap().remove("k");
+        assert_eq!(fault, json!({"E": {"c": code, "m": null}, "i": 12345}), "{example}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

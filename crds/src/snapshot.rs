@@ -28,7 +28,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, ClientCertificate, Grid, Peer, PeerAddress, RegisteredService, RegistrationKind, Registry, Transport,
+    ByteSize, ClientCertificate, Directory, Grid, Peer, PeerAddress, RegisteredService, RegistrationKind, Registry,
+    Transport,
 };
 
 /// The file that names all others.
@@ -128,6 +129,9 @@ pub struct NodeConfig {
     /// The grid; absent: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grid: Option<Grid>,
+    /// The Datanet directory; absent: off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<Directory>,
     /// Where the gateway is; absent: there is none, and the lone sidecar is the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayConfig>,

@@ -26,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
         &[
             "crds",
             "mesh-core",
+            "mesh-directory",
             "mesh-grid",
             "mesh-network",
             "mesh-pki",

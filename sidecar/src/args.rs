@@ -1,5 +1,6 @@
 //! The command line, as `mesh --help` shows it.
 
+mod directory;
 mod grid;
 mod register;
 mod route;
@@ -9,6 +10,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub(crate) use directory::{Directory, DirectoryCommand, DirectoryTokenCommand};
 pub(crate) use grid::{
     ApiCall, Grid, GridClose, GridCommand, GridInfo, GridLs, GridPublish, GridSend, GridTail, Message,
 };
@@ -64,6 +66,8 @@ pub(crate) enum Command {
     Grid(Grid),
     /// The tunnel: edge nodes, and the tokens that they join with.
     Tunnel(Tunnel),
+    /// The directory: the tokens of its central systems.
+    Directory(Directory),
     /// Call any method of a node by name.
     Exec(Exec),
     /// Find out why something does not work.

@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub registrations: Vec<RegistrationConfig>,
     /// The grid; `None`: off. In a sidecar without what its Secrets hold.
     pub grid: Option<Arc<GridSetup>>,
+    /// The Datanet directory; `None`: off. In a sidecar what its gateway has.
+    pub directory: Option<Arc<crds::Directory>>,
     routes: Vec<Arc<Route>>,
     by_node: HashMap<NodeId, usize>,
     by_inst: HashMap<InstId, usize>,
@@ -250,6 +252,7 @@ impl Snapshot {
             // A sidecar passes calls of services on, and has no use for them.
             registrations: if role == Role::Sidecar { Vec::new() } else { registrations },
             grid,
+            directory: node.directory.map(Arc::new),
             routes,
             by_node,
             by_inst,

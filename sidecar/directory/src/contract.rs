@@ -1,10 +1,14 @@
-//! What of the Datanet contract this crate keeps, with the tests that fail without it. What needs a socket, a token, several replicas
-//! or a witness is not here, nor is it there yet.
+//! What of the Datanet contract this crate keeps, with the tests that fail without it. Tests that need a
+//! node are in `sidecar/tests/nodes/directory`. What needs several replicas or a witness is not here, nor is it there yet.
 //!
 //! | sentence | tests |
 //! |---|---|
 //! | section 2, bodies and answers | `the_examples_of_section_2_are_taken`, `a_central_system_has_the_labels_that_are_printed`, `an_adapter_class_is_what_was_registered`, `a_data_system_is_what_was_registered`, `a_refusal_has_a_message` |
-//! | section 2, one path for all | `the_multiplexed_form_names_its_message` |
+//! | section 2, one path for all | `the_multiplexed_form_names_its_message`, `one_path_takes_all_messages_by_their_operation` |
+//! | section 2, paths, GET and ETag, batch | `a_path_takes_its_methods_and_no_other`, `a_retrieval_by_get_is_cached_until_the_revision_changes`, `a_batch_answers_each_message_in_its_place` |
+//! | section 2, the status mirrors the code | `the_status_of_http_mirrors_the_code_or_is_always_200` |
+//! | section 2, tokens and certificates | `a_write_needs_the_token_or_the_certificate_of_its_central_system`, `a_certificate_writes_for_its_own_node_and_a_token_for_its_central_system`, `a_partner_that_proved_nothing_is_nobody` |
+//! | section 3, strict | `a_strict_directory_refuses_what_others_warn_of` |
 //! | leniencies 1, 3, 6, 7, 9, 10, 12, 14, 15, 20 | `each_is_accepted_with_its_warning`, `each_is_refused_by_a_strict_directory`, `two_keys_that_differ_are_refused` |
 //! | leniency 2 | `a_version_may_be_missing_or_written_otherwise_but_not_another` |
 //! | leniency 4 | `an_empty_snapshot_means_none_and_a_missing_one_nothing` |
@@ -15,34 +19,36 @@
 //! | leniency 14 | `parameters_are_kept_as_they_came`, `a_number_is_the_same_however_it_is_written` |
 //! | leniency 18 | `a_search_without_parameters_has_all_classes` |
 //! | leniency 20 | `one_bad_item_refuses_the_whole_snapshot`, `what_two_readers_could_take_for_two_things_is_refused` |
-//! | D-1 | `an_id_is_its_first_owners`, `a_lease_ends_when_the_directory_signs_that_it_did` |
+//! | D-1 | `an_id_is_its_first_owners`, `a_lease_ends_when_the_directory_signs_that_it_did`, `a_lease_ends_with_its_time_and_its_id_stays`, `a_central_system_that_does_not_come_again_is_withdrawn` |
 //! | D-2 | `a_disconnected_one_leaves_nothing_but_its_id` |
 //! | D-3 | `a_snapshot_replaces_the_whole`, `a_snapshot_may_be_guarded` |
 //! | D-4 | `an_address_is_under_its_own_central_system_and_there_once`, `a_class_must_be_offered_somewhere_unless_pending` |
 //! | D-5 | `a_class_has_one_definition`, `a_disconnected_one_leaves_nothing_but_its_id` |
 //! | D-6 | `a_shared_label_is_ambiguous_where_one_class_is_meant` |
 //! | D-7 | `what_is_not_connected_can_do_nothing_else`, `addresses_that_cannot_be_are_no_missing_ones` |
+//! | D-8 | `a_revision_that_is_not_there_yet_is_waited_for_elsewhere`, `a_retrieval_by_get_is_cached_until_the_revision_changes` |
 //! | D-9 | `pages_follow_each_other_without_gap_and_overlap`, `pages_have_bounds_and_cursors_their_search` |
 //! | 5.1 | `what_is_signed_is_known_to_the_byte`, `an_entry_comes_right_after_the_last_of_its_central_system`, `an_own_entry_is_about_its_body_its_time_and_its_key`, `roles_and_operations_go_together` |
 //! | 5.2 | `the_roots_are_those_of_the_reference`, `a_path_names_a_tile`, `each_tile_has_one_spelling`, `the_tiles_of_each_level_are_the_level`, `a_bundle_is_lengths_and_leaves`, `the_example_of_the_specification_is_opened`, `sixteen_signatures_and_more_are_read_up_to_the_bound`, `there_is_one_spelling`, `a_client_of_static_files_has_the_whole_log`, `entries_and_bodies_replay_to_the_state` |
 //! | 5.3 | `the_root_is_that_of_the_definition`, `it_is_a_map_whose_root_does_not_depend_on_its_history`, `a_replay_comes_to_the_same_roots` |
-//! | 5.4 | `a_receipt_is_verified_by_its_text_alone`, `every_leaf_has_its_receipt`, `proofs_are_verified_from_their_json_alone`, `what_was_not_published_is_not_proven`, `a_replay_comes_to_the_head_of_the_ledger` |
+//! | 5.4 | `a_receipt_is_verified_by_its_text_alone`, `every_leaf_has_its_receipt`, `proofs_are_verified_from_their_json_alone`, `what_was_not_published_is_not_proven`, `what_is_there_and_what_is_not_is_proven_on_request`, `a_write_has_its_receipt_on_request`, `records_are_for_those_who_may_read_them`, `the_log_is_read_verified_and_replayed_over_http_alone`, `a_replay_comes_to_the_head_of_the_ledger` |
 //!
 //! | box of section 8 | tests |
 //! |---|---|
 //! | no JSON, no object, duplicate keys, bombs, UTF-8, surrogates, control characters | `what_is_no_message_is_refused`, `what_two_readers_could_take_for_two_things_is_refused`, `depth_has_its_bound`, `messages_have_a_size`, `directory_message` |
 //! | look-alike ids, wrong types, empty, blank and over-long strings | `ids_that_cannot_be_are_refused_everywhere`, `names_are_what_people_see`, `one_bad_item_refuses_the_whole_snapshot` |
+//! | wrong method, unknown path, bodies at HTTP's edge | `a_path_takes_its_methods_and_no_other`, `a_path_that_nobody_knows_is_not_found`, `a_body_that_is_no_message_is_refused`, `a_body_that_is_too_long_or_in_an_unknown_coding_is_refused`, `a_query_is_read_like_a_body`, `nobody_who_is_unknown_sends_much` |
 //! | unknown version, missing header, missing body, unknown operation | `a_version_may_be_missing_or_written_otherwise_but_not_another`, `what_is_no_message_is_refused`, `the_multiplexed_form_names_its_message` |
 //! | not connected, disconnected, connected again, disconnected twice | `what_is_not_connected_can_do_nothing_else`, `a_disconnected_one_leaves_nothing_but_its_id`, `an_id_is_its_first_owners` |
 //! | snapshots | `an_address_is_under_its_own_central_system_and_there_once`, `a_class_must_be_offered_somewhere_unless_pending`, `a_class_has_one_definition` |
-//! | leniencies, and every example of the seed | as above |
+//! | leniencies, and every example of the seed | as above, and `every_example_of_the_seed_is_taken_and_answered_as_printed`, `the_search_of_the_seed_finds_both_central_systems_by_the_name_that_is_meant`, `a_bad_request_is_answered_as_printed` |
 //! | endpoints | `endpoints_are_addresses_or_urls` |
 //! | searches, cursors, limits | `a_search_without_parameters_has_all_classes`, `an_old_a_foreign_and_a_broken_cursor_are_refused`, `limits_have_bounds` |
 //! | races for an id and for a definition | `of_a_hundred_who_race_for_an_id_one_wins`, `of_a_hundred_who_race_for_a_definition_one_wins`, `of_a_hundred_threads_that_race_for_an_id_one_wins` |
 //! | clock skew, replayed, reordered, altered entries, rotation, recovery | `a_clock_may_be_a_little_off`, `no_byte_of_a_leaf_or_a_body_may_change`, `no_leaf_may_be_left_out_repeated_or_moved`, `a_key_is_rotated_by_its_owner_and_recovered_by_a_recovery_key`, `a_key_is_replaced_only_by_one_that_agrees` |
 //! | proofs, and altered ones | `every_leaf_of_every_small_log_is_proven`, `every_small_log_is_proven_to_continue_every_earlier_one`, `nothing_that_was_altered_is_proven`, `no_altered_continuation_is_proven`, `what_is_there_and_what_is_not_is_proven`, `no_altered_proof_holds` |
 //! | a crash and a restart: log root and state root; what was altered is named | `after_kill_9_nothing_that_was_acknowledged_is_lost`, `after_a_restart_log_and_state_are_what_they_were`, `what_was_committed_is_there_after_a_crash`, `what_was_altered_is_found_at_the_start_and_named`, `a_step_that_does_not_follow_is_not_kept_and_neither_is_its_group` |
-//! | missing, expired, foreign token; one for another csid | `a_token_is_for_one_central_system_until_its_time`, `a_revoked_token_holds_no_longer`, `what_is_kept_and_shown_has_no_secret` |
+//! | missing, expired, foreign token; one for another csid; certificate and csid differ | `a_write_needs_the_token_or_the_certificate_of_its_central_system`, `a_certificate_writes_for_its_own_node_and_a_token_for_its_central_system`, `a_revoked_and_an_expired_token_hold_no_longer`, `a_token_is_for_one_central_system_until_its_time`, `a_revoked_token_holds_no_longer`, `what_is_kept_and_shown_has_no_secret` |
 //! | disk full | `what_could_not_be_kept_was_never_there` |
 //! | bounds of tiles and leaves | `tiles_are_there_as_far_as_the_log_is`, `around_the_bounds_of_tiles_too`, `the_longest_leaf_has_its_bound`, `beyond_the_checkpoint_there_is_nothing` |
 
@@ -65,7 +71,14 @@ fn each_sentence_and_each_box_has_tests_that_are_there() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut all = String::new();
     sources(&folder, &mut all);
-    let name = |line: &str| line.trim().strip_prefix("fn ").and_then(|rest| rest.split('(').next()).map(str::to_owned);
+    sources(&folder.join("../../tests/nodes/directory"), &mut all);
+    let name = |line: &str| {
+        line.trim()
+            .trim_start_matches("async ")
+            .strip_prefix("fn ")
+            .and_then(|rest| rest.split('(').next())
+            .map(str::to_owned)
+    };
     let tests: HashSet<String> = all.lines().filter_map(name).collect();
     let table = fs::read_to_string(folder.join("contract.rs")).unwrap();
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("//! |")).collect();

@@ -59,8 +59,14 @@ pub enum Why {
     Denied,
     /// The caller did not say who it is.
     Unauthenticated,
+    /// The path takes these methods only.
+    Method(&'static str),
+    /// A coding of the body that is not read.
+    Coding,
     /// More than is taken.
     TooLarge,
+    /// More often than is taken.
+    TooOften,
     /// More at once than is taken.
     Busy,
     /// The directory failed.
@@ -100,7 +106,10 @@ impl DirectoryError {
             Why::Denied => 403,
             Why::Missing => 404,
             Why::Conflict => 409,
+            Why::Method(_) => 405,
+            Why::Coding => 415,
             Why::TooLarge => 413,
+            Why::TooOften => 429,
             Why::Busy => 503,
             Why::Internal => 500,
         }
@@ -109,7 +118,7 @@ impl DirectoryError {
     /// Whether the same call may succeed later without being changed.
     #[must_use]
     pub const fn may_retry(&self) -> bool {
-        matches!(self.why, Why::Internal | Why::Busy | Why::Missing)
+        matches!(self.why, Why::Internal | Why::Busy | Why::TooOften | Why::Missing)
     }
 }
 

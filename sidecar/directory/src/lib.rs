@@ -2,6 +2,8 @@
 //! contract).
 //!
 //! ```text
+//! front/      HTTP under /datanet/v1: a request in, an answer out
+//! directory.rs  one open directory: keys, store, tokens and rules together
 //! message/    the nine messages as JSON: reading with its leniencies, and answers
 //! state/      the state machine: what an entry may do and what changes, retrievals and searches
 //! trie/       the sparse Merkle tree over the state, and its proofs
@@ -15,17 +17,20 @@
 //! entry/      signed entries, chained for each central system, and the leaves that keep them
 //! log/        the Merkle log, its tiles, checkpoints and receipts
 //! ```
-//! All of it but the store is pure: bytes and values in, values out. Nothing here knows a network or a clock.
+//! All below the front but the store is pure: bytes and values in, values out, without a network and without a clock.
 
 #[cfg(test)]
 mod contract;
+pub mod directory;
 pub mod entry;
 mod error;
+pub mod front;
 #[cfg(test)]
 mod fuzz;
 mod hash;
 mod json;
 pub mod keeper;
+pub mod keys;
 pub mod ledger;
 mod lenient;
 pub mod log;

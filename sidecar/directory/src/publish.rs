@@ -50,6 +50,23 @@ impl Path {
     }
 }
 
+/// Who may read what a path stands for; `None` for one that stands for nothing.
+#[must_use]
+pub fn readers(path: &str) -> Option<Readers> {
+    Some(match Path::parse(path)? {
+        Path::Checkpoint => Readers::All,
+        Path::Body(_) => Readers::OfRecords,
+        Path::Tile(tile) => readers_of(&tile),
+    })
+}
+
+const fn readers_of(tile: &Tile) -> Readers {
+    match tile.kind() {
+        tile::Kind::Hashes(_) => Readers::All,
+        tile::Kind::Entries => Readers::OfRecords,
+    }
+}
+
 /// The resource of a path in a log whose last published checkpoint is `checkpoint`, over `size` leaves; `None` when there is none, or
 /// not yet.
 ///
@@ -79,10 +96,7 @@ pub fn resource(store: &Store, checkpoint: &Note, size: u64, path: &str) -> Resu
 
 fn tile_of(store: &Store, size: u64, tile: &Tile) -> Result<Option<Resource>, StoreError> {
     let Some(places) = tile.places(size) else { return Ok(None) };
-    let (mut bytes, readers) = match tile.kind() {
-        tile::Kind::Hashes(_) => (Vec::with_capacity(places.len() * size_of::<Hash>()), Readers::All),
-        tile::Kind::Entries => (Vec::new(), Readers::OfRecords),
-    };
+    let (mut bytes, readers) = (Vec::new(), readers_of(tile));
     for place in places {
         match tile.kind() {
             tile::Kind::Hashes(_) => bytes.extend_from_slice(store.node(place)?.bytes()),

@@ -13,7 +13,7 @@ use axum::{
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
 
-use super::{Admin, Diagnose, GridPage, QueuePage, ServicePage, server::Peer, shown, tunnel};
+use super::{Admin, Diagnose, GridPage, QueuePage, ServicePage, directory, server::Peer, shown, tunnel};
 
 /// A log level is a line.
 const LONGEST_BODY: usize = 4096;
@@ -32,6 +32,7 @@ pub(super) fn routes(admin: Arc<Admin>) -> Router {
         .route("/tunnel", get(tunnel::nodes))
         .route("/tunnel/tokens", get(tunnel::tokens).post(tunnel::mint).delete(tunnel::revoke))
         .route("/tunnel/kick", post(tunnel::kick))
+        .route("/directory/tokens", get(directory::tokens).post(directory::issue).delete(directory::revoke))
         .route("/diagnose/route", get(diagnose))
         .route("/log", get(level).put(set_level))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard));

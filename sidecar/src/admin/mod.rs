@@ -4,6 +4,7 @@
 //! It has a runtime of its own, so that a busy data plane still answers its probes.
 
 mod answers;
+mod directory;
 mod places;
 mod server;
 mod shown;
@@ -25,6 +26,7 @@ use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use serde_json::Value;
 
+pub(crate) use directory::NewDirectoryToken;
 pub(crate) use server::serve;
 pub(crate) use token::Token;
 pub(crate) use tunnel::NewToken;
@@ -55,6 +57,8 @@ pub(crate) trait Rooms: Send + Sync {
     fn grid_page(&self, ask: &GridPage) -> Result<Value, &'static str>;
     /// The network controller, where it is on.
     fn tunnel(&self) -> Option<Arc<mesh_tunnel::control::Control>>;
+    /// The Datanet directory, where it is on.
+    fn directory(&self) -> Option<Arc<mesh_directory::directory::Directory>>;
     /// What is known of a partner's addresses.
     fn addresses(&self, node: &NodeId) -> Value;
     /// Whether partners' certificates must carry their names.

@@ -8,7 +8,7 @@ use mesh_core::{Origin, Route, Snapshot, Standing};
 use mesh_network::{Remarks, dial::shown as shown_address};
 use serde_json::{Value, json};
 
-use super::{Admin, tunnel};
+use super::{Admin, directory, tunnel};
 
 /// The configuration in force, without keys.
 pub(super) fn config(admin: &Admin) -> Value {
@@ -61,6 +61,7 @@ pub(super) fn status(admin: &Admin) -> Value {
         "queues": admin.rooms.queues(),
         "grid": admin.rooms.grid(),
         "tunnel": tunnel::levels(admin),
+        "directory": directory::levels(admin),
         "instances": admin.rooms.instances(),
         "routes": routes,
     })

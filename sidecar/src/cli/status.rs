@@ -52,6 +52,14 @@ fn print(shown: &Value) {
     if let Some(line) = grid(&shown["grid"]) {
         println!("grid         {line}");
     }
+    if !shown["directory"].is_null() {
+        let [systems, classes, data, entries, origin] =
+            ["centralSystems", "adapterClasses", "dataSystems", "entries", "origin"]
+                .map(|level| text(&format!("/directory/{level}")));
+        println!(
+            "directory    {systems} central systems, {classes} adapter classes, {data} data systems; {entries} entries in {origin}"
+        );
+    }
     if !shown["tunnel"].is_null() {
         let [connected, nodes] = ["connected", "nodes"].map(|level| text(&format!("/tunnel/{level}")));
         println!(

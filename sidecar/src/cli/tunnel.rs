@@ -71,12 +71,12 @@ async fn kick(admin: &Admin, args: &TunnelKick) -> Result<(), Exit> {
     Ok(())
 }
 
-fn path(base: &str, pairs: &[(&str, &str)]) -> String {
+pub(super) fn path(base: &str, pairs: &[(&str, &str)]) -> String {
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     format!("{base}?{query}")
 }
 
-fn text(row: &Value, member: &str) -> String {
+pub(super) fn text(row: &Value, member: &str) -> String {
     match &row[member] {
         Value::String(text) => text.clone(),
         Value::Null => "-".into(),

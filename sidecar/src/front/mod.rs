@@ -4,6 +4,7 @@
 
 mod answers;
 mod body;
+mod datanet;
 mod passing;
 mod paths;
 mod services;
@@ -29,7 +30,7 @@ use mesh_transport::Op;
 use paths::Room;
 use traces::Traces;
 
-use crate::start::GridPlace;
+use crate::start::{DirectoryPlace, GridPlace};
 pub(crate) use passing::Passing;
 pub(crate) use services::Services;
 pub(crate) use traced::GridCalls;
@@ -49,6 +50,7 @@ pub(crate) struct Front {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) services: Services,
     pub(crate) grid: Arc<GridPlace>,
+    pub(crate) directory: Arc<DirectoryPlace>,
     /// `None`: nobody wants to know.
     pub(crate) traces: Option<Arc<Traces>>,
     /// What this process is called in the answer of `/stats`.
@@ -89,8 +91,12 @@ impl Front {
         }
         let admitted = connection.admit(&self.live.load(), &request);
         let caller = match admitted {
-            Ok(caller) => caller,
             Err(denied) if denied.is_plain_text() => return answers::forbidden(&denied),
+            admitted if room == Room::Directory && self.live.load().role == Role::Gateway => {
+                let caller = admitted.unwrap_or(Caller::Stranger);
+                return Box::pin(self.datanet(request, &caller)).await;
+            }
+            Ok(caller) => caller,
             Err(denied) => return Box::pin(self.stranger(room, request, denied.into())).await,
         };
         match CallContext::from_headers(request.headers()) {
@@ -132,7 +138,8 @@ impl Front {
             Room::Services => Box::pin(self.services(request, &caller)).await,
             Room::Grid => Box::pin(self.grid(request, &caller, connection)).await,
             Room::Unknown => answers::not_found(request.uri().path(), is_grpc(request.headers())),
-            Room::Registered => Box::pin(self.registered(request, &context, &caller)).await,
+            // Of a sidecar: its gateway has the directory.
+            Room::Directory | Room::Registered => Box::pin(self.registered(request, &context, &caller)).await,
         }
     }
 
@@ -257,7 +264,7 @@ impl Front {
             Room::Mpi | Room::Generic => mesh_transport::refused_mpi(request.headers(), &refusal),
             Room::Channel(_) | Room::ChannelGrpc | Room::Lease => mesh_transport::refused(&request, refusal),
             Room::Services => answers::grpc_denied(&refusal),
-            Room::Stats | Room::Control(_) | Room::Register | Room::Grid | Room::Unknown => {
+            Room::Stats | Room::Control(_) | Room::Register | Room::Grid | Room::Directory | Room::Unknown => {
                 answers::outcome(Err(refusal))
             }
         }

@@ -26,6 +26,8 @@ pub(crate) enum Room {
     Services,
     /// What a sidecar of this node passes on for the grid's API.
     Grid,
+    /// The Datanet directory.
+    Directory,
     /// A path of ours that this version does not serve.
     Unknown,
     /// Anybody's: registered here, or at the partner that the headers name.
@@ -64,6 +66,12 @@ pub(crate) fn room_of(path: &str) -> Room {
         "/v1/interconn/chan/lease" => Room::Lease,
         "/mesh-rpc/v1" => Room::Generic,
         _ if path.strip_prefix(mesh_grid::api::PASSED).is_some_and(|rest| rest.starts_with('/')) => Room::Grid,
+        _ if path
+            .strip_prefix(mesh_directory::front::PREFIX)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) =>
+        {
+            Room::Directory
+        }
         _ if path.starts_with("/org.ppc.ptp.") => Room::ChannelGrpc,
         _ if path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.") => Room::Services,
         _ => Op::of_path(path).map_or_else(|| others(path), Room::Channel),
@@ -100,7 +108,9 @@ mod tests {
             ("/mesh-rpc/v2", Room::Unknown),
             ("/grpc.health.v1.Health/Check", Room::Services),
             ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Room::Services),
-            ("/datanet/v1/x", Room::Unknown),
+            ("/datanet/v1", Room::Directory),
+            ("/datanet/v1/x", Room::Directory),
+            ("/datanet/v10", Room::Unknown),
             ("/serving/predict", Room::Registered),
             ("/", Room::Registered),
             ("*", Room::Registered),

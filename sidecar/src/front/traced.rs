@@ -99,6 +99,7 @@ fn name(room: Room) -> &'static str {
         Room::Generic => "mesh-rpc",
         Room::Services => "health or reflection",
         Room::Grid => "grid",
+        Room::Directory => "datanet",
         Room::Unknown => "unknown",
         Room::Registered => "registered service",
     }

@@ -2,6 +2,7 @@
 
 mod bind;
 mod diagnoses;
+mod directory;
 mod ending;
 mod first;
 mod grid;
@@ -22,7 +23,11 @@ use mesh_core::{
 };
 use prometheus_client::registry::Registry;
 
-pub(crate) use self::{grid::GridPlace, rooms::ChannelFront};
+pub(crate) use self::{
+    directory::{DirectoryPlace, now},
+    grid::GridPlace,
+    rooms::ChannelFront,
+};
 use crate::{
     admin::{self, Admin, Phase, Token},
     args::Start,

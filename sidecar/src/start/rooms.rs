@@ -28,6 +28,7 @@ use traces::{Options, Traces};
 
 use super::{
     diagnoses::Diagnoses,
+    directory::DirectoryPlace,
     grid::{Floor, GridPlace},
     reports::Reporter,
     tunnel::TunnelPlace,
@@ -54,6 +55,7 @@ pub(crate) struct Rooms {
     partners: Arc<Partners>,
     grid: Arc<GridPlace>,
     tunnel: Option<TunnelPlace>,
+    directory: Arc<DirectoryPlace>,
 }
 
 impl Rooms {
@@ -119,7 +121,9 @@ impl Rooms {
             .map(Arc::new);
         let grid = GridPlace::build(settings, floor, traces.clone(), metrics)?;
         let tunnel = TunnelPlace::build(settings, store, (gate.addresses(), tunnel_workers), metrics)?;
+        let directory = DirectoryPlace::new(Arc::clone(live), &settings.home);
         let front = Front {
+            directory: Arc::clone(&directory),
             grid: Arc::clone(&grid),
             live: Arc::clone(live),
             channels: mesh_transport::Front::new(Arc::clone(&channels), Arc::clone(&partners), Arc::clone(live), table),
@@ -131,14 +135,16 @@ impl Rooms {
             // Not the name, which is nobody else's business.
             instance: HeaderValue::from_str(&random::hex::<8>()?).map_err(|e| Exit::local("an instance", e))?,
         };
-        Ok(Self { channels, registry, front: Arc::new(front), gate, partners, grid, tunnel })
+        Ok(Self { channels, registry, front: Arc::new(front), gate, partners, grid, tunnel, directory })
     }
 
     /// Accepts on `listeners` until `drained` is asked.
     pub(crate) fn serve(&self, listeners: Vec<TcpListener>, drained: &Drained) -> Result<(), Exit> {
         self.grid.open()?;
         self.tunnel.as_ref().map_or(Ok(()), |tunnel| tunnel.serve(drained))?;
+        self.directory.open()?;
         drained.spawn(Arc::clone(&self.grid).follow());
+        drained.spawn(Arc::clone(&self.directory).follow(drained.clone()));
         for listener in listeners {
             let listener =
                 tokio::net::TcpListener::from_std(listener).map_err(|e| Exit::local("the data plane's listener", e))?;
@@ -157,6 +163,7 @@ impl Rooms {
             gate: Arc::clone(&self.gate),
             grid: Arc::clone(&self.grid),
             tunnel: self.tunnel.as_ref().map(|tunnel| Arc::clone(tunnel.control())),
+            directory: Arc::clone(&self.directory),
             diagnoses: Diagnoses::new(Arc::clone(&self.partners), Handle::current()),
         }
     }
@@ -197,6 +204,7 @@ pub(crate) struct View {
     gate: Arc<Gate>,
     grid: Arc<GridPlace>,
     tunnel: Option<Arc<mesh_tunnel::control::Control>>,
+    directory: Arc<DirectoryPlace>,
     diagnoses: Diagnoses,
 }
 
@@ -242,6 +250,10 @@ impl admin::Rooms for View {
 
     fn tunnel(&self) -> Option<Arc<mesh_tunnel::control::Control>> {
         self.tunnel.clone()
+    }
+
+    fn directory(&self) -> Option<Arc<mesh_directory::directory::Directory>> {
+        self.directory.front().map(|front| Arc::clone(front.directory()))
     }
 
     fn addresses(&self, node: &NodeId) -> Value {

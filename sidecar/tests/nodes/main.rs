@@ -8,6 +8,7 @@ mod across;
 mod admin;
 mod configuration;
 mod contract;
+mod directory;
 mod disk;
 mod durable;
 mod ending;

@@ -245,6 +245,7 @@ fn node_config(valid: &ValidNode) -> NodeConfig {
         transport: spec.transport.clone(),
         registry: spec.registry.clone(),
         grid: spec.grid.clone(),
+        directory: None,
         gateway: valid.gateway.as_ref().map(|found| gateway_config(valid, found)),
         intake: valid.intake.clone(),
     }

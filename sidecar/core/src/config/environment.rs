@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// Variables that other programs of PTP/1.0 read, or that a room of a later version will; each with the reason why it
 /// has no effect here. One that is set is named in the log, once.
-const WITHOUT_EFFECT: [(&str, &str); 21] = [
+const WITHOUT_EFFECT: [(&str, &str); 20] = [
     ("MESH_ADDRESS", "only the command line and the SDKs read it"),
     ("MESH_DIRECT", "routes name the addresses of partners"),
     ("MESH_SUBSET", "callers name it per call, in mesh-subset"),
@@ -16,7 +16,6 @@ const WITHOUT_EFFECT: [(&str, &str); 21] = [
     ("MESH_PACKET_SIZE", "only the Python SDK reads it"),
     ("MESH_GRPC_CHANNEL_MAX", "only the Python SDK reads it"),
     ("MESH_BFIA_PROTO", "only the Python SDK reads it"),
-    ("MESH_DIRECTORY", "the directory is not in this version"),
     ("PLUGIN_PROXY_TRANSPORT_A", "7304 takes every protocol"),
     ("PLUGIN_PROXY_TRANSPORT_B", "7304 takes every protocol"),
     ("PLUGIN_PROXY_TRANSPORT_C", "7304 takes every protocol"),

@@ -9,7 +9,8 @@ use std::{
 };
 
 use crds::{
-    Certificates, Grid, GridSecrets, MeshNode, MeshRoute, Registry, ServiceRegistration, Transport, Violation,
+    Certificates, Directory, Grid, GridSecrets, MeshNode, MeshRoute, Registry, ServiceRegistration, Transport,
+    Violation,
     read::Kind,
     snapshot::{RegistrationConfig, RouteConfig},
 };
@@ -36,6 +37,7 @@ pub(super) struct FileConfig {
     pub(super) transport: Transport,
     pub(super) registry: Registry,
     pub(super) grid: Option<Grid>,
+    pub(super) directory: Option<Directory>,
     pub(super) grid_secrets: GridSecrets,
     pub(super) routes: Vec<RouteConfig>,
     pub(super) client_pairs: HashMap<String, (String, String)>,
@@ -150,6 +152,7 @@ impl Reader<'_> {
             transport: spec.transport,
             registry: spec.registry,
             grid: spec.grid,
+            directory: spec.directory,
             notes: self.without_effect(&members),
             ..FileConfig::default()
         })
@@ -176,7 +179,6 @@ impl Reader<'_> {
             ("expose", "only Kubernetes has Services"),
             ("networkPolicy", "only Kubernetes has network policies"),
             ("tunnel", "the tunnel is not in this version"),
-            ("directory", "the directory is not in this version"),
             ("backplane", "the backplane is not in this version"),
         ];
         let present = sections.iter().filter(|(name, _)| members.contains_key(*name));

@@ -53,6 +53,8 @@ struct Overlay {
     memory: Option<u64>,
     /// Whether the grid is on where nobody else says so.
     grid: bool,
+    /// Whether the directory is on where nobody else says so.
+    datanet: bool,
 }
 
 /// What became of a change.
@@ -113,6 +115,7 @@ impl Keeper {
             plaintext_from: settings.plaintext_from.clone(),
             registrations: settings.registrations.clone(),
             grid: settings.grid_listen.is_some() && settings.directory.is_none(),
+            datanet: settings.datanet && settings.directory.is_none(),
             memory: (settings.role == Role::Sidecar).then(room::memory_limit).flatten(),
         };
         let (rule, parts, unknown) = match (&settings.directory, file) {
@@ -407,6 +410,9 @@ impl Overlay {
         }
         if self.grid {
             parts.node.grid.get_or_insert_default();
+        }
+        if self.datanet {
+            parts.node.directory.get_or_insert_default();
         }
         parts.registrations.extend(self.registrations.iter().cloned());
         if let Some(room) = self.memory.and_then(|limit| room::fit(&mut parts.node.transport, limit)) {

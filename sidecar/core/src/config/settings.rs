@@ -57,6 +57,8 @@ pub struct Settings {
     pub grid_client_listen: Option<Listen>,
     /// `MESH_TUNNEL_ADVERTISE` and what goes with it: the network controller. Absent: off.
     pub tunnel: Option<TunnelSettings>,
+    /// `MESH_DIRECTORY`: switches the Datanet directory on where no configuration directory decides.
+    pub datanet: bool,
     /// `MESH_PLAINTEXT_FROM`; beats what file and directory say.
     pub plaintext_from: Option<Vec<String>>,
     /// `PLUGIN_PROXY_INSECURE_SKIP`: switches the check of names off, never that of chains (PTP section 12.4).
@@ -132,6 +134,10 @@ impl Settings {
             notes.push("MESH_TUNNEL_ADVERTISE has no effect: the MeshNode says what the node does, and the tunnel is not in its version yet".into());
         }
         let bool_rule = "true or false";
+        let datanet = parse(environment, "MESH_DIRECTORY", "on or off", boolean)?.unwrap_or(false);
+        if directory.is_some() && datanet {
+            notes.push("MESH_DIRECTORY has no effect: the MeshNode's spec.directory says whether there is one".into());
+        }
         Ok(Self {
             role,
             home: home(environment)?,
@@ -142,6 +148,7 @@ impl Settings {
             grid_listen: listen(environment, "MESH_GRID_LISTEN")?,
             grid_client_listen: listen(environment, "MESH_GRID_CLIENT_LISTEN")?,
             tunnel: tunnel.filter(|_| directory.is_none()),
+            datanet,
             directory,
             plaintext_from,
             skip_name_check: parse(environment, "PLUGIN_PROXY_INSECURE_SKIP", bool_rule, boolean)?.unwrap_or(false),
@@ -291,6 +298,16 @@ mod tests {
         assert_eq!((settings.directory, settings.plaintext_from), (None, None));
         assert!(!settings.skip_name_check && !settings.permit_circulation);
         assert!(settings.notes.is_empty());
+    }
+
+    #[test]
+    fn the_directory_is_switched_on_by_a_word() {
+        for (text, expected) in [("on", true), ("ON", true), ("true", true), ("off", false), ("0", false)] {
+            assert_eq!(read(&[("MESH_DIRECTORY", text)]).unwrap().datanet, expected, "{text}");
+        }
+        assert!(read(&[("MESH_DIRECTORY", "perhaps")]).unwrap_err().to_string().starts_with("MESH_DIRECTORY"));
+        let managed = read(&[("MESH_DIRECTORY", "on"), ("MESH_CONFIG_DIR", "/c")]).unwrap();
+        assert!(managed.notes[0].starts_with("MESH_DIRECTORY has no effect: "), "{:?}", managed.notes);
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Standalone {
             transport: self.file.transport.clone(),
             registry: self.file.registry.clone(),
             grid: self.file.grid.clone(),
+            directory: self.file.directory.clone(),
             gateway: None,
             intake: None,
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     State,
     page::{Page, Wanted},
-    record::{CentralSystem, Class, DataSystem, Offer},
+    record::{CentralSystem, Class, DataSystem, Kind, Offer, Record},
 };
 use crate::{
     error::{Code, DirectoryError, Why},
@@ -62,6 +62,30 @@ impl State {
             DirectoryError::new(Code::InvalidCentralSystem, Why::Missing, text)
         };
         self.systems.get(&fold(csid)).filter(|system| system.connected).ok_or_else(missing)
+    }
+
+    /// The record of a key, whatever its standing.
+    #[must_use]
+    pub fn record(&self, kind: Kind, key: &str) -> Option<Record> {
+        let key = kind.fold(key);
+        match kind {
+            Kind::Csid => self.systems.get(&key).cloned().map(Record::Csid),
+            Kind::Class => self.classes.get(&key).cloned().map(Record::Class),
+            Kind::Address => self.addresses.get(&key).cloned().map(Record::Address),
+        }
+    }
+
+    /// The central systems whose leases have ended at `now` (D-1), in milliseconds since 1970.
+    #[must_use]
+    pub fn ended_leases(&self, now: u64) -> Vec<String> {
+        let ended = |system: &&CentralSystem| system.connected && system.lease.is_some_and(|lease| lease.until <= now);
+        self.systems.values().filter(ended).map(|system| system.csid.clone()).collect()
+    }
+
+    /// How many central systems are connected, how many classes are offered, and how many data systems there are.
+    #[must_use]
+    pub fn counts(&self) -> [usize; 3] {
+        [self.systems.values().filter(|system| system.connected).count(), self.classes.len(), self.addresses.len()]
     }
 
     /// The labels of what a central system offers, sorted (leniency 5), and the names, sorted.

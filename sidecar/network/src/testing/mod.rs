@@ -118,6 +118,7 @@ impl Institution {
                 registry: crds::Registry::default(),
                 gateway: None,
                 grid: None,
+                directory: None,
                 intake: None,
             },
             routes,

@@ -1,0 +1,241 @@
+//! One open directory: its keys, its store, its writer, and who may read and write. What the front, the administrator and the clock
+//! ask of it.
+
+use std::{fs::File, io, path::PathBuf, sync::Arc};
+
+use parking_lot::RwLock;
+use ring::rand::SystemRandom;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use crate::{
+    DirectoryError, Strictness,
+    entry::PublicKey,
+    error::{Code, Why},
+    keeper::{Done, Keeper, View},
+    keys::Keys,
+    ledger::{By, Ledger, Submission},
+    log::{NoSigner, Receipt, Verifier, prove},
+    state::{Act, Guard, Policy},
+    store::{Store, StoreError},
+    tokens::{Token, Tokens},
+};
+
+/// Who may read records, entry tiles and bodies (contract 5.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// Holders of a token or certificate of a central system.
+    #[default]
+    Members,
+    /// Everybody.
+    Public,
+}
+
+/// What HTTP says of an answer that has a code (contract section 2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// What the code says.
+    #[default]
+    Mirror,
+    /// Always 200.
+    AlwaysOk,
+}
+
+/// Whether a search that finds nothing takes the only name at distance 1 (leniency 8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Search {
+    /// It does not.
+    #[default]
+    Exact,
+    /// It does.
+    Near,
+}
+
+/// What the configuration says of a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether leniencies are accepted.
+    pub strictness: Strictness,
+    /// What HTTP says.
+    pub status: Status,
+    /// Who may read.
+    pub reading: Reading,
+    /// How far a search goes.
+    pub search: Search,
+    /// What the state machine allows.
+    pub policy: Policy,
+    /// The keys that may replace a lost one.
+    pub recovery: Vec<PublicKey>,
+}
+
+/// Where a directory is kept: files that whoever opened them made sure are nobody else's.
+#[derive(Debug)]
+pub struct Place {
+    /// Log and state.
+    pub store: File,
+    /// The same for people.
+    pub path: PathBuf,
+    /// Who signs.
+    pub keys: Keys,
+}
+
+/// Why a directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its keys.
+    #[error(transparent)]
+    Keys(#[from] NoSigner),
+    /// The system.
+    #[error("the directory's writer cannot be started: {0}")]
+    System(#[from] io::Error),
+}
+
+/// An open directory.
+pub struct Directory {
+    keeper: Keeper,
+    store: Arc<Store>,
+    tokens: RwLock<Tokens>,
+    rules: Rules,
+    log_key: Verifier,
+    custodian: PublicKey,
+    random: SystemRandom,
+}
+
+impl Directory {
+    /// Opens what is kept, and compares log and state.
+    ///
+    /// # Errors
+    /// The store is another's, another process has it, or it is damaged.
+    pub fn open(place: Place, rules: Rules) -> Result<Self, OpenError> {
+        let Place { store, path, keys } = place;
+        let store = Arc::new(Store::open(store, path, keys.origin())?);
+        let (state, peaks) = store.load(keys.origin())?;
+        let (signer, custodian) = (keys.signer()?, keys.custodian()?);
+        let (log_key, public) = (signer.verifier().clone(), custodian.public());
+        let ledger = Ledger::new(state, peaks, signer, custodian, rules.recovery.clone(), rules.policy);
+        let tokens = RwLock::new(store.tokens()?);
+        let keeper = Keeper::start(ledger, Arc::clone(&store))?;
+        Ok(Self { keeper, store, tokens, rules, log_key, custodian: public, random: SystemRandom::new() })
+    }
+
+    /// What readers see.
+    #[must_use]
+    pub const fn view(&self) -> &Arc<View> {
+        self.keeper.view()
+    }
+
+    /// Where log and bodies are.
+    #[must_use]
+    pub const fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What the configuration says.
+    #[must_use]
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The key that signs checkpoints.
+    #[must_use]
+    pub const fn log_key(&self) -> &Verifier {
+        &self.log_key
+    }
+
+    /// The key that signs entries for holders of tokens.
+    #[must_use]
+    pub const fn custodian(&self) -> &PublicKey {
+        &self.custodian
+    }
+
+    /// Writes, and answers when it is kept. `now` in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// What the state refuses; 7314 where nothing can be kept.
+    pub async fn submit(&self, write: Submission, now: u64) -> Result<Done, DirectoryError> {
+        let (tell, told) = oneshot::channel();
+        // Whoever asked may have gone; the write stands.
+        self.keeper.submit(write, now, move |answer| drop(tell.send(answer)));
+        told.await.unwrap_or_else(|_| {
+            Err(DirectoryError::new(Code::Internal, Why::Busy, "the directory is closing: come again"))
+        })
+    }
+
+    /// Withdraws the central systems whose leases have ended (D-1). How many.
+    pub async fn end_leases(&self, now: u64) -> usize {
+        let ended = self.view().read(|state| state.ended_leases(now));
+        let mut withdrawn = 0;
+        for csid in ended {
+            let body = json!({ "csid": csid });
+            let expire = Submission { csid, act: Act::Expire, guard: Guard::default(), body, by: By::Directory };
+            // One that was renewed meanwhile is refused, and stays.
+            withdrawn += usize::from(self.submit(expire, now).await.is_ok_and(|done| done.index.is_some()));
+        }
+        withdrawn
+    }
+
+    /// That an entry is in the log, as text (contract 5.4).
+    ///
+    /// # Errors
+    /// 7314 when the log cannot be read.
+    pub fn receipt(&self, index: u64) -> Result<String, DirectoryError> {
+        let published = self.view().published();
+        let proof = prove::inclusion(self.store.as_ref(), index, published.size)
+            .map_err(|error| DirectoryError::new(Code::Internal, Why::Internal, error.to_string()))?;
+        Ok(Receipt { index, proof, checkpoint: published.note.clone() }.encode())
+    }
+
+    /// Whose a token is, folded.
+    ///
+    /// # Errors
+    /// 7002 (401) for one that is none, or no longer.
+    pub fn holder(&self, secret: &str, now: u64) -> Result<String, DirectoryError> {
+        self.tokens.read().holder(secret, now).map(str::to_owned)
+    }
+
+    /// Makes a token for a central system, and gives its secret out once.
+    ///
+    /// # Errors
+    /// 7310 for an id that cannot be; 7314 where it cannot be kept.
+    pub fn issue(&self, csid: &str, until: Option<u64>, now: u64) -> Result<String, DirectoryError> {
+        let mut tokens = self.tokens.write();
+        let mut next = tokens.clone();
+        let issued = next.issue(csid, until, now, &self.random)?;
+        self.store.keep_tokens(&next, &[issued.hash]).map_err(unkept)?;
+        *tokens = next;
+        Ok(issued.secret)
+    }
+
+    /// Revokes the tokens of a central system. How many there were.
+    ///
+    /// # Errors
+    /// 7314 where that cannot be kept; then they hold.
+    pub fn revoke(&self, csid: &str) -> Result<usize, DirectoryError> {
+        let mut tokens = self.tokens.write();
+        let mut next = tokens.clone();
+        let gone = next.revoke(csid);
+        self.store.keep_tokens(&next, &gone).map_err(unkept)?;
+        *tokens = next;
+        Ok(gone.len())
+    }
+
+    /// The tokens, each with what people tell it apart by.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<(String, Token)> {
+        self.tokens.read().list().map(|(id, token)| (id, token.clone())).collect()
+    }
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Directory").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn unkept(error: StoreError) -> DirectoryError {
+    DirectoryError::new(Code::Internal, Why::Internal, error.to_string())
+}

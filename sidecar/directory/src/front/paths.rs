@@ -1,0 +1,92 @@
+//! Which path is what, and which methods it takes.
+
+use http::Method;
+
+use crate::{
+    DirectoryError,
+    error::{Code, Why},
+    message::Message,
+};
+
+/// What all paths of the directory begin with.
+pub const PREFIX: &str = "/datanet/v1";
+
+/// Bytes of the longest message that is no sync.
+pub(super) const SHORT: usize = 64 << 10;
+
+/// What a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room<'p> {
+    /// One path for all messages; read, it says who the directory is.
+    About,
+    /// A message.
+    Message(Message),
+    /// Many messages.
+    Batch,
+    /// A file of the log, by its path below `/log/`.
+    Log(&'p str),
+    /// A proof.
+    Proof(Proof),
+}
+
+/// What is to be proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    Inclusion,
+    Consistency,
+    State,
+}
+
+impl<'p> Room<'p> {
+    /// What is at this path of the node.
+    pub(super) fn of(path: &'p str) -> Option<Self> {
+        match path.strip_prefix(PREFIX)? {
+            "" | "/" => Some(Self::About),
+            "/batch" => Some(Self::Batch),
+            "/proof/inclusion" => Some(Self::Proof(Proof::Inclusion)),
+            "/proof/consistency" => Some(Self::Proof(Proof::Consistency)),
+            "/proof/state" => Some(Self::Proof(Proof::State)),
+            rest => match rest.strip_prefix("/log/") {
+                Some(path) => Some(Self::Log(path)),
+                None => Message::of_path(rest).map(Self::Message),
+            },
+        }
+    }
+
+    /// Bytes that the body may have.
+    pub(super) const fn longest(self) -> usize {
+        match self {
+            Self::About | Self::Batch => Message::SyncDataSystems.longest(),
+            Self::Message(message) => message.longest(),
+            // Nobody reads it; it is let pass so that the answer is about the path and not about the body.
+            Self::Log(_) | Self::Proof(_) => SHORT,
+        }
+    }
+
+    /// That the path takes this method.
+    pub(super) fn takes(self, method: &Method) -> Result<(), DirectoryError> {
+        let gets = matches!(*method, Method::GET | Method::HEAD);
+        let posts = *method == Method::POST;
+        let (taken, allowed) = match self {
+            Self::About => (gets || posts, "GET, HEAD, POST"),
+            Self::Message(message) if is_retrieval(message) => (gets || posts, "GET, HEAD, POST"),
+            Self::Message(_) | Self::Batch => (posts, "POST"),
+            Self::Log(_) | Self::Proof(_) => (gets, "GET, HEAD"),
+        };
+        let refused = || {
+            DirectoryError::new(Code::BadRequest, Why::Method(allowed), format!("use one of {allowed} at this path"))
+        };
+        if taken { Ok(()) } else { Err(refused()) }
+    }
+}
+
+/// The messages that have an alias by GET (contract section 2).
+const fn is_retrieval(message: Message) -> bool {
+    matches!(message, Message::RetrieveCentralSystem | Message::RetrieveAdapterClass | Message::RetrieveDataSystem)
+}
+
+/// A path that nobody knows.
+pub(super) fn unknown() -> DirectoryError {
+    let text = "the directory has nothing at this path: messages, batch, log and proof are below /datanet/v1";
+    DirectoryError::new(Code::BadRequest, Why::Missing, text)
+}

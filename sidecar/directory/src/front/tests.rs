@@ -1,0 +1,119 @@
+//! The front as a caller meets it: requests in, answers out, on a directory in a folder of its own.
+
+mod access;
+mod answers;
+mod bad;
+mod log;
+
+use std::fs;
+
+use bytes::Bytes;
+use http::{Request, Response, header::AUTHORIZATION};
+use ring::rand::SystemRandom;
+use serde_json::{Value, json};
+
+use super::{Front, PREFIX, Shown};
+use crate::{
+    directory::{Directory, Place, Rules},
+    keys::Keys,
+    log::KeyName,
+};
+
+/// A front with the directory behind it, and tokens of two central systems.
+struct Stage {
+    front: Front,
+    _home: tempfile::TempDir,
+    yunqi: String,
+    other: String,
+}
+
+/// An answer.
+#[derive(Debug)]
+struct Got {
+    status: u16,
+    headers: http::HeaderMap,
+    body: Bytes,
+}
+
+impl Got {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
+    }
+
+    /// HTTP's status and the code.
+    fn codes(&self) -> (u16, u64) {
+        (self.status, self.json()["code"].as_u64().unwrap_or_default())
+    }
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::with(Rules::default())
+    }
+
+    fn with(rules: Rules) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let keys = Keys::make(KeyName::new("log.example/datanet").unwrap(), &SystemRandom::new()).unwrap();
+        let path = home.path().join("directory.redb");
+        let store = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+        let directory = Directory::open(Place { store, path, keys }, rules).unwrap();
+        let token = |csid| directory.issue(csid, None, 1).unwrap();
+        let (yunqi, other) = (token("yunqi"), token("other"));
+        Self { front: Front::new(directory.into()), _home: home, yunqi, other }
+    }
+
+    async fn send(&self, request: Request<Bytes>, shown: &Shown) -> Got {
+        let answer: Response<Bytes> = self.front.answer(request, shown).await;
+        let (head, body) = answer.into_parts();
+        Got { status: head.status.as_u16(), headers: head.headers, body }
+    }
+
+    /// A POST of yunqi's.
+    async fn post(&self, path: &str, body: impl Into<Bytes>) -> Got {
+        self.post_by(&self.yunqi, path, body).await
+    }
+
+    async fn post_by(&self, token: &str, path: &str, body: impl Into<Bytes>) -> Got {
+        let request = Request::post(format!("{PREFIX}{path}")).header(AUTHORIZATION, format!("Bearer {token}"));
+        self.send(request.body(body.into()).unwrap(), &Shown::default()).await
+    }
+
+    /// A GET of yunqi's.
+    async fn get(&self, path: &str) -> Got {
+        let request = Request::get(format!("{PREFIX}{path}")).header(AUTHORIZATION, format!("Bearer {}", self.yunqi));
+        self.send(request.body(Bytes::new()).unwrap(), &Shown::default()).await
+    }
+
+    /// A GET of nobody's.
+    async fn get_unknown(&self, path: &str) -> Got {
+        self.send(Request::get(format!("{PREFIX}{path}")).body(Bytes::new()).unwrap(), &Shown::default()).await
+    }
+
+    /// A message that is taken.
+    async fn says(&self, path: &str, body: Value) -> Value {
+        let got = self.post(path, message(body)).await;
+        assert_eq!(got.codes(), (200, 200), "{:?}", got.body);
+        got.json()
+    }
+
+    /// The central system of the seed, with its two classes and its two data systems.
+    async fn settled(self) -> Self {
+        self.says("/central-systems/connect", json!({"id": "yunqi", "endpoint": "1.2.3.4:9904"})).await;
+        let class = |name: &str, protocol: &str, version: &str| json!({"className": name, "protocol": {"name": protocol, "version": version}});
+        let classes = [class("odps-adapter", "ODPS", "aspara1.0"), class("mysql-adapter", "MySQL", "5.7")];
+        self.says("/adapter-classes/sync", json!({"csid": "yunqi", "adapterClasses": classes})).await;
+        let data = |n: u8, class: &str| {
+            let address = format!("yunqi.BCAE345BCAE345F{n}");
+            json!({"dataAddress": address, "name": "a data system", "endpoint": "1.2.3.4:9979", "adapterClass": class})
+        };
+        let data = [data(0, "odps-adapter"), data(1, "mysql-adapter")];
+        self.says("/data-systems/sync", json!({"csid": "yunqi", "dataSystems": data})).await;
+        self
+    }
+}
+
+fn message(body: Value) -> String {
+    let mut message = json!({"header": {"version": "datanet 1.0"}});
+    message["body"] = body;
+    message.to_string()
+}

@@ -1,0 +1,180 @@
+//! Answers as HTTP has them: statuses, tags, proofs, receipts, the forms with one path for all.
+
+use bytes::Bytes;
+use http::{Request, header::AUTHORIZATION};
+use serde_json::json;
+
+use super::{PREFIX, Shown, Stage, message};
+use crate::{
+    Strictness,
+    directory::{Rules, Status},
+    log::Receipt,
+    proofs,
+    state::Kind,
+};
+
+/// The codes of section 1, each with what HTTP says of it.
+#[tokio::test]
+async fn the_status_of_http_mirrors_the_code_or_is_always_200() {
+    let quiet = Rules { status: Status::AlwaysOk, ..Rules::default() };
+    let (loud, quiet) = (Stage::new().settled().await, Stage::with(quiet).settled().await);
+    let clash = json!([{"className": "odps-adapter", "protocol": {"name": "ODPS", "version": "2"}}]);
+    let stranger = json!([{"dataAddress": "other.1", "name": "n", "endpoint": "a:1", "adapterClass": "odps-adapter"}]);
+    for (path, body, expected) in [
+        ("/central-systems/connect", json!({"id": "yunqi", "endpoint": "1.2.3.4:9904"}), (200, 200)),
+        ("/central-systems/connect", json!({"id": "yunqi"}), (400, 7300)),
+        ("/central-systems/connect", json!({"id": "a.b", "endpoint": "a:1"}), (400, 7310)),
+        ("/central-systems/connect", json!({"id": "other", "endpoint": "a:1"}), (403, 7002)),
+        ("/central-systems/retrieve", json!({"csid": "nobody"}), (404, 7310)),
+        ("/adapter-classes/retrieve", json!({"className": "none"}), (404, 7101)),
+        ("/data-systems/retrieve", json!({"dataAddress": "yunqi.1"}), (404, 7001)),
+        ("/data-systems/retrieve", json!({"dataAddress": "yunqi"}), (400, 7312)),
+        ("/data-systems/sync", json!({"csid": "yunqi", "dataSystems": stranger}), (409, 7312)),
+        ("/central-systems/search", json!({"className": ""}), (400, 7313)),
+        ("/central-systems/search", json!({}), (400, 7313)),
+        ("/adapter-classes/search", json!({"protocolName": 7}), (400, 7313)),
+        ("/adapter-classes/search", json!({"limit": 0}), (400, 7300)),
+        ("/adapter-classes/search", json!({"limit": 1001}), (400, 7300)),
+        ("/adapter-classes/search", json!({"cursor": "!"}), (400, 7300)),
+        ("/adapter-classes/sync", json!({"csid": "yunqi", "adapterClasses": 1}), (400, 7300)),
+    ] {
+        let (got, always) =
+            (loud.post(path, message(body.clone())).await, quiet.post(path, message(body.clone())).await);
+        assert_eq!((got.codes(), always.codes()), (expected, (200, expected.1)), "{path} {body}");
+        assert_eq!(got.headers["content-type"], "application/json");
+        assert_eq!(got.json()["message"].is_string(), expected.1 != 200, "{path} {body}");
+    }
+    let connect = message(json!({"id": "other", "endpoint": "a:1"}));
+    assert_eq!(loud.post_by(&loud.other, "/central-systems/connect", connect).await.codes(), (200, 200));
+    let sync = message(json!({"csid": "other", "adapterClasses": clash}));
+    assert_eq!(loud.post_by(&loud.other, "/adapter-classes/sync", sync).await.codes(), (409, 7311));
+}
+
+#[tokio::test]
+async fn one_path_takes_all_messages_by_their_operation() {
+    let stage = Stage::new().settled().await;
+    let ask = json!({"header": {"version": "datanet 1.0", "operation": "retrieveDataSystem"},
+        "body": {"dataAddress": "yunqi.BCAE345BCAE345F0"}});
+    for path in ["", "/"] {
+        let got = stage.post(path, ask.to_string()).await;
+        assert_eq!(
+            (got.codes(), got.json()["dataSystem"]["adapterClass"].as_str()),
+            ((200, 200), Some("odps-adapter"))
+        );
+    }
+    let unknown = json!({"header": {"version": "datanet 1.0", "operation": "drop"}, "body": {}});
+    assert_eq!(stage.post("", unknown.to_string()).await.codes(), (400, 7300));
+    assert_eq!(stage.post("", message(json!({}))).await.codes(), (400, 7300));
+}
+
+#[tokio::test]
+async fn a_retrieval_by_get_is_cached_until_the_revision_changes() {
+    let stage = Stage::new().settled().await;
+    let path = "/data-systems/retrieve?dataAddress=yunqi.BCAE345BCAE345F0";
+    let first = stage.get(path).await;
+    assert_eq!((first.codes(), first.headers["etag"].to_str().unwrap()), ((200, 200), "\"3\""));
+    assert_eq!(first.json().get("warnings"), None);
+    let asked = json!({"dataAddress": "yunqi.BCAE345BCAE345F0"});
+    assert_eq!(first.json(), stage.says("/data-systems/retrieve", asked).await);
+    let again = |tag: &str| {
+        let request = Request::get(format!("{PREFIX}{path}")).header("if-none-match", tag);
+        request.header(AUTHORIZATION, format!("Bearer {}", stage.yunqi)).body(Bytes::new()).unwrap()
+    };
+    for (tag, status) in
+        [("\"3\"", 304), ("W/\"3\"", 304), ("\"1\", \"3\"", 304), ("*", 304), ("\"2\"", 200), ("3", 200)]
+    {
+        let got = stage.send(again(tag), &Shown::default()).await;
+        assert_eq!((got.status, got.body.is_empty()), (status, status == 304), "{tag}");
+    }
+    stage.says("/central-systems/connect", json!({"id": "yunqi", "endpoint": "1.2.3.4:9908"})).await;
+    assert_eq!(stage.send(again("\"3\""), &Shown::default()).await.status, 200);
+    let head = Request::head(format!("{PREFIX}{path}")).header(AUTHORIZATION, format!("Bearer {}", stage.yunqi));
+    let head = stage.send(head.body(Bytes::new()).unwrap(), &Shown::default()).await;
+    assert_eq!((head.status, head.body.is_empty(), head.headers["etag"].to_str().unwrap()), (200, true, "\"4\""));
+}
+
+#[tokio::test]
+async fn a_batch_answers_each_message_in_its_place() {
+    let stage = Stage::new().settled().await;
+    let one = |operation: &str, body: serde_json::Value| json!({"header": {"version": "datanet 1.0", "operation": operation}, "body": body});
+    let messages = [
+        one("connect", json!({"id": "yunqi", "endpoint": "5.6.7.8:1"})),
+        one("retrieveCentralSystem", json!({"csid": "yunqi"})),
+        one("retrieveAdapterClass", json!({"className": "none"})),
+        one("connect", json!({"id": "other", "endpoint": "a:1"})),
+        json!(7),
+    ];
+    let got = stage.post("/batch", message(json!({"messages": messages}))).await;
+    let codes: Vec<_> = got.json()["answers"].as_array().unwrap().iter().map(|answer| answer["code"].clone()).collect();
+    assert_eq!((got.codes(), codes), ((200, 200), vec![json!(200), json!(200), json!(7101), json!(7002), json!(7300)]));
+    assert_eq!(got.json()["answers"][1]["centralsystem"]["endpoint"], "5.6.7.8:1");
+    let many = vec![json!(7); 1001];
+    for wrong in [json!({}), json!({"messages": 1}), json!({"messages": many})] {
+        assert_eq!(stage.post("/batch", message(wrong)).await.codes(), (400, 7300));
+    }
+}
+
+#[tokio::test]
+async fn what_is_there_and_what_is_not_is_proven_on_request() {
+    let stage = Stage::new().settled().await;
+    let root = stage.front.directory().view().read(crate::state::State::root);
+    let ask = |key: &str| {
+        json!({"header": {"version": "datanet 1.0", "proof": true}, "body": {"dataAddress": key}}).to_string()
+    };
+    for (key, status, there) in [("yunqi.BCAE345BCAE345F0", 200, true), ("yunqi.0", 404, false)] {
+        let got = stage.post("/data-systems/retrieve", ask(key)).await;
+        let proof = &got.json()["proof"];
+        let value = proofs::verified_state(proof, Kind::Address, key, &root).unwrap();
+        assert_eq!((got.status, value.is_some(), proof["record"].is_object()), (status, there, there), "{key}");
+        let hash = there.then(|| crate::Hash::of(&[&crate::canonical(&proof["record"]).unwrap()]));
+        assert_eq!(value, hash, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_has_its_receipt_on_request() {
+    let stage = Stage::new().settled().await;
+    let body = json!({"id": "yunqi", "endpoint": "9.9.9.9:1"});
+    let connect = json!({"header": {"version": "datanet 1.0", "receipt": true}, "body": body}).to_string();
+    let got = stage.post("/central-systems/connect", connect.clone()).await.json();
+    let receipt = Receipt::parse(got["receipt"].as_str().unwrap().as_bytes()).unwrap();
+    let directory = stage.front.directory();
+    let leaf = directory.store().leaf(receipt.index).unwrap().unwrap();
+    let (checkpoint, _) = receipt.verify(&leaf, directory.log_key(), &[]).unwrap();
+    assert_eq!((checkpoint.size, got["revision"].as_u64()), (4, Some(4)));
+    // All is so already: there is no entry, and so no receipt.
+    assert_eq!(stage.post("/central-systems/connect", connect).await.json().get("receipt"), None);
+}
+
+#[tokio::test]
+async fn a_revision_that_is_not_there_yet_is_waited_for_elsewhere() {
+    let stage = Stage::new().settled().await;
+    let ask = |revision: u64| {
+        json!({"header": {"version": "datanet 1.0", "revision": revision}, "body": {"csid": "yunqi"}}).to_string()
+    };
+    assert_eq!(stage.post("/central-systems/retrieve", ask(3)).await.codes(), (200, 200));
+    let ahead = stage.post("/central-systems/retrieve", ask(4)).await;
+    assert_eq!((ahead.codes(), ahead.headers["retry-after"].to_str().unwrap()), ((503, 7314), "1"));
+}
+
+#[tokio::test]
+async fn a_strict_directory_refuses_what_others_warn_of() {
+    let strict = Stage::with(Rules { strictness: Strictness::Strict, ..Rules::default() });
+    let lenient = Stage::new();
+    let body = json!({"header": {"version": "Datanet 1.0"}, "body": {"csid": "yunqi", "endpoint": "http://a", "x": 1}});
+    let got = lenient.post("/central-systems/connect", body.to_string()).await;
+    assert_eq!((got.codes(), got.json()["warnings"].as_array().map(Vec::len)), ((200, 200), Some(4)));
+    assert_eq!(strict.post("/central-systems/connect", body.to_string()).await.codes(), (400, 7300));
+}
+
+#[tokio::test]
+async fn a_lease_ends_with_its_time_and_its_id_stays() {
+    let stage = Stage::new();
+    stage.says("/central-systems/connect", json!({"id": "yunqi", "endpoint": "a:1", "ttl": 1})).await;
+    let directory = stage.front.directory();
+    assert_eq!(directory.end_leases(0).await, 0);
+    assert_eq!(directory.end_leases(u64::MAX >> 12).await, 1);
+    assert_eq!(directory.end_leases(u64::MAX >> 12).await, 0);
+    let gone = stage.post("/central-systems/retrieve", message(json!({"csid": "yunqi"}))).await;
+    assert_eq!(gone.codes(), (404, 7310));
+}

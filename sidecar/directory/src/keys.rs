@@ -1,0 +1,123 @@
+//! The private keys of a directory and the name of its log, as they are kept in one file beside the store.
+//!
+//! Who reads the file can sign as the directory: whoever opens it sees to it that nobody else can.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use ring::rand::SecureRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    entry::EntryKey,
+    log::{KeyName, Kind, NoSigner, Seed, Signer, new_seed},
+};
+
+/// The keys, from which all others are made.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Keys {
+    origin: KeyName,
+    log: Seed,
+    custodian: Seed,
+}
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Kept {
+    origin: String,
+    log: String,
+    directory: String,
+}
+
+/// The text is no file of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no keys of a directory: restore the file from a backup; without it nobody can sign for this log")]
+pub struct NoKeys;
+
+impl Keys {
+    /// New keys for the log `origin`.
+    ///
+    /// # Errors
+    /// When the system has no random bytes.
+    pub fn make(origin: KeyName, random: &dyn SecureRandom) -> Result<Self, NoSigner> {
+        Ok(Self { origin, log: new_seed(random)?, custodian: new_seed(random)? })
+    }
+
+    /// The keys of a text that [`Keys::text`] wrote.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn read(text: &str) -> Result<Self, NoKeys> {
+        let kept: Kept = serde_json::from_str(text).map_err(|_| NoKeys)?;
+        let seed = |text: &str| {
+            let bytes = BASE64_STANDARD.decode(text).ok();
+            bytes.and_then(|bytes| Seed::try_from(bytes).ok()).ok_or(NoKeys)
+        };
+        let origin = KeyName::new(&kept.origin).ok_or(NoKeys)?;
+        Ok(Self { origin, log: seed(&kept.log)?, custodian: seed(&kept.directory)? })
+    }
+
+    /// The keys as they are kept. It is the secret itself.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let seed = |seed: &Seed| BASE64_STANDARD.encode(seed);
+        let kept = Kept { origin: self.origin.to_string(), log: seed(&self.log), directory: seed(&self.custodian) };
+        // Texts are always written.
+        serde_json::to_string(&kept).unwrap_or_default() + "\n"
+    }
+
+    /// The name of the log.
+    #[must_use]
+    pub const fn origin(&self) -> &KeyName {
+        &self.origin
+    }
+
+    /// Signs checkpoints.
+    ///
+    /// # Errors
+    /// When the seed is refused.
+    pub fn signer(&self) -> Result<Signer, NoSigner> {
+        Signer::from_seed(self.origin.clone(), Kind::Log, &self.log)
+    }
+
+    /// Signs entries for those who have a token and no key.
+    ///
+    /// # Errors
+    /// When the seed is refused.
+    pub fn custodian(&self) -> Result<EntryKey, NoSigner> {
+        EntryKey::from_seed(&self.custodian)
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ring::rand::SystemRandom;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_read_as_they_were_written_and_show_themselves_to_nobody() {
+        let origin = KeyName::new("log.example/datanet").unwrap();
+        let keys = Keys::make(origin.clone(), &SystemRandom::new()).unwrap();
+        assert_eq!(Keys::read(&keys.text()), Ok(keys.clone()));
+        assert_ne!(Keys::make(origin, &SystemRandom::new()).unwrap(), keys);
+        assert_ne!(keys.log, keys.custodian);
+        assert_eq!(format!("{keys:?}"), "Keys { origin: KeyName(\"log.example/datanet\"), .. }");
+    }
+
+    #[test]
+    fn what_is_damaged_is_no_key() {
+        let origin = KeyName::new("log.example/datanet").unwrap();
+        let text = Keys::make(origin, &SystemRandom::new()).unwrap().text();
+        for wrong in
+            ["", "{}", &text[1..], &text.replace("log.example", "log example"), &text.replace("\":\"", "\":\"A")]
+        {
+            assert_eq!(Keys::read(wrong), Err(NoKeys));
+        }
+    }
+}

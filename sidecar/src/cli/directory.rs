@@ -1,0 +1,71 @@
+//! `mesh directory`: the directory of the node on this machine.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{
+    admin::Admin,
+    block_on, print_json,
+    tunnel::{path, text},
+};
+use crate::{
+    admin::NewDirectoryToken,
+    args::{DirectoryCommand, DirectoryTokenCommand, Form},
+    exit::Exit,
+};
+
+const TOKENS: &str = "/directory/tokens";
+
+/// `mesh directory`.
+pub(crate) fn directory(command: &DirectoryCommand) -> Result<(), Exit> {
+    let DirectoryCommand::Token(token) = command;
+    tokens(&token.command)
+}
+
+fn tokens(command: &DirectoryTokenCommand) -> Result<(), Exit> {
+    let admin = Admin::of_environment()?;
+    block_on(async {
+        match command {
+            DirectoryTokenCommand::Issue(args) => {
+                let ask = NewDirectoryToken { csid: args.csid.clone(), seconds: args.ttl.map(|ttl| ttl.as_secs()) };
+                let issued = admin.ask(Method::POST, TOKENS, &json!(ask)).await?;
+                println!("{}", text(&issued, "token"));
+                Ok(())
+            }
+            DirectoryTokenCommand::Ls(args) => {
+                let shown = admin.get(TOKENS).await?;
+                match args.output.form {
+                    Form::Json => print_json(&shown),
+                    Form::Text => {
+                        print_tokens(shown["tokens"].as_array().map_or(&[], Vec::as_slice));
+                        Ok(())
+                    }
+                }
+            }
+            DirectoryTokenCommand::Revoke(args) => {
+                let done = admin.ask(Method::DELETE, &path(TOKENS, &[("csid", &args.csid)]), &Value::Null).await?;
+                println!("{} of {} revoked", text(&done, "revoked"), args.csid);
+                Ok(())
+            }
+        }
+    })
+}
+
+fn print_tokens(rows: &[Value]) {
+    println!("{:<14} {:<34} {:<26} UNTIL", "TOKEN", "CENTRAL SYSTEM", "ISSUED");
+    for row in rows {
+        println!(
+            "{:<14} {:<34} {:<26} {}",
+            text(row, "id"),
+            text(row, "csid"),
+            moment(row, "issued"),
+            moment(row, "until")
+        );
+    }
+}
+
+/// Milliseconds since 1970, for people.
+fn moment(row: &Value, member: &str) -> String {
+    let at = row[member].as_i64().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    at.map_or_else(|| "revoked".into(), |at| at.to_string())
+}

@@ -1,0 +1,32 @@
+//! The Datanet directory behind the data plane: who is calling is decided there, by token or certificate, so that strangers come in
+//! too.
+
+use http::{Request, Response};
+use mesh_core::{Body, Caller, Code, grpc::is_grpc};
+use mesh_directory::front::Shown;
+
+use super::{Front, answers, body};
+
+impl Front {
+    /// A call of the directory.
+    pub(super) async fn datanet(&self, request: Request<Body>, caller: &Caller) -> Response<Body> {
+        let Some(front) = self.directory.front() else {
+            return answers::not_found(request.uri().path(), is_grpc(request.headers()));
+        };
+        let shown = shown(caller);
+        let (head, body) = request.into_parts();
+        let longest = front.longest(head.uri.path(), &head.headers, &shown);
+        let answer = match body::whole(body, u64::try_from(longest).unwrap_or(u64::MAX)).await {
+            Ok(body) => front.answer(Request::from_parts(head, body), &shown).await,
+            Err(refusal) if refusal.code == Code::TOO_LARGE => front.too_large(),
+            Err(_) => front.broken_off(),
+        };
+        answer.map(Body::from)
+    }
+}
+
+/// A partner that proved with its certificate who it is. One whose route asks for none only says so.
+fn shown(caller: &Caller) -> Shown {
+    let proven = caller.partner().filter(|route| route.config.client_certificate == crds::ClientCertificate::Required);
+    Shown { certificate: proven.map(|route| route.node_id.to_string()) }
+}

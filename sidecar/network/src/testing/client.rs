@@ -41,7 +41,7 @@ impl Plain {
     /// Everything until the other side ends.
     pub(crate) async fn read_to_end(&mut self) -> String {
         let mut all = Vec::new();
-        let _ = timeout(Duration::from_secs(10), self.tcp.read_to_end(&mut all)).await.expect("it ends");
+        let _ = timeout(Duration::from_secs(60), self.tcp.read_to_end(&mut all)).await.expect("it ends");
         String::from_utf8_lossy(&all).into_owned()
     }
 
@@ -62,6 +62,16 @@ pub(crate) fn json_of(answer: &str) -> serde_json::Value {
     serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {answer}"))
 }
 
+/// Reads one head of HTTP/1.1, up to the empty line that ends it and not a byte further; `None` when the connection ends before.
+pub(crate) async fn head(io: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
+    let (mut all, mut one) = (Vec::new(), [0]);
+    while !all.ends_with(b"\r\n\r\n") {
+        io.read_exact(&mut one).await.ok()?;
+        all.extend_from_slice(&one);
+    }
+    Some(String::from_utf8_lossy(&all).into_owned())
+}
+
 /// Reads one HTTP/1.1 answer.
 pub(crate) async fn answer(io: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut all = Vec::new();
@@ -76,7 +86,7 @@ pub(crate) async fn answer(io: &mut (impl AsyncReadExt + Unpin)) -> String {
                 return text;
             }
         }
-        match timeout(Duration::from_secs(10), io.read(&mut one)).await.expect("an answer comes") {
+        match timeout(Duration::from_secs(60), io.read(&mut one)).await.expect("an answer comes") {
             Ok(0) | Err(_) => return text,
             Ok(n) => all.extend_from_slice(&one[..n]),
         }

@@ -100,7 +100,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Frames<IO> {
 
     /// The next frame; `None` at the end. Settings and pings are acknowledged.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
-        let frame = timeout(Duration::from_secs(20), self.read()).await.expect("a frame or an end")?;
+        let frame = timeout(Duration::from_secs(60), self.read()).await.expect("a frame or an end")?;
         if matches!(frame.kind, SETTINGS | PING) && frame.flags & ACK == 0 {
             let payload = if frame.kind == PING { &frame.payload[..] } else { &[] };
             self.write(frame.kind, ACK, 0, payload).await;

@@ -17,7 +17,7 @@ use crds::{
 use mesh_core::{Origin, Parts, Snapshot};
 use mesh_pki::{Algorithm, Identity, LeafRequest, Pair, Root};
 
-pub(crate) use client::{Plain, TlsClient, json_of, plain_from, tls_client};
+pub(crate) use client::{Plain, TlsClient, head, json_of, plain_from, tls_client};
 pub(crate) use node::{PAGE, Running, listener, until};
 
 pub(crate) const A: &str = "LX0000010000280";

@@ -219,7 +219,7 @@ impl Running {
     }
 }
 
-/// Waits until `true`, for five seconds at most.
+/// Waits until `true`, for a minute at most.
 pub(crate) async fn until(mut done: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !done() {

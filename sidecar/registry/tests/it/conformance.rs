@@ -23,7 +23,7 @@ use super::{
     two_nodes::open,
 };
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 type Sent = BoxBody<Bytes, Infallible>;
 type Pieces = mpsc::Sender<Result<Frame<Bytes>, Infallible>>;

@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// No test here needs longer; one that does hangs.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Node {
     pub(crate) registry: Arc<Registry>,
@@ -156,6 +156,19 @@ impl Node {
     pub(crate) async fn register(&self, instance: &str, address: &str, service: Value) {
         let registrant = Registrant { caller: &Caller::Local, peer: None };
         self.registry.put(registration(instance, address, service), &registrant).await.unwrap();
+    }
+
+    /// Waits until there are so many calls at the one instance; a call that failed is never among them.
+    pub(crate) async fn until_under_way(&self, calls: usize) {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let known = self.registry.status();
+            if known[0].under_way == calls {
+                return;
+            }
+            assert!(Instant::now() < end, "not {calls} calls but {known:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The partner of [`parts`], as admission would find it.
@@ -318,6 +331,28 @@ pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
         }
     }
     String::from_utf8_lossy(&head).into_owned()
+}
+
+/// A frame of HTTP/2 (RFC 9113 section 4.1), as it came.
+pub(crate) struct Http2Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    /// The four bytes of its stream.
+    pub(crate) stream: [u8; 4],
+}
+
+/// What a client of HTTP/2 says before its first frame; `None` when the connection ended before.
+pub(crate) async fn read_preface(stream: &mut TcpStream) -> Option<()> {
+    stream.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()]).await.ok().map(|_| ())
+}
+
+/// The next frame, with its payload behind us; `None` at the end.
+pub(crate) async fn read_frame(io: &mut TcpStream) -> Option<Http2Frame> {
+    let mut head = [0; 9];
+    io.read_exact(&mut head).await.ok()?;
+    let [a, b, c, kind, flags, stream @ ..] = head;
+    io.read_exact(&mut vec![0; u32::from_be_bytes([0, a, b, c]) as usize]).await.ok()?;
+    Some(Http2Frame { kind, flags, stream })
 }
 
 /// Writes `bytes`, and reads until the other side closes.

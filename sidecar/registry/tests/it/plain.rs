@@ -17,7 +17,7 @@ use super::{
     two_nodes::open,
 };
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// All until `end`.
 async fn hear(stream: &mut TcpStream, end: &str, pair: &str) -> String {

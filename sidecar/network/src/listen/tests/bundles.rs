@@ -64,7 +64,7 @@ impl Raw {
                 return Some(whole);
             }
             let reading = self.tls.read_buf(&mut self.come);
-            if !matches!(timeout(Duration::from_secs(10), reading).await.expect("a frame or the end"), Ok(1..)) {
+            if !matches!(timeout(Duration::from_secs(60), reading).await.expect("a frame or the end"), Ok(1..)) {
                 return None;
             }
         }
@@ -263,5 +263,5 @@ async fn a_node_that_ends_says_so_and_answers_what_still_comes() {
         assert_eq!(numbers, [1, 2]);
         raw.tls.shutdown().await.unwrap();
     };
-    timeout(Duration::from_secs(10), async { tokio::join!(ending, talking) }).await.expect("it ends with its caller");
+    timeout(Duration::from_secs(60), async { tokio::join!(ending, talking) }).await.expect("it ends with its caller");
 }

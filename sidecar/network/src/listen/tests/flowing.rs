@@ -27,7 +27,7 @@ use crate::{
     testing::{A, Plain, institution, listener, until},
 };
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Passes on what it is told to, by its path.
 struct Flows {

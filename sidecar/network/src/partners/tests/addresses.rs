@@ -19,7 +19,7 @@ use super::failures::tls_server;
 use crate::{
     AddressState,
     dial::{Address, Given, Proxy, Target, socket_of},
-    testing::{A, B, Institution, Running, institution, until},
+    testing::{A, B, Institution, Running, head, institution, until},
 };
 
 /// A proxy of the node's own.
@@ -92,9 +92,9 @@ async fn an_address_whose_stats_are_refused_or_kept_back_is_not_healthy() {
     let (a, b) = (institution(A), institution(B));
     let says = async |answer: &'static str, reason: &str| {
         let act = move |mut tls: tokio_rustls::server::TlsStream<TcpStream>| async move {
-            let mut head = [0; 4096];
-            while let Ok(1..) = tls.read(&mut head).await {
+            while head(&mut tls).await.is_some() {
                 let _ = tls.write_all(answer.as_bytes()).await;
+                let _ = tls.flush().await;
             }
         };
         let server = tls_server(&b.leaf(), "http/1.1", act).await;

@@ -16,7 +16,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::testing::{A, B, C, Running, institution};
+use crate::{
+    dial::{CONNECT, CONNECT_OF_SEVERAL},
+    testing::{A, B, C, Running, head, institution},
+};
 
 /// A server that does with every connection what `act` says.
 async fn server<F>(act: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
@@ -112,7 +115,8 @@ async fn a_black_hole_is_unreachable_in_time_and_the_next_address_answers() {
     let start = Instant::now();
     let failed = client.call(A, "/seen").await.unwrap_err();
     assert_eq!((failed.code(), failed.retry()), (Code::UNREACHABLE, Retry::Safe), "{failed}");
-    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+    // The system alone would try for two minutes.
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     // A call with less time than that is told the same.
     let failed = client.call_within(A, "/seen", Body::Empty, Duration::from_millis(200)).await.unwrap_err();
     assert_eq!((failed.code(), failed.retry()), (Code::UNREACHABLE, Retry::Safe), "{failed}");
@@ -121,10 +125,10 @@ async fn a_black_hole_is_unreachable_in_time_and_the_next_address_answers() {
     client.swap(b.parts(vec![a.route_at(&[hole, good.address])]));
     let start = Instant::now();
     assert_eq!(client.call(A, "/seen").await.unwrap()["who"], B);
-    assert!(start.elapsed() < Duration::from_secs(9));
+    assert!(start.elapsed() < Duration::from_secs(30));
     let start = Instant::now();
     assert_eq!(client.call(A, "/seen").await.unwrap()["who"], B);
-    assert!(start.elapsed() < Duration::from_millis(1400), "the black hole rests");
+    assert!(start.elapsed() < CONNECT_OF_SEVERAL, "the black hole rests");
     fillers.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
@@ -136,14 +140,10 @@ async fn calls_to_a_black_hole_fail_together_and_then_at_once() {
     let start = Instant::now();
     let calls = futures::future::join_all((0..20).map(|_| client.call(A, "/seen"))).await;
     assert!(calls.iter().all(|call| matches!(call, Err(e) if e.retry() == Retry::Safe)));
-    assert!(
-        start.elapsed() < Duration::from_secs(8),
-        "they shared one dial or two, and did not queue: {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < 10 * CONNECT, "they shared one dial or two, and did not queue: {:?}", start.elapsed());
     let start = Instant::now();
     assert_eq!(client.call(A, "/seen").await.unwrap_err().code(), Code::UNREACHABLE);
-    assert!(start.elapsed() < Duration::from_millis(2400), "the address rests: {:?}", start.elapsed());
+    assert!(start.elapsed() < CONNECT, "the address rests: {:?}", start.elapsed());
     fillers.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
@@ -209,10 +209,9 @@ async fn a_partner_that_does_not_answer_or_stops_reading_is_a_timeout() {
         .await;
         client.swap(b.parts(vec![a.route_at(&[deaf])]));
         let body = Body::from(vec![0; 64 << 20]);
-        let start = Instant::now();
-        let failed = client.call_within(A, "/seen", body, Duration::from_millis(500)).await.unwrap_err();
+        let failed = client.call_within(A, "/seen", body, Duration::from_millis(500));
+        let failed = tokio::time::timeout(Duration::from_secs(60), failed).await.expect("its time counts").unwrap_err();
         assert_eq!((failed.code(), failed.retry()), (Code::UNREACHABLE, Retry::Safe), "{alpn}: {failed}");
-        assert!(start.elapsed() < Duration::from_secs(9), "{alpn}");
     }
 }
 
@@ -220,7 +219,7 @@ async fn a_partner_that_does_not_answer_or_stops_reading_is_a_timeout() {
 async fn a_connection_that_breaks_after_the_request_leaves_the_outcome_open() {
     let (a, b) = (institution(A), institution(B));
     let breaks = tls_server(&a.leaf(), "http/1.1", |mut tls| async move {
-        let _ = tls.read(&mut [0; 1024]).await;
+        let _ = head(&mut tls).await;
         socket2::SockRef::from(tls.get_ref().0).set_linger(Some(Duration::ZERO)).unwrap();
     })
     .await;
@@ -234,7 +233,7 @@ async fn a_connection_that_breaks_after_the_request_leaves_the_outcome_open() {
 async fn nonsense_instead_of_http_is_named() {
     let (a, b) = (institution(A), institution(B));
     let nonsense = tls_server(&a.leaf(), "http/1.1", |mut tls| async move {
-        let _ = tls.read(&mut [0; 1024]).await;
+        let _ = head(&mut tls).await;
         let _ = tls.write_all(b"+OK POP3 server ready\r\n\r\n").await;
         let _ = tls.flush().await;
         let _ = tls.read_to_end(&mut Vec::new()).await;
@@ -253,10 +252,8 @@ async fn http_1_partners_are_called_over_kept_connections() {
     let old = tls_server(&a.leaf(), "http/1.1", move |mut tls| {
         let nth = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         async move {
-            let mut request = [0; 4096];
             for call in 0.. {
-                let Ok(n @ 1..) = tls.read(&mut request).await else { return };
-                let text = String::from_utf8_lossy(&request[..n]).into_owned();
+                let Some(text) = head(&mut tls).await else { return };
                 let target = text.split(' ').nth(1).unwrap_or_default();
                 let host = text.lines().find_map(|l| l.strip_prefix("host: ")).unwrap_or_default();
                 let body =
@@ -286,7 +283,7 @@ async fn http_1_partners_are_called_over_kept_connections() {
 async fn a_kept_connection_that_died_is_replaced_while_nothing_left() {
     let (a, b) = (institution(A), institution(B));
     let once = tls_server(&a.leaf(), "http/1.1", |mut tls| async move {
-        let _ = tls.read(&mut [0; 4096]).await;
+        let _ = head(&mut tls).await;
         let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{\"c\":\"E0000000000\"}").await;
         let _ = tls.shutdown().await;
     })
@@ -302,11 +299,10 @@ async fn a_kept_connection_that_died_is_replaced_while_nothing_left() {
 async fn a_connection_whose_upload_hangs_is_not_used_again() {
     let (a, b) = (institution(A), institution(B));
     let early = tls_server(&a.leaf(), "http/1.1", |mut tls| async move {
-        let (mut head, mut is_asked) = ([0; 4096], true);
+        let mut is_asked = true;
         // What it is comes first.
-        while std::mem::take(&mut is_asked) {
-            let _ = tls.read(&mut head).await;
-            is_asked = head.starts_with(b"GET /stats ");
+        while is_asked {
+            is_asked = head(&mut tls).await.is_some_and(|head| head.starts_with("GET /stats "));
             let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{\"c\":\"E0000000000\"}").await;
             let _ = tls.flush().await;
         }
@@ -314,12 +310,11 @@ async fn a_connection_whose_upload_hangs_is_not_used_again() {
     })
     .await;
     let client = Running::start(b.parts(vec![a.route_at(&[early])]));
-    let start = Instant::now();
+    // A call on the one that hangs would end with its time.
     for _ in 0..3 {
         let body = Body::from(vec![0; 64 << 20]);
         client.call_within(A, "/seen", body, Duration::from_secs(60)).await.unwrap();
     }
-    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -15,14 +15,14 @@ use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt as _, StreamBody};
 use mesh_core::{Body, ProtocolError, Retry};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::AsyncWriteExt as _,
     time::{Instant, timeout},
 };
 
 use super::{failures::tls_server, pair};
 use crate::{
     Kind, Place, Slip, Went,
-    testing::{A, B, Running, institution, until},
+    testing::{A, B, Running, head, institution, until},
 };
 
 fn slip() -> Slip {
@@ -63,15 +63,13 @@ async fn speaks_http_1(leaf: &mesh_pki::Pair, stats: &'static str, asked: &Arc<A
     tls_server(leaf, "http/1.1", move |mut tls| {
         let asked = Arc::clone(&asked);
         async move {
-            let mut request = [0; 4096];
-            while let Ok(n @ 1..) = tls.read(&mut request).await {
-                let text = String::from_utf8_lossy(&request[..n]).into_owned();
+            while let Some(text) = head(&mut tls).await {
                 let is_stats = text.starts_with("GET /stats ");
                 asked.fetch_add(usize::from(is_stats), Ordering::SeqCst);
                 let told = text.lines().find_map(|line| line.strip_prefix("x-told: "));
                 let body = serde_json::json!({"told": told, "code": "E0000000000"}).to_string();
-                let head = if is_stats { stats } else { "200 OK" };
-                let answer = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                let status = if is_stats { stats } else { "200 OK" };
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
                 let is_written = tls.write_all(answer.as_bytes()).await.is_ok() && tls.flush().await.is_ok();
                 if !is_written || stats.contains("connection: close") {
                     return drop(tls.shutdown().await);

@@ -10,12 +10,12 @@ use std::{
 
 use http::{Request, Response};
 use mesh_core::{Body, Code, Drain, Live, NodeId, ProtocolError, Retry, Snapshot};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 
 use super::failures::tls_server;
 use crate::{
     listen::{Connection, Gate, Limits, Serve, serve},
-    testing::{A, B, Institution, Running, institution, listener, until},
+    testing::{A, B, Institution, Running, head, institution, listener, until},
 };
 
 /// A server with the partner's certificate whose node is there or not; in front of it a start page.
@@ -108,8 +108,7 @@ async fn what_a_check_found_to_be_no_node_is_not_used_again_because_it_accepts()
     let (a, b) = (institution(A), institution(B));
     let good = Running::start(b.parts(vec![a.route()]));
     let portal = tls_server(&b.leaf(), "http/1.1", |mut tls| async move {
-        let mut head = [0; 4096];
-        while matches!(tls.read(&mut head).await, Ok(1..)) {
+        while head(&mut tls).await.is_some() {
             let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n{\"who\":\"nobody\"}").await;
             let _ = tls.flush().await;
         }

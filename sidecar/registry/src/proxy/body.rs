@@ -17,9 +17,13 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use mesh_core::{Body, BoxError, Piped};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
-use super::{headers, pool::Answer};
+use super::{
+    headers,
+    pool::Answer,
+    spare::{Returning, Spare},
+};
 use crate::instance::Load;
 
 /// The value that says the next byte has to come from the caller, for which no service is to blame.
@@ -80,11 +84,61 @@ impl Progress {
 pub(crate) struct Outgoing {
     inner: Body,
     progress: Progress,
+    /// What went of it already, where it may have to go a second time.
+    spare: Option<Spare>,
 }
 
 impl Outgoing {
     pub(crate) fn new(inner: Body, progress: Progress) -> Self {
-        Self { inner, progress }
+        Self { inner, progress, spare: None }
+    }
+
+    /// Keeps what goes from now on, until it is too much; [`Returning`] has all of the body again when this one is dropped.
+    pub(crate) fn spared(&mut self) -> Returning {
+        let mut spare = self.spare.take().unwrap_or_default();
+        let (back, returning) = oneshot::channel();
+        spare.back = Some(back);
+        self.spare = Some(spare);
+        Returning(returning)
+    }
+
+    /// The next frame, one that went before or a new one.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(frame) = self.spare.as_mut().and_then(Spare::next) {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if self.spare.as_ref().is_some_and(Spare::is_over) {
+            self.spare = None;
+        }
+        let polled = Pin::new(&mut self.inner).poll_frame(cx).map_ok(|mut frame| {
+            if let Some(trailers) = frame.trailers_mut() {
+                headers::strip_trailers(trailers);
+            } else if let Some(data) = frame.data_ref() {
+                self.progress.has_come(data.len());
+            }
+            frame
+        });
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => self.spare = self.spare.take().and_then(|spare| spare.with(frame)),
+            // It is read no further.
+            Poll::Ready(None) => self.inner = Body::Empty,
+            // It is broken, and would be a second time.
+            Poll::Ready(Some(Err(_))) => self.spare = None,
+            Poll::Pending => {}
+        }
+        polled
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        let Some(mut spare) = self.spare.take() else { return };
+        if let Some(back) = spare.back.take() {
+            spare.next = 0;
+            let (inner, progress) = (std::mem::take(&mut self.inner), self.progress.clone());
+            // Nobody may want it any more.
+            drop(back.send(Self { inner, progress, spare: Some(spare) }));
+        }
     }
 }
 
@@ -93,28 +147,27 @@ impl HttpBody for Outgoing {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        let polled = self.poll_next(cx);
         if polled.is_pending() {
             self.progress.waits_for_the_caller();
         } else {
             self.progress.moved();
         }
-        polled.map_ok(|mut frame| {
-            if let Some(trailers) = frame.trailers_mut() {
-                headers::strip_trailers(trailers);
-            } else if let Some(data) = frame.data_ref() {
-                self.progress.has_come(data.len());
-            }
-            frame
-        })
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.spare.as_ref().is_none_or(Spare::is_gone) && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let (inner, again) = (self.inner.size_hint(), self.spare.as_ref().map_or(0, Spare::left));
+        let mut hint = SizeHint::new();
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + again);
+        }
+        hint.set_lower(inner.lower() + again);
+        hint
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     headers,
     pace::Pace,
     pool::{Answer, Sent, Wanted},
+    spare::Again,
     upgrade::{self, Switch},
 };
 use crate::{
@@ -34,6 +35,9 @@ const MOST_TRIES: usize = 16;
 /// Connections in a row that end as soon as they are made: a service that is just ending does that once; where it goes on, something
 /// in front of the service accepts for it.
 const MOST_STILLBORN: usize = 3;
+
+/// Services in a row that did not begin with the call: where a third one has enough too, the caller had better come later.
+const MOST_REFUSED: usize = 3;
 
 /// How a call is made.
 #[derive(Debug)]
@@ -57,6 +61,8 @@ enum Attempt {
     Back(Box<Request<Outgoing>>, String),
     /// The same, on a connection that ended as soon as it was made.
     Stillborn(Box<Request<Outgoing>>, String),
+    /// The service did not begin with it.
+    Refused(Box<Request<Outgoing>>, String),
     Failed(RegistryError),
 }
 
@@ -79,7 +85,7 @@ pub(crate) async fn make(
     let named = headers::named_host(&request);
     let mut upgrade = how.websocket.then(|| Switch::of(&mut request));
     let mut reason = None;
-    let (mut retries, mut stillborn) = (0, 0);
+    let (mut retries, mut stillborn, mut refused) = (0, 0, 0);
     for _ in 0..MOST_TRIES {
         let (member, load) = match ready(group, how) {
             Some(found) => found,
@@ -101,6 +107,13 @@ pub(crate) async fn make(
             }
             Attempt::Stillborn(back, why) => {
                 (request, stillborn) = (back, stillborn + 1);
+                reason = Some(why);
+            }
+            Attempt::Refused(_, why) if refused == MOST_REFUSED => {
+                return Err(broken(group, &member.instance, why));
+            }
+            Attempt::Refused(back, why) => {
+                (request, refused) = (back, refused + 1);
                 reason = Some(why);
             }
         }
@@ -151,7 +164,7 @@ async fn attempt(
     group: &Group,
     member: &Member,
     load: Load,
-    request: Box<Request<Outgoing>>,
+    mut request: Box<Request<Outgoing>>,
     upgrade: &mut Option<Switch>,
     progress: &Progress,
     how: &How<'_>,
@@ -180,6 +193,8 @@ async fn attempt(
             return Attempt::Back(request, reason);
         }
     };
+    // Over HTTP/1.1 nobody says that he did not begin.
+    let again = (how.proto == ServiceProto::Grpc).then(|| Again::of(&mut request));
     match in_time(instance.pool.send(connection, *request), progress, limit, how.pace).await {
         Err(Late::Service) => late(),
         Err(Late::Caller(pace)) => {
@@ -199,7 +214,10 @@ async fn attempt(
             Attempt::Failed(broken(group, instance, reason))
         }
         // A server that ends, or has enough: no fault of what it answers, and surely nothing was done (RFC 9113 section 8.7).
-        Ok(Sent::Refused(reason)) => Attempt::Failed(broken(group, instance, reason)),
+        Ok(Sent::Refused(reason)) => match Box::pin(async move { again?.request().await }).await {
+            Some(back) => Attempt::Refused(back, reason),
+            None => Attempt::Failed(broken(group, instance, reason)),
+        },
         Ok(Sent::Answered(answer)) => {
             if instance.note_success() {
                 tracing::info!(service = %group.name, instance = %instance.address(), "an instance answers again");

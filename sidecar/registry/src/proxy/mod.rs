@@ -14,6 +14,7 @@ mod lanes;
 mod pace;
 pub(crate) mod pool;
 mod relay;
+mod spare;
 mod upgrade;
 
 use std::sync::Arc;

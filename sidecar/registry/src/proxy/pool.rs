@@ -75,7 +75,7 @@ pub(crate) enum Sent {
     Back(Box<Request<Outgoing>>, Age),
     /// It may have arrived.
     Lost(Whose, String),
-    /// The service said that it did not begin with it; what was sent is gone.
+    /// The service said that it did not begin with it.
     Refused(String),
 }
 

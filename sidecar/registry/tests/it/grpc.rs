@@ -13,12 +13,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_core::{Body, Caller};
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::Semaphore,
-};
+use tokio::{io::AsyncWriteExt, sync::Semaphore};
 
-use super::house::{black_hole, connect, echo, get, nobody, node, raw_service, serve};
+use super::house::{black_hole, connect, echo, get, nobody, node, raw_service, read_frame, read_preface, serve};
 
 /// A service that echoes a message and ends with trailers, as gRPC does.
 pub(crate) async fn grpc_service() -> std::net::SocketAddr {
@@ -165,17 +162,14 @@ async fn a_service_that_takes_two_calls_on_a_connection_gets_a_second_connection
 /// A server of HTTP/2 that answers each request with this frame: type, flags and payload, on the request's stream or on none.
 async fn answers_with(kind: u8, on_stream: bool, payload: &'static [u8]) -> std::net::SocketAddr {
     raw_service(move |mut stream| async move {
-        let (mut preface, mut head) = ([0; 24], [0; 9]);
-        stream.read_exact(&mut preface).await.unwrap();
+        let Some(()) = read_preface(&mut stream).await else { return };
         stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
-        while stream.read_exact(&mut head).await.is_ok() {
-            let mut rest = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-            stream.read_exact(&mut rest).await.unwrap();
-            if head[3] == 4 && head[4] == 0 {
+        while let Some(asked) = read_frame(&mut stream).await {
+            if asked.kind == 4 && asked.flags == 0 {
                 stream.write_all(&[0, 0, 0, 4, 1, 0, 0, 0, 0]).await.unwrap();
-            } else if head[3] == 1 {
+            } else if asked.kind == 1 {
                 let mut frame = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, 0];
-                frame.extend_from_slice(if on_stream { &head[5..] } else { &[0; 4] });
+                frame.extend_from_slice(if on_stream { &asked.stream } else { &[0; 4] });
                 frame.extend_from_slice(payload);
                 stream.write_all(&frame).await.unwrap();
             }
@@ -204,6 +198,29 @@ async fn a_stream_that_the_service_refused_or_left_behind_is_not_its_fault() {
         let state = &node.registry.status()[0].state;
         let is_ejected = matches!(state, mesh_registry::InstanceState::Ejected(_));
         assert_eq!(is_ejected, is_blamed, "{kind} {payload:?}: {state:?}");
+    }
+}
+
+/// PTP section 10.4, point 3: what surely did not arrive goes elsewhere, with all of its body.
+#[tokio::test]
+async fn a_call_that_a_service_did_not_begin_with_goes_to_the_next_one() {
+    let (reset, goaway) = (3, 7);
+    for (kind, on_stream, payload) in [(reset, true, &[0, 0, 0, 7][..]), (goaway, false, &[0, 0, 0, 0, 0, 0, 0, 0])] {
+        let node = node();
+        let full = answers_with(kind, on_stream, payload).await;
+        node.register("full", &full.to_string(), json!({"proto": "grpc"})).await;
+        node.register("well", &grpc_service().await.to_string(), json!({"proto": "grpc"})).await;
+        let front = node.listen(Caller::Local).await;
+        // More than one frame of HTTP/2, less than a service takes unasked.
+        for length in [7, 50_000].into_iter().cycle().take(10) {
+            let sent = Bytes::from(vec![7; length]);
+            let request = Request::post(format!("http://{front}/serving")).header("content-type", "application/grpc");
+            let mut sender = http2(front).await;
+            let answer = sender.send_request(request.body(Full::new(sent.clone())).unwrap()).await.unwrap();
+            let body = answer.into_body().collect().await.unwrap();
+            assert_eq!(body.trailers().expect("the service's own end")["grpc-status"], "0");
+            assert_eq!(body.to_bytes(), sent, "{kind}");
+        }
     }
 }
 

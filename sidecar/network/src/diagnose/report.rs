@@ -115,7 +115,9 @@ impl Lines {
         self.say(check, State::Warning, detail.into(), remedy.into());
     }
 
+    /// What was fine until then is not.
     pub(super) fn failed(&mut self, check: &str, detail: impl Into<String>, remedy: impl Into<String>) {
+        self.0.retain(|line| line.check != check || line.state != State::Ok);
         self.say(check, State::Failed, detail.into(), remedy.into());
     }
 

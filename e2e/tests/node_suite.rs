@@ -11,6 +11,8 @@ mod envoy;
 mod figures;
 #[path = "node/identity.rs"]
 mod identity;
+#[path = "node/late.rs"]
+mod late;
 #[path = "node/outage.rs"]
 mod outage;
 #[path = "node/pair.rs"]
@@ -32,7 +34,7 @@ use tokio::sync::{OnceCell, RwLock};
 
 const SYSTEM: &str = "interconn-system";
 /// Pods and programs start within seconds; a machine under load gets this long.
-const STARTED: Duration = Duration::from_secs(240);
+const STARTED: Duration = Duration::from_secs(420);
 
 /// Whoever stops what others need, or measures, has the cluster alone.
 static ALONE: RwLock<()> = RwLock::const_new(());

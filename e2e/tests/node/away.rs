@@ -11,12 +11,12 @@ use super::*;
 const OPERATOR: &str = "deployment/interconn-operator";
 
 /// The operator, gone for as long as this lives; then it is back, and its webhook's policy is `Fail` again.
-struct Gone {
+pub(crate) struct Gone {
     webhook: String,
 }
 
 impl Gone {
-    async fn scaled_down() -> Result<Self> {
+    pub(crate) async fn scaled_down() -> Result<Self> {
         let webhooks = kubectl(&["get", "mutatingwebhookconfigurations", "-o", "name"], "")?;
         let webhook = webhooks.lines().find(|name| name.contains("interconn")).context("no webhook")?.to_owned();
         let gone = Self { webhook };
@@ -36,7 +36,7 @@ impl Gone {
         kubectl(&["patch", &self.webhook, "--type=json", "-p", &patch], "").map(drop)
     }
 
-    fn bring_back(self) -> Result<()> {
+    pub(crate) fn bring_back(self) -> Result<()> {
         drop(self);
         rolled_out(SYSTEM, OPERATOR)
     }

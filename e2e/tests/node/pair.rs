@@ -1,13 +1,12 @@
 //! Two institutions under steady load, and the accounts of all their applications, those that are gone by now included.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
-use std::time::SystemTime;
 
 use e2e::institution::{EPHEMERAL, Institution};
 use e2e::kubectl::apply;
-use e2e::ledger::{LINE, Ledger};
+use e2e::ledger::{Failure, Ledger, now};
 use e2e::wait;
+use futures::future::try_join_all;
 use parking_lot::Mutex;
 
 use super::*;
@@ -20,7 +19,7 @@ pub(crate) struct Pair {
     pub(crate) client: Client,
     pub(crate) pushes: Institution,
     pub(crate) pops: Institution,
-    /// From when on no call may fail: before, the nodes did not know each other.
+    /// Calls made from then on may not fail: before, the nodes did not know each other.
     from: u64,
     /// The books of pods that are gone.
     closed: Mutex<Vec<(&'static str, Ledger)>>,
@@ -34,11 +33,6 @@ pub(crate) struct Accounts {
 
 pub(crate) fn institution(bank: &'static str, id: &'static str, work: &'static str, replicas: u32) -> Institution {
     Institution { bank, id, institution: "JG0100002800000000", address: "", work, replicas, storage: EPHEMERAL }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Pair {
@@ -91,22 +85,26 @@ impl Pair {
         .await
     }
 
-    /// Starts the pods of both sides anew, and keeps the books that each of them prints at its end.
+    /// Starts the pods of both sides anew, and keeps the books that each of them closes at its end.
     pub(crate) async fn restart_workloads(&self) -> Result<()> {
         for us in self.both() {
-            let mut followers = Vec::new();
-            for pod in us.pods(&self.client).await? {
-                followers.push((pod.clone(), follow(us.bank, &pod)?));
-            }
-            restart(us.bank, &format!("deployment/{}", us.bank))?;
-            for (pod, follower) in followers {
-                let log = String::from_utf8(follower.wait_with_output()?.stdout)?;
-                let book = log.lines().rev().find_map(|line| line.strip_prefix(LINE));
-                let book = book.with_context(|| format!("{pod} ended without its book: it was killed"))?;
-                self.closed.lock().push((us.bank, serde_json::from_str(book)?));
-            }
+            let pods = us.pods(&self.client).await?;
+            let what = format!("deployment/{}", us.bank);
+            kubectl(&["-n", us.bank, "rollout", "restart", &what], "")?;
+            let books = try_join_all(pods.iter().map(|pod| self.closed_book(us, pod))).await?;
+            self.closed.lock().extend(books.into_iter().map(|book| (us.bank, book)));
+            rolled_out(us.bank, &what)?;
         }
         Ok(())
+    }
+
+    /// The book of a pod that is about to end, as soon as nothing is added to it any more.
+    async fn closed_book(&self, us: Institution, pod: &str) -> Result<Ledger> {
+        wait::until(&format!("the book of {pod} to be closed"), STARTED, || async move {
+            let book = us.get_from(&self.client, pod, 8080, "book").await?;
+            serde_json::from_str(&book).context("the book is no book")
+        })
+        .await
     }
 
     /// No call has failed, and what was answered with success is at the partner's applications, once.
@@ -136,7 +134,7 @@ impl Pair {
             let accounts = self.accounts().await?;
             let all = accounts.pushes.iter().chain(&accounts.pops).flat_map(|book| &book.failures);
             let (refused, others): (Vec<_>, Vec<_>) =
-                all.filter(|f| f.at >= self.from).partition(|failure| failure.said.contains(code));
+                all.filter(|f| f.begun >= self.from).partition(|failure| failure.said.contains(code));
             // Not to be waited away: once it is there, it stays.
             if !others.is_empty() {
                 return Ok(Err(anyhow::anyhow!("calls failed: {:?}", &others[..others.len().min(5)])));
@@ -166,18 +164,12 @@ impl Accounts {
         times
     }
 
-    /// What failed since then, in words; nothing, if nothing did.
+    /// What failed of the calls made since then, in words; nothing, if nothing did.
     pub(crate) fn failures(&self, from: u64) -> String {
-        let all = self.pushes.iter().chain(&self.pops).flat_map(|book| &book.failures);
-        let late: Vec<_> = all.filter(|failure| failure.at >= from).collect();
-        let shown: Vec<String> = late.iter().take(5).map(|f| format!("{} at {}", f.said, f.at)).collect();
+        let late: Vec<&Failure> =
+            self.pushes.iter().chain(&self.pops).flat_map(|book| book.failed_since(from)).collect();
+        let took = |f: &Failure| format!("{} at {} after {} ms", f.said, f.at, f.at.saturating_sub(f.begun));
+        let shown: Vec<String> = late.iter().take(5).map(|failure| took(failure)).collect();
         if late.is_empty() { String::new() } else { format!("{} failures: {}", late.len(), shown.join(", ")) }
     }
-}
-
-/// What an application prints from now on until it ends.
-fn follow(namespace: &str, pod: &str) -> Result<Child> {
-    let mut command = Command::new("kubectl");
-    command.args(["-n", namespace, "logs", "-f", pod, "-c", "bank"]).stdout(Stdio::piped()).stdin(Stdio::null());
-    command.spawn().context("cannot run kubectl")
 }

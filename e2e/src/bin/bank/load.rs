@@ -2,12 +2,13 @@
 //! seen. Asked to end, it ends what it has begun.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use e2e::ledger::now;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -51,11 +52,6 @@ pub(crate) struct Node {
     target: String,
 }
 
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// The first number of this pod: no two pods have one in common.
 fn first() -> u64 {
     let name = std::env::var("HOSTNAME").unwrap_or_default();
@@ -83,9 +79,10 @@ impl Load {
             // A task for each: one that waits must not hide what happens to the next.
             calls.spawn(async move {
                 let body = json!({"topic": *topic, "payload": STANDARD.encode(number.to_string())});
+                let begun = now();
                 match node.call("push", &body).await {
                     Ok(_) => books.lock().success(Some(number)),
-                    Err(e) => books.lock().failure(number, now(), &format!("{e:#}")),
+                    Err(e) => books.lock().failure(number, begun, &format!("{e:#}")),
                 }
             });
         }
@@ -101,11 +98,12 @@ impl Load {
         while !end.is_cancelled() {
             number += 1;
             let body = json!({"topic": self.topic, "timeout": POP_WAIT_MS});
+            let begun = now();
             match node.call("pop", &body).await.and_then(|answer| message(&answer)) {
                 Ok(Some(message)) => books.lock().success(Some(message)),
                 Ok(None) => books.lock().success(None),
                 Err(e) => {
-                    books.lock().failure(number, now(), &format!("{e:#}"));
+                    books.lock().failure(number, begun, &format!("{e:#}"));
                     // A node that is away refuses at once: no need to fill the book with it.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }

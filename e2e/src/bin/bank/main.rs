@@ -1,8 +1,8 @@
 //! The application of the node tier. It knows nothing of Kubernetes: its node is at `127.0.0.1:7304`, and that is all.
 //!
 //! `bank push` sends numbered messages at a steady rate, `bank pop` takes what comes, `bank idle` waits to be called
-//! ([`load`]). All of them keep a [`Ledger`], show it on 8080 beside a small service ([`service`]), and print it when they are
-//! asked to end. `bank ask` makes one call for a test that stands outside ([`ask`]), `bank measure` times many ([`measure`]),
+//! ([`load`]). All of them keep a [`Ledger`] and show it on 8080 beside a small service ([`service`]); asked to end, they close it and
+//! wait until it is read. `bank ask` makes one call for a test that stands outside ([`ask`]), `bank measure` times many ([`measure`]),
 //! `bank socket` holds a WebSocket ([`socket`]).
 
 mod ask;
@@ -19,10 +19,13 @@ use clap::{Parser, Subcommand};
 use e2e::ledger::Ledger;
 use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Whoever follows the log of a container that ends may lose its last lines: the book stands there for so long before.
-const READ: Duration = Duration::from_secs(3);
+/// So long a program that was asked to end waits until somebody reads its closed book; most tests do without it.
+const READ: Duration = Duration::from_secs(20);
+/// Whoever reads it gets it whole.
+const ANSWERED: Duration = Duration::from_secs(1);
 
 #[derive(Parser)]
 #[command(about = "An application that works at its own node and keeps books")]
@@ -49,6 +52,13 @@ enum Work {
 
 type Books = Arc<Mutex<Ledger>>;
 
+/// A book to which nothing is added any more, and whether it was read.
+#[derive(Clone, Default)]
+struct Closing {
+    closed: CancellationToken,
+    read: CancellationToken,
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let work = match Args::parse().work {
@@ -59,7 +69,8 @@ async fn main() -> Result<()> {
     };
     let (books, end) = (Books::default(), CancellationToken::new());
     let mut asked = signal(SignalKind::terminate())?;
-    tokio::spawn(service::serve(Arc::clone(&books)));
+    let closing = Closing::default();
+    tokio::spawn(service::serve(Arc::clone(&books), closing.clone()));
     let told = end.clone();
     tokio::spawn(async move {
         asked.recv().await;
@@ -70,8 +81,10 @@ async fn main() -> Result<()> {
         Work::Pop(load) => load.pop(&books, &end).await?,
         _ => end.cancelled().await,
     }
-    // For whoever reads the log of a pod that is gone by then.
-    println!("{}{}", e2e::ledger::LINE, serde_json::to_string(&*books.lock())?);
-    tokio::time::sleep(READ).await;
+    closing.closed.cancel();
+    // One that ends by itself is waited for.
+    if end.is_cancelled() && timeout(READ, closing.read.cancelled()).await.is_ok() {
+        tokio::time::sleep(ANSWERED).await;
+    }
     Ok(())
 }

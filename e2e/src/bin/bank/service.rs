@@ -1,4 +1,4 @@
-//! What the application serves: its ledger, its name, and a stream of lines.
+//! What the application serves: its ledger, and once more when it is closed; its name, and a stream of lines.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -11,19 +11,20 @@ use futures::stream;
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 
-use super::Books;
+use super::{Books, Closing};
 
 /// With [`STREAMED`] lines a stream takes four seconds: longer than a gateway needs to be told to end.
 const BETWEEN_LINES: Duration = Duration::from_millis(100);
 
 /// Serves until the process ends.
-pub(crate) async fn serve(books: Books) {
+pub(crate) async fn serve(books: Books, closing: Closing) {
     let router = Router::new()
         .route("/ledger", get(ledger))
+        .route("/book", get(book))
         .route("/who", get(async || name()))
         .route("/who/socket", get(socket))
         .route("/who/stream", get(async || Body::from_stream(lines())))
-        .with_state(books);
+        .with_state((books, closing));
     let listener = match tokio::net::TcpListener::bind("[::]:8080").await {
         Ok(listener) => listener,
         Err(e) => return e2e::say(&format!("cannot listen on 8080: {e}")),
@@ -33,8 +34,17 @@ pub(crate) async fn serve(books: Books) {
     }
 }
 
-async fn ledger(State(books): State<Books>) -> Json<Ledger> {
+async fn ledger(State((books, _)): State<(Books, Closing)>) -> Json<Ledger> {
     Json(books.lock().clone())
+}
+
+/// The book when it is closed; the program ends when it was read.
+async fn book(State((books, closing)): State<(Books, Closing)>) -> Result<Json<Ledger>, (StatusCode, &'static str)> {
+    if !closing.closed.is_cancelled() {
+        return Err((StatusCode::SERVICE_UNAVAILABLE, "it is not closed yet"));
+    }
+    closing.read.cancel();
+    Ok(Json(books.lock().clone()))
 }
 
 /// A WebSocket that sends back what comes, as it is.

@@ -25,36 +25,43 @@ const BRIDGED: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 /// Where packets pass on their way between pods, and from pods to the node.
 const HOOKS: [&str; 2] = ["FORWARD", "INPUT"];
 
-/// Enforces until the process ends. An API server that is away changes nothing.
+/// Enforces until the process ends. An API server that is away changes nothing, nor do rules that are not taken: kube-proxy writes
+/// rules too, and may have been faster. Both are tried again.
 ///
 /// # Errors
-/// When the cluster cannot be asked, rules are not taken, or a policy says what is not translated here.
+/// When the cluster cannot be asked for want of a kubeconfig, or a policy says what is not translated here.
 pub async fn enforce(kubeconfig: &Path) -> Result<()> {
     let config = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
     let client = Client::try_from(config)?;
     std::fs::write(BRIDGED, "1").with_context(|| format!("cannot write {BRIDGED}"))?;
     let mut last = String::new();
-    let mut hooked = false;
     loop {
         match said(&client).await {
             Ok(said) => {
                 let rules = rules::translate(&said)?;
                 if rules != last {
-                    iptables("iptables-restore", &["--noflush"], &rules)?;
-                    last = rules;
-                }
-                if !hooked {
-                    for hook in HOOKS {
-                        iptables("iptables", &["-I", hook, "-j", rules::CHAIN], "")?;
+                    match take(&rules) {
+                        Ok(()) => last = rules,
+                        Err(e) => crate::say(&format!("policies are not enforced yet: {e:#}")),
                     }
-                    hooked = true;
                 }
             }
             Err(e) => crate::say(&format!("policies stay as they are: {e:#}")),
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Puts rules in the place of those before, and sees that packets pass them.
+fn take(rules: &str) -> Result<()> {
+    iptables("iptables-restore", &["--noflush"], rules)?;
+    for hook in HOOKS {
+        if iptables("iptables", &["-C", hook, "-j", rules::CHAIN], "").is_err() {
+            iptables("iptables", &["-I", hook, "-j", rules::CHAIN], "")?;
+        }
+    }
+    Ok(())
 }
 
 async fn said(client: &Client) -> Result<Said> {

@@ -81,7 +81,7 @@ pub(crate) async fn serve(
         own_namespace: args.namespace.clone(),
         guaranteed: args.inject.guaranteed(),
     };
-    let desk = Desk { nodes: nodes.clone(), settings, teller };
+    let desk = Desk { nodes: nodes.clone(), client: client.clone(), settings, teller };
     let watches = join_all(args.scopes().into_iter().map(|scope| {
         let listed = readiness.pending(&format!("MeshNodes for the webhook {}", scope.unwrap_or("of all namespaces")));
         let (nodes, client) = (nodes.clone(), client.clone());

@@ -8,6 +8,7 @@ use crds::MeshNode;
 use futures::{StreamExt, pin_mut};
 use kube::{
     Api, Client, ResourceExt,
+    api::ListParams,
     core::DeserializeGuard,
     runtime::{WatchStreamExt, watcher},
 };
@@ -68,6 +69,21 @@ impl KnownNodes {
     /// Those of a namespace.
     pub(super) fn of(&self, namespace: &str) -> Arc<Nodes> {
         self.index.read().of(namespace)
+    }
+
+    /// Those of a namespace as the API server has them now; none if it cannot be asked. They are not kept: the watch, when it is
+    /// back, may know more by then.
+    pub(super) async fn asked(client: &Client, namespace: &str) -> Option<Nodes> {
+        let api = Api::<DeserializeGuard<MeshNode>>::namespaced(client.clone(), namespace);
+        let mut index = Index::default();
+        match api.list(&ListParams::default()).await {
+            Ok(list) => list.items.into_iter().filter_map(|node| node.0.ok()).for_each(|node| index.put(&node)),
+            Err(error) => {
+                tracing::warn!(%error, namespace, "the MeshNodes that a pod may want cannot be listed");
+                return None;
+            }
+        }
+        Some(Arc::unwrap_or_clone(index.of(namespace)))
     }
 
     /// Hears of every change from now on.

@@ -1,5 +1,6 @@
 //! The webhook's desk. It works on a thread of its own: a reconcile that takes its time must not hold up somebody's pod. No
-//! answer waits for the API server; what is decided by comes from watches.
+//! answer waits for the API server, for what is decided by comes from watches; only a pod that would be refused for want of its
+//! MeshNode is worth the question whether the watch is late.
 
 use std::{
     convert::Infallible,
@@ -12,7 +13,8 @@ use anyhow::Result;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, request::Parts};
 use http_body_util::Full;
-use tokio::time::timeout;
+use kube::Client;
+use tokio::time::{sleep, timeout};
 
 use super::{
     decide::{Decision, Settings},
@@ -27,13 +29,17 @@ use crate::{
 
 /// Where pods are sent; the configuration of the webhook says it too.
 const INJECT: &str = "/inject";
-/// A MeshNode that was applied in one breath with its pods may reach us after them: some seconds where its definition was just
-/// upgraded, for the API server ends the watches then. Below the ten seconds that the configuration gives the webhook.
+/// A MeshNode that was applied in one breath with its pods may reach us after them. Below the ten seconds that the configuration
+/// gives the webhook.
 const GRACE: Duration = Duration::from_secs(4);
+/// Then the API server is asked: where the node's definition was just upgraded it has ended our watch, and we begin another one
+/// only after a while. A crowd of pods without a node asks twice for each, at most.
+const ASK_AFTER: Duration = Duration::from_secs(1);
 
 /// What answers are made of.
 pub(super) struct Desk {
     pub(super) nodes: KnownNodes,
+    pub(super) client: Client,
     pub(super) settings: Settings,
     pub(super) teller: Teller,
 }
@@ -78,8 +84,17 @@ impl port::Desk for Desk {
         let judge = || review::judge(&request, &self.nodes.of(&request.namespace), &self.settings);
         let mut decision = judge();
         let healed = async {
-            while may_heal(&decision) && changes.changed().await.is_ok() {
-                decision = judge();
+            let mut pause = ASK_AFTER;
+            while may_heal(&decision) {
+                tokio::select! {
+                    _ = changes.changed() => decision = judge(),
+                    () = sleep(pause) => {
+                        pause *= 2;
+                        if let Some(nodes) = KnownNodes::asked(&self.client, &request.namespace).await {
+                            decision = review::judge(&request, &nodes, &self.settings);
+                        }
+                    }
+                }
             }
         };
         // Time that is over leaves the decision as it is.

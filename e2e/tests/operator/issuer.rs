@@ -42,6 +42,18 @@ impl Room {
         .await
     }
 
+    /// Waits until the gateway's Secret holds the leaf of this answer.
+    async fn shows(&self, answer: &Value) -> Result<()> {
+        let leaf = String::from_utf8(STANDARD.decode(answer["certificate"].as_str().context("no leaf")?)?)?;
+        wait::until("the leaf to be in use", SOON, || async {
+            let secret = self.api("Secret").get("mesh-a-leaf").await?;
+            let shown = STANDARD.decode(secret.data["data"]["tls.crt"].as_str().context("no leaf")?)?;
+            ensure!(String::from_utf8(shown)?.starts_with(leaf.trim_end()), "another one");
+            Ok(())
+        })
+        .await
+    }
+
     async fn answer(&self, request: &DynamicObject, status: Value) -> Result<()> {
         let name = request.metadata.name.as_deref().context("a request without a name")?;
         let patch = json!({"status": status});
@@ -50,12 +62,17 @@ impl Room {
     }
 }
 
-/// Signs what a request asks for, as cert-manager's CA issuer does.
-fn sign(request: &DynamicObject) -> Result<Value> {
+/// What cert-manager's approver says of a request before a signer may look at it.
+fn approved() -> Value {
+    json!({"type": "Approved", "status": "True", "reason": "Policy", "message": "by the test"})
+}
+
+/// Signs what a request asks for, as cert-manager's CA issuer does; of the leaf's thirty days so many are over.
+fn sign(request: &DynamicObject, over: time::Duration) -> Result<Value> {
     let encoded = request.data["spec"]["request"].as_str().context("no request in it")?;
     let mut csr = CertificateSigningRequestParams::from_pem(&String::from_utf8(STANDARD.decode(encoded)?)?)?;
-    csr.params.not_before = time::OffsetDateTime::now_utc() - time::Duration::hours(1);
-    csr.params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(30);
+    csr.params.not_before = time::OffsetDateTime::now_utc() - over;
+    csr.params.not_after = csr.params.not_before + time::Duration::days(30);
     csr.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let key = KeyPair::generate()?;
     let mut root = CertificateParams::default();
@@ -63,7 +80,7 @@ fn sign(request: &DynamicObject) -> Result<Value> {
     root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let root_pem = root.self_signed(&key)?.pem();
     let leaf = csr.signed_by(&Issuer::new(root, key))?.pem();
-    let ready = json!([{"type": "Ready", "status": "True", "reason": "Issued", "message": "signed"}]);
+    let ready = json!([approved(), {"type": "Ready", "status": "True", "reason": "Issued", "message": "signed"}]);
     Ok(json!({"certificate": STANDARD.encode(leaf), "ca": STANDARD.encode(root_pem), "conditions": ready}))
 }
 
@@ -81,7 +98,7 @@ async fn a_leaf_is_asked_of_the_issuer_taken_and_asked_anew_for_another_address(
     let shown = serde_json::to_string(&request)?;
     ensure!(!shown.contains("PRIVATE"), "the key leaves the operator: {shown}");
 
-    let answer = sign(&request)?;
+    let answer = sign(&request, time::Duration::hours(1))?;
     room.answer(&request, answer.clone()).await?;
     room.ready("MeshNode", "a").await?;
     let published = room.api("ConfigMap").get("a-root").await?.data["data"]["ca.crt"].clone();
@@ -98,4 +115,33 @@ async fn a_leaf_is_asked_of_the_issuer_taken_and_asked_anew_for_another_address(
     room.answer(&request, refused).await?;
     room.condition("MeshNode", "a", "CertificateRenewed", "False", "IssuerRefused").await?;
     room.ready("MeshNode", "a").await
+}
+
+#[tokio::test]
+async fn an_approved_request_waits_for_its_signature_and_its_leaf_is_renewed_when_it_is_due() -> Result<()> {
+    let room = Room::open("issuer-renews").await?;
+    room.knows_requests().await?;
+    let _operator = room.operator("one").await?;
+    let due_at = |percent: u8| json!({"certificates": {"issuerRef": {"name": "ca"}, "renewAt": percent}});
+    room.node("a", due_at(67)).await?;
+    let request = room.request("").await?;
+    room.answer(&request, json!({"conditions": [approved()]})).await?;
+    room.condition("MeshNode", "a", "Stalled", "True", "IssuerPending").await?;
+    let first = sign(&request, time::Duration::days(10))?;
+    room.answer(&request, first.clone()).await?;
+    room.ready("MeshNode", "a").await?;
+    room.shows(&first).await?;
+
+    // A third of its life is over: by now it is due.
+    room.node("a", due_at(25)).await?;
+    let renewal = room.request(request.metadata.name.as_deref().unwrap_or_default()).await?;
+    ensure!(renewal.data["spec"]["request"] != request.data["spec"]["request"], "the same key is to be signed again");
+    room.ready("MeshNode", "a").await?;
+    room.shows(&first).await?;
+    let second = sign(&renewal, time::Duration::hours(1))?;
+    room.answer(&renewal, second.clone()).await?;
+    room.shows(&second).await?;
+    room.ready("MeshNode", "a").await?;
+    ensure!(room.requests().list(&ListParams::default()).await?.items.is_empty(), "a request is still there");
+    Ok(())
 }

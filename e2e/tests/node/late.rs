@@ -70,7 +70,7 @@ async fn a_sidecar_that_cannot_become_ready_is_tried_again_with_pauses_and_its_a
     institution::kill(&pod_says(&us, ".metadata.name")?, "/bin/mesh start")?;
     event(&us, "FailedPostStartHook", "").await?;
     // The kubelet waits longer and longer between two tries.
-    event(&us, "BackOff", "back-off").await?;
+    event(&us, "BackOff", "Back-off restarting failed container mesh").await?;
     wait::until("the sidecar's last words", STARTED, || async {
         let said = pod_says(&us, ".status.initContainerStatuses[0].lastState.terminated.message")?;
         ensure!(said.contains("manifest.json"), "{said:?}");

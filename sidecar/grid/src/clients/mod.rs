@@ -12,7 +12,7 @@
 //! mod.rs       all of them: sending, publishing, subscribing
 //! ```
 //! A message for a thousand subscribers is put into all their outboxes at once, by reference; each thread then writes to its own
-//! clients' sockets, one call of the system for each, however many messages have gathered. A message for one client is written by
+//! clients' sockets, and to those of threads that are late, one call of the system for each, however many messages have gathered. A message for one client is written by
 //! whoever sends it. A client's task is woken only where its socket takes no more, and for TLS.
 
 mod client;
@@ -31,6 +31,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
 };
 
 pub use self::client::{Client, Opened};
@@ -172,18 +173,31 @@ impl Clients {
         }
     }
 
-    /// Writes to the clients of a shard for whom something came, for ever. To be run on the thread that serves them: their tasks may
-    /// have to be woken, which costs next to nothing there.
+    /// Writes to the clients of a shard for whom something came, for ever; where there is nobody, to those of other shards, whose
+    /// threads may still wait for a processor that others have. To be run on the thread that serves them: their tasks may have to be
+    /// woken, which costs next to nothing there.
     pub async fn serve(&self, shard: usize) {
-        let Some(shard) = self.shards.get(shard) else { return };
-        let mut due = Vec::new();
+        let Some(own) = self.shards.get(shard) else { return };
+        let mut some = Vec::with_capacity(FLUSHED_IN_A_ROW);
         loop {
-            poll_fn(|cx| shard.poll_due(cx, &mut due)).await;
-            for (n, client) in due.drain(..).enumerate() {
-                client.flush();
-                if n % FLUSHED_IN_A_ROW == FLUSHED_IN_A_ROW - 1 {
-                    tokio::task::yield_now().await;
-                }
+            poll_fn(|cx| {
+                own.watch(cx);
+                self.take_due(shard, &mut some);
+                if some.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
+            some.drain(..).for_each(|client| client.flush());
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Some who are to be written to: of this shard, else of the next that has any.
+    fn take_due(&self, shard: usize, some: &mut Vec<Arc<Client>>) {
+        let (before, from) = self.shards.split_at(shard);
+        for shard in from.iter().chain(before) {
+            shard.take_due(FLUSHED_IN_A_ROW, some);
+            if !some.is_empty() {
+                return;
             }
         }
     }

@@ -4,12 +4,12 @@
 //! put messages into each outbox, which is some tens of nanoseconds for each; nobody writes to a socket under it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::Context,
 };
 
 use futures::task::AtomicWaker;
@@ -23,8 +23,8 @@ use crate::{Channel, ClientId, GridError};
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     table: Mutex<Table>,
-    /// Clients that their own thread is to write to.
-    due: Mutex<Vec<Arc<Client>>>,
+    /// Clients that are to be written to: by their own thread, or by one that has nothing else to do.
+    due: Mutex<VecDeque<Arc<Client>>>,
     waker: AtomicWaker,
     deflating: AtomicUsize,
 }
@@ -98,7 +98,7 @@ impl Shard {
         let mut due = self.due.lock();
         for (id, client) in subscribers {
             if is_wanted(*id) && client.offer(run, tally) {
-                due.push(Arc::clone(client));
+                due.push_back(Arc::clone(client));
             }
         }
         let is_someone_due = !due.is_empty();
@@ -148,11 +148,16 @@ impl Shard {
         }
     }
 
-    /// Fills `due`, which is empty, with those who are to be written to.
-    pub(super) fn poll_due(&self, cx: &Context<'_>, due: &mut Vec<Arc<Client>>) -> Poll<()> {
+    /// Whoever serves this shard is woken when somebody is due from now on.
+    pub(super) fn watch(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
-        std::mem::swap(&mut *self.due.lock(), due);
-        if due.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Takes some of those who are to be written to, the first of them.
+    pub(super) fn take_due(&self, most: usize, some: &mut Vec<Arc<Client>>) {
+        let mut due = self.due.lock();
+        let count = most.min(due.len());
+        some.extend(due.drain(..count));
     }
 }
 

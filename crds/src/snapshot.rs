@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ByteSize, ClientCertificate, Directory, Grid, Peer, PeerAddress, RegisteredService, RegistrationKind, Registry,
-    Transport,
+    Transport, Tunnel,
 };
 
 /// The file that names all others.
@@ -132,6 +132,9 @@ pub struct NodeConfig {
     /// The Datanet directory; absent: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<Directory>,
+    /// The network controller; absent: off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
     /// Where the gateway is; absent: there is none, and the lone sidecar is the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayConfig>,

@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub grid: Option<Arc<GridSetup>>,
     /// The Datanet directory; `None`: off. In a sidecar what its gateway has.
     pub directory: Option<Arc<crds::Directory>>,
+    /// The network controller; `None`: off, as in every sidecar.
+    pub tunnel: Option<Arc<crds::Tunnel>>,
     routes: Vec<Arc<Route>>,
     by_node: HashMap<NodeId, usize>,
     by_inst: HashMap<InstId, usize>,
@@ -253,6 +255,7 @@ impl Snapshot {
             registrations: if role == Role::Sidecar { Vec::new() } else { registrations },
             grid,
             directory: node.directory.map(Arc::new),
+            tunnel: node.tunnel.filter(|_| role == Role::Gateway).map(Arc::new),
             routes,
             by_node,
             by_inst,

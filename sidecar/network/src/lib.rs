@@ -38,4 +38,4 @@ pub use partners::{
     AddressState, Kind, Partners, Place, Settings, ShownAddress, Slip, WaitUntil, Went, was_not_processed,
 };
 pub use remarks::{Remark, Remarks};
-pub use tls::{NameCheck, Offer, Outside};
+pub use tls::{ByChain, Judge, NameCheck, Offer, Outside, Shown};

@@ -12,7 +12,7 @@ use crate::error::PkiError;
 use crate::extensions::{self, AltNames};
 use crate::identity::{Identity, node_of_dns_name};
 use crate::info::sha256;
-use crate::key::SigningKey;
+use crate::key::{Algorithm, SigningKey};
 use crate::leaf::LeafRequest;
 use crate::secret::PrivateKeyPem;
 
@@ -56,6 +56,16 @@ pub struct RequestedKey {
 }
 
 impl RequestedKey {
+    /// A request that names nobody, PEM, with a new P-256 key for it: for an authority that knows whom it certifies.
+    ///
+    /// # Errors
+    /// A machine without randomness.
+    pub fn ask() -> Result<(String, PrivateKeyPem), PkiError> {
+        let (key, key_pem) = SigningKey::generate(Algorithm::EcdsaP256)?;
+        let to_be_signed = sequence(&[VERSION_1, &sequence(&[]), &key.public_key_info(), &explicit(0, &[])]);
+        Ok((signed(&key, &to_be_signed)?, key_pem))
+    }
+
     /// Reads the key of a request.
     ///
     /// # Errors
@@ -122,8 +132,13 @@ impl LeafRequest {
         let attribute = sequence(&[&oid(EXTENSION_REQUEST), &set(&[&extensions])]);
         let to_be_signed =
             sequence(&[VERSION_1, &subject(&self.identity), &key.public_key_info(), &explicit(0, &attribute)]);
-        let signature = key.sign(&to_be_signed)?;
-        let der = sequence(&[&to_be_signed, &key.signature_algorithm(), &bit_string(&signature)]);
-        Ok((encode("CERTIFICATE REQUEST", &der), key_pem))
+        Ok((signed(&key, &to_be_signed)?, key_pem))
     }
+}
+
+/// The whole request, PEM.
+fn signed(key: &SigningKey, to_be_signed: &[u8]) -> Result<String, PkiError> {
+    let signature = key.sign(to_be_signed)?;
+    let der = sequence(&[to_be_signed, &key.signature_algorithm(), &bit_string(&signature)]);
+    Ok(encode("CERTIFICATE REQUEST", &der))
 }

@@ -1,8 +1,9 @@
 //! `mesh tunnel`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
+use mesh_tunnel::join::{Exposed, Forwarded};
 
 use super::{Attr, Output, span};
 
@@ -16,10 +17,31 @@ pub(crate) struct Tunnel {
 pub(crate) enum TunnelCommand {
     /// Tokens with which edge nodes join.
     Token(TunnelToken),
+    /// Be an edge node: join a network with a token, and keep its tunnel open.
+    Join(Box<TunnelJoin>),
     /// List the edge nodes of the node on this machine.
     Ls(TunnelLs),
     /// End an edge node's session; it may come again.
     Kick(TunnelKick),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TunnelJoin {
+    /// TOKEN@HOST:PORT as `mesh tunnel token create` printed it; not needed once the folder holds a node.
+    #[arg(env = "MESH_TUNNEL_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// The server's bootstrap port, where the token does not name it.
+    #[arg(long, value_name = "HOST[:PORT]", requires = "token")]
+    pub(crate) server: Option<String>,
+    /// Where the node's keys and certificates are kept; MESH_HOME/edge if not given.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+    /// A port of this machine that leads to an address in the tunnel.
+    #[arg(long = "forward", value_name = "PORT:ADDRESS:PORT")]
+    pub(crate) forwards: Vec<Forwarded>,
+    /// A port of this node's address in the tunnel that leads to something this machine reaches.
+    #[arg(long = "expose", value_name = "PORT:HOST:PORT")]
+    pub(crate) exposed: Vec<Exposed>,
 }
 
 #[derive(Debug, clap::Args)]

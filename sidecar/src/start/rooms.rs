@@ -120,7 +120,7 @@ impl Rooms {
             .map_err(|e| Exit::Refused(e.to_string()))?
             .map(Arc::new);
         let grid = GridPlace::build(settings, floor, traces.clone(), metrics)?;
-        let tunnel = TunnelPlace::build(settings, store, (gate.addresses(), tunnel_workers), metrics)?;
+        let tunnel = TunnelPlace::build(settings, (live, store), (gate.addresses(), tunnel_workers), metrics)?;
         let directory = DirectoryPlace::new(Arc::clone(live), &settings.home);
         let front = Front {
             directory: Arc::clone(&directory),

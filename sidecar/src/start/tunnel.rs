@@ -5,11 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use mesh_core::{
-    Drained, Workers,
-    config::{Settings, TunnelSettings},
-    store::Store,
-};
+use mesh_core::{Drained, Live, Workers, config::Settings, store::Store};
 use mesh_network::listen::OwnAddresses;
 use mesh_tunnel::{
     authority::Places,
@@ -30,7 +26,8 @@ pub(crate) struct TunnelPlace {
     register: TcpListener,
     bootstrap: TcpListener,
     nodes: TcpListener,
-    config: crds::Tunnel,
+    config: Arc<crds::Tunnel>,
+    live: Arc<Live>,
     workers: Workers,
     own: OwnAddresses,
 }
@@ -39,11 +36,12 @@ impl TunnelPlace {
     /// Binds its ports and opens its state; `None` where it is off.
     pub(super) fn build(
         settings: &Settings,
-        store: &Arc<Store>,
+        (live, store): (&Arc<Live>, &Arc<Store>),
         (own, workers): (OwnAddresses, Workers),
         metrics: &mut Registry,
     ) -> Result<Option<Self>, Exit> {
-        let Some(tunnel) = &settings.tunnel else { return Ok(None) };
+        let Some(config) = live.snapshot().tunnel.clone() else { return Ok(None) };
+        let tunnel = &settings.tunnel;
         let open =
             |listen| bind::open(listen).map_err(|e| Exit::local(format_args!("the tunnel's port {listen:?}"), e));
         let (register, bootstrap) = (open(tunnel.grpc_listen)?, open(tunnel.bootstrap_listen)?);
@@ -51,11 +49,11 @@ impl TunnelPlace {
         for listener in [&register, &bootstrap, &nodes] {
             own.add(listener.local_addr().map_err(|e| Exit::local("the tunnel's port", e))?);
         }
-        let setup = setup(settings, tunnel, [&register, &bootstrap])?;
+        let setup = setup(settings, &config, [&register, &bootstrap])?;
         let control = Arc::new(Control::open(setup, store).map_err(|e| Exit::Local(e.to_string()))?);
         Metrics::register(&control, metrics);
-        let config = tunnel.config.clone();
-        Ok(Some(Self { control, register, bootstrap, nodes, config, workers, own }))
+        let live = Arc::clone(live);
+        Ok(Some(Self { control, register, bootstrap, nodes, config, live, workers, own }))
     }
 
     /// Serves until `drained` is asked. What the admin port asks it is asked from now on.
@@ -83,7 +81,8 @@ impl TunnelPlace {
         let own = self.own.clone();
         let doors = Doors::new(desk, &self.config, move || own.all());
         // Not among those who are asked to finish: it ends with the process, and connections in it with their nodes.
-        tokio::spawn(inside::serve(Arc::clone(&hub), doors, self.config.mtu));
+        tokio::spawn(inside::serve(Arc::clone(&hub), Arc::clone(&doors), self.config.mtu));
+        drained.spawn(follow(Arc::clone(&self.live), Arc::clone(&hub), doors, drained.clone()));
         drained.spawn(listen::serve(nodes, hub, self.workers.clone(), drained.clone()));
         Ok(())
     }
@@ -94,13 +93,24 @@ impl TunnelPlace {
     }
 }
 
-fn setup(
-    settings: &Settings,
-    tunnel: &TunnelSettings,
-    [register, bootstrap]: [&TcpListener; 2],
-) -> Result<Setup, Exit> {
+/// Puts other rules and forwards in force as the snapshot brings them. Its network, its address and its ports stay as they were
+/// at the start: nodes have them in their certificates and tokens.
+async fn follow(live: Arc<Live>, hub: Arc<Hub>, doors: Arc<Doors>, drained: Drained) {
+    let mut changes = live.changes();
+    loop {
+        tokio::select! {
+            () = drained.asked() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        if let Some(tunnel) = live.snapshot().tunnel.clone() {
+            hub.configure(&tunnel);
+            doors.configure(&tunnel);
+        }
+    }
+}
+
+fn setup(settings: &Settings, config: &crds::Tunnel, [register, bootstrap]: [&TcpListener; 2]) -> Result<Setup, Exit> {
     let unfit = |e: &dyn std::fmt::Display| Exit::Refused(format!("the tunnel's configuration: {e}"));
-    let config = &tunnel.config;
     let at = |listener: &TcpListener| listener.local_addr().map_err(|e| Exit::local("the tunnel's port", e));
     let (register, bootstrap) = (at(register)?, at(bootstrap)?);
     let advertise: Ipv4Addr = config.advertise.parse().map_err(|e| unfit(&e))?;
@@ -111,7 +121,7 @@ fn setup(
             subnet: config.subnet.parse().map_err(|e| unfit(&e))?,
             bound: vec![register.ip(), bootstrap.ip()],
         },
-        ports: Ports { tunnel: tunnel.listen.port(), register: register.port(), bootstrap: bootstrap.port() },
+        ports: Ports { tunnel: settings.tunnel.listen.port(), register: register.port(), bootstrap: bootstrap.port() },
         roles: if config.role_split { Roles::Split } else { Roles::Joint },
         certificates: match config.client_certificate {
             crds::TunnelCertificate::Optional => Certificates::Optional,

@@ -9,10 +9,12 @@ pub mod authority;
 pub mod control;
 pub mod hub;
 pub mod inside;
+pub mod join;
 pub mod ledger;
 pub mod listen;
 mod packet;
 pub mod seam;
+mod tcp;
 #[cfg(test)]
 mod testing;
 pub mod tokens;

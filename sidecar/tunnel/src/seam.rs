@@ -167,6 +167,21 @@ pub struct Figures {
     pub round_trip: Option<Duration>,
 }
 
+/// What has moved since the start, of sessions that are over too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Packets from nodes.
+    pub packets_in: u64,
+    /// Packets to nodes.
+    pub packets_out: u64,
+    /// Bytes of packets from nodes.
+    pub bytes_in: u64,
+    /// Bytes of packets to nodes.
+    pub bytes_out: u64,
+    /// Packets that were dropped, by the reason's word.
+    pub dropped: Vec<(&'static str, u64)>,
+}
+
 /// What the control plane asks the hub.
 pub trait Sessions: Send + Sync {
     /// Ends the live session of a node, if it has one: nothing passes any more when this returns. Never blocks.
@@ -174,4 +189,7 @@ pub trait Sessions: Send + Sync {
 
     /// The live sessions, by node.
     fn figures(&self) -> Vec<Figures>;
+
+    /// What has moved since the start.
+    fn moved(&self) -> Moved;
 }

@@ -1,6 +1,7 @@
 //! WebSocket as RFC 6455 and RFC 7692 have it, without a socket: bytes in, frames out, and the other way.
 //!
 //! ```text
+//! client.rs      the same request as a client makes it, and what it is answered
 //! handshake.rs   the request that becomes a WebSocket, and what it agrees on
 //! frame.rs       one frame's head; masks; frames to be sent
 //! reader.rs      bytes to frames or whole messages, and which bytes break the protocol
@@ -11,6 +12,7 @@
 //! Ours and not a library's, because a frame for a thousand subscribers is encoded once and shared, and because a client that
 //! is idle must cost next to nothing: no buffer belongs to it.
 
+mod client;
 mod close;
 mod deflate;
 mod frame;
@@ -18,6 +20,7 @@ mod handshake;
 mod reader;
 mod utf8;
 
+pub use client::{Ask, Switched};
 pub use close::{Close, CloseCode};
 pub use deflate::{Deflate, deflated};
 pub use frame::{Opcode, encode, put, put_masked};

@@ -246,6 +246,8 @@ fn node_config(valid: &ValidNode) -> NodeConfig {
         registry: spec.registry.clone(),
         grid: spec.grid.clone(),
         directory: None,
+        // The gateway's Service has no port of it yet.
+        tunnel: None,
         gateway: valid.gateway.as_ref().map(|found| gateway_config(valid, found)),
         intake: valid.intake.clone(),
     }

@@ -10,7 +10,7 @@ use std::{
 
 use crds::{
     Certificates, Directory, Grid, GridSecrets, MeshNode, MeshRoute, Registry, ServiceRegistration, Transport,
-    Violation,
+    Tunnel, Violation,
     read::Kind,
     snapshot::{RegistrationConfig, RouteConfig},
 };
@@ -39,6 +39,7 @@ pub(super) struct FileConfig {
     pub(super) grid: Option<Grid>,
     pub(super) directory: Option<Directory>,
     pub(super) grid_secrets: GridSecrets,
+    pub(super) tunnel: Option<Tunnel>,
     pub(super) routes: Vec<RouteConfig>,
     pub(super) client_pairs: HashMap<String, (String, String)>,
     pub(super) registrations: Vec<RegistrationConfig>,
@@ -153,6 +154,7 @@ impl Reader<'_> {
             registry: spec.registry,
             grid: spec.grid,
             directory: spec.directory,
+            tunnel: self.tunnel(spec.tunnel)?,
             notes: self.without_effect(&members),
             ..FileConfig::default()
         })
@@ -173,12 +175,22 @@ impl Reader<'_> {
         })
     }
 
+    /// Its authorities are made at the first start, or imported; there are no Secrets here.
+    fn tunnel(&self, tunnel: Option<Tunnel>) -> Result<Option<Tunnel>, ConfigProblem> {
+        match tunnel {
+            Some(tunnel) if tunnel.register_ca_secret_ref.is_some() || tunnel.join_ca_secret_ref.is_some() => {
+                Err(self
+                    .problem("tunnel", "refers to Kubernetes: the authorities of a node by hand are made by itself"))
+            }
+            other => Ok(other),
+        }
+    }
+
     fn without_effect(&self, members: &Map<String, Value>) -> Vec<String> {
         let sections = [
             ("gateway", "the node is this process"),
             ("expose", "only Kubernetes has Services"),
             ("networkPolicy", "only Kubernetes has network policies"),
-            ("tunnel", "the tunnel is not in this version"),
             ("backplane", "the backplane is not in this version"),
         ];
         let present = sections.iter().filter(|(name, _)| members.contains_key(*name));

@@ -20,6 +20,7 @@ use super::{
     settings::Settings,
     standalone::Standalone,
     trust::{TrustDesk, TrustError},
+    tunnel::TunnelSettings,
 };
 use crate::{
     Code, ConfigProblem, Fault, Live, NodeId, Origin, Parts, ProtocolError, Retry, Role, Snapshot,
@@ -55,6 +56,8 @@ struct Overlay {
     grid: bool,
     /// Whether the directory is on where nobody else says so.
     datanet: bool,
+    /// What the environment says of the network controller, where nobody else does.
+    tunnel: Option<TunnelSettings>,
 }
 
 /// What became of a change.
@@ -116,6 +119,7 @@ impl Keeper {
             registrations: settings.registrations.clone(),
             grid: settings.grid_listen.is_some() && settings.directory.is_none(),
             datanet: settings.datanet && settings.directory.is_none(),
+            tunnel: settings.directory.is_none().then(|| settings.tunnel.clone()),
             memory: (settings.role == Role::Sidecar).then(room::memory_limit).flatten(),
         };
         let (rule, parts, unknown) = match (&settings.directory, file) {
@@ -413,6 +417,9 @@ impl Overlay {
         }
         if self.datanet {
             parts.node.directory.get_or_insert_default();
+        }
+        if let Some(tunnel) = &self.tunnel {
+            parts.node.tunnel = tunnel.over(parts.node.tunnel)?;
         }
         parts.registrations.extend(self.registrations.iter().cloned());
         if let Some(room) = self.memory.and_then(|limit| room::fit(&mut parts.node.transport, limit)) {

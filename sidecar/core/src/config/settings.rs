@@ -55,8 +55,8 @@ pub struct Settings {
     pub grid_listen: Option<Listen>,
     /// `MESH_GRID_CLIENT_LISTEN`: where the listeners of the grid are that stand at port 6790.
     pub grid_client_listen: Option<Listen>,
-    /// `MESH_TUNNEL_ADVERTISE` and what goes with it: the network controller. Absent: off.
-    pub tunnel: Option<TunnelSettings>,
+    /// `MESH_TUNNEL_ADVERTISE` and what goes with it: the network controller, and where its ports are.
+    pub tunnel: TunnelSettings,
     /// `MESH_DIRECTORY`: switches the Datanet directory on where no configuration directory decides.
     pub datanet: bool,
     /// `MESH_PLAINTEXT_FROM`; beats what file and directory say.
@@ -130,8 +130,8 @@ impl Settings {
             notes.push("MESH_TRICK has no effect: services are registered at the gateway".into());
         }
         let tunnel = TunnelSettings::read(environment, role)?;
-        if directory.is_some() && tunnel.is_some() {
-            notes.push("MESH_TUNNEL_ADVERTISE has no effect: the MeshNode says what the node does, and the tunnel is not in its version yet".into());
+        if directory.is_some() && tunnel.says_what() {
+            notes.push("MESH_TUNNEL_ADVERTISE and MESH_TUNNEL_SUBNET have no effect: the MeshNode says it".into());
         }
         let bool_rule = "true or false";
         let datanet = parse(environment, "MESH_DIRECTORY", "on or off", boolean)?.unwrap_or(false);
@@ -147,7 +147,7 @@ impl Settings {
             admin_listen: admin_listen(environment)?,
             grid_listen: listen(environment, "MESH_GRID_LISTEN")?,
             grid_client_listen: listen(environment, "MESH_GRID_CLIENT_LISTEN")?,
-            tunnel: tunnel.filter(|_| directory.is_none()),
+            tunnel,
             datanet,
             directory,
             plaintext_from,

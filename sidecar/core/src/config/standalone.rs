@@ -87,6 +87,7 @@ impl Standalone {
             registry: self.file.registry.clone(),
             grid: self.file.grid.clone(),
             directory: self.file.directory.clone(),
+            tunnel: self.file.tunnel.clone(),
             gateway: None,
             intake: None,
         };

@@ -19,13 +19,21 @@ const BOOTSTRAP_PORT: u16 = 6439;
 
 const ADVERTISE: &str = "MESH_TUNNEL_ADVERTISE";
 const SUBNET: &str = "MESH_TUNNEL_SUBNET";
-const ALL: [&str; 4] = [SUBNET, "MESH_TUNNEL_LISTEN", "MESH_TUNNEL_GRPC_LISTEN", "MESH_TUNNEL_BOOTSTRAP_LISTEN"];
+/// What says something of it beside the address.
+const OTHERS: [&str; 4] = [SUBNET, "MESH_TUNNEL_LISTEN", "MESH_TUNNEL_GRPC_LISTEN", "MESH_TUNNEL_BOOTSTRAP_LISTEN"];
+const ADDRESS_RULE: &str = "an IPv4 address such as 203.0.113.7; no name, because legacy clients refuse names";
+const SUBNET_RULE: &str =
+    "the server's own address and the length of the network's prefix, 8 to 29, such as 10.1.1.1/24";
 
 /// The network controller, as the environment has it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelSettings {
-    /// What it is; `advertise` is an IPv4 address, and `subnet` one of the form that `MeshNode.spec.tunnel` has.
-    pub config: Tunnel,
+    /// `MESH_TUNNEL_ADVERTISE`, which switches it on.
+    advertise: Option<Ipv4Addr>,
+    /// `MESH_TUNNEL_SUBNET`.
+    subnet: Option<String>,
+    /// A variable that says something of it beside the address.
+    other: Option<&'static str>,
     /// The tunnel's port: `MESH_TUNNEL_LISTEN`.
     pub listen: Listen,
     /// The register plane's port: `MESH_TUNNEL_GRPC_LISTEN`.
@@ -35,66 +43,100 @@ pub struct TunnelSettings {
 }
 
 impl TunnelSettings {
-    /// `None` where nothing is said of it.
-    pub(super) fn read(environment: &Environment, role: Role) -> Result<Option<Self>, ConfigProblem> {
-        let rule = "an IPv4 address such as 203.0.113.7; no name, because legacy clients refuse names";
-        let Some(advertise) = parse(environment, ADVERTISE, rule, |text| text.parse::<Ipv4Addr>().ok())? else {
-            return match ALL.into_iter().find(|name| environment.get(name).is_some()) {
-                Some(name) => Err(ConfigProblem::invalid(ADVERTISE, format_args!("is missing, and {name} is there"))),
-                None => Ok(None),
-            };
-        };
-        if advertise.is_unspecified() || role == Role::Sidecar {
-            let why = if advertise.is_unspecified() { rule } else { "of a gateway, or of a node on bare metal" };
-            return Err(ConfigProblem::invalid(ADVERTISE, format_args!("{advertise} is not {why}")));
+    pub(super) fn read(environment: &Environment, role: Role) -> Result<Self, ConfigProblem> {
+        let advertise = parse(environment, ADVERTISE, ADDRESS_RULE, |text| text.parse::<Ipv4Addr>().ok())?;
+        if role == Role::Sidecar && advertise.is_some() {
+            let why = "is of a gateway, or of a node on bare metal";
+            return Err(ConfigProblem::invalid(ADVERTISE, why));
         }
-        let rule = "the server's own address and the length of the network's prefix, 8 to 29, such as 10.1.1.1/24";
-        let subnet = environment.get(SUBNET);
-        let config = config(advertise, subnet);
-        let Some(config) = config else {
-            return Err(ConfigProblem::invalid(SUBNET, format_args!("{} is not {rule}", subnet.unwrap_or_default())));
-        };
         let port = |name, usual| Ok(listen(environment, name)?.unwrap_or(Listen::Port(usual)));
-        Ok(Some(Self {
-            config,
+        Ok(Self {
+            advertise,
+            subnet: environment.get(SUBNET).map(str::to_owned),
+            other: OTHERS.into_iter().find(|name| environment.get(name).is_some()),
             listen: port("MESH_TUNNEL_LISTEN", TUNNEL_PORT)?,
             grpc_listen: port("MESH_TUNNEL_GRPC_LISTEN", REGISTER_PORT)?,
             bootstrap_listen: port("MESH_TUNNEL_BOOTSTRAP_LISTEN", BOOTSTRAP_PORT)?,
-        }))
+        })
+    }
+
+    /// Whether it says more than where the ports are.
+    pub(super) fn says_what(&self) -> bool {
+        self.advertise.is_some() || self.subnet.is_some()
+    }
+
+    /// Lays what the environment says over what the file says, by the rules of `MeshNode.spec.tunnel`; `None`: it is off.
+    ///
+    /// # Errors
+    /// A variable, or the two together, break a rule.
+    pub(super) fn over(&self, file: Option<Tunnel>) -> Result<Option<Tunnel>, ConfigProblem> {
+        let mut tunnel = match (file, self.advertise, self.other) {
+            (Some(tunnel), _, _) => tunnel,
+            (None, Some(advertise), _) => of(advertise)?,
+            (None, None, None) => return Ok(None),
+            (None, None, Some(name)) => {
+                return Err(ConfigProblem::invalid(ADVERTISE, format_args!("is missing, and {name} is there")));
+            }
+        };
+        if let Some(advertise) = self.advertise {
+            tunnel.advertise = advertise.to_string();
+        }
+        if tunnel.advertise.parse().is_ok_and(|ip: Ipv4Addr| ip.is_unspecified()) {
+            let place = if self.advertise.is_some() { ADVERTISE } else { "tunnel.advertise" };
+            return Err(ConfigProblem::invalid(place, format_args!("{} is not {ADDRESS_RULE}", tunnel.advertise)));
+        }
+        if let Some(subnet) = &self.subnet {
+            tunnel.subnet.clone_from(subnet);
+            if !is_valid(&tunnel) {
+                return Err(ConfigProblem::invalid(SUBNET, format_args!("{subnet} is not {SUBNET_RULE}")));
+            }
+        }
+        Ok(Some(tunnel))
     }
 }
 
-/// By the rules of `MeshNode.spec.tunnel`.
-fn config(advertise: Ipv4Addr, subnet: Option<&str>) -> Option<Tunnel> {
-    let mut document = json!({"advertise": advertise.to_string()});
-    if let Some(subnet) = subnet {
-        document["subnet"] = subnet.into();
-    }
-    let config: Tunnel = serde_json::from_value(document).ok()?;
+/// All of it at its default.
+fn of(advertise: Ipv4Addr) -> Result<Tunnel, ConfigProblem> {
+    let document = json!({"advertise": advertise.to_string()});
+    serde_json::from_value(document).map_err(|e| ConfigProblem::invalid(ADVERTISE, e))
+}
+
+fn is_valid(tunnel: &Tunnel) -> bool {
     let mut spec = MeshNodeSpec::with_ids("unnamed", "unnamed");
-    spec.tunnel = Some(config.clone());
-    crds::validate::node(&spec).is_ok().then_some(config)
+    spec.tunnel = Some(tunnel.clone());
+    crds::validate::node(&spec).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Option<TunnelSettings>, String> {
+    fn settings(variables: &[(&str, &str)]) -> Result<TunnelSettings, ConfigProblem> {
         let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        TunnelSettings::read(&Environment::new(variables), Role::Gateway).map_err(|e| e.to_string())
+        TunnelSettings::read(&Environment::new(variables), Role::Gateway)
+    }
+
+    fn read(variables: &[(&str, &str)], file: Option<Tunnel>) -> Result<Option<Tunnel>, String> {
+        settings(variables).and_then(|settings| settings.over(file)).map_err(|e| e.to_string())
     }
 
     #[test]
     fn an_address_alone_switches_it_on_with_the_originals_ports_and_network() {
-        let settings = read(&[(ADVERTISE, "203.0.113.7")]).unwrap().unwrap();
-        assert_eq!(
-            (settings.config.advertise.as_str(), settings.config.subnet.as_str()),
-            ("203.0.113.7", "10.1.1.1/24")
-        );
+        let tunnel = read(&[(ADVERTISE, "203.0.113.7")], None).unwrap().unwrap();
+        assert_eq!((tunnel.advertise.as_str(), tunnel.subnet.as_str()), ("203.0.113.7", "10.1.1.1/24"));
+        let settings = settings(&[]).unwrap();
         let ports = [settings.listen, settings.grpc_listen, settings.bootstrap_listen];
         assert_eq!(ports, [Listen::Port(6441), Listen::Port(6440), Listen::Port(6439)]);
-        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[], None), Ok(None));
+    }
+
+    #[test]
+    fn the_environment_beats_the_file_and_leaves_the_rest_of_it() {
+        let file = Tunnel { interconnection: true, ..of([203, 0, 113, 7].into()).unwrap() };
+        assert_eq!(read(&[], Some(file.clone())), Ok(Some(file.clone())));
+        let both = read(&[(ADVERTISE, "203.0.113.8"), (SUBNET, "10.2.0.1/22")], Some(file)).unwrap().unwrap();
+        assert_eq!((both.advertise.as_str(), both.subnet.as_str()), ("203.0.113.8", "10.2.0.1/22"));
+        assert!(both.interconnection);
     }
 
     #[test]
@@ -104,12 +146,15 @@ mod tests {
             (vec![(ADVERTISE, "::1")], ADVERTISE),
             (vec![(ADVERTISE, "0.0.0.0")], ADVERTISE),
             (vec![(SUBNET, "10.1.1.1/24")], ADVERTISE),
+            (vec![("MESH_TUNNEL_LISTEN", "7000")], ADVERTISE),
             (vec![(ADVERTISE, "203.0.113.7"), (SUBNET, "10.1.1.1/30")], SUBNET),
             (vec![(ADVERTISE, "203.0.113.7"), (SUBNET, "10.1.1.1")], SUBNET),
             (vec![(ADVERTISE, "203.0.113.7"), ("MESH_TUNNEL_LISTEN", "x")], "MESH_TUNNEL_LISTEN"),
         ] {
-            let problem = read(&variables).unwrap_err();
+            let problem = read(&variables, None).unwrap_err();
             assert!(problem.starts_with(name), "{problem}");
         }
+        let file = of([0, 0, 0, 0].into()).unwrap();
+        assert!(read(&[], Some(file)).unwrap_err().starts_with("tunnel.advertise"));
     }
 }

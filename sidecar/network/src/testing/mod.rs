@@ -119,6 +119,7 @@ impl Institution {
                 gateway: None,
                 grid: None,
                 directory: None,
+                tunnel: None,
                 intake: None,
             },
             routes,

@@ -19,7 +19,7 @@ pub(crate) use client::{Offers, Trust, problem_in};
 pub use outside::{Offer, Outside};
 pub(crate) use server::server_config;
 pub(crate) use server_certificate::certified;
-pub(crate) use signatures::{ByChain, Judge, Shown};
+pub use signatures::{ByChain, Judge, Shown};
 
 /// Only our own kind asks for a bundle. HTTP/2 before HTTP/1.1: one connection then carries all calls between two nodes.
 const ALPN: [&[u8]; 3] = [bundle::ALPN, b"h2", b"http/1.1"];

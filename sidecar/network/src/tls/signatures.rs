@@ -42,16 +42,20 @@ impl Signatures {
 }
 
 /// A chain that a server shows.
-pub(crate) struct Shown<'s> {
-    pub(crate) leaf: &'s CertificateDer<'s>,
-    pub(crate) above: &'s [CertificateDer<'s>],
+#[derive(Debug)]
+pub struct Shown<'s> {
+    /// The server's own certificate.
+    pub leaf: &'s CertificateDer<'s>,
+    /// What it sent behind it.
+    pub above: &'s [CertificateDer<'s>],
     /// What was asked for.
-    pub(crate) name: &'s ServerName<'s>,
-    pub(crate) now: UnixTime,
+    pub name: &'s ServerName<'s>,
+    /// When.
+    pub now: UnixTime,
 }
 
 /// Who judges the chains of servers.
-pub(crate) trait Judge: Debug + Send + Sync {
+pub trait Judge: Debug + Send + Sync {
     /// Whether it is one that we speak with.
     ///
     /// # Errors
@@ -61,13 +65,14 @@ pub(crate) trait Judge: Debug + Send + Sync {
 
 /// A server whose chain `judge` judges, and whose key is proven as always.
 #[derive(Debug)]
-pub(crate) struct ByChain<J> {
+pub struct ByChain<J> {
     judge: J,
     signatures: Signatures,
 }
 
 impl<J: Judge> ByChain<J> {
-    pub(crate) fn new(judge: J, provider: &CryptoProvider) -> Self {
+    /// A verifier that asks `judge`.
+    pub fn new(judge: J, provider: &CryptoProvider) -> Self {
         Self { judge, signatures: Signatures::of(provider) }
     }
 }

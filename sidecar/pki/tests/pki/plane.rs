@@ -93,3 +93,12 @@ fn a_requests_key_is_certified_under_the_name_that_the_authority_gives() {
         assert!(RequestedKey::from_pem(bad).is_err());
     }
 }
+
+#[test]
+fn a_request_that_names_nobody_is_taken_with_the_key_that_was_made_for_it() {
+    let (request, key) = RequestedKey::ask().unwrap();
+    let asked = RequestedKey::from_pem(&request).unwrap();
+    let pem = authority().certify_plane(CLIENT, PlaneUse::Client(None), &asked, (YEAR, now())).unwrap();
+    check_pair(&pem, key.expose()).unwrap();
+    assert_ne!(RequestedKey::from_pem(&RequestedKey::ask().unwrap().0).unwrap(), asked);
+}

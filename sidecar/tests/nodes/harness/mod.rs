@@ -19,7 +19,7 @@ use std::sync::{
 pub(crate) use self::{
     bank::{Bank, Partner, leaf},
     http::{Answer, connect, from, post},
-    node::{Node, base64, configure, until},
+    node::{Node, base64, configure, configure_as, until},
     raw::{Heard, Raw},
     relay::Relay,
     small_disk::{fill_disk, on_a_small_disk},

@@ -290,7 +290,12 @@ fn command() -> Command {
 
 /// Has the node in `home` started with these settings of `transport`, as YAML members.
 pub(crate) fn configure(home: &Path, transport: &str) {
-    fs::write(home.join(CONFIG), format!("transport: {{{transport}}}\n")).unwrap();
+    configure_as(home, &format!("transport: {{{transport}}}\n"));
+}
+
+/// Has the node in `home` started with this file.
+pub(crate) fn configure_as(home: &Path, yaml: &str) {
+    fs::write(home.join(CONFIG), yaml).unwrap();
 }
 
 fn spawn(mut command: Command, variables: &[(String, String)], home: &Path) -> Child {

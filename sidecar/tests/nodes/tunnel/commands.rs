@@ -35,12 +35,14 @@ async fn a_token_for_legacy_nodes_is_made_used_listed_and_taken_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_our_form_pins_the_authority_and_is_good_once() {
     let stage = Stage::new().await;
-    let token = stage.mesh(&["tunnel", "token", "create"]);
+    let shown = stage.mesh(&["tunnel", "token", "create"]);
+    let (token, at) = shown.split_once('@').unwrap();
+    assert_eq!(at, stage.bootstrap.to_string());
     let pin = token.split_once('#').unwrap().1;
     let authority = std::fs::read_to_string(stage.node.home().join("tunnel/admin/ca.pem")).unwrap();
     assert_eq!(mesh_pki::CertificateInfo::from_pem(&authority).unwrap().sha256, pin);
-    assert_eq!(stage.joins(&token).await.code, "200");
-    assert_eq!(stage.joins(&token).await.code, "400");
+    assert_eq!(stage.joins(token).await.code, "200");
+    assert_eq!(stage.joins(token).await.code, "400");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@
 //! | `reserverd` in every rpc | `the_servers_own_entry_is_shown_stays_and_opens_no_tunnel` |
 //! | fields 4 to 7 on failure; -1 on the wire; reflection; unknown rpc | `what_is_no_bootstrap_token_joins_nobody_and_the_endpoints_are_told_all_the_same`, `minus_one_takes_ten_bytes_on_the_wire`, `both_ports_tell_their_own_services_in_both_versions_of_reflection`, `names_in_json_are_those_of_the_contract_and_so_is_the_files`, `an_unknown_rpc_is_unimplemented_and_one_of_the_other_port_too` |
 //! | a single-use token at once; rate limit; write failure | `of_many_at_once_with_a_token_for_one_exactly_one_joins`, `who_guesses_too_fast_is_told_to_wait`, `a_full_disk_is_answered_with_500_and_changes_nothing` |
-//! | certificate of another node on 6441 | `a_certificate_on_the_tunnel_must_not_be_another_nodes_and_in_strict_mode_be_the_nodes_own` |
+//! | certificate of another node on 6441 | `a_certificate_on_the_tunnel_must_not_be_another_nodes_and_in_strict_mode_be_the_nodes_own`, `in_strict_mode_a_certificate_of_another_node_opens_no_tunnel` |
 //! | slowloris in TLS | `a_handshake_that_is_never_made_ends_within_its_time_and_holds_nobody_up` |
 //! | restart: states -1; addresses stay | `a_node_keeps_its_address_over_a_restart_and_loses_it_with_its_registration`, `what_a_node_was_told_survives_kill_9`, `what_was_told_holds_at_whatever_write_it_is_killed` |
 //!
@@ -38,6 +38,9 @@
 //! | connState | `a_nodes_state_goes_through_minus_1_1_and_3_and_its_address_stays` |
 //! | section 3, certificates | `authorities_are_kept_and_the_planes_are_strangers_to_each_other`, `servers_name_every_address_that_they_are_dialled_by`, `an_imported_authority_issues_from_then_on_and_the_old_ones_clients_stay` |
 //! | section 8, renewal and deny list | `server_certificates_are_renewed_at_two_thirds_and_not_before`, `the_admins_files_are_his_alone_stay_and_are_renewed_at_two_thirds`, `a_denied_key_stays_denied_over_a_restart_for_as_long_as_certificates_last` |
+//! | section 8, a client of ours | `two_nodes_of_ours_reach_each_other_through_forwards`, `a_connection_through_the_tunnel_survives_a_server_that_is_started_again`, `a_node_comes_back_by_its_folder_with_its_address_and_takes_over_from_a_dead_one`, `a_node_that_was_unregistered_ends_and_says_so`, `a_legacy_token_joins_a_node_of_ours_too`, `nodes_of_ours_carry_tcp_to_each_other_and_leave_in_order`, `a_connection_goes_on_when_the_tunnel_was_away_for_a_moment`, `legacy_tokens_join_and_so_do_the_keys_that_a_legacy_server_makes`, `pauses_double_to_thirty_seconds_and_begin_anew_after_a_good_tunnel` |
+//! | section 8, pin | `a_pinned_token_is_told_to_nobody_but_the_server_of_that_authority`, `both_forms_are_read_with_their_pin_and_place` |
+//! | section 8, metrics | `packets_drops_and_nodes_are_shown_under_their_names`, `what_moved_is_counted_beyond_the_end_of_a_session_and_once` |
 //! | section 8, tokens | `nothing_on_the_disk_is_a_token`, `a_token_of_our_form_pins_the_authority_and_is_good_once`, `the_administrator_makes_lists_and_revokes_tokens_and_nodes_may_not` |
 
 use crate::harness::table::each_test_is_there;

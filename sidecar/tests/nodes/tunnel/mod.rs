@@ -4,6 +4,7 @@ mod commands;
 mod contract;
 mod crashes;
 mod joined;
+mod ours;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -18,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::harness::{Client, Node, free_port, tls};
+use crate::harness::{Client, Node, configure_as, free_port, tls};
 
 /// A node with a network controller.
 struct Stage {
@@ -30,10 +31,27 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
+        Self::made_by(async |ports| Node::with(&[&[("MESH_TUNNEL_ADVERTISE", "127.0.0.1")], ports].concat()).await)
+            .await
+    }
+
+    /// The same with more members of the section `tunnel`, as YAML.
+    async fn with(members: &str) -> Self {
+        let section = format!("tunnel: {{advertise: 127.0.0.1, {members}}}\n");
+        Self::made_by(async |ports| {
+            Node::run(free_port(), ports, |home, mesh| {
+                configure_as(home, &section);
+                mesh
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn made_by(make: impl AsyncFnOnce(&[(&str, &str)]) -> Node) -> Self {
         let [tunnel, register, bootstrap] = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let at = [tunnel, register, bootstrap].map(|at| at.to_string());
-        let node = Node::with(&[
-            ("MESH_TUNNEL_ADVERTISE", "127.0.0.1"),
+        let node = make(&[
             ("MESH_TUNNEL_LISTEN", &at[0]),
             ("MESH_TUNNEL_GRPC_LISTEN", &at[1]),
             ("MESH_TUNNEL_BOOTSTRAP_LISTEN", &at[2]),

@@ -187,11 +187,16 @@ impl Maker<'_> {
         let subject = PlaneSubject { organization: None, common_name: &name };
         let pair = root.issue_plane(subject, PlaneUse::Server(self.servers), LIFE, now).map_err(pki)?;
         let served = CertificateInfo::from_pem(&pair.chain_pem).map_err(pki)?;
-        let [required, if_given] = [Asked::Required, Asked::IfGiven].map(|asked| self.tls(&pair, asked));
+        let authority = root.certificate_pem();
+        let [required, if_given] = [Asked::Required, Asked::IfGiven].map(|asked| self.tls((&pair, authority), asked));
         Ok(Force { root, served, required: required?, if_given: if_given? })
     }
 
-    fn tls(&self, pair: &mesh_pki::Pair, asked: Asked) -> Result<Arc<ServerConfig>, AuthorityError> {
+    fn tls(
+        &self,
+        (pair, authority): (&mesh_pki::Pair, &str),
+        asked: Asked,
+    ) -> Result<Arc<ServerConfig>, AuthorityError> {
         let pki = |source| AuthorityError::Pki { plane: self.name, source };
         let tls = |e: rustls::Error| AuthorityError::Tls { plane: self.name, reason: e.to_string() };
         let provider = Arc::new(ring::default_provider());
@@ -201,7 +206,9 @@ impl Maker<'_> {
             asked,
             algorithms: provider.signature_verification_algorithms,
         };
-        let chain = parse_certificates(&pair.chain_pem).map_err(pki)?;
+        // With the authority, by which those who were told its hash know that it is this one.
+        let chain = format!("{}{authority}", pair.chain_pem);
+        let chain = parse_certificates(&chain).map_err(pki)?;
         let key = parse_key(pair.key.expose()).map_err(pki)?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(rustls::ALL_VERSIONS)

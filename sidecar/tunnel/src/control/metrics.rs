@@ -5,12 +5,20 @@ use std::sync::Arc;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _},
-    metrics::{counter::Counter, family::Family, gauge::ConstGauge},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::ConstGauge,
+    },
     registry::Registry,
 };
 
 use super::Control;
-use crate::seam::ConnState;
+use crate::seam::{ConnState, Figures, Moved};
+
+/// Nodes that are shown one by one, those of the lowest numbers: more would fill a metrics store.
+const SHOWN: usize = 500;
 
 /// A call and what it came to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,6 +76,106 @@ impl Collector for Levels {
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)?;
         }
-        Ok(())
+        let Some(sessions) = self.0.sessions.get() else { return Ok(()) };
+        moved(&mut encoder, &sessions.moved())?;
+        let mut live = sessions.figures();
+        live.truncate(SHOWN);
+        of_nodes(&mut encoder, &live)
+    }
+}
+
+/// What the tunnel has moved and dropped, of all nodes together.
+fn moved(encoder: &mut DescriptorEncoder<'_>, moved: &Moved) -> Result<(), std::fmt::Error> {
+    let both = [
+        ("mesh_tunnel_packets", "Packets from nodes and to nodes", moved.packets_in, moved.packets_out),
+        ("mesh_tunnel_bytes", "Bytes of packets from nodes and to nodes", moved.bytes_in, moved.bytes_out),
+    ];
+    for (name, help, into, out) in both {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (direction, count) in [("in", into), ("out", out)] {
+            ConstCounter::new(count).encode(family.encode_family(&[("direction", direction)])?)?;
+        }
+    }
+    let help = "Packets that were dropped, by reason";
+    let mut family = encoder.encode_descriptor("mesh_tunnel_packets_dropped", help, None, MetricType::Counter)?;
+    for (reason, count) in &moved.dropped {
+        ConstCounter::new(*count).encode(family.encode_family(&[("reason", *reason)])?)?;
+    }
+    Ok(())
+}
+
+/// What live sessions have moved, by node.
+fn of_nodes(encoder: &mut DescriptorEncoder<'_>, live: &[Figures]) -> Result<(), std::fmt::Error> {
+    type Look = fn(&Figures) -> u64;
+    let counters: [(&str, &str, Look); 3] = [
+        ("mesh_tunnel_node_bytes_in", "Bytes of packets from a node, in its live session", |row| row.bytes_in),
+        ("mesh_tunnel_node_bytes_out", "Bytes of packets to a node, in its live session", |row| row.bytes_out),
+        ("mesh_tunnel_node_packets_dropped", "Packets from or to a node that were dropped", |row| row.dropped),
+    ];
+    for (name, help, look) in counters {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for row in live {
+            let node = row.peer.to_string();
+            ConstCounter::new(look(row)).encode(family.encode_family(&[("node", node.as_str())])?)?;
+        }
+    }
+    let help = "The last round trip of a ping to a node";
+    let mut family = encoder.encode_descriptor("mesh_tunnel_node_round_trip_seconds", help, None, MetricType::Gauge)?;
+    for row in live {
+        let Some(time) = row.round_trip else { continue };
+        let node = row.peer.to_string();
+        ConstGauge::new(time.as_secs_f64()).encode(family.encode_family(&[("node", node.as_str())])?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text;
+
+    use super::*;
+    use crate::seam::PeerId;
+
+    /// A collector of what two functions write.
+    #[derive(Debug)]
+    struct Both(Moved, Vec<Figures>);
+
+    impl Collector for Both {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+            moved(&mut encoder, &self.0)?;
+            of_nodes(&mut encoder, &self.1)
+        }
+    }
+
+    #[test]
+    fn packets_drops_and_nodes_are_shown_under_their_names() {
+        let all = Moved { packets_in: 3, bytes_out: 1400, dropped: vec![("spoofed", 2)], ..Moved::default() };
+        let node = Figures {
+            peer: PeerId(7),
+            from: ([203, 0, 113, 9], 4000).into(),
+            since: std::time::SystemTime::UNIX_EPOCH,
+            packets_in: 3,
+            packets_out: 1,
+            bytes_in: 99,
+            bytes_out: 33,
+            dropped: 2,
+            round_trip: Some(std::time::Duration::from_millis(250)),
+        };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Both(all, vec![node])));
+        let mut shown = String::new();
+        text::encode(&mut shown, &registry).unwrap();
+        for line in [
+            "mesh_tunnel_packets_total{direction=\"in\"} 3",
+            "mesh_tunnel_packets_total{direction=\"out\"} 0",
+            "mesh_tunnel_bytes_total{direction=\"out\"} 1400",
+            "mesh_tunnel_packets_dropped_total{reason=\"spoofed\"} 2",
+            "mesh_tunnel_node_bytes_in_total{node=\"n7\"} 99",
+            "mesh_tunnel_node_bytes_out_total{node=\"n7\"} 33",
+            "mesh_tunnel_node_packets_dropped_total{node=\"n7\"} 2",
+            "mesh_tunnel_node_round_trip_seconds{node=\"n7\"} 0.25",
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}:\n{shown}");
+        }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) use self::{
 use crate::{
     addresses::Subnet,
     packet,
-    seam::{Desk, PeerId},
+    seam::{Desk, Moved, PeerId},
 };
 
 /// The switch of one network.
@@ -60,6 +60,8 @@ pub struct Hub {
     /// whoever holds `sessions`: the desk may hold its own lock when it cuts a session.
     telling: Mutex<()>,
     pub(crate) inbox: Inbox,
+    /// What sessions moved that are over. Taken by whoever holds `sessions`, so that a session counts once.
+    past: Mutex<Moved>,
     /// Of all sessions, those that are over among them.
     drops: Drops,
 }
@@ -89,6 +91,7 @@ impl Hub {
             sessions: Mutex::default(),
             telling: Mutex::default(),
             inbox: Inbox::default(),
+            past: Mutex::default(),
             drops: Drops::default(),
         })
     }

@@ -5,8 +5,8 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use mesh_websocket::{Close, CloseCode};
 use tokio::time::timeout;
 
-use super::{Hub, Peer};
-use crate::seam::{ConnState, Cut, Figures, PeerId, Sessions};
+use super::{Drop, Hub, Peer};
+use crate::seam::{ConnState, Cut, Figures, Moved, PeerId, Sessions};
 
 /// How long a live session has to answer when a second socket of its node comes (NC section 8, take-over).
 const TAKE_OVER: Duration = Duration::from_secs(5);
@@ -46,6 +46,7 @@ impl Hub {
             let before = sessions.insert(peer.id, Arc::clone(peer));
             before.inspect(|old| {
                 self.shut(old, Close::new(CloseCode::GOING_AWAY, "another socket of this node took over"));
+                add(&mut self.past.lock(), &old.figures());
             })
         };
         if before.is_some() {
@@ -81,7 +82,11 @@ impl Hub {
             let mut sessions = self.sessions.lock();
             self.shut(peer, Close::default());
             let is_live = sessions.get(&peer.id).is_some_and(|live| Arc::ptr_eq(live, peer));
-            is_live && sessions.remove(&peer.id).is_some()
+            if is_live {
+                sessions.remove(&peer.id);
+                add(&mut self.past.lock(), &peer.figures());
+            }
+            is_live
         };
         if was_live {
             self.desk.state(peer.id, ConnState::Idle);
@@ -119,7 +124,7 @@ impl Hub {
     /// Ends a session's packets, and its connection with a close; those that wait are dropped, and counted.
     pub(crate) fn end(&self, peer: &Peer, close: Close) {
         let dropped = peer.end(close);
-        (0..dropped).for_each(|_| self.drops.count(super::Drop::Full));
+        (0..dropped).for_each(|_| self.drops.count(Drop::Full));
     }
 }
 
@@ -140,4 +145,22 @@ impl Sessions for Hub {
         figures.sort_unstable_by_key(|figures| figures.peer);
         figures
     }
+
+    fn moved(&self) -> Moved {
+        let mut moved = {
+            let sessions = self.sessions.lock();
+            let mut moved = self.past.lock().clone();
+            sessions.values().for_each(|peer| add(&mut moved, &peer.figures()));
+            moved
+        };
+        moved.dropped = Drop::ALL.iter().map(|why| (why.word(), self.dropped(*why))).collect();
+        moved
+    }
+}
+
+fn add(moved: &mut Moved, figures: &Figures) {
+    moved.packets_in += figures.packets_in;
+    moved.packets_out += figures.packets_out;
+    moved.bytes_in += figures.bytes_in;
+    moved.bytes_out += figures.bytes_out;
 }

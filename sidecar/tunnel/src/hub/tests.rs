@@ -76,6 +76,24 @@ async fn a_packet_goes_to_whoever_has_its_destination_and_to_nobody_else() {
 }
 
 #[tokio::test]
+async fn what_moved_is_counted_beyond_the_end_of_a_session_and_once() {
+    let (hub, a, b) = pair(&open()).await;
+    send(&hub, &a, &made::udp(A, B, (1, 2), b"hello"));
+    send(&hub, &a, &made::udp(B, A, (1, 2), b"spoofed"));
+    let before = hub.moved();
+    assert_eq!((before.packets_in, before.packets_out, before.bytes_out), (2, 1, 33));
+    assert!(before.dropped.contains(&(Drop::Spoofed.word(), 1)));
+    hub.leave(&a);
+    hub.leave(&a);
+    let again = Peer::new(PeerId(2), ([127, 0, 0, 1], 2).into(), Arc::default());
+    hub.cut(PeerId(2), Cut::Kicked);
+    hub.begin(&again, Some(B.into())).await.unwrap();
+    hub.leave(&b);
+    let after = hub.moved();
+    assert_eq!((after.packets_in, after.packets_out, after.bytes_out), (2, 1, 33));
+}
+
+#[tokio::test]
 async fn what_may_not_pass_is_dropped_and_counted_by_its_reason() {
     let (hub, a, b) = pair(&open()).await;
     let udp = |from, to| made::udp(from, to, (1, 2), b"x");

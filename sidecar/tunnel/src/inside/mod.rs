@@ -5,26 +5,22 @@
 //! all dials has allowed.
 //!
 //! ```text
-//! stack.rs        packets in and out, and all connections
-//! connection.rs   one of them: what TCP received goes into a stream, and the other way
-//! device.rs       the network card that the TCP library thinks it has
-//! doors.rs        which port leads where
+//! server.rs   the task: packets of nodes in, and packets to them out
+//! doors.rs    which port leads where
 //! ```
 
-mod connection;
-mod device;
 mod doors;
-mod stack;
+mod server;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 pub use self::doors::Doors;
-use self::stack::Stack;
+use self::server::Server;
 use crate::hub::Hub;
 
 /// Serves the server's own address of a hub, until it is dropped.
 pub async fn serve(hub: Arc<Hub>, doors: Arc<Doors>, mtu: u16) {
-    Stack::new(hub, doors, mtu).run().await;
+    Server::new(hub, doors, mtu).run().await;
 }

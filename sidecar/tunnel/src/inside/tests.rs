@@ -18,10 +18,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Doors, device::Device, serve};
+use super::{Doors, serve};
 use crate::{
     hub::{Hub, Peer, Wakes},
     seam::PeerId,
+    tcp::Device,
     testing::{Office, tunnel},
 };
 

@@ -1,6 +1,8 @@
 //! The JSON by which a node asks for its address and gets it (NC section 4, handshake). It goes over the wire once each way; all
 //! that follows is packets.
 
+use std::net::Ipv4Addr;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
@@ -44,14 +46,37 @@ pub(super) fn reply(cidr: &str) -> String {
     format!("{{\"connectionState\":{ADDRESS},\"payload\":\"{}\"}}", STANDARD.encode(cidr))
 }
 
+/// The question, as a node of ours asks it.
+pub(crate) const QUESTION: &[u8] = br#"{"connectionState":2,"payload":null}"#;
+
+#[derive(Deserialize)]
+struct Reply {
+    #[serde(rename = "connectionState")]
+    state: i64,
+    payload: String,
+}
+
+/// What a reply gives: the address, and how long the network's prefix is. `None`: it is none.
+pub(crate) fn address(text: &[u8]) -> Option<(Ipv4Addr, u8)> {
+    let reply: Reply = serde_json::from_slice(text).ok()?;
+    let cidr = STANDARD.decode(reply.payload).ok().filter(|_| reply.state == ADDRESS)?;
+    let (address, prefix) = std::str::from_utf8(&cidr).ok()?.split_once('/')?;
+    let (address, prefix) = (address.parse().ok()?, prefix.parse().ok()?);
+    (prefix <= 32).then_some((address, prefix))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_messages_are_those_of_the_contract() {
-        let question = br#"{"connectionState":2,"payload":null}"#;
-        assert_eq!((question.len(), read(question)), (36, First::Asks));
+        assert_eq!((QUESTION.len(), read(QUESTION)), (36, First::Asks));
+        assert_eq!(address(reply("10.1.1.3/24").as_bytes()), Some(([10, 1, 1, 3].into(), 24)));
+        let others = ["10.1.1.3", "10.1.1.3/33", "10.1.1/24", "::1/24", ""].map(reply);
+        for other in others.iter().map(String::as_bytes).chain([QUESTION, b"", b"E\0\0\x14"]) {
+            assert_eq!(address(other), None, "{}", other.escape_ascii());
+        }
         assert_eq!(reply("10.1.1.3/24"), r#"{"connectionState":2,"payload":"MTAuMS4xLjMvMjQ="}"#);
         assert_eq!(read(reply("10.1.1.3/24").as_bytes()), First::Asks);
     }

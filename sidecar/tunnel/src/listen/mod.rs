@@ -13,7 +13,7 @@
 mod accept;
 mod clock;
 mod drain;
-mod handshake;
+pub(crate) mod handshake;
 mod head;
 mod session;
 #[cfg(test)]

@@ -32,7 +32,7 @@ use super::super::{Certificates, Control, FrontDesk, Port, Ports, Roles, Setup};
 use crate::{
     authority::{Authority, Issued, Places},
     ledger::{Change, Shelf, StoreShelf, Unwritten},
-    seam::{Cut, Figures, PeerId, Sessions},
+    seam::{Cut, Figures, Moved, PeerId, Sessions},
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -67,6 +67,10 @@ impl Sessions for Hub {
 
     fn figures(&self) -> Vec<Figures> {
         Vec::new()
+    }
+
+    fn moved(&self) -> Moved {
+        Moved { packets_in: 3, bytes_out: 1400, dropped: vec![("spoofed", 2)], ..Moved::default() }
     }
 }
 

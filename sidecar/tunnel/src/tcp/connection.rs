@@ -1,8 +1,7 @@
-//! One TCP connection of a node: what it sends goes into a stream that somebody in this process reads, and the other way.
+//! One TCP connection: what the other end sends goes into a stream that somebody in this process reads, and the other way.
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -13,17 +12,14 @@ use smoltcp::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
-use crate::seam::PeerId;
-
 /// Bytes between the connection and who serves it.
 const STREAM: usize = 16 * 1024;
 
 /// A connection.
-pub(super) struct Connection {
+pub(super) struct Connection<O> {
     pub(super) handle: SocketHandle,
-    pub(super) peer: PeerId,
-    pub(super) from: SocketAddr,
-    pub(super) port: u16,
+    /// Whose it is, to the one who carries the packets.
+    pub(super) owner: O,
     ours: DuplexStream,
     /// For whoever serves it, until it is established.
     theirs: Option<DuplexStream>,
@@ -31,15 +27,18 @@ pub(super) struct Connection {
     has_written_all: bool,
 }
 
-impl Connection {
-    pub(super) fn new(handle: SocketHandle, peer: PeerId, from: SocketAddr, port: u16) -> Self {
+impl<O> Connection<O> {
+    pub(super) fn new(handle: SocketHandle, owner: O) -> Self {
         let (ours, theirs) = duplex(STREAM);
-        Self { handle, peer, from, port, ours, theirs: Some(theirs), has_read_all: false, has_written_all: false }
+        Self { handle, owner, ours, theirs: Some(theirs), has_read_all: false, has_written_all: false }
     }
 
-    /// The other end of its stream, once the node has shown that it is there: whoever forges or floods opens nothing.
+    /// The other end of its stream, once the other end has shown that it is there: whoever forges or floods opens nothing.
     pub(super) fn established(&mut self, socket: &Socket<'_>) -> Option<DuplexStream> {
-        if matches!(socket.state(), State::Listen | State::SynReceived) { None } else { self.theirs.take() }
+        match socket.state() {
+            State::Listen | State::SynSent | State::SynReceived | State::Closed => None,
+            _ => self.theirs.take(),
+        }
     }
 
     /// Moves what can be moved. Answers whether anything was.

@@ -4,6 +4,8 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+mod join;
+
 use super::{admin::Admin, block_on, print_json};
 use crate::{
     admin::NewToken,
@@ -13,24 +15,30 @@ use crate::{
 
 /// `mesh tunnel`.
 pub(crate) fn tunnel(command: &TunnelCommand) -> Result<(), Exit> {
-    let admin = Admin::of_environment()?;
-    block_on(async {
-        match command {
-            TunnelCommand::Ls(args) => list(&admin.get("/tunnel").await?, &args.output, "nodes", print_nodes),
-            TunnelCommand::Kick(args) => kick(&admin, args).await,
-            TunnelCommand::Token(token) => match &token.command {
-                TokenCommand::Create(args) => create(&admin, args).await,
-                TokenCommand::Ls(args) => {
-                    list(&admin.get("/tunnel/tokens").await?, &args.output, "tokens", print_tokens)
-                }
-                TokenCommand::Revoke(args) => {
-                    admin.ask(Method::DELETE, &path("/tunnel/tokens", &[("id", &args.id)]), &Value::Null).await?;
-                    println!("{} is revoked: nobody joins with it any more", args.id);
-                    Ok(())
-                }
-            },
+    match command {
+        TunnelCommand::Join(args) => join::join(args),
+        TunnelCommand::Ls(args) => {
+            asked(async |admin| list(&admin.get("/tunnel").await?, &args.output, "nodes", print_nodes))
         }
-    })
+        TunnelCommand::Kick(args) => asked(async |admin| kick(admin, args).await),
+        TunnelCommand::Token(token) => match &token.command {
+            TokenCommand::Create(args) => asked(async |admin| create(admin, args).await),
+            TokenCommand::Ls(args) => {
+                asked(async |admin| list(&admin.get("/tunnel/tokens").await?, &args.output, "tokens", print_tokens))
+            }
+            TokenCommand::Revoke(args) => asked(async |admin| {
+                admin.ask(Method::DELETE, &path("/tunnel/tokens", &[("id", &args.id)]), &Value::Null).await?;
+                println!("{} is revoked: nobody joins with it any more", args.id);
+                Ok(())
+            }),
+        },
+    }
+}
+
+/// One call of the node on this machine.
+fn asked(call: impl AsyncFnOnce(&Admin) -> Result<(), Exit>) -> Result<(), Exit> {
+    let admin = Admin::of_environment()?;
+    block_on(call(&admin))
 }
 
 fn list(shown: &Value, output: &Output, member: &str, print: fn(&[Value])) -> Result<(), Exit> {
@@ -55,8 +63,7 @@ async fn create(admin: &Admin, args: &TokenCreate) -> Result<(), Exit> {
         Form::Json => print_json(&made),
         Form::Text => {
             // As `ncadm` shows it, since LiteKube's nodes are given it in this form.
-            let at = if args.legacy { format!("@{}", text(&made, "address")) } else { String::new() };
-            println!("{}{at}", text(&made, "token"));
+            println!("{}@{}", text(&made, "token"), text(&made, "address"));
             Ok(())
         }
     }

@@ -9,21 +9,25 @@ use smoltcp::{
 
 /// Packets in and out.
 #[derive(Debug)]
-pub(super) struct Device {
+pub(crate) struct Device {
     mtu: usize,
-    pub(super) arrived: Option<Vec<u8>>,
-    pub(super) leaving: VecDeque<Vec<u8>>,
+    pub(crate) arrived: Option<Vec<u8>>,
+    pub(crate) leaving: VecDeque<Vec<u8>>,
 }
 
 impl Device {
-    pub(super) fn new(mtu: u16) -> Self {
+    pub(crate) fn new(mtu: u16) -> Self {
         Self { mtu: mtu.into(), arrived: None, leaving: VecDeque::new() }
     }
 }
 
-pub(super) struct Arriving(Vec<u8>);
+/// A packet that came.
+#[derive(Debug)]
+pub(crate) struct Arriving(Vec<u8>);
 
-pub(super) struct Leaving<'d>(&'d mut VecDeque<Vec<u8>>);
+/// Room for a packet that goes.
+#[derive(Debug)]
+pub(crate) struct Leaving<'d>(&'d mut VecDeque<Vec<u8>>);
 
 impl phy::Device for Device {
     type RxToken<'a> = Arriving;

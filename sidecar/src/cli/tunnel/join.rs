@@ -1,0 +1,70 @@
+//! `mesh tunnel join`: this machine as an edge node, until it is asked to end.
+
+use std::{path::PathBuf, sync::Arc};
+
+use mesh_core::{
+    config::{Environment, Settings},
+    telemetry,
+};
+use mesh_tunnel::join::{self, JoinError, Member, Ticket, Ways};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::block_on;
+use crate::{args::TunnelJoin, exit::Exit};
+
+/// In `MESH_HOME`, where no folder is named.
+const FOLDER: &str = "edge";
+
+/// Joins, unless the folder holds a node, and keeps the tunnel open.
+pub(super) fn join(args: &TunnelJoin) -> Result<(), Exit> {
+    let refused = |e: &dyn std::fmt::Display| Exit::Refused(e.to_string());
+    let settings = Settings::read(&Environment::of_process()).map_err(|e| refused(&e))?;
+    telemetry::init(settings.log.as_deref(), settings.log_format).map_err(|e| refused(&e))?;
+    let folder = args.folder.clone().unwrap_or_else(|| settings.home.join(FOLDER));
+    block_on(async {
+        // Before a token is used up: a port that is taken is found out now.
+        let ways = Ways::open(&args.forwards, args.exposed.clone()).await.map_err(ended)?;
+        let member = member(args, &folder).await?;
+        let stop = async {
+            let listen = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+            let (Ok(mut terminate), Ok(mut interrupt)) = listen else { return std::future::pending().await };
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        join::run(Arc::new(member), ways, stop).await.map_err(ended)
+    })
+}
+
+/// The node of the folder, or a new one.
+async fn member(args: &TunnelJoin, folder: &PathBuf) -> Result<Member, Exit> {
+    if let Some(member) = Member::load(folder).map_err(ended)? {
+        if args.token.is_some() {
+            tracing::info!("{} holds a node: the token is not used", folder.display());
+        }
+        return Ok(member);
+    }
+    let Some(token) = &args.token else {
+        let text = format!("{} holds no node: give a token of `mesh tunnel token create`", folder.display());
+        return Err(Exit::Refused(text));
+    };
+    let unfit = |e: join::NotATicket| Exit::Refused(e.to_string());
+    let mut ticket: Ticket = token.parse().map_err(unfit)?;
+    if let Some(server) = &args.server {
+        ticket = ticket.at(server).map_err(unfit)?;
+    }
+    let member = join::enrol(&ticket).await.map_err(ended)?;
+    member.keep(folder).map_err(ended)?;
+    tracing::info!("joined as {}; what it was given is kept in {}", member.name(), folder.display());
+    Ok(member)
+}
+
+fn ended(error: JoinError) -> Exit {
+    let text = error.to_string();
+    match error {
+        JoinError::Refused(_) => Exit::Refused(text),
+        JoinError::Unreachable(_) => Exit::Unreachable(text),
+        JoinError::Kept(_) | JoinError::Local(_) => Exit::Local(text),
+    }
+}

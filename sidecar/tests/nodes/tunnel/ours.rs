@@ -1,0 +1,203 @@
+//! Nodes of our own kind, `mesh tunnel join`: they join, reach each other through forwards, and come back.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use super::Stage;
+use crate::harness::{connect, free_port, until};
+
+/// A busy machine.
+const LONG: Duration = Duration::from_secs(120);
+
+/// A process of `mesh tunnel join`; ended when dropped.
+struct Edge {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Edge {
+    fn join(token: &str, ways: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let child = spawn(folder.path(), &[&[token], ways].concat());
+        Self { child, folder }
+    }
+
+    /// A second process of the same node beside the first, by what its folder holds. Answers the first.
+    fn again(&mut self, ways: &[&str]) -> Child {
+        std::mem::replace(&mut self.child, spawn(self.folder.path(), ways))
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    async fn joins(&self) {
+        self.joins_times(1).await;
+    }
+
+    /// How often its tunnel was opened in all.
+    async fn joins_times(&self, times: usize) {
+        until("the node to join", LONG, async || {
+            let log = self.log();
+            assert!(!log.contains("mesh: "), "it ended: {log}");
+            log.matches("joined the tunnel").count() >= times
+        })
+        .await;
+    }
+}
+
+fn spawn(folder: &Path, args: &[&str]) -> Child {
+    let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh"));
+    command.args(["tunnel", "join"]).args(args).arg("--folder").arg(folder.join("edge"));
+    command.env("MESH_HOME", folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.spawn().unwrap()
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Answers each connection with what it says.
+async fn echo() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = tcp.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+        }
+    });
+    address
+}
+
+async fn says(tcp: &mut TcpStream, bytes: &[u8]) {
+    let (mut read, mut write) = tcp.split();
+    let mut heard = vec![0; bytes.len()];
+    let both = async { tokio::join!(write.write_all(bytes), read.read_exact(&mut heard)) };
+    let (written, read) = timeout(LONG, both).await.expect("the echo comes in time");
+    written.unwrap();
+    read.unwrap();
+    assert!(heard == bytes, "the echo is another");
+}
+
+async fn dial(port: u16) -> TcpStream {
+    connect([127, 0, 0, 1].into(), SocketAddr::from(([127, 0, 0, 1], port))).await
+}
+
+/// A server between whose nodes packets pass, and a token for any number of them.
+async fn stage() -> (Stage, String) {
+    let stage = Stage::with("interconnection: true").await;
+    let token = stage.mesh(&["tunnel", "token", "create", "--max-uses", "0"]);
+    (stage, token)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_of_ours_reach_each_other_through_forwards() {
+    let (stage, token) = stage().await;
+    let target = echo().await;
+    let serving = Edge::join(&token, &["--expose", &format!("80:{target}")]);
+    serving.joins().await;
+    let local = free_port();
+    let calling = Edge::join(&token, &["--forward", &format!("{local}:10.1.1.3:80")]);
+    let mut tcp = dial(local).await;
+    says(&mut tcp, b"hello").await;
+    let many: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+    says(&mut tcp, &many).await;
+    calling.joins().await;
+    let nodes = stage.json(&["tunnel", "ls"]);
+    let addresses: Vec<&str> =
+        nodes["nodes"].as_array().unwrap().iter().map(|node| node["address"].as_str().unwrap()).collect();
+    assert_eq!(addresses, ["10.1.1.3", "10.1.1.5"]);
+    let kept = serving.folder.path().join("edge/node.json");
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    for secret in [token.split('@').next().unwrap(), "PRIVATE KEY"] {
+        assert!(!serving.log().contains(secret) && !stage.node.log().contains(secret), "a log tells a secret");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_through_the_tunnel_survives_a_server_that_is_started_again() {
+    let (mut stage, token) = stage().await;
+    let target = echo().await;
+    let serving = Edge::join(&token, &["--expose", &format!("80:{target}")]);
+    serving.joins().await;
+    let local = free_port();
+    let calling = Edge::join(&token, &["--forward", &format!("{local}:10.1.1.3:80")]);
+    let mut tcp = dial(local).await;
+    says(&mut tcp, b"before").await;
+    stage.node.kill_and_restart().await;
+    serving.joins_times(2).await;
+    calling.joins_times(2).await;
+    // A new one for certain; the old one where the server was back within the minute that TCP waits.
+    says(&mut dial(local).await, b"after").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_comes_back_by_its_folder_with_its_address_and_takes_over_from_a_dead_one() {
+    let (stage, token) = stage().await;
+    let target = echo().await;
+    let expose = format!("80:{target}");
+    let mut edge = Edge::join(&token, &["--expose", &expose]);
+    edge.joins().await;
+    // Stopped and not ended: its socket is there and answers nothing.
+    let stopped = Command::new("kill").args(["-STOP", &edge.child.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    let mut first = edge.again(&["--expose", &expose]);
+    edge.joins_times(2).await;
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let nodes = stage.json(&["tunnel", "ls"]);
+    assert_eq!(nodes["nodes"].as_array().unwrap().len(), 1, "it did not join anew: {nodes}");
+    assert_eq!((&nodes["nodes"][0]["address"], &nodes["nodes"][0]["state"]), (&"10.1.1.3".into(), &3.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_unregistered_ends_and_says_so() {
+    let (stage, token) = stage().await;
+    let mut edge = Edge::join(&token, &[]);
+    edge.joins().await;
+    stage.mesh(&["tunnel", "kick", "n1", "--unregister"]);
+    until("the node to end", LONG, async || edge.child.try_wait().unwrap().is_some()).await;
+    assert_eq!(edge.child.wait().unwrap().code(), Some(1));
+    assert!(edge.log().contains("does not know this node any more"), "{}", edge.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pinned_token_is_told_to_nobody_but_the_server_of_that_authority() {
+    let (stage, token) = stage().await;
+    let (secret, at) = token.split_once('#').unwrap();
+    let place = at.split_once('@').unwrap().1;
+    let other = format!("{secret}#{}@{place}", "0".repeat(64));
+    let mut edge = Edge::join(&other, &[]);
+    until("the node to end", LONG, async || edge.child.try_wait().unwrap().is_some()).await;
+    assert_eq!(edge.child.wait().unwrap().code(), Some(3), "{}", edge.log());
+    assert_eq!(stage.json(&["tunnel", "token", "ls"])["tokens"][0]["uses"], 0);
+    assert!(!edge.folder.path().join("edge/node.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_legacy_token_joins_a_node_of_ours_too() {
+    let (stage, _) = stage().await;
+    let token = stage.mesh(&["tunnel", "token", "create", "--legacy"]);
+    let edge = Edge::join(&token, &[]);
+    edge.joins().await;
+    assert_eq!(stage.json(&["tunnel", "ls"])["nodes"][0]["state"], 3);
+}

@@ -1,0 +1,144 @@
+//! What a node was given when it joined, and the file that keeps it: one, so that it is there whole or not at all, and its owner's
+//! alone.
+
+use std::{
+    fmt, fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use mesh_core::private::{self, NotPrivate};
+use serde::{Deserialize, Serialize};
+
+use super::JoinError;
+
+/// The file in the node's folder.
+const FILE: &str = "node.json";
+
+/// A node of a network controller.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// What the header `Node-Token` carries.
+    pub(super) token: String,
+    /// What the server calls it; empty: a legacy server, which says nothing.
+    #[serde(default)]
+    pub(super) node: String,
+    /// `host:port` of the tunnel.
+    pub(super) tunnel: String,
+    /// `host:port` of the register plane, within the tunnel.
+    #[serde(default)]
+    pub(super) register: String,
+    /// For the tunnel.
+    pub(super) join: Papers,
+    /// For the register plane.
+    pub(super) registered: Papers,
+}
+
+/// Whom it trusts on a plane, and what it shows there. PEM.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Papers {
+    pub(super) authority: String,
+    pub(super) certificate: String,
+    pub(super) key: String,
+}
+
+impl Member {
+    /// The one that is kept in `folder`, if one is.
+    ///
+    /// # Errors
+    /// A file that is not the user's own, cannot be read, or holds something else.
+    pub fn load(folder: &Path) -> Result<Option<Self>, JoinError> {
+        let path = file(folder);
+        let opened = match private::open(&path, fs::OpenOptions::new().read(true)) {
+            Ok(opened) => opened,
+            Err(NotPrivate::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        let text = io::read_to_string(opened).map_err(|source| NotPrivate::Disk { path: path.clone(), source })?;
+        serde_json::from_str(&text).map(Some).map_err(|e| {
+            // The error tells places and kinds, not contents.
+            JoinError::Local(format!("{}: {e}: move it away to join anew", path.display()))
+        })
+    }
+
+    /// Keeps it in `folder`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn keep(&self, folder: &Path) -> Result<(), JoinError> {
+        let path = file(folder);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| NotPrivate::Disk { path: folder.to_owned(), source })?;
+        let text = serde_json::to_string_pretty(self).map_err(|e| JoinError::Local(e.to_string()))?;
+        Ok(private::replace(&path, text.as_bytes())?)
+    }
+
+    /// What people call it: the server's name for it, where it told one.
+    pub fn name(&self) -> &str {
+        if self.node.is_empty() { "a node" } else { &self.node }
+    }
+
+    /// `host:port` of the tunnel.
+    pub fn tunnel(&self) -> &str {
+        &self.tunnel
+    }
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Member({} at {})", self.name(), self.tunnel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn member() -> Member {
+        let papers = |name: &str| Papers {
+            authority: format!("{name} ca"),
+            certificate: format!("{name} certificate"),
+            key: format!("{name} secret"),
+        };
+        Member {
+            token: "b52f93d3f0ec4be7".into(),
+            node: "n7".into(),
+            tunnel: "203.0.113.7:6441".into(),
+            register: "10.1.1.1:6440".into(),
+            join: papers("join"),
+            registered: papers("register"),
+        }
+    }
+
+    #[test]
+    fn it_is_kept_for_its_owner_alone_and_read_again() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("edge");
+        assert_eq!(Member::load(&folder).unwrap(), None);
+        member().keep(&folder).unwrap();
+        assert_eq!(Member::load(&folder).unwrap(), Some(member()));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&folder.join(FILE))), (0o700, 0o600));
+        let shown = format!("{:?}", member());
+        assert!(!shown.contains("secret") && !shown.contains("b52f93d3f0ec4be7"), "{shown}");
+    }
+
+    #[test]
+    fn a_file_with_something_else_in_it_is_named_and_not_shown() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(FILE), r#"{"token": ["b52f93d3f0ec4be7"]}"#).unwrap();
+        let problem = Member::load(home.path()).unwrap_err().to_string();
+        assert!(problem.contains(FILE) && !problem.contains("b52f93d3f0ec4be7"), "{problem}");
+    }
+}

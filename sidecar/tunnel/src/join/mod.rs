@@ -1,0 +1,55 @@
+//! A node of ours at the other end: it joins a network controller, ours or a legacy one, keeps its tunnel open, and carries TCP
+//! connections of this machine through it, without any privilege (NC sections 2, 4 and 8).
+//!
+//! ```text
+//! ticket.rs     the text that a person was given: a token, and where it is good (pure)
+//! member.rs     what a node was given when it joined, and the file that keeps it
+//! trust.rs      which servers it speaks with
+//! dial.rs       a connection with TLS to one of the three ports
+//! enrol.rs      joining: our way, with keys that stay here, or the legacy one
+//! link.rs       the tunnel's connection: packets in and out, and whether it lives
+//! open.rs       from nothing to a link with an address
+//! backoff.rs    when to try again (pure)
+//! ways.rs       which local ports lead into the tunnel, and which of the tunnel's lead here
+//! node.rs       all of it together
+//! ```
+
+mod backoff;
+mod dial;
+mod enrol;
+mod link;
+mod member;
+mod node;
+mod open;
+#[cfg(test)]
+mod tests;
+mod ticket;
+mod trust;
+mod ways;
+
+use mesh_core::private::NotPrivate;
+
+pub use self::{
+    enrol::enrol,
+    member::Member,
+    node::run,
+    ticket::{NotATicket, Ticket},
+    ways::{Exposed, Forwarded, NotAWay, Ways},
+};
+
+/// Why a node does not join, or does not stay.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The server says no, and will say so again.
+    #[error("{0}")]
+    Refused(String),
+    /// The server is not there, or not now.
+    #[error("{0}")]
+    Unreachable(String),
+    /// What the node was given cannot be kept or read.
+    #[error(transparent)]
+    Kept(#[from] NotPrivate),
+    /// This machine: a port, a key, a file's content.
+    #[error("{0}")]
+    Local(String),
+}

@@ -1,0 +1,189 @@
+//! All of a node together, in one task: its link, which is opened again when it ends, and its TCP, which outlives the link. A
+//! connection through the tunnel stalls while the link is away and goes on when it is back, if that takes less than a minute.
+
+use std::{
+    future::poll_fn,
+    net::Ipv4Addr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::{io::DuplexStream, net::TcpStream, time::sleep};
+
+use super::{
+    JoinError, Member,
+    backoff::Backoff,
+    link::{Ended, Link},
+    open::{Opened, open},
+    ways::{Entering, Ways, carry},
+};
+use crate::tcp::{Carrier, Key, Stack};
+
+/// What both ends of a tunnel take (NC section 4); it is not negotiated.
+const MTU: u16 = 1400;
+/// Connections at a time; with their buffers that is 128 MiB at most.
+const MOST: usize = 1024;
+/// Packets that are taken in before others of the thread have their turn.
+const PACKETS_IN_A_ROW: usize = 256;
+
+/// Keeps a node's tunnel open until `stop`, and then closes it.
+///
+/// # Errors
+/// [`JoinError::Refused`]: the server does not know the node any more.
+pub async fn run(member: Arc<Member>, ways: Ways, stop: impl Future<Output = ()>) -> Result<(), JoinError> {
+    let mut node = Node::new(member, ways);
+    tokio::select! {
+        refused = poll_fn(|cx| node.poll(cx)) => Err(JoinError::Refused(refused)),
+        () = stop => {
+            if let State::Open(link) = node.state {
+                link.close().await;
+            }
+            Ok(())
+        }
+    }
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send>>;
+
+/// The link, or what becomes one.
+enum State {
+    Opening(Opening),
+    Open(Box<Link>),
+}
+
+/// Whose a connection is.
+enum Owner {
+    /// An application's of this machine, until the connection is there.
+    Entering(Option<TcpStream>),
+    /// Another node's.
+    Leaving,
+}
+
+/// A node.
+struct Node {
+    member: Arc<Member>,
+    ways: Ways,
+    state: State,
+    /// TCP at the node's address, once it has one.
+    stack: Option<(Ipv4Addr, Stack<Owner>)>,
+    backoff: Backoff,
+}
+
+impl Node {
+    fn new(member: Arc<Member>, ways: Ways) -> Self {
+        let state = State::Opening(Box::pin(open(Arc::clone(&member))));
+        Self { member, ways, state, stack: None, backoff: Backoff::default() }
+    }
+
+    /// Goes on for ever, unless the server refuses the node: then it says why.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<String> {
+        loop {
+            match std::task::ready!(self.poll_once(cx)) {
+                Ok(()) => {}
+                Err(Ended::Refused(why)) => return Poll::Ready(why),
+                Err(Ended::Later(why)) => self.again(&why),
+            }
+        }
+    }
+
+    /// Ready where the state has changed.
+    fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        match &mut self.state {
+            State::Opening(opening) => {
+                if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
+                    return Poll::Ready(opened.map(|opened| self.opened(opened)));
+                }
+                // What is under way keeps its time, and is sent again once the link is back.
+                if let Some((_, stack)) = &mut self.stack {
+                    stack.poll(cx, &mut Way { link: None, ways: &self.ways });
+                }
+                Poll::Pending
+            }
+            State::Open(_) => self.poll_open(cx).map(Err),
+        }
+    }
+
+    fn opened(&mut self, Opened { link, address, prefix }: Opened) {
+        tracing::info!(%address, tunnel = self.member.tunnel(), "{} joined the tunnel", self.member.name());
+        if self.stack.as_ref().is_none_or(|(known, _)| *known != address) {
+            self.stack = Some((address, Stack::new(address, prefix, MTU)));
+        }
+        self.state = State::Open(Box::new(link));
+    }
+
+    fn again(&mut self, why: &str) {
+        if let State::Open(link) = &self.state {
+            self.backoff.lasted(link.since.elapsed());
+        }
+        let pause = self.backoff.pause(rand::random());
+        tracing::warn!(tunnel = self.member.tunnel(), ?pause, "the tunnel is away: {why}; it is tried again");
+        let member = Arc::clone(&self.member);
+        self.state = State::Opening(Box::pin(async move {
+            sleep(pause).await;
+            open(member).await
+        }));
+    }
+
+    /// Comes back when the link is over.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let (State::Open(link), Some((_, stack))) = (&mut self.state, &mut self.stack) else { return Poll::Pending };
+        let mut packets = 0;
+        while let Poll::Ready(packet) = link.poll_packet(cx) {
+            match packet {
+                Ok(packet) => stack.arrive(packet.into(), |stack, key| admit(&self.ways, stack, key)),
+                Err(ended) => return Poll::Ready(ended),
+            }
+            packets += 1;
+            if packets == PACKETS_IN_A_ROW {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        while stack.owners().len() < MOST
+            && let Poll::Ready(Some(Entering { tcp, to })) = self.ways.entering.poll_recv(cx)
+        {
+            // Where it cannot be, the application's connection ends here.
+            let _ = stack.connect(to, Owner::Entering(Some(tcp)));
+        }
+        stack.poll(cx, &mut Way { link: Some(link), ways: &self.ways });
+        link.poll_write(cx)
+    }
+}
+
+/// Whether a connection of another node may be.
+fn admit(ways: &Ways, stack: &Stack<Owner>, key: &Key) -> Option<Owner> {
+    (ways.has(key.2) && stack.owners().len() < MOST).then_some(Owner::Leaving)
+}
+
+/// Where packets and connections go.
+struct Way<'w> {
+    link: Option<&'w mut Link>,
+    ways: &'w Ways,
+}
+
+impl Carrier<Owner> for Way<'_> {
+    /// Without a link packets are lost, as on any bad line.
+    fn has_room(&self) -> bool {
+        self.link.as_ref().is_none_or(|link| link.has_room())
+    }
+
+    fn send(&mut self, packet: &[u8]) {
+        if let Some(link) = &mut self.link {
+            link.push(packet);
+        }
+    }
+
+    fn sent(&mut self) {}
+
+    fn open(&mut self, key: &Key, owner: &mut Owner, stream: DuplexStream) {
+        match owner {
+            Owner::Entering(tcp) => {
+                if let Some(tcp) = tcp.take() {
+                    carry(tcp, stream);
+                }
+            }
+            Owner::Leaving => self.ways.leave(key.2, stream),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! From nothing to a link with an address: TCP, TLS, the upgrade, and the handshake (NC section 4).
+
+use std::{future::poll_fn, net::Ipv4Addr, sync::Arc, task::Poll, time::Duration};
+
+use mesh_websocket::Ask;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tokio_rustls::client::TlsStream;
+
+use super::{
+    JoinError, Member, dial,
+    link::{self, Ended, Link},
+    trust::Trust,
+};
+use crate::listen::handshake;
+
+/// How long the upgrade and the address may take each.
+const ANSWER: Duration = Duration::from_secs(15);
+/// A legacy server may not listen yet when its 101 is out; the original waits as long (NC section 4, handshake).
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A tunnel that packets go through.
+pub(super) struct Opened {
+    pub(super) link: Link,
+    pub(super) address: Ipv4Addr,
+    pub(super) prefix: u8,
+}
+
+/// Opens the tunnel of a node.
+pub(super) async fn open(member: Arc<Member>) -> Result<Opened, Ended> {
+    let unfit = |e: JoinError| Ended::Refused(e.to_string());
+    let (host, port) = dial::split(&member.tunnel)
+        .ok_or_else(|| Ended::Refused("the file of this node names no tunnel: join anew".into()))?;
+    // No protocol is offered: a legacy server knows none (NC section 1).
+    let trust = Trust::authority(&member.join.authority).map_err(unfit)?;
+    let config = trust.config(Some(&member.join), &[]).map_err(unfit)?;
+    let mut stream = dial::tls(host, port, config)
+        .await
+        .map_err(|unmade| if unmade.is_denied { link::unknown() } else { Ended::Later(unmade.text) })?;
+    let upgraded = timeout(ANSWER, upgrade(&mut stream, &member)).await;
+    let more = upgraded.map_err(|_| Ended::Later("the tunnel's port does not answer".into()))??;
+    let mut link = Link::new(stream, &more);
+    sleep(PAUSE).await;
+    let addressed = timeout(ANSWER, ask_address(&mut link)).await;
+    let (address, prefix) = addressed.map_err(|_| Ended::Later("the server gives no address".into()))??;
+    Ok(Opened { link, address, prefix })
+}
+
+/// Becomes a WebSocket. Answers what came behind the head.
+async fn upgrade(stream: &mut TlsStream<TcpStream>, member: &Member) -> Result<Vec<u8>, Ended> {
+    let ask = Ask::new(&member.tunnel, "/ws", &[("Node-Token", &member.token)], rand::random());
+    stream.write_all(ask.bytes()).await.map_err(link::lost)?;
+    stream.flush().await.map_err(link::lost)?;
+    let mut bytes = Vec::with_capacity(512);
+    loop {
+        if stream.read_buf(&mut bytes).await.map_err(link::lost)? == 0 {
+            return Err(Ended::Later("the tunnel's port ends the connection".into()));
+        }
+        match ask.read(&bytes) {
+            Ok(Some(switched)) => return Ok(bytes.split_off(switched.size)),
+            Ok(None) => {}
+            Err(refused) => {
+                return Err(Ended::Later(format!("the tunnel's port answers {} {}", refused.status, refused.reason)));
+            }
+        }
+    }
+}
+
+async fn ask_address(link: &mut Link) -> Result<(Ipv4Addr, u8), Ended> {
+    link.push(handshake::QUESTION);
+    loop {
+        let text = poll_fn(|cx| {
+            if let Poll::Ready(ended) = link.poll_write(cx) {
+                return Poll::Ready(Err(ended));
+            }
+            link.poll_packet(cx)
+        });
+        // Nothing else may come before the reply; what does is passed over.
+        if let Some(address) = handshake::address(&text.await?) {
+            return Ok(address);
+        }
+    }
+}

@@ -32,6 +32,8 @@ pub(crate) struct NewToken {
     /// How many nodes may join with it; absent: any number.
     pub(crate) max_uses: Option<u32>,
     pub(crate) labels: BTreeMap<String, String>,
+    /// Seconds of absence after which they are forgotten; absent: never.
+    pub(crate) ephemeral: Option<u32>,
     /// 16 digits, for clients that know no other form.
     pub(crate) legacy: bool,
 }
@@ -99,7 +101,8 @@ fn minted(control: &Control, ask: NewToken) -> Response {
         return refused(StatusCode::BAD_REQUEST, "a token lives for at least a second, and not beyond the calendar");
     }
     let legacy = ask.legacy;
-    let mint = Mint { expires: end.flatten().map(unix), max_uses: ask.max_uses, labels: ask.labels, legacy };
+    let (max_uses, labels, ephemeral) = (ask.max_uses, ask.labels, ask.ephemeral);
+    let mint = Mint { expires: end.flatten().map(unix), max_uses, labels, ephemeral, legacy };
     match control.ledger().mint(mint, unix(now)) {
         Ok(minted) => {
             tracing::info!(target: "audit", action = "mint", source = "admin port", what = minted.id, "tunnel");

@@ -74,6 +74,9 @@ pub(crate) struct TokenCreate {
     /// What its nodes are labelled with.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(crate) labels: Vec<Attr>,
+    /// Forget its nodes when they were away for so long.
+    #[arg(long, value_parser = span, value_name = "TIME")]
+    pub(crate) ephemeral: Option<Duration>,
     /// 16 digits and the address, for clients that know no other form: they do not verify the server.
     #[arg(long)]
     pub(crate) legacy: bool,

@@ -41,6 +41,10 @@ impl TunnelPlace {
         metrics: &mut Registry,
     ) -> Result<Option<Self>, Exit> {
         let Some(config) = live.snapshot().tunnel.clone() else { return Ok(None) };
+        let not_yet = [("mode: Tun", config.mode == crds::TunnelMode::Tun), ("routes", !config.routes.is_empty())];
+        for (member, _) in not_yet.into_iter().filter(|(_, given)| *given) {
+            tracing::warn!("tunnel.{member} has no effect: this version moves packets in the process, between nodes only");
+        }
         let tunnel = &settings.tunnel;
         let open =
             |listen| bind::open(listen).map_err(|e| Exit::local(format_args!("the tunnel's port {listen:?}"), e));
@@ -64,6 +68,7 @@ impl TunnelPlace {
             self.control.serve(port, listener, drained).map_err(|e| failed(&e))?;
         }
         drained.spawn(Arc::clone(&self.control).tend(drained.clone()));
+        drained.spawn(Arc::clone(&self.control).watch_absent(drained.clone()));
         self.carry(drained)
     }
 
@@ -127,5 +132,6 @@ fn setup(settings: &Settings, config: &crds::Tunnel, [register, bootstrap]: [&Tc
             crds::TunnelCertificate::Optional => Certificates::Optional,
             crds::TunnelCertificate::Required => Certificates::Required,
         },
+        address_lease: config.address_lease.map(crds::Span::get),
     })
 }

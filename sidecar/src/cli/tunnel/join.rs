@@ -1,6 +1,6 @@
 //! `mesh tunnel join`: this machine as an edge node, until it is asked to end.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use mesh_core::{
     config::{Environment, Settings},
@@ -38,7 +38,7 @@ pub(super) fn join(args: &TunnelJoin) -> Result<(), Exit> {
 }
 
 /// The node of the folder, or a new one.
-async fn member(args: &TunnelJoin, folder: &PathBuf) -> Result<Member, Exit> {
+async fn member(args: &TunnelJoin, folder: &Path) -> Result<Member, Exit> {
     if let Some(member) = Member::load(folder).map_err(ended)? {
         if args.token.is_some() {
             tracing::info!("{} holds a node: the token is not used", folder.display());

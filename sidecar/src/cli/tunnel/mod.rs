@@ -56,6 +56,7 @@ async fn create(admin: &Admin, args: &TokenCreate) -> Result<(), Exit> {
         seconds: (!args.endless).then_some(args.ttl.as_secs()),
         max_uses: Some(args.max_uses).filter(|most| *most != 0),
         labels: args.labels.iter().map(|label| (label.0.clone(), label.1.clone())).collect(),
+        ephemeral: args.ephemeral.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
         legacy: args.legacy,
     };
     let made = admin.ask(Method::POST, "/tunnel/tokens", &json!(ask)).await?;

@@ -117,18 +117,18 @@ async fn two_nodes_of_ours_reach_each_other_through_forwards() {
     serving.joins().await;
     let local = free_port();
     let calling = Edge::join(&token, &["--forward", &format!("{local}:10.1.1.3:80")]);
+    calling.joins().await;
     let mut tcp = dial(local).await;
     says(&mut tcp, b"hello").await;
     let many: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
     says(&mut tcp, &many).await;
-    calling.joins().await;
     let nodes = stage.json(&["tunnel", "ls"]);
     let addresses: Vec<&str> =
         nodes["nodes"].as_array().unwrap().iter().map(|node| node["address"].as_str().unwrap()).collect();
     assert_eq!(addresses, ["10.1.1.3", "10.1.1.5"]);
     let kept = serving.folder.path().join("edge/node.json");
     assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
-    for secret in [token.split('@').next().unwrap(), "PRIVATE KEY"] {
+    for secret in [token.split('#').next().unwrap(), "PRIVATE KEY"] {
         assert!(!serving.log().contains(secret) && !stage.node.log().contains(secret), "a log tells a secret");
     }
 }
@@ -141,6 +141,7 @@ async fn a_connection_through_the_tunnel_survives_a_server_that_is_started_again
     serving.joins().await;
     let local = free_port();
     let calling = Edge::join(&token, &["--forward", &format!("{local}:10.1.1.3:80")]);
+    calling.joins().await;
     let mut tcp = dial(local).await;
     says(&mut tcp, b"before").await;
     stage.node.kill_and_restart().await;

@@ -39,6 +39,7 @@ impl Administration for AdministrationDesk {
             expires: (ask.expires != 0).then_some(ask.expires),
             max_uses: Some(ask.max_uses.unwrap_or(1)).filter(|most| *most != 0),
             labels: ask.labels,
+            ephemeral: (ask.ephemeral_seconds != 0).then_some(ask.ephemeral_seconds),
             legacy: ask.legacy,
         };
         blocking(move || control.mint(&caller, mint)).await?.map(Response::new)

@@ -33,6 +33,7 @@ pub struct Metrics {
     calls: Family<Call, Counter>,
     joined: Counter,
     limited: Counter,
+    exhausted: Counter,
 }
 
 impl Metrics {
@@ -48,12 +49,18 @@ impl Metrics {
         self.limited.inc();
     }
 
+    pub(super) fn exhausted(&self) {
+        self.exhausted.inc();
+    }
+
     /// Puts them where they are read.
     pub fn register(control: &Arc<Control>, registry: &mut Registry) {
         let own = &control.metrics;
         registry.register("mesh_tunnel_calls", "Calls of the network controller, by verdict", own.calls.clone());
         registry.register("mesh_tunnel_joins", "Nodes that joined", own.joined.clone());
         registry.register("mesh_tunnel_limited", "Attempts to join that came too fast", own.limited.clone());
+        let help = "Nodes that were sent away because no address is free";
+        registry.register("mesh_tunnel_exhausted", help, own.exhausted.clone());
         registry.register_collector(Box::new(Levels(Arc::clone(control))));
     }
 }

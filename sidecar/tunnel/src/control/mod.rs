@@ -44,13 +44,15 @@ pub use serve::Port;
 use crate::{
     addresses::Subnet,
     authority::{Authority, AuthorityError, Places},
-    ledger::{Ledger, Shelf, StoreShelf, Unwritten},
+    ledger::{Away, Ledger, Shelf, StoreShelf, Unwritten},
     seam::{Cut, Figures, PeerId, Sessions},
     tokens::{GET_TOKEN, KNOCK, Rates, Secret},
 };
 
 /// Certificates are looked at this often; they have months left when they are due.
 const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
+/// Nodes that are away are looked at this often: the shortest lease is a minute.
+const ABSENCE_CHECK: Duration = Duration::from_secs(10);
 
 /// What the control plane is told at the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub struct Setup {
     pub roles: Roles,
     /// Whether the tunnel asks for a node's certificate.
     pub certificates: Certificates,
+    /// How long the address of an absent node is kept for it; absent: until it is unregistered.
+    pub address_lease: Option<Duration>,
 }
 
 /// The ports that clients are told.
@@ -200,6 +204,35 @@ impl Control {
     pub fn cut(&self, peer: PeerId, why: Cut) {
         if let Some(sessions) = self.sessions.get() {
             sessions.cut(peer, why);
+        }
+    }
+
+    /// Forgets ephemeral nodes whose time is over, and frees addresses whose lease is, at `now`.
+    fn part_with_absent(&self, now: i64) {
+        let lease = self.setup.address_lease.map(|lease| i64::try_from(lease.as_secs()).unwrap_or(i64::MAX));
+        for away in self.ledger.overdue(now, lease) {
+            let (peer, what, parted) = match away {
+                Away::Ephemeral(peer) => (peer, "forgotten", self.unregister(peer)),
+                Away::Lease(peer) => (peer, "its address is free", self.ledger.release(peer)),
+            };
+            match parted {
+                Ok(true) => tracing::info!(target: "audit", node = %peer, "a node was away for too long: {what}"),
+                Ok(false) => {}
+                Err(error) => return tracing::error!(node = %peer, "an absent node keeps what it has: {error}"),
+            }
+        }
+    }
+
+    /// Looks after nodes that are away until `drained` is asked.
+    pub async fn watch_absent(self: Arc<Self>, drained: Drained) {
+        loop {
+            tokio::select! {
+                () = drained.asked() => return,
+                () = tokio::time::sleep(ABSENCE_CHECK) => {}
+            }
+            let control = Arc::clone(&self);
+            // It ends only if it panics, and the next one goes on.
+            let _ = tokio::task::spawn_blocking(move || control.part_with_absent(unix_now())).await;
         }
     }
 

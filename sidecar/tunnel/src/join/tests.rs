@@ -66,6 +66,7 @@ impl World {
             ports: Ports { tunnel: nodes.local_addr().unwrap().port(), register: 6440, bootstrap: bootstrap.port() },
             roles: Roles::Joint,
             certificates,
+            address_lease: None,
         };
         let (control, drain) = (Arc::new(Control::open(setup, &store).unwrap()), Drain::new());
         control.serve(Port::Bootstrap, bound, &drain.handle()).unwrap();

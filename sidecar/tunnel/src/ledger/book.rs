@@ -1,7 +1,7 @@
 //! The book: everything of the ledger in memory, with the ways to find it. Pure: no disk, no clock.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     net::Ipv4Addr,
     sync::Arc,
 };
@@ -19,6 +19,8 @@ pub(super) struct Node {
     pub(super) row: NodeRow,
     pub(super) labels: Labels,
     pub(super) state: ConnState,
+    /// Since when it is away, in seconds since 1970, as far as somebody has looked.
+    pub(super) away: Option<i64>,
 }
 
 /// All nodes and tokens.
@@ -95,8 +97,8 @@ impl Book {
         self.by_token.insert(row.token.clone(), number);
         self.by_key.extend(keys(&row).map(|key| (key.clone(), number)));
         let labels = Arc::new(row.labels.clone());
-        let state = self.nodes.get(&number).map(|node| node.state).unwrap_or_default();
-        self.nodes.insert(number, Node { row, labels, state });
+        let (state, away) = self.nodes.get(&number).map(|node| (node.state, node.away)).unwrap_or_default();
+        self.nodes.insert(number, Node { row, labels, state, away });
     }
 
     /// Forgets a node; its address is free.
@@ -118,6 +120,42 @@ impl Book {
 
     pub(super) fn node_mut(&mut self, number: u64) -> Option<&mut Node> {
         self.nodes.get_mut(&number)
+    }
+
+    /// It was there a moment ago.
+    pub(super) fn touch(&mut self, number: u64) {
+        if let Some(node) = self.nodes.get_mut(&number) {
+            node.away = None;
+        }
+    }
+
+    /// Nodes that are away, and since when; of those that nobody has looked at since they left, since `now`.
+    pub(super) fn away(&mut self, now: i64) -> impl Iterator<Item = (u64, &Node, i64)> {
+        let idle = self.nodes.iter_mut().filter(|(_, node)| node.state == ConnState::Idle);
+        idle.map(move |(number, node)| {
+            let since = *node.away.get_or_insert(now);
+            let node: &Node = node;
+            (*number, node, since)
+        })
+    }
+
+    /// Takes a node's address from it, which nobody has then: neither it nor the pool.
+    pub(super) fn withdraw(&mut self, number: u64) -> Option<Ipv4Addr> {
+        self.nodes.get_mut(&number)?.row.address.take()
+    }
+
+    /// What was withdrawn is on no disk any more: it is free.
+    pub(super) fn free(&mut self, address: Ipv4Addr) {
+        self.pool.give_back(address);
+    }
+
+    /// What was withdrawn may be on the disk still: it is kept for the node, and written again when it comes. Where the node has
+    /// another one set aside by now, nobody has it until the next start, which finds out.
+    pub(super) fn keep_withdrawn(&mut self, number: u64, address: Ipv4Addr) {
+        if let Entry::Vacant(place) = self.aside.entry(number) {
+            place.insert(address);
+            self.unsure.insert(number);
+        }
     }
 
     pub(super) fn node_count(&self) -> usize {

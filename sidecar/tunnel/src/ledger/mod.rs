@@ -8,6 +8,7 @@
 //! When a write fails nobody knows what is on the disk. So the book never takes a number or an address back that may stand there,
 //! and the next write says the whole row again.
 
+mod away;
 mod book;
 mod nodes;
 mod rows;
@@ -20,6 +21,7 @@ use std::fmt;
 
 use parking_lot::Mutex;
 
+pub use away::Away;
 pub use nodes::{JoinError, Joined, Joiner, NodeView, ShowError};
 pub use rows::{Labels, NodeRow, TokenRow};
 pub use shelf::{Change, Shelf, StoreShelf, Unwritten};

@@ -113,6 +113,7 @@ impl Ledger {
             token: self.key.digest(secret.expose()).ok_or(NoRandomness)?,
             labels: token.labels.clone(),
             joined_with: id.clone(),
+            ephemeral: token.ephemeral,
             created: now,
             register_key: Some(joiner.register_key),
             join_key: Some(joiner.join_key),
@@ -172,6 +173,8 @@ impl Ledger {
     /// # Errors
     /// See [`NoAddress`].
     pub fn address(&self, peer: PeerId) -> Result<Ipv4Addr, NoAddress> {
+        // From here on it is there: its lease does not end before its handshake has.
+        self.book.lock().touch(peer.0);
         if let Some(address) = self.node(peer).ok_or(NoAddress::Gone)?.row.address {
             return Ok(address);
         }
@@ -203,6 +206,7 @@ impl Ledger {
             node.state = state;
         }
         if state == ConnState::Idle {
+            book.touch(peer.0);
             book.give_back(peer.0);
         }
     }

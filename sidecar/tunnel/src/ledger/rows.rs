@@ -24,6 +24,9 @@ pub struct NodeRow {
     /// The bootstrap token that it joined with.
     #[serde(default)]
     pub joined_with: String,
+    /// Seconds of absence after which it is forgotten; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral: Option<u32>,
     /// When. Seconds since 1970.
     pub created: i64,
     /// The SHA-256 of its public key on the register plane; absent: of an imported node that has not shown it.
@@ -51,6 +54,9 @@ pub struct TokenRow {
     /// How many have.
     #[serde(default)]
     pub uses: u32,
+    /// Seconds of absence after which its nodes are forgotten; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral: Option<u32>,
     /// Whether somebody took it back.
     #[serde(default)]
     pub revoked: bool,

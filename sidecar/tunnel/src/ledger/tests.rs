@@ -205,12 +205,48 @@ fn the_embedded_store_brings_back_what_was_written() {
     assert_eq!((again.nodes(), again.tokens()), (nodes, tokens));
 }
 
+#[test]
+fn the_address_of_a_node_that_is_away_is_free_after_its_lease_and_not_before() {
+    let ledger = Disk::default().open();
+    let token = mint(&ledger, None);
+    let (away, there) = (join(&ledger, &token).unwrap().peer, join(&ledger, &token).unwrap().peer);
+    let [first, _] = [away, there].map(|peer| ledger.address(peer).unwrap());
+    ledger.set_state(there, ConnState::Connected);
+    assert_eq!(ledger.overdue(NOW, Some(60)), []);
+    assert_eq!(ledger.overdue(NOW + 59, Some(60)), []);
+    assert_eq!(ledger.overdue(NOW + 60, None), []);
+    assert_eq!(ledger.overdue(NOW + 60, Some(60)), [Away::Lease(away)]);
+    assert_eq!(ledger.release(there), Ok(false));
+    assert_eq!((ledger.release(away), ledger.release(away)), (Ok(true), Ok(false)));
+    let newcomer = join(&ledger, &token).unwrap().peer;
+    assert_eq!(ledger.address(newcomer), Ok(first));
+    assert_ne!(ledger.address(away), Ok(first));
+    // Whoever asks for its address is about to come, and begins a new lease.
+    assert_eq!((ledger.overdue(NOW + 500, Some(60)), ledger.release(newcomer)), (Vec::new(), Ok(true)));
+}
+
+#[test]
+fn an_ephemeral_node_is_overdue_when_it_was_away_for_its_time() {
+    let ledger = Disk::default().open();
+    let token = ledger.mint(Mint { ephemeral: Some(30), legacy: true, ..Mint::default() }, NOW).unwrap();
+    let node = join(&ledger, &token).unwrap().peer;
+    assert_eq!(ledger.overdue(NOW, None), []);
+    ledger.set_state(node, ConnState::Connected);
+    assert_eq!(ledger.overdue(NOW + 100, None), []);
+    ledger.set_state(node, ConnState::Idle);
+    assert_eq!(ledger.overdue(NOW + 200, None), []);
+    assert_eq!(ledger.overdue(NOW + 230, Some(30)), [Away::Ephemeral(node)]);
+    assert_eq!(ledger.unregister(node), Ok(true));
+    assert_eq!(ledger.overdue(NOW + 230, None), []);
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Mint,
     Join(usize),
     Address(usize),
     Leave(usize),
+    Release(usize),
     Unregister(usize),
     Revoke(usize),
     Kill,
@@ -223,6 +259,7 @@ fn step() -> impl Strategy<Value = (Step, Option<Failure>)> {
         at.clone().prop_map(Step::Join),
         at.clone().prop_map(Step::Address),
         at.clone().prop_map(Step::Leave),
+        at.clone().prop_map(Step::Release),
         at.clone().prop_map(Step::Unregister),
         at.prop_map(Step::Revoke),
         Just(Step::Kill),
@@ -266,6 +303,15 @@ fn take(disk: &Disk, ledger: &mut Ledger, told: &mut Told, (step, failing): (Ste
             ledger.set_aside(node.peer);
             ledger.set_state(node.peer, ConnState::Idle);
         }),
+        Step::Release(at) => {
+            if let Some((node, address)) = told.nodes.get_mut(at) {
+                ledger.overdue(NOW, Some(60));
+                // Where it failed nobody knows which one it gets next.
+                if ledger.release(node.peer) != Ok(false) {
+                    *address = None;
+                }
+            }
+        }
         Step::Unregister(at) if at < told.nodes.len() => {
             let peer = told.nodes[at].0.peer;
             // Where it failed nobody was told anything: it may be gone after the next start, or not.

@@ -25,6 +25,8 @@ pub struct Mint {
     pub max_uses: Option<u32>,
     /// What they are labelled with.
     pub labels: BTreeMap<String, String>,
+    /// Seconds of absence after which they are forgotten; absent: never.
+    pub ephemeral: Option<u32>,
     /// Whether clients must read it that know 16 digits only.
     pub legacy: bool,
 }
@@ -86,6 +88,7 @@ impl Ledger {
             expires: mint.expires,
             max_uses: mint.max_uses,
             labels: mint.labels,
+            ephemeral: mint.ephemeral,
             ..TokenRow::default()
         };
         let put = Change::put(key_of(TOKENS, &id), &row)?;

@@ -122,6 +122,7 @@ pub(super) fn stage(change: impl FnOnce(&mut Setup)) -> Stage {
         ports: Ports { tunnel: 6441, register: register_at.port(), bootstrap: bootstrap_at.port() },
         roles: Roles::Joint,
         certificates: Certificates::Optional,
+        address_lease: None,
     };
     change(&mut setup);
     let past = SystemTime::now() - 400 * DAY;

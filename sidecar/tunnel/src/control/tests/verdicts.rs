@@ -243,3 +243,21 @@ fn minus_one_takes_ten_bytes_on_the_wire() {
     let expected = [&[0x18][..], &[0xff; 9], &[0x01]].concat();
     assert_eq!(answer.encode_to_vec(), expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn absent_nodes_lose_their_address_with_its_lease_and_ephemeral_ones_all_they_had() {
+    let stage = stage(|setup| setup.address_lease = Some(std::time::Duration::from_secs(60)));
+    let ledger = stage.control.ledger();
+    let legacy = stage.joined().await;
+    let lasting = stage.peer(&legacy);
+    ledger.address(lasting).unwrap();
+    let token = ledger.mint(Mint { ephemeral: Some(60), legacy: true, ..Mint::default() }, 0).unwrap();
+    let joined = get_token(&mut stage.stranger().await, token.secret.expose()).await;
+    let passing = stage.peer(&joined);
+    stage.control.part_with_absent(1000);
+    assert_eq!((ledger.nodes().len(), ledger.addresses_taken()), (2, 1));
+    stage.control.part_with_absent(1060);
+    assert_eq!((ledger.nodes().len(), ledger.addresses_taken()), (1, 0));
+    assert_eq!(stage.hub.cuts(), [(passing, Cut::Unregistered)]);
+    assert!(ledger.by_token(&legacy.token).is_some());
+}

@@ -61,8 +61,9 @@ pub(crate) fn address(text: &[u8]) -> Option<(Ipv4Addr, u8)> {
     let reply: Reply = serde_json::from_slice(text).ok()?;
     let cidr = STANDARD.decode(reply.payload).ok().filter(|_| reply.state == ADDRESS)?;
     let (address, prefix) = std::str::from_utf8(&cidr).ok()?.split_once('/')?;
-    let (address, prefix) = (address.parse().ok()?, prefix.parse().ok()?);
-    (prefix <= 32).then_some((address, prefix))
+    let (address, prefix): (Ipv4Addr, u8) = (address.parse().ok()?, prefix.parse().ok()?);
+    let is_nobodys = address.is_unspecified() || address.is_multicast() || address.is_broadcast();
+    (prefix <= 32 && !is_nobodys).then_some((address, prefix))
 }
 
 #[cfg(test)]
@@ -73,7 +74,7 @@ mod tests {
     fn the_messages_are_those_of_the_contract() {
         assert_eq!((QUESTION.len(), read(QUESTION)), (36, First::Asks));
         assert_eq!(address(reply("10.1.1.3/24").as_bytes()), Some(([10, 1, 1, 3].into(), 24)));
-        let others = ["10.1.1.3", "10.1.1.3/33", "10.1.1/24", "::1/24", ""].map(reply);
+        let others = ["10.1.1.3", "10.1.1.3/33", "10.1.1/24", "::1/24", "", "0.0.0.0/24", "224.0.0.1/4", "255.255.255.255/8"].map(reply);
         for other in others.iter().map(String::as_bytes).chain([QUESTION, b"", b"E\0\0\x14"]) {
             assert_eq!(address(other), None, "{}", other.escape_ascii());
         }

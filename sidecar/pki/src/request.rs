@@ -62,8 +62,15 @@ impl RequestedKey {
     /// A machine without randomness.
     pub fn ask() -> Result<(String, PrivateKeyPem), PkiError> {
         let (key, key_pem) = SigningKey::generate(Algorithm::EcdsaP256)?;
-        let to_be_signed = sequence(&[VERSION_1, &sequence(&[]), &key.public_key_info(), &explicit(0, &[])]);
-        Ok((signed(&key, &to_be_signed)?, key_pem))
+        Ok((nameless(&key)?, key_pem))
+    }
+
+    /// The same for a key that is there, PEM.
+    ///
+    /// # Errors
+    /// No key, or one of a kind that is not signed with.
+    pub fn ask_for(key_pem: &str) -> Result<String, PkiError> {
+        nameless(&SigningKey::from_pem(key_pem)?)
     }
 
     /// Reads the key of a request.
@@ -134,6 +141,10 @@ impl LeafRequest {
             sequence(&[VERSION_1, &subject(&self.identity), &key.public_key_info(), &explicit(0, &attribute)]);
         Ok((signed(&key, &to_be_signed)?, key_pem))
     }
+}
+
+fn nameless(key: &SigningKey) -> Result<String, PkiError> {
+    signed(key, &sequence(&[VERSION_1, &sequence(&[]), &key.public_key_info(), &explicit(0, &[])]))
 }
 
 /// The whole request, PEM.

@@ -43,7 +43,9 @@ impl TunnelPlace {
         let Some(config) = live.snapshot().tunnel.clone() else { return Ok(None) };
         let not_yet = [("mode: Tun", config.mode == crds::TunnelMode::Tun), ("routes", !config.routes.is_empty())];
         for (member, _) in not_yet.into_iter().filter(|(_, given)| *given) {
-            tracing::warn!("tunnel.{member} has no effect: this version moves packets in the process, between nodes only");
+            tracing::warn!(
+                "tunnel.{member} has no effect: this version moves packets in the process, between nodes only"
+            );
         }
         let tunnel = &settings.tunnel;
         let open =

@@ -100,5 +100,7 @@ fn a_request_that_names_nobody_is_taken_with_the_key_that_was_made_for_it() {
     let asked = RequestedKey::from_pem(&request).unwrap();
     let pem = authority().certify_plane(CLIENT, PlaneUse::Client(None), &asked, (YEAR, now())).unwrap();
     check_pair(&pem, key.expose()).unwrap();
+    let again = RequestedKey::from_pem(&RequestedKey::ask_for(key.expose()).unwrap()).unwrap();
+    assert_eq!(again, asked);
     assert_ne!(RequestedKey::from_pem(&RequestedKey::ask().unwrap().0).unwrap(), asked);
 }

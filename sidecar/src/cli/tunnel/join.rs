@@ -33,7 +33,7 @@ pub(super) fn join(args: &TunnelJoin) -> Result<(), Exit> {
                 _ = interrupt.recv() => {}
             }
         };
-        join::run(Arc::new(member), ways, stop).await.map_err(ended)
+        join::run(Arc::new(member), &folder, ways, stop).await.map_err(ended)
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use mesh_core::private::{self, NotPrivate};
-use mesh_pki::{CertificateInfo, check_pair, renewal_due};
+use mesh_pki::{CertificateInfo, check_pair};
 
 use super::{ADMIN, AuthorityError, Plane, REGISTER};
 
@@ -16,13 +16,11 @@ const FOLDER: [&str; 2] = ["tunnel", "admin"];
 const AUTHORITY: &str = "ca.pem";
 const CERTIFICATE: &str = "client.pem";
 const KEY: &str = "client-key.pem";
-/// Two thirds of a life (NC section 8).
-const RENEW_AT: u8 = 67;
 
 /// Writes the files, unless good ones are there. The certificate last, so that whoever finds it finds its key.
 pub(super) fn ensure(plane: &Plane, home: &Path, now: SystemTime) -> Result<(), AuthorityError> {
     let folder = FOLDER.iter().fold(home.to_owned(), |path, part| path.join(part));
-    if is_good(&folder, &plane.authority_pem(), now) {
+    if is_good(&folder, plane, now) {
         return Ok(());
     }
     let disk = |source| NotPrivate::Disk { path: folder.clone(), source };
@@ -34,11 +32,11 @@ pub(super) fn ensure(plane: &Plane, home: &Path, now: SystemTime) -> Result<(), 
     Ok(())
 }
 
-fn is_good(folder: &Path, authority: &str, now: SystemTime) -> bool {
+fn is_good(folder: &Path, plane: &Plane, now: SystemTime) -> bool {
     let read = |name: &str| -> Option<String> { fs::read_to_string(PathBuf::from(folder).join(name)).ok() };
     let (Some(ca), Some(certificate), Some(key)) = (read(AUTHORITY), read(CERTIFICATE), read(KEY)) else {
         return false;
     };
-    let young = |info: &CertificateInfo| !renewal_due(info, RENEW_AT, now);
-    ca == authority && check_pair(&certificate, &key).is_ok_and(|chain| chain.first().is_some_and(young))
+    let young = |info: &CertificateInfo| !plane.is_due(info, now);
+    ca == plane.authority_pem() && check_pair(&certificate, &key).is_ok_and(|chain| chain.first().is_some_and(young))
 }

@@ -10,7 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use mesh_pki::{
     CertificateInfo, PlaneSubject, PlaneUse, PrivateKeyPem, RequestedKey, Root, TrustAnchors, parse_certificates,
-    parse_key, renewal_due,
+    parse_key,
 };
 use rustls::{ServerConfig, crypto::ring, server::NoServerSessionStorage};
 
@@ -23,7 +23,14 @@ use super::{
 /// 365 days, as the original's (NC section 3).
 const LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Two thirds of a life (NC section 8).
-const RENEW_AT: u8 = 67;
+const RENEW_AT: u32 = 67;
+
+/// Whether a certificate of this plane is to be issued again. Their age says nothing: they begin with their authority (NC section
+/// 3), so it is counted from their end, and one that ends with its authority cannot be had any longer.
+pub(super) fn is_due(info: &CertificateInfo, authority: &CertificateInfo, now: SystemTime) -> bool {
+    let left = info.not_after.duration_since(now).unwrap_or_default();
+    now < info.not_before || left <= LIFE / 100 * (100 - RENEW_AT) && info.not_after < authority.not_after
+}
 
 /// A certificate with the key that was made for it. PEM.
 #[derive(Clone, Debug)]
@@ -80,6 +87,11 @@ impl Plane {
     /// The certificate of the authority in force, PEM.
     pub fn authority_pem(&self) -> String {
         self.force.load().root.certificate_pem().to_owned()
+    }
+
+    /// Whether a certificate that it issued is to be issued again.
+    pub(super) fn is_due(&self, info: &CertificateInfo, now: SystemTime) -> bool {
+        is_due(info, self.force.load().root.info(), now)
     }
 
     /// The SHA-256 of that certificate, hex: what a token pins.
@@ -139,7 +151,7 @@ impl Plane {
 
     pub(super) fn renew(&self, now: SystemTime) -> Result<(), AuthorityError> {
         let force = self.force.load();
-        if renewal_due(&force.served, RENEW_AT, now) {
+        if is_due(&force.served, force.root.info(), now) {
             let (certificate, key) = (force.root.certificate_pem(), force.root.key().expose());
             let root = Root::from_pem(certificate, key, now).map_err(|e| self.pki(e))?;
             self.force.store(Arc::new(self.maker().force(root, now)?));

@@ -99,6 +99,23 @@ fn server_certificates_are_renewed_at_two_thirds_and_not_before() {
 }
 
 #[test]
+fn certificates_of_an_old_authority_are_renewed_by_what_is_left_of_them() {
+    let (house, now) = (House::new(), SystemTime::now());
+    let made = house.open(now - 5 * 365 * DAY);
+    drop(made);
+    let authority = house.open(now);
+    let first = Arc::as_ptr(&authority.register.requiring());
+    authority.renew(now + 240 * DAY).unwrap();
+    assert_eq!(
+        Arc::as_ptr(&authority.register.requiring()),
+        first,
+        "it began with its authority, and is not old for that"
+    );
+    authority.renew(now + 250 * DAY).unwrap();
+    assert_ne!(Arc::as_ptr(&authority.register.requiring()), first);
+}
+
+#[test]
 fn an_imported_authority_issues_from_then_on_and_the_old_ones_clients_stay() {
     let (house, now) = (House::new(), SystemTime::now());
     let authority = house.open(now);

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use mesh_pki::RequestedKey;
-use proto::tunnel::{EnrolRequest, EnrolResponse, enrolment_server::Enrolment};
+use proto::tunnel::{EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     ledger::{JoinError, Joiner},
-    seam::NoAddress,
+    seam::{NoAddress, PeerId},
 };
 
 /// The service.
@@ -29,6 +29,19 @@ impl Enrolment for EnrolmentDesk {
         let (control, ask) = (Arc::clone(&self.0), request.into_inner());
         blocking(move || control.enrol(&caller, &ask)).await?.map(Response::new)
     }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let caller = caller(&self.0, &request)?;
+        let (control, ask) = (Arc::clone(&self.0), request.into_inner());
+        blocking(move || control.renew(&caller, &ask)).await?.map(Response::new)
+    }
+}
+
+fn keys(register: &str, join: &str) -> Result<(RequestedKey, RequestedKey), Status> {
+    let key = |which: &str, pem: &str| {
+        RequestedKey::from_pem(pem).map_err(|e| Status::invalid_argument(format!("{which}: {e}")))
+    };
+    Ok((key("register_request", register)?, key("join_request", join)?))
 }
 
 fn not_now(verdict: Verdict) -> Status {
@@ -44,11 +57,7 @@ impl Control {
     fn enrol(&self, caller: &Caller, ask: &EnrolRequest) -> Result<EnrolResponse, Status> {
         self.slow_down(caller).map_err(not_now)?;
         self.ledger.is_good(&ask.bootstrap_token, unix_now()).map_err(|e| self.not_enrolled(caller, &e))?;
-        let key = |which: &str, pem: &str| {
-            RequestedKey::from_pem(pem).map_err(|e| Status::invalid_argument(format!("{which}: {e}")))
-        };
-        let register = key("register_request", &ask.register_request)?;
-        let join = key("join_request", &ask.join_request)?;
+        let (register, join) = keys(&ask.register_request, &ask.join_request)?;
         if register == join {
             return Err(Status::invalid_argument("the two requests have one key: make one for each plane"));
         }
@@ -58,7 +67,7 @@ impl Control {
         }
         let joined =
             self.ledger.join(&ask.bootstrap_token, joiner, unix_now()).map_err(|e| self.not_enrolled(caller, &e))?;
-        let done = self.certify(&joined, (&register, &join));
+        let done = self.welcome(&joined, (&register, &join));
         if done.is_err() {
             // Nobody knows its token: it would hold its number for nothing.
             self.ledger.unregister(joined.peer).map_err(|e| unwritten(&e))?;
@@ -67,21 +76,45 @@ impl Control {
         done
     }
 
-    fn certify(
-        &self,
-        joined: &crate::ledger::Joined,
-        keys: (&RequestedKey, &RequestedKey),
-    ) -> Result<EnrolResponse, Status> {
-        let address = self.ledger.address(joined.peer).map_err(|e| match e {
+    /// New certificates for a node that shows that it is one. Of the same keys, so that a node that does not hear the answer has
+    /// lost nothing.
+    fn renew(&self, caller: &Caller, ask: &RenewRequest) -> Result<RenewResponse, Status> {
+        self.slow_down(caller).map_err(not_now)?;
+        let own = caller.shown.as_ref().and_then(|shown| self.ledger.by_key(&shown.key));
+        let node = own.and_then(|peer| self.ledger.node(peer));
+        let node = node.ok_or_else(|| Status::permission_denied("no node has the certificate that was shown"))?;
+        let (register, join) = keys(&ask.register_request, &ask.join_request)?;
+        if node.row.register_key != Some(register.sha256()) || node.row.join_key != Some(join.sha256()) {
+            return Err(Status::permission_denied("certificates are renewed for the keys that a node joined with"));
+        }
+        let (register_certificate, join_certificate) = self.certify(node.peer, (&register, &join))?;
+        self.audit("renew", caller, &node.peer);
+        Ok(RenewResponse {
+            register_ca: self.authority.register.authority_pem(),
+            register_certificate,
+            join_ca: self.authority.join.authority_pem(),
+            join_certificate,
+        })
+    }
+
+    fn certify(&self, peer: PeerId, keys: (&RequestedKey, &RequestedKey)) -> Result<(String, String), Status> {
+        let address = self.ledger.address(peer).map_err(|e| match e {
             NoAddress::Exhausted => Status::resource_exhausted("no address is free in the tunnel's network"),
             NoAddress::Gone | NoAddress::Unwritten => unwritten(&e),
         })?;
         let now = SystemTime::now();
-        let certified = self.authority.for_node((joined.peer, address), keys, now);
-        let (register_certificate, join_certificate) = certified.map_err(|e| {
+        self.authority.for_node((peer, address), keys, now).map_err(|e| {
             tracing::error!("no certificates for a node: {e}");
             Status::internal("the certificates could not be made: look at the server's log")
-        })?;
+        })
+    }
+
+    fn welcome(
+        &self,
+        joined: &crate::ledger::Joined,
+        keys: (&RequestedKey, &RequestedKey),
+    ) -> Result<EnrolResponse, Status> {
+        let (register_certificate, join_certificate) = self.certify(joined.peer, keys)?;
         let setup = &self.setup;
         Ok(EnrolResponse {
             token: joined.token.expose().into(),

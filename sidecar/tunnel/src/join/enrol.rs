@@ -19,6 +19,7 @@ use proto::{
 use tonic::{Code, Status, body::Body};
 
 use super::{JoinError, Member, Ticket, dial, member::Papers, trust::Trust};
+use crate::seam::Stream;
 
 /// How long an answer may take: the server makes keys, and writes to its disk.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -43,11 +44,7 @@ pub(super) async fn calls(ticket: &Ticket) -> Result<Calls, JoinError> {
     let trust = ticket.pin.clone().map_or(Trust::Anybody, Trust::Pin);
     let stream = dial::tls(host, port, trust.config(None, &["h2"])?).await;
     let stream = stream.map_err(|unmade| JoinError::Unreachable(unmade.text))?;
-    let begun = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
-    let (calls, connection) = begun.map_err(|e| JoinError::Unreachable(format!("{host}:{port}: {e}")))?;
-    // It ends with the last call.
-    tokio::spawn(connection);
-    Ok(Calls(calls))
+    Calls::begin(stream).await.map_err(|e| JoinError::Unreachable(format!("{host}:{port}: {e}")))
 }
 
 async fn join(calls: &Calls, ticket: &Ticket, host: &str) -> Result<Member, JoinError> {
@@ -120,13 +117,13 @@ pub(super) fn read_legacy(joined: GetTokenResponse) -> Result<Member, JoinError>
     })
 }
 
-fn origin(host: &str) -> Result<Uri, JoinError> {
+pub(super) fn origin(host: &str) -> Result<Uri, JoinError> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let uri = Uri::builder().scheme("https").authority(host.as_str()).path_and_query("/").build();
     uri.map_err(|_| JoinError::Local(format!("{host} is no host name")))
 }
 
-async fn in_time<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
+pub(super) async fn in_time<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
     match tokio::time::timeout(ANSWER, call).await {
         Ok(answered) => answered.map(tonic::Response::into_inner),
         Err(_) => Err(Status::deadline_exceeded("no answer in time")),
@@ -151,6 +148,17 @@ fn shown(text: &str) -> String {
 /// A connection of HTTP/2 as tonic's clients want it.
 #[derive(Clone)]
 pub(super) struct Calls(SendRequest<Body>);
+
+impl Calls {
+    /// Over a connection with TLS.
+    pub(super) async fn begin<S: Stream + 'static>(stream: S) -> Result<Self, hyper::Error> {
+        let begun = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (calls, connection) = begun?;
+        // It ends with the last call.
+        tokio::spawn(connection);
+        Ok(Self(calls))
+    }
+}
 
 impl tower_service::Service<Request<Body>> for Calls {
     type Response = Response<Incoming>;

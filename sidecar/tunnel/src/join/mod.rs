@@ -9,6 +9,7 @@
 //! enrol.rs      joining: our way, with keys that stay here, or the legacy one
 //! link.rs       the tunnel's connection: packets in and out, and whether it lives
 //! open.rs       from nothing to a link with an address
+//! renew.rs      new certificates in time
 //! backoff.rs    when to try again (pure)
 //! ways.rs       which local ports lead into the tunnel, and which of the tunnel's lead here
 //! node.rs       all of it together
@@ -21,6 +22,7 @@ mod link;
 mod member;
 mod node;
 mod open;
+mod renew;
 #[cfg(test)]
 mod tests;
 mod ticket;

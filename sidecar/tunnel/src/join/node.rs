@@ -3,19 +3,27 @@
 
 use std::{
     future::poll_fn,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddrV4},
+    path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, SystemTime},
 };
 
-use tokio::{io::DuplexStream, net::TcpStream, time::sleep};
+use tokio::{
+    io::DuplexStream,
+    net::TcpStream,
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use super::{
     JoinError, Member,
     backoff::Backoff,
     link::{Ended, Link},
     open::{Opened, open},
+    renew::{self, Renewing},
     ways::{Entering, Ways, carry},
 };
 use crate::tcp::{Carrier, Key, Stack};
@@ -26,13 +34,20 @@ const MTU: u16 = 1400;
 const MOST: usize = 1024;
 /// Packets that are taken in before others of the thread have their turn.
 const PACKETS_IN_A_ROW: usize = 256;
+/// Certificates are looked at this often; they have months left when they are due.
+const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
 
-/// Keeps a node's tunnel open until `stop`, and then closes it.
+/// Keeps a node's tunnel open until `stop`, and then closes it. Certificates that are renewed are kept in `folder`.
 ///
 /// # Errors
 /// [`JoinError::Refused`]: the server does not know the node any more.
-pub async fn run(member: Arc<Member>, ways: Ways, stop: impl Future<Output = ()>) -> Result<(), JoinError> {
-    let mut node = Node::new(member, ways);
+pub async fn run(
+    member: Arc<Member>,
+    folder: &Path,
+    ways: Ways,
+    stop: impl Future<Output = ()>,
+) -> Result<(), JoinError> {
+    let mut node = Node::new(member, folder, ways);
     tokio::select! {
         refused = poll_fn(|cx| node.poll(cx)) => Err(JoinError::Refused(refused)),
         () = stop => {
@@ -58,22 +73,36 @@ enum Owner {
     Entering(Option<TcpStream>),
     /// Another node's.
     Leaving,
+    /// This node's own, which asks for certificates.
+    Renewing(Option<oneshot::Sender<DuplexStream>>),
 }
 
 /// A node.
 struct Node {
     member: Arc<Member>,
+    folder: PathBuf,
     ways: Ways,
     state: State,
     /// TCP at the node's address, once it has one.
     stack: Option<(Ipv4Addr, Stack<Owner>)>,
     backoff: Backoff,
+    renewing: Option<Renewing>,
+    next_look: Instant,
 }
 
 impl Node {
-    fn new(member: Arc<Member>, ways: Ways) -> Self {
+    fn new(member: Arc<Member>, folder: &Path, ways: Ways) -> Self {
         let state = State::Opening(Box::pin(open(Arc::clone(&member))));
-        Self { member, ways, state, stack: None, backoff: Backoff::default() }
+        Self {
+            member,
+            folder: folder.to_owned(),
+            ways,
+            state,
+            stack: None,
+            backoff: Backoff::default(),
+            renewing: None,
+            next_look: Instant::now(),
+        }
     }
 
     /// Goes on for ever, unless the server refuses the node: then it says why.
@@ -125,8 +154,43 @@ impl Node {
         }));
     }
 
+    /// Asks for new certificates when they are due. The link looks at its clock often enough for this.
+    fn poll_renewal(&mut self, cx: &mut Context<'_>) {
+        if let Some(renewing) = &mut self.renewing {
+            let Poll::Ready(renewed) = renewing.as_mut().poll(cx) else { return };
+            self.renewing = None;
+            match renewed.and_then(|member| member.keep(&self.folder).map(|()| member).map_err(|e| e.to_string())) {
+                Ok(member) => {
+                    tracing::info!("the certificates of this node are renewed");
+                    self.member = Arc::new(member);
+                }
+                Err(why) => tracing::warn!("the certificates of this node are not renewed: {why}; it is tried again"),
+            }
+        }
+        if Instant::now() < self.next_look {
+            return;
+        }
+        self.next_look = Instant::now() + RENEWAL_CHECK;
+        let (Some((_, stack)), Ok(to)) = (&mut self.stack, self.member.register.parse::<SocketAddrV4>()) else {
+            return;
+        };
+        if !renew::is_due(&self.member, SystemTime::now()) {
+            return;
+        }
+        let (give, given) = oneshot::channel();
+        let member = Arc::clone(&self.member);
+        if stack.connect(to, Owner::Renewing(Some(give))).is_ok() {
+            cx.waker().wake_by_ref();
+            self.renewing = Some(Box::pin(async move {
+                let stream = given.await.map_err(|_| "the register plane refuses the connection".to_owned())?;
+                renew::renewed(&member, stream).await
+            }));
+        }
+    }
+
     /// Comes back when the link is over.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.poll_renewal(cx);
         let (State::Open(link), Some((_, stack))) = (&mut self.state, &mut self.stack) else { return Poll::Pending };
         let mut packets = 0;
         while let Poll::Ready(packet) = link.poll_packet(cx) {
@@ -184,6 +248,10 @@ impl Carrier<Owner> for Way<'_> {
                 }
             }
             Owner::Leaving => self.ways.leave(key.2, stream),
+            Owner::Renewing(give) => {
+                // Where nobody waits for it any more, it ends.
+                let _ = give.take().map(|give| give.send(stream));
+            }
         }
     }
 }

@@ -4,11 +4,12 @@
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use crds::Tunnel;
 use mesh_core::{Drain, Workers, store::Store};
+use mesh_pki::{CertificateInfo, RequestedKey};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -19,7 +20,7 @@ use tokio::{
 
 use super::{Exposed, Forwarded, JoinError, Member, Ticket, Ways, enrol, run};
 use crate::{
-    authority::Places,
+    authority::{Authority, Places},
     control::{Certificates, Control, FrontDesk, Port, Ports, Roles, Setup},
     hub::Hub,
     inside::{self, Doors},
@@ -31,6 +32,7 @@ use crate::{
 
 /// A busy machine.
 const LONG: Duration = Duration::from_secs(120);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The first two nodes.
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 3);
 const SECOND: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 5);
@@ -68,6 +70,8 @@ impl World {
             certificates,
             address_lease: None,
         };
+        // Authorities that are older than what they issue.
+        Authority::open(Arc::clone(&store), &setup.places, SystemTime::now() - 400 * DAY).unwrap();
         let (control, drain) = (Arc::new(Control::open(setup, &store).unwrap()), Drain::new());
         control.serve(Port::Bootstrap, bound, &drain.handle()).unwrap();
         let desk: Arc<dyn Desk> = Arc::new(FrontDesk::new(Arc::clone(&control), drain.handle()).unwrap());
@@ -115,9 +119,11 @@ async fn running(member: &Arc<Member>, exposed: Vec<Exposed>) -> Running {
 fn started(member: &Arc<Member>, ways: Ways) -> Running {
     let (stop, stopped) = oneshot::channel();
     let member = Arc::clone(member);
-    let task = tokio::spawn(run(member, ways, async {
-        let _ = stopped.await;
-    }));
+    let task = tokio::spawn(async move {
+        // Nothing is renewed, and so nothing is kept.
+        let nowhere = std::path::Path::new("/nonexistent");
+        run(member, nowhere, ways, async { drop(stopped.await) }).await
+    });
     Running { stop, task }
 }
 
@@ -258,4 +264,32 @@ async fn legacy_tokens_join_and_so_do_the_keys_that_a_legacy_server_makes() {
 async fn legacy_answer(world: &World) -> proto::nc::GetTokenResponse {
     let calls = enrol::calls(&world.ticket(true)).await.unwrap();
     enrol::get_token(&calls, &world.ticket(true), "127.0.0.1").await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_in_the_last_third_of_their_life_are_renewed_through_the_tunnel_and_kept() {
+    let world = World::new().await;
+    let mut member = enrol(&world.ticket(false)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [&member.registered.key, &member.join.key]
+        .map(|key| RequestedKey::from_pem(&RequestedKey::ask_for(key).unwrap()).unwrap());
+    let past = SystemTime::now() - 300 * DAY;
+    let aged = world.control.authority().for_node((PeerId(1), FIRST), (&keys[0], &keys[1]), past).unwrap();
+    (member.registered.certificate, member.join.certificate) = aged;
+    let left = |member: &Member| {
+        [&member.registered, &member.join].map(|papers| {
+            let info = CertificateInfo::from_pem(&papers.certificate).unwrap();
+            info.not_after.duration_since(SystemTime::now()).unwrap() / (24 * 3600)
+        })
+    };
+    assert!(left(&member).iter().all(|left| left.as_secs() < 66));
+    member.keep(folder.path()).unwrap();
+    let (place, ways) = (folder.path().to_owned(), Ways::open(&[], Vec::new()).await.unwrap());
+    let node = tokio::spawn(async move { run(Arc::new(member), &place, ways, std::future::pending()).await });
+    let is_renewed = || {
+        let kept = Member::load(folder.path()).unwrap().unwrap();
+        left(&kept).iter().all(|left| left.as_secs() > 363)
+    };
+    eventually("the certificates that are kept", is_renewed).await;
+    node.abort();
 }

@@ -74,7 +74,9 @@ mod tests {
     fn the_messages_are_those_of_the_contract() {
         assert_eq!((QUESTION.len(), read(QUESTION)), (36, First::Asks));
         assert_eq!(address(reply("10.1.1.3/24").as_bytes()), Some(([10, 1, 1, 3].into(), 24)));
-        let others = ["10.1.1.3", "10.1.1.3/33", "10.1.1/24", "::1/24", "", "0.0.0.0/24", "224.0.0.1/4", "255.255.255.255/8"].map(reply);
+        let others =
+            ["10.1.1.3", "10.1.1.3/33", "10.1.1/24", "::1/24", "", "0.0.0.0/24", "224.0.0.1/4", "255.255.255.255/8"]
+                .map(reply);
         for other in others.iter().map(String::as_bytes).chain([QUESTION, b"", b"E\0\0\x14"]) {
             assert_eq!(address(other), None, "{}", other.escape_ascii());
         }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use crds::{
-    Certificates, Directory, Grid, GridSecrets, MeshNode, MeshRoute, Registry, ServiceRegistration, Transport,
-    Tunnel, Violation,
+    Certificates, Directory, Grid, GridSecrets, MeshNode, MeshRoute, Registry, ServiceRegistration, Transport, Tunnel,
+    Violation,
     read::Kind,
     snapshot::{RegistrationConfig, RouteConfig},
 };

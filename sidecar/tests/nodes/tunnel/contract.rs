@@ -20,7 +20,7 @@
 //! | box of section 9, the tunnel | tests |
 //! |---|---|
 //! | UnRegister of a live node; of one in its handshake; a late end of an old session | `a_node_that_is_unregistered_is_cut_and_comes_in_no_more`, `one_that_is_unregistered_in_its_handshake_is_told_so`, `nothing_passes_any_more_once_a_session_was_cut`, `an_old_session_that_ends_late_takes_nothing_from_the_new_one` |
-//! | dropped between 101 and handshake; first message no JSON, of wrong shape, binary, a ping | `a_socket_that_is_dropped_before_the_handshake_leaves_nothing_behind`, `a_first_message_that_is_no_json_is_a_breach`, `other_types_are_ignored_and_what_is_no_such_json_is_broken`, `pings_binary_messages_and_other_json_may_come_before_the_handshake` |
+//! | dropped between 101 and handshake; first message no JSON, of wrong shape, binary, a ping | `tunnel_handshake`, `tunnel_joiner`, `a_socket_that_is_dropped_before_the_handshake_leaves_nothing_behind`, `a_first_message_that_is_no_json_is_a_breach`, `other_types_are_ignored_and_what_is_no_such_json_is_broken`, `pings_binary_messages_and_other_json_may_come_before_the_handshake` |
 //! | short, odd, cut packets; other versions; wrong lengths | `what_is_short_odd_cut_or_no_ipv4_is_no_packet`, `what_is_no_packet_is_dropped_and_the_tunnel_stays`, `tunnel_packets` |
 //! | joins and leaves at once; two that come back at once; packets intact | `concurrent_joins_and_leaves_leave_nothing_behind`, `of_two_that_come_back_at_once_one_has_the_session`, `a_million_packets_at_full_speed_are_never_doubled_or_torn_and_each_drop_is_counted` |
 //! | one stalled peer | `a_peer_that_reads_nothing_stalls_nobody_else`, `a_stalled_receiver_costs_the_others_nothing_and_each_drop_is_counted` |

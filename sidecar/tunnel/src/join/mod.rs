@@ -18,6 +18,8 @@
 mod backoff;
 mod dial;
 mod enrol;
+#[cfg(test)]
+mod fuzz;
 mod link;
 mod member;
 mod node;

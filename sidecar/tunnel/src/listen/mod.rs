@@ -13,6 +13,8 @@
 mod accept;
 mod clock;
 mod drain;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod handshake;
 mod head;
 mod session;

@@ -20,6 +20,7 @@ certificates: {algorithm: RSA_2048}
 transport: {maxBodyBytes: 64Mi, plaintextFrom: [10.0.0.0/8]}
 directory: {strict: true}
 tunnel: {advertise: 203.0.113.7}
+networkPolicy: None
 routes:
   - name: b
     peer: {nodeId: LX2, instId: JG2}
@@ -46,7 +47,8 @@ fn a_file_has_the_keys_of_the_resources() {
     assert_eq!(config.routes[0].static_ips, ["10.0.0.9".parse::<std::net::IpAddr>().unwrap()]);
     assert_eq!(config.registrations[0].services[0].address, "https://127.0.0.1:8443");
     assert!(config.directory.is_some_and(|directory| directory.strict));
-    assert_eq!(config.notes.len(), 1, "the tunnel is named: {:?}", config.notes);
+    assert!(config.tunnel.is_some_and(|tunnel| tunnel.advertise == "203.0.113.7"));
+    assert_eq!(config.notes.len(), 1, "the network policy is named: {:?}", config.notes);
 }
 
 #[test]

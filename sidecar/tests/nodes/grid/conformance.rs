@@ -260,8 +260,27 @@ fn closes() -> Vec<Case> {
     all
 }
 
+/// What the suite has not, for its client does not break the framing itself.
+fn framing() -> Vec<Case> {
+    let ping = frame(PING, b"ping");
+    let unmasked = vec![TEXT, 1, b'x'];
+    let long_form = [&[TEXT, 0xfe, 0, 1][..], &[0, 0, 0, 0, b'x']].concat();
+    let longer_form = [&[TEXT, 0xff, 0, 0, 0, 0, 0, 0, 0, 1][..], &[0, 0, 0, 0, b'x']].concat();
+    let endless = [&[BINARY, 0xff][..], &[0xff; 8], &[0; 4]].concat();
+    vec![
+        case("unmasked", std::slice::from_ref(&unmasked), REFUSED),
+        case("unmasked behind a good one", &[[ping, unmasked].concat()], &[pong(b"ping"), Gets::Close(1002)]),
+        case("a length in two bytes that has room in one", &[long_form], REFUSED),
+        case("a length in eight bytes that has room in one", &[longer_form], REFUSED),
+        case("a length of 64 bits", &[endless], REFUSED),
+    ]
+}
+
 fn cases() -> Vec<Case> {
-    [messages_and_pings(), reserved(), fragmentation(), characters(), closes()].into_iter().flatten().collect()
+    [messages_and_pings(), reserved(), fragmentation(), characters(), closes(), framing()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// What came of a case. Where nothing has to end it, it is asked whether the connection still works.

@@ -5,7 +5,10 @@ use bytes::Bytes;
 use futures::{FutureExt as _, poll};
 use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt as _;
-use mesh_core::{Body, CallContext, NodeId, Refusal, Route, mpi::Table};
+use mesh_core::{
+    Body, CallContext, NodeId, Refusal, Route,
+    mpi::{Access, Table},
+};
 use prost::Message as _;
 use proto::ptp::{Inbound, PushInbound, TransportOutbound};
 use serde_json::{Value, json};
@@ -38,8 +41,12 @@ impl Peers for Nobody {
 }
 
 fn front() -> Arc<Front<Nobody>> {
+    front_of(Table::default())
+}
+
+fn front_of(mpis: Table) -> Arc<Front<Nobody>> {
     let live = live(ROOM, ROOM);
-    Front::new(Channels::unswept(Arc::clone(&live)), Arc::new(Nobody), live, Table::default())
+    Front::new(Channels::unswept(Arc::clone(&live)), Arc::new(Nobody), live, mpis)
 }
 
 /// A request as it comes, and its answer as text.
@@ -170,6 +177,22 @@ async fn what_is_small_or_only_sliced_is_read_where_it_arrives() {
     ] {
         let served = tokio::time::timeout(Duration::from_secs(60), ask(&front, PUSH, &headers, body)).await;
         assert!(served.expect("nobody is waited for").contains(OK), "{headers:?}");
+    }
+}
+
+/// All registrations, or all routes with their certificates.
+#[tokio::test]
+async fn a_large_answer_of_this_node_is_written_beside_the_thread_too() {
+    let mut mpis = Table::default();
+    mpis.register("mesh.registry.export", Access::Local, |_| async {
+        Ok(Some(json!(vec!["x".repeat(100); LARGE / 100])))
+    });
+    let front = front_of(mpis);
+    let urn = ("mesh-urn", "mesh.registry.export");
+    for (path, headers, body) in
+        [("/mesh/invoke", vec![JSON, urn], b"{}".to_vec()), ("/mesh-rpc/v1", vec![GRPC, urn], framed(b"{}"))]
+    {
+        Box::pin(goes_aside(&front, path, ask(&front, path, &headers, body))).await;
     }
 }
 

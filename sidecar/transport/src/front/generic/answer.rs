@@ -16,6 +16,19 @@ use crate::front::{
     http::status_of,
 };
 
+/// What the success of an MPI that is none of the channel's says.
+pub(super) fn text_of(content: Option<Value>) -> String {
+    text(Code::SUCCESS, Code::SUCCESS.text(), content)
+}
+
+fn text(code: Code, message: &str, content: Option<Value>) -> String {
+    let mut body = json!({ "code": code.as_str(), "message": message });
+    if let (Some(content), Some(members)) = (content, body.as_object_mut()) {
+        members.insert("content".into(), content);
+    }
+    body.to_string()
+}
+
 /// How a generic call is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::front) enum Carrier {
@@ -44,22 +57,18 @@ impl Carrier {
         response
     }
 
-    /// The answer of any other MPI.
-    pub(super) fn content(self, content: Option<Value>) -> Response<Body> {
-        self.json(Code::SUCCESS, Code::SUCCESS.text(), content)
+    /// The answer of any other MPI, whose text [`text_of`] wrote.
+    pub(super) fn content(self, text: String) -> Response<Body> {
+        self.json(Code::SUCCESS, text)
     }
 
     /// A refusal.
     pub(in crate::front) fn refused(self, refusal: &Refusal) -> Response<Body> {
-        self.json(refusal.code, &refusal.message, None)
+        self.json(refusal.code, text(refusal.code, &refusal.message, None))
     }
 
-    fn json(self, code: Code, message: &str, content: Option<Value>) -> Response<Body> {
-        let mut body = json!({ "code": code.as_str(), "message": message });
-        if let (Some(content), Some(members)) = (content, body.as_object_mut()) {
-            members.insert("content".into(), content);
-        }
-        let text = Bytes::from(body.to_string());
+    fn json(self, code: Code, text: String) -> Response<Body> {
+        let text = Bytes::from(text);
         let chunks: Chunks = match self {
             Self::Http => [text].into(),
             Self::Grpc => [encode::prefix(text.len()), text].into(),

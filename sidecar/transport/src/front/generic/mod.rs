@@ -12,6 +12,7 @@ mod asked;
 mod fuzz;
 mod onward;
 mod open;
+mod weight;
 
 use std::sync::Arc;
 
@@ -67,7 +68,7 @@ impl<P: Peers> Front<P> {
         if context.urn.is_none() {
             context.urn = Urn::in_authority(request.uri()).map(ToOwned::to_owned);
         }
-        let refused = |refusal: Refusal| self.said(Err(refusal), Carrier::Grpc);
+        let refused = |refusal: Refusal| self.refused(&refusal, Carrier::Grpc);
         let mut party = match self.entered(context, caller) {
             Ok(party) => party,
             Err(refusal) => return refused(refusal),
@@ -89,11 +90,12 @@ impl<P: Peers> Front<P> {
             Err(problem) => return refused(self.refusal(&problem)),
         };
         party.room = purse.into_room();
+        let side = Side::of(&party.caller);
         let outcome = match self.asked(message, &party).await {
             Ok(asked) => self.by_name(asked, party, patience).await,
             Err(text) => Err(TransportError::Malformed(text).into()),
         };
-        self.said(outcome, Carrier::Grpc)
+        self.said(outcome, Carrier::Grpc, side).await
     }
 
     /// Serves `/mesh/invoke`: the header `mesh-urn` and the arguments, or both in the body.
@@ -101,7 +103,7 @@ impl<P: Peers> Front<P> {
         let patience = Patience::from_now(None);
         let mut party = match self.entered(context, caller) {
             Ok(party) => party,
-            Err(refusal) => return self.said(Err(refusal), Carrier::Http),
+            Err(refusal) => return self.refused(&refusal, Carrier::Http),
         };
         let (head, body) = request.into_parts();
         let mut purse = self.exchange.purse(&party, patience);
@@ -114,6 +116,7 @@ impl<P: Peers> Front<P> {
             return plain(StatusCode::BAD_REQUEST, "the body is no JSON object of arguments\n");
         };
         party.context.urn = party.context.urn.or_else(|| asked.method.clone());
+        let side = Side::of(&party.caller);
         let outcome = match self.onward_to(&party) {
             Err(refusal) => Err(refusal),
             Ok(Some(route)) => {
@@ -127,7 +130,7 @@ impl<P: Peers> Front<P> {
             }
             Ok(None) => self.by_name(asked, party, patience).await,
         };
-        self.said(outcome, Carrier::Http)
+        self.said(outcome, Carrier::Http, side).await
     }
 
     /// The generic service is open to whom invoke is (design section 4); what each may call there, the table knows.
@@ -204,25 +207,32 @@ impl<P: Peers> Front<P> {
             Unread::Refused(e) => e,
             Unread::Broken(reason) => TransportError::Malformed(format!("the body broke off: {reason}")),
         };
-        let mut response = self.said(Err(e.into()), Carrier::Http);
+        let mut response = self.refused(&e.into(), Carrier::Http);
         // What is left of it is not read.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
     }
 
-    /// Writes an outcome, and counts a refusal.
-    fn said(&self, outcome: Result<Outcome, Refusal>, carrier: Carrier) -> Response<Body> {
+    /// Writes an outcome, a long one beside the thread of the connection.
+    async fn said(&self, outcome: Result<Outcome, Refusal>, carrier: Carrier, side: Side) -> Response<Body> {
         match outcome {
             Ok(Outcome::Channel(answer)) => {
                 self.count(&answer);
                 carrier.channel(answer)
             }
-            Ok(Outcome::Content(content)) => carrier.content(content),
-            Err(refusal) => {
-                self.exchange.channels.refused(refusal.code);
-                carrier.refused(&refusal)
+            Ok(Outcome::Content(Some(content))) if weight::is_heavy(&content) => {
+                // Its parts are let go of there too.
+                carrier.content(self.exchange.aside.run(side, None, move || answer::text_of(Some(content))).await)
             }
+            Ok(Outcome::Content(content)) => carrier.content(answer::text_of(content)),
+            Err(refusal) => self.refused(&refusal, carrier),
         }
+    }
+
+    /// Writes a refusal, and counts it.
+    fn refused(&self, refusal: &Refusal, carrier: Carrier) -> Response<Body> {
+        self.exchange.channels.refused(refusal.code);
+        carrier.refused(refusal)
     }
 
     fn max_body(&self) -> u64 {

@@ -16,7 +16,7 @@ use mesh_network::route::{self, Target};
 use super::{Carrier, Outcome};
 use crate::{
     TransportError,
-    front::{Front, encode::GRPC_PREFIX, generic::asked::Asked, intake, peers::Peers},
+    front::{Front, aside::Side, encode::GRPC_PREFIX, generic::asked::Asked, intake, peers::Peers},
 };
 
 /// A route with its certificates.
@@ -27,7 +27,7 @@ impl<P: Peers> Front<P> {
     pub async fn for_stranger(&self, request: Request<Body>, context: CallContext, refusal: Refusal) -> Response<Body> {
         let carrier = if is_grpc(request.headers()) { Carrier::Grpc } else { Carrier::Http };
         let outcome = self.opened(request, context, carrier, refusal).await;
-        self.said(outcome, carrier)
+        self.said(outcome, carrier, Side::Partner).await
     }
 
     async fn opened(

@@ -1,6 +1,7 @@
 //! Partners as the wire contract has them (PTP sections 8, 11 and 12), between real nodes.
 //!
 //! ```text
+//! contract.rs  each section of the contract, with its tests
 //! commands.rs  mesh route and mesh exec, and what they say of both directions
 //! diagnose.rs  broken partners, each with its line and its remedy; nginx.rs stands between
 //! failover.rs  the first address is killed, or swallows everything, and comes back
@@ -11,6 +12,7 @@
 //! ```
 
 mod commands;
+mod contract;
 mod diagnose;
 mod failover;
 mod mpis;

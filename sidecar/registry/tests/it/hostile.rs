@@ -181,7 +181,7 @@ async fn a_service_that_abuses_http2_gets_its_caller_a_clear_answer() {
         (Evil::SendsMoreThanItSaid, &["14", "broken"]),
     ] {
         let service = raw_service(move |stream| be_evil(stream, evil)).await;
-        let (node, front) = behind(service, json!({"proto": "grpc", "timeout": 1000})).await;
+        let (node, front) = behind(service, json!({"proto": "grpc", "timeout": 10_000})).await;
         node.register("2", &echo().await.to_string(), json!({"urn": "/well", "proto": "grpc"})).await;
         let call = |path| {
             let request = Request::post(format!("http://127.0.0.1{path}")).header("content-type", "application/grpc");

@@ -59,7 +59,7 @@ async fn a_pod_whose_node_is_not_ready_says_so_and_starts_when_it_is() -> Result
 #[tokio::test]
 async fn a_sidecar_that_cannot_become_ready_is_tried_again_with_pauses_and_its_application_runs_on() -> Result<()> {
     let _alone = ALONE.write().await;
-    installed().await?;
+    let client = installed().await?;
     let us = institution("unready", "LX0000010000292", "idle", 1);
     apply(&alone(&us))?;
     rolled_out(us.bank, "deployment/unready")?;
@@ -67,8 +67,17 @@ async fn a_sidecar_that_cannot_become_ready_is_tried_again_with_pauses_and_its_a
     // Nobody repairs it now, and parts that do not belong together are not taken.
     let broken = r#"{"data": {"manifest.json": "{}"}}"#;
     kubectl(&["-n", us.bank, "patch", "configmap/mesh-node", "--type=merge", "-p", broken], "")?;
-    institution::kill(&pod_says(&us, ".metadata.name")?, "/bin/mesh start")?;
-    event(&us, "FailedPostStartHook", "").await?;
+    let pod = pod_says(&us, ".metadata.name")?;
+    // A change of the pod has its kubelet look at the volume; until it is there the sidecar would start on what was there before.
+    kubectl(&["-n", us.bank, "annotate", "pod", &pod, "e2e/look=now"], "")?;
+    wait::until("the broken configuration to reach the pod", STARTED, || async {
+        let metrics = us.get_from(&client, &pod, 7305, "metrics").await?;
+        ensure!(metrics.lines().any(|line| line == "mesh_config_healthy 0"), "it is healthy");
+        Ok(())
+    })
+    .await?;
+    institution::kill(&pod, "/bin/mesh start")?;
+    event(&us, "FailedPostStartHook", "PostStartHook failed").await?;
     // The kubelet waits longer and longer between two tries.
     event(&us, "BackOff", "Back-off restarting failed container mesh").await?;
     wait::until("the sidecar's last words", STARTED, || async {

@@ -169,7 +169,7 @@ impl Client {
             }
         }
         let is_its_own = state.writer != Writer::Anyone || state.outbox.is_closing();
-        let waker = state.waker.clone().filter(|_| is_its_own);
+        let waker = if is_its_own { state.waker.clone() } else { None };
         drop((state, line));
         waker.into_iter().for_each(Waker::wake);
     }

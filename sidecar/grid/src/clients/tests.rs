@@ -73,6 +73,23 @@ fn a_publication_reaches_each_subscriber_once_and_wakes_it_on_its_own_thread() {
 }
 
 #[test]
+fn a_thread_that_has_nothing_to_do_writes_to_the_clients_of_others() {
+    let (clients, all) = clients(2);
+    all.iter().for_each(|client| clients.subscribe(client, &channels(&["a"])).unwrap());
+    let bells = [(); 2].map(|()| Arc::new(Bell::default()));
+    for (client, bell) in all.iter().zip(&bells) {
+        assert_eq!(client.take(&Arc::clone(bell).into()), None);
+    }
+    let _ = clients.publish(&channels(&["a"]), &[text("hi")]);
+    let mut second = Box::pin(clients.serve(1));
+    let mut turn = || {
+        assert!(second.as_mut().now_or_never().is_none(), "it goes on for ever");
+        [0, 1].map(|n: usize| bells[n].has_rung())
+    };
+    assert_eq!([turn(), turn(), turn()], [[true, false], [false, true], [false, false]], "its own come first");
+}
+
+#[test]
 fn a_client_that_is_slow_gone_or_too_small_counts_as_failed() {
     let clients = Clients::new(1);
     let limits = json!({"outQueueBytes": "16", "messageBytes": "16"});

@@ -19,13 +19,20 @@ pub(crate) struct Inbound {
     subprotocol: Box<str>,
     /// Events of this connection, so far.
     seq: u64,
+    /// Once nothing holds messages back any more: that the key is taken out of the context later changes nothing.
+    is_released: bool,
+    /// In a box: most clients have none most of the time.
+    pending: Option<Box<Pending>>,
+}
+
+/// What of a client is not done with.
+#[derive(Debug, Default)]
+struct Pending {
     /// Where the fragments of the message that is open go, and whether past what is held back. `None` where its beginning was not
     /// taken: then neither are they.
     open: Option<Place>,
     /// A new token that the client has brought, until it is taken (G-22).
     token: Option<String>,
-    /// Once nothing holds messages back any more: that the key is taken out of the context later changes nothing.
-    is_released: bool,
     /// What waits for a key of the context, in order (G-20).
     held: VecDeque<Held>,
     held_bytes: usize,
@@ -49,21 +56,13 @@ const PONG: &str = "pong";
 
 impl Inbound {
     pub(crate) fn new(subprotocol: &str) -> Self {
-        Self {
-            subprotocol: subprotocol.into(),
-            seq: 0,
-            open: None,
-            token: None,
-            is_released: false,
-            held: VecDeque::new(),
-            held_bytes: 0,
-        }
+        Self { subprotocol: subprotocol.into(), seq: 0, is_released: false, pending: None }
     }
 
     /// A message, or a fragment of one.
     pub(crate) fn part(&mut self, grid: &Grid, client: &Arc<Client>, part: Part, ts: u64) {
         if part.opcode == Opcode::Continuation {
-            if let Some(place) = self.open.take() {
+            if let Some(place) = self.pending.as_mut().and_then(|pending| pending.open.take()) {
                 self.take_in(grid, client, place, part, ts);
             }
             return;
@@ -94,7 +93,12 @@ impl Inbound {
 
     /// Bytes that are held back.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.pending.as_ref().map_or(0, |pending| pending.held_bytes)
+    }
+
+    /// How many messages, and fragments of them.
+    fn held(&self) -> usize {
+        self.pending.as_ref().map_or(0, |pending| pending.held.len())
     }
 
     /// Nothing holds its messages back any more.
@@ -104,7 +108,9 @@ impl Inbound {
 
     /// The new token that the client has brought, once.
     pub(crate) fn take_token(&mut self) -> Option<String> {
-        self.token.take()
+        let token = self.pending.as_mut()?.token.take();
+        self.tidy();
+        token
     }
 
     /// A control frame: only a rule that asks for it takes it.
@@ -148,6 +154,7 @@ impl Inbound {
                 (None, None) => {}
             }
         }
+        self.tidy();
     }
 
     /// Whether more may be read now: nothing of the client waits for room, here or in its topic.
@@ -156,7 +163,7 @@ impl Inbound {
             return false;
         }
         match self.hold(client) {
-            None => self.held.is_empty(),
+            None => self.held() == 0,
             Some(hold) => !self.is_full_of_held(client, hold) || overflow(client) != Overflow::Pause,
         }
     }
@@ -176,7 +183,7 @@ impl Inbound {
             return false;
         }
         match content.at(&refresh.token_pointer).and_then(serde_json::Value::as_str) {
-            Some(token) => self.token = Some(token.to_owned()),
+            Some(token) => self.pending().token = Some(token.to_owned()),
             None => refuse(grid, client, GridError::invalid(format!("{} is the new token", refresh.token_pointer))),
         }
         true
@@ -194,14 +201,18 @@ impl Inbound {
             Some(hold) => self.hold_back(grid, client, hold, Held { topic: Some(topic.clone()), part, ts }),
             None => self.push(grid, client, &topic, Happened::Message(&part), ts),
         };
-        self.open = (is_taken && is_open).then_some((topic, before_hold));
+        if is_taken && is_open {
+            self.pending().open = Some((topic, before_hold));
+        } else if let Some(pending) = &mut self.pending {
+            pending.open = None;
+        }
     }
 
     /// `false` where it is not kept.
     fn hold_back(&mut self, grid: &Grid, client: &Client, hold: &HoldUntil, held: Held) -> bool {
         while self.is_full_of_held(client, hold) {
             match overflow(client) {
-                Overflow::DropOldest if self.held.is_empty() => break,
+                Overflow::DropOldest if self.held() == 0 => break,
                 Overflow::DropOldest => {
                     let is_torn = self.drop_oldest();
                     if is_torn && held.part.opcode == Opcode::Continuation {
@@ -210,7 +221,7 @@ impl Inbound {
                 }
                 Overflow::DropNewest => return false,
                 Overflow::Reject => {
-                    let reason = format!("{} messages wait for {} already", self.held.len(), hold.key);
+                    let reason = format!("{} messages wait for {} already", self.held(), hold.key);
                     refuse(grid, client, GridError::RateLimited(reason));
                     return false;
                 }
@@ -218,8 +229,9 @@ impl Inbound {
                 Overflow::Pause => break,
             }
         }
-        self.held_bytes += held.part.data.len();
-        self.held.push_back(held);
+        let pending = self.pending();
+        pending.held_bytes += held.part.data.len();
+        pending.held.push_back(held);
         true
     }
 
@@ -235,13 +247,24 @@ impl Inbound {
     /// Whoever has not shown yet who he is makes us keep no more bytes than one message may have, and the one that went beyond.
     fn is_full_of_held(&self, client: &Client, hold: &HoldUntil) -> bool {
         let most = client.rules.reading.message_bytes;
-        self.held.len() >= usize::from(hold.messages) || self.held_bytes >= most
+        self.held() >= usize::from(hold.messages) || self.held_bytes() >= most
     }
 
     fn next_held(&mut self) -> Option<Held> {
-        let next = self.held.pop_front()?;
-        self.held_bytes -= next.part.data.len();
+        let pending = self.pending.as_mut()?;
+        let next = pending.held.pop_front()?;
+        pending.held_bytes -= next.part.data.len();
         Some(next)
+    }
+
+    fn pending(&mut self) -> &mut Pending {
+        self.pending.get_or_insert_default()
+    }
+
+    /// Lets go of the room of what is done with.
+    fn tidy(&mut self) {
+        let is_done = |pending: &Pending| pending.open.is_none() && pending.token.is_none() && pending.held.is_empty();
+        self.pending.take_if(|pending| is_done(pending));
     }
 
     /// `false` where it was not taken; the client is told where it was refused.

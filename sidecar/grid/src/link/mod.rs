@@ -63,7 +63,6 @@ pub(crate) struct Link {
     grid: Arc<Grid>,
     client: Arc<Client>,
     stream: Stream<Shared>,
-    reading: Reading,
     reader: Reader,
     inbound: Inbound,
     /// Of what clients leave unfinished together.
@@ -107,7 +106,6 @@ impl Link {
     pub(crate) fn new(grid: Arc<Grid>, client: Arc<Client>, stream: Stream<Shared>, greeted: Greeted<'_>) -> Self {
         let now = Instant::now();
         let hold = holds(&client).map(|hold| Duration::from_secs(hold.timeout_seconds.into()));
-        let reading = Reading { deflates: client.deflates, ..client.rules.reading };
         let mut reader = Reader::default();
         reader.extend(greeted.more);
         let mut inbound = Inbound::new(greeted.subprotocol);
@@ -124,7 +122,6 @@ impl Link {
             grid,
             client,
             stream,
-            reading,
             reader,
             inbound,
             renewal: Renewal::of(greeted.bearer),
@@ -230,9 +227,10 @@ impl Link {
 
     /// Takes in whatever of what has come is whole, as long as there is `work` left to do in this turn.
     fn understand(&mut self, work: &mut usize) {
+        let reading = Reading { deflates: self.client.deflates, ..self.client.rules.reading };
         while *work > 0 && self.phase != Phase::Over && (self.phase != Phase::Open || self.inbound.reads(&self.client))
         {
-            match self.reader.next(self.reading) {
+            match self.reader.next(reading) {
                 Ok(Some(read)) => {
                     *work = work.saturating_sub(WORK_OF_FRAME + size(&read));
                     self.take(read);

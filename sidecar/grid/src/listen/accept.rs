@@ -79,27 +79,26 @@ fn welcome(tcp: TcpStream, peer: SocketAddr, port: &Arc<Port>, workers: &Workers
     let (Some(seat), Ok(tcp)) = (workers.seat(peer.ip()), tcp.into_std()) else { return };
     let runtime = seat.runtime().clone();
     let (port, handshake) = (Arc::clone(port), port.handshakes.begin());
-    let connection = async move {
-        // Its bytes come to the reactor of the worker that has it from now on.
-        let greeted = match TcpStream::from_std(tcp) {
-            // In a box, which goes with the handshake: what that takes, no client that is idle shall hold.
-            Ok(tcp) => {
-                let greeting = Box::pin(async {
-                    tokio::select! {
-                        greeted = greet(tcp, peer, port, &seat) => greeted,
-                        () = handshake.cut() => Err(io::Error::other("too many handshakes at a time: the oldest gives way")),
-                    }
-                });
-                greeting.await
+    // In a box, which goes with the handshake: what that takes, no client that is idle shall hold.
+    let greeting = Box::pin(async move {
+        let greeted = async {
+            // Its bytes come to the reactor of the worker that has it from now on.
+            let tcp = TcpStream::from_std(tcp)?;
+            tokio::select! {
+                greeted = greet(tcp, peer, port, &seat) => greeted,
+                () = handshake.cut() => Err(io::Error::other("too many handshakes at a time: the oldest gives way")),
             }
-            Err(e) => Err(e),
         };
-        drop(handshake);
-        let _place = place;
-        match greeted {
-            Ok(Some((link, _place))) => link.run().await,
-            Ok(None) => {}
-            Err(e) => tracing::debug!(%peer, "no handshake: {e}"),
+        let served = greeted.await.unwrap_or_else(|e| {
+            tracing::debug!(%peer, "no handshake: {e}");
+            None
+        });
+        served.map(|(link, spot)| (link, (spot, place, seat)))
+    });
+    let connection = async move {
+        let served = greeting.await;
+        if let Some((link, _places)) = served {
+            link.run().await;
         }
     };
     drained.spawn_on(connection, &runtime);

@@ -159,7 +159,7 @@ fn what_is_held_back_is_bounded_in_bytes_too() {
             }
         }
         bench.lets_go("k");
-        assert_eq!(bench.inbound.held_bytes, 0);
+        assert_eq!(bench.inbound.held_bytes(), 0);
         texts(bench.consumed())
     };
     assert_eq!(after("drop_oldest"), ["abcdef", "next"]);

@@ -17,7 +17,11 @@ use std::{
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::{runtime, sync::Notify};
+use tokio::{
+    runtime,
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use super::{body::Outgoing, h1::here};
 use crate::dial::{DialProblem, Stream};
@@ -34,8 +38,11 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 const FRAME: u32 = 256 << 10;
 /// The calls on a connection whose service has not yet said how many it takes: no number that it could say.
 const UNSAID: usize = usize::MAX - 1;
-/// How long a service is waited for that does not begin with its settings, as all do (RFC 9113 section 3.4).
-const FIRST_WORD: Duration = Duration::from_secs(1);
+/// How long a service is waited for that does not begin with its settings, as all do (RFC 9113 section 3.4): of the shortest usual
+/// timeout, a second, its first call keeps half.
+const FIRST_WORD: Duration = Duration::from_millis(500);
+/// How often it is looked whether it has begun: less than a call takes.
+const LOOK: Duration = Duration::from_millis(1);
 /// A dead HTTP/2 connection is found within two of these.
 const PING: Duration = Duration::from_secs(20);
 
@@ -70,6 +77,12 @@ impl Drop for Seat {
 }
 
 impl Lanes {
+    /// A place on this thread's connection with the fewest calls, where one has room.
+    pub(crate) fn waiting(&self) -> Option<(SendRequest<Outgoing>, Seat)> {
+        let home = here();
+        self.seat(|lane| lane.home == home && lane.has_room())
+    }
+
     /// A place on this thread's connection with the fewest calls, or on one that `connect` makes.
     ///
     /// # Errors
@@ -81,14 +94,12 @@ impl Lanes {
     where
         F: Future<Output = Result<Stream, DialProblem>>,
     {
-        let home = here();
-        let own = || self.seat(|lane| lane.home == home && lane.has_room());
-        if let Some(seated) = own() {
+        if let Some(seated) = self.waiting() {
             return Ok(seated);
         }
         let asked = Instant::now();
         let _opening = self.opening.lock().await;
-        if let Some(seated) = own().or_else(|| self.is_full().then(|| self.seat(|_| true))?) {
+        if let Some(seated) = self.waiting().or_else(|| self.is_full().then(|| self.seat(|_| true))?) {
             return Ok(seated);
         }
         // Whoever waited for somebody else's attempt shares its failure: where packets vanish, calls must not wait for one another.
@@ -104,7 +115,7 @@ impl Lanes {
                 return self.seat(Lane::may_wait).ok_or(problem);
             }
         };
-        let lane = Lane { home, sender, seats: Arc::default(), room };
+        let lane = Lane { home: here(), sender, seats: Arc::default(), room };
         let seated = lane.seat();
         self.open.lock().push(lane);
         Ok(seated)
@@ -157,9 +168,18 @@ async fn handshake(stream: Stream) -> Result<(SendRequest<Outgoing>, Arc<AtomicU
     let (shown, says) = (Arc::clone(&room), Arc::clone(&said));
     // The connection's own end is told to the calls that use it; nobody else wants to know.
     tokio::spawn(async move {
+        let (mut look, until) = (Box::pin(sleep(LOOK)), tokio::time::Instant::now() + FIRST_WORD);
         let served = std::future::poll_fn(|cx| {
             let done = Pin::new(&mut connection).poll(cx);
-            let permitted = connection.current_max_send_streams();
+            let permitted = loop {
+                let permitted = connection.current_max_send_streams();
+                // hyper reads in a task of its own, and wakes this one for calls alone.
+                let is_over = permitted != UNSAID || done.is_ready() || look.deadline() > until;
+                if is_over || look.as_mut().poll(cx).is_pending() {
+                    break permitted;
+                }
+                look.as_mut().reset(tokio::time::Instant::now() + LOOK);
+            };
             if shown.swap(permitted, Relaxed) == UNSAID && permitted != UNSAID {
                 says.notify_one();
             }
@@ -169,14 +189,33 @@ async fn handshake(stream: Stream) -> Result<(SendRequest<Outgoing>, Arc<AtomicU
         says.notify_one();
     });
     // What it says comes first of all; one that keeps silent has a call to answer, and its time for that.
-    tokio::time::timeout(FIRST_WORD, said.notified()).await.ok();
+    timeout(FIRST_WORD, said.notified()).await.ok();
     Ok((sender, room))
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio_util::either::Either;
+
     use super::*;
     use crate::Address;
+
+    /// Waiting for it until a limit, as this did once, made the first call of each connection a second longer.
+    #[tokio::test]
+    async fn what_a_service_permits_is_known_before_the_first_call() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpSocket::new_v4().unwrap().connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        let service = async {
+            let connection = h2::server::Builder::new().max_concurrent_streams(7).handshake::<_, bytes::Bytes>(far);
+            let mut connection = connection.await.unwrap();
+            while connection.accept().await.is_some() {}
+        };
+        tokio::spawn(service);
+        let (_sender, room) = handshake(Either::Left(near)).await.unwrap();
+        assert_eq!(room.load(Relaxed), 7);
+    }
 
     #[tokio::test]
     async fn whoever_waited_for_a_connection_that_was_not_made_is_told_so_and_does_not_try_in_turn() {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
+
+static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Whether a request is gRPC.
 #[must_use]
@@ -13,7 +15,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 /// Reads `grpc-timeout`: up to eight digits and a unit. One that cannot be read counts as absent.
 #[must_use]
 pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let text = headers.get(&TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     // A sign would be read, too.
     let is_number = digits.len() <= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -50,7 +50,9 @@ pub(crate) fn prefix_of(urn: &str) -> Result<String, RegistryError> {
 /// Whether the node serves `path` itself.
 #[must_use]
 pub fn is_reserved(path: &str) -> bool {
-    RESERVED.iter().any(|reserved| lies_under(path, reserved))
+    // All of them begin alike, and the byte behind that tells nearly every path apart.
+    let differs = path.as_bytes().get(1);
+    RESERVED.iter().any(|reserved| reserved.as_bytes().get(1) == differs && lies_under(path, reserved))
 }
 
 fn overlaps(prefix: &str, reserved: &str) -> bool {

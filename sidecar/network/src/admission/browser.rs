@@ -5,10 +5,12 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use mesh_core::{Snapshot, Urn};
 
 use super::{Denied, local::Shown};
+
+static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Where the connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub(crate) enum From {
 
 pub(crate) fn check(snapshot: &Snapshot, shown: Shown<'_>, from: From) -> Result<(), Denied> {
     let asked = asked_host(shown);
-    if let Some(site) = text(shown.headers, "sec-fetch-site").filter(|site| site.eq_ignore_ascii_case("cross-site")) {
+    if let Some(site) = text(shown.headers, &FETCH_SITE).filter(|site| site.eq_ignore_ascii_case("cross-site")) {
         return Err(denied("Sec-Fetch-Site", site, "without fetch metadata of another site"));
     }
     if let Some(value) = shown.headers.get(header::ORIGIN) {
@@ -80,7 +82,7 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

@@ -97,7 +97,7 @@ impl Connection {
     /// Why it comes from nobody; a front that serves strangers too asks [`caller`](Self::caller).
     pub fn admit<B>(self: &Arc<Self>, snapshot: &Snapshot, request: &Request<B>) -> Result<Caller, Denied> {
         let shown = Shown { version: request.version(), uri: request.uri(), headers: request.headers() };
-        let caller = self.admit_at(snapshot, shown, SystemTime::now());
+        let caller = self.admit_shown(snapshot, shown);
         if caller.is_ok() && !self.is_admitted.load(Ordering::Relaxed) {
             self.is_admitted.store(true, Ordering::Relaxed);
             if let Some(spot) = self.spot.upgrade() {
@@ -181,10 +181,11 @@ impl Connection {
         self.end.cancel();
     }
 
-    fn admit_at(self: &Arc<Self>, snapshot: &Snapshot, shown: Shown<'_>, now: SystemTime) -> Result<Caller, Denied> {
+    fn admit_shown(self: &Arc<Self>, snapshot: &Snapshot, shown: Shown<'_>) -> Result<Caller, Denied> {
         let Security::Tls(chain) = &self.security else {
             return admission::local::plain_text(snapshot, self.peer, self.local, shown);
         };
+        let now = SystemTime::now();
         if let Some(gateway) = &snapshot.gateway {
             let address = gateway.config.addresses.first();
             return Err(Denied::Sidecar { gateway: address.map_or_else(String::new, |at| at.address.clone()) });

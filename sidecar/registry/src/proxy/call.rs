@@ -2,17 +2,22 @@
 //!
 //! Goes to another instance only while not one byte has left (PTP section 10.4, point 3).
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    task::{Poll, ready},
+    time::Duration,
+};
 
 use crds::{Balance, ServiceProto};
-use http::{Request, Response, StatusCode, uri::Authority};
+use http::{Request, Response, StatusCode};
 use mesh_core::{Body, Caller, Drained, NodeId};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    alarm::Alarm,
     body::{Answered, Outgoing, Progress},
     h1::{Age, Whose},
-    headers,
+    headers::{self, Named},
     pace::Pace,
     pool::{Answer, Sent, Wanted},
     spare::Again,
@@ -82,7 +87,7 @@ pub(crate) async fn make(
 ) -> Result<Response<Body>, RegistryError> {
     let progress = Progress::new();
     let mut request = Box::new(request.map(|body| Outgoing::new(body, progress.clone())));
-    let named = headers::named_host(&request);
+    let named = Named::of(&request);
     let mut upgrade = how.websocket.then(|| Switch::of(&mut request));
     let mut reason = None;
     let (mut retries, mut stillborn, mut refused) = (0, 0, 0);
@@ -94,7 +99,7 @@ pub(crate) async fn make(
         if progress.age() > member.timeout {
             break;
         }
-        addressed(&mut request, named.as_ref(), &member.instance, how)?;
+        addressed(&mut request, &named, &member.instance, how)?;
         match attempt(group, member, load, request, &mut upgrade, &progress, how).await {
             Attempt::Answered(answer) => return Ok(answer),
             Attempt::Failed(error) => return Err(error),
@@ -182,7 +187,12 @@ async fn attempt(
         Attempt::Failed(RegistryError::Timeout { service, address, millis: limit.as_millis() })
     };
     let left = patience.min(member.timeout.saturating_sub(progress.age()));
-    let connection = match timeout(left, instance.pool.take(wanted)).await {
+    let connection = match instance.pool.waiting(wanted) {
+        Some(connection) => Ok(Ok(connection)),
+        // In a box: it is rare, and a call's task has room for it otherwise.
+        None => Box::pin(timeout(left, instance.pool.take(wanted))).await,
+    };
+    let connection = match connection {
         Err(_) => return late(),
         Ok(Ok(connection)) => connection,
         Ok(Err(problem)) => {
@@ -237,7 +247,7 @@ fn answers_badly(group: &Group, instance: &Instance) {
 
 fn addressed(
     request: &mut Request<Outgoing>,
-    named: Option<&Authority>,
+    named: &Named,
     instance: &Instance,
     how: &How<'_>,
 ) -> Result<(), RegistryError> {
@@ -293,36 +303,41 @@ async fn in_time<F: Future>(
     let mut future = std::pin::pin!(future);
     let mut last = Instant::now();
     let mut kept = pace.map(|pace| pace.begin(last));
-    loop {
-        let (end, due) = (last + limit, kept.map(|kept| kept.due()));
-        if let Ok(output) = timeout_at(due.map_or(end, |due| due.min(end)), &mut future).await {
-            return Ok(output);
-        }
-        let now = Instant::now();
-        match (progress.last(), &mut kept) {
-            (None, None) => last = now,
-            (None, Some(kept)) => {
-                last = now;
-                if let Some(pace) = pace.filter(|_| !kept.is_kept(progress.came(), now)) {
-                    return Err(Late::Caller(pace));
+    let mut alarm = Alarm::default();
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            let (end, due) = (last + limit, kept.map(|kept| kept.due()));
+            ready!(alarm.poll(cx, due.map_or(end, |due| due.min(end))));
+            let now = Instant::now();
+            match (progress.last(), &mut kept) {
+                (None, None) => last = now,
+                (None, Some(kept)) => {
+                    last = now;
+                    if let Some(pace) = pace.filter(|_| !kept.is_kept(progress.came(), now)) {
+                        return Poll::Ready(Err(Late::Caller(pace)));
+                    }
+                }
+                (Some(moved), kept) => {
+                    last = last.max(moved);
+                    if now >= last + limit {
+                        return Poll::Ready(Err(Late::Service));
+                    }
+                    if let Some(kept) = kept {
+                        kept.begin_again(progress.came(), now);
+                    }
                 }
             }
-            (Some(moved), kept) => {
-                last = last.max(moved);
-                if now >= last + limit {
-                    return Err(Late::Service);
-                }
-                if let Some(kept) = kept {
-                    kept.begin_again(progress.came(), now);
-                }
-            }
         }
-    }
+    })
+    .await
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, poll_fn};
+    use std::future::pending;
 
     use bytes::Bytes;
     use futures::StreamExt as _;

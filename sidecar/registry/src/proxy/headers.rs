@@ -2,6 +2,8 @@
 //!
 //! Keeps RFC 9110 section 7.6.1 and PTP sections 4.1 and 4.3.
 
+use std::sync::Arc;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Uri, Version,
     header::{self, CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
@@ -12,7 +14,7 @@ use mesh_core::{CallContext, Caller, InstId, Node, NodeId};
 use crate::{Address, RegistryError, address::Carried};
 
 /// The headers that speak of one connection only (RFC 9110 section 7.6.1), beside those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 6] = [
+static HOP_BY_HOP: [HeaderName; 6] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -26,6 +28,10 @@ const SOURCE_INST: HeaderName = HeaderName::from_static("x-ptp-source-inst-id");
 
 /// Takes the hop-by-hop headers off a request or an answer.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Most have none of them, which costs less to see in one pass than to ask for each.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -80,30 +86,51 @@ pub(crate) fn set_identity(
     headers: &mut HeaderMap,
     context: &CallContext,
     caller: &Caller,
-    own: &Node,
+    own: impl FnOnce() -> Result<Arc<Source>, RegistryError>,
 ) -> Result<(), RegistryError> {
     match caller.partner() {
         Some(route) => {
             remove_all(headers, is_said_of_callers);
-            set_source(headers, &route.node_id, route.inst_id.as_ref())
+            set_source(headers, &Source::new(&route.node_id, route.inst_id.as_ref())?);
         }
         None if context.source_node.is_none() && context.source_inst.is_none() => {
-            set_source(headers, &own.node_id, Some(&own.inst_id))
+            let own = own()?;
+            set_source(headers, &own);
         }
-        None => Ok(()),
+        None => {}
+    }
+    Ok(())
+}
+
+/// A node and its institution as headers say them.
+#[derive(Debug)]
+pub(crate) struct Source {
+    node: HeaderValue,
+    inst: Option<HeaderValue>,
+}
+
+impl Source {
+    /// # Errors
+    /// An id that is no header value.
+    pub(crate) fn new(node: &NodeId, inst: Option<&InstId>) -> Result<Self, RegistryError> {
+        let value =
+            |id: &str| HeaderValue::from_str(id).map_err(|_| RegistryError::Request("a node's id is no header value"));
+        Ok(Self { node: value(node.as_str())?, inst: inst.map(|inst| value(inst.as_str())).transpose()? })
+    }
+
+    /// Whether it says this node, as it is written.
+    pub(crate) fn is_of(&self, node: &Node) -> bool {
+        self.node == node.node_id.as_str() && self.inst.as_ref().is_some_and(|inst| inst == node.inst_id.as_str())
     }
 }
 
 /// Replaces the source ids, in all four spellings.
-pub(crate) fn set_source(headers: &mut HeaderMap, node: &NodeId, inst: Option<&InstId>) -> Result<(), RegistryError> {
+pub(crate) fn set_source(headers: &mut HeaderMap, source: &Source) {
     remove_all(headers, is_source_claim);
-    let value =
-        |id: &str| HeaderValue::from_str(id).map_err(|_| RegistryError::Request("a node's id is no header value"));
-    headers.insert(SOURCE_NODE, value(node.as_str())?);
-    if let Some(inst) = inst {
-        headers.insert(SOURCE_INST, value(inst.as_str())?);
+    headers.insert(SOURCE_NODE, source.node.clone());
+    if let Some(inst) = &source.inst {
+        headers.insert(SOURCE_INST, inst.clone());
     }
-    Ok(())
 }
 
 /// What frames, routes or authorises a message has no place behind it (RFC 9110 section 6.5.1).
@@ -167,9 +194,39 @@ fn is_source_claim(name: &HeaderName) -> bool {
 }
 
 /// The host that the caller named, wherever its protocol puts it.
-pub(crate) fn named_host<B>(request: &Request<B>) -> Option<Authority> {
-    let header = || request.headers().get(HOST).and_then(|host| host.to_str().ok()?.parse().ok());
-    request.uri().authority().cloned().or_else(header)
+#[derive(Debug)]
+pub(crate) enum Named {
+    /// `Host` says it, and nothing else does: HTTP/1.1 to the service says it in the same way.
+    InHost,
+    /// It.
+    By(Authority),
+    /// Nowhere.
+    Not,
+}
+
+impl Named {
+    /// The host that a request names.
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let host = request.headers().get(HOST);
+        match (request.uri().authority(), host) {
+            (Some(authority), _) => Self::By(authority.clone()),
+            (None, Some(host)) if is_plain_host(host.as_bytes()) => Self::InHost,
+            (None, host) => authority(host).map_or(Self::Not, Self::By),
+        }
+    }
+}
+
+fn authority(host: Option<&HeaderValue>) -> Option<Authority> {
+    host.and_then(|host| host.to_str().ok()?.parse().ok())
+}
+
+/// A name or an address of four numbers, with or without a port: what nearly every `Host` is, and what needs no closer reading.
+fn is_plain_host(host: &[u8]) -> bool {
+    let mut parts = host.splitn(2, |byte| *byte == b':');
+    let name = parts.next().unwrap_or_default();
+    let is_name =
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+    is_name && parts.next().is_none_or(|port| (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit))
 }
 
 /// Says on a connection of HTTP/1.1 that its caller reads trailers (RFC 9110 section 10.1.4).
@@ -182,17 +239,21 @@ pub(crate) fn ask_for_trailers(headers: &mut HeaderMap) {
 ///
 /// The caller's `Host` is kept: the path is not rewritten either, so the absolute links, redirects and cookies that the
 /// service makes from both hold for the caller. Without one the instance's address stands in.
-pub(crate) fn for_http1<B>(
-    request: &mut Request<B>,
-    named: Option<&Authority>,
-    address: &Address,
-) -> Result<(), RegistryError> {
-    let host = named.map_or_else(|| address.authority(), |host| host.as_str().to_owned());
-    let host = HeaderValue::try_from(host).map_err(|_| RegistryError::Request("its Host is no header value"))?;
-    request.headers_mut().insert(HOST, host);
+pub(crate) fn for_http1<B>(request: &mut Request<B>, named: &Named, address: &Address) -> Result<(), RegistryError> {
+    let host = match named {
+        Named::InHost => None,
+        Named::By(host) => Some(host.as_str().to_owned()),
+        Named::Not => Some(address.authority()),
+    };
+    if let Some(host) = host {
+        let host = HeaderValue::try_from(host).map_err(|_| RegistryError::Request("its Host is no header value"))?;
+        request.headers_mut().insert(HOST, host);
+    }
     join_cookies(request.headers_mut())?;
-    let target = path_and_query(request.uri());
-    *request.uri_mut() = Uri::from(target);
+    if request.uri().authority().is_some() || request.uri().path_and_query().is_none() {
+        let target = path_and_query(request.uri());
+        *request.uri_mut() = Uri::from(target);
+    }
     *request.version_mut() = Version::HTTP_11;
     request.headers_mut().remove(TE);
     request.headers_mut().remove(CONNECTION);
@@ -211,13 +272,15 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), RegistryError> {
 }
 
 /// Gives the request the form of HTTP/2: everything in the target, and `te: trailers`, which gRPC servers insist on.
-pub(crate) fn for_http2<B>(
-    request: &mut Request<B>,
-    named: Option<&Authority>,
-    address: &Address,
-) -> Result<(), RegistryError> {
+pub(crate) fn for_http2<B>(request: &mut Request<B>, named: &Named, address: &Address) -> Result<(), RegistryError> {
     let wrong = |_| RegistryError::Request("its target is no URI");
-    let authority = named.map_or_else(|| address.authority().parse(), |named| Ok(named.clone()));
+    let named = match named {
+        // Where an attempt before this one took it off, the target says it.
+        Named::InHost => request.uri().authority().cloned().or_else(|| authority(request.headers().get(HOST))),
+        Named::By(named) => Some(named.clone()),
+        Named::Not => None,
+    };
+    let authority = named.map_or_else(|| address.authority().parse(), Ok);
     let authority = authority.map_err(|_| RegistryError::Request("its authority is no host"))?;
     let target = path_and_query(request.uri());
     let scheme = match address.carried() {
@@ -279,11 +342,11 @@ mod tests {
     fn the_callers_host_is_kept_in_either_protocol() {
         let address = Address::parse("10.0.0.5:8000").unwrap();
         let mut request = Request::get("http://named/a?b=c").body(()).unwrap();
-        let named = named_host(&request);
-        for_http1(&mut request, named.as_ref(), &address).unwrap();
+        let named = Named::of(&request);
+        for_http1(&mut request, &named, &address).unwrap();
         assert_eq!(request.uri().to_string(), "/a?b=c");
         assert_eq!(request.headers()[HOST], "named");
-        for_http2(&mut request, named.as_ref(), &address).unwrap();
+        for_http2(&mut request, &named, &address).unwrap();
         let has_host = request.headers().contains_key(HOST);
         assert_eq!((request.uri().to_string().as_str(), has_host), ("http://named/a?b=c", false));
     }
@@ -291,10 +354,33 @@ mod tests {
     #[test]
     fn without_a_host_each_instance_is_called_by_its_own_address() {
         let mut request = Request::get("/a").body(()).unwrap();
-        let named = named_host(&request);
+        let named = Named::of(&request);
         for address in ["10.0.0.5:8000", "10.0.0.6:8000"] {
-            for_http1(&mut request, named.as_ref(), &Address::parse(address).unwrap()).unwrap();
+            for_http1(&mut request, &named, &Address::parse(address).unwrap()).unwrap();
             assert_eq!(request.headers()[HOST], address);
+        }
+    }
+
+    #[test]
+    fn a_plain_host_stays_as_it_is_and_any_other_is_read() {
+        let address = Address::parse("10.0.0.5:8000").unwrap();
+        for (host, kept, asked) in [
+            ("a.example:80", true, "a.example:80"),
+            ("10.0.0.7", true, "10.0.0.7"),
+            ("[::1]:80", false, "[::1]:80"),
+            ("a b", false, "10.0.0.5:8000"),
+            ("", false, "10.0.0.5:8000"),
+        ] {
+            let mut request = Request::get("/a").header(HOST, host).body(()).unwrap();
+            let named = Named::of(&request);
+            assert_eq!(matches!(named, Named::InHost), kept, "{host}");
+            for_http1(&mut request, &named, &address).unwrap();
+            assert_eq!(request.headers()[HOST], asked, "{host}");
+            // Whichever instance it goes to, and however often.
+            for _ in 0..2 {
+                for_http2(&mut request, &named, &address).unwrap();
+                assert_eq!(request.uri().authority().unwrap(), asked, "{host}");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Keeps PTP sections 10.4, 8.3, 8.4 and 13.2. Streams both ways; the path is not rewritten.
 
+mod alarm;
 mod answer;
 mod body;
 mod call;
@@ -19,6 +20,7 @@ mod upgrade;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use crds::ServiceProto;
 use http::{HeaderMap, Method, Request, Response};
 use mesh_core::{Body, CallContext, Caller, Code, Drained, Live, Node, Refusal, Route, grpc::is_grpc};
@@ -29,7 +31,7 @@ use mesh_network::{
 
 pub(crate) use self::answer::json;
 pub use self::generic::Generic;
-use self::pace::Pace;
+use self::{headers::Source, pace::Pace};
 use crate::{Metrics, Registry, RegistryError, Wish, metrics::Outcome, path};
 
 /// The reverse proxy.
@@ -39,6 +41,7 @@ pub struct Proxy {
     live: Arc<Live>,
     drained: Drained,
     metrics: Metrics,
+    source: ArcSwapOption<Source>,
 }
 
 impl Proxy {
@@ -46,7 +49,7 @@ impl Proxy {
     #[must_use]
     pub fn new(registry: Arc<Registry>, partners: Arc<Partners>, live: Arc<Live>, drained: Drained) -> Self {
         let metrics = registry.metrics().clone();
-        Self { registry, partners, live, drained, metrics }
+        Self { registry, partners, live, drained, metrics, source: ArcSwapOption::empty() }
     }
 
     /// Forwards a call to a registered path; `None` if nothing is registered there.
@@ -155,11 +158,22 @@ impl Proxy {
         Ok(Some(answer))
     }
 
+    /// This node as headers say it, made once for as long as its ids stay.
+    fn source(&self) -> Result<Arc<Source>, RegistryError> {
+        let live = self.live.load();
+        if let Some(known) = self.source.load_full().filter(|known| known.is_of(&live.node)) {
+            return Ok(known);
+        }
+        let made = Arc::new(Source::new(&live.node.node_id, Some(&live.node.inst_id))?);
+        self.source.store(Some(Arc::clone(&made)));
+        Ok(made)
+    }
+
     /// Takes off what spoke of the caller's connection, and says who calls and that the call came by here.
     fn dressed(&self, request: &mut Request<Body>, context: &CallContext, caller: &Caller) -> Result<(), Refusal> {
         headers::strip_hop_by_hop(request.headers_mut());
         headers::add_via(request);
-        headers::set_identity(request.headers_mut(), context, caller, &self.live.load().node)?;
+        headers::set_identity(request.headers_mut(), context, caller, || self.source())?;
         // A service may be another node's port 7304, and lead back here.
         Ok(self.partners.loop_guard().pass(request.headers_mut())?)
     }

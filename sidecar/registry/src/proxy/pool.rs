@@ -92,7 +92,18 @@ impl Pool {
         Self { address, given, dialer, idle: Arc::default(), lanes: Lanes::default(), spoken: ArcSwapOption::empty() }
     }
 
-    /// A connection for one call: a waiting one, or a new one.
+    /// A connection for one call that is there already.
+    pub(crate) fn waiting(&self, wanted: Wanted) -> Option<Connection> {
+        match wanted {
+            Wanted::Call(ServiceProto::Http) => self.idle.take().map(Connection::Http1),
+            Wanted::Call(ServiceProto::Grpc) => {
+                self.lanes.waiting().map(|(sender, seat)| Connection::Http2(sender, seat))
+            }
+            Wanted::Upgrade => None,
+        }
+    }
+
+    /// A connection for one call that [`Self::waiting`] had none for: a new one, or one of HTTP/2 that another call made meanwhile.
     ///
     /// # Errors
     /// Why no connection could be made.
@@ -102,10 +113,7 @@ impl Pool {
             self.dialer.connect(&self.address, self.given, Some(proto))
         };
         match wanted {
-            Wanted::Call(proto @ ServiceProto::Http) => match self.idle.take() {
-                Some(waiting) => Ok(Connection::Http1(waiting)),
-                None => Ok(Connection::Http1(Wire::new(connect(proto).await?))),
-            },
+            Wanted::Call(proto @ ServiceProto::Http) => Ok(Connection::Http1(Wire::new(connect(proto).await?))),
             Wanted::Call(proto @ ServiceProto::Grpc) => {
                 let (sender, seat) = self.lanes.take(|| connect(proto)).await?;
                 Ok(Connection::Http2(sender, seat))

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     answer::NETWORK_DISABLED,
-    headers,
+    headers::{self, Source},
     upgrade::{self, Switch},
 };
 
@@ -41,7 +41,7 @@ pub(crate) async fn send(
     let caller = taken_off(&mut request);
     headers::add_via(&mut request);
     // The partner refuses any source but the one that our certificate proves.
-    headers::set_source(request.headers_mut(), &own.node_id, Some(&own.inst_id))?;
+    headers::set_source(request.headers_mut(), &Source::new(&own.node_id, Some(&own.inst_id))?);
     let answer = unless_barred(partners.send(route, request, deadline).await?, &route.node_id).await?;
     answered(answer, caller, &route.node_id, drained)
 }

@@ -15,6 +15,8 @@ use memchr::memchr_iter;
 
 /// Headers of a plain request; SDKs send about ten. A request with more is odd.
 const MOST_HEADERS: usize = 32;
+/// Whoever passes a request on adds about as many headers; there is room for them from the beginning.
+const ADDED: usize = 5;
 
 /// The names that every SDK sends (PTP section 4.1) and that `http` does not know: taken from here, they cost no allocation.
 static KNOWN: [HeaderName; 8] = [
@@ -79,7 +81,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Head, Odd> {
     let target = parsed.path.filter(|target| target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
     let target = bytes.slice_ref(target.ok_or(Odd)?.as_bytes());
     *request.uri_mut() = Uri::from(PathAndQuery::from_maybe_shared(target).map_err(|_| Odd)?);
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + ADDED);
     for line in parsed.headers.iter() {
         let name = name(line.name)?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value)).map_err(|_| Odd)?;

@@ -75,7 +75,7 @@ pub(crate) async fn send(mut wire: Wire, request: Request<Outgoing>, idle: Arc<I
         (Heard::End | Heard::Bytes, age) => return Outcome::Back(Box::new(request), age),
     }
     let (head, body) = request.into_parts();
-    let upload = Upload::new(&head, body);
+    let upload = Upload::new(&head, body, std::mem::take(&mut wire.first));
     let mut exchange = Box::new(Exchange { wire, upload, is_cut: false });
     let mut heads = Heads::default();
     match poll_fn(|cx| exchange.poll_head(cx, &head.method, &mut heads)).await {
@@ -180,9 +180,11 @@ impl Answer {
             return;
         }
         let Some(exchange) = self.exchange.take() else { return };
+        let Exchange { mut wire, upload, .. } = *exchange;
         // What else came, or was not sent, belongs to nobody's next call.
-        if self.after == After::Stays && exchange.upload.is_done() && exchange.wire.read.is_empty() {
-            self.idle.put(exchange.wire);
+        if self.after == After::Stays && upload.is_done() && wire.read.is_empty() {
+            wire.first = upload.into_first();
+            self.idle.put(wire);
         }
     }
 

@@ -27,12 +27,22 @@ use crate::{dial::Stream, proxy::body::Outgoing};
 const SMALL: usize = 8 * 1024;
 /// Pieces of one write.
 const PIECES: usize = 16;
+/// Heads are seldom longer; one that is grows.
+const USUAL_HEAD: usize = 512;
+/// What a connection that waits may keep for its next head.
+const SPARE: usize = 2 * 1024;
+/// What stands before them, and the parts that a piece becomes at most.
+const MOST_PARTS: usize = 4;
 /// RFC 9110 section 10.1.1: a service that does not say `100` may still want the body.
 const EXPECTATION: Duration = Duration::from_secs(1);
 
 /// What is left of a request.
 #[derive(Debug)]
 pub(super) struct Upload {
+    /// Head and small pieces, which are written first, and how much of them was.
+    first: Vec<u8>,
+    written: usize,
+    /// What is written behind them.
     unsent: VecDeque<Bytes>,
     body: Outgoing,
     length: Length,
@@ -44,7 +54,7 @@ pub(super) struct Upload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Body,
-    /// Everything is in `unsent`.
+    /// Everything is in `first` and `unsent`.
     Written,
     Done,
 }
@@ -59,15 +69,15 @@ pub(super) enum Stopped {
 }
 
 impl Upload {
-    /// The request, with its head ready to be written.
-    pub(super) fn new(head: &Parts, body: Outgoing) -> Self {
+    /// The request, with its head ready to be written out of `first`, which is empty.
+    pub(super) fn new(head: &Parts, body: Outgoing, mut first: Vec<u8>) -> Self {
         let announced = || head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok();
         let length = body.size_hint().exact().or_else(announced).map_or(Length::Chunked, Length::Exact);
-        let mut first = Vec::with_capacity(512);
+        first.reserve(USUAL_HEAD);
         head::put(&mut first, head, length);
         let held = head.headers.contains_key(EXPECT).then(|| Box::pin(sleep(EXPECTATION)));
         let stage = if length == Length::Exact(0) { Stage::Written } else { Stage::Body };
-        Self { unsent: VecDeque::from([Bytes::from(first)]), body, length, held, stage }
+        Self { first, written: 0, unsent: VecDeque::new(), body, length, held, stage }
     }
 
     /// The service wants the body.
@@ -78,6 +88,12 @@ impl Upload {
     /// Whether all of the request was written.
     pub(super) fn is_done(&self) -> bool {
         self.stage == Stage::Done
+    }
+
+    /// What the next request of the connection may be written out of, unless it grew beyond what one is worth.
+    pub(super) fn into_first(mut self) -> Vec<u8> {
+        self.first.clear();
+        if self.first.capacity() <= SPARE { self.first } else { Vec::new() }
     }
 
     /// Writes on; ready when all is written.
@@ -100,7 +116,7 @@ impl Upload {
             return Ok(false);
         }
         self.held = None;
-        while self.stage == Stage::Body && self.unsent.len() < PIECES - 2 {
+        while self.stage == Stage::Body && self.unsent.len() + MOST_PARTS < PIECES {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(None) => self.end(&HeaderMap::new())?,
@@ -156,9 +172,13 @@ impl Upload {
 
     /// Adds a piece behind the others; a small one to the last of them.
     fn put(&mut self, piece: Bytes) {
+        let is_small = !self.first.is_empty() && self.first.len() + piece.len() <= SMALL;
+        if self.unsent.is_empty() && is_small {
+            return self.first.extend_from_slice(&piece);
+        }
         match self.unsent.pop_back() {
             Some(last) if last.len() + piece.len() <= SMALL => {
-                // A head that was just made is grown in its own place.
+                // One that was just made is grown in its own place.
                 let mut last = last.try_into_mut().unwrap_or_else(|last| last[..].into());
                 last.extend_from_slice(&piece);
                 self.unsent.push_back(last.freeze());
@@ -172,39 +192,53 @@ impl Upload {
 
     /// One write: a head alone, as most are, needs no list of pieces.
     fn poll_write(&self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<usize>> {
-        if let (Some(only), 1) = (self.unsent.front(), self.unsent.len()) {
-            return Pin::new(stream).poll_write(cx, only);
+        let first = self.first.get(self.written..).unwrap_or_default();
+        if self.unsent.is_empty() {
+            return Pin::new(stream).poll_write(cx, first);
         }
-        let mut pieces = [IoSlice::new(&[]); PIECES];
-        for (place, piece) in pieces.iter_mut().zip(&self.unsent) {
+        let (mut pieces, mut some) = ([IoSlice::new(&[]); PIECES], 0);
+        let all =
+            Some(first).filter(|first| !first.is_empty()).into_iter().chain(self.unsent.iter().map(|piece| &**piece));
+        for (place, piece) in pieces.iter_mut().zip(all) {
             *place = IoSlice::new(piece);
+            some += 1;
         }
-        let some = self.unsent.len().min(PIECES);
         Pin::new(stream).poll_write_vectored(cx, pieces.get(..some).unwrap_or_default())
     }
 
+    fn is_written(&self) -> bool {
+        self.first.is_empty() && self.unsent.is_empty()
+    }
+
+    /// Drops what was written.
+    fn advance(&mut self, mut written: usize) {
+        let first = written.min(self.first.len() - self.written);
+        self.written += first;
+        written -= first;
+        if self.written == self.first.len() {
+            self.first.clear();
+            self.written = 0;
+        }
+        while let Some(piece) = self.unsent.front_mut() {
+            if written < piece.len() {
+                piece.advance(written);
+                return;
+            }
+            written -= piece.len();
+            self.unsent.pop_front();
+        }
+    }
+
     fn write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
-        if self.unsent.is_empty() {
+        if self.is_written() {
             return Poll::Ready(Ok(()));
         }
-        while !self.unsent.is_empty() {
+        while !self.is_written() {
             match ready!(self.poll_write(cx, stream))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => advance(&mut self.unsent, written),
+                written => self.advance(written),
             }
         }
         Pin::new(stream).poll_flush(cx)
-    }
-}
-
-/// Drops what was written.
-fn advance(unsent: &mut VecDeque<Bytes>, mut written: usize) {
-    while let Some(piece) = unsent.front_mut() {
-        if written < piece.len() {
-            piece.advance(written);
-            return;
-        }
-        written -= piece.len();
-        unsent.pop_front();
     }
 }

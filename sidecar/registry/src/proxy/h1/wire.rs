@@ -37,6 +37,8 @@ pub(crate) struct Wire {
     /// Where its readiness is heard of.
     home: Option<runtime::Id>,
     pub(super) read: BytesMut,
+    /// What a request is written out of; empty, and kept for the sake of its memory.
+    pub(super) first: Vec<u8>,
     /// What is read at once for the next answer: as much as the last one had, so that it comes in one piece.
     pub(super) expects: usize,
     /// Since when it waits, if it has carried a call before.
@@ -62,7 +64,7 @@ pub(crate) enum Age {
 
 impl Wire {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, home: here(), read: BytesMut::new(), expects: SMALL_READ, since: None }
+        Self { stream, home: here(), read: BytesMut::new(), first: Vec::new(), expects: SMALL_READ, since: None }
     }
 
     /// Whether it is heard where this is called: whoever uses another thread's connection is woken by that thread, each time.
@@ -100,6 +102,14 @@ impl Wire {
 
     pub(super) fn poll_heard(&mut self, cx: &mut Context<'_>) -> Heard {
         let mut byte = [0];
+        if let (Either::Left(stream), true) = (&self.stream, self.read.is_empty()) {
+            // Nobody waits for more: what is to be known is known.
+            return match stream.try_read(&mut byte) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => Heard::Nothing,
+                Ok(1..) => Heard::Bytes,
+                Ok(0) | Err(_) => Heard::End,
+            };
+        }
         let mut byte = ReadBuf::new(&mut byte);
         match Pin::new(&mut self.stream).poll_read(cx, &mut byte) {
             _ if !self.read.is_empty() => Heard::Bytes,

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use bytes::{BufMut as _, BytesMut};
 use rustix::pipe::{SpliceFlags, splice};
 use tokio::{
     io::{AsyncRead as _, Interest, ReadBuf},
@@ -27,8 +27,8 @@ pub(super) const SMALL_READ: usize = 8 * 1024;
 const USUAL_HEAD: usize = 1024;
 /// What is read at once of a large body.
 pub(super) const LARGE_READ: usize = 128 * 1024;
-/// So much of an answer is worth a pipe: below it, copying costs less than the calls that a pipe needs.
-pub(super) const PIPED: u64 = 256 * 1024;
+/// So much of an answer is worth a pipe: below it, copying costs less than the calls that a pipe needs (`docs/benchmarks.md`).
+pub(super) const PIPED: u64 = 128 * 1024;
 
 /// A connection that waits for its next call, or carries one.
 #[derive(Debug)]
@@ -123,8 +123,8 @@ impl Wire {
     pub(super) fn learns(&mut self, length: Length) {
         if let Length::Exact(length) = length {
             if length >= PIPED && matches!(self.stream, Either::Left(_)) {
-                // The rest of it goes by a pipe.
-                self.expects = SMALL_READ;
+                // The next one may be as long, and what comes beside its head is copied.
+                self.expects = USUAL_HEAD;
                 return;
             }
             // A little more than that: a read that fills its room says nothing of what is left, and is followed by another.
@@ -162,7 +162,8 @@ impl Wire {
         if self.read.capacity() - self.read.len() < room {
             self.read.reserve(most);
         }
-        poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read).map_ok(|read| read > 0)
+        let most = if most > USUAL_HEAD { usize::MAX } else { most };
+        poll_read_buf(Pin::new(&mut self.stream), cx, &mut (&mut self.read).limit(most)).map_ok(|read| read > 0)
     }
 }
 

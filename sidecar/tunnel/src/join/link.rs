@@ -101,7 +101,7 @@ impl Link {
                 Ok(Some(Read::Ping(payload))) => self.put(Opcode::Pong, &payload),
                 Ok(Some(Read::Close(close))) => return Poll::Ready(Err(closed(&close))),
                 Ok(Some(Read::Part(_) | Read::Pong(_))) => {}
-                Ok(None) => std::task::ready!(self.poll_read(cx)).map_err(lost)?,
+                Ok(None) => std::task::ready!(self.poll_read(cx)).map_err(|e| lost(&e))?,
                 Err(close) => {
                     return Poll::Ready(Err(Ended::Later(format!("the server breaks the protocol: {}", close.reason))));
                 }
@@ -133,7 +133,7 @@ impl Link {
             self.put(Opcode::Ping, b"");
         }
         if let Err(e) = self.poll_out(cx) {
-            return Poll::Ready(lost(e));
+            return Poll::Ready(lost(&e));
         }
         self.sleep.as_mut().reset(self.next_ping.min(self.heard + SILENCE));
         if self.sleep.as_mut().poll(cx).is_ready() {
@@ -179,8 +179,8 @@ pub(super) fn unknown() -> Ended {
     Ended::Refused("the server does not know this node any more: join anew, with another token and folder".into())
 }
 
-pub(super) fn lost(e: io::Error) -> Ended {
-    if is_denied(&e) {
+pub(super) fn lost(e: &io::Error) -> Ended {
+    if is_denied(e) {
         return unknown();
     }
     Ended::Later(match e.kind() {

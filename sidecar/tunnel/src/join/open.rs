@@ -52,11 +52,11 @@ pub(super) async fn open(member: Arc<Member>) -> Result<Opened, Ended> {
 /// Becomes a WebSocket. Answers what came behind the head.
 async fn upgrade(stream: &mut TlsStream<TcpStream>, member: &Member) -> Result<Vec<u8>, Ended> {
     let ask = Ask::new(&member.tunnel, "/ws", &[("Node-Token", &member.token)], rand::random());
-    stream.write_all(ask.bytes()).await.map_err(link::lost)?;
-    stream.flush().await.map_err(link::lost)?;
+    stream.write_all(ask.bytes()).await.map_err(|e| link::lost(&e))?;
+    stream.flush().await.map_err(|e| link::lost(&e))?;
     let mut bytes = Vec::with_capacity(512);
     loop {
-        if stream.read_buf(&mut bytes).await.map_err(link::lost)? == 0 {
+        if stream.read_buf(&mut bytes).await.map_err(|e| link::lost(&e))? == 0 {
             return Err(Ended::Later("the tunnel's port ends the connection".into()));
         }
         match ask.read(&bytes) {

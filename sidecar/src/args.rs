@@ -10,7 +10,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub(crate) use directory::{Directory, DirectoryCommand, DirectoryTokenCommand};
+pub(crate) use directory::{
+    Directory, DirectoryCall, DirectoryCommand, DirectoryGet, DirectoryHistory, DirectorySearch, DirectoryTokenCommand,
+    DirectoryWatch, Verify,
+};
 pub(crate) use grid::{
     ApiCall, Grid, GridClose, GridCommand, GridInfo, GridLs, GridPublish, GridSend, GridTail, Message,
 };
@@ -66,8 +69,10 @@ pub(crate) enum Command {
     Grid(Grid),
     /// The tunnel: edge nodes, and the tokens that they join with.
     Tunnel(Tunnel),
-    /// The directory: the tokens of its central systems.
+    /// The directory: its records, its log, and the tokens of its central systems.
     Directory(Directory),
+    /// Verify an exported log of a directory, or a receipt, without a network.
+    Verify(Verify),
     /// Call any method of a node by name.
     Exec(Exec),
     /// Find out why something does not work.

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Grid(grid) => cli::grid(&grid.command),
         Command::Tunnel(tunnel) => cli::tunnel(&tunnel.command),
         Command::Directory(directory) => cli::directory(&directory.command),
+        Command::Verify(verify) => cli::verify(&verify),
         Command::Exec(exec) => cli::exec(&exec),
         Command::Diagnose(diagnose) => match diagnose.command {
             DiagnoseCommand::Route(route) => cli::diagnose_route(&route),

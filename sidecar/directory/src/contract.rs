@@ -6,6 +6,8 @@
 //! | section 2, bodies and answers | `the_examples_of_section_2_are_taken`, `a_central_system_has_the_labels_that_are_printed`, `an_adapter_class_is_what_was_registered`, `a_data_system_is_what_was_registered`, `a_refusal_has_a_message` |
 //! | section 2, one path for all | `the_multiplexed_form_names_its_message`, `one_path_takes_all_messages_by_their_operation` |
 //! | section 2, paths, GET and ETag, batch | `a_path_takes_its_methods_and_no_other`, `a_retrieval_by_get_is_cached_until_the_revision_changes`, `a_batch_answers_each_message_in_its_place` |
+//! | section 2, gzip, zstd, lines | `a_body_is_unpacked_up_to_its_bound`, `a_packed_snapshot_of_lines_is_taken_and_a_bomb_is_not`, `a_snapshot_longer_than_a_message_comes_as_lines`, `a_long_answer_is_packed_for_who_takes_it_so` |
+//! | section 2, keys of repeated writes | `the_same_key_is_the_same_write`, `a_repeated_write_is_answered_as_the_first_time`, `a_refused_write_may_be_tried_again_with_its_key` |
 //! | section 2, the status mirrors the code | `the_status_of_http_mirrors_the_code_or_is_always_200` |
 //! | section 2, tokens and certificates | `a_write_needs_the_token_or_the_certificate_of_its_central_system`, `a_certificate_writes_for_its_own_node_and_a_token_for_its_central_system`, `a_partner_that_proved_nothing_is_nobody` |
 //! | section 3, strict | `a_strict_directory_refuses_what_others_warn_of` |
@@ -28,10 +30,11 @@
 //! | D-7 | `what_is_not_connected_can_do_nothing_else`, `addresses_that_cannot_be_are_no_missing_ones` |
 //! | D-8 | `a_revision_that_is_not_there_yet_is_waited_for_elsewhere`, `a_retrieval_by_get_is_cached_until_the_revision_changes` |
 //! | D-9 | `pages_follow_each_other_without_gap_and_overlap`, `pages_have_bounds_and_cursors_their_search` |
+//! | D-10 | `a_watcher_hears_all_from_its_revision_on_and_then_what_comes`, `a_watcher_that_comes_again_goes_on_where_it_was`, `what_changes_is_heard_and_a_node_ends_while_somebody_watches` |
 //! | 5.1 | `what_is_signed_is_known_to_the_byte`, `an_entry_comes_right_after_the_last_of_its_central_system`, `an_own_entry_is_about_its_body_its_time_and_its_key`, `roles_and_operations_go_together` |
 //! | 5.2 | `the_roots_are_those_of_the_reference`, `a_path_names_a_tile`, `each_tile_has_one_spelling`, `the_tiles_of_each_level_are_the_level`, `a_bundle_is_lengths_and_leaves`, `the_example_of_the_specification_is_opened`, `sixteen_signatures_and_more_are_read_up_to_the_bound`, `there_is_one_spelling`, `a_client_of_static_files_has_the_whole_log`, `entries_and_bodies_replay_to_the_state` |
 //! | 5.3 | `the_root_is_that_of_the_definition`, `it_is_a_map_whose_root_does_not_depend_on_its_history`, `a_replay_comes_to_the_same_roots` |
-//! | 5.4 | `a_receipt_is_verified_by_its_text_alone`, `every_leaf_has_its_receipt`, `proofs_are_verified_from_their_json_alone`, `what_was_not_published_is_not_proven`, `what_is_there_and_what_is_not_is_proven_on_request`, `a_write_has_its_receipt_on_request`, `records_are_for_those_who_may_read_them`, `the_log_is_read_verified_and_replayed_over_http_alone`, `a_replay_comes_to_the_head_of_the_ledger` |
+//! | 5.4 | `a_receipt_is_verified_by_its_text_alone`, `every_leaf_has_its_receipt`, `proofs_are_verified_from_their_json_alone`, `what_was_not_published_is_not_proven`, `what_is_there_and_what_is_not_is_proven_on_request`, `a_write_has_its_receipt_on_request`, `records_are_for_those_who_may_read_them`, `the_log_is_read_verified_and_replayed_over_http_alone`, `a_whole_log_holds_and_continues_each_of_its_checkpoints`, `both_ways_come_to_the_same_roots`, `a_replay_comes_to_the_head_of_the_ledger` |
 //!
 //! | box of section 8 | tests |
 //! |---|---|
@@ -49,6 +52,10 @@
 //! | proofs, and altered ones | `every_leaf_of_every_small_log_is_proven`, `every_small_log_is_proven_to_continue_every_earlier_one`, `nothing_that_was_altered_is_proven`, `no_altered_continuation_is_proven`, `what_is_there_and_what_is_not_is_proven`, `no_altered_proof_holds` |
 //! | a crash and a restart: log root and state root; what was altered is named | `after_kill_9_nothing_that_was_acknowledged_is_lost`, `after_a_restart_log_and_state_are_what_they_were`, `what_was_committed_is_there_after_a_crash`, `what_was_altered_is_found_at_the_start_and_named`, `a_step_that_does_not_follow_is_not_kept_and_neither_is_its_group` |
 //! | missing, expired, foreign token; one for another csid; certificate and csid differ | `a_write_needs_the_token_or_the_certificate_of_its_central_system`, `a_certificate_writes_for_its_own_node_and_a_token_for_its_central_system`, `a_revoked_and_an_expired_token_hold_no_longer`, `a_token_is_for_one_central_system_until_its_time`, `a_revoked_token_holds_no_longer`, `what_is_kept_and_shown_has_no_secret` |
+//! | retry after timeout, the same key and another body | `the_same_key_is_the_same_write`, `without_a_key_an_equal_write_adds_nothing` |
+//! | rate limit | `a_burst_is_taken_and_then_what_comes_with_time`, `who_writes_too_often_is_held_up_alone` |
+//! | packed bombs | `a_bomb_is_given_up_at_its_bound`, `a_packed_snapshot_of_lines_is_taken_and_a_bomb_is_not` |
+//! | an exported log, altered | `what_was_altered_is_named_in_words`, `no_byte_of_an_exported_log_may_change`, `a_receipt_holds_for_its_own_entry_alone` |
 //! | disk full | `what_could_not_be_kept_was_never_there` |
 //! | bounds of tiles and leaves | `tiles_are_there_as_far_as_the_log_is`, `around_the_bounds_of_tiles_too`, `the_longest_leaf_has_its_bound`, `beyond_the_checkpoint_there_is_nothing` |
 

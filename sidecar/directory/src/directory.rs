@@ -6,7 +6,7 @@ use std::{fs::File, io, path::PathBuf, sync::Arc};
 use parking_lot::RwLock;
 use ring::rand::SystemRandom;
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     DirectoryError, Strictness,
@@ -102,6 +102,7 @@ pub struct Directory {
     log_key: Verifier,
     custodian: PublicKey,
     random: SystemRandom,
+    closing: watch::Sender<bool>,
 }
 
 impl Directory {
@@ -118,7 +119,27 @@ impl Directory {
         let ledger = Ledger::new(state, peaks, signer, custodian, rules.recovery.clone(), rules.policy);
         let tokens = RwLock::new(store.tokens()?);
         let keeper = Keeper::start(ledger, Arc::clone(&store))?;
-        Ok(Self { keeper, store, tokens, rules, log_key, custodian: public, random: SystemRandom::new() })
+        Ok(Self {
+            keeper,
+            store,
+            tokens,
+            rules,
+            log_key,
+            custodian: public,
+            random: SystemRandom::new(),
+            closing: watch::Sender::new(false),
+        })
+    }
+
+    /// Ends what would go on for ever: those who watch let go of it.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Resolves when it is to be closed.
+    pub async fn closing(&self) {
+        // The sender is here for as long as anybody waits.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
     /// What readers see.
@@ -177,15 +198,16 @@ impl Directory {
         withdrawn
     }
 
-    /// That an entry is in the log, as text (contract 5.4).
+    /// That an entry is in the log, as text that has the entry itself (contract 5.4).
     ///
     /// # Errors
     /// 7314 when the log cannot be read.
     pub fn receipt(&self, index: u64) -> Result<String, DirectoryError> {
+        let extra = self.store.leaf(index).map_err(unkept)?.unwrap_or_default();
         let published = self.view().published();
         let proof = prove::inclusion(self.store.as_ref(), index, published.size)
             .map_err(|error| DirectoryError::new(Code::Internal, Why::Internal, error.to_string()))?;
-        Ok(Receipt { index, proof, checkpoint: published.note.clone() }.encode())
+        Ok(Receipt { extra, index, proof, checkpoint: published.note.clone() }.encode())
     }
 
     /// Whose a token is, folded.

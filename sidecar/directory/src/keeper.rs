@@ -14,6 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use crate::{
     DirectoryError,
@@ -79,6 +80,7 @@ struct Waiting {
 pub struct View {
     state: RwLock<State>,
     published: ArcSwap<Published>,
+    changed: watch::Sender<u64>,
 }
 
 /// The last checkpoint.
@@ -101,6 +103,12 @@ impl View {
     pub fn published(&self) -> Arc<Published> {
         self.published.load_full()
     }
+
+    /// How many leaves the last checkpoint is over, and each later number.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
 }
 
 /// The way to the thread that writes. When it is dropped, what waits is written first.
@@ -117,7 +125,9 @@ impl Keeper {
     /// When there can be no thread, or the log's name makes no checkpoint.
     pub fn start(ledger: Ledger, store: Arc<impl Keep>) -> io::Result<Self> {
         let published = published(&ledger).ok_or_else(|| io::Error::other("the log's origin makes no checkpoint"))?;
-        let view = View { state: RwLock::new(ledger.state().clone()), published: ArcSwap::from_pointee(published) };
+        let changed = watch::Sender::new(published.size);
+        let state = RwLock::new(ledger.state().clone());
+        let view = View { state, published: ArcSwap::from_pointee(published), changed };
         let view = Arc::new(view);
         let (queue, waiting) = sync_channel(WAITING);
         let mut writer = Writer { ledger, store, view: Arc::clone(&view), in_step: true };
@@ -216,7 +226,9 @@ impl<K: Keep> Writer<K> {
             steps.into_iter().for_each(|step| state.accept(step.delta));
         }
         if let Some(published) = published(&self.ledger) {
+            let size = published.size;
             self.view.published.store(Arc::new(published));
+            self.view.changed.send_replace(size);
         }
     }
 }

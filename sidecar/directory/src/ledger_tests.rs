@@ -117,7 +117,7 @@ fn every_leaf_has_its_receipt() {
     let log = Signer::from_seed(origin(), Kind::Log, &[1; 32]).unwrap();
     for step in &steps {
         let proof = prove::inclusion(&tree, step.index, tree.size()).unwrap();
-        let receipt = Receipt { index: step.index, proof, checkpoint: checkpoint.clone() };
+        let receipt = Receipt { extra: Vec::new(), index: step.index, proof, checkpoint: checkpoint.clone() };
         let read = Receipt::parse(receipt.encode().as_bytes()).unwrap();
         assert!(read.verify(&step.leaf, log.verifier(), &[]).is_ok());
     }

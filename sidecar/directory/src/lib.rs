@@ -14,6 +14,7 @@
 //! tokens.rs   who may write without a key
 //! proofs.rs   proofs as JSON, and as a client verifies them
 //! replay.rs   a log read from its first leaf on, and whether it may be so
+//! verifier.rs  whether an exported log or a receipt holds, on a way of its own
 //! entry/      signed entries, chained for each central system, and the leaves that keep them
 //! log/        the Merkle log, its tiles, checkpoints and receipts
 //! ```
@@ -35,6 +36,7 @@ pub mod ledger;
 mod lenient;
 pub mod log;
 pub mod message;
+pub mod metrics;
 mod names;
 pub mod proofs;
 pub mod publish;
@@ -43,6 +45,7 @@ pub mod state;
 pub mod store;
 pub mod tokens;
 pub mod trie;
+pub mod verifier;
 
 pub use error::{Code, DirectoryError, Why};
 pub use hash::Hash;

@@ -63,6 +63,18 @@ impl Replay {
         Self { state: State::new(origin), peaks: Peaks::default(), custodian, recovery }
     }
 
+    /// The key of the directory.
+    #[must_use]
+    pub const fn custodian(&self) -> &PublicKey {
+        &self.custodian
+    }
+
+    /// The keys that may replace a lost one.
+    #[must_use]
+    pub fn recovery(&self) -> &[PublicKey] {
+        &self.recovery
+    }
+
     /// The state after the leaves so far.
     #[must_use]
     pub const fn state(&self) -> &State {

@@ -1,6 +1,6 @@
-//! `mesh directory`.
+//! `mesh directory` and `mesh verify`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
 
@@ -16,6 +16,84 @@ pub(crate) struct Directory {
 pub(crate) enum DirectoryCommand {
     /// Tokens with which central systems write and read.
     Token(DirectoryToken),
+    /// Show one record: a central system, a data system by its address, or an adapter class.
+    Get(DirectoryGet),
+    /// Search adapter classes, or with --class the central systems that offer one.
+    Search(DirectorySearch),
+    /// Show what became of a central system, entry by entry.
+    History(DirectoryHistory),
+    /// Print what changes, a line for each entry, until it is interrupted.
+    Watch(DirectoryWatch),
+    /// Print the whole log, for `mesh verify`.
+    Export(DirectoryExport),
+}
+
+/// Which directory is asked, and by whom.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DirectoryCall {
+    /// The nodes to call, with commas between: the first that accepts a connection is used.
+    #[arg(long, env = "MESH_ADDRESS", default_value = "127.0.0.1:7304")]
+    pub(crate) address: String,
+    /// A token of the directory.
+    #[arg(long, env = "MESH_DIRECTORY_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DirectoryGet {
+    /// The id, the address (it has a dot), or with --class the name.
+    pub(crate) name: String,
+    /// An adapter class.
+    #[arg(long)]
+    pub(crate) class: bool,
+    /// With the proof that the record is there, or that none is.
+    #[arg(long)]
+    pub(crate) proof: bool,
+    #[command(flatten)]
+    pub(crate) call: DirectoryCall,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DirectorySearch {
+    /// Central systems that offer this class.
+    #[arg(long, conflicts_with_all = ["protocol", "protocol_version"])]
+    pub(crate) class: Option<String>,
+    /// Classes of this protocol.
+    #[arg(long)]
+    pub(crate) protocol: Option<String>,
+    /// Classes of this version of it.
+    #[arg(long)]
+    pub(crate) protocol_version: Option<String>,
+    #[command(flatten)]
+    pub(crate) call: DirectoryCall,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DirectoryHistory {
+    /// The central system's id.
+    pub(crate) csid: String,
+    #[command(flatten)]
+    pub(crate) call: DirectoryCall,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DirectoryWatch {
+    /// The first revision; what comes from now on if not given.
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) from: Option<u64>,
+    /// Only this central system.
+    #[arg(long, value_name = "ID")]
+    pub(crate) csid: Option<String>,
+    #[command(flatten)]
+    pub(crate) call: DirectoryCall,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DirectoryExport {
+    #[command(flatten)]
+    pub(crate) call: DirectoryCall,
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,4 +133,29 @@ pub(crate) struct TokenOf {
     /// The central system's id.
     #[arg(long, value_name = "ID")]
     pub(crate) csid: String,
+}
+
+/// Whom to believe comes with the call, and from elsewhere than the file: who made the one may have made the other.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// An exported log, or a receipt; `-` is standard input.
+    pub(crate) file: PathBuf,
+    /// The key that signs the log's checkpoints, as `GET /datanet/v1` shows it (logKey).
+    #[arg(long, value_name = "KEY")]
+    pub(crate) log_key: String,
+    /// The key that signs entries for holders of tokens (directoryKey); a log is not verified without it.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) directory_key: Option<String>,
+    /// A key that may replace lost ones (recoveryKeys).
+    #[arg(long, value_name = "KEY")]
+    pub(crate) recovery_key: Vec<String>,
+    /// The key of a witness.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) witness: Vec<String>,
+    /// How many witnesses must have cosigned.
+    #[arg(long, default_value_t = 0, value_name = "WITNESSES")]
+    pub(crate) quorum: usize,
+    /// A checkpoint that was kept before: the log must continue it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) remembered: Option<PathBuf>,
 }

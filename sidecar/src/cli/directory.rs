@@ -1,4 +1,6 @@
-//! `mesh directory`: the directory of the node on this machine.
+//! `mesh directory`: tokens of the node on this machine, by its admin port; records and the log of any, by its own.
+
+mod reads;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -18,8 +20,14 @@ const TOKENS: &str = "/directory/tokens";
 
 /// `mesh directory`.
 pub(crate) fn directory(command: &DirectoryCommand) -> Result<(), Exit> {
-    let DirectoryCommand::Token(token) = command;
-    tokens(&token.command)
+    match command {
+        DirectoryCommand::Token(token) => tokens(&token.command),
+        DirectoryCommand::Get(args) => block_on(reads::get(args)),
+        DirectoryCommand::Search(args) => block_on(reads::search(args)),
+        DirectoryCommand::History(args) => block_on(reads::history(args)),
+        DirectoryCommand::Watch(args) => block_on(reads::watch(args)),
+        DirectoryCommand::Export(args) => block_on(reads::export(&args.call)),
+    }
 }
 
 fn tokens(command: &DirectoryTokenCommand) -> Result<(), Exit> {

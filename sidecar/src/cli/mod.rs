@@ -18,6 +18,7 @@ mod route;
 mod service;
 mod status;
 mod tunnel;
+mod verify;
 
 use std::future::Future;
 
@@ -34,6 +35,7 @@ pub(crate) use route::route;
 pub(crate) use service::ls as service_ls;
 pub(crate) use status::status;
 pub(crate) use tunnel::tunnel;
+pub(crate) use verify::verify;
 
 use crate::exit::Exit;
 

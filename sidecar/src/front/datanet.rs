@@ -1,9 +1,16 @@
 //! The Datanet directory behind the data plane: who is calling is decided there, by token or certificate, so that strangers come in
 //! too.
 
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures::stream::{self, Stream};
 use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use mesh_core::{Body, Caller, Code, grpc::is_grpc};
-use mesh_directory::front::Shown;
+use mesh_directory::front::{Content, Shown};
+use tokio::sync::mpsc::Receiver;
 
 use super::{Front, answers, body};
 
@@ -21,8 +28,19 @@ impl Front {
             Err(refusal) if refusal.code == Code::TOO_LARGE => front.too_large(),
             Err(_) => front.broken_off(),
         };
-        answer.map(Body::from)
+        answer.map(|content| match content {
+            Content::Whole(bytes) => Body::from(bytes),
+            Content::Events(events) => Body::boxed(StreamBody::new(framed(events))),
+        })
     }
+}
+
+/// Events as they come, for as long as the directory says some.
+fn framed(events: Receiver<Bytes>) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
+    stream::unfold(events, |mut events| async move {
+        let event = events.recv().await?;
+        Some((Ok(Frame::data(event)), events))
+    })
 }
 
 /// A partner that proved with its certificate who it is. One whose route asks for none only says so.

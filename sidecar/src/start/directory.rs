@@ -20,9 +20,11 @@ use mesh_directory::{
     front::Front,
     keys::Keys,
     log::KeyName,
+    metrics::Metrics,
     state::Policy,
 };
 use parking_lot::{Mutex, RwLock};
+use prometheus_client::registry::Registry;
 use ring::rand::SystemRandom;
 
 use crate::exit::Exit;
@@ -45,12 +47,17 @@ pub(crate) struct DirectoryPlace {
     /// What was put in force.
     config: Mutex<Option<crds::Directory>>,
     front: RwLock<Option<Arc<Front>>>,
+    metrics: Metrics,
 }
 
 impl DirectoryPlace {
     /// Builds it; nothing is open yet.
-    pub(super) fn new(live: Arc<Live>, home: &Path) -> Arc<Self> {
-        Arc::new(Self { live, home: home.join(FOLDER), config: Mutex::default(), front: RwLock::default() })
+    pub(super) fn new(live: Arc<Live>, home: &Path, registry: &mut Registry) -> Arc<Self> {
+        let (config, front, metrics) = (Mutex::default(), RwLock::default(), Metrics::default());
+        if live.load().role == Role::Gateway {
+            metrics.register(registry);
+        }
+        Arc::new(Self { live, home: home.join(FOLDER), config, front, metrics })
     }
 
     /// Opens it, if the snapshot has it. What cannot be opened now ends the start.
@@ -63,7 +70,7 @@ impl DirectoryPlace {
         let mut failed: Option<String> = None;
         loop {
             tokio::select! {
-                () = drained.asked() => return,
+                () = drained.asked() => return self.close(),
                 () = tokio::time::sleep(TICK) => {}
             }
             let place = Arc::clone(&self);
@@ -84,6 +91,13 @@ impl DirectoryPlace {
         self.front.read().clone()
     }
 
+    /// Ends what would go on for ever: those who watch.
+    fn close(&self) {
+        if let Some(front) = self.front() {
+            front.directory().close();
+        }
+    }
+
     /// Opens, closes, or opens anew with other rules. Calls under way keep the old one open for as long as they take; until then the
     /// new one cannot be opened, and that is tried again.
     fn put_in_force(&self) -> Result<(), String> {
@@ -93,14 +107,17 @@ impl DirectoryPlace {
         if config.as_ref() == wanted {
             return Ok(());
         }
+        self.close();
         *self.front.write() = None;
+        self.metrics.show(None);
         *config = None;
         let Some(wanted) = wanted else { return Ok(()) };
         let directory = open(&self.home, wanted, snapshot.node.node_id.as_str())?;
         without_effect(wanted)
             .for_each(|part| tracing::warn!("directory.{part} has no effect: it is not in this version"));
         tracing::info!(origin = %directory.log_key().name(), size = directory.view().published().size, "the directory is open");
-        *self.front.write() = Some(Arc::new(Front::new(Arc::new(directory))));
+        self.metrics.show(Some(Arc::clone(directory.view())));
+        *self.front.write() = Some(Arc::new(Front::new(Arc::new(directory), self.metrics.clone())));
         *config = Some(wanted.clone());
         Ok(())
     }

@@ -121,7 +121,7 @@ impl Rooms {
             .map(Arc::new);
         let grid = GridPlace::build(settings, floor, traces.clone(), metrics)?;
         let tunnel = TunnelPlace::build(settings, (live, store), (gate.addresses(), tunnel_workers), metrics)?;
-        let directory = DirectoryPlace::new(Arc::clone(live), &settings.home);
+        let directory = DirectoryPlace::new(Arc::clone(live), &settings.home, metrics);
         let front = Front {
             directory: Arc::clone(&directory),
             grid: Arc::clone(&grid),

@@ -2,16 +2,12 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::Value;
 
-use crate::{
-    DirectoryError,
-    directory::Status,
-    error::{Code, Why},
-};
+use crate::{DirectoryError, directory::Status, error::Why};
 
 /// Seconds after which somebody comes again who was told that the directory is busy: a group commit takes far less.
 const AGAIN: &str = "1";
@@ -45,12 +41,4 @@ pub(super) fn refused(error: &DirectoryError, body: &Value, status: Status) -> R
         _ => {}
     }
     answer
-}
-
-/// That the body is not coded in a way that nobody reads here.
-pub(super) fn uncoded(headers: &HeaderMap) -> Result<(), DirectoryError> {
-    let coded =
-        headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    let text = "the body has a Content-Encoding that is not read here: send it as it is";
-    if coded { Err(DirectoryError::new(Code::BadRequest, Why::Coding, text)) } else { Ok(()) }
 }

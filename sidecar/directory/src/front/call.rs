@@ -1,18 +1,30 @@
 //! The messages, one by one: read, let through, asked of the state or written, answered.
 
+use std::time::Instant;
+
 use bytes::Bytes;
+use http::HeaderMap;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::{Front, now, who::Who};
+use super::{
+    Front, lines, now,
+    repeats::{Repeat, Repeats},
+    who::Who,
+};
 use crate::{
-    DirectoryError,
+    DirectoryError, Hash,
     error::{Code, Why},
+    keeper::Done,
     ledger::{By, Submission},
     message::{self, Ask, Call, Message},
     proofs,
     state::{Kind, State},
     tokens,
 };
+
+/// The key by which a caller says that it is the same call (contract section 2).
+const REPEATED: &str = "idempotency-key";
 
 /// Reading a longer body takes longer than other requests should wait for a thread that serves them.
 const LONG: usize = 64 << 10;
@@ -21,24 +33,51 @@ impl Front {
     /// Reads a message and answers it.
     pub(super) async fn read_and_call(
         &self,
+        headers: &HeaderMap,
         body: Bytes,
         message: Option<Message>,
         who: &Who,
     ) -> Result<Value, DirectoryError> {
-        let strictness = self.directory().rules().strictness;
+        let (strictness, hash) = (self.directory().rules().strictness, Hash::of(&[&body]));
+        let read = if lines::are_said(headers) {
+            |body: &[u8], message, strictness| Call::of(&lines::gathered(body, message)?, message, strictness)
+        } else {
+            Call::read
+        };
         let call = if body.len() <= LONG {
-            Call::read(&body, message, strictness)?
+            read(&body, message, strictness)?
         } else {
             // A stranger does not keep threads busy.
             who.member()?;
-            let read = tokio::task::spawn_blocking(move || Call::read(&body, message, strictness));
+            let read = tokio::task::spawn_blocking(move || read(&body, message, strictness));
             read.await.unwrap_or_else(|_| Err(given_up()))?
         };
-        self.call(call, who).await
+        match headers.get(REPEATED) {
+            Some(key) if matches!(call.ask, Ask::Write { .. }) => {
+                let key = key.to_str().map_err(|_| DirectoryError::malformed("the Idempotency-Key is no text"))?;
+                self.once(key, hash, call, who).await
+            }
+            _ => self.call(call, who).await,
+        }
+    }
+
+    /// A write that may come again.
+    async fn once(&self, key: &str, body: Hash, call: Call, who: &Who) -> Result<Value, DirectoryError> {
+        let csid = who.member()?.to_owned();
+        // The same body at another path is another call.
+        let body = Hash::of(&[body.bytes(), call.message.operation().as_bytes()]);
+        if let Repeat::Again(answer) = self.repeats.lock().begin(&csid, key, body, now())? {
+            return Ok(answer);
+        }
+        let mut place = Place { repeats: &self.repeats, csid, key, answer: None };
+        let answered = self.call(call, who).await;
+        place.answer = answered.as_ref().ok().cloned();
+        answered
     }
 
     /// Answers a message that was read.
     pub(super) async fn call(&self, call: Call, who: &Who) -> Result<Value, DirectoryError> {
+        self.metrics.lenient(&call.used);
         match call.ask {
             Ask::Write { .. } => self.write(call, who).await,
             _ => self.retrieve(&call, who),
@@ -67,16 +106,49 @@ impl Front {
     }
 
     async fn write(&self, call: Call, who: &Who) -> Result<Value, DirectoryError> {
-        let Call { header, ask, used, body, .. } = call;
+        let Call { message, header, ask, used, body } = call;
         let Ask::Write { csid, act, guard } = ask else { return Err(given_up()) };
-        tokens::may_write(who.member()?, &csid)?;
+        let (holder, started) = (who.member()?, Instant::now());
+        tokens::may_write(holder, &csid)?;
+        self.rates.lock().take(holder, now())?;
         let by = header.own.map_or(By::Token, |own| By::Own(Box::new(own)));
-        let done = self.directory().submit(Submission { csid, act, guard, body, by }, now()).await?;
+        let done = self.directory().submit(Submission { csid, act, guard, body, by }, now()).await;
+        self.metrics.wrote(started.elapsed());
+        audit(message, holder, &done);
+        let done = done?;
         let mut answer = message::done(done.revision, &used);
         if let Some(index) = done.index.filter(|_| header.receipt) {
             answer["receipt"] = self.directory().receipt(index)?.into();
         }
         Ok(answer)
+    }
+}
+
+/// Who changed what, for who keeps the log of the process; what it says stands in the directory's own.
+fn audit(message: Message, holder: &str, done: &Result<Done, DirectoryError>) {
+    let action = message.operation();
+    match done {
+        Ok(done) => {
+            tracing::info!(target: "audit", action, source = "datanet", what = holder, revision = done.revision, "directory");
+        }
+        Err(error) => {
+            let code = error.code.number();
+            tracing::info!(target: "audit", action, source = "datanet", what = holder, code, "directory refused");
+        }
+    }
+}
+
+/// Frees the place of a write, whatever became of it: also where its caller has gone.
+struct Place<'p> {
+    repeats: &'p Mutex<Repeats>,
+    csid: String,
+    key: &'p str,
+    answer: Option<Value>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.repeats.lock().end(&self.csid, self.key, self.answer.take());
     }
 }
 

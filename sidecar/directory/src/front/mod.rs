@@ -3,9 +3,14 @@
 //! ```text
 //! paths.rs    which path is what, and which methods it takes
 //! who.rs      who is asking, and what they may
+//! coding.rs   packed bodies
+//! lines.rs    snapshots as lines
 //! call.rs     the nine messages, one by one
+//! repeats.rs  writes that come twice
+//! rate.rs     who writes too often
 //! get.rs      the retrievals by GET
 //! batch.rs    many messages in one
+//! watch.rs    what changes, as events
 //! log.rs      the log's files and proofs
 //! answer.rs   what was found, or why not, as HTTP
 //! ```
@@ -14,11 +19,16 @@
 mod answer;
 mod batch;
 mod call;
+mod coding;
 mod get;
+mod lines;
 mod log;
 mod paths;
+mod rate;
+mod repeats;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod who;
 
 use std::{
@@ -27,31 +37,48 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, request::Parts};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc};
 
 pub use paths::PREFIX;
 pub use who::Shown;
 
-use self::paths::Room;
+use self::{coding::Coding, paths::Room, who::Who};
 use crate::{
     DirectoryError,
     directory::Directory,
     error::{Code, Why},
     message,
+    metrics::Metrics,
 };
 
 /// The front of an open directory.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Front {
     directory: Arc<Directory>,
+    metrics: Metrics,
+    repeats: Mutex<repeats::Repeats>,
+    rates: Mutex<rate::Rates>,
+    watchers: Arc<Semaphore>,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Content {
+    /// All of it.
+    Whole(Bytes),
+    /// What comes, for as long as somebody listens.
+    Events(mpsc::Receiver<Bytes>),
 }
 
 impl Front {
     /// A front of `directory`.
     #[must_use]
-    pub const fn new(directory: Arc<Directory>) -> Self {
-        Self { directory }
+    pub fn new(directory: Arc<Directory>, metrics: Metrics) -> Self {
+        let (repeats, rates) = Default::default();
+        Self { directory, metrics, repeats, rates, watchers: Arc::new(Semaphore::new(watch::WATCHERS)) }
     }
 
     /// The directory behind it.
@@ -64,49 +91,86 @@ impl Front {
     #[must_use]
     pub fn longest(&self, path: &str, headers: &HeaderMap, shown: &Shown) -> usize {
         let is_member = || who::who(&self.directory, headers, shown, now()).is_ok_and(|who| who.member().is_ok());
-        let longest = Room::of(path).map_or(paths::SHORT, Room::longest);
+        let longest = Room::of(path).map_or(paths::SHORT, Room::longest).max(lines::longest(headers));
         if longest <= paths::SHORT || is_member() { longest } else { paths::SHORT }
     }
 
     /// Answers a request.
-    pub async fn answer(&self, request: Request<Bytes>, shown: &Shown) -> Response<Bytes> {
-        let head = *request.method() == Method::HEAD;
-        let answered = self.dispatch(request, shown).await;
-        let mut answer = answered.unwrap_or_else(|error| self.refused(&error));
-        if head {
+    pub async fn answer(&self, request: Request<Bytes>, shown: &Shown) -> Response<Content> {
+        let (head, body) = request.into_parts();
+        let Some(room) = Room::of(head.uri.path()) else { return self.refused(&paths::unknown()).map(Content::Whole) };
+        if room == Room::Watch && head.method == Method::GET {
+            let who = who::who(&self.directory, &head.headers, shown, now());
+            let watched = who.and_then(|who| self.watch(&head.headers, head.uri.query(), &who));
+            return watched.unwrap_or_else(|error| self.refused(&error).map(Content::Whole));
+        }
+        let mut answer = match self.dispatch(room, &head, body, shown).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.metrics.called(room.name(), error.code.number());
+                self.refused(&error)
+            }
+        };
+        coding::packed(&head.headers, &mut answer);
+        if head.method == Method::HEAD {
             *answer.body_mut() = Bytes::new();
         }
-        answer
+        answer.map(Content::Whole)
     }
 
     /// A request whose body is longer than [`Front::longest`].
     #[must_use]
-    pub fn too_large(&self) -> Response<Bytes> {
-        let text = "the message is too large: 8 MiB for a sync, 64 KiB for all others";
-        self.refused(&DirectoryError::new(Code::BadRequest, Why::TooLarge, text))
+    pub fn too_large(&self) -> Response<Content> {
+        let text = "the message is too large: 8 MiB for a sync (above that as lines), 64 KiB for all others";
+        self.refused(&DirectoryError::new(Code::BadRequest, Why::TooLarge, text)).map(Content::Whole)
     }
 
     /// A request whose body broke off.
     #[must_use]
-    pub fn broken_off(&self) -> Response<Bytes> {
-        self.refused(&DirectoryError::malformed("the body broke off"))
+    pub fn broken_off(&self) -> Response<Content> {
+        self.refused(&DirectoryError::malformed("the body broke off")).map(Content::Whole)
     }
 
-    async fn dispatch(&self, request: Request<Bytes>, shown: &Shown) -> Result<Response<Bytes>, DirectoryError> {
-        let (head, body) = request.into_parts();
-        let room = Room::of(head.uri.path()).ok_or_else(paths::unknown)?;
-        let gets = matches!(head.method, Method::GET | Method::HEAD);
+    async fn dispatch(
+        &self,
+        room: Room<'_>,
+        head: &Parts,
+        body: Bytes,
+        shown: &Shown,
+    ) -> Result<Response<Bytes>, DirectoryError> {
         room.takes(&head.method)?;
-        answer::uncoded(&head.headers)?;
         let who = who::who(&self.directory, &head.headers, shown, now())?;
+        if matches!(head.method, Method::GET | Method::HEAD) {
+            return self.read_out(room, head, &who).await;
+        }
+        let longest = room.longest().max(lines::longest(&head.headers));
+        let body = match Coding::of(&head.headers)? {
+            None => body,
+            Some(coding) => {
+                // A stranger has nothing unpacked that is long.
+                let longest = if who.member().is_ok() { longest } else { paths::SHORT };
+                let unpacked = tokio::task::spawn_blocking(move || coding.unpack(&body, longest)).await;
+                unpacked.unwrap_or_else(|_| Err(call::given_up()))?
+            }
+        };
+        let said = match room {
+            Room::Batch => self.batch(body, &who).await,
+            Room::Message(message) => self.read_and_call(&head.headers, body, Some(message), &who).await,
+            _ => self.read_and_call(&head.headers, body, None, &who).await,
+        };
+        self.said(room, said)
+    }
+
+    /// What is asked for by GET.
+    async fn read_out(&self, room: Room<'_>, head: &Parts, who: &Who) -> Result<Response<Bytes>, DirectoryError> {
         match room {
-            Room::About if gets => Ok(answer::json(200, &self.about())),
-            Room::About => self.coded(self.read_and_call(body, None, &who).await),
-            Room::Message(message) if gets => self.got(message, &head, &who),
-            Room::Message(message) => self.coded(self.read_and_call(body, Some(message), &who).await),
-            Room::Batch => self.coded(self.batch(body, &who).await),
-            Room::Log(path) => self.log_file(path, &who).await,
-            Room::Proof(proof) => self.coded(self.proof(proof, head.uri.query(), &who).await),
+            Room::Message(message) => self.got(message, head, who),
+            Room::Log(path) => self.log_file(path, who).await,
+            Room::Proof(proof) => {
+                let proven = self.proof(proof, head.uri.query(), who).await;
+                self.said(room, proven)
+            }
+            Room::About | Room::Batch | Room::Watch => Ok(answer::json(200, &self.about())),
         }
     }
 
@@ -124,11 +188,12 @@ impl Front {
         })
     }
 
-    /// An answer with a code, as the listener says it.
-    #[expect(clippy::unnecessary_wraps, reason = "as the other rooms answer")]
-    fn coded(&self, answered: Result<Value, DirectoryError>) -> Result<Response<Bytes>, DirectoryError> {
-        Ok(answered
-            .map_or_else(|error| self.refused(&error), |value| answer::found(&value, self.directory.rules().status)))
+    /// An answer with a code, counted.
+    fn said(&self, room: Room<'_>, said: Result<Value, DirectoryError>) -> Result<Response<Bytes>, DirectoryError> {
+        let value = said?;
+        let code = value["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or_default();
+        self.metrics.called(room.name(), code);
+        Ok(answer::found(&value, self.directory.rules().status))
     }
 
     fn refused(&self, error: &DirectoryError) -> Response<Bytes> {

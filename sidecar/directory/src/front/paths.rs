@@ -23,6 +23,8 @@ pub(super) enum Room<'p> {
     Message(Message),
     /// Many messages.
     Batch,
+    /// What changes.
+    Watch,
     /// A file of the log, by its path below `/log/`.
     Log(&'p str),
     /// A proof.
@@ -43,6 +45,7 @@ impl<'p> Room<'p> {
         match path.strip_prefix(PREFIX)? {
             "" | "/" => Some(Self::About),
             "/batch" => Some(Self::Batch),
+            "/watch" => Some(Self::Watch),
             "/proof/inclusion" => Some(Self::Proof(Proof::Inclusion)),
             "/proof/consistency" => Some(Self::Proof(Proof::Consistency)),
             "/proof/state" => Some(Self::Proof(Proof::State)),
@@ -53,13 +56,25 @@ impl<'p> Room<'p> {
         }
     }
 
+    /// What metrics call it: of a fixed set.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::About => "about",
+            Self::Message(message) => message.operation(),
+            Self::Batch => "batch",
+            Self::Watch => "watch",
+            Self::Log(_) => "log",
+            Self::Proof(_) => "proof",
+        }
+    }
+
     /// Bytes that the body may have.
     pub(super) const fn longest(self) -> usize {
         match self {
             Self::About | Self::Batch => Message::SyncDataSystems.longest(),
             Self::Message(message) => message.longest(),
             // Nobody reads it; it is let pass so that the answer is about the path and not about the body.
-            Self::Log(_) | Self::Proof(_) => SHORT,
+            Self::Log(_) | Self::Proof(_) | Self::Watch => SHORT,
         }
     }
 
@@ -72,6 +87,8 @@ impl<'p> Room<'p> {
             Self::Message(message) if is_retrieval(message) => (gets || posts, "GET, HEAD, POST"),
             Self::Message(_) | Self::Batch => (posts, "POST"),
             Self::Log(_) | Self::Proof(_) => (gets, "GET, HEAD"),
+            // Nobody asks for the head of what does not end.
+            Self::Watch => (*method == Method::GET, "GET"),
         };
         let refused = || {
             DirectoryError::new(Code::BadRequest, Why::Method(allowed), format!("use one of {allowed} at this path"))
@@ -87,6 +104,6 @@ const fn is_retrieval(message: Message) -> bool {
 
 /// A path that nobody knows.
 pub(super) fn unknown() -> DirectoryError {
-    let text = "the directory has nothing at this path: messages, batch, log and proof are below /datanet/v1";
+    let text = "the directory has nothing at this path: messages, batch, watch, log and proof are below /datanet/v1";
     DirectoryError::new(Code::BadRequest, Why::Missing, text)
 }

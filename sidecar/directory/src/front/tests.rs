@@ -4,24 +4,28 @@ mod access;
 mod answers;
 mod bad;
 mod log;
+mod packed;
+mod repeated;
+mod watched;
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response, header::AUTHORIZATION};
 use ring::rand::SystemRandom;
 use serde_json::{Value, json};
 
-use super::{Front, PREFIX, Shown};
+use super::{Content, Front, PREFIX, Shown};
 use crate::{
     directory::{Directory, Place, Rules},
     keys::Keys,
     log::KeyName,
+    metrics::Metrics,
 };
 
 /// A front with the directory behind it, and tokens of two central systems.
 struct Stage {
-    front: Front,
+    front: Arc<Front>,
     _home: tempfile::TempDir,
     yunqi: String,
     other: String,
@@ -59,12 +63,16 @@ impl Stage {
         let directory = Directory::open(Place { store, path, keys }, rules).unwrap();
         let token = |csid| directory.issue(csid, None, 1).unwrap();
         let (yunqi, other) = (token("yunqi"), token("other"));
-        Self { front: Front::new(directory.into()), _home: home, yunqi, other }
+        Self { front: Front::new(directory.into(), Metrics::default()).into(), _home: home, yunqi, other }
+    }
+
+    async fn answer(&self, request: Request<Bytes>, shown: &Shown) -> Response<Content> {
+        self.front.answer(request, shown).await
     }
 
     async fn send(&self, request: Request<Bytes>, shown: &Shown) -> Got {
-        let answer: Response<Bytes> = self.front.answer(request, shown).await;
-        let (head, body) = answer.into_parts();
+        let (head, body) = self.answer(request, shown).await.into_parts();
+        let Content::Whole(body) = body else { panic!("it does not end") };
         Got { status: head.status.as_u16(), headers: head.headers, body }
     }
 

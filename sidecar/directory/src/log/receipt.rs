@@ -20,6 +20,8 @@ const MOST_HASHES: usize = 64;
 /// That a leaf is in the log, as it came; nothing of it is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
+    /// What its issuer put in beside: nothing, or the leaf itself, so that the text says all.
+    pub extra: Vec<u8>,
     /// Which leaf it is.
     pub index: u64,
     /// The siblings on its way to the root.
@@ -47,10 +49,14 @@ impl Receipt {
     #[must_use]
     pub fn encode(&self) -> String {
         let hashes: String = self.proof.iter().map(|hash| hash.base64() + "\n").collect();
-        format!("{FORMAT}\nindex {}\n{hashes}\n{}", self.index, self.checkpoint.encode())
+        let extra = match self.extra.as_slice() {
+            [] => String::new(),
+            extra => format!("extra {}\n", BASE64_STANDARD.encode(extra)),
+        };
+        format!("{FORMAT}\n{extra}index {}\n{hashes}\n{}", self.index, self.checkpoint.encode())
     }
 
-    /// Reads a receipt. Data that others may put in the `extra` line is passed over.
+    /// Reads a receipt. What the `extra` line has is its issuer's.
     ///
     /// # Errors
     /// When it is not of the form.
@@ -64,15 +70,15 @@ impl Receipt {
         let text = text.ok_or(malformed("its first line is not c2sp.org/tlog-proof@v1"))?;
         let (head, note) = text.split_once("\n\n").ok_or(malformed("it has no checkpoint"))?;
         let mut lines = head.split('\n').peekable();
-        if let Some(extra) = lines.next_if(|line| line.starts_with("extra ")) {
-            BASE64_STANDARD.decode(&extra["extra ".len()..]).map_err(|_| malformed("its extra line is not base64"))?;
-        }
+        let extra = lines.next_if(|line| line.starts_with("extra ")).and_then(|line| line.strip_prefix("extra "));
+        let extra = extra.map(|extra| BASE64_STANDARD.decode(extra)).transpose();
+        let extra = extra.map_err(|_| malformed("its extra line is not base64"))?.unwrap_or_default();
         let index = lines.next().and_then(|line| line.strip_prefix("index ")).and_then(decimal);
         let index = index.ok_or(malformed("it has no index"))?;
         let proof: Option<Vec<Hash>> = lines.map(Hash::from_base64).collect();
         let proof = proof.filter(|hashes| hashes.len() <= MOST_HASHES).ok_or(malformed("a line is no hash"))?;
         let checkpoint = Note::parse(note.as_bytes()).map_err(|error: NoteError| CheckpointError::Note(error))?;
-        Ok(Self { index, proof, checkpoint })
+        Ok(Self { extra, index, proof, checkpoint })
     }
 
     /// That `leaf` is in the log that `log` signs for: the checkpoint that says so, and who of `witnesses` cosigned it.
@@ -115,7 +121,7 @@ mod tests {
         let origin = log().verifier().name().clone();
         let text = Checkpoint { origin, size: tree.size(), root: tree.root() }.text();
         let checkpoint = Note::new(text.clone(), vec![log().sign(&text, 0)]).unwrap();
-        Receipt { index, proof: prove::inclusion(tree, index, tree.size()).unwrap(), checkpoint }
+        Receipt { extra: Vec::new(), index, proof: prove::inclusion(tree, index, tree.size()).unwrap(), checkpoint }
     }
 
     #[test]
@@ -129,7 +135,7 @@ mod tests {
         assert_eq!(verified.map(|(checkpoint, _)| checkpoint.size), Ok(300));
         // With what another application keeps there.
         let extra = text.replace("index", "extra AAAA\nindex");
-        assert_eq!(Receipt::parse(extra.as_bytes()), Ok(read));
+        assert_eq!(Receipt::parse(extra.as_bytes()), Ok(Receipt { extra: vec![0; 3], ..read }));
     }
 
     #[test]

@@ -76,7 +76,16 @@ impl Call {
         }
         let value =
             json::read(bytes).map_err(|error| DirectoryError::malformed(format!("the message is no JSON: {error}")))?;
-        let mut fields = Fields::new(&value, "the message", Code::BadRequest)?;
+        let call = Self::of(&value, of_path, strictness)?;
+        if bytes.len() > call.message.longest() { Err(too_large()) } else { Ok(call) }
+    }
+
+    /// The same of a document that was read, whose length was looked at.
+    ///
+    /// # Errors
+    /// As [`Call::read`].
+    pub fn of(value: &Value, of_path: Option<Message>, strictness: Strictness) -> Result<Self, DirectoryError> {
+        let mut fields = Fields::new(value, "the message", Code::BadRequest)?;
         let (header, mut used) = Header::read(fields.any("header"))?;
         let body = fields.object("body")?;
         used.extend(fields.end());
@@ -85,9 +94,6 @@ impl Call {
             .ok_or_else(|| DirectoryError::malformed("header.operation is missing: it says which message this is"))?;
         if header.operation.is_some_and(|operation| operation != message) {
             return Err(DirectoryError::malformed("header.operation is not that of the path"));
-        }
-        if bytes.len() > message.longest() {
-            return Err(too_large());
         }
         let (ask, more) = ask(message, body)?;
         used.extend(more);

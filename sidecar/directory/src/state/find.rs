@@ -75,6 +75,14 @@ impl State {
         }
     }
 
+    /// All records, each with its kind and its folded key.
+    pub fn records(&self) -> impl Iterator<Item = (Kind, &str, Record)> {
+        let systems = self.systems.iter().map(|(key, one)| (Kind::Csid, key.as_str(), Record::Csid(one.clone())));
+        let classes = self.classes.iter().map(|(key, one)| (Kind::Class, key.as_str(), Record::Class(one.clone())));
+        let data = self.addresses.iter().map(|(key, one)| (Kind::Address, key.as_str(), Record::Address(one.clone())));
+        systems.chain(classes).chain(data)
+    }
+
     /// The central systems whose leases have ended at `now` (D-1), in milliseconds since 1970.
     #[must_use]
     pub fn ended_leases(&self, now: u64) -> Vec<String> {

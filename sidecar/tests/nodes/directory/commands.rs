@@ -64,3 +64,60 @@ async fn a_node_has_a_directory_only_where_it_is_switched_on() {
     let lenient = stage.says("/central-systems/connect", r#"{"body": {"id": "yunqi", "endpoint": "a:1"}}"#).await;
     assert_eq!((lenient.status.as_u16(), &lenient.json()["code"]), (400, &json!(7300)));
 }
+
+/// A command of the directory with yunqi's token.
+impl Stage {
+    fn asks_as(&self, args: &[&str]) -> String {
+        self.mesh(&[args, &["--token", &self.token]].concat())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_read_records_history_and_the_whole_log_and_verify_it() {
+    let stage = Stage::new().await;
+    stage.asks("/central-systems/connect", json!({"id": "yunqi", "endpoint": "1.2.3.4:9904"})).await;
+    let class = json!([{"className": "odps-adapter", "protocol": {"name": "ODPS", "version": "aspara1.0"}}]);
+    stage.asks("/adapter-classes/sync", json!({"csid": "yunqi", "adapterClasses": class})).await;
+    let data = json!([{"dataAddress": "yunqi.1", "name": "one", "endpoint": "a:1", "adapterClass": "odps-adapter"}]);
+    stage.asks("/data-systems/sync", json!({"csid": "yunqi", "dataSystems": data})).await;
+
+    let get = |args: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&stage.asks_as(&[&["directory", "get"][..], args].concat())).unwrap()
+    };
+    assert_eq!(get(&["yunqi"])["centralsystem"]["endpoint"], "1.2.3.4:9904");
+    assert_eq!(get(&["yunqi.1"])["dataSystem"]["name"], "one");
+    assert_eq!(get(&["odps-adapter", "--class", "--proof"])["proof"]["kind"], "class");
+    assert_eq!(stage.asks_as(&["directory", "search"]), "odps-adapter");
+    assert!(stage.asks_as(&["directory", "search", "--class", "odps-adapter"]).starts_with("yunqi "));
+    let history = stage.asks_as(&["directory", "history", "YUNQI"]);
+    let operations: Vec<_> = history.lines().map(|line| line.split_whitespace().nth(2).unwrap()).collect();
+    assert_eq!(operations, ["connect", "sync-adapter-classes", "sync-data-systems"]);
+    let missing = stage.command(&["directory", "get", "nobody", "--token", &stage.token]);
+    assert_eq!(missing.status.code(), Some(1), "{missing:?}");
+
+    let about = stage.get("").await.json();
+    let [log_key, directory_key] = ["logKey", "directoryKey"].map(|key| about[key].as_str().unwrap().to_owned());
+    let folder = tempfile::tempdir().unwrap();
+    let [log, old, receipt] = ["log", "old", "receipt"].map(|name| folder.path().join(name));
+    std::fs::write(&log, stage.asks_as(&["directory", "export"])).unwrap();
+    std::fs::write(&old, stage.get("/log/checkpoint").await.text()).unwrap();
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let (log_path, old_path, receipt_path) = (path(&log), path(&old), path(&receipt));
+    let keys = ["--log-key", &log_key, "--directory-key", &directory_key];
+    let verify = |file: &str, more: &[&str]| stage.command(&[&["verify", file][..], &keys, more].concat());
+    let holds = verify(&log_path, &["--remembered", &old_path]);
+    assert!(String::from_utf8_lossy(&holds.stdout).contains("holds: 3 entries"), "{holds:?}");
+
+    let write =
+        json!({"header": {"version": "datanet 1.0", "receipt": true}, "body": {"id": "yunqi", "endpoint": "b:1"}});
+    let answer = stage.says("/central-systems/connect", &write.to_string()).await.json();
+    std::fs::write(&receipt, answer["receipt"].as_str().unwrap()).unwrap();
+    let holds = verify(&receipt_path, &[]);
+    assert!(String::from_utf8_lossy(&holds.stdout).contains("entry 3 of the log: connect of yunqi"), "{holds:?}");
+
+    let altered = std::fs::read_to_string(&log).unwrap().replace("odps-adapter", "0dps-adapter");
+    std::fs::write(&log, altered).unwrap();
+    let broken = verify(&log_path, &[]);
+    assert_eq!(broken.status.code(), Some(1), "{broken:?}");
+    assert!(String::from_utf8_lossy(&broken.stderr).contains("entry 1 (sync-adapter-classes of yunqi)"), "{broken:?}");
+}

@@ -4,6 +4,7 @@ mod commands;
 mod restart;
 mod seed;
 mod tls;
+mod watch;
 
 use http::Request;
 use http_body_util::Full;

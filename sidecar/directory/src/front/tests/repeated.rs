@@ -1,0 +1,68 @@
+//! Writes that come again, with and without an `Idempotency-Key`, and writes that come too often.
+
+use bytes::Bytes;
+use http::{Request, header::AUTHORIZATION};
+use serde_json::json;
+
+use super::{Got, PREFIX, Shown, Stage, message};
+
+impl Stage {
+    async fn keyed(&self, token: &str, path: &str, key: &str, body: String) -> Got {
+        let request = Request::post(format!("{PREFIX}{path}")).header("idempotency-key", key);
+        let request = request.header(AUTHORIZATION, format!("Bearer {token}")).body(Bytes::from(body)).unwrap();
+        self.send(request, &Shown::default()).await
+    }
+}
+
+fn connect(csid: &str, endpoint: &str) -> String {
+    message(json!({"id": csid, "endpoint": endpoint}))
+}
+
+#[tokio::test]
+async fn the_same_key_is_the_same_write() {
+    let stage = Stage::new();
+    let path = "/central-systems/connect";
+    let first = stage.keyed(&stage.yunqi, path, "k", connect("yunqi", "a:1")).await;
+    stage.says(path, json!({"id": "yunqi", "endpoint": "b:1"})).await;
+    let again = stage.keyed(&stage.yunqi, path, "k", connect("yunqi", "a:1")).await;
+    assert_eq!((first.codes(), first.json()), ((200, 200), again.json()));
+    let now = stage.says("/central-systems/retrieve", json!({"csid": "yunqi"})).await;
+    assert_eq!((&now["centralsystem"]["endpoint"], &now["revision"]), (&json!("b:1"), &json!(2)), "nothing was done");
+    assert_eq!(stage.keyed(&stage.yunqi, path, "k", connect("yunqi", "c:1")).await.codes(), (409, 7300));
+    let other = "/central-systems/disconnect";
+    assert_eq!(stage.keyed(&stage.yunqi, other, "k", connect("yunqi", "a:1")).await.codes(), (409, 7300));
+    assert_eq!(stage.keyed(&stage.other, path, "k", connect("other", "a:1")).await.codes(), (200, 200));
+    assert_eq!(stage.keyed(&stage.yunqi, path, "a b", connect("yunqi", "a:1")).await.codes(), (400, 7300));
+}
+
+/// A refusal is not remembered: what was refused may be put right.
+#[tokio::test]
+async fn a_refused_write_may_be_tried_again_with_its_key() {
+    let stage = Stage::new();
+    let sync = message(json!({"csid": "yunqi", "adapterClasses": []}));
+    assert_eq!(stage.keyed(&stage.yunqi, "/adapter-classes/sync", "k", sync.clone()).await.codes(), (404, 7310));
+    stage.says("/central-systems/connect", json!({"id": "yunqi", "endpoint": "a:1"})).await;
+    assert_eq!(stage.keyed(&stage.yunqi, "/adapter-classes/sync", "k", sync).await.codes(), (200, 200));
+}
+
+/// D-3: a snapshot that was kept and not answered is sent again, without a key.
+#[tokio::test]
+async fn without_a_key_an_equal_write_adds_nothing() {
+    let stage = Stage::new();
+    for _ in 0..3 {
+        let connected = stage.says("/central-systems/connect", json!({"id": "yunqi", "endpoint": "a:1"})).await;
+        assert_eq!(connected["revision"], 1);
+    }
+}
+
+#[tokio::test]
+async fn who_writes_too_often_is_held_up_alone() {
+    let stage = Stage::new();
+    // A time to come, so that nothing comes back meanwhile.
+    let later = super::super::now() + 3_600_000;
+    while stage.front.rates.lock().take("yunqi", later).is_ok() {}
+    let got = stage.post("/central-systems/connect", connect("yunqi", "a:1")).await;
+    assert_eq!((got.codes(), got.headers["retry-after"].to_str().unwrap()), ((429, 7300), "1"));
+    let other = stage.post_by(&stage.other, "/central-systems/connect", connect("other", "a:1")).await;
+    assert_eq!(other.codes(), (200, 200));
+}

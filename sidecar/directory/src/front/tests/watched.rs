@@ -1,0 +1,107 @@
+//! What changes, as a watcher hears it.
+
+use bytes::Bytes;
+use http::{Request, header::AUTHORIZATION};
+use serde_json::{Value, json};
+use tokio::{sync::mpsc::Receiver, time::timeout};
+
+use super::{Content, PREFIX, Shown, Stage};
+
+/// Only a test that has failed waits for so long.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// A watcher, with what it has of an event that has not ended.
+struct Watcher {
+    body: Receiver<Bytes>,
+    rest: String,
+}
+
+impl Watcher {
+    /// The next event: its id and what it says.
+    async fn next(&mut self) -> (u64, Value) {
+        loop {
+            while let Some((event, rest)) =
+                self.rest.split_once("\n\n").map(|(one, rest)| (one.to_owned(), rest.to_owned()))
+            {
+                self.rest = rest;
+                let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+                if let (Some(id), Some(data)) = (line("id: "), line("data: ")) {
+                    return (id.parse().unwrap(), serde_json::from_str(&data).unwrap());
+                }
+            }
+            let more = timeout(PATIENCE, self.body.recv()).await.unwrap().unwrap();
+            self.rest.push_str(std::str::from_utf8(&more).unwrap());
+        }
+    }
+
+    async fn ends(&mut self) -> bool {
+        timeout(PATIENCE, async { while self.body.recv().await.is_some() {} }).await.is_ok()
+    }
+}
+
+impl Stage {
+    async fn watch(&self, query: &str, last: Option<&str>) -> Result<Watcher, u16> {
+        let mut request =
+            Request::get(format!("{PREFIX}/watch{query}")).header(AUTHORIZATION, format!("Bearer {}", self.yunqi));
+        request = last.into_iter().fold(request, |request, last| request.header("last-event-id", last));
+        let answer = self.answer(request.body(Bytes::new()).unwrap(), &Shown::default()).await;
+        let status = answer.status().as_u16();
+        match answer.into_body() {
+            Content::Events(body) => Ok(Watcher { body, rest: String::new() }),
+            Content::Whole(_) => Err(status),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watcher_hears_all_from_its_revision_on_and_then_what_comes() {
+    let stage = Stage::new().settled().await;
+    let mut all = stage.watch("?from=1", None).await.unwrap();
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        let (id, said) = all.next().await;
+        heard.push((id, said["operation"].as_str().unwrap().to_owned()));
+    }
+    let expected = [(1, "connect"), (2, "sync-adapter-classes"), (3, "sync-data-systems")];
+    assert_eq!(heard, expected.map(|(id, operation)| (id, operation.to_owned())));
+    let mut from_now = stage.watch("", None).await.unwrap();
+    stage.says("/central-systems/connect", json!({"id": "yunqi", "endpoint": "b:1"})).await;
+    for watcher in [&mut all, &mut from_now] {
+        let (id, said) = watcher.next().await;
+        assert_eq!((id, &said["csid"], &said["body"]["endpoint"]), (4, &json!("yunqi"), &json!("b:1")));
+    }
+}
+
+#[tokio::test]
+async fn a_watcher_that_comes_again_goes_on_where_it_was() {
+    let stage = Stage::new().settled().await;
+    let mut resumed = stage.watch("?from=1", Some("2")).await.unwrap();
+    assert_eq!(resumed.next().await.0, 3);
+    let other = super::message(json!({"id": "other", "endpoint": "a:1"}));
+    stage.post_by(&stage.other, "/central-systems/connect", other).await;
+    let mut others = stage.watch("?from=1&csid=Other", None).await.unwrap();
+    assert_eq!(others.next().await.0, 4);
+}
+
+#[tokio::test]
+async fn a_watcher_is_let_go_when_the_directory_closes() {
+    let stage = Stage::new().settled().await;
+    let mut watcher = stage.watch("", None).await.unwrap();
+    stage.front.directory().close();
+    assert!(watcher.ends().await);
+}
+
+#[tokio::test]
+async fn a_question_that_cannot_be_is_refused_and_seats_are_counted() {
+    let stage = Stage::new().settled().await;
+    for (query, last) in [("?from=x", None), ("?csid=a.b", None), ("", Some("x")), ("?from=1&from=2", None)] {
+        assert_eq!(stage.watch(query, last).await.err(), Some(400), "{query}");
+    }
+    let nobody = Request::get(format!("{PREFIX}/watch")).body(Bytes::new()).unwrap();
+    assert_eq!(stage.answer(nobody, &Shown::default()).await.status().as_u16(), 401);
+    let mut seats = Vec::new();
+    for _ in 0..super::super::watch::WATCHERS {
+        seats.push(stage.watch("", None).await.unwrap());
+    }
+    assert_eq!(stage.watch("", None).await.err(), Some(503));
+}

@@ -1,0 +1,141 @@
+//! `/watch`: what changes, as server-sent events, from any revision on (D-10). The log is what is read out, so that nobody who was away
+//! misses anything: a watcher that comes again names the last revision that it has.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Response,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::{Content, Front, get::pairs, who::Who};
+use crate::{
+    DirectoryError,
+    directory::Directory,
+    entry::Leaf,
+    error::{Code, Why},
+    names,
+};
+
+/// A line that says nothing, so that nobody in between takes the connection for dead (gateways cut idle ones at 60 s).
+const QUIET: Duration = Duration::from_secs(20);
+
+/// Entries that are read out at once: what a slow watcher may have before it in memory.
+const AT_ONCE: u64 = 64;
+
+/// Watchers at once; each holds some entries in memory.
+pub(super) const WATCHERS: usize = 1024;
+
+/// The last event that a browser had (HTML, section 9.2.4).
+const LAST: &str = "last-event-id";
+
+impl Front {
+    /// Begins to read out: `from` is the first revision that is wanted, `csid` the only central system.
+    pub(super) fn watch(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        who: &Who,
+    ) -> Result<Response<Content>, DirectoryError> {
+        who.may_read(self.directory().rules().reading)?;
+        let pairs = pairs(query.unwrap_or_default())?;
+        let wrong = |what: &str| DirectoryError::malformed(format!("{what} is no revision"));
+        let last = headers.get(LAST).map(|value| value.to_str().ok().and_then(|text| text.parse::<u64>().ok()));
+        let last = last.map(|last| last.ok_or_else(|| wrong(LAST))).transpose()?;
+        let from = pairs.get("from").map(|text| text.parse::<u64>().map_err(|_| wrong("from"))).transpose()?;
+        let csid = pairs.get("csid").map(|text| names::csid(text).map(|_| names::fold(text)));
+        let csid = csid.map(|csid| csid.ok_or_else(|| DirectoryError::malformed("csid is no id"))).transpose()?;
+        let seat = Arc::clone(&self.watchers)
+            .try_acquire_owned()
+            .map_err(|_| DirectoryError::new(Code::Internal, Why::Busy, "there are too many watchers: come again"))?;
+        // A revision is the number of entries that led to it: entry n-1 made revision n.
+        let size = self.directory().view().published().size;
+        let next = last.or(from.map(|from| from.saturating_sub(1))).unwrap_or(size);
+        let (events, body) = mpsc::channel(1);
+        let reader = Reader { directory: Arc::clone(self.directory()), csid, next, _seat: seat };
+        tokio::spawn(reader.read_out(events));
+        let mut answer = Response::new(Content::Events(body));
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(answer)
+    }
+}
+
+/// Reads the log out to one watcher.
+struct Reader {
+    directory: Arc<Directory>,
+    csid: Option<String>,
+    /// The entry that comes next.
+    next: u64,
+    _seat: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    async fn read_out(mut self, events: mpsc::Sender<Bytes>) {
+        let mut changes = self.directory.view().changes();
+        // The head of the answer is on its way before there is anything to say.
+        let mut text = Bytes::from_static(b": datanet\n\n");
+        loop {
+            if events.send(text).await.is_err() {
+                return;
+            }
+            text = loop {
+                match self.some().await {
+                    Ok(Some(text)) => break text,
+                    Ok(None) => {}
+                    // The watcher comes again, and hears then what is wrong.
+                    Err(()) => return,
+                }
+                tokio::select! {
+                    () = events.closed() => return,
+                    () = self.directory.closing() => return,
+                    changed = changes.changed() => if changed.is_err() { return },
+                    () = tokio::time::sleep(QUIET) => break Bytes::from_static(b":\n\n"),
+                }
+            };
+        }
+    }
+
+    /// The next events, if there are any.
+    async fn some(&mut self) -> Result<Option<Bytes>, ()> {
+        loop {
+            let (from, size) = (self.next, self.directory.view().published().size);
+            if from >= size {
+                return Ok(None);
+            }
+            let to = size.min(from.saturating_add(AT_ONCE));
+            let (directory, csid) = (Arc::clone(&self.directory), self.csid.clone());
+            let read = tokio::task::spawn_blocking(move || {
+                (from..to).map(|index| event(&directory, csid.as_deref(), index)).collect::<Option<String>>()
+            });
+            let text = read.await.map_err(|_| ())?.ok_or(())?;
+            self.next = to;
+            if !text.is_empty() {
+                return Ok(Some(text.into()));
+            }
+        }
+    }
+}
+
+/// One event; empty for another's, `None` where the log cannot be read.
+fn event(directory: &Directory, csid: Option<&str>, index: u64) -> Option<String> {
+    let leaf = Leaf::read(&directory.store().leaf(index).ok()??).ok()?;
+    if csid.is_some_and(|csid| csid != names::fold(&leaf.entry.csid)) {
+        return Some(String::new());
+    }
+    let body = directory.store().body(&leaf.entry.body).ok()??;
+    let body: Value = serde_json::from_slice(&body).ok()?;
+    let revision = index.saturating_add(1);
+    let data = json!({
+        "revision": revision,
+        "csid": leaf.entry.csid,
+        "operation": leaf.entry.operation.as_str(),
+        "time": leaf.entry.time,
+        "signer": leaf.mark.as_str(),
+        "body": body,
+    });
+    Some(format!("id: {revision}\nevent: entry\ndata: {data}\n\n"))
+}

@@ -1,0 +1,105 @@
+//! What a node's operator sees of its directory: counters that are kept where things happen, and gauges that are looked up when
+//! somebody asks.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::{
+    keeper::View,
+    lenient::{Leniency, Used},
+    state::State,
+};
+
+/// What is counted. It outlives the directory that counts: one that is closed and opened anew goes on.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    calls: Family<Call, Counter>,
+    leniencies: Family<Number, Counter>,
+    writing: Histogram,
+    view: Arc<RwLock<Option<Arc<View>>>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    what: &'static str,
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Number {
+    number: u8,
+}
+
+/// From the time of a commit on a fast disk to that after which callers give up.
+const WRITING: [f64; 9] = [5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 0.2, 1.0, 5.0];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            calls: Family::default(),
+            leniencies: Family::default(),
+            writing: Histogram::new(WRITING),
+            view: Arc::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers all as `mesh_directory_...`.
+    pub fn register(&self, registry: &mut Registry) {
+        let room = registry.sub_registry_with_prefix("mesh_directory");
+        room.register("calls", "Calls, by what was asked and code", self.calls.clone());
+        room.register("leniencies", "Calls that took a leniency, by its number", self.leniencies.clone());
+        room.register("write_seconds", "From a write to its answer", self.writing.clone());
+        registry.register_collector(Box::new(Gauges(Arc::clone(&self.view))));
+    }
+
+    /// Whose levels are shown; `None`: there is no directory now.
+    pub fn show(&self, view: Option<Arc<View>>) {
+        *self.view.write() = view;
+    }
+
+    pub(crate) fn called(&self, what: &'static str, code: u16) {
+        self.calls.get_or_create(&Call { what, code }).inc();
+    }
+
+    pub(crate) fn lenient(&self, used: &Used) {
+        for leniency in used.iter().copied().map(Leniency::number) {
+            self.leniencies.get_or_create(&Number { number: leniency }).inc();
+        }
+    }
+
+    pub(crate) fn wrote(&self, took: Duration) {
+        self.writing.observe(took.as_secs_f64());
+    }
+}
+
+/// What is looked up.
+#[derive(Debug)]
+struct Gauges(Arc<RwLock<Option<Arc<View>>>>);
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(view) = self.0.read().clone() else { return Ok(()) };
+        let [systems, classes, addresses] = view.read(State::counts);
+        let entries = usize::try_from(view.published().size).unwrap_or(usize::MAX);
+        for (name, help, value) in [
+            ("central_systems", "Central systems that are connected", systems),
+            ("adapter_classes", "Adapter classes that somebody offers", classes),
+            ("data_systems", "Data systems", addresses),
+            ("entries", "Entries that the last checkpoint is over", entries),
+        ] {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            let name = format!("mesh_directory_{name}");
+            gauge.encode(encoder.encode_descriptor(&name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}

@@ -26,7 +26,7 @@
 //! | D-3 | `a_snapshot_replaces_the_whole`, `a_snapshot_may_be_guarded` |
 //! | D-4 | `an_address_is_under_its_own_central_system_and_there_once`, `a_class_must_be_offered_somewhere_unless_pending` |
 //! | D-5 | `a_class_has_one_definition`, `a_disconnected_one_leaves_nothing_but_its_id` |
-//! | D-6 | `a_shared_label_is_ambiguous_where_one_class_is_meant` |
+//! | D-6 | `a_label_is_that_of_the_definition_of_today`, `a_shared_label_is_ambiguous_where_one_class_is_meant` |
 //! | D-7 | `what_is_not_connected_can_do_nothing_else`, `addresses_that_cannot_be_are_no_missing_ones` |
 //! | D-8 | `a_revision_that_is_not_there_yet_is_waited_for_elsewhere`, `a_retrieval_by_get_is_cached_until_the_revision_changes` |
 //! | D-9 | `pages_follow_each_other_without_gap_and_overlap`, `pages_have_bounds_and_cursors_their_search` |
@@ -48,12 +48,13 @@
 //! | endpoints | `endpoints_are_addresses_or_urls` |
 //! | searches, cursors, limits | `a_search_without_parameters_has_all_classes`, `an_old_a_foreign_and_a_broken_cursor_are_refused`, `limits_have_bounds` |
 //! | races for an id and for a definition | `of_a_hundred_who_race_for_an_id_one_wins`, `of_a_hundred_who_race_for_a_definition_one_wins`, `of_a_hundred_threads_that_race_for_an_id_one_wins` |
-//! | clock skew, replayed, reordered, altered entries, rotation, recovery | `a_clock_may_be_a_little_off`, `no_byte_of_a_leaf_or_a_body_may_change`, `no_leaf_may_be_left_out_repeated_or_moved`, `a_key_is_rotated_by_its_owner_and_recovered_by_a_recovery_key`, `a_key_is_replaced_only_by_one_that_agrees` |
+//! | clock skew, replayed, reordered, altered entries, rotation, recovery | `who_holds_a_token_takes_a_key_and_the_token_alone_does_no_more`, `a_clock_may_be_a_little_off`, `no_byte_of_a_leaf_or_a_body_may_change`, `no_leaf_may_be_left_out_repeated_or_moved`, `a_key_is_rotated_by_its_owner_and_recovered_by_a_recovery_key`, `a_key_is_replaced_only_by_one_that_agrees` |
 //! | proofs, and altered ones | `every_leaf_of_every_small_log_is_proven`, `every_small_log_is_proven_to_continue_every_earlier_one`, `nothing_that_was_altered_is_proven`, `no_altered_continuation_is_proven`, `what_is_there_and_what_is_not_is_proven`, `no_altered_proof_holds` |
 //! | a crash and a restart: log root and state root; what was altered is named | `after_kill_9_nothing_that_was_acknowledged_is_lost`, `after_a_restart_log_and_state_are_what_they_were`, `what_was_committed_is_there_after_a_crash`, `what_was_altered_is_found_at_the_start_and_named`, `a_step_that_does_not_follow_is_not_kept_and_neither_is_its_group` |
 //! | missing, expired, foreign token; one for another csid; certificate and csid differ | `a_write_needs_the_token_or_the_certificate_of_its_central_system`, `a_certificate_writes_for_its_own_node_and_a_token_for_its_central_system`, `a_revoked_and_an_expired_token_hold_no_longer`, `a_token_is_for_one_central_system_until_its_time`, `a_revoked_token_holds_no_longer`, `what_is_kept_and_shown_has_no_secret` |
 //! | retry after timeout, the same key and another body | `the_same_key_is_the_same_write`, `without_a_key_an_equal_write_adds_nothing` |
 //! | rate limit | `a_burst_is_taken_and_then_what_comes_with_time`, `who_writes_too_often_is_held_up_alone` |
+//! | proofs, the tree and lines, whoever wrote them | `directory_proof`, `directory_trie`, `directory_lines` |
 //! | packed bombs | `a_bomb_is_given_up_at_its_bound`, `a_packed_snapshot_of_lines_is_taken_and_a_bomb_is_not` |
 //! | an exported log, altered | `what_was_altered_is_named_in_words`, `no_byte_of_an_exported_log_may_change`, `a_receipt_holds_for_its_own_entry_alone` |
 //! | disk full | `what_could_not_be_kept_was_never_there` |

@@ -1,11 +1,15 @@
 //! Fuzz targets of what comes from outside. How they run, and where their inputs lie, says `sidecar/fuzz`.
 
 use crate::{
-    Strictness, canonical,
+    Hash, Strictness, canonical,
     entry::{Entry, Leaf},
+    front::gathered,
     log::{Checkpoint, Note, Receipt, Tile, bundle},
     message::{Call, Message},
-    read_json,
+    proofs, read_json,
+    state::Kind,
+    trie::{Change, Trie, place},
+    verifier::sparse,
 };
 
 /// A note that is read is written as it was, and its text is a checkpoint in one spelling or none.
@@ -80,5 +84,60 @@ fn directory_leaf() {
         assert_eq!(leaf.encode(), bytes);
         let entry = read_json(&leaf.entry.canonical()).unwrap();
         assert_eq!(Entry::read(&entry), Some(leaf.entry));
+    });
+}
+
+/// The state as a proof knows it: keys of the kind `csid` and what they have.
+fn state() -> Trie {
+    let leaf = |key: &str| Change { key: place("csid", key), value: Some(Hash::of(&[key.as_bytes()])) };
+    Trie::default().with(["a", "b", "c", "d", "e"].map(leaf).to_vec())
+}
+
+/// What a proof proves is so, whoever wrote it.
+#[test]
+fn directory_proof() {
+    let state = state();
+    fuzz::run("directory-proof", |bytes| {
+        let Ok(answer) = read_json(bytes) else { return };
+        for key in ["a", "b", "nobody"] {
+            if let Ok(value) = proofs::verified_state(&answer, Kind::Csid, key, &state.root()) {
+                assert_eq!(value, state.get(&place("csid", key)), "{key}");
+            }
+        }
+    });
+}
+
+/// The tree that is kept is the one of the definition, however it came about, and each of its proofs holds.
+#[test]
+fn directory_trie() {
+    fuzz::run("directory-trie", |bytes| {
+        let (mut trie, mut values) = (Trie::default(), std::collections::BTreeMap::new());
+        for change in bytes.chunks_exact(2) {
+            let (key, value) = (place("csid", &(change[0] % 32).to_string()), change[1]);
+            let value = (value != 0).then(|| Hash::of(&[&[value]]));
+            trie = trie.with(vec![Change { key, value }]);
+            match value {
+                Some(value) => drop(values.insert(key, value)),
+                None => drop(values.remove(&key)),
+            }
+        }
+        let all: Vec<(Hash, Hash)> = values.iter().map(|(key, value)| (*key, *value)).collect();
+        assert_eq!(trie.root(), sparse(&all, 0));
+        for n in 0..32 {
+            let key = place("csid", &n.to_string());
+            assert_eq!(trie.prove(&key).value(&trie.root(), &key), Ok(values.get(&key).copied()));
+        }
+    });
+}
+
+/// Lines are the message that they stand for.
+#[test]
+fn directory_lines() {
+    fuzz::run("directory-lines", |bytes| {
+        let Ok(message) = gathered(bytes, Some(Message::SyncDataSystems)) else { return };
+        let whole = message.to_string();
+        let by_lines = Call::of(&message, Some(Message::SyncDataSystems), Strictness::Lenient);
+        let at_once = Call::read(whole.as_bytes(), Some(Message::SyncDataSystems), Strictness::Lenient);
+        assert_eq!(by_lines, at_once);
     });
 }

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 
 /// How deep documents may be: parameters of 16 levels (leniency 14) within a body, a list and an object, and some to spare.
-const DEEPEST: u8 = 24;
+pub(crate) const DEEPEST: u8 = 24;
 
 /// The largest whole number that all readers agree about: 2^53 - 1.
 pub const LARGEST_WHOLE: u64 = (1 << 53) - 1;

@@ -10,7 +10,7 @@ use crate::{
     entry::{Entry, EntryKey, Leaf, LeafError, Mark, Operation, PublicKey, Signed},
     error::{Code, Why},
     log::{Checkpoint, Note, Peaks, Place, Signer, bundle, leaf_hash},
-    message::Own,
+    message::{Adoption, Own},
     names::fold,
     state::{Act, Author, Delta, Guard, Policy, State},
 };
@@ -25,6 +25,8 @@ pub enum By {
     Token,
     /// Somebody with a key.
     Own(Box<Own>),
+    /// The holder of a token, who takes a key.
+    Adopt(Box<Adoption>),
     /// The directory itself, where a lease has ended.
     Directory,
 }
@@ -120,6 +122,7 @@ impl Ledger {
             By::Token => (Author::Token, self.signed(write, body_hash, now)?),
             By::Directory => (Author::Directory, self.signed(write, body_hash, now)?),
             By::Own(own) => self.own(own, write, body_hash, now)?,
+            By::Adopt(adoption) => self.adopted(adoption, write, body_hash, now)?,
         };
         let delta = self.state.judge(&leaf.entry, author, &write.act, write.guard, self.policy)?;
         let Some(delta) = delta else { return Ok(None) };
@@ -151,17 +154,38 @@ impl Ledger {
         Ok(Leaf { entry, mark: Mark::Directory, signed, replacement: None, state: Hash::ZERO })
     }
 
+    /// An entry by which the holder of a token takes a key: the new one signed it, and the directory, which signed until now, does once more.
+    fn adopted(
+        &self,
+        adoption: &Adoption,
+        write: &Submission,
+        body: Hash,
+        now: u64,
+    ) -> Result<(Author, Leaf), DirectoryError> {
+        let entry = &adoption.entry;
+        is_of_now(entry, write, body, now)?;
+        let leaf = Leaf {
+            entry: entry.clone(),
+            mark: Mark::Directory,
+            signed: Signed::new(entry, &self.custodian),
+            replacement: Some(adoption.new.clone()),
+            state: Hash::ZERO,
+        };
+        if entry.operation != Operation::RotateKey {
+            return Err(denied("only rotate-key takes a key"));
+        }
+        leaf.check().map_err(|error: LeafError| denied(error.to_string()))?;
+        if replaces(&leaf, &write.act) {
+            Ok((Author::Token, leaf))
+        } else {
+            Err(denied("the new key did not sign its own entry"))
+        }
+    }
+
     /// An entry that the caller signed: about this central system and this body, and signed just now.
     fn own(&self, own: &Own, write: &Submission, body: Hash, now: u64) -> Result<(Author, Leaf), DirectoryError> {
         let entry = &own.entry;
-        if fold(&entry.csid) != fold(&write.csid) || entry.body != body {
-            return Err(DirectoryError::malformed("the entry is about another central system or another body"));
-        }
-        if !entry.is_near(now, SKEW) {
-            return Err(DirectoryError::malformed(
-                "the entry was signed at another time: set the clock, and sign it anew",
-            ));
-        }
+        is_of_now(entry, write, body, now)?;
         let key = own.signed.key;
         let (author, mark) = match entry.operation {
             Operation::Recover if self.recovery.contains(&key) => (Author::Recovery, Mark::Recovery),
@@ -181,6 +205,17 @@ impl Ledger {
         }
         Ok((author, leaf))
     }
+}
+
+/// That an entry that came signed is about what is written, and was signed just now.
+fn is_of_now(entry: &Entry, write: &Submission, body: Hash, now: u64) -> Result<(), DirectoryError> {
+    if fold(&entry.csid) != fold(&write.csid) || entry.body != body {
+        return Err(DirectoryError::malformed("the entry is about another central system or another body"));
+    }
+    if entry.is_near(now, SKEW) {
+        return Ok(());
+    }
+    Err(DirectoryError::malformed("the entry was signed at another time: set the clock, and sign it anew"))
 }
 
 fn denied(text: impl Into<String>) -> DirectoryError {

@@ -219,3 +219,59 @@ fn a_key_is_replaced_only_by_one_that_agrees() {
     let token = write(Message::RotateKey, body, By::Token);
     assert!(submit(&mut ledger, &token).unwrap_err().starts_with("7300: "));
 }
+
+/// A central system that began with a token signs for itself from some day on; then the token alone does no more.
+#[test]
+fn who_holds_a_token_takes_a_key_and_the_token_alone_does_no_more() {
+    let mut ledger = ledger();
+    let token = |message, body| write(message, body, By::Token);
+    submit(&mut ledger, &token(Message::Connect, json!({"id": "yunqi", "endpoint": "a:1"}))).unwrap().unwrap();
+    let body = json!({"csid": "yunqi", "key": key(7).public().to_string()});
+    let adopts = |ledger: &Ledger, signer: u8| {
+        let mut adopts = own(ledger, Message::RotateKey, body.clone(), 7, Some(signer));
+        let By::Own(own) = adopts.by else { panic!("it is signed") };
+        adopts.by = By::Adopt(Box::new(Adoption { entry: own.entry, new: own.replacement.unwrap() }));
+        adopts
+    };
+    let stolen = adopts(&ledger, 8);
+    assert!(submit(&mut ledger, &stolen).unwrap_err().starts_with("7002: "));
+    let old = adopts(&ledger, 7);
+    assert!(ledger.submit(&old, NOW + SKEW + 1).unwrap_err().to_string().contains("another time"));
+    let step = submit(&mut ledger, &old).unwrap().unwrap();
+    assert_eq!(Leaf::read(&step.leaf).unwrap().mark, Mark::Directory);
+    let refused = submit(&mut ledger, &token(Message::Connect, json!({"id": "yunqi", "endpoint": "b:1"}))).unwrap_err();
+    assert!(refused.contains("belongs to another owner"), "{refused}");
+    let again = adopts(&ledger, 7);
+    assert!(submit(&mut ledger, &again).unwrap_err().contains("belongs to another owner"));
+    let own = own(&ledger, Message::Connect, json!({"id": "yunqi", "endpoint": "b:1"}), 7, None);
+    submit(&mut ledger, &own).unwrap().unwrap();
+}
+
+/// A class that is defined anew has another label, and one that is gone has none.
+#[test]
+fn a_label_is_that_of_the_definition_of_today() {
+    let mut ledger = ledger();
+    let token = |message, body| write(message, body, By::Token);
+    let classes = |versions: &[(&str, &str)]| {
+        let class =
+            |(name, version): &(&str, &str)| json!({"className": name, "protocol": {"name": "P", "version": version}});
+        json!({"csid": "yunqi", "adapterClasses": versions.iter().map(class).collect::<Vec<_>>()})
+    };
+    submit(&mut ledger, &token(Message::Connect, json!({"id": "yunqi", "endpoint": "a:1"}))).unwrap().unwrap();
+    let all: [&[(&str, &str)]; 5] =
+        [&[("a", "1")], &[("a", "1"), ("b", "1")], &[("a", "2"), ("b", "1")], &[("b", "2")], &[]];
+    for versions in all {
+        submit(&mut ledger, &token(Message::SyncAdapterClasses, classes(versions))).unwrap().unwrap();
+        for label in ["p-1", "P- 2"] {
+            let wanted: Vec<&str> =
+                versions.iter().filter(|(_, version)| label.ends_with(version)).map(|(name, _)| *name).collect();
+            let found = match ledger.state().named(label) {
+                crate::state::Named::Nothing => vec![],
+                crate::state::Named::One(class) => vec![class],
+                crate::state::Named::Many(classes) => classes,
+            };
+            let names: Vec<&str> = found.iter().map(|class| class.definition().unwrap().class_name.as_str()).collect();
+            assert_eq!(names, wanted, "{label} of {versions:?}");
+        }
+    }
+}

@@ -111,7 +111,11 @@ impl Front {
         let (holder, started) = (who.member()?, Instant::now());
         tokens::may_write(holder, &csid)?;
         self.rates.lock().take(holder, now())?;
-        let by = header.own.map_or(By::Token, |own| By::Own(Box::new(own)));
+        let by = match (header.own, header.adoption) {
+            (Some(own), _) => By::Own(Box::new(own)),
+            (None, Some(adoption)) => By::Adopt(Box::new(adoption)),
+            (None, None) => By::Token,
+        };
         let done = self.directory().submit(Submission { csid, act, guard, body, by }, now()).await;
         self.metrics.wrote(started.elapsed());
         audit(message, holder, &done);

@@ -28,7 +28,7 @@ pub(super) fn longest(headers: &HeaderMap) -> usize {
 ///
 /// # Errors
 /// 7300 for a message that has no list, a line that is no JSON, and too many of them.
-pub(super) fn gathered(body: &[u8], message: Option<Message>) -> Result<Value, DirectoryError> {
+pub(crate) fn gathered(body: &[u8], message: Option<Message>) -> Result<Value, DirectoryError> {
     let list = match message {
         Some(Message::SyncDataSystems) => "dataSystems",
         Some(Message::SyncAdapterClasses) => "adapterClasses",
@@ -46,11 +46,15 @@ pub(super) fn gathered(body: &[u8], message: Option<Message>) -> Result<Value, D
     }
     let body = first.get_mut("body").and_then(Value::as_object_mut);
     let body = body.ok_or_else(|| DirectoryError::malformed("the first line has no body"))?;
-    match body.insert(list.to_owned(), Value::Array(items)) {
-        None => Ok(first),
-        Some(Value::Array(given)) if given.is_empty() => Ok(first),
-        Some(_) => Err(DirectoryError::malformed(format!("{list} is in the first line, and in those behind it"))),
+    let given = body.insert(list.to_owned(), Value::Array(items));
+    if given.is_some_and(|given| given.as_array().is_none_or(|given| !given.is_empty())) {
+        return Err(DirectoryError::malformed(format!("{list} is in the first line, and in those behind it")));
     }
+    // As a whole it is deeper than its lines, and who replays the log reads it as a whole.
+    if json::depth(&first) > usize::from(json::DEEPEST) {
+        return Err(DirectoryError::malformed("an item is too deep for a snapshot"));
+    }
+    Ok(first)
 }
 
 #[cfg(test)]
@@ -80,6 +84,9 @@ mod tests {
         }
         let many = "{\"body\":{}}\n".to_owned() + &"1\n".repeat(MOST + 1);
         assert_eq!(body(&many), None);
+        let nested =
+            |levels: usize| format!("{{\"body\":{{}}}}\n{{\"x\":{}1{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert!(body(&nested(20)).is_some() && body(&nested(21)).is_none());
         for other in [None, Some(Message::Connect)] {
             assert!(gathered(b"{\"body\":{}}", other).is_err());
         }

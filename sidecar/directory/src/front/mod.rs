@@ -42,6 +42,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 
+#[cfg(test)]
+pub(crate) use lines::gathered;
 pub use paths::PREFIX;
 pub use who::Shown;
 

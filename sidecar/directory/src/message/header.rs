@@ -25,6 +25,16 @@ pub struct Own {
     pub replacement: Option<Signed>,
 }
 
+/// An entry by which a central system that has a token, and no key yet, takes one: the new key signed it, and the directory signs in the
+/// place of the old one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// What was signed.
+    pub entry: Entry,
+    /// By the new key.
+    pub new: Signed,
+}
+
 /// A header, read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
@@ -32,6 +42,8 @@ pub struct Header {
     pub operation: Option<Message>,
     /// The caller's own entry.
     pub own: Option<Own>,
+    /// The entry by which the caller takes its first key.
+    pub adoption: Option<Adoption>,
     /// Whether a write is answered with its receipt.
     pub receipt: bool,
     /// Whether a retrieval is answered with a proof.
@@ -53,9 +65,11 @@ impl Header {
             Message::of_operation(text)
                 .ok_or_else(|| DirectoryError::malformed(format!("{text:?} is no operation of the directory")))
         };
+        let (own, adoption) = own(&mut fields)?;
         let read = Self {
             operation: operation.map(known).transpose()?,
-            own: own(&mut fields)?,
+            own,
+            adoption,
             receipt: fields.flag("receipt")?,
             proof: fields.flag("proof")?,
             max_staleness: fields.whole("maxStaleness")?,
@@ -78,17 +92,17 @@ fn version(fields: &mut Fields<'_>) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-/// Entry, key and signature come together; where a key is replaced, those of the new one beside them.
-fn own(fields: &mut Fields<'_>) -> Result<Option<Own>, DirectoryError> {
+/// Entry, key and signature come together; where a key is replaced, those of the new one beside them, and where there was none, those of
+/// the new one alone.
+fn own(fields: &mut Fields<'_>) -> Result<(Option<Own>, Option<Adoption>), DirectoryError> {
     let entry = fields.any("entry");
     let signed = signed(fields, "keyId", "signature")?;
     let replacement = self::signed(fields, "newKeyId", "newSignature")?;
-    match (entry, signed) {
-        (None, None) if replacement.is_none() => Ok(None),
-        (Some(entry), Some(signed)) => {
-            let entry = Entry::read(entry).ok_or_else(|| fields.wrong("entry is not an entry of this log's format"))?;
-            Ok(Some(Own { entry, signed, replacement }))
-        }
+    let read = |entry| Entry::read(entry).ok_or_else(|| fields.wrong("entry is not an entry of this log's format"));
+    match (entry, signed, replacement) {
+        (None, None, None) => Ok((None, None)),
+        (Some(entry), Some(signed), replacement) => Ok((Some(Own { entry: read(entry)?, signed, replacement }), None)),
+        (Some(entry), None, Some(new)) => Ok((None, Some(Adoption { entry: read(entry)?, new }))),
         _ => Err(fields.wrong("entry, keyId and signature come together or not at all")),
     }
 }

@@ -15,7 +15,7 @@ mod read;
 mod tests;
 
 pub use answer::{done, refused, retrieve};
-pub use header::{Header, Own};
+pub use header::{Adoption, Header, Own};
 pub(crate) use read::ask;
 pub use read::{Ask, Call};
 

@@ -110,10 +110,8 @@ impl State {
         if let Some(class) = self.classes.get(&fold_name(text)) {
             return Named::One(class);
         }
-        let label = fold_version(text);
-        let has =
-            |class: &&Class| class.definition().is_some_and(|offer| fold_version(&offer.protocol.label()) == label);
-        let found: Vec<&Class> = self.classes.values().filter(has).collect();
+        let keys = self.labels.get(&fold_version(text)).into_iter().flatten();
+        let found: Vec<&Class> = keys.filter_map(|key| self.classes.get(key)).collect();
         match found.as_slice() {
             [] => Named::Nothing,
             [class] => Named::One(class),

@@ -17,7 +17,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use act::{Act, Author, Connect, Guard, NewClass, Policy};
 pub use find::{Found, Named};
@@ -37,6 +37,8 @@ pub struct State {
     origin: KeyName,
     systems: BTreeMap<String, CentralSystem>,
     classes: BTreeMap<String, Class>,
+    /// Folded label to the classes that it is the label of: a snapshot may name its classes by label, thousands of times.
+    labels: BTreeMap<String, BTreeSet<String>>,
     addresses: BTreeMap<String, DataSystem>,
     trie: Trie,
     revision: u64,
@@ -64,8 +66,8 @@ impl State {
     /// The state of an empty log.
     #[must_use]
     pub fn new(origin: KeyName) -> Self {
-        let (systems, classes, addresses) = Default::default();
-        Self { origin, systems, classes, addresses, trie: Trie::default(), revision: 0 }
+        let (systems, classes, labels, addresses) = Default::default();
+        Self { origin, systems, classes, labels, addresses, trie: Trie::default(), revision: 0 }
     }
 
     /// The state that consists of these records, after so many entries. Whoever takes it up compares the root with that of the
@@ -84,6 +86,9 @@ impl State {
     pub fn accept(&mut self, delta: Delta) {
         for change in delta.changes {
             let key = change.key;
+            if change.kind == Kind::Class {
+                self.relabel(&key, change.record.as_ref());
+            }
             match (change.kind, change.record) {
                 (_, Some(Record::Csid(system))) => drop(self.systems.insert(key, system)),
                 (_, Some(Record::Class(class))) => drop(self.classes.insert(key, class)),
@@ -94,6 +99,23 @@ impl State {
             }
         }
         (self.trie, self.revision) = (delta.trie, delta.revision);
+    }
+
+    /// A class is another from now on, or there is none.
+    fn relabel(&mut self, key: &str, record: Option<&Record>) {
+        if let Some(old) = self.classes.get(key).and_then(Class::folded_label)
+            && let Some(keys) = self.labels.get_mut(&old)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.labels.remove(&old);
+            }
+        }
+        if let Some(Record::Class(class)) = record
+            && let Some(label) = class.folded_label()
+        {
+            self.labels.entry(label).or_default().insert(key.to_owned());
+        }
     }
 
     /// How many entries led to it.

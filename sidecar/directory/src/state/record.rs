@@ -109,6 +109,12 @@ pub struct Class {
 }
 
 impl Class {
+    /// Its label, as labels are compared: the same whichever offer is asked.
+    #[must_use]
+    pub(super) fn folded_label(&self) -> Option<String> {
+        self.definition().map(|offer| names::fold_version(&offer.protocol.label()))
+    }
+
     /// The oldest offer speaks for the class; of those of one revision the first in order.
     #[must_use]
     pub fn definition(&self) -> Option<&Offer> {

@@ -26,6 +26,8 @@ const REGISTRATIONS: usize = 10_000;
 const AT_ONCE: usize = 1000;
 const CONNECTIONS: usize = 16;
 const PACE: f64 = 2000.0;
+/// No request is delayed: by no more than two rounds without changes differ from each other.
+const AS_WITHOUT: Goal = Goal::RatioAtMost(1.1);
 /// Between two changes.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -54,8 +56,11 @@ pub(super) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     )?;
     let measure = "calls while registrations change";
     rounds.show(measure, "without changes");
-    for (what, figure) in [("p50", P50 as fn(&_) -> f64), ("p99", P99), ("p99.9", P999)] {
-        rounds.line(report, (format!("{measure}: {what}"), "without changes"), Unit::Micros, figure, Goal::None);
+    // One call in a thousand meets whatever the machine does beside.
+    for (what, figure, goal) in
+        [("p50", P50 as fn(&_) -> f64, AS_WITHOUT), ("p99", P99, AS_WITHOUT), ("p99.9", P999, Goal::None)]
+    {
+        rounds.line(report, (format!("{measure}: {what}"), "without changes"), Unit::Micros, figure, goal);
     }
     report.line(Line {
         measure: format!("a change among {REGISTRATIONS} registrations, asked for and in force"),

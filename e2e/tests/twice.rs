@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use anyhow::Result;
+
 /// The end of a test program's output, as Rust's harness writes it; what the first failed test had printed looks like a list itself.
 const TWO_FAILED: &str = r"
 failures:
@@ -22,7 +24,7 @@ test result: FAILED. 7 passed; 2 failed; 0 ignored
 /// Runs `twice` with a harness that prints `output` and fails at first, and ends with `again` at the second time.
 ///
 /// Gives whether all was well in the end, and all that was printed, the options of each run among it.
-fn twice(output: &str, again: i32) -> (bool, String) {
+fn twice(output: &str, again: i32) -> Result<(bool, String)> {
     let script = r#"
         set -euo pipefail
         . e2e/setup.sh
@@ -41,26 +43,28 @@ fn twice(output: &str, again: i32) -> (bool, String) {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let mut bash = Command::new("bash");
     bash.args(["-c", script]).current_dir(root).env("OUTPUT", output).env("AGAIN", again.to_string());
-    let ended = bash.output().unwrap();
-    (ended.status.success(), String::from_utf8(ended.stdout).unwrap())
+    let ended = bash.output()?;
+    Ok((ended.status.success(), String::from_utf8(ended.stdout)?))
 }
 
 #[test]
-fn who_fails_is_asked_again_alone_and_named() {
-    let (well, said) = twice(TWO_FAILED, 0);
+fn who_fails_is_asked_again_alone_and_named() -> Result<()> {
+    let (well, said) = twice(TWO_FAILED, 0)?;
     assert!(well, "{said}");
     assert!(said.contains("asked: --show-output --test-threads 1 --exact a::first b::second\n"), "{said}");
     assert!(said.contains("again: a::first failed beside others, and passed alone\n"), "{said}");
+    Ok(())
 }
 
 #[test]
-fn who_fails_again_has_failed() {
-    let (well, said) = twice(TWO_FAILED, 101);
+fn who_fails_again_has_failed() -> Result<()> {
+    let (well, said) = twice(TWO_FAILED, 101)?;
     assert!(!well && !said.contains("again:"), "{said}");
+    Ok(())
 }
 
 #[test]
-fn what_says_nothing_of_the_other_tests_is_not_asked_again() {
+fn what_says_nothing_of_the_other_tests_is_not_asked_again() -> Result<()> {
     let many: String = (0..6).map(|n| format!("    t{n}\n")).collect();
     for output in [
         "error: could not compile `mesh`".to_owned(),
@@ -70,7 +74,8 @@ fn what_says_nothing_of_the_other_tests_is_not_asked_again() {
         format!("{TWO_FAILED}\nerror: could not compile `mesh`\n"),
         format!("failures:\n{many}\ntest result: FAILED. 0 passed; 6 failed\n"),
     ] {
-        let (well, said) = twice(&output, 0);
+        let (well, said) = twice(&output, 0)?;
         assert!(!well && said.matches("asked:").count() == 1, "{said}");
     }
+    Ok(())
 }

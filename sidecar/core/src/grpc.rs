@@ -40,10 +40,8 @@ mod tests {
     #[test]
     fn deadlines_are_read_in_all_units() {
         let read = |text: &str| {
-            let headers = HeaderMap::from_iter([(
-                http::HeaderName::from_static("grpc-timeout"),
-                HeaderValue::from_str(text).unwrap(),
-            )]);
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static("grpc-timeout"), HeaderValue::from_str(text).unwrap())]);
             timeout(&headers).map(|limit| limit.as_nanos())
         };
         let table = [

@@ -23,7 +23,7 @@ pub(super) fn join(args: &TunnelJoin) -> Result<(), Exit> {
     let folder = args.folder.clone().unwrap_or_else(|| settings.home.join(FOLDER));
     block_on(async {
         // Before a token is used up: a port that is taken is found out now.
-        let ways = Ways::open(&args.forwards, args.exposed.clone()).await.map_err(ended)?;
+        let ways = Ways::open(&args.forwards, args.exposed.clone()).await?;
         let member = member(args, &folder).await?;
         let stop = async {
             let listen = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
@@ -33,13 +33,13 @@ pub(super) fn join(args: &TunnelJoin) -> Result<(), Exit> {
                 _ = interrupt.recv() => {}
             }
         };
-        join::run(Arc::new(member), &folder, ways, stop).await.map_err(ended)
+        join::run(Arc::new(member), &folder, ways, stop).await.map_err(Exit::from)
     })
 }
 
 /// The node of the folder, or a new one.
 async fn member(args: &TunnelJoin, folder: &Path) -> Result<Member, Exit> {
-    if let Some(member) = Member::load(folder).map_err(ended)? {
+    if let Some(member) = Member::load(folder)? {
         if args.token.is_some() {
             tracing::info!("{} holds a node: the token is not used", folder.display());
         }
@@ -54,17 +54,19 @@ async fn member(args: &TunnelJoin, folder: &Path) -> Result<Member, Exit> {
     if let Some(server) = &args.server {
         ticket = ticket.at(server).map_err(unfit)?;
     }
-    let member = join::enrol(&ticket).await.map_err(ended)?;
-    member.keep(folder).map_err(ended)?;
+    let member = join::enrol(&ticket).await?;
+    member.keep(folder)?;
     tracing::info!("joined as {}; what it was given is kept in {}", member.name(), folder.display());
     Ok(member)
 }
 
-fn ended(error: JoinError) -> Exit {
-    let text = error.to_string();
-    match error {
-        JoinError::Refused(_) => Exit::Refused(text),
-        JoinError::Unreachable(_) => Exit::Unreachable(text),
-        JoinError::Kept(_) | JoinError::Local(_) => Exit::Local(text),
+impl From<JoinError> for Exit {
+    fn from(error: JoinError) -> Self {
+        let text = error.to_string();
+        match error {
+            JoinError::Refused(_) => Self::Refused(text),
+            JoinError::Unreachable(_) => Self::Unreachable(text),
+            JoinError::Kept(_) | JoinError::Local(_) => Self::Local(text),
+        }
     }
 }

@@ -19,7 +19,7 @@ use http::{
 };
 use mesh_core::{Body, CallContext, Caller, Code, Live, Refusal, Role, Urn, grpc::is_grpc};
 use mesh_network::{
-    admission,
+    admission::{self, Denied},
     control::Control,
     listen::{Connection, Pieces, Serve},
     route::{self, Target},
@@ -92,6 +92,10 @@ impl Front {
         let admitted = connection.admit(&self.live.load(), &request);
         let caller = match admitted {
             Err(denied) if denied.is_plain_text() => return answers::forbidden(&denied),
+            // Whose route is disabled or has expired is no stranger.
+            Err(denied @ (Denied::Disabled { .. } | Denied::Expired { .. })) => {
+                return Box::pin(self.denied(room, request, denied.into())).await;
+            }
             admitted if room == Room::Directory && self.live.load().role == Role::Gateway => {
                 let caller = admitted.unwrap_or(Caller::Stranger);
                 return Box::pin(self.datanet(request, &caller)).await;
@@ -282,9 +286,13 @@ fn wrapped_control(room: Room, context: &CallContext) -> Option<paths::Control> 
         .flatten()
 }
 
-/// RFC 9112 section 3.2: HTTP/1.1 names its host once. Of two, somebody in between may have looked at the other.
+/// RFC 9112 section 3.2: HTTP/1.1 names its host once; nothing else has to, and nobody may twice. Of two, somebody in between may
+/// have looked at the other.
 fn names_one_host(request: &Request<Body>) -> bool {
-    request.version() != Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
+    match request.headers().get_all(HOST).iter().count() {
+        0 => request.version() != Version::HTTP_11,
+        hosts => hosts == 1,
+    }
 }
 
 /// RFC 9112 section 7.1: a body is chunked once, and no other coding is opened here. Of a longer list, somebody in between may

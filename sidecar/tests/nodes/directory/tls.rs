@@ -62,6 +62,18 @@ async fn a_partner_that_proved_nothing_is_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_partner_whose_route_is_disabled_is_let_in_by_no_token() {
+    let (own, partner) = (Bank::new(A), Bank::new(B));
+    let volume = tempfile::tempdir().unwrap();
+    let partners = [Partner { bank: &partner, address: None, more: json!({"disabled": true}) }];
+    own.publish_with(volume.path(), &partners, &json!({"directory": {}}));
+    let stage = Stage::of(Node::with(&[("MESH_CONFIG_DIR", volume.path().to_str().unwrap())]).await);
+    let client = Client::Pair(&partner.leaf);
+    let answer = over_tls(stage.node.data, client, connect("yunqi", Some(&stage.token))).await;
+    assert_eq!(answer.code(), "E0000000606", "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_application_behind_a_sidecar_reaches_the_directory_of_its_gateway() {
     let own = Bank::new(A);
     let volume = tempfile::tempdir().unwrap();

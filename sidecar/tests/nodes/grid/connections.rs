@@ -1,6 +1,6 @@
 //! End users' connections: handshakes, frames, holds, commands, slow clients, and the end (Grid sections 5 and 8).
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::Stage;
-use crate::harness::{Socket, connect, until};
+use crate::harness::{Socket, connect, post, try_exchange, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -282,7 +282,13 @@ async fn while_a_node_ends_backends_that_come_are_told_when_to_come_again() {
     }
     stage.node.signal("TERM");
     let publish = async || stage.post("/v1/mesh/publish", r#"{"c":"a","d":"x"}"#).await;
-    until("the end to begin", PATIENCE, async || publish().await.status == 503).await;
+    // A connection that is taken in at this moment, and has asked nothing yet, ends with the others that are idle.
+    let has_begun = async || {
+        let api = connect(Ipv4Addr::LOCALHOST, stage.api).await;
+        let publish = post("/v1/mesh/publish", &[], r#"{"c":"a","d":"x"}"#);
+        try_exchange(api, stage.api, publish).await.is_ok_and(|answer| answer.status == 503)
+    };
+    until("the end to begin", PATIENCE, has_begun).await;
     let late = publish().await;
     assert_eq!((&late.headers["retry-after"], &late.json()["E"]["c"]), (&"1".parse().unwrap(), &json!(502)));
     assert_eq!(stage.post("/v1/mesh/send", r#"{"c":"7","d":"x"}"#).await.status, 503);

@@ -51,20 +51,32 @@ pub(crate) async fn from(from: Ipv4Addr, to: SocketAddr, request: Request<Full<B
 }
 
 /// One exchange on `stream`.
-pub(crate) async fn exchange<S>(stream: S, to: SocketAddr, mut request: Request<Full<Bytes>>) -> Answer
+pub(crate) async fn exchange<S>(stream: S, to: SocketAddr, request: Request<Full<Bytes>>) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    try_exchange(stream, to, request).await.unwrap()
+}
+
+/// One exchange on a connection that may end without an answer.
+pub(crate) async fn try_exchange<S>(
+    stream: S,
+    to: SocketAddr,
+    mut request: Request<Full<Bytes>>,
+) -> hyper::Result<Answer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let host = http::HeaderValue::from_str(&to.to_string()).unwrap();
     request.headers_mut().entry("host").or_insert(host);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let (head, body) = sender.send_request(request).await.unwrap().into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
     // An orderly end, which says that the answer was read; what a node makes of any other is tested where it is meant.
     drop(sender);
     let _ = connection.await;
-    Answer { status: head.status, headers: head.headers, body }
+    Ok(Answer { status: head.status, headers: head.headers, body })
 }
 
 #[allow(clippy::disallowed_methods, reason = "loopback, in a test")]

@@ -18,7 +18,7 @@ use std::sync::{
 
 pub(crate) use self::{
     bank::{Bank, Partner, leaf},
-    http::{Answer, connect, from, post},
+    http::{Answer, connect, from, post, try_exchange},
     node::{Node, base64, configure, configure_as, until},
     raw::{Heard, Raw},
     relay::Relay,

@@ -1,7 +1,10 @@
 //! Request smuggling (PTP section 15): whatever the framing of a request, the bytes of its body are never another request,
 //! and a request behind it is answered as itself or not at all.
 
-use crate::harness::{Node, Raw};
+use crate::harness::{
+    Node, Raw,
+    h2::{H2, HEADERS},
+};
 
 /// What must come of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -341,4 +344,21 @@ async fn odd_chunks_never_make_a_request_of_a_body() {
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_heads_and_unread_bodies_never_make_a_request_of_a_body() {
     try_all(heads()).await;
+}
+
+/// `:status: 400`, whole, in the first byte of an answer's head (RFC 7541 appendix A).
+const STATUS_400: u8 = 0x8c;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http2_a_request_has_no_two_hosts_either() {
+    let node = Node::start().await;
+    let mut h2 = H2::to(&node, 1 << 16).await;
+    for (stream, hosts, is_refused) in
+        [(1, &["localhost"][..], false), (3, &["localhost", "other"], true), (5, &["localhost", "localhost"], true)]
+    {
+        let hosts: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+        h2.ask(stream, "/v1/interconn/chan/peek?topic=t", &hosts, b"").await;
+        let head = h2.wait_for(HEADERS, stream).await.unwrap();
+        assert_eq!(head.payload.first() == Some(&STATUS_400), is_refused, "{hosts:?}: {:02x?}", head.payload);
+    }
 }

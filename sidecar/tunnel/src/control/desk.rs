@@ -74,6 +74,7 @@ impl Desk for FrontDesk {
         }
         let node = self.control.ledger.by_token(knock.token).ok_or(Denied::Invalid)?;
         self.goes_with(node.peer, knock)?;
+        self.control.ledger.came(node.peer);
         if node.row.address.is_none() && self.control.ledger.set_aside(node.peer).is_none() {
             self.control.metrics.exhausted();
             tracing::warn!(node = %node.peer, "no address is free in the tunnel's network: unregister nodes that are gone, or widen it");

@@ -188,8 +188,12 @@ impl Control {
     /// # Errors
     /// See [`Unwritten`]; the node is still there then.
     pub fn unregister(&self, peer: PeerId) -> Result<bool, Unwritten> {
+        self.parted(peer, Ledger::unregister)
+    }
+
+    fn parted(&self, peer: PeerId, part: fn(&Ledger, PeerId) -> Result<bool, Unwritten>) -> Result<bool, Unwritten> {
         let Some(node) = self.ledger.node(peer) else { return Ok(false) };
-        let removed = self.ledger.unregister(peer)?;
+        let removed = part(&self.ledger, peer)?;
         if removed {
             let keys: Vec<_> = [node.row.register_key, node.row.join_key].into_iter().flatten().collect();
             if let Err(error) = self.authority.deny(&keys, SystemTime::now()) {
@@ -212,7 +216,7 @@ impl Control {
         let lease = self.setup.address_lease.map(|lease| i64::try_from(lease.as_secs()).unwrap_or(i64::MAX));
         for away in self.ledger.overdue(now, lease) {
             let (peer, what, parted) = match away {
-                Away::Ephemeral(peer) => (peer, "forgotten", self.unregister(peer)),
+                Away::Ephemeral(peer) => (peer, "forgotten", self.parted(peer, Ledger::forget)),
                 Away::Lease(peer) => (peer, "its address is free", self.ledger.release(peer)),
             };
             match parted {

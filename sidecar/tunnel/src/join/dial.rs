@@ -15,34 +15,22 @@ const PATIENCE: Patience = Patience { connect: Duration::from_secs(10), acknowle
 /// How long its TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
-/// Why there is no connection, for people; and whether it is that the server denies this node's certificate, for ever.
-#[derive(Debug)]
-pub(super) struct Unmade {
-    pub(super) text: String,
-    pub(super) is_denied: bool,
-}
-
-impl From<String> for Unmade {
-    fn from(text: String) -> Self {
-        Self { text, is_denied: false }
-    }
-}
-
-/// Whether the server denies this node's certificate: it says so in the handshake, or after it in TLS 1.3.
+/// Whether the server denies this node's certificate, on a connection whose handshake is done: TLS 1.3 says it behind that, and
+/// the server has proved who it is by then. Before, anybody on the way can say so.
 pub(super) fn is_denied(error: &io::Error) -> bool {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(tls, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRevoked)))
 }
 
 /// Connects to `host:port` and speaks TLS as `config` says.
-pub(super) async fn tls(host: &str, port: u16, config: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Unmade> {
+pub(super) async fn tls(host: &str, port: u16, config: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, String> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no host name"))?;
     let tcp = tcp(host, port).await?;
     let done = timeout(HANDSHAKE, TlsConnector::from(config).connect(name, tcp)).await;
     match done {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(e)) => Err(Unmade { is_denied: is_denied(&e), text: format!("TLS with {host}:{port}: {e}") }),
-        Err(_) => Err(format!("TLS with {host}:{port} takes more than {HANDSHAKE:?}").into()),
+        Ok(Err(e)) => Err(format!("TLS with {host}:{port}: {e}")),
+        Err(_) => Err(format!("TLS with {host}:{port} takes more than {HANDSHAKE:?}")),
     }
 }
 

@@ -42,8 +42,7 @@ fn place(ticket: &Ticket) -> Result<(&str, u16), JoinError> {
 pub(super) async fn calls(ticket: &Ticket) -> Result<Calls, JoinError> {
     let (host, port) = place(ticket)?;
     let trust = ticket.pin.clone().map_or(Trust::Anybody, Trust::Pin);
-    let stream = dial::tls(host, port, trust.config(None, &["h2"])?).await;
-    let stream = stream.map_err(|unmade| JoinError::Unreachable(unmade.text))?;
+    let stream = dial::tls(host, port, trust.config(None, &["h2"])?).await.map_err(JoinError::Unreachable)?;
     Calls::begin(stream).await.map_err(|e| JoinError::Unreachable(format!("{host}:{port}: {e}")))
 }
 

@@ -175,7 +175,7 @@ impl Link {
 }
 
 /// The server does not know the node any more.
-pub(super) fn unknown() -> Ended {
+fn unknown() -> Ended {
     Ended::Refused("the server does not know this node any more: join anew, with another token and folder".into())
 }
 

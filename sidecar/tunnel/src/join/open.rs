@@ -37,9 +37,7 @@ pub(super) async fn open(member: Arc<Member>) -> Result<Opened, Ended> {
     // No protocol is offered: a legacy server knows none (NC section 1).
     let trust = Trust::authority(&member.join.authority).map_err(unfit)?;
     let config = trust.config(Some(&member.join), &[]).map_err(unfit)?;
-    let mut stream = dial::tls(host, port, config)
-        .await
-        .map_err(|unmade| if unmade.is_denied { link::unknown() } else { Ended::Later(unmade.text) })?;
+    let mut stream = dial::tls(host, port, config).await.map_err(Ended::Later)?;
     let upgraded = timeout(ANSWER, upgrade(&mut stream, &member)).await;
     let more = upgraded.map_err(|_| Ended::Later("the tunnel's port does not answer".into()))??;
     let mut link = Link::new(stream, &more);

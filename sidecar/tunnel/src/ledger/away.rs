@@ -3,6 +3,7 @@
 
 use super::{
     Ledger,
+    book::Node,
     rows::NodeRow,
     shelf::{Change, Unwritten, node_key},
 };
@@ -32,6 +33,14 @@ impl Ledger {
         overdue.collect()
     }
 
+    /// Forgets a node that is away at this moment. `false`: it is not, or there is none.
+    ///
+    /// # Errors
+    /// See [`Unwritten`]; the node is still there then.
+    pub fn forget(&self, peer: PeerId) -> Result<bool, Unwritten> {
+        self.remove_where(peer, is_away)
+    }
+
     /// Frees the address of a node that is away at this moment. `false`: it is not, or has none.
     ///
     /// # Errors
@@ -40,9 +49,9 @@ impl Ledger {
         let _turn = self.writing.lock();
         let (row, address) = {
             let mut book = self.book.lock();
-            // Whoever came since it was looked at has no time of absence, or another one that is short.
-            let is_away = book.node(peer.0).is_some_and(|node| node.state == ConnState::Idle && node.away.is_some());
-            let Some(address) = is_away.then(|| book.withdraw(peer.0)).flatten() else { return Ok(false) };
+            let Some(address) = book.node(peer.0).is_some_and(is_away).then(|| book.withdraw(peer.0)).flatten() else {
+                return Ok(false);
+            };
             let Some(node) = book.node(peer.0) else { return Ok(false) };
             (NodeRow { address: None, ..node.row.clone() }, address)
         };
@@ -59,4 +68,9 @@ impl Ledger {
             }
         }
     }
+}
+
+/// Whoever came since it was looked at has no time of absence, or another one that is short.
+fn is_away(node: &Node) -> bool {
+    node.state == ConnState::Idle && node.away.is_some()
 }

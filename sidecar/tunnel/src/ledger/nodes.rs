@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::{
     Ledger,
+    book::Node,
     rows::{Labels, NodeRow},
     shelf::{Change, META, TOKENS, Unwritten, key_of, node_key},
 };
@@ -154,13 +155,23 @@ impl Ledger {
     /// # Errors
     /// See [`Unwritten`]; the node is still there then.
     pub fn unregister(&self, peer: PeerId) -> Result<bool, Unwritten> {
+        self.remove_where(peer, |_| true)
+    }
+
+    /// Forgets a node of which this is so, now that nothing else is written.
+    pub(super) fn remove_where(&self, peer: PeerId, is_so: impl FnOnce(&Node) -> bool) -> Result<bool, Unwritten> {
         let _turn = self.writing.lock();
-        if self.book.lock().node(peer.0).is_none() {
+        if !self.book.lock().node(peer.0).is_some_and(is_so) {
             return Ok(false);
         }
         self.shelf.write(vec![Change::Remove(node_key(peer.0))])?;
         self.book.lock().remove_node(peer.0);
         Ok(true)
+    }
+
+    /// A node knocks: however long it was away, it is not any more.
+    pub fn came(&self, peer: PeerId) {
+        self.book.lock().touch(peer.0);
     }
 
     /// Sets an address aside for a node that connects and has none. `None`: no address is free.

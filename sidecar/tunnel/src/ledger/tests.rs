@@ -236,7 +236,11 @@ fn an_ephemeral_node_is_overdue_when_it_was_away_for_its_time() {
     ledger.set_state(node, ConnState::Idle);
     assert_eq!(ledger.overdue(NOW + 200, None), []);
     assert_eq!(ledger.overdue(NOW + 230, Some(30)), [Away::Ephemeral(node)]);
-    assert_eq!(ledger.unregister(node), Ok(true));
+    // It knocks before it is forgotten.
+    ledger.came(node);
+    assert_eq!((ledger.forget(node), ledger.overdue(NOW + 231, None)), (Ok(false), Vec::new()));
+    assert_eq!(ledger.overdue(NOW + 261, None), [Away::Ephemeral(node)]);
+    assert_eq!(ledger.forget(node), Ok(true));
     assert_eq!(ledger.overdue(NOW + 230, None), []);
 }
 

@@ -1,7 +1,7 @@
 //! `/watch`: what changes, as server-sent events, from any revision on (D-10). The log is what is read out, so that nobody who was away
 //! misses anything: a watcher that comes again names the last revision that it has.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -25,6 +25,10 @@ const QUIET: Duration = Duration::from_secs(20);
 
 /// Entries that are read out at once: what a slow watcher may have before it in memory.
 const AT_ONCE: u64 = 64;
+
+/// Bytes of text at which a piece ends, whatever entries it has: one body alone may have 64 MiB, and 64 of them would be 4 GiB. Its
+/// last entry is whole, so that there is always one.
+const PIECE: usize = 1 << 20;
 
 /// Watchers at once; each holds some entries in memory.
 pub(super) const WATCHERS: usize = 1024;
@@ -108,16 +112,26 @@ impl Reader {
             }
             let to = size.min(from.saturating_add(AT_ONCE));
             let (directory, csid) = (Arc::clone(&self.directory), self.csid.clone());
-            let read = tokio::task::spawn_blocking(move || {
-                (from..to).map(|index| event(&directory, csid.as_deref(), index)).collect::<Option<String>>()
-            });
-            let text = read.await.map_err(|_| ())?.ok_or(())?;
-            self.next = to;
+            let read = tokio::task::spawn_blocking(move || piece(&directory, csid.as_deref(), from..to));
+            let (text, next) = read.await.map_err(|_| ())?.ok_or(())?;
+            self.next = next;
             if !text.is_empty() {
                 return Ok(Some(text.into()));
             }
         }
     }
+}
+
+/// The events of these entries up to [`PIECE`] bytes, and the entry that comes next; `None` where the log cannot be read.
+pub(super) fn piece(directory: &Directory, csid: Option<&str>, entries: Range<u64>) -> Option<(String, u64)> {
+    let (mut text, end) = (String::new(), entries.end);
+    for index in entries {
+        text.push_str(&event(directory, csid, index)?);
+        if text.len() > PIECE {
+            return Some((text, index.saturating_add(1)));
+        }
+    }
+    Some((text, end))
 }
 
 /// One event; empty for another's, `None` where the log cannot be read.

@@ -5,7 +5,7 @@ use http::{Request, header::AUTHORIZATION};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc::Receiver, time::timeout};
 
-use super::{Content, PREFIX, Shown, Stage};
+use super::{super::watch, Content, PREFIX, Shown, Stage};
 
 /// Only a test that has failed waits for so long.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -100,8 +100,30 @@ async fn a_question_that_cannot_be_is_refused_and_seats_are_counted() {
     let nobody = Request::get(format!("{PREFIX}/watch")).body(Bytes::new()).unwrap();
     assert_eq!(stage.answer(nobody, &Shown::default()).await.status().as_u16(), 401);
     let mut seats = Vec::new();
-    for _ in 0..super::super::watch::WATCHERS {
+    for _ in 0..watch::WATCHERS {
         seats.push(stage.watch("", None).await.unwrap());
     }
     assert_eq!(stage.watch("", None).await.err(), Some(503));
+}
+
+/// 64 entries of 64 MiB would be 4 GiB for each watcher.
+#[tokio::test]
+async fn a_piece_ends_where_its_text_is_long() {
+    let stage = Stage::new().settled().await;
+    for endpoint in ["b:1", "c:1"] {
+        let data = |n: u64| {
+            let address = format!("yunqi.{n:X}");
+            json!({"dataAddress": address, "name": "n", "endpoint": endpoint, "adapterClass": "odps-adapter", "desc": "x".repeat(4000)})
+        };
+        let data: Vec<Value> = (0..300).map(data).collect();
+        stage.says("/data-systems/sync", json!({"csid": "yunqi", "dataSystems": data})).await;
+    }
+    let directory = stage.front.directory();
+    let next = |from: u64, csid: Option<&str>| watch::piece(directory, csid, from..5).map(|(_, next)| next);
+    assert_eq!([next(0, None), next(4, None)], [Some(4), Some(5)], "an entry that is longer goes alone");
+    assert_eq!(next(0, Some("other")), Some(5), "what is another's has no text");
+    let mut watcher = stage.watch("?from=1", None).await.unwrap();
+    for expected in 1..=5 {
+        assert_eq!(watcher.next().await.0, expected, "nothing is left out");
+    }
 }

@@ -9,7 +9,10 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
 
 use super::{Content, Front, get::pairs, who::Who};
 use crate::{
@@ -29,6 +32,12 @@ const AT_ONCE: u64 = 64;
 /// Bytes of text at which a piece ends, whatever entries it has: one body alone may have 64 MiB, and 64 of them would be 4 GiB. Its
 /// last entry is whole, so that there is always one.
 const PIECE: usize = 1 << 20;
+
+/// Bytes that are handed out at once: each part has its own time, so that a slow watcher gets a long entry too.
+const PART: usize = 64 << 10;
+
+/// A watcher that takes no part for so long does not read; gateways give up on it as soon.
+const SLOWEST: Duration = Duration::from_secs(60);
 
 /// Watchers at once; each holds some entries in memory.
 pub(super) const WATCHERS: usize = 1024;
@@ -59,8 +68,8 @@ impl Front {
         let size = self.directory().view().published().size;
         let next = last.or(from.map(|from| from.saturating_sub(1))).unwrap_or(size);
         let (events, body) = mpsc::channel(1);
-        let reader = Reader { directory: Arc::clone(self.directory()), csid, next, _seat: seat };
-        tokio::spawn(reader.read_out(events));
+        let mut reader = Reader { directory: Arc::clone(self.directory()), csid, next, _seat: seat };
+        tokio::spawn(async move { reader.read_out(events).await });
         let mut answer = Response::new(Content::Events(body));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -68,43 +77,56 @@ impl Front {
     }
 }
 
+/// A watch is over: its caller does not read, or the log cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gone;
+
 /// Reads the log out to one watcher.
-struct Reader {
-    directory: Arc<Directory>,
-    csid: Option<String>,
+pub(super) struct Reader {
+    pub(super) directory: Arc<Directory>,
+    pub(super) csid: Option<String>,
     /// The entry that comes next.
-    next: u64,
-    _seat: OwnedSemaphorePermit,
+    pub(super) next: u64,
+    pub(super) _seat: OwnedSemaphorePermit,
 }
 
 impl Reader {
-    async fn read_out(mut self, events: mpsc::Sender<Bytes>) {
+    /// Reads out until its caller goes or the directory closes, whatever it waits for: who watches keeps the store open, and nobody
+    /// else can open it meanwhile.
+    pub(super) async fn read_out(&mut self, events: mpsc::Sender<Bytes>) {
+        let directory = Arc::clone(&self.directory);
+        tokio::select! {
+            // Asked first, so that no further piece is read for one who is gone.
+            biased;
+            () = events.closed() => {}
+            () = directory.closing() => {}
+            // The watcher comes again, and hears then what is wrong.
+            _ = self.go_on(&events) => {}
+        }
+    }
+
+    async fn go_on(&mut self, events: &mpsc::Sender<Bytes>) -> Result<(), Gone> {
         let mut changes = self.directory.view().changes();
         // The head of the answer is on its way before there is anything to say.
         let mut text = Bytes::from_static(b": datanet\n\n");
         loop {
-            if events.send(text).await.is_err() {
-                return;
-            }
+            hand_out(events, text, SLOWEST).await?;
+            // Once for all that comes meanwhile, so that a line also comes where all of it is another's.
+            let quiet = Instant::now() + QUIET;
             text = loop {
-                match self.some().await {
-                    Ok(Some(text)) => break text,
-                    Ok(None) => {}
-                    // The watcher comes again, and hears then what is wrong.
-                    Err(()) => return,
+                if let Some(text) = self.some().await? {
+                    break text;
                 }
                 tokio::select! {
-                    () = events.closed() => return,
-                    () = self.directory.closing() => return,
-                    changed = changes.changed() => if changed.is_err() { return },
-                    () = tokio::time::sleep(QUIET) => break Bytes::from_static(b":\n\n"),
+                    changed = changes.changed() => changed.map_err(|_| Gone)?,
+                    () = tokio::time::sleep_until(quiet) => break Bytes::from_static(b":\n\n"),
                 }
             };
         }
     }
 
     /// The next events, if there are any.
-    async fn some(&mut self) -> Result<Option<Bytes>, ()> {
+    async fn some(&mut self) -> Result<Option<Bytes>, Gone> {
         loop {
             let (from, size) = (self.next, self.directory.view().published().size);
             if from >= size {
@@ -113,13 +135,22 @@ impl Reader {
             let to = size.min(from.saturating_add(AT_ONCE));
             let (directory, csid) = (Arc::clone(&self.directory), self.csid.clone());
             let read = tokio::task::spawn_blocking(move || piece(&directory, csid.as_deref(), from..to));
-            let (text, next) = read.await.map_err(|_| ())?.ok_or(())?;
+            let (text, next) = read.await.ok().flatten().ok_or(Gone)?;
             self.next = next;
             if !text.is_empty() {
                 return Ok(Some(text.into()));
             }
         }
     }
+}
+
+/// Hands a text out in parts, each within `slowest`.
+pub(super) async fn hand_out(events: &mpsc::Sender<Bytes>, mut text: Bytes, slowest: Duration) -> Result<(), Gone> {
+    while !text.is_empty() {
+        let part = text.split_to(text.len().min(PART));
+        tokio::time::timeout(slowest, events.send(part)).await.map_err(|_| Gone)?.map_err(|_| Gone)?;
+    }
+    Ok(())
 }
 
 /// The events of these entries up to [`PIECE`] bytes, and the entry that comes next; `None` where the log cannot be read.

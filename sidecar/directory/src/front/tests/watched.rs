@@ -1,14 +1,22 @@
 //! What changes, as a watcher hears it.
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::Bytes;
 use http::{Request, header::AUTHORIZATION};
 use serde_json::{Value, json};
-use tokio::{sync::mpsc::Receiver, time::timeout};
+use tokio::{
+    sync::{
+        Semaphore,
+        mpsc::{self, Receiver},
+    },
+    time::timeout,
+};
 
 use super::{super::watch, Content, PREFIX, Shown, Stage};
 
 /// Only a test that has failed waits for so long.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A watcher, with what it has of an event that has not ended.
 struct Watcher {
@@ -89,6 +97,55 @@ async fn a_watcher_is_let_go_when_the_directory_closes() {
     let mut watcher = stage.watch("", None).await.unwrap();
     stage.front.directory().close();
     assert!(watcher.ends().await);
+}
+
+/// It kept the store open, and a changed configuration could not open it again.
+#[tokio::test]
+async fn a_watcher_that_does_not_read_is_let_go_as_well() {
+    let stage = Stage::new().settled().await;
+    let directory = stage.front.directory();
+    let watcher = stage.watch("?from=1", None).await.unwrap();
+    while watcher.body.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    directory.close();
+    let freed = async {
+        while Arc::strong_count(directory) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert_eq!(timeout(PATIENCE, freed).await, Ok(()));
+}
+
+#[tokio::test]
+async fn who_takes_nothing_for_too_long_is_gone() {
+    let (events, mut body) = mpsc::channel(1);
+    let text = Bytes::from(vec![b'x'; 65 << 10]);
+    let short = Duration::from_millis(20);
+    assert_eq!(watch::hand_out(&events, text.clone(), short).await, Err(watch::Gone));
+    body.close();
+    while body.recv().await.is_some() {}
+    assert_eq!(watch::hand_out(&events, text, PATIENCE).await, Err(watch::Gone));
+}
+
+/// Where a long log has nothing for a watcher, it would be read to its end.
+#[tokio::test]
+async fn nothing_is_read_on_for_a_watcher_that_is_gone() {
+    let stage = Stage::new();
+    for n in 1..=130 {
+        stage.says("/central-systems/connect", json!({"id": "yunqi", "endpoint": format!("a:{n}")})).await;
+    }
+    let (events, mut body) = mpsc::channel(1);
+    let seat = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let directory = Arc::clone(stage.front.directory());
+    let mut reader = watch::Reader { directory, csid: Some("other".to_owned()), next: 0, _seat: seat };
+    let reading = tokio::spawn(async move {
+        reader.read_out(events).await;
+        reader.next
+    });
+    assert!(body.recv().await.is_some());
+    drop(body);
+    assert!(reading.await.unwrap() < 130);
 }
 
 #[tokio::test]

@@ -102,8 +102,7 @@ impl Front {
         let (head, body) = request.into_parts();
         let Some(room) = Room::of(head.uri.path()) else { return self.refused(&paths::unknown()).map(Content::Whole) };
         if room == Room::Watch && head.method == Method::GET {
-            let who = who::who(&self.directory, &head.headers, shown, now());
-            let watched = who.and_then(|who| self.watch(&head.headers, head.uri.query(), &who));
+            let watched = self.watch(&head.headers, head.uri.query(), shown);
             return watched.unwrap_or_else(|error| self.refused(&error).map(Content::Whole));
         }
         let mut answer = match self.dispatch(room, &head, body, shown).await {

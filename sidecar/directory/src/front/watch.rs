@@ -6,7 +6,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
+    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Content, Front, get::pairs, who::Who};
+use super::{Content, Front, Shown, get::pairs, now, who::who};
 use crate::{
     DirectoryError,
     directory::Directory,
@@ -51,9 +51,10 @@ impl Front {
         &self,
         headers: &HeaderMap,
         query: Option<&str>,
-        who: &Who,
+        shown: &Shown,
     ) -> Result<Response<Content>, DirectoryError> {
-        who.may_read(self.directory().rules().reading)?;
+        let asking = Asking::of(headers, shown);
+        asking.may_read(self.directory())?;
         let pairs = pairs(query.unwrap_or_default())?;
         let wrong = |what: &str| DirectoryError::malformed(format!("{what} is no revision"));
         let last = headers.get(LAST).map(|value| value.to_str().ok().and_then(|text| text.parse::<u64>().ok()));
@@ -68,7 +69,7 @@ impl Front {
         let size = self.directory().view().published().size;
         let next = last.or(from.map(|from| from.saturating_sub(1))).unwrap_or(size);
         let (events, body) = mpsc::channel(1);
-        let mut reader = Reader { directory: Arc::clone(self.directory()), csid, next, _seat: seat };
+        let mut reader = Reader { directory: Arc::clone(self.directory()), asking, csid, next, _seat: seat };
         tokio::spawn(async move { reader.read_out(events).await });
         let mut answer = Response::new(Content::Events(body));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -77,13 +78,32 @@ impl Front {
     }
 }
 
-/// A watch is over: its caller does not read, or the log cannot be read.
+/// What a caller is known by, for as long as it watches: a token may be revoked or end meanwhile.
+#[derive(Default)]
+pub(super) struct Asking {
+    authorization: HeaderMap,
+    shown: Shown,
+}
+
+impl Asking {
+    fn of(headers: &HeaderMap, shown: &Shown) -> Self {
+        let authorization = headers.get_all(AUTHORIZATION).iter().map(|value| (AUTHORIZATION, value.clone()));
+        Self { authorization: authorization.collect(), shown: shown.clone() }
+    }
+
+    fn may_read(&self, directory: &Directory) -> Result<(), DirectoryError> {
+        who(directory, &self.authorization, &self.shown, now())?.may_read(directory.rules().reading)
+    }
+}
+
+/// A watch is over: its caller does not read or may not any more, or the log cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gone;
 
 /// Reads the log out to one watcher.
 pub(super) struct Reader {
     pub(super) directory: Arc<Directory>,
+    pub(super) asking: Asking,
     pub(super) csid: Option<String>,
     /// The entry that comes next.
     pub(super) next: u64,
@@ -110,6 +130,7 @@ impl Reader {
         // The head of the answer is on its way before there is anything to say.
         let mut text = Bytes::from_static(b": datanet\n\n");
         loop {
+            self.asking.may_read(&self.directory).map_err(|_| Gone)?;
             hand_out(events, text, SLOWEST).await?;
             // Once for all that comes meanwhile, so that a line also comes where all of it is another's.
             let quiet = Instant::now() + QUIET;
@@ -128,6 +149,7 @@ impl Reader {
     /// The next events, if there are any.
     async fn some(&mut self) -> Result<Option<Bytes>, Gone> {
         loop {
+            self.asking.may_read(&self.directory).map_err(|_| Gone)?;
             let (from, size) = (self.next, self.directory.view().published().size);
             if from >= size {
                 return Ok(None);

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{super::watch, Content, PREFIX, Shown, Stage};
+use crate::directory::{Reading, Rules};
 
 /// Only a test that has failed waits for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -117,6 +118,18 @@ async fn a_watcher_that_does_not_read_is_let_go_as_well() {
     assert_eq!(timeout(PATIENCE, freed).await, Ok(()));
 }
 
+/// A token counts for as long as it holds, and not for as long as a connection is there.
+#[tokio::test]
+async fn who_may_read_no_longer_hears_nothing_more() {
+    let stage = Stage::new().settled().await;
+    let mut watcher = stage.watch("", None).await.unwrap();
+    watcher.body.recv().await.unwrap();
+    stage.front.directory().revoke("yunqi").unwrap();
+    let other = super::message(json!({"id": "other", "endpoint": "a:1"}));
+    stage.post_by(&stage.other, "/central-systems/connect", other).await;
+    assert_eq!(timeout(PATIENCE, watcher.body.recv()).await, Ok(None));
+}
+
 #[tokio::test]
 async fn who_takes_nothing_for_too_long_is_gone() {
     let (events, mut body) = mpsc::channel(1);
@@ -131,14 +144,20 @@ async fn who_takes_nothing_for_too_long_is_gone() {
 /// Where a long log has nothing for a watcher, it would be read to its end.
 #[tokio::test]
 async fn nothing_is_read_on_for_a_watcher_that_is_gone() {
-    let stage = Stage::new();
+    let stage = Stage::with(Rules { reading: Reading::Public, ..Rules::default() });
     for n in 1..=130 {
         stage.says("/central-systems/connect", json!({"id": "yunqi", "endpoint": format!("a:{n}")})).await;
     }
     let (events, mut body) = mpsc::channel(1);
     let seat = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let directory = Arc::clone(stage.front.directory());
-    let mut reader = watch::Reader { directory, csid: Some("other".to_owned()), next: 0, _seat: seat };
+    let mut reader = watch::Reader {
+        directory,
+        asking: watch::Asking::default(),
+        csid: Some("other".to_owned()),
+        next: 0,
+        _seat: seat,
+    };
     let reading = tokio::spawn(async move {
         reader.read_out(events).await;
         reader.next

@@ -112,7 +112,7 @@ impl Front {
                 self.refused(&error)
             }
         };
-        coding::packed(&head.headers, &mut answer);
+        coding::packed(&head, &mut answer).await;
         if head.method == Method::HEAD {
             *answer.body_mut() = Bytes::new();
         }

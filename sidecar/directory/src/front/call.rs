@@ -1,11 +1,12 @@
 //! The messages, one by one: read, let through, asked of the state or written, answered.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
 use super::{
     Front, lines, now,
@@ -69,10 +70,15 @@ impl Front {
         if let Repeat::Again(answer) = self.repeats.lock().begin(&csid, key, body, now())? {
             return Ok(answer);
         }
-        let mut place = Place { repeats: &self.repeats, csid, key, answer: None };
-        let answered = self.call(call, who).await;
-        place.answer = answered.as_ref().ok().cloned();
-        answered
+        let place = Place { repeats: Arc::clone(&self.repeats), csid, key: key.to_owned(), answer: None };
+        let (front, who) = (self.clone(), who.clone());
+        // In a task of its own: where the caller goes away, what is written all the same is remembered all the same.
+        let answered = async move {
+            let answered = front.call(call, &who).await;
+            place.came_to(answered.as_ref().ok());
+            answered
+        };
+        tokio::spawn(answered.in_current_span()).await.unwrap_or_else(|_| Err(given_up()))
     }
 
     /// Answers a message that was read.
@@ -142,17 +148,23 @@ fn audit(message: Message, holder: &str, done: &Result<Done, DirectoryError>) {
     }
 }
 
-/// Frees the place of a write, whatever became of it: also where its caller has gone.
-struct Place<'p> {
-    repeats: &'p Mutex<Repeats>,
+/// Frees the place of a write, whatever became of it.
+struct Place {
+    repeats: Arc<Mutex<Repeats>>,
     csid: String,
-    key: &'p str,
+    key: String,
     answer: Option<Value>,
 }
 
-impl Drop for Place<'_> {
+impl Place {
+    fn came_to(mut self, answer: Option<&Value>) {
+        self.answer = answer.cloned();
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        self.repeats.lock().end(&self.csid, self.key, self.answer.take());
+        self.repeats.lock().end(&self.csid, &self.key, self.answer.take());
     }
 }
 

@@ -56,13 +56,13 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The front of an open directory.
-#[derive(Debug)]
+/// The front of an open directory; a clone is the same front.
+#[derive(Clone, Debug)]
 pub struct Front {
     directory: Arc<Directory>,
     metrics: Metrics,
-    repeats: Mutex<repeats::Repeats>,
-    rates: Mutex<rate::Rates>,
+    repeats: Arc<Mutex<repeats::Repeats>>,
+    rates: Arc<Mutex<rate::Rates>>,
     watchers: Arc<Semaphore>,
 }
 

@@ -19,8 +19,9 @@ impl Front {
         let read = tokio::task::spawn_blocking(move || messages(&body)).await;
         let mut answers = Vec::new();
         for message in read.unwrap_or_else(|_| Err(given_up()))? {
-            let answered = match Call::read(message.to_string().as_bytes(), None, self.directory().rules().strictness) {
-                Ok(call) => self.call(call, who).await,
+            let message = message.to_string();
+            let answered = match Call::read(message.as_bytes(), None, self.directory().rules().strictness) {
+                Ok(call) => self.call(call, message.len(), who).await,
                 Err(error) => Err(error),
             };
             answers.push(answered.unwrap_or_else(|error| message::refused(&error)));

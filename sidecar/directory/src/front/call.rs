@@ -39,7 +39,7 @@ impl Front {
         message: Option<Message>,
         who: &Who,
     ) -> Result<Value, DirectoryError> {
-        let (strictness, hash) = (self.directory().rules().strictness, Hash::of(&[&body]));
+        let (strictness, hash, bytes) = (self.directory().rules().strictness, Hash::of(&[&body]), body.len());
         let read = if lines::are_said(headers) {
             |body: &[u8], message, strictness| Call::of(&lines::gathered(body, message)?, message, strictness)
         } else {
@@ -56,14 +56,14 @@ impl Front {
         match headers.get(REPEATED) {
             Some(key) if matches!(call.ask, Ask::Write { .. }) => {
                 let key = key.to_str().map_err(|_| DirectoryError::malformed("the Idempotency-Key is no text"))?;
-                self.once(key, hash, call, who).await
+                self.once(key, hash, call, bytes, who).await
             }
-            _ => self.call(call, who).await,
+            _ => self.call(call, bytes, who).await,
         }
     }
 
     /// A write that may come again.
-    async fn once(&self, key: &str, body: Hash, call: Call, who: &Who) -> Result<Value, DirectoryError> {
+    async fn once(&self, key: &str, body: Hash, call: Call, bytes: usize, who: &Who) -> Result<Value, DirectoryError> {
         let csid = who.member()?.to_owned();
         // The same body at another path is another call.
         let body = Hash::of(&[body.bytes(), call.message.operation().as_bytes()]);
@@ -74,18 +74,18 @@ impl Front {
         let (front, who) = (self.clone(), who.clone());
         // In a task of its own: where the caller goes away, what is written all the same is remembered all the same.
         let answered = async move {
-            let answered = front.call(call, &who).await;
+            let answered = front.call(call, bytes, &who).await;
             place.came_to(answered.as_ref().ok());
             answered
         };
         tokio::spawn(answered.in_current_span()).await.unwrap_or_else(|_| Err(given_up()))
     }
 
-    /// Answers a message that was read.
-    pub(super) async fn call(&self, call: Call, who: &Who) -> Result<Value, DirectoryError> {
+    /// Answers a message that was read from so many bytes.
+    pub(super) async fn call(&self, call: Call, bytes: usize, who: &Who) -> Result<Value, DirectoryError> {
         self.metrics.lenient(&call.used);
         match call.ask {
-            Ask::Write { .. } => self.write(call, who).await,
+            Ask::Write { .. } => self.write(call, bytes, who).await,
             _ => self.retrieve(&call, who),
         }
     }
@@ -111,12 +111,12 @@ impl Front {
         })
     }
 
-    async fn write(&self, call: Call, who: &Who) -> Result<Value, DirectoryError> {
+    async fn write(&self, call: Call, bytes: usize, who: &Who) -> Result<Value, DirectoryError> {
         let Call { message, header, ask, used, body } = call;
         let Ask::Write { csid, act, guard } = ask else { return Err(given_up()) };
         let (holder, started) = (who.member()?, Instant::now());
         tokens::may_write(holder, &csid)?;
-        self.rates.lock().take(holder, now())?;
+        self.rates.lock().take(holder, bytes, now())?;
         let by = match (header.own, header.adoption) {
             (Some(own), _) => By::Own(Box::new(own)),
             (None, Some(adoption)) => By::Adopt(Box::new(adoption)),

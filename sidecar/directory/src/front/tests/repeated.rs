@@ -85,7 +85,7 @@ async fn who_writes_too_often_is_held_up_alone() {
     let stage = Stage::new();
     // A time to come, so that nothing comes back meanwhile.
     let later = super::super::now() + 3_600_000;
-    while stage.front.rates.lock().take("yunqi", later).is_ok() {}
+    while stage.front.rates.lock().take("yunqi", 1, later).is_ok() {}
     let got = stage.post("/central-systems/connect", connect("yunqi", "a:1")).await;
     assert_eq!((got.codes(), got.headers["retry-after"].to_str().unwrap()), ((429, 7300), "1"));
     let other = stage.post_by(&stage.other, "/central-systems/connect", connect("other", "a:1")).await;

@@ -3,7 +3,8 @@
 
 use std::{fs::File, io, path::PathBuf, sync::Arc};
 
-use parking_lot::RwLock;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use ring::rand::SystemRandom;
 use serde_json::json;
 use tokio::sync::{oneshot, watch};
@@ -97,7 +98,10 @@ pub enum OpenError {
 pub struct Directory {
     keeper: Keeper,
     store: Arc<Store>,
-    tokens: RwLock<Tokens>,
+    /// What each request is judged by: it waits for nobody who changes them.
+    tokens: ArcSwap<Tokens>,
+    /// Whoever changes the tokens, until the change is on the disk.
+    changing: Mutex<()>,
     rules: Rules,
     log_key: Verifier,
     custodian: PublicKey,
@@ -117,12 +121,13 @@ impl Directory {
         let (signer, custodian) = (keys.signer()?, keys.custodian()?);
         let (log_key, public) = (signer.verifier().clone(), custodian.public());
         let ledger = Ledger::new(state, peaks, signer, custodian, rules.recovery.clone(), rules.policy);
-        let tokens = RwLock::new(store.tokens()?);
+        let tokens = ArcSwap::from_pointee(store.tokens()?);
         let keeper = Keeper::start(ledger, Arc::clone(&store))?;
         Ok(Self {
             keeper,
             store,
             tokens,
+            changing: Mutex::default(),
             rules,
             log_key,
             custodian: public,
@@ -215,7 +220,7 @@ impl Directory {
     /// # Errors
     /// 7002 (401) for one that is none, or no longer.
     pub fn holder(&self, secret: &str, now: u64) -> Result<String, DirectoryError> {
-        self.tokens.read().holder(secret, now).map(str::to_owned)
+        self.tokens.load().holder(secret, now).map(str::to_owned)
     }
 
     /// Makes a token for a central system, and gives its secret out once.
@@ -223,11 +228,11 @@ impl Directory {
     /// # Errors
     /// 7310 for an id that cannot be; 7314 where it cannot be kept.
     pub fn issue(&self, csid: &str, until: Option<u64>, now: u64) -> Result<String, DirectoryError> {
-        let mut tokens = self.tokens.write();
-        let mut next = tokens.clone();
+        let _alone = self.changing.lock();
+        let mut next = Tokens::clone(&self.tokens.load());
         let issued = next.issue(csid, until, now, &self.random)?;
         self.store.keep_tokens(&next, &[issued.hash]).map_err(unkept)?;
-        *tokens = next;
+        self.tokens.store(Arc::new(next));
         Ok(issued.secret)
     }
 
@@ -236,18 +241,18 @@ impl Directory {
     /// # Errors
     /// 7314 where that cannot be kept; then they hold.
     pub fn revoke(&self, csid: &str) -> Result<usize, DirectoryError> {
-        let mut tokens = self.tokens.write();
-        let mut next = tokens.clone();
+        let _alone = self.changing.lock();
+        let mut next = Tokens::clone(&self.tokens.load());
         let gone = next.revoke(csid);
         self.store.keep_tokens(&next, &gone).map_err(unkept)?;
-        *tokens = next;
+        self.tokens.store(Arc::new(next));
         Ok(gone.len())
     }
 
     /// The tokens, each with what people tell it apart by.
     #[must_use]
     pub fn tokens(&self) -> Vec<(String, Token)> {
-        self.tokens.read().list().map(|(id, token)| (id, token.clone())).collect()
+        self.tokens.load().list().map(|(id, token)| (id, token.clone())).collect()
     }
 }
 
@@ -260,4 +265,25 @@ impl std::fmt::Debug for Directory {
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn unkept(error: StoreError) -> DirectoryError {
     DirectoryError::new(Code::Internal, Why::Internal, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::KeyName;
+
+    /// A disk commit takes milliseconds, and each request asks whose its token is.
+    #[test]
+    fn whose_a_token_is_waits_for_nobody_who_changes_them() {
+        let keys = Keys::make(KeyName::new("log.example/datanet").unwrap(), &SystemRandom::new()).unwrap();
+        let place = Place { store: tempfile::tempfile().unwrap(), path: PathBuf::new(), keys };
+        let directory = Directory::open(place, Rules::default()).unwrap();
+        let token = directory.issue("yunqi", None, 0).unwrap();
+        let changing = directory.changing.lock();
+        assert_eq!(directory.holder(&token, 0), Ok("yunqi".to_owned()));
+        assert_eq!(directory.tokens().len(), 1);
+        drop(changing);
+        assert_eq!(directory.revoke("yunqi"), Ok(1));
+        assert!(directory.holder(&token, 0).is_err());
+    }
 }

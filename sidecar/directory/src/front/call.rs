@@ -1,11 +1,12 @@
 //! The messages, one by one: read, let through, asked of the state or written, answered.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
 use super::{
     Front, lines, now,
@@ -38,7 +39,7 @@ impl Front {
         message: Option<Message>,
         who: &Who,
     ) -> Result<Value, DirectoryError> {
-        let (strictness, hash) = (self.directory().rules().strictness, Hash::of(&[&body]));
+        let (strictness, hash, bytes) = (self.directory().rules().strictness, Hash::of(&[&body]), body.len());
         let read = if lines::are_said(headers) {
             |body: &[u8], message, strictness| Call::of(&lines::gathered(body, message)?, message, strictness)
         } else {
@@ -55,31 +56,36 @@ impl Front {
         match headers.get(REPEATED) {
             Some(key) if matches!(call.ask, Ask::Write { .. }) => {
                 let key = key.to_str().map_err(|_| DirectoryError::malformed("the Idempotency-Key is no text"))?;
-                self.once(key, hash, call, who).await
+                self.once(key, hash, call, bytes, who).await
             }
-            _ => self.call(call, who).await,
+            _ => self.call(call, bytes, who).await,
         }
     }
 
     /// A write that may come again.
-    async fn once(&self, key: &str, body: Hash, call: Call, who: &Who) -> Result<Value, DirectoryError> {
+    async fn once(&self, key: &str, body: Hash, call: Call, bytes: usize, who: &Who) -> Result<Value, DirectoryError> {
         let csid = who.member()?.to_owned();
         // The same body at another path is another call.
         let body = Hash::of(&[body.bytes(), call.message.operation().as_bytes()]);
         if let Repeat::Again(answer) = self.repeats.lock().begin(&csid, key, body, now())? {
             return Ok(answer);
         }
-        let mut place = Place { repeats: &self.repeats, csid, key, answer: None };
-        let answered = self.call(call, who).await;
-        place.answer = answered.as_ref().ok().cloned();
-        answered
+        let place = Place { repeats: Arc::clone(&self.repeats), csid, key: key.to_owned(), answer: None };
+        let (front, who) = (self.clone(), who.clone());
+        // In a task of its own: where the caller goes away, what is written all the same is remembered all the same.
+        let answered = async move {
+            let answered = front.call(call, bytes, &who).await;
+            place.came_to(answered.as_ref().ok());
+            answered
+        };
+        tokio::spawn(answered.in_current_span()).await.unwrap_or_else(|_| Err(given_up()))
     }
 
-    /// Answers a message that was read.
-    pub(super) async fn call(&self, call: Call, who: &Who) -> Result<Value, DirectoryError> {
+    /// Answers a message that was read from so many bytes.
+    pub(super) async fn call(&self, call: Call, bytes: usize, who: &Who) -> Result<Value, DirectoryError> {
         self.metrics.lenient(&call.used);
         match call.ask {
-            Ask::Write { .. } => self.write(call, who).await,
+            Ask::Write { .. } => self.write(call, bytes, who).await,
             _ => self.retrieve(&call, who),
         }
     }
@@ -105,12 +111,12 @@ impl Front {
         })
     }
 
-    async fn write(&self, call: Call, who: &Who) -> Result<Value, DirectoryError> {
+    async fn write(&self, call: Call, bytes: usize, who: &Who) -> Result<Value, DirectoryError> {
         let Call { message, header, ask, used, body } = call;
         let Ask::Write { csid, act, guard } = ask else { return Err(given_up()) };
         let (holder, started) = (who.member()?, Instant::now());
         tokens::may_write(holder, &csid)?;
-        self.rates.lock().take(holder, now())?;
+        self.rates.lock().take(holder, bytes, now())?;
         let by = match (header.own, header.adoption) {
             (Some(own), _) => By::Own(Box::new(own)),
             (None, Some(adoption)) => By::Adopt(Box::new(adoption)),
@@ -142,17 +148,23 @@ fn audit(message: Message, holder: &str, done: &Result<Done, DirectoryError>) {
     }
 }
 
-/// Frees the place of a write, whatever became of it: also where its caller has gone.
-struct Place<'p> {
-    repeats: &'p Mutex<Repeats>,
+/// Frees the place of a write, whatever became of it.
+struct Place {
+    repeats: Arc<Mutex<Repeats>>,
     csid: String,
-    key: &'p str,
+    key: String,
     answer: Option<Value>,
 }
 
-impl Drop for Place<'_> {
+impl Place {
+    fn came_to(mut self, answer: Option<&Value>) {
+        self.answer = answer.cloned();
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        self.repeats.lock().end(&self.csid, self.key, self.answer.take());
+        self.repeats.lock().end(&self.csid, &self.key, self.answer.take());
     }
 }
 

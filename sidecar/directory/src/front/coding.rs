@@ -5,8 +5,9 @@ use std::io::{self, Read, Write as _};
 use bytes::Bytes;
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use http::{
-    HeaderMap, HeaderValue, Response,
+    HeaderMap, HeaderValue, Method, Response,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY},
+    request::Parts,
 };
 
 use crate::{
@@ -16,6 +17,12 @@ use crate::{
 
 /// A shorter answer is not worth packing: it fits into one packet anyway.
 const SHORTEST: usize = 1024;
+
+/// Packing a longer answer takes longer than other requests should wait for a thread that serves them.
+const LONG: usize = 64 << 10;
+
+/// A longer answer goes as it is: packing it keeps a processor busy for a second, as often as somebody asks.
+const LONGEST: usize = 8 << 20;
 
 /// The largest window of a packed body that is unpacked, as a power of two: what RFC 8878 section 3.1.1.1.2 has decoders support.
 const WINDOW: u32 = 23;
@@ -115,15 +122,25 @@ fn weight(one: &str) -> f32 {
     quality.and_then(|text| text.trim().parse().ok()).unwrap_or(1.0)
 }
 
-/// Packs an answer, where the caller takes it packed and it is long enough.
-pub(super) fn packed(asked: &HeaderMap, answer: &mut Response<Bytes>) {
+/// Packs an answer to what was asked so, where the caller takes it packed and it is long enough.
+pub(super) async fn packed(asked: &Parts, answer: &mut Response<Bytes>) {
     if answer.body().len() < SHORTEST {
         return;
     }
     answer.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
-    let Some(coding) = Coding::accepted(asked) else { return };
+    // Nobody sees the body of an answer to HEAD.
+    if answer.body().len() > LONGEST || asked.method == Method::HEAD {
+        return;
+    }
+    let Some(coding) = Coding::accepted(&asked.headers) else { return };
+    let body = answer.body().clone();
+    let packed = if body.len() <= LONG {
+        coding.pack(&body)
+    } else {
+        tokio::task::spawn_blocking(move || coding.pack(&body)).await.unwrap_or_else(|error| Err(error.into()))
+    };
     // Where there is no memory for it, it goes as it is.
-    let Ok(packed) = coding.pack(answer.body()) else { return };
+    let Ok(packed) = packed else { return };
     *answer.body_mut() = packed.into();
     answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
 }
@@ -181,9 +198,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_answer_is_packed_as_the_caller_takes_it() {
-        let long = "x".repeat(SHORTEST);
+    async fn answered(accepts: &[&str], method: Method, length: usize) -> Response<Bytes> {
+        let (mut asked, ()) = http::Request::new(()).into_parts();
+        (asked.method, asked.headers) = (method, headers(&ACCEPT_ENCODING, accepts));
+        let mut answer = Response::new(Bytes::from("x".repeat(length)));
+        packed(&asked, &mut answer).await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_packed_as_the_caller_takes_it() {
         for (accepts, length, expected) in [
             (&["gzip, deflate, br"][..], SHORTEST, Some("gzip")),
             (&["gzip;q=1, zstd;q=0.1"], SHORTEST, Some("zstd")),
@@ -191,13 +215,24 @@ mod tests {
             (&["*"], SHORTEST, None),
             (&[], SHORTEST, None),
             (&["gzip"], SHORTEST - 1, None),
+            (&["gzip"], LONG + 1, Some("gzip")),
+            (&["zstd"], LONGEST, Some("zstd")),
+            (&["zstd"], LONGEST + 1, None),
         ] {
-            let mut answer = Response::new(Bytes::from(long[..length].to_owned()));
-            packed(&headers(&ACCEPT_ENCODING, accepts), &mut answer);
+            let answer = answered(accepts, Method::POST, length).await;
             let coding = answer.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap());
             assert_eq!(coding, expected, "{accepts:?}");
             let plain = coding.and_then(Coding::read).map(|coding| coding.unpack(answer.body(), length).unwrap());
-            assert_eq!(plain.as_ref().unwrap_or(answer.body()), &long[..length]);
+            assert!(plain.as_ref().unwrap_or(answer.body()) == &"x".repeat(length), "{accepts:?} {length}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_sees_is_not_packed() {
+        let answer = answered(&["gzip"], Method::HEAD, SHORTEST).await;
+        assert_eq!(
+            (answer.headers().get(CONTENT_ENCODING), &answer.headers()[VARY]),
+            (None, &"accept-encoding".parse().unwrap())
+        );
     }
 }

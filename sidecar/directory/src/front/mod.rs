@@ -56,13 +56,13 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The front of an open directory.
-#[derive(Debug)]
+/// The front of an open directory; a clone is the same front.
+#[derive(Clone, Debug)]
 pub struct Front {
     directory: Arc<Directory>,
     metrics: Metrics,
-    repeats: Mutex<repeats::Repeats>,
-    rates: Mutex<rate::Rates>,
+    repeats: Arc<Mutex<repeats::Repeats>>,
+    rates: Arc<Mutex<rate::Rates>>,
     watchers: Arc<Semaphore>,
 }
 
@@ -102,8 +102,7 @@ impl Front {
         let (head, body) = request.into_parts();
         let Some(room) = Room::of(head.uri.path()) else { return self.refused(&paths::unknown()).map(Content::Whole) };
         if room == Room::Watch && head.method == Method::GET {
-            let who = who::who(&self.directory, &head.headers, shown, now());
-            let watched = who.and_then(|who| self.watch(&head.headers, head.uri.query(), &who));
+            let watched = self.watch(&head.headers, head.uri.query(), shown);
             return watched.unwrap_or_else(|error| self.refused(&error).map(Content::Whole));
         }
         let mut answer = match self.dispatch(room, &head, body, shown).await {
@@ -113,7 +112,7 @@ impl Front {
                 self.refused(&error)
             }
         };
-        coding::packed(&head.headers, &mut answer);
+        coding::packed(&head, &mut answer).await;
         if head.method == Method::HEAD {
             *answer.body_mut() = Bytes::new();
         }

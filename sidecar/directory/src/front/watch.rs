@@ -1,17 +1,20 @@
 //! `/watch`: what changes, as server-sent events, from any revision on (D-10). The log is what is read out, so that nobody who was away
 //! misses anything: a watcher that comes again names the last revision that it has.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
+    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
 };
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
 
-use super::{Content, Front, get::pairs, who::Who};
+use super::{Content, Front, Shown, get::pairs, now, who::who};
 use crate::{
     DirectoryError,
     directory::Directory,
@@ -26,6 +29,16 @@ const QUIET: Duration = Duration::from_secs(20);
 /// Entries that are read out at once: what a slow watcher may have before it in memory.
 const AT_ONCE: u64 = 64;
 
+/// Bytes of text at which a piece ends, whatever entries it has: one body alone may have 64 MiB, and 64 of them would be 4 GiB. Its
+/// last entry is whole, so that there is always one.
+const PIECE: usize = 1 << 20;
+
+/// Bytes that are handed out at once: each part has its own time, so that a slow watcher gets a long entry too.
+const PART: usize = 64 << 10;
+
+/// A watcher that takes no part for so long does not read; gateways give up on it as soon.
+const SLOWEST: Duration = Duration::from_secs(60);
+
 /// Watchers at once; each holds some entries in memory.
 pub(super) const WATCHERS: usize = 1024;
 
@@ -38,9 +51,10 @@ impl Front {
         &self,
         headers: &HeaderMap,
         query: Option<&str>,
-        who: &Who,
+        shown: &Shown,
     ) -> Result<Response<Content>, DirectoryError> {
-        who.may_read(self.directory().rules().reading)?;
+        let asking = Asking::of(headers, shown);
+        asking.may_read(self.directory())?;
         let pairs = pairs(query.unwrap_or_default())?;
         let wrong = |what: &str| DirectoryError::malformed(format!("{what} is no revision"));
         let last = headers.get(LAST).map(|value| value.to_str().ok().and_then(|text| text.parse::<u64>().ok()));
@@ -55,8 +69,8 @@ impl Front {
         let size = self.directory().view().published().size;
         let next = last.or(from.map(|from| from.saturating_sub(1))).unwrap_or(size);
         let (events, body) = mpsc::channel(1);
-        let reader = Reader { directory: Arc::clone(self.directory()), csid, next, _seat: seat };
-        tokio::spawn(reader.read_out(events));
+        let mut reader = Reader { directory: Arc::clone(self.directory()), asking, csid, next, _seat: seat };
+        tokio::spawn(async move { reader.read_out(events).await });
         let mut answer = Response::new(Content::Events(body));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -64,60 +78,113 @@ impl Front {
     }
 }
 
+/// What a caller is known by, for as long as it watches: a token may be revoked or end meanwhile.
+#[derive(Default)]
+pub(super) struct Asking {
+    authorization: HeaderMap,
+    shown: Shown,
+}
+
+impl Asking {
+    fn of(headers: &HeaderMap, shown: &Shown) -> Self {
+        let authorization = headers.get_all(AUTHORIZATION).iter().map(|value| (AUTHORIZATION, value.clone()));
+        Self { authorization: authorization.collect(), shown: shown.clone() }
+    }
+
+    fn may_read(&self, directory: &Directory) -> Result<(), DirectoryError> {
+        who(directory, &self.authorization, &self.shown, now())?.may_read(directory.rules().reading)
+    }
+}
+
+/// A watch is over: its caller does not read or may not any more, or the log cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gone;
+
 /// Reads the log out to one watcher.
-struct Reader {
-    directory: Arc<Directory>,
-    csid: Option<String>,
+pub(super) struct Reader {
+    pub(super) directory: Arc<Directory>,
+    pub(super) asking: Asking,
+    pub(super) csid: Option<String>,
     /// The entry that comes next.
-    next: u64,
-    _seat: OwnedSemaphorePermit,
+    pub(super) next: u64,
+    pub(super) _seat: OwnedSemaphorePermit,
 }
 
 impl Reader {
-    async fn read_out(mut self, events: mpsc::Sender<Bytes>) {
+    /// Reads out until its caller goes or the directory closes, whatever it waits for: who watches keeps the store open, and nobody
+    /// else can open it meanwhile.
+    pub(super) async fn read_out(&mut self, events: mpsc::Sender<Bytes>) {
+        let directory = Arc::clone(&self.directory);
+        tokio::select! {
+            // Asked first, so that no further piece is read for one who is gone.
+            biased;
+            () = events.closed() => {}
+            () = directory.closing() => {}
+            // The watcher comes again, and hears then what is wrong.
+            _ = self.go_on(&events) => {}
+        }
+    }
+
+    async fn go_on(&mut self, events: &mpsc::Sender<Bytes>) -> Result<(), Gone> {
         let mut changes = self.directory.view().changes();
         // The head of the answer is on its way before there is anything to say.
         let mut text = Bytes::from_static(b": datanet\n\n");
         loop {
-            if events.send(text).await.is_err() {
-                return;
-            }
+            self.asking.may_read(&self.directory).map_err(|_| Gone)?;
+            hand_out(events, text, SLOWEST).await?;
+            // Once for all that comes meanwhile, so that a line also comes where all of it is another's.
+            let quiet = Instant::now() + QUIET;
             text = loop {
-                match self.some().await {
-                    Ok(Some(text)) => break text,
-                    Ok(None) => {}
-                    // The watcher comes again, and hears then what is wrong.
-                    Err(()) => return,
+                if let Some(text) = self.some().await? {
+                    break text;
                 }
                 tokio::select! {
-                    () = events.closed() => return,
-                    () = self.directory.closing() => return,
-                    changed = changes.changed() => if changed.is_err() { return },
-                    () = tokio::time::sleep(QUIET) => break Bytes::from_static(b":\n\n"),
+                    changed = changes.changed() => changed.map_err(|_| Gone)?,
+                    () = tokio::time::sleep_until(quiet) => break Bytes::from_static(b":\n\n"),
                 }
             };
         }
     }
 
     /// The next events, if there are any.
-    async fn some(&mut self) -> Result<Option<Bytes>, ()> {
+    async fn some(&mut self) -> Result<Option<Bytes>, Gone> {
         loop {
+            self.asking.may_read(&self.directory).map_err(|_| Gone)?;
             let (from, size) = (self.next, self.directory.view().published().size);
             if from >= size {
                 return Ok(None);
             }
             let to = size.min(from.saturating_add(AT_ONCE));
             let (directory, csid) = (Arc::clone(&self.directory), self.csid.clone());
-            let read = tokio::task::spawn_blocking(move || {
-                (from..to).map(|index| event(&directory, csid.as_deref(), index)).collect::<Option<String>>()
-            });
-            let text = read.await.map_err(|_| ())?.ok_or(())?;
-            self.next = to;
+            let read = tokio::task::spawn_blocking(move || piece(&directory, csid.as_deref(), from..to));
+            let (text, next) = read.await.ok().flatten().ok_or(Gone)?;
+            self.next = next;
             if !text.is_empty() {
                 return Ok(Some(text.into()));
             }
         }
     }
+}
+
+/// Hands a text out in parts, each within `slowest`.
+pub(super) async fn hand_out(events: &mpsc::Sender<Bytes>, mut text: Bytes, slowest: Duration) -> Result<(), Gone> {
+    while !text.is_empty() {
+        let part = text.split_to(text.len().min(PART));
+        tokio::time::timeout(slowest, events.send(part)).await.map_err(|_| Gone)?.map_err(|_| Gone)?;
+    }
+    Ok(())
+}
+
+/// The events of these entries up to [`PIECE`] bytes, and the entry that comes next; `None` where the log cannot be read.
+pub(super) fn piece(directory: &Directory, csid: Option<&str>, entries: Range<u64>) -> Option<(String, u64)> {
+    let (mut text, end) = (String::new(), entries.end);
+    for index in entries {
+        text.push_str(&event(directory, csid, index)?);
+        if text.len() > PIECE {
+            return Some((text, index.saturating_add(1)));
+        }
+    }
+    Some((text, end))
 }
 
 /// One event; empty for another's, `None` where the log cannot be read.

@@ -114,6 +114,28 @@ async fn a_batch_answers_each_message_in_its_place() {
     }
 }
 
+/// A thousand searches, each with all that there is, would be answered with gigabytes.
+#[tokio::test]
+async fn a_batch_ends_where_its_answers_are_too_long() {
+    let stage = Stage::new().settled().await;
+    let class = |n: u64| {
+        let name = format!("class-{}-{n}", "x".repeat(100));
+        json!({"className": name, "protocol": {"name": "P", "version": n.to_string()}})
+    };
+    let classes: Vec<_> = (0..1000).map(class).collect();
+    stage.says("/data-systems/sync", json!({"csid": "yunqi", "dataSystems": []})).await;
+    let revision = stage.says("/adapter-classes/sync", json!({"csid": "yunqi", "adapterClasses": classes})).await;
+    let one = |operation: &str, body: serde_json::Value| json!({"header": {"version": "datanet 1.0", "operation": operation}, "body": body});
+    let mut messages = vec![one("searchAdapterClasses", json!({"limit": 1000})); 100];
+    messages.push(one("connect", json!({"id": "yunqi", "endpoint": "5.6.7.8:1"})));
+    let got = stage.post("/batch", message(json!({"messages": messages}))).await.json();
+    let codes: Vec<_> = got["answers"].as_array().unwrap().iter().map(|answer| answer["code"].clone()).collect();
+    let answered = codes.iter().take_while(|code| **code == 200).count();
+    assert!((50..100).contains(&answered) && got.to_string().len() < (8 << 20) + (64 << 10), "{answered}");
+    assert_eq!((codes.len(), &codes[answered..]), (101, &vec![json!(7300); 101 - answered][..]));
+    assert_eq!(got["revision"], revision["revision"], "what was refused is not done");
+}
+
 #[tokio::test]
 async fn what_is_there_and_what_is_not_is_proven_on_request() {
     let stage = Stage::new().settled().await;

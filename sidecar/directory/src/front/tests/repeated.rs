@@ -1,10 +1,16 @@
 //! Writes that come again, with and without an `Idempotency-Key`, and writes that come too often.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, header::AUTHORIZATION};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{Got, PREFIX, Shown, Stage, message};
+
+/// Only a test that has failed waits for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Stage {
     async fn keyed(&self, token: &str, path: &str, key: &str, body: String) -> Got {
@@ -35,6 +41,25 @@ async fn the_same_key_is_the_same_write() {
     assert_eq!(stage.keyed(&stage.yunqi, path, "a b", connect("yunqi", "a:1")).await.codes(), (400, 7300));
 }
 
+/// Its write stood, and the key was forgotten: the same call did it again over what had been written since.
+#[tokio::test]
+async fn a_key_is_remembered_where_its_caller_goes_away() {
+    let stage = Stage::new();
+    let path = "/central-systems/connect";
+    {
+        let left = stage.keyed(&stage.yunqi, path, "k", connect("yunqi", "a:1"));
+        let left = timeout(Duration::ZERO, left).await;
+        assert!(left.is_err(), "it is asked once, and not again");
+    }
+    let mut changes = stage.front.directory().view().changes();
+    timeout(PATIENCE, changes.wait_for(|size| *size == 1)).await.unwrap().unwrap();
+    stage.says(path, json!({"id": "yunqi", "endpoint": "b:1"})).await;
+    let again = stage.keyed(&stage.yunqi, path, "k", connect("yunqi", "a:1")).await;
+    assert_eq!((again.codes(), &again.json()["revision"]), ((200, 200), &json!(1)));
+    let now = stage.says("/central-systems/retrieve", json!({"csid": "yunqi"})).await;
+    assert_eq!(now["centralsystem"]["endpoint"], "b:1");
+}
+
 /// A refusal is not remembered: what was refused may be put right.
 #[tokio::test]
 async fn a_refused_write_may_be_tried_again_with_its_key() {
@@ -60,7 +85,7 @@ async fn who_writes_too_often_is_held_up_alone() {
     let stage = Stage::new();
     // A time to come, so that nothing comes back meanwhile.
     let later = super::super::now() + 3_600_000;
-    while stage.front.rates.lock().take("yunqi", later).is_ok() {}
+    while stage.front.rates.lock().take("yunqi", 1, later).is_ok() {}
     let got = stage.post("/central-systems/connect", connect("yunqi", "a:1")).await;
     assert_eq!((got.codes(), got.headers["retry-after"].to_str().unwrap()), ((429, 7300), "1"));
     let other = stage.post_by(&stage.other, "/central-systems/connect", connect("other", "a:1")).await;

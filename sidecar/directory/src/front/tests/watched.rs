@@ -1,14 +1,23 @@
 //! What changes, as a watcher hears it.
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::Bytes;
 use http::{Request, header::AUTHORIZATION};
 use serde_json::{Value, json};
-use tokio::{sync::mpsc::Receiver, time::timeout};
+use tokio::{
+    sync::{
+        Semaphore,
+        mpsc::{self, Receiver},
+    },
+    time::timeout,
+};
 
-use super::{Content, PREFIX, Shown, Stage};
+use super::{super::watch, Content, PREFIX, Shown, Stage};
+use crate::directory::{Reading, Rules};
 
 /// Only a test that has failed waits for so long.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A watcher, with what it has of an event that has not ended.
 struct Watcher {
@@ -91,6 +100,73 @@ async fn a_watcher_is_let_go_when_the_directory_closes() {
     assert!(watcher.ends().await);
 }
 
+/// It kept the store open, and a changed configuration could not open it again.
+#[tokio::test]
+async fn a_watcher_that_does_not_read_is_let_go_as_well() {
+    let stage = Stage::new().settled().await;
+    let directory = stage.front.directory();
+    let watcher = stage.watch("?from=1", None).await.unwrap();
+    while watcher.body.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    directory.close();
+    let freed = async {
+        while Arc::strong_count(directory) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert_eq!(timeout(PATIENCE, freed).await, Ok(()));
+}
+
+/// A token counts for as long as it holds, and not for as long as a connection is there.
+#[tokio::test]
+async fn who_may_read_no_longer_hears_nothing_more() {
+    let stage = Stage::new().settled().await;
+    let mut watcher = stage.watch("", None).await.unwrap();
+    watcher.body.recv().await.unwrap();
+    stage.front.directory().revoke("yunqi").unwrap();
+    let other = super::message(json!({"id": "other", "endpoint": "a:1"}));
+    stage.post_by(&stage.other, "/central-systems/connect", other).await;
+    assert_eq!(timeout(PATIENCE, watcher.body.recv()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn who_takes_nothing_for_too_long_is_gone() {
+    let (events, mut body) = mpsc::channel(1);
+    let text = Bytes::from(vec![b'x'; 65 << 10]);
+    let short = Duration::from_millis(20);
+    assert_eq!(watch::hand_out(&events, text.clone(), short).await, Err(watch::Gone));
+    body.close();
+    while body.recv().await.is_some() {}
+    assert_eq!(watch::hand_out(&events, text, PATIENCE).await, Err(watch::Gone));
+}
+
+/// Where a long log has nothing for a watcher, it would be read to its end.
+#[tokio::test]
+async fn nothing_is_read_on_for_a_watcher_that_is_gone() {
+    let stage = Stage::with(Rules { reading: Reading::Public, ..Rules::default() });
+    for n in 1..=130 {
+        stage.says("/central-systems/connect", json!({"id": "yunqi", "endpoint": format!("a:{n}")})).await;
+    }
+    let (events, mut body) = mpsc::channel(1);
+    let seat = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let directory = Arc::clone(stage.front.directory());
+    let mut reader = watch::Reader {
+        directory,
+        asking: watch::Asking::default(),
+        csid: Some("other".to_owned()),
+        next: 0,
+        _seat: seat,
+    };
+    let reading = tokio::spawn(async move {
+        reader.read_out(events).await;
+        reader.next
+    });
+    assert!(body.recv().await.is_some());
+    drop(body);
+    assert!(reading.await.unwrap() < 130);
+}
+
 #[tokio::test]
 async fn a_question_that_cannot_be_is_refused_and_seats_are_counted() {
     let stage = Stage::new().settled().await;
@@ -100,8 +176,30 @@ async fn a_question_that_cannot_be_is_refused_and_seats_are_counted() {
     let nobody = Request::get(format!("{PREFIX}/watch")).body(Bytes::new()).unwrap();
     assert_eq!(stage.answer(nobody, &Shown::default()).await.status().as_u16(), 401);
     let mut seats = Vec::new();
-    for _ in 0..super::super::watch::WATCHERS {
+    for _ in 0..watch::WATCHERS {
         seats.push(stage.watch("", None).await.unwrap());
     }
     assert_eq!(stage.watch("", None).await.err(), Some(503));
+}
+
+/// 64 entries of 64 MiB would be 4 GiB for each watcher.
+#[tokio::test]
+async fn a_piece_ends_where_its_text_is_long() {
+    let stage = Stage::new().settled().await;
+    for endpoint in ["b:1", "c:1"] {
+        let data = |n: u64| {
+            let address = format!("yunqi.{n:X}");
+            json!({"dataAddress": address, "name": "n", "endpoint": endpoint, "adapterClass": "odps-adapter", "desc": "x".repeat(4000)})
+        };
+        let data: Vec<Value> = (0..300).map(data).collect();
+        stage.says("/data-systems/sync", json!({"csid": "yunqi", "dataSystems": data})).await;
+    }
+    let directory = stage.front.directory();
+    let next = |from: u64, csid: Option<&str>| watch::piece(directory, csid, from..5).map(|(_, next)| next);
+    assert_eq!([next(0, None), next(4, None)], [Some(4), Some(5)], "an entry that is longer goes alone");
+    assert_eq!(next(0, Some("other")), Some(5), "what is another's has no text");
+    let mut watcher = stage.watch("?from=1", None).await.unwrap();
+    for expected in 1..=5 {
+        assert_eq!(watcher.next().await.0, expected, "nothing is left out");
+    }
 }

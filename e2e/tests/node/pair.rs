@@ -8,8 +8,12 @@ use e2e::ledger::{Failure, Ledger, now};
 use e2e::wait;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use super::*;
+
+/// How long one look at a closed book may take; after one that was lost the program stays longer than this.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// So many exchanges show that the work goes on.
 const STRETCH: usize = 60;
@@ -101,7 +105,8 @@ impl Pair {
     /// The book of a pod that is about to end, as soon as nothing is added to it any more.
     async fn closed_book(&self, us: Institution, pod: &str) -> Result<Ledger> {
         wait::until(&format!("the book of {pod} to be closed"), STARTED, || async move {
-            let book = us.get_from(&self.client, pod, 8080, "book").await?;
+            // A look that hangs must not outlast the program, which waits for its reader.
+            let book = timeout(LOOK, us.get_from(&self.client, pod, 8080, "book")).await.context("no answer")??;
             serde_json::from_str(&book).context("the book is no book")
         })
         .await

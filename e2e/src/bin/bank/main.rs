@@ -23,9 +23,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// So long a program that was asked to end waits until somebody reads its closed book; most tests do without it.
-const READ: Duration = Duration::from_secs(20);
-/// Whoever reads it gets it whole.
-const ANSWERED: Duration = Duration::from_secs(1);
+const READ: Duration = Duration::from_secs(30);
+/// Whoever reads it gets it whole, at the second try if the first answer was lost.
+const ANSWERED: Duration = Duration::from_secs(10);
 
 #[derive(Parser)]
 #[command(about = "An application that works at its own node and keeps books")]

@@ -118,10 +118,11 @@ impl Session {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
-        self.poll_address(cx);
         if self.poll_read(cx).is_err() {
             self.over("the connection is lost");
         }
+        // What was just read may have asked for it.
+        self.poll_address(cx);
         self.wakes.wake(&self.hub);
         // What was just read may have to be answered, so writing comes behind it.
         if self.poll_write(cx).is_err() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mesh_websocket::{Opcode, Read};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::world::{World, request};
 use crate::{
@@ -39,6 +39,18 @@ async fn a_node_gets_its_address_and_keeps_it_when_it_comes_back() {
     assert_eq!(address.octets(), [10, 1, 1, 3]);
     until(|| world.office.told().len() == 4).await;
     assert_eq!(world.office.told(), [(1, Init), (1, Connected), (1, Idle), (1, Connected)]);
+}
+
+/// A client that waits for its address sends nothing more: only the answer itself may wake the session, and no clock.
+#[tokio::test(start_paused = true)]
+async fn an_address_is_told_as_soon_as_it_is_chosen() {
+    let world = World::new().await;
+    let (_, mut node) = world.ask(&world.office.issue(1)).await;
+    // As legacy clients do.
+    sleep(Duration::from_millis(500)).await;
+    let asked = Instant::now();
+    assert_eq!(node.greet().await.octets(), [10, 1, 1, 3]);
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
 }
 
 /// Waits for something that happens on its own.

@@ -32,6 +32,10 @@ use crate::tcp::{Carrier, Key, Stack};
 const MTU: u16 = 1400;
 /// Connections at a time; with their buffers that is 128 MiB at most.
 const MOST: usize = 1024;
+/// Of these, connections that others in the tunnel made, so that this machine's own always find a place.
+const MOST_LEAVING: usize = 768;
+/// And those that one of them made, so that it does not take the place of the others.
+const MOST_OF_ONE: usize = 256;
 /// Packets that are taken in before others of the thread have their turn.
 const PACKETS_IN_A_ROW: usize = 256;
 /// Certificates are looked at this often; they have months left when they are due.
@@ -71,8 +75,8 @@ enum State {
 enum Owner {
     /// An application's of this machine, until the connection is there.
     Entering(Option<TcpStream>),
-    /// Another node's.
-    Leaving,
+    /// That of another node, by its address.
+    Leaving(Ipv4Addr),
     /// This node's own, which asks for certificates.
     Renewing(Option<oneshot::Sender<DuplexStream>>),
 }
@@ -216,8 +220,18 @@ impl Node {
 }
 
 /// Whether a connection of another node may be.
-fn admit(ways: &Ways, stack: &Stack<Owner>, key: &Key) -> Option<Owner> {
-    (ways.has(key.2) && stack.owners().len() < MOST).then_some(Owner::Leaving)
+fn admit(ways: &Ways, stack: &Stack<Owner>, &(from, _, port): &Key) -> Option<Owner> {
+    if !ways.has(port) || stack.owners().len() >= MOST {
+        return None;
+    }
+    let (mut leaving, mut of_one) = (0, 0);
+    for owner in stack.owners() {
+        if let Owner::Leaving(whose) = owner {
+            leaving += 1;
+            of_one += usize::from(*whose == from);
+        }
+    }
+    (leaving < MOST_LEAVING && of_one < MOST_OF_ONE).then_some(Owner::Leaving(from))
 }
 
 /// Where packets and connections go.
@@ -247,11 +261,49 @@ impl Carrier<Owner> for Way<'_> {
                     carry(tcp, stream);
                 }
             }
-            Owner::Leaving => self.ways.leave(key.2, stream),
+            Owner::Leaving(_) => self.ways.leave(key.2, stream),
             Owner::Renewing(give) => {
                 // Where nobody waits for it any more, it ends.
                 let _ = give.take().map(|give| give.send(stream));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{join::Exposed, packet::made};
+
+    const OWN: [u8; 4] = [10, 1, 1, 3];
+    const SYN: u8 = 0x02;
+
+    /// A node's TCP to which others open connections to port 80, each from a port of its own.
+    struct Open(Stack<Owner>, Ways);
+
+    impl Open {
+        /// How many more are there after so many were tried.
+        fn tried(&mut self, from: [u8; 4], count: u16) -> usize {
+            let before = self.0.owners().len();
+            for port in 1..=count {
+                let packet = made::tcp(from, OWN, (port, 80), SYN, &[]);
+                self.0.arrive(packet, |stack, key| admit(&self.1, stack, key));
+            }
+            self.0.owners().len() - before
+        }
+    }
+
+    #[tokio::test]
+    async fn one_node_does_not_take_the_connections_of_others_nor_all_of_them_this_machines() {
+        let exposed = vec![Exposed { port: 80, to: ("127.0.0.1".into(), 9) }];
+        let ways = Ways::open(&[], exposed).await.unwrap();
+        let mut open = Open(Stack::new(OWN.into(), 24, MTU), ways);
+        assert_eq!(open.tried([10, 1, 1, 5], 1000), MOST_OF_ONE);
+        assert_eq!(open.tried([10, 1, 1, 7], 100), 100);
+        assert_eq!(open.tried([10, 1, 1, 9], 1000), MOST_OF_ONE);
+        assert_eq!(open.tried([10, 1, 1, 11], 1000), MOST_LEAVING - 2 * MOST_OF_ONE - 100);
+        assert_eq!(open.tried([10, 1, 1, 13], 1), 0);
+        let to = SocketAddrV4::new([10, 1, 1, 13].into(), 80);
+        assert!(open.0.connect(to, Owner::Entering(None)).is_ok());
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mesh_pki::{CertificateInfo, RequestedKey};
+use mesh_pki::{CertificateInfo, RequestedKey, Role, TrustAnchors, check_pair, parse_certificates};
 use proto::tunnel::{RenewRequest, enrolment_client::EnrolmentClient};
 use rustls_pki_types::ServerName;
 use tokio::{io::DuplexStream, time::timeout};
@@ -49,13 +49,83 @@ pub(super) async fn renewed(member: &Member, stream: DuplexStream) -> Result<Mem
     let origin = super::enrol::origin(host).map_err(|e| text(&e))?;
     let answer =
         in_time(EnrolmentClient::with_origin(calls, origin).renew(ask)).await.map_err(|e| text(&e.message()))?;
-    let papers = |authority, certificate, old: &Papers| Papers { authority, certificate, key: old.key.clone() };
+    let renewed = |what: &str, authority, certificate, old: &Papers| {
+        let new = Papers { authority, certificate, key: old.key.clone() };
+        match replaces(&new, old, SystemTime::now()) {
+            Ok(()) => Ok(new),
+            Err(why) => Err(format!("what the server gave for the {what} plane cannot be used: {why}")),
+        }
+    };
     Ok(Member {
-        join: papers(answer.join_ca, answer.join_certificate, &member.join),
-        registered: papers(answer.register_ca, answer.register_certificate, &member.registered),
+        join: renewed("join", answer.join_ca, answer.join_certificate, &member.join)?,
+        registered: renewed("register", answer.register_ca, answer.register_certificate, &member.registered)?,
         ..member.clone()
     })
 }
 
+/// Whether new papers may take the place of old ones. With any that do not serve at both ends the node would have no way back: so
+/// the certificate is of its key, its chain ends in the authority that came with it, and it does not end sooner than the old one.
+fn replaces(new: &Papers, old: &Papers, now: SystemTime) -> Result<(), String> {
+    let text = |e: &dyn std::fmt::Display| e.to_string();
+    let pair = check_pair(&new.certificate, &new.key).map_err(|e| text(&e))?;
+    let chain = parse_certificates(&new.certificate).map_err(|e| text(&e))?;
+    let authority = TrustAnchors::from_pems(&[&new.authority]).map_err(|e| text(&e))?;
+    authority.verify(&chain, Role::Client, now).map_err(|e| text(&e))?;
+    let before = CertificateInfo::from_pem(&old.certificate).map_err(|e| text(&e))?;
+    match pair.first() {
+        Some(leaf) if leaf.not_after >= before.not_after => Ok(()),
+        _ => Err("its certificate ends before the one that it is to replace".into()),
+    }
+}
+
 /// What becomes of a renewal.
 pub(super) type Renewing = std::pin::Pin<Box<dyn Future<Output = Result<Member, String>> + Send>>;
+
+#[cfg(test)]
+mod tests {
+    use mesh_pki::{PlaneSubject, PlaneUse, Root};
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn authority(now: SystemTime) -> Root {
+        let subject = PlaneSubject { organization: None, common_name: "lknm-join-ca@1" };
+        Root::generate_plane(subject, 1000 * DAY, now - 100 * DAY).unwrap()
+    }
+
+    fn papers(root: &Root, usage: PlaneUse<'_>, life: Duration, now: SystemTime) -> Papers {
+        let subject = PlaneSubject { organization: Some("lknm:join"), common_name: "network-controller-client" };
+        let pair = root.issue_plane(subject, usage, life, now).unwrap();
+        let authority = root.certificate_pem().to_owned();
+        Papers { authority, certificate: pair.chain_pem, key: pair.key.expose().to_owned() }
+    }
+
+    #[test]
+    fn an_answer_that_does_not_serve_takes_no_place() {
+        let now = SystemTime::now();
+        let (root, other) = (authority(now), authority(now));
+        let client = |root: &Root, life| papers(root, PlaneUse::Client(None), life, now);
+        let old = client(&root, 100 * DAY);
+        let new = client(&root, 365 * DAY);
+        assert_eq!(replaces(&new, &old, now), Ok(()));
+        let table = [
+            ("nothing", Papers { certificate: String::new(), ..new.clone() }),
+            ("no certificate", Papers { certificate: "-----BEGIN CERTIFICATE-----".into(), ..new.clone() }),
+            ("of another key", Papers { key: old.key.clone(), ..new.clone() }),
+            ("no authority", Papers { authority: String::new(), ..new.clone() }),
+            ("of another authority", Papers { authority: other.certificate_pem().to_owned(), ..new.clone() }),
+            ("of a server", papers(&root, PlaneUse::Server(&[]), 365 * DAY, now)),
+            ("it ends sooner", client(&root, 99 * DAY)),
+        ];
+        for (what, bad) in table {
+            assert!(replaces(&bad, &old, now).is_err(), "{what}");
+        }
+        assert!(replaces(&new, &old, now + 366 * DAY).is_err(), "over");
+        // A new authority comes with its own certificates; during a change both are there.
+        let moved = client(&other, 365 * DAY);
+        assert_eq!(replaces(&moved, &old, now), Ok(()));
+        let both = format!("{}{}", root.certificate_pem(), other.certificate_pem());
+        assert_eq!(replaces(&Papers { authority: both, ..moved }, &old, now), Ok(()));
+    }
+}

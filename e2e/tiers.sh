@@ -51,7 +51,7 @@ tier_clients() {
   need_python
   # The links that are broken lie in network namespaces.
   need_root
-  need_packages nginx libnginx-mod-stream haproxy nghttp2-client wrk openssl iptables iproute2 util-linux
+  need_packages nginx libnginx-mod-stream haproxy nghttp2-client wrk openssl iptables iproute2 util-linux iputils-ping iperf3
   step "the node for them"
   cargo build --quiet --package mesh
   e2e/clients/run.sh "$target/debug/mesh"
@@ -59,6 +59,8 @@ tier_clients() {
   e2e/links/run.sh "$target/debug/mesh"
   step "the directory: its log in the libraries of others"
   e2e/directory/run.sh "$target/debug/mesh"
+  step "the tunnel: a node and an administrator of LiteKube, grpcurl, programs of others through TUN devices"
+  e2e/tunnel/run.sh "$target/debug/mesh"
   step "the grid: without a file, with libraries of others, in a browser"
   need_command node "Node.js 20 or later (https://nodejs.org): the backends of the grid's tests are written in it"
   need_command npm "it comes with Node.js"

@@ -17,6 +17,8 @@ use super::{Admin, Diagnose, GridPage, QueuePage, ServicePage, directory, server
 
 /// A log level is a line.
 const LONGEST_BODY: usize = 4096;
+/// A network controller that is taken over: as many nodes as there may be, and the tokens with which they joined.
+const LONGEST_IMPORT: usize = 16 << 20;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -32,6 +34,8 @@ pub(super) fn routes(admin: Arc<Admin>) -> Router {
         .route("/tunnel", get(tunnel::nodes))
         .route("/tunnel/tokens", get(tunnel::tokens).post(tunnel::mint).delete(tunnel::revoke))
         .route("/tunnel/kick", post(tunnel::kick))
+        .route("/tunnel/policy", get(tunnel::policy))
+        .route("/tunnel/import", post(tunnel::import).layer(DefaultBodyLimit::max(LONGEST_IMPORT)))
         .route("/directory/tokens", get(directory::tokens).post(directory::issue).delete(directory::revoke))
         .route("/diagnose/route", get(diagnose))
         .route("/log", get(level).put(set_level))

@@ -23,6 +23,10 @@ pub(crate) enum TunnelCommand {
     Ls(TunnelLs),
     /// End an edge node's session; it may come again.
     Kick(TunnelKick),
+    /// Show who may reach whom, or whether one edge node may reach another.
+    Policy(TunnelPolicy),
+    /// Take over the authorities, nodes and tokens of a LiteKube network controller.
+    Import(TunnelImport),
 }
 
 #[derive(Debug, clap::Args)]
@@ -103,4 +107,38 @@ pub(crate) struct TunnelKick {
     /// Forget the node: its token and certificates are worth nothing, its address is free.
     #[arg(long)]
     pub(crate) unregister: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TunnelPolicy {
+    /// The edge node that would begin, such as n7.
+    #[arg(long, value_name = "NODE", requires = "to")]
+    pub(crate) from: Option<String>,
+    /// The edge node that it would reach.
+    #[arg(long, value_name = "NODE", requires = "from")]
+    pub(crate) to: Option<String>,
+    /// A TCP or UDP port of it.
+    #[arg(long, requires = "to")]
+    pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TunnelImport {
+    /// The original's YAML: it names the folders, and its settings are printed as a section of ours.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["database", "register_ca", "join_ca"])]
+    pub(crate) config: Option<PathBuf>,
+    /// The original's litekube-nc.db, if not in the folder that the YAML names.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) database: Option<PathBuf>,
+    /// The folder with ca.pem and ca-key.pem of its gRPC services, if not the one that the YAML names.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) register_ca: Option<PathBuf>,
+    /// The same of its tunnel.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) join_ca: Option<PathBuf>,
+    /// Read everything, say what would be taken over, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }

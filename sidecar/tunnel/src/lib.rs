@@ -11,6 +11,7 @@ pub mod hub;
 pub mod inside;
 pub mod join;
 pub mod ledger;
+pub mod legacy;
 pub mod listen;
 mod packet;
 pub mod seam;

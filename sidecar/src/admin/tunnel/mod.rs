@@ -1,6 +1,9 @@
 //! What the admin port answers of the network controller: nodes and tokens, shown, made and taken back. The disk is written where
 //! blocking does no harm.
 
+mod import;
+mod policy;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -21,6 +24,7 @@ use mesh_tunnel::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(super) use self::{import::import, policy::policy};
 use super::Admin;
 
 /// A token that is asked for.
@@ -62,6 +66,17 @@ async fn blocking(work: impl FnOnce() -> Response + Send + 'static) -> Response 
     done.unwrap_or_else(|_| refused(StatusCode::INTERNAL_SERVER_ERROR, "the call was given up"))
 }
 
+/// Seconds since 1970.
+fn unix(at: SystemTime) -> i64 {
+    let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+/// A node, by what lists call it.
+fn named(id: &str) -> Option<PeerId> {
+    id.strip_prefix('n').and_then(|number| number.parse().ok()).map(PeerId)
+}
+
 /// The nodes.
 pub(super) async fn nodes(State(admin): State<Arc<Admin>>) -> Response {
     admin.rooms.tunnel().map_or_else(off, |control| Json(shown_nodes(&control)).into_response())
@@ -92,10 +107,6 @@ pub(super) async fn mint(State(admin): State<Arc<Admin>>, Json(ask): Json<NewTok
 
 fn minted(control: &Control, ask: NewToken) -> Response {
     let now = SystemTime::now();
-    let unix = |at: SystemTime| {
-        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        i64::try_from(seconds).unwrap_or(i64::MAX)
-    };
     let end = ask.seconds.map(|seconds| now.checked_add(Duration::from_secs(seconds)));
     if ask.seconds == Some(0) || end == Some(None) {
         return refused(StatusCode::BAD_REQUEST, "a token lives for at least a second, and not beyond the calendar");
@@ -137,8 +148,9 @@ pub(super) async fn revoke(State(admin): State<Arc<Admin>>, Query(named): Query<
 pub(super) async fn kick(State(admin): State<Arc<Admin>>, Query(named): Query<Named>) -> Response {
     let Some(control) = admin.rooms.tunnel() else { return off() };
     let unknown = || refused(StatusCode::NOT_FOUND, "no node is called that: `mesh tunnel ls` lists them");
-    let number = named.id.strip_prefix('n').and_then(|number| number.parse().ok());
-    let Some(peer) = number.map(PeerId).filter(|peer| control.ledger().node(*peer).is_some()) else { return unknown() };
+    let Some(peer) = self::named(&named.id).filter(|peer| control.ledger().node(*peer).is_some()) else {
+        return unknown();
+    };
     let action = if named.unregister { "unregister" } else { "kick" };
     tracing::info!(target: "audit", action, source = "admin port", what = %peer, "tunnel");
     blocking(move || {

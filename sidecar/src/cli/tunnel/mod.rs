@@ -4,7 +4,9 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+mod import;
 mod join;
+mod policy;
 
 use super::{admin::Admin, block_on, print_json};
 use crate::{
@@ -20,6 +22,8 @@ pub(crate) fn tunnel(command: &TunnelCommand) -> Result<(), Exit> {
         TunnelCommand::Ls(args) => {
             asked(async |admin| list(&admin.get("/tunnel").await?, &args.output, "nodes", print_nodes))
         }
+        TunnelCommand::Policy(args) => asked(async |admin| policy::policy(admin, args).await),
+        TunnelCommand::Import(args) => import::import(args),
         TunnelCommand::Kick(args) => asked(async |admin| kick(admin, args).await),
         TunnelCommand::Token(token) => match &token.command {
             TokenCommand::Create(args) => asked(async |admin| create(admin, args).await),
@@ -98,7 +102,11 @@ fn moment(row: &Value, member: &str) -> String {
 }
 
 fn labels(row: &Value) -> String {
-    let pairs = row["labels"].as_object().into_iter().flatten();
+    labels_of(&row["labels"])
+}
+
+fn labels_of(labels: &Value) -> String {
+    let pairs = labels.as_object().into_iter().flatten();
     pairs.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join(",")
 }
 

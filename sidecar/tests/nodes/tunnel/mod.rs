@@ -4,6 +4,7 @@ mod commands;
 mod contract;
 mod crashes;
 mod joined;
+mod moving;
 mod ours;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -10,6 +10,7 @@
 //! | `health.rs` | `grpc.health.v1` |
 //! | `serve.rs` | listeners, TLS and HTTP/2, with their bounds |
 //! | `desk.rs` | what the hub asks |
+//! | `takeover.rs` | what another controller left behind |
 //! | `metrics.rs` | what is counted |
 
 mod administration;
@@ -22,6 +23,7 @@ mod metrics;
 mod register;
 mod serve;
 mod service;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -40,6 +42,7 @@ use parking_lot::Mutex;
 pub use desk::FrontDesk;
 pub use metrics::Metrics;
 pub use serve::Port;
+pub use takeover::{ImportProblem, Pem, Takeover};
 
 use crate::{
     addresses::Subnet,

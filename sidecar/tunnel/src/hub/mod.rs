@@ -35,7 +35,10 @@ use arc_swap::ArcSwap;
 use crds::Tunnel;
 use parking_lot::Mutex;
 
-pub use self::drops::Drop;
+pub use self::{
+    drops::Drop,
+    policy::{Verdict, judge, names},
+};
 use self::{drops::Drops, policy::Policy, table::Table};
 pub(crate) use self::{
     inbox::{Arrived, Inbox},

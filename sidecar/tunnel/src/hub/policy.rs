@@ -5,12 +5,50 @@
 
 use std::collections::BTreeMap;
 
-use crds::TunnelRule;
+use crds::{Tunnel, TunnelRule};
 
 use crate::packet::{Flow, Ipv4, Opening};
 
 /// Rules of a policy that can be held apart; a MeshNode has no more.
 const MOST: usize = 128;
+
+/// Whether one node may open a connection to another, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is no rule.
+    Open,
+    /// This rule allows it, counted from zero.
+    Allowed(usize),
+    /// No rule does.
+    Denied,
+    /// Nodes reach the server only.
+    Isolated,
+}
+
+/// Whether labels of a rule name a node that has these.
+pub fn names(rule: &BTreeMap<String, String>, node: &BTreeMap<String, String>) -> bool {
+    rule.iter().all(|(key, value)| node.get(key) == Some(value))
+}
+
+/// What a tunnel's rules say of two nodes with these labels. Without a port: whether anything passes.
+pub fn judge(
+    tunnel: &Tunnel,
+    from: &BTreeMap<String, String>,
+    to: &BTreeMap<String, String>,
+    port: Option<u16>,
+) -> Verdict {
+    if !tunnel.interconnection {
+        return Verdict::Isolated;
+    }
+    if tunnel.policy.is_empty() {
+        return Verdict::Open;
+    }
+    let allows = |rule: &TunnelRule| {
+        let fits = rule.ports.is_empty() || port.is_none_or(|port| rule.ports.contains(&port));
+        fits && names(&rule.from, from) && names(&rule.to, to)
+    };
+    tunnel.policy.iter().take(MOST).position(allows).map_or(Verdict::Denied, Verdict::Allowed)
+}
 
 /// The rules in force.
 #[derive(Debug, Default)]
@@ -48,8 +86,7 @@ impl Policy {
     pub(crate) fn marks(&self, labels: &BTreeMap<String, String>) -> Marks {
         let bits = |named: fn(&TunnelRule) -> &BTreeMap<String, String>| {
             let rules = self.rules.iter().enumerate();
-            let holds = |rule: &TunnelRule| named(rule).iter().all(|(key, value)| labels.get(key) == Some(value));
-            rules.filter(|(_, rule)| holds(rule)).fold(0u128, |bits, (n, _)| bits | 1 << n)
+            rules.filter(|(_, rule)| names(named(rule), labels)).fold(0u128, |bits, (n, _)| bits | 1 << n)
         };
         Marks { from: bits(|rule| &rule.from), to: bits(|rule| &rule.to), number: self.number }
     }
@@ -80,7 +117,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::made;
+    use crate::{packet::made, testing::tunnel};
 
     fn labels(role: &str) -> BTreeMap<String, String> {
         [("role".to_owned(), role.to_owned())].into()
@@ -122,6 +159,29 @@ mod tests {
         for (n, (from, to, packet, allowed)) in table.into_iter().enumerate() {
             assert_eq!(allows(&policy, from, to, &packet), allowed, "row {n}: {from} -> {to}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_two_nodes_is_what_happens_to_their_packets() {
+        let rules = vec![rule("camera", "store", &[443, 80]), rule("probe", "store", &[])];
+        let with = |policy: &[TunnelRule]| Tunnel { interconnection: true, policy: policy.to_vec(), ..tunnel() };
+        let said = |tunnel: &Tunnel, from, to, port| judge(tunnel, &labels(from), &labels(to), port);
+        let policy = Policy::new(&rules, 1);
+        for (from, to, port, verdict) in [
+            ("camera", "store", Some(443), Verdict::Allowed(0)),
+            ("camera", "store", Some(22), Verdict::Denied),
+            ("camera", "store", None, Verdict::Allowed(0)),
+            ("probe", "store", Some(22), Verdict::Allowed(1)),
+            ("store", "camera", Some(443), Verdict::Denied),
+            ("camera", "camera", None, Verdict::Denied),
+        ] {
+            assert_eq!(said(&with(&rules), from, to, port), verdict, "{from} {to} {port:?}");
+            let packet = made::tcp(A, B, (5000, port.unwrap_or(80)), SYN, &[]);
+            assert_eq!(allows(&policy, from, to, &packet), verdict != Verdict::Denied, "{from} {to} {port:?}");
+        }
+        assert_eq!(said(&with(&[]), "camera", "store", None), Verdict::Open);
+        let isolated = Tunnel { interconnection: false, ..with(&rules) };
+        assert_eq!(said(&isolated, "camera", "store", None), Verdict::Isolated);
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl Book {
         self.put_node(number, row);
     }
 
+    /// Takes an address out of the pool. `false`: it is not free, or none of this network's.
+    pub(super) fn hold(&mut self, address: Ipv4Addr) -> bool {
+        self.pool.hold(address)
+    }
+
     pub(super) fn load_token(&mut self, id: &str, row: TokenRow) {
         self.put_token(id, row);
     }

@@ -10,6 +10,7 @@
 
 mod away;
 mod book;
+mod import;
 mod nodes;
 mod rows;
 mod shelf;
@@ -22,6 +23,7 @@ use std::fmt;
 use parking_lot::Mutex;
 
 pub use away::Away;
+pub use import::{ImportError, Imported};
 pub use nodes::{JoinError, Joined, Joiner, NodeView, ShowError};
 pub use rows::{Labels, NodeRow, TokenRow};
 pub use shelf::{Change, Shelf, StoreShelf, Unwritten};

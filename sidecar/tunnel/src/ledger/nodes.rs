@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Nodes that are kept: four times what the addresses of a /16 reach, so that a leaked token does not fill the disk.
-const MOST_NODES: usize = 131_072;
+pub(super) const MOST_NODES: usize = 131_072;
 
 /// The public keys that a joining node has certificates for, as SHA-256 in hex.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

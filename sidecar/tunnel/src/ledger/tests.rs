@@ -11,7 +11,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::seam::{ConnState, NoAddress, PeerId};
+use crate::{
+    legacy::{Legacy, LegacyNode, LegacyToken},
+    seam::{ConnState, NoAddress, PeerId},
+};
 
 const NOW: i64 = 1_700_000_000;
 
@@ -242,6 +245,63 @@ fn an_ephemeral_node_is_overdue_when_it_was_away_for_its_time() {
     assert_eq!(ledger.overdue(NOW + 261, None), [Away::Ephemeral(node)]);
     assert_eq!(ledger.forget(node), Ok(true));
     assert_eq!(ledger.overdue(NOW + 230, None), []);
+}
+
+fn old(tokens: &[(&str, Option<i64>)], nodes: &[(&str, Option<[u8; 4]>)]) -> Legacy {
+    let token = |&(text, expires): &(&str, _)| LegacyToken { token: text.into(), expires };
+    let node = |&(text, address): &(&str, Option<[u8; 4]>)| LegacyNode {
+        token: text.into(),
+        address: address.map(Ipv4Addr::from),
+        created: None,
+    };
+    let (tokens, nodes) = (tokens.iter().map(token).collect(), nodes.iter().map(node).collect());
+    Legacy { tokens, nodes, ..Legacy::default() }
+}
+
+#[test]
+fn nodes_and_tokens_of_another_controller_keep_what_they_had_and_come_once() {
+    let disk = Disk::default();
+    let ledger = disk.open();
+    let own = join(&ledger, &mint(&ledger, None)).unwrap();
+    ledger.address(own.peer).unwrap();
+    let nodes = [
+        ("b52f93d3f0ec4be7", Some([10, 1, 1, 9])),
+        // Ours has the first one's address, the second's is not of this network, and the third has had none.
+        ("0d9a7ad1b1f44f2e", Some([10, 1, 1, 3])),
+        ("6a0d3a1be43b4d10", Some([192, 0, 2, 3])),
+        ("6a0d3a1be43b4d11", None),
+        ("b52f93d3f0ec4be7", Some([10, 1, 1, 11])),
+        ("no token", None),
+    ];
+    let legacy =
+        old(&[("deac5f329feb4729", None), ("5f2c9a017b3d4e1a", Some(NOW + 60)), ("deac5f329feb4729", None)], &nodes);
+    let imported = ledger.import(&legacy, NOW).unwrap();
+    assert_eq!(imported, Imported { nodes: 4, moved: 2, tokens: 2, known: 2 });
+    let again = Imported { known: 8, ..Imported::default() };
+    for ledger in [ledger, disk.open()] {
+        assert_eq!(ledger.import(&legacy, NOW), Ok(again));
+        let found = ledger.by_token("b52f93d3f0ec4be7").unwrap();
+        assert_eq!((found.row.address, found.state), (Some([10, 1, 1, 9].into()), ConnState::Idle));
+        let (at, moved) = (ledger.address(own.peer), ledger.by_token("0d9a7ad1b1f44f2e").unwrap().peer);
+        assert_ne!(ledger.address(moved), at);
+        assert!(ledger.is_good("5f2c9a017b3d4e1a", NOW + 59).is_ok());
+        assert!(ledger.is_good("5f2c9a017b3d4e1a", NOW + 60).is_err());
+        assert_eq!(ledger.show(found.peer, "the first certificate"), Ok(()));
+        assert_eq!(ledger.show(found.peer, "another"), Err(ShowError::NotItsOwn));
+    }
+}
+
+#[test]
+fn an_import_that_is_not_written_leaves_nothing_behind_that_could_be_given_twice() {
+    let disk = Disk::default();
+    let ledger = disk.open();
+    let legacy = old(&[], &[("b52f93d3f0ec4be7", Some([10, 1, 1, 3]))]);
+    disk.set(Some(Failure::After));
+    assert!(matches!(ledger.import(&legacy, NOW), Err(ImportError::Unwritten(_))));
+    disk.set(None);
+    let joined = join(&ledger, &mint(&ledger, None)).unwrap();
+    assert_ne!(ledger.address(joined.peer), Ok([10, 1, 1, 3].into()));
+    assert_eq!(disk.open().by_token("b52f93d3f0ec4be7").unwrap().row.address, Some([10, 1, 1, 3].into()));
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use super::{
 use crate::tokens::{NoRandomness, Secret};
 
 /// Tokens that are kept: a list of as many is still an answer.
-const MOST_TOKENS: usize = 100_000;
+pub(super) const MOST_TOKENS: usize = 100_000;
 /// Labels become a node's, which policy compares with each other.
 const MOST_LABELS: usize = 8;
 /// As labels of Kubernetes.

@@ -7,19 +7,19 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mesh=$1
 work=$(mktemp -d)
-node=
+nodes=()
 cleanup() {
-  [ -z "$node" ] || { kill "$node" 2>/dev/null && wait "$node" || true; }
+  for node in "${nodes[@]}"; do kill "$node" 2>/dev/null && wait "$node" || true; done
   rm -rf "$work"
 }
 trap cleanup EXIT
 fail() {
-  tail -n 40 "$work/log" >&2 || true
+  tail -n 40 "$work/nodes.log" >&2 || true
   echo "directory: $*" >&2
   exit 1
 }
 
-recipe=$(cat "$here/verify.go" "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-16)
+recipe=$(cat "$here"/*.go "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-16)
 verify=${XDG_CACHE_HOME:-$HOME/.cache}/interconn/directory-$recipe/verify
 if [ ! -x "$verify" ]; then
   mkdir -p "$(dirname "$verify")"
@@ -31,18 +31,42 @@ fi
 free_ports() {
   python3 -c 'import socket; s = [socket.create_server(("127.0.0.1", 0)) for _ in "ab"]; print(*(x.getsockname()[1] for x in s))'
 }
-for _ in 1 2 3; do
-  read -r data admin < <(free_ports)
-  export MESH_HOME=$work/home MESH_ADMIN_LISTEN=127.0.0.1:$admin
-  MESH_DIRECTORY=on PLUGIN_PROXY_TRANSPORT_Y=127.0.0.1:$data "$mesh" start --server 2>>"$work/log" &
-  node=$!
-  base=http://127.0.0.1:$data/datanet/v1
-  while kill -0 $node 2>/dev/null && ! curl -sf "$base" >"$work/about"; do sleep 0.1; done
-  ! kill -0 $node 2>/dev/null || break
-done
-kill -0 $node 2>/dev/null || fail "the node does not start"
-key=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["logKey"])' "$work/about")
-token=$("$mesh" directory token issue --csid yunqi)
+# A node with the directory of a file; sets `base`, `data`, `admin` and `node`. With ports: at these.
+start() { # NAME FILE [DATA ADMIN]
+  for _ in 1 2 3; do
+    read -r data admin < <([ $# -gt 2 ] && echo "$3 $4" || free_ports)
+    MESH_HOME=$work/$1 MESH_ADMIN_LISTEN=127.0.0.1:$admin PLUGIN_PROXY_TRANSPORT_Y=127.0.0.1:$data \
+      "$mesh" start --server --config "$2" 2>>"$work/nodes.log" &
+    node=$!
+    base=http://127.0.0.1:$data/datanet/v1
+    while kill -0 $node 2>/dev/null; do
+      if curl -sf "$base" >"$work/$1.about"; then
+        nodes+=("$node")
+        return
+      fi
+      sleep 0.1
+    done
+  done
+  fail "the node $1 does not start"
+}
+
+about() { # NAME MEMBER [public]: what a node says of itself; of a verifier's key the public key alone
+  python3 - "$work/$1.about" "$2" "${3:-}" <<'PYTHON'
+import base64, json, sys
+
+said = json.load(open(sys.argv[1]))[sys.argv[2]]
+print(base64.b64encode(base64.b64decode(said.split("+", 2)[2])[1:]).decode() if sys.argv[3] else said)
+PYTHON
+}
+
+echo 'directory: {origin: witness.example/datanet}' >"$work/witness.yaml"
+echo 'directory: {origin: log.example/datanet}' >"$work/log.yaml"
+start witness "$work/witness.yaml"
+read -r witness witness_data witness_admin <<<"$node $data $admin"
+start log "$work/log.yaml"
+read -r log log_data log_admin <<<"$node $data $admin"
+key=$(about log logKey)
+token=$(MESH_HOME=$work/log MESH_ADMIN_LISTEN=127.0.0.1:$log_admin "$mesh" directory token issue --csid yunqi)
 
 write() { # N: so many entries more
   python3 - "$base" "$token" "$1" <<'PYTHON'
@@ -68,3 +92,28 @@ for next in 1 2 255 256 257; do
 done
 cat "$work/said"
 echo "directory: every log of 1 to $size entries is accepted as it is, and no other"
+
+# The same with a witness: the libraries know its signature, and each of the log's.
+cat >"$work/witness.yaml" <<YAML
+directory:
+  origin: witness.example/datanet
+  witnessFor: [{origin: log.example/datanet, publicKey: "$(about log logKey public)"}]
+YAML
+cat >"$work/log.yaml" <<YAML
+directory:
+  origin: log.example/datanet
+  witnesses:
+    quorum: 1
+    members: [{name: witness.example/datanet, url: "http://127.0.0.1:$witness_data/datanet/v1", publicKey: "$(about witness witnessKey public)"}]
+YAML
+kill "$witness" "$log"
+wait "$witness" "$log" || true
+start witness "$work/witness.yaml" "$witness_data" "$witness_admin"
+start log "$work/log.yaml" "$log_data" "$log_admin"
+for next in 258 300; do
+  write $((next - size)) || fail "entries are not taken"
+  size=$next
+  "$verify" "$base" "$token" "$key" "$(about witness witnessKey)" >"$work/said" || fail "the cosigned log is refused"
+done
+cat "$work/said"
+echo "directory: what a witness signed is accepted as it is"

@@ -31,20 +31,26 @@ type directory struct {
 }
 
 func main() {
-	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: verify URL TOKEN LOG_KEY")
+	if len(os.Args) != 4 && len(os.Args) != 5 {
+		fmt.Fprintln(os.Stderr, "usage: verify URL TOKEN LOG_KEY [WITNESS_KEY]")
 		os.Exit(2)
 	}
-	if err := run(context.Background(), os.Args[1], os.Args[2], os.Args[3]); err != nil {
+	if err := run(context.Background(), os.Args[1], os.Args[2], os.Args[3], os.Args[4:]); err != nil {
 		fmt.Fprintln(os.Stderr, "verify:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, base, token, key string) error {
+func run(ctx context.Context, base, token, key string, witnesses []string) error {
 	d, err := open(base, token, key)
 	if err != nil {
 		return err
+	}
+	for _, witness := range witnesses {
+		if err := d.cosigned(ctx, witness); err != nil {
+			return fmt.Errorf("the cosigned checkpoint: %w", err)
+		}
+		fmt.Println("ok the checkpoint is cosigned, and an altered one is not")
 	}
 	checkpoint, raw, _, err := client.FetchCheckpoint(ctx, d.fetcher.ReadCheckpoint, d.verifier, d.verifier.Name())
 	if err != nil {

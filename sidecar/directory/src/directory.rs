@@ -1,6 +1,8 @@
 //! One open directory: its keys, its store, its writer, and who may read and write. What the front, the administrator and the clock
 //! ask of it.
 
+mod witnessing;
+
 use std::{fs::File, io, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
@@ -20,7 +22,10 @@ use crate::{
     state::{Act, Guard, Policy},
     store::{Store, StoreError},
     tokens::{Token, Tokens},
+    witness::{Cosigned, Member, Witness},
 };
+
+pub use witnessing::{NotSigned, Signed};
 
 /// Who may read records, entry tiles and bodies (contract 5.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +72,21 @@ pub struct Rules {
     pub policy: Policy,
     /// The keys that may replace a lost one.
     pub recovery: Vec<PublicKey>,
+    /// The logs that this directory is a witness of.
+    pub witnessed: Vec<Verifier>,
+    /// The witnesses of its own.
+    pub witnesses: Option<Witnesses>,
+}
+
+/// The witnesses of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witnesses {
+    /// Who they are.
+    pub members: Vec<Member>,
+    /// How many of them are enough.
+    pub quorum: usize,
+    /// Milliseconds after which an entry is shown without them.
+    pub delay: u64,
 }
 
 /// Where a directory is kept: files that whoever opened them made sure are nobody else's.
@@ -105,6 +125,8 @@ pub struct Directory {
     rules: Rules,
     log_key: Verifier,
     custodian: PublicKey,
+    witness: Witness,
+    cosigned: Option<Mutex<Cosigned>>,
     random: SystemRandom,
     closing: watch::Sender<bool>,
 }
@@ -121,6 +143,9 @@ impl Directory {
         let (signer, custodian) = (keys.signer()?, keys.custodian()?);
         let (log_key, public) = (signer.verifier().clone(), custodian.public());
         let ledger = Ledger::new(state, peaks, signer, custodian, rules.recovery.clone(), rules.policy);
+        let witness = Witness::new(keys.witness()?, rules.witnessed.clone());
+        let cosigned = rules.witnesses.clone();
+        let cosigned = cosigned.map(|all| Mutex::new(Cosigned::new(all.members, all.quorum, all.delay)));
         let tokens = ArcSwap::from_pointee(store.tokens()?);
         let keeper = Keeper::start(ledger, Arc::clone(&store))?;
         Ok(Self {
@@ -131,6 +156,8 @@ impl Directory {
             rules,
             log_key,
             custodian: public,
+            witness,
+            cosigned,
             random: SystemRandom::new(),
             closing: watch::Sender::new(false),
         })
@@ -203,13 +230,22 @@ impl Directory {
         withdrawn
     }
 
-    /// That an entry is in the log, as text that has the entry itself (contract 5.4).
+    /// That an entry is in the log, as text that has the entry itself (contract 5.4). With the signatures of witnesses where the
+    /// checkpoint that is shown at `now` has the entry.
     ///
     /// # Errors
-    /// 7314 when the log cannot be read.
-    pub fn receipt(&self, index: u64) -> Result<String, DirectoryError> {
+    /// 7300 for an entry that is not there yet; 7314 when the log cannot be read.
+    pub fn receipt(&self, index: u64, now: u64) -> Result<String, DirectoryError> {
+        let latest = self.view().published();
+        let shown = self.shown(now);
+        let published = if shown.size > index { &shown } else { latest.as_ref() };
+        if index >= published.size {
+            return Err(DirectoryError::malformed(format!(
+                "the log has {} entries, none is number {index}",
+                latest.size
+            )));
+        }
         let extra = self.store.leaf(index).map_err(unkept)?.unwrap_or_default();
-        let published = self.view().published();
         let proof = prove::inclusion(self.store.as_ref(), index, published.size)
             .map_err(|error| DirectoryError::new(Code::Internal, Why::Internal, error.to_string()))?;
         Ok(Receipt { extra, index, proof, checkpoint: published.note.clone() }.encode())

@@ -3,13 +3,19 @@
 //! Who reads the file can sign as the directory: whoever opens it sees to it that nobody else can.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use ring::rand::SecureRandom;
+use ring::{
+    hkdf::{HKDF_SHA256, Salt},
+    rand::SecureRandom,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     entry::EntryKey,
     log::{KeyName, Kind, NoSigner, Seed, Signer, new_seed},
 };
+
+/// What the key of a witness is made for.
+const WITNESS: &[u8] = b"datanet witness";
 
 /// The keys, from which all others are made.
 #[derive(Clone, PartialEq, Eq)]
@@ -65,6 +71,12 @@ impl Keys {
         serde_json::to_string(&kept).unwrap_or_default() + "\n"
     }
 
+    /// The same keys for a log of another name. For a log without entries alone: a log keeps its name for ever.
+    #[must_use]
+    pub fn of(self, origin: KeyName) -> Self {
+        Self { origin, ..self }
+    }
+
     /// The name of the log.
     #[must_use]
     pub const fn origin(&self) -> &KeyName {
@@ -77,6 +89,19 @@ impl Keys {
     /// When the seed is refused.
     pub fn signer(&self) -> Result<Signer, NoSigner> {
         Signer::from_seed(self.origin.clone(), Kind::Log, &self.log)
+    }
+
+    /// Signs the checkpoints of others. Its key is made from the log's by HKDF (RFC 5869): no file has to be given another form, and
+    /// neither key says anything of the other.
+    ///
+    /// # Errors
+    /// When the seed is refused.
+    pub fn witness(&self) -> Result<Signer, NoSigner> {
+        let mut seed = Seed::default();
+        let secret = Salt::new(HKDF_SHA256, &[]).extract(&self.log);
+        let filled = secret.expand(&[WITNESS], HKDF_SHA256).and_then(|made| made.fill(&mut seed));
+        filled.map_err(|_| NoSigner)?;
+        Signer::from_seed(self.origin.clone(), Kind::Witness, &seed)
     }
 
     /// Signs entries for those who have a token and no key.
@@ -107,6 +132,11 @@ mod tests {
         assert_eq!(Keys::read(&keys.text()), Ok(keys.clone()));
         assert_ne!(Keys::make(origin, &SystemRandom::new()).unwrap(), keys);
         assert_ne!(keys.log, keys.custodian);
+        let witness = keys.witness().unwrap().verifier().to_string();
+        assert_eq!(witness, Keys::read(&keys.text()).unwrap().witness().unwrap().verifier().to_string());
+        assert!(
+            witness.starts_with("log.example/datanet+") && witness != keys.signer().unwrap().verifier().to_string()
+        );
         assert_eq!(format!("{keys:?}"), "Keys { origin: KeyName(\"log.example/datanet\"), .. }");
     }
 

@@ -15,6 +15,7 @@
 //! proofs.rs   proofs as JSON, and as a client verifies them
 //! replay.rs   a log read from its first leaf on, and whether it may be so
 //! verifier.rs  whether an exported log or a receipt holds, on a way of its own
+//! witness/    whose checkpoints we sign, and who signs ours
 //! entry/      signed entries, chained for each central system, and the leaves that keep them
 //! log/        the Merkle log, its tiles, checkpoints and receipts
 //! ```
@@ -46,6 +47,7 @@ pub mod store;
 pub mod tokens;
 pub mod trie;
 pub mod verifier;
+pub mod witness;
 
 pub use error::{Code, DirectoryError, Why};
 pub use hash::Hash;

@@ -1,7 +1,9 @@
 //! Names of the directory: central systems, data addresses, adapter classes, protocols and endpoints; how they are written, and
 //! when two are the same.
 
-use std::net::{Ipv4Addr, SocketAddrV6};
+use std::net::SocketAddrV6;
+
+use mesh_core::is_host_name;
 
 /// Characters of the longest central system id (contract section 1).
 pub(crate) const LONGEST_ID: usize = 32;
@@ -117,25 +119,14 @@ fn authority(text: &str, port: Port) -> bool {
         return whole.parse::<SocketAddrV6>().is_ok_and(|address| address.port() != 0);
     }
     match text.split_once(':') {
-        Some((name, number)) => host(name) && port_number(number),
-        None => port == Port::Optional && host(text),
+        Some((name, number)) => is_host_name(name) && port_number(number),
+        None => port == Port::Optional && is_host_name(text),
     }
 }
 
 fn port_number(text: &str) -> bool {
     let digits = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
     digits && text.parse::<u16>().is_ok()
-}
-
-/// A name that can be resolved, or an IPv4 address. A last label of digits is an address or nothing.
-fn host(text: &str) -> bool {
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let label = |label: &str| {
-        let clean = label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        (1..=63).contains(&label.len()) && clean && !label.starts_with('-')
-    };
-    let numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
-    name.len() <= 253 && name.split('.').all(label) && (!numeric || name.parse::<Ipv4Addr>().is_ok())
 }
 
 #[cfg(test)]

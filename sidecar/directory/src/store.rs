@@ -3,9 +3,14 @@
 //!
 //! Nothing is ever taken out of log and bodies. The records are what the log led to; they are kept so that a start need not replay it.
 
+mod witnessed;
+
 use std::{fs::File, path::PathBuf};
 
-use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{
+    Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    TableError,
+};
 
 use crate::{
     Hash,
@@ -78,7 +83,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `file`, which nobody else may read; `path` is its name for people. An empty file becomes one of `origin`.
+    /// Opens the store in `file`, which nobody else may read; `path` is its name for people. An empty file, and one without entries,
+    /// becomes one of `origin`.
     ///
     /// # Errors
     /// Another process has it, it is none, or another log's.
@@ -264,10 +270,12 @@ fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
     }
 }
 
-/// Whose file it is; from now on ours if it was nobody's.
+/// Whose file it is; from now on ours if it was nobody's, or has no entry yet: nobody knows such a log.
 fn claim(database: &Database, wanted: &str) -> Result<String, redb::Error> {
-    if let Some(meta) = table(&database.begin_read()?, META)?
+    let read = database.begin_read()?;
+    if let Some(meta) = table(&read, META)?
         && let Some(found) = meta.get("log")?
+        && (found.value() == wanted || !found.value().ends_with(&format!("({FORMAT})")) || has_entries(&read)?)
     {
         return Ok(found.value().to_owned());
     }
@@ -275,6 +283,13 @@ fn claim(database: &Database, wanted: &str) -> Result<String, redb::Error> {
     transaction.open_table(META)?.insert("log", wanted)?;
     transaction.commit()?;
     Ok(wanted.to_owned())
+}
+
+fn has_entries(transaction: &ReadTransaction) -> Result<bool, redb::Error> {
+    Ok(match table(transaction, LEAVES)? {
+        Some(leaves) => !leaves.is_empty()?,
+        None => false,
+    })
 }
 
 /// One transaction for all steps; the index of a step that does not follow, and then nothing is kept.

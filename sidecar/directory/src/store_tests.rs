@@ -85,9 +85,14 @@ fn a_step_that_does_not_follow_is_not_kept_and_neither_is_its_group() {
 fn a_file_belongs_to_one_log() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("directory.redb");
+    let as_other = || {
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        Store::open(file, path.clone(), &KeyName::new("other.example").unwrap())
+    };
     drop(open(&path));
-    let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    let other = Store::open(file, path.clone(), &KeyName::new("other.example").unwrap()).unwrap_err();
+    assert!(as_other().is_ok(), "nobody knows a log without entries");
+    open(&path).commit(&history(&mut ledger())).unwrap();
+    let other = as_other().unwrap_err();
     assert!(other.to_string().contains("is the log log.example/datanet (datanet 1), not other.example"), "{other}");
     fs::write(&path, b"no store at all").unwrap();
     let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();

@@ -9,7 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use mesh_directory::{DirectoryError, directory::Directory};
+use mesh_directory::{
+    DirectoryError,
+    directory::Directory,
+    witness::{Member, Standing},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -89,6 +93,20 @@ pub(super) async fn revoke(State(admin): State<Arc<Admin>>, Query(named): Query<
 /// The directory in a few figures, for `/status`; null where it is off.
 pub(super) fn levels(admin: &Admin) -> Value {
     let Some(directory) = admin.rooms.directory() else { return Value::Null };
+    let witness = |(member, standing): (&Member, &Standing)| {
+        json!({
+            "name": member.verifier.name().as_str(),
+            "url": member.url,
+            "size": standing.size,
+            "time": standing.time,
+            "problem": standing.problem,
+        })
+    };
+    let witnesses = directory.cosigned().map(|cosigned| {
+        let cosigned = cosigned.lock();
+        let members: Vec<Value> = cosigned.members().map(witness).collect();
+        json!({"quorum": cosigned.quorum(), "covered": cosigned.covered(), "members": members})
+    });
     let [systems, classes, addresses] = directory.view().read(mesh_directory::state::State::counts);
     json!({
         "origin": directory.log_key().name().as_str(),
@@ -98,5 +116,7 @@ pub(super) fn levels(admin: &Admin) -> Value {
         "centralSystems": systems,
         "adapterClasses": classes,
         "dataSystems": addresses,
+        "witnessKey": directory.witness_key().to_string(),
+        "witnesses": witnesses,
     })
 }

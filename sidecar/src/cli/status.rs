@@ -60,6 +60,9 @@ fn print(shown: &Value) {
             "directory    {systems} central systems, {classes} adapter classes, {data} data systems; {entries} entries in {origin}"
         );
     }
+    for line in witnesses(&shown["directory"]["witnesses"]) {
+        println!("{line}");
+    }
     if !shown["tunnel"].is_null() {
         let [connected, nodes] = ["connected", "nodes"].map(|level| text(&format!("/tunnel/{level}")));
         println!(
@@ -90,4 +93,18 @@ fn grid(grid: &Value) -> Option<String> {
         "{} clients, {} backends, {} messages in {} topics, {} of them not acknowledged",
         grid["clients"], grid["backends"], grid["messages"], grid["topics"], grid["unacked"]
     ))
+}
+/// Who signs the directory's log, and who does not.
+fn witnesses(shown: &Value) -> Vec<String> {
+    let members = shown["members"].as_array().map_or(&[][..], Vec::as_slice);
+    let Some(quorum) = shown["quorum"].as_u64() else { return Vec::new() };
+    let covered = shown["covered"].as_u64().map_or_else(|| "nothing yet".to_owned(), |size| format!("{size} entries"));
+    let mut lines = vec![format!("witnesses    {quorum} of {} are enough; they signed {covered}", members.len())];
+    for member in members {
+        let name = member["name"].as_str().unwrap_or_default();
+        let size = member["size"].as_u64().map_or_else(|| "nothing".to_owned(), |size| format!("{size} entries"));
+        let problem = member["problem"].as_str().map_or_else(String::new, |problem| format!("; {problem}"));
+        lines.push(format!("witness      {name}: {size}{problem}"));
+    }
+    lines
 }

@@ -10,23 +10,33 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use mesh_core::{Body, Caller, Code, grpc::is_grpc};
 use mesh_directory::front::{Content, Shown};
+use mesh_network::listen::Connection;
 use tokio::sync::mpsc::Receiver;
 
 use super::{Front, answers, body};
 
 impl Front {
     /// A call of the directory.
-    pub(super) async fn datanet(&self, request: Request<Body>, caller: &Caller) -> Response<Body> {
+    pub(super) async fn datanet(
+        &self,
+        request: Request<Body>,
+        caller: &Caller,
+        connection: &Connection,
+    ) -> Response<Body> {
         let Some(front) = self.directory.front() else {
             return answers::not_found(request.uri().path(), is_grpc(request.headers()));
         };
         let shown = shown(caller);
         let (head, body) = request.into_parts();
-        let longest = front.longest(head.uri.path(), &head.headers, &shown);
+        if front.knows(&head.headers, &shown) {
+            connection.know();
+        }
+        let path = head.uri.path().to_owned();
+        let longest = front.longest(&path, &head.headers, &shown);
         let answer = match body::whole(body, u64::try_from(longest).unwrap_or(u64::MAX)).await {
             Ok(body) => front.answer(Request::from_parts(head, body), &shown).await,
-            Err(refusal) if refusal.code == Code::TOO_LARGE => front.too_large(),
-            Err(_) => front.broken_off(),
+            Err(refusal) if refusal.code == Code::TOO_LARGE => front.too_large(&path),
+            Err(_) => front.broken_off(&path),
         };
         answer.map(|content| match content {
             Content::Whole(bytes) => Body::from(bytes),

@@ -98,7 +98,7 @@ impl Front {
             }
             admitted if room == Room::Directory && self.live.load().role == Role::Gateway => {
                 let caller = admitted.unwrap_or(Caller::Stranger);
-                return Box::pin(self.datanet(request, &caller)).await;
+                return Box::pin(self.datanet(request, &caller, &connection)).await;
             }
             Ok(caller) => caller,
             Err(denied) => return Box::pin(self.stranger(room, request, denied.into())).await,

@@ -1,6 +1,8 @@
 //! The Datanet directory of this process: open where the snapshot has one, as the snapshot has it. Follows the snapshot, and ends the
 //! leases of central systems that do not come again.
 
+mod cosigning;
+
 use std::{
     fs::{self, OpenOptions},
     io::{self, Read as _},
@@ -15,17 +17,20 @@ use mesh_core::{
 };
 use mesh_directory::{
     Strictness,
-    directory::{Directory, Place, Reading, Rules, Search, Status},
+    directory::{Directory, Place, Reading, Rules, Search, Status, Witnesses},
     entry::PublicKey,
     front::Front,
     keys::Keys,
-    log::KeyName,
+    log::{KeyName, Kind, Verifier},
     metrics::Metrics,
     state::Policy,
+    witness::Member,
 };
+use mesh_grid::auth::Outward;
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
 use ring::rand::SystemRandom;
+use tokio::runtime::Handle;
 
 use crate::exit::Exit;
 
@@ -44,20 +49,24 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) struct DirectoryPlace {
     live: Arc<Live>,
     home: PathBuf,
-    /// What was put in force.
-    config: Mutex<Option<crds::Directory>>,
+    /// What was put in force, and the node's id then.
+    config: Mutex<Option<(crds::Directory, String)>>,
     front: RwLock<Option<Arc<Front>>>,
     metrics: Metrics,
+    /// The way to witnesses.
+    outward: Outward,
+    runtime: Handle,
 }
 
 impl DirectoryPlace {
-    /// Builds it; nothing is open yet.
-    pub(super) fn new(live: Arc<Live>, home: &Path, registry: &mut Registry) -> Arc<Self> {
+    /// Builds it, on a thread of the runtime; nothing is open yet.
+    pub(super) fn new(live: Arc<Live>, home: &Path, outward: Outward, registry: &mut Registry) -> Arc<Self> {
         let (config, front, metrics) = (Mutex::default(), RwLock::default(), Metrics::default());
         if live.load().role == Role::Gateway {
             metrics.register(registry);
         }
-        Arc::new(Self { live, home: home.join(FOLDER), config, front, metrics })
+        let runtime = Handle::current();
+        Arc::new(Self { live, home: home.join(FOLDER), config, front, metrics, outward, runtime })
     }
 
     /// Opens it, if the snapshot has it. What cannot be opened now ends the start.
@@ -103,8 +112,15 @@ impl DirectoryPlace {
     fn put_in_force(&self) -> Result<(), String> {
         let snapshot = self.live.snapshot();
         let wanted = snapshot.directory.as_deref().filter(|_| snapshot.role == Role::Gateway);
+        let node = snapshot.node.node_id.as_str();
         let mut config = self.config.lock();
-        if config.as_ref() == wanted {
+        let is_same = match (config.as_ref(), wanted) {
+            // A log that nobody knows is called as the node is.
+            (Some((in_force, of)), Some(wanted)) => in_force == wanted && (of == node || !self.is_unknown()),
+            (None, None) => true,
+            _ => false,
+        };
+        if is_same {
             return Ok(());
         }
         self.close();
@@ -112,69 +128,94 @@ impl DirectoryPlace {
         self.metrics.show(None);
         *config = None;
         let Some(wanted) = wanted else { return Ok(()) };
-        let directory = open(&self.home, wanted, snapshot.node.node_id.as_str())?;
+        let directory = open(&self.home, wanted, node)?;
         without_effect(wanted)
             .for_each(|part| tracing::warn!("directory.{part} has no effect: it is not in this version"));
         tracing::info!(origin = %directory.log_key().name(), size = directory.view().published().size, "the directory is open");
         self.metrics.show(Some(Arc::clone(directory.view())));
-        *self.front.write() = Some(Arc::new(Front::new(Arc::new(directory), self.metrics.clone())));
-        *config = Some(wanted.clone());
+        let directory = Arc::new(directory);
+        if directory.cosigned().is_some() {
+            self.runtime.spawn(cosigning::run(Arc::clone(&directory), self.outward.clone()));
+        }
+        *self.front.write() = Some(Arc::new(Front::new(directory, self.metrics.clone())));
+        *config = Some((wanted.clone(), node.to_owned()));
         Ok(())
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.front().is_some_and(|front| front.directory().is_unknown())
     }
 }
 
 /// What may be configured, and is not acted upon yet.
 fn without_effect(config: &crds::Directory) -> impl Iterator<Item = &'static str> {
+    let delays = config.max_merge_delay != crds::Directory::default().max_merge_delay;
+    let kinds = config.witnesses.iter().flat_map(|witnesses| &witnesses.members);
     let parts = [
-        ("witnesses", config.witnesses.is_some()),
-        ("witnessFor", !config.witness_for.is_empty()),
         ("probeEndpoints", config.probe_endpoints),
+        // Without witnesses an entry is in the checkpoint before it is answered: there is no delay.
+        ("maxMergeDelay (without witnesses)", delays && config.witnesses.is_none()),
+        // What a witness checks is its own matter: each counts as one.
+        ("witnesses.members.kind", kinds.clone().any(|witness| witness.kind != crds::WitnessKind::Plain)),
     ];
     parts.into_iter().filter(|(_, is_set)| *is_set).map(|(part, _)| part)
 }
 
 fn open(home: &Path, config: &crds::Directory, node: &str) -> Result<Directory, String> {
-    let said = |e: &dyn std::fmt::Display| e.to_string();
     fs::create_dir_all(home).map_err(|e| format!("{}: {e}", home.display()))?;
-    let keys = keys(home, &config.origin, node)?;
-    let path = home.join(STORE);
-    let store = private::open(&path, OpenOptions::new().read(true).write(true).create(true)).map_err(|e| said(&e))?;
-    Directory::open(Place { store, path, keys }, rules(config)?).map_err(|e| said(&e))
+    let name = if config.origin.is_empty() { format!("{node}/datanet") } else { config.origin.clone() };
+    let wanted = KeyName::new(&name).ok_or_else(|| format!("{name} is no name of a log: set directory.origin"))?;
+    let keys = keys(home, &wanted)?;
+    let own = keys.origin().clone();
+    let directory = open_with(home, config, keys.clone())?;
+    if own == wanted || (config.origin.is_empty() && !directory.is_unknown()) {
+        return Ok(directory);
+    }
+    if !directory.is_unknown() {
+        return Err(format!("the log is {own}, and directory.origin says {wanted}: a log keeps its name for ever"));
+    }
+    // Nobody knows a log without entries. The keys first: a store without entries takes the name that they have.
+    drop(directory);
+    let keys = keys.of(wanted);
+    keep(home, &keys)?;
+    open_with(home, config, keys)
 }
 
-/// The keys that are kept; new ones where there is no log yet.
-fn keys(home: &Path, origin: &str, node: &str) -> Result<Keys, String> {
+fn open_with(home: &Path, config: &crds::Directory, keys: Keys) -> Result<Directory, String> {
+    let path = home.join(STORE);
+    let store =
+        private::open(&path, OpenOptions::new().read(true).write(true).create(true)).map_err(|e| e.to_string())?;
+    Directory::open(Place { store, path, keys }, rules(config)?).map_err(|e| e.to_string())
+}
+
+/// The keys that are kept; new ones for the log `wanted` where there is none yet.
+fn keys(home: &Path, wanted: &KeyName) -> Result<Keys, String> {
     let path = home.join(KEYS);
-    let keys = match private::open(&path, OpenOptions::new().read(true)) {
+    match private::open(&path, OpenOptions::new().read(true)) {
         Ok(file) => {
             let mut text = String::new();
             let read = file.take(LONGEST_KEYS).read_to_string(&mut text);
             read.map_err(|e| format!("{}: {e}", path.display()))?;
-            Keys::read(&text).map_err(|e| format!("{}: {e}", path.display()))?
+            Keys::read(&text).map_err(|e| format!("{}: {e}", path.display()))
         }
-        Err(NotPrivate::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            new_keys(home, origin, node)?
-        }
-        Err(e) => return Err(e.to_string()),
-    };
-    if origin.is_empty() || keys.origin().as_str() == origin {
-        return Ok(keys);
+        Err(NotPrivate::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => new_keys(home, wanted),
+        Err(e) => Err(e.to_string()),
     }
-    Err(format!("the log is {}, and directory.origin says {origin}: a log keeps its name for ever", keys.origin()))
 }
 
-fn new_keys(home: &Path, origin: &str, node: &str) -> Result<Keys, String> {
-    let path = home.join(KEYS);
+fn keep(home: &Path, keys: &Keys) -> Result<(), String> {
+    private::replace(&home.join(KEYS), keys.text().as_bytes()).map_err(|e| e.to_string())
+}
+
+fn new_keys(home: &Path, origin: &KeyName) -> Result<Keys, String> {
     if home.join(STORE).exists() {
         return Err(format!(
             "{} is gone, and the log is there: restore it, nobody else can sign for this log",
-            path.display()
+            home.join(KEYS).display()
         ));
     }
-    let name = if origin.is_empty() { format!("{node}/datanet") } else { origin.to_owned() };
-    let origin = KeyName::new(&name).ok_or_else(|| format!("{name} is no name of a log: set directory.origin"))?;
-    let keys = Keys::make(origin, &SystemRandom::new()).map_err(|e| e.to_string())?;
-    private::replace(&path, keys.text().as_bytes()).map_err(|e| e.to_string())?;
+    let keys = Keys::make(origin.clone(), &SystemRandom::new()).map_err(|e| e.to_string())?;
+    keep(home, &keys)?;
     Ok(keys)
 }
 
@@ -193,7 +234,34 @@ fn rules(config: &crds::Directory) -> Result<Rules, String> {
         search: if config.fuzzy_search { Search::Near } else { Search::Exact },
         policy: Policy { pending: config.pending_classes, most_withdrawn: config.max_withdrawal },
         recovery: recovery.collect::<Result<_, _>>().map_err(|e| format!("directory.recoveryKeys: {e}"))?,
+        witnessed: witnessed(config)?,
+        witnesses: config.witnesses.as_ref().map(|all| witnesses(all, config)).transpose()?,
     })
+}
+
+/// The logs that are signed for.
+fn witnessed(config: &crds::Directory) -> Result<Vec<Verifier>, String> {
+    let log = |log: &crds::WitnessedLog| verifier(&log.origin, Kind::Log, &log.public_key);
+    config.witness_for.iter().map(log).collect::<Result<_, _>>().map_err(|e| format!("directory.witnessFor: {e}"))
+}
+
+/// The witnesses of the own log.
+fn witnesses(all: &crds::Witnesses, config: &crds::Directory) -> Result<Witnesses, String> {
+    let member = |witness: &crds::Witness| {
+        let verifier = verifier(&witness.name, Kind::Witness, &witness.public_key)?;
+        Ok(Member { verifier, url: witness.url.clone() })
+    };
+    let members = all.members.iter().map(member).collect::<Result<_, String>>();
+    Ok(Witnesses {
+        members: members.map_err(|e| format!("directory.witnesses: {e}"))?,
+        quorum: usize::from(all.quorum),
+        delay: u64::try_from(config.max_merge_delay.get().as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+fn verifier(name: &str, kind: Kind, key: &str) -> Result<Verifier, String> {
+    let name = KeyName::new(name).ok_or_else(|| format!("{name} is no name of a signer"))?;
+    Verifier::of_public(name, kind, key).ok_or_else(|| format!("{key} is no Ed25519 key in base64"))
 }
 
 /// Milliseconds since 1970.
@@ -204,16 +272,34 @@ pub(crate) fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use mesh_directory::{
+        ledger::{By, Submission},
+        state::{Act, Connect, Guard},
+    };
+    use serde_json::json;
+
     use super::*;
 
-    #[test]
-    fn a_directory_keeps_its_name_and_its_keys() {
+    async fn write(directory: &Directory) {
+        let body = json!({"id": "yunqi", "endpoint": "a:1"});
+        let connect = Connect { endpoint: "a:1".to_owned(), desc: None, ttl: None };
+        let (act, guard, by) = (Act::Connect(connect), Guard::default(), By::Token);
+        directory.submit(Submission { csid: "yunqi".to_owned(), act, guard, body, by }, now()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_log_is_called_as_its_node_until_it_has_an_entry_and_keeps_its_keys() {
         let home = tempfile::tempdir().unwrap();
         let config = crds::Directory::default();
-        let first = open(home.path(), &config, "LX1").unwrap();
-        assert_eq!(first.log_key().name().as_str(), "LX1/datanet");
-        let key = first.log_key().to_string();
+        let first = open(home.path(), &config, "LX0").unwrap();
+        let (custodian, token) = (*first.custodian(), first.issue("yunqi", None, now()).unwrap());
         drop(first);
+        let named = open(home.path(), &config, "LX1").unwrap();
+        assert_eq!((named.log_key().name().as_str(), named.custodian()), ("LX1/datanet", &custodian));
+        assert_eq!(named.holder(&token, now()), Ok("yunqi".to_owned()), "tokens stay");
+        write(&named).await;
+        let key = named.log_key().to_string();
+        drop(named);
         let again = open(home.path(), &config, "LX2").unwrap();
         assert_eq!(again.log_key().to_string(), key, "a node that is called otherwise has the same log");
         drop(again);

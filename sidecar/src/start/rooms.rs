@@ -14,9 +14,11 @@ use mesh_core::{
     mpi::Table,
     store::Store,
 };
+use mesh_grid::auth::Outward;
 use mesh_network::{
-    Circulation, NameCheck, Partners, ShownAddress,
+    Circulation, NameCheck, Outside, Partners, ShownAddress,
     control::Control,
+    dial::WayOut,
     intake::Intake,
     listen::{self, Gate, Limits},
 };
@@ -121,7 +123,9 @@ impl Rooms {
             .map(Arc::new);
         let grid = GridPlace::build(settings, floor, traces.clone(), metrics)?;
         let tunnel = TunnelPlace::build(settings, (live, store), (gate.addresses(), tunnel_workers), metrics)?;
-        let directory = DirectoryPlace::new(Arc::clone(live), &settings.home, metrics);
+        let to_witnesses = Outside::with_partners(Arc::clone(live), names);
+        let to_witnesses = Outward::new(WayOut::new(gate.addresses(), partners.egress(), Arc::new(to_witnesses)));
+        let directory = DirectoryPlace::new(Arc::clone(live), &settings.home, to_witnesses, metrics);
         let front = Front {
             directory: Arc::clone(&directory),
             grid: Arc::clone(&grid),

@@ -13,6 +13,7 @@ use super::{
     Front,
     call::{self, given_up},
     get::pairs,
+    now,
     paths::{self, Proof},
     who::Who,
 };
@@ -42,8 +43,8 @@ impl Front {
         }
         let (directory, path) = (self.directory().clone(), path.to_owned());
         let found = tokio::task::spawn_blocking(move || {
-            let published = directory.view().published();
-            publish::resource(directory.store(), &published.note, published.size, &path)
+            let (shown, published) = (directory.shown(now()), directory.view().published());
+            publish::resource(directory.store(), &shown.note, published.size, &path)
         });
         let found = found.await.map_err(|_| given_up())?;
         let found = found.map_err(|error| DirectoryError::new(Code::Internal, Why::Internal, error.to_string()))?;
@@ -73,6 +74,12 @@ impl Front {
                 let kind =
                     Kind::read(kind).ok_or_else(|| DirectoryError::malformed("kind is csid, class or address"))?;
                 directory.view().read(|state| call::proof(state, kind, key))?
+            }
+            Proof::Receipt => {
+                who.may_read(directory.rules().reading)?;
+                let index = needed(&pairs, "index")?;
+                let receipt = tokio::task::spawn_blocking(move || directory.receipt(index, now()));
+                json!({"receipt": receipt.await.map_err(|_| given_up())??})
             }
             Proof::Inclusion | Proof::Consistency => {
                 let proven = tokio::task::spawn_blocking(move || {

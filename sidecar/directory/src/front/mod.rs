@@ -11,12 +11,15 @@
 //! get.rs      the retrievals by GET
 //! batch.rs    many messages in one
 //! watch.rs    what changes, as events
+//! audience.rs  what all watchers together may have
 //! log.rs      the log's files and proofs
+//! witness.rs  checkpoints of other logs
 //! answer.rs   what was found, or why not, as HTTP
 //! ```
 //! Who calls it read the body, up to [`Front::longest`], and knows whose certificate the connection has.
 
 mod answer;
+mod audience;
 mod batch;
 mod call;
 mod coding;
@@ -30,6 +33,7 @@ mod repeats;
 mod tests;
 mod watch;
 mod who;
+mod witness;
 
 use std::{
     sync::Arc,
@@ -47,10 +51,10 @@ pub(crate) use lines::gathered;
 pub use paths::PREFIX;
 pub use who::Shown;
 
-use self::{coding::Coding, paths::Room, who::Who};
+use self::{audience::Audience, coding::Coding, paths::Room, who::Who};
 use crate::{
     DirectoryError,
-    directory::Directory,
+    directory::{Directory, Status},
     error::{Code, Why},
     message,
     metrics::Metrics,
@@ -63,7 +67,8 @@ pub struct Front {
     metrics: Metrics,
     repeats: Arc<Mutex<repeats::Repeats>>,
     rates: Arc<Mutex<rate::Rates>>,
-    watchers: Arc<Semaphore>,
+    audience: Arc<Audience>,
+    witnessing: Arc<Semaphore>,
 }
 
 /// The body of an answer.
@@ -79,8 +84,8 @@ impl Front {
     /// A front of `directory`.
     #[must_use]
     pub fn new(directory: Arc<Directory>, metrics: Metrics) -> Self {
-        let (repeats, rates) = Default::default();
-        Self { directory, metrics, repeats, rates, watchers: Arc::new(Semaphore::new(watch::WATCHERS)) }
+        let (repeats, rates, audience) = Default::default();
+        Self { directory, metrics, repeats, rates, audience, witnessing: Arc::new(Semaphore::new(witness::AT_ONCE)) }
     }
 
     /// The directory behind it.
@@ -92,24 +97,30 @@ impl Front {
     /// Bytes that the body of a request may have, known before any of it is read: nobody who is unknown sends much.
     #[must_use]
     pub fn longest(&self, path: &str, headers: &HeaderMap, shown: &Shown) -> usize {
-        let is_member = || who::who(&self.directory, headers, shown, now()).is_ok_and(|who| who.member().is_ok());
         let longest = Room::of(path).map_or(paths::SHORT, Room::longest).max(lines::longest(headers));
-        if longest <= paths::SHORT || is_member() { longest } else { paths::SHORT }
+        if longest <= paths::SHORT || self.knows(headers, shown) { longest } else { paths::SHORT }
+    }
+
+    /// Whether it is a central system that calls, by its token or its certificate.
+    #[must_use]
+    pub fn knows(&self, headers: &HeaderMap, shown: &Shown) -> bool {
+        who::who(&self.directory, headers, shown, now()).is_ok_and(|who| who.member().is_ok())
     }
 
     /// Answers a request.
     pub async fn answer(&self, request: Request<Bytes>, shown: &Shown) -> Response<Content> {
         let (head, body) = request.into_parts();
-        let Some(room) = Room::of(head.uri.path()) else { return self.refused(&paths::unknown()).map(Content::Whole) };
+        let path = head.uri.path();
+        let Some(room) = Room::of(path) else { return self.refused(path, &paths::unknown()).map(Content::Whole) };
         if room == Room::Watch && head.method == Method::GET {
             let watched = self.watch(&head.headers, head.uri.query(), shown);
-            return watched.unwrap_or_else(|error| self.refused(&error).map(Content::Whole));
+            return watched.unwrap_or_else(|error| self.refused(path, &error).map(Content::Whole));
         }
         let mut answer = match self.dispatch(room, &head, body, shown).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.metrics.called(room.name(), error.code.number());
-                self.refused(&error)
+                self.refused(path, &error)
             }
         };
         coding::packed(&head, &mut answer).await;
@@ -121,15 +132,15 @@ impl Front {
 
     /// A request whose body is longer than [`Front::longest`].
     #[must_use]
-    pub fn too_large(&self) -> Response<Content> {
+    pub fn too_large(&self, path: &str) -> Response<Content> {
         let text = "the message is too large: 8 MiB for a sync (above that as lines), 64 KiB for all others";
-        self.refused(&DirectoryError::new(Code::BadRequest, Why::TooLarge, text)).map(Content::Whole)
+        self.refused(path, &DirectoryError::new(Code::BadRequest, Why::TooLarge, text)).map(Content::Whole)
     }
 
     /// A request whose body broke off.
     #[must_use]
-    pub fn broken_off(&self) -> Response<Content> {
-        self.refused(&DirectoryError::malformed("the body broke off")).map(Content::Whole)
+    pub fn broken_off(&self, path: &str) -> Response<Content> {
+        self.refused(path, &DirectoryError::malformed("the body broke off")).map(Content::Whole)
     }
 
     async fn dispatch(
@@ -155,6 +166,7 @@ impl Front {
             }
         };
         let said = match room {
+            Room::AddCheckpoint => return Ok(self.add_checkpoint(body).await),
             Room::Batch => self.batch(body, &who).await,
             Room::Message(message) => self.read_and_call(&head.headers, body, Some(message), &who).await,
             _ => self.read_and_call(&head.headers, body, None, &who).await,
@@ -171,7 +183,7 @@ impl Front {
                 let proven = self.proof(proof, head.uri.query(), who).await;
                 self.said(room, proven)
             }
-            Room::About | Room::Batch | Room::Watch => Ok(answer::json(200, &self.about())),
+            Room::About | Room::Batch | Room::Watch | Room::AddCheckpoint => Ok(answer::json(200, &self.about())),
         }
     }
 
@@ -179,14 +191,21 @@ impl Front {
     fn about(&self) -> Value {
         let directory = &self.directory;
         let recovery: Vec<String> = directory.rules().recovery.iter().map(ToString::to_string).collect();
-        json!({
+        let mut about = json!({
             "version": "datanet 1.0",
             "origin": directory.log_key().name().as_str(),
             "logKey": directory.log_key().to_string(),
             "directoryKey": directory.custodian().to_string(),
             "recoveryKeys": recovery,
+            "witnessKey": directory.witness_key().to_string(),
             "size": directory.view().published().size,
-        })
+        });
+        if let Some(cosigned) = directory.cosigned() {
+            let cosigned = cosigned.lock();
+            let keys: Vec<String> = cosigned.members().map(|(member, _)| member.verifier.to_string()).collect();
+            about["witnesses"] = json!({"quorum": cosigned.quorum(), "keys": keys, "covered": cosigned.covered()});
+        }
+        about
     }
 
     /// An answer with a code, counted.
@@ -194,11 +213,19 @@ impl Front {
         let value = said?;
         let code = value["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or_default();
         self.metrics.called(room.name(), code);
-        Ok(answer::found(&value, self.directory.rules().status))
+        Ok(answer::found(&value, self.status(Some(room))))
     }
 
-    fn refused(&self, error: &DirectoryError) -> Response<Bytes> {
-        answer::refused(error, &message::refused(error), self.directory.rules().status)
+    fn refused(&self, path: &str, error: &DirectoryError) -> Response<Bytes> {
+        answer::refused(error, &message::refused(error), self.status(Room::of(path)))
+    }
+
+    /// What HTTP says of what is there. The setting is for messages: who reads the log and proofs knows HTTP alone.
+    fn status(&self, room: Option<Room<'_>>) -> Status {
+        match room {
+            Some(Room::Log(_) | Room::Proof(_) | Room::Watch | Room::AddCheckpoint) => Status::Mirror,
+            Some(Room::About | Room::Message(_) | Room::Batch) | None => self.directory.rules().status,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     DirectoryError,
     error::{Code, Why},
     message::Message,
+    witness,
 };
 
 /// What all paths of the directory begin with.
@@ -29,6 +30,8 @@ pub(super) enum Room<'p> {
     Log(&'p str),
     /// A proof.
     Proof(Proof),
+    /// Another log's checkpoint that is to be signed.
+    AddCheckpoint,
 }
 
 /// What is to be proven.
@@ -37,6 +40,7 @@ pub(super) enum Proof {
     Inclusion,
     Consistency,
     State,
+    Receipt,
 }
 
 impl<'p> Room<'p> {
@@ -49,6 +53,8 @@ impl<'p> Room<'p> {
             "/proof/inclusion" => Some(Self::Proof(Proof::Inclusion)),
             "/proof/consistency" => Some(Self::Proof(Proof::Consistency)),
             "/proof/state" => Some(Self::Proof(Proof::State)),
+            "/proof/receipt" => Some(Self::Proof(Proof::Receipt)),
+            witness::PATH => Some(Self::AddCheckpoint),
             rest => match rest.strip_prefix("/log/") {
                 Some(path) => Some(Self::Log(path)),
                 None => Message::of_path(rest).map(Self::Message),
@@ -65,6 +71,7 @@ impl<'p> Room<'p> {
             Self::Watch => "watch",
             Self::Log(_) => "log",
             Self::Proof(_) => "proof",
+            Self::AddCheckpoint => "witness",
         }
     }
 
@@ -73,6 +80,8 @@ impl<'p> Room<'p> {
         match self {
             Self::About | Self::Batch => Message::SyncDataSystems.longest(),
             Self::Message(message) => message.longest(),
+            // A checkpoint with its signatures has some hundred bytes each.
+            Self::AddCheckpoint => SHORT,
             // Nobody reads it; it is let pass so that the answer is about the path and not about the body.
             Self::Log(_) | Self::Proof(_) | Self::Watch => SHORT,
         }
@@ -85,7 +94,7 @@ impl<'p> Room<'p> {
         let (taken, allowed) = match self {
             Self::About => (gets || posts, "GET, HEAD, POST"),
             Self::Message(message) if is_retrieval(message) => (gets || posts, "GET, HEAD, POST"),
-            Self::Message(_) | Self::Batch => (posts, "POST"),
+            Self::Message(_) | Self::Batch | Self::AddCheckpoint => (posts, "POST"),
             Self::Log(_) | Self::Proof(_) => (gets, "GET, HEAD"),
             // Nobody asks for the head of what does not end.
             Self::Watch => (*method == Method::GET, "GET"),

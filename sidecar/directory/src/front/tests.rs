@@ -7,6 +7,7 @@ mod log;
 mod packed;
 mod repeated;
 mod watched;
+mod witnessed;
 
 use std::{fs, sync::Arc};
 

@@ -8,13 +8,19 @@ use http::{
     HeaderMap, HeaderValue, Response,
     header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     time::Instant,
 };
 
-use super::{Content, Front, Shown, get::pairs, now, who::who};
+use super::{
+    Content, Front, Shown,
+    audience::{Audience, Place},
+    get::pairs,
+    now,
+    who::who,
+};
 use crate::{
     DirectoryError,
     directory::Directory,
@@ -39,9 +45,6 @@ const PART: usize = 64 << 10;
 /// A watcher that takes no part for so long does not read; gateways give up on it as soon.
 const SLOWEST: Duration = Duration::from_secs(60);
 
-/// Watchers at once; each holds some entries in memory.
-pub(super) const WATCHERS: usize = 1024;
-
 /// The last event that a browser had (HTML, section 9.2.4).
 const LAST: &str = "last-event-id";
 
@@ -62,14 +65,16 @@ impl Front {
         let from = pairs.get("from").map(|text| text.parse::<u64>().map_err(|_| wrong("from"))).transpose()?;
         let csid = pairs.get("csid").map(|text| names::csid(text).map(|_| names::fold(text)));
         let csid = csid.map(|csid| csid.ok_or_else(|| DirectoryError::malformed("csid is no id"))).transpose()?;
-        let seat = Arc::clone(&self.watchers)
-            .try_acquire_owned()
-            .map_err(|_| DirectoryError::new(Code::Internal, Why::Busy, "there are too many watchers: come again"))?;
+        let seat = self
+            .audience
+            .seat()
+            .ok_or_else(|| DirectoryError::new(Code::Internal, Why::Busy, "there are too many watchers: come again"))?;
         // A revision is the number of entries that led to it: entry n-1 made revision n.
         let size = self.directory().view().published().size;
         let next = last.or(from.map(|from| from.saturating_sub(1))).unwrap_or(size);
         let (events, body) = mpsc::channel(1);
-        let mut reader = Reader { directory: Arc::clone(self.directory()), asking, csid, next, _seat: seat };
+        let (directory, audience) = (Arc::clone(self.directory()), Arc::clone(&self.audience));
+        let mut reader = Reader { directory, audience, asking, csid, next, _seat: seat };
         tokio::spawn(async move { reader.read_out(events).await });
         let mut answer = Response::new(Content::Events(body));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -103,6 +108,7 @@ pub(super) struct Gone;
 /// Reads the log out to one watcher.
 pub(super) struct Reader {
     pub(super) directory: Arc<Directory>,
+    pub(super) audience: Arc<Audience>,
     pub(super) asking: Asking,
     pub(super) csid: Option<String>,
     /// The entry that comes next.
@@ -128,10 +134,10 @@ impl Reader {
     async fn go_on(&mut self, events: &mpsc::Sender<Bytes>) -> Result<(), Gone> {
         let mut changes = self.directory.view().changes();
         // The head of the answer is on its way before there is anything to say.
-        let mut text = Bytes::from_static(b": datanet\n\n");
+        let mut text = Piece::of_nothing(b": datanet\n\n");
         loop {
             self.asking.may_read(&self.directory).map_err(|_| Gone)?;
-            hand_out(events, text, SLOWEST).await?;
+            text.hand_out(events).await?;
             // Once for all that comes meanwhile, so that a line also comes where all of it is another's.
             let quiet = Instant::now() + QUIET;
             text = loop {
@@ -140,14 +146,14 @@ impl Reader {
                 }
                 tokio::select! {
                     changed = changes.changed() => changed.map_err(|_| Gone)?,
-                    () = tokio::time::sleep_until(quiet) => break Bytes::from_static(b":\n\n"),
+                    () = tokio::time::sleep_until(quiet) => break Piece::of_nothing(b":\n\n"),
                 }
             };
         }
     }
 
     /// The next events, if there are any.
-    async fn some(&mut self) -> Result<Option<Bytes>, Gone> {
+    async fn some(&mut self) -> Result<Option<Piece>, Gone> {
         loop {
             self.asking.may_read(&self.directory).map_err(|_| Gone)?;
             let (from, size) = (self.next, self.directory.view().published().size);
@@ -155,13 +161,38 @@ impl Reader {
                 return Ok(None);
             }
             let to = size.min(from.saturating_add(AT_ONCE));
+            let turn = self.audience.turn().await;
             let (directory, csid) = (Arc::clone(&self.directory), self.csid.clone());
-            let read = tokio::task::spawn_blocking(move || piece(&directory, csid.as_deref(), from..to));
-            let (text, next) = read.await.ok().flatten().ok_or(Gone)?;
+            let read = tokio::task::spawn_blocking(move || (piece(&directory, csid.as_deref(), from..to), turn));
+            let (read, turn) = read.await.map_err(|_| Gone)?;
+            let (text, next) = read.ok_or(Gone)?;
             self.next = next;
             if !text.is_empty() {
-                return Ok(Some(text.into()));
+                let place = self.audience.hold(text.len());
+                drop(turn);
+                return Ok(Some(Piece { text: text.into(), place: Some(place) }));
             }
+        }
+    }
+}
+
+/// Some events, and their place in memory.
+struct Piece {
+    text: Bytes,
+    place: Option<Place>,
+}
+
+impl Piece {
+    const fn of_nothing(line: &'static [u8]) -> Self {
+        Self { text: Bytes::from_static(line), place: None }
+    }
+
+    async fn hand_out(self, events: &mpsc::Sender<Bytes>) -> Result<(), Gone> {
+        let Self { text, place } = self;
+        let Some(mut place) = place else { return hand_out(events, text, SLOWEST).await };
+        tokio::select! {
+            done = hand_out(events, text, SLOWEST) => done,
+            () = place.gave_way() => Err(Gone),
         }
     }
 }
@@ -194,7 +225,7 @@ fn event(directory: &Directory, csid: Option<&str>, index: u64) -> Option<String
         return Some(String::new());
     }
     let body = directory.store().body(&leaf.entry.body).ok()??;
-    let body: Value = serde_json::from_slice(&body).ok()?;
+    let body = String::from_utf8(body).ok()?;
     let revision = index.saturating_add(1);
     let data = json!({
         "revision": revision,
@@ -202,7 +233,8 @@ fn event(directory: &Directory, csid: Option<&str>, index: u64) -> Option<String
         "operation": leaf.entry.operation.as_str(),
         "time": leaf.entry.time,
         "signer": leaf.mark.as_str(),
-        "body": body,
     });
-    Some(format!("id: {revision}\nevent: entry\ndata: {data}\n\n"))
+    let data = data.to_string();
+    // The body is canonical JSON, in one line: read and written again it would be in memory many times.
+    Some(format!("id: {revision}\nevent: entry\ndata: {},\"body\":{body}}}\n\n", data.strip_suffix('}')?))
 }

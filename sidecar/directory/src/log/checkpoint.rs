@@ -53,6 +53,14 @@ impl Checkpoint {
         (end.is_empty() && read.text() == text).then_some(read)
     }
 
+    /// The same of any log's checkpoint, which may have more lines (`c2sp.org/tlog-checkpoint`): what its first three say.
+    #[must_use]
+    pub fn head(text: &str) -> Option<Self> {
+        let end = text.match_indices('\n').nth(2)?.0.saturating_add(1);
+        let (head, more) = text.split_at_checked(end)?;
+        Self::parse(head).filter(|_| more.split_terminator('\n').all(|line| !line.is_empty()))
+    }
+
     /// The checkpoint of a note that `log` signed, and who else of `witnesses` did.
     ///
     /// # Errors

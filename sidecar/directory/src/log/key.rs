@@ -87,6 +87,19 @@ impl Verifier {
         Self { name, kind, public }
     }
 
+    /// The same, from a key in base64.
+    #[must_use]
+    pub fn of_public(name: KeyName, kind: Kind, public: &str) -> Option<Self> {
+        let public = BASE64_STANDARD.decode(public).ok()?.try_into().ok()?;
+        Some(Self::new(name, kind, public))
+    }
+
+    /// The key alone, in base64: what a configuration has beside the name.
+    #[must_use]
+    pub fn public(&self) -> String {
+        BASE64_STANDARD.encode(self.public)
+    }
+
     /// Whose it is.
     #[must_use]
     pub const fn name(&self) -> &KeyName {

@@ -96,6 +96,12 @@ impl State {
         [self.systems.values().filter(|system| system.connected).count(), self.classes.len(), self.addresses.len()]
     }
 
+    /// How many records the longest search goes over.
+    #[must_use]
+    pub fn searched(&self) -> usize {
+        self.systems.len().saturating_add(self.classes.len())
+    }
+
     /// The labels of what a central system offers, sorted (leniency 5), and the names, sorted.
     #[must_use]
     pub fn offered_by(&self, system: &CentralSystem) -> (Vec<String>, Vec<String>) {

@@ -33,7 +33,7 @@ use crds::{Jwt, JwtAlgorithm, Listener};
 use self::{claims::Claims, hook::Hook, keys::Keys, read::From as KeysFrom, remote::Remote, token::Unverified};
 pub use self::{
     identity::{Identity, Subject},
-    outward::Outward,
+    outward::{Answer, Outward, url},
     token::TokenError,
 };
 use crate::{

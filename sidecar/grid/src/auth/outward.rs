@@ -37,10 +37,13 @@ pub struct Outward(Client<Dial, Full<Bytes>>);
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub struct Answer {
+    /// HTTP's status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
 }
 
 impl Outward {
@@ -55,13 +58,11 @@ impl Outward {
         Self(client)
     }
 
-    /// Asks; the whole answer comes within `limit` of time and `most` bytes, or there is none. Errors are words for a log.
-    pub(super) async fn ask(
-        &self,
-        request: Request<Full<Bytes>>,
-        limit: Duration,
-        most: usize,
-    ) -> Result<Answer, String> {
+    /// Asks; the whole answer comes within `limit` of time and `most` bytes, or there is none.
+    ///
+    /// # Errors
+    /// Words for a log.
+    pub async fn ask(&self, request: Request<Full<Bytes>>, limit: Duration, most: usize) -> Result<Answer, String> {
         let answered = timeout(limit, async {
             let response = self.0.request(request).await.map_err(|e| reason(&e))?;
             let (head, mut body) = response.into_parts();
@@ -100,7 +101,10 @@ impl Answer {
 }
 
 /// Reads a URL of the configuration.
-pub(super) fn url(text: &str) -> Result<Uri, super::AuthError> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn url(text: &str) -> Result<Uri, super::AuthError> {
     let wrong = |rule: &str| super::AuthError::Url(format!("{rule}: write it as https://host/path"));
     let uri: Uri = text.parse().map_err(|_| wrong("a URL cannot be read"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {

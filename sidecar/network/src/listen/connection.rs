@@ -98,13 +98,22 @@ impl Connection {
     pub fn admit<B>(self: &Arc<Self>, snapshot: &Snapshot, request: &Request<B>) -> Result<Caller, Denied> {
         let shown = Shown { version: request.version(), uri: request.uri(), headers: request.headers() };
         let caller = self.admit_shown(snapshot, shown);
-        if caller.is_ok() && !self.is_admitted.load(Ordering::Relaxed) {
-            self.is_admitted.store(true, Ordering::Relaxed);
-            if let Some(spot) = self.spot.upgrade() {
-                spot.admit();
-            }
+        if caller.is_ok() {
+            self.know();
         }
         caller
+    }
+
+    /// One of its requests came from somebody: by what [`admit`](Self::admit) goes by, or by a token that the front knows. It is no
+    /// stranger's any more.
+    pub fn know(&self) {
+        if self.is_admitted() {
+            return;
+        }
+        self.is_admitted.store(true, Ordering::Relaxed);
+        if let Some(spot) = self.spot.upgrade() {
+            spot.admit();
+        }
     }
 
     /// As [`admit`](Self::admit), where nobody is a stranger.

@@ -56,6 +56,9 @@ pub(crate) const PAGE: usize = 60_000;
 impl Serve for Seen {
     async fn serve(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
         let caller = connection.admit(&self.live.snapshot(), &request);
+        if request.headers().contains_key("x-known") {
+            connection.know();
+        }
         let who = match &caller {
             Ok(Caller::Local) => "local".to_owned(),
             Ok(Caller::Partner(route)) => route.node_id.to_string(),

@@ -36,10 +36,19 @@ pub enum Offer {
     Either,
 }
 
+/// Whose roots count beside this machine's and the node's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Nobodys,
+    /// Those of the partners too.
+    Partners,
+}
+
 /// Makes TLS connections to what is no partner.
 pub struct Outside {
     live: Arc<Live>,
     names: NameCheck,
+    whose: Whose,
     /// The roots of this machine, read when the first connection needs them.
     machine: OnceCell<Vec<CertificateDer<'static>>>,
     ready: ArcSwapOption<Ready>,
@@ -57,7 +66,13 @@ impl Outside {
     /// With the roots of the node in `live`.
     #[must_use]
     pub fn new(live: Arc<Live>, names: NameCheck) -> Self {
-        Self { live, names, machine: OnceCell::new(), ready: ArcSwapOption::empty() }
+        Self { live, names, whose: Whose::Nobodys, machine: OnceCell::new(), ready: ArcSwapOption::empty() }
+    }
+
+    /// With the roots of the partners beside: for what is asked of their nodes without any secret, under an address of its own.
+    #[must_use]
+    pub fn with_partners(live: Arc<Live>, names: NameCheck) -> Self {
+        Self { whose: Whose::Partners, ..Self::new(live, names) }
     }
 
     /// Goes on by TLS on a connection to `host`.
@@ -84,15 +99,27 @@ impl Outside {
     }
 
     async fn ready(&self) -> Result<Arc<Ready>, String> {
-        let roots_pem = &self.live.snapshot().node.roots_pem;
-        if let Some(ready) = self.ready.load_full().filter(|ready| ready.roots_pem == *roots_pem) {
+        let roots_pem = self.roots_pem();
+        if let Some(ready) = self.ready.load_full().filter(|ready| ready.roots_pem == roots_pem) {
             return Ok(ready);
         }
         let machine = self.machine.get_or_init(machine_roots).await;
-        let ready = Ready::new(roots_pem, machine, self.names).map_err(|e| e.to_string())?;
+        let ready = Ready::new(&roots_pem, machine, self.names).map_err(|e| e.to_string())?;
         let ready = Arc::new(ready);
         self.ready.store(Some(Arc::clone(&ready)));
         Ok(ready)
+    }
+
+    fn roots_pem(&self) -> String {
+        let snapshot = self.live.snapshot();
+        let mut pem = snapshot.node.roots_pem.clone();
+        if self.whose == Whose::Partners {
+            for root in snapshot.routes().iter().flat_map(|route| &route.config.roots) {
+                pem.push('\n');
+                pem.push_str(root);
+            }
+        }
+        pem
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{
-    Request,
+    Request, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use http_body_util::{BodyExt as _, Limited};
@@ -33,8 +33,20 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A full bundle of the longest entries has 16 MiB, a body 64.
 const LARGEST: usize = 128 << 20;
 
+/// How often a search begins again: a page takes milliseconds, and few directories change so often.
+const TRIES: usize = 10;
+
 /// Entries of a bundle (contract 5.2).
 const BUNDLE: u64 = 256;
+
+/// A refusal in the directory's words; where it said none, in those that came.
+fn refused(body: &[u8]) -> Exit {
+    let said: Value = serde_json::from_slice(body).unwrap_or_default();
+    match said["message"].as_str() {
+        Some(message) => Exit::Refused(format!("{} {message}", said["code"])),
+        None => Exit::Refused(String::from_utf8_lossy(body).into_owned()),
+    }
+}
 
 /// A directory, as a caller with a token sees it.
 struct Api<'a>(&'a DirectoryCall);
@@ -47,40 +59,48 @@ impl Api<'_> {
         client::send(&self.0.address, crds::DATA_PORT, request, LIMIT).await
     }
 
-    /// The bytes of an answer that is no refusal.
-    async fn bytes(&self, answer: Response<Incoming>) -> Result<Vec<u8>, Exit> {
+    /// Status and bytes of an answer.
+    async fn whole(&self, answer: Response<Incoming>) -> Result<(StatusCode, Vec<u8>), Exit> {
         let status = answer.status();
         let body = Limited::new(answer.into_body(), LARGEST).collect().await;
-        let body = body.map_err(|e| Exit::Unreachable(format!("{}: {e}", self.0.address)))?.to_bytes().to_vec();
-        if status.is_success() {
-            return Ok(body);
-        }
-        let said: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let message =
-            said["message"].as_str().map_or_else(|| String::from_utf8_lossy(&body).into_owned(), str::to_owned);
-        Err(Exit::Refused(format!("{} {message}", said["code"])))
+        Ok((status, body.map_err(|e| self.unreachable(&*e))?.to_bytes().to_vec()))
     }
 
-    async fn get(&self, path: &str) -> Result<Vec<u8>, Exit> {
+    /// A file of the log.
+    async fn file(&self, path: &str) -> Result<Vec<u8>, Exit> {
         let answer = self.send(Request::get(format!("{PREFIX}{path}")), Body::Empty).await?;
-        self.bytes(answer).await
+        match self.whole(answer).await? {
+            (status, body) if status.is_success() => Ok(body),
+            (_, body) => Err(refused(&body)),
+        }
     }
 
-    async fn get_json(&self, path: &str) -> Result<Value, Exit> {
-        serde_json::from_slice(&self.get(path).await?)
-            .map_err(|e| Exit::Unreachable(format!("{}: {e}", self.0.address)))
+    /// The answer of a message. Its code counts: with `httpStatus: AlwaysOk` HTTP says nothing of it.
+    async fn said(&self, answer: Response<Incoming>) -> Result<Value, Exit> {
+        let (_, body) = self.whole(answer).await?;
+        match serde_json::from_slice::<Value>(&body) {
+            Ok(said) if said["code"] == 200 => Ok(said),
+            _ => Err(refused(&body)),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, Exit> {
+        self.said(self.send(Request::get(format!("{PREFIX}{path}")), Body::Empty).await?).await
     }
 
     async fn ask(&self, path: &str, body: &Value) -> Result<Value, Exit> {
         let message = json!({"header": {"version": "datanet 1.0"}, "body": body}).to_string();
         let request = Request::post(format!("{PREFIX}{path}")).header(CONTENT_TYPE, "application/json");
-        let answer = self.bytes(self.send(request, Body::from(message)).await?).await?;
-        serde_json::from_slice(&answer).map_err(|e| Exit::Unreachable(format!("{}: {e}", self.0.address)))
+        self.said(self.send(request, Body::from(message)).await?).await
+    }
+
+    fn unreachable(&self, error: &dyn std::fmt::Display) -> Exit {
+        Exit::Unreachable(format!("{}: {error}", self.0.address))
     }
 
     /// The last checkpoint, as text and read.
     async fn checkpoint(&self) -> Result<(String, Checkpoint), Exit> {
-        let text = self.get("/log/checkpoint").await?;
+        let text = self.file("/log/checkpoint").await?;
         let read = Note::parse(&text).ok().and_then(|note| Checkpoint::parse(note.text()));
         let text = String::from_utf8(text).ok();
         text.zip(read).ok_or_else(|| Exit::Refused("the directory's checkpoint is none".into()))
@@ -90,7 +110,7 @@ impl Api<'_> {
     async fn bundle(&self, number: u64, size: u64) -> Result<Vec<String>, Exit> {
         let width = size.saturating_sub(number.saturating_mul(BUNDLE)).min(BUNDLE);
         let partial = if width == BUNDLE { String::new() } else { format!(".p/{width}") };
-        let bytes = self.get(&format!("/log/tile/entries/{}{partial}", elements(number))).await?;
+        let bytes = self.file(&format!("/log/tile/entries/{}{partial}", elements(number))).await?;
         let leaves = bundle::leaves(&bytes);
         let texts =
             leaves.and_then(|leaves| leaves.into_iter().map(|leaf| String::from_utf8(leaf.to_vec()).ok()).collect());
@@ -98,7 +118,7 @@ impl Api<'_> {
     }
 
     async fn body(&self, leaf: &Leaf) -> Result<String, Exit> {
-        let body = self.get(&format!("/log/body/{}", leaf.entry.body)).await?;
+        let body = self.file(&format!("/log/body/{}", leaf.entry.body)).await?;
         String::from_utf8(body).map_err(|e| Exit::Refused(format!("a body: {e}")))
     }
 }
@@ -127,7 +147,7 @@ pub(super) async fn get(args: &DirectoryGet) -> Result<(), Exit> {
     if args.proof {
         pairs.push(("proof", "true"));
     }
-    print_json(&Api(&args.call).get_json(&path(at, &pairs)).await?)
+    print_json(&Api(&args.call).get(&path(at, &pairs)).await?)
 }
 
 /// `mesh directory search`: all pages.
@@ -145,19 +165,33 @@ pub(super) async fn search(args: &DirectorySearch) -> Result<(), Exit> {
             ("/adapter-classes/search", "adapterClassNames")
         }
     };
-    loop {
-        let answer = api.ask(at, &ask).await?;
-        for row in answer[list].as_array().into_iter().flatten() {
-            match row {
-                Value::String(name) => println!("{name}"),
-                system => println!("{:<34} {}", text(system, "id"), text(system, "endpoint")),
-            }
-        }
-        match &answer["cursor"] {
-            Value::Null => return Ok(()),
-            cursor => ask["cursor"] = cursor.clone(),
+    for row in pages(&api, at, ask, list).await? {
+        match &row {
+            Value::String(name) => println!("{name}"),
+            system => println!("{:<34} {}", text(system, "id"), text(system, "endpoint")),
         }
     }
+    Ok(())
+}
+
+/// All rows of a search. A cursor holds for its revision alone: where somebody wrote meanwhile, it begins again.
+async fn pages(api: &Api<'_>, at: &str, first: Value, list: &str) -> Result<Vec<Value>, Exit> {
+    for _ in 0..TRIES {
+        let (mut ask, mut rows) = (first.clone(), Vec::new());
+        loop {
+            let answer = match api.ask(at, &ask).await {
+                Ok(answer) => answer,
+                Err(Exit::Refused(_)) if ask["cursor"].is_string() => break,
+                Err(error) => return Err(error),
+            };
+            rows.extend(answer[list].as_array().into_iter().flatten().cloned());
+            match &answer["cursor"] {
+                Value::Null => return Ok(rows),
+                cursor => ask["cursor"] = cursor.clone(),
+            }
+        }
+    }
+    Err(Exit::Refused(format!("the directory changed {TRIES} times between two pages: come again")))
 }
 
 fn text<'v>(value: &'v Value, member: &str) -> &'v str {
@@ -203,11 +237,11 @@ pub(super) async fn watch(args: &DirectoryWatch) -> Result<(), Exit> {
     let pairs: Vec<(&str, &str)> = pairs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     let answer = api.send(Request::get(format!("{PREFIX}{}", path("/watch", &pairs))), Body::Empty).await?;
     if !answer.status().is_success() {
-        return api.bytes(answer).await.map(drop);
+        return Err(refused(&api.whole(answer).await?.1));
     }
     let (mut body, mut rest) = (answer.into_body(), Vec::new());
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Exit::Unreachable(format!("{}: {e}", args.call.address)))?;
+        let frame = frame.map_err(|e| api.unreachable(&e))?;
         rest.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();

@@ -121,3 +121,26 @@ async fn people_read_records_history_and_the_whole_log_and_verify_it() {
     assert_eq!(broken.status.code(), Some(1), "{broken:?}");
     assert!(String::from_utf8_lossy(&broken.stderr).contains("entry 1 (sync-adapter-classes of yunqi)"), "{broken:?}");
 }
+
+/// HTTP says nothing then: the code counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_knows_a_refusal_by_its_code() {
+    let (node, _folder) = Node::with_file("directory: {httpStatus: AlwaysOk}\n").await;
+    let stage = Stage::of(node);
+    for (args, words) in [
+        (&["directory", "get", "nobody"][..], "7310 no central system nobody is connected"),
+        (&["directory", "search", "--class", " "], "7313 "),
+    ] {
+        let refused = stage.command(&[args, &["--token", &stage.token]].concat());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(1) && said.contains(words), "{args:?}: {refused:?}");
+    }
+    let unknown = stage.command(&["directory", "get", "yunqi"]);
+    assert!(
+        unknown.status.code() == Some(1) && String::from_utf8_lossy(&unknown.stderr).contains("7002"),
+        "{unknown:?}"
+    );
+    // Files of the log are read by tools that know HTTP alone.
+    assert_eq!(stage.get("/log/tile/0/000").await.status.as_u16(), 404);
+    assert_eq!(stage.get("/central-systems/retrieve?csid=nobody").await.status.as_u16(), 200);
+}

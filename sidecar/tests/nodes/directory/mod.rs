@@ -5,6 +5,7 @@ mod restart;
 mod seed;
 mod tls;
 mod watch;
+mod witnesses;
 
 use http::Request;
 use http_body_util::Full;

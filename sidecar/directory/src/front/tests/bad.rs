@@ -94,8 +94,8 @@ async fn a_body_that_is_too_long_or_in_an_unknown_coding_is_refused() {
     let stage = Stage::new();
     let long = message(serde_json::json!({"id": "yunqi", "endpoint": "a:1", "desc": "x".repeat(64 << 10)}));
     assert_eq!(stage.post("/central-systems/connect", long).await.codes(), (413, 7300));
-    assert_eq!(stage.front.too_large().status().as_u16(), 413);
-    assert_eq!(stage.front.broken_off().status().as_u16(), 400);
+    assert_eq!(stage.front.too_large("/datanet/v1/batch").status().as_u16(), 413);
+    assert_eq!(stage.front.broken_off("/datanet/v1/batch").status().as_u16(), 400);
     for (coding, status) in [("identity", 400), ("gzip", 400), ("br", 415), ("gzip, br", 415), ("\u{e9}", 415)] {
         let request = Request::post(format!("{PREFIX}/central-systems/connect")).header("content-encoding", coding);
         let request = request.header(AUTHORIZATION, format!("Bearer {}", stage.yunqi)).body(Bytes::new()).unwrap();

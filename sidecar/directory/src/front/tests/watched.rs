@@ -6,14 +6,17 @@ use bytes::Bytes;
 use http::{Request, header::AUTHORIZATION};
 use serde_json::{Value, json};
 use tokio::{
-    sync::{
-        Semaphore,
-        mpsc::{self, Receiver},
-    },
+    sync::mpsc::{self, Receiver},
     time::timeout,
 };
 
-use super::{super::watch, Content, PREFIX, Shown, Stage};
+use super::{
+    super::{
+        audience::{self, Audience},
+        watch,
+    },
+    Content, PREFIX, Shown, Stage,
+};
 use crate::directory::{Reading, Rules};
 
 /// Only a test that has failed waits for so long.
@@ -149,10 +152,12 @@ async fn nothing_is_read_on_for_a_watcher_that_is_gone() {
         stage.says("/central-systems/connect", json!({"id": "yunqi", "endpoint": format!("a:{n}")})).await;
     }
     let (events, mut body) = mpsc::channel(1);
-    let seat = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let audience = Arc::new(Audience::default());
+    let seat = audience.seat().unwrap();
     let directory = Arc::clone(stage.front.directory());
     let mut reader = watch::Reader {
         directory,
+        audience,
         asking: watch::Asking::default(),
         csid: Some("other".to_owned()),
         next: 0,
@@ -176,7 +181,7 @@ async fn a_question_that_cannot_be_is_refused_and_seats_are_counted() {
     let nobody = Request::get(format!("{PREFIX}/watch")).body(Bytes::new()).unwrap();
     assert_eq!(stage.answer(nobody, &Shown::default()).await.status().as_u16(), 401);
     let mut seats = Vec::new();
-    for _ in 0..watch::WATCHERS {
+    for _ in 0..audience::WATCHERS {
         seats.push(stage.watch("", None).await.unwrap());
     }
     assert_eq!(stage.watch("", None).await.err(), Some(503));

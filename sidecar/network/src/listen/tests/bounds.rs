@@ -73,6 +73,19 @@ async fn a_stranger_does_not_hold_its_place_for_long() {
     assert_eq!(local.get("host: localhost\r\n").await["requests"], 2);
 }
 
+/// One with a token is nobody's partner, and no stranger: its watch ended after a minute.
+#[tokio::test]
+async fn whom_the_front_knows_keeps_its_place() {
+    let node = node(Limits { strangers: SOON, ..Limits::default() });
+    let mut stranger = tls_client(None, &["http/1.1"]).connect(node.address).await;
+    let mut known = tls_client(None, &["http/1.1"]).connect(node.address).await;
+    assert_eq!(TlsClient::get_on(&mut known, "x-known: yes\r\n").await["who"], "stranger");
+    assert_eq!(TlsClient::get_on(&mut stranger, "").await["who"], "stranger");
+    stranger.read_to_end(&mut Vec::new()).await.unwrap();
+    tokio::time::sleep(2 * SOON).await;
+    assert_eq!(TlsClient::get_on(&mut known, "").await["requests"], 2, "the same connection, long after");
+}
+
 #[tokio::test]
 async fn a_stranger_that_takes_no_answer_does_not_hold_its_place_either() {
     let node = node(Limits { strangers: SOON, ..Limits::default() });

@@ -1,0 +1,79 @@
+//! What a directory signs for others, and what others signed for it.
+
+use parking_lot::Mutex;
+
+use super::Directory;
+use crate::{
+    keeper::Published,
+    log::Verifier,
+    store::StoreError,
+    witness::{Cosigned, Malformed, Refusal, Request, Witness},
+};
+
+/// Why a checkpoint of another log is not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSigned {
+    /// The body is none.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The rules of witnesses do not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What would be signed cannot be kept.
+    #[error(transparent)]
+    Unkept(#[from] StoreError),
+}
+
+/// A cosignature, and what for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The line of the answer.
+    pub line: String,
+    /// Which log.
+    pub origin: String,
+    /// How many leaves its checkpoint is over.
+    pub size: u64,
+}
+
+impl Directory {
+    /// The key that signs for other logs.
+    #[must_use]
+    pub const fn witness_key(&self) -> &Verifier {
+        self.witness.verifier()
+    }
+
+    /// Signs another log's checkpoint, once that is kept. `time` in seconds since 1970. Waits for the disk.
+    ///
+    /// # Errors
+    /// Why it is not signed.
+    pub fn add_checkpoint(&self, body: &[u8], time: u64) -> Result<Signed, NotSigned> {
+        let request = Request::parse(body)?;
+        // Who is not the log gets no further, and has nobody wait for the disk.
+        let checkpoint = self.witness.open(&request)?;
+        self.store.witness(&checkpoint.origin, |seen| Witness::judge(&request, &checkpoint, seen))??;
+        let (origin, size) = (checkpoint.origin.to_string(), checkpoint.size);
+        Ok(Signed { line: self.witness.sign(&request, time).line(), origin, size })
+    }
+
+    /// What the witnesses of this log have signed, where it has some.
+    #[must_use]
+    pub const fn cosigned(&self) -> Option<&Mutex<Cosigned>> {
+        self.cosigned.as_ref()
+    }
+
+    /// The checkpoint that is shown: the newest, or where the log has witnesses the newest that enough of them signed.
+    #[must_use]
+    pub fn shown(&self, now: u64) -> Published {
+        let latest = self.view().published();
+        match &self.cosigned {
+            None => Published::clone(&latest),
+            Some(cosigned) => cosigned.lock().show(&latest, now),
+        }
+    }
+
+    /// Whether nobody can know this log by its name yet: it has no entry, and signed for nobody.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.view().published().size == 0 && matches!(self.store.has_witnessed(), Ok(false))
+    }
+}

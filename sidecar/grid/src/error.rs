@@ -7,7 +7,7 @@ use crate::{names::NoName, wire::CloseCode};
 pub enum GridError {
     /// There is no such method.
     #[error(
-        "unknown method {0}: see mesh.send, mesh.publish, conn.call, queue.pop, queue.unpop, queue.ack, queue.nack"
+        "unknown method {0}: see mesh.send, mesh.publish, conn.call, queue.pop, queue.unpop, queue.ack, queue.nack, server.ping"
     )]
     UnknownMethod(String),
     /// A request that cannot be read, or a parameter that is missing or wrong.
@@ -39,8 +39,8 @@ pub enum GridError {
     /// The node ends, or has not begun.
     #[error("this node takes no more calls: it is about to end")]
     Draining,
-    /// Too many calls.
-    #[error("too many calls: {0}")]
+    /// More than there is room for, or at a time.
+    #[error("too much at a time: {0}")]
     RateLimited(String),
     /// No such delivery.
     #[error("{0} is no delivery tag that this connection has not acknowledged")]

@@ -13,6 +13,7 @@ use crate::{
     elsewhere::{Alone, Backplane, Elsewhere},
     envelope::{Call, Event, Function, Happened, Message, Origin, Outcome},
     metrics::Metrics,
+    now_ms,
     purse::Purse,
     queue::Pushed,
     topics::{Settlement, Topics},
@@ -96,6 +97,9 @@ impl Grid {
         self.clients.set_most_waiting(out_queues(config));
         let resumed = self.topics.configure(config);
         self.resume(resumed);
+        for session in self.topics.enforce_disabled() {
+            self.elsewhere.keeps(session.id, &session.topics());
+        }
     }
 
     /// Does what a backend asks for. Consuming needs a `session`: HTTP has none.
@@ -106,6 +110,15 @@ impl Grid {
         let outcome = self.carry_out(permit, session, call).await;
         self.metrics.call(outcome.as_ref().map_or_else(GridError::code, |_| 0));
         outcome
+    }
+
+    /// Counts a request that is no call, or that is not carried out now, among the calls.
+    ///
+    /// # Errors
+    /// What it was refused for.
+    pub fn refuse(&self, e: GridError) -> Outcome {
+        self.metrics.call(e.code());
+        Err(e)
     }
 
     /// Publishes messages to the same channels, as so many calls would that come one after another. What came of each.
@@ -186,7 +199,8 @@ impl Grid {
         }
         client.set_full(false);
         self.resume(done.resumed);
-        done.pushed.iter().for_each(|pushed| self.metrics.pushed(topic, pushed));
+        // Where there are too many topics for its own it is rejected, too.
+        self.metrics.pushed(topic, done.pushed.as_ref().unwrap_or(&Pushed::Rejected));
         match done.pushed {
             Some(Pushed::Rejected) => Taken::Rejected(GridError::RateLimited(format!("topic {topic} is full"))),
             None => Taken::Rejected(GridError::RateLimited("there are as many topics as there may be".into())),
@@ -286,7 +300,8 @@ impl Grid {
             "N": self.node_name,
             "listener": client.rules.listener.name,
             "remote": client.remote.to_string(),
-            "since": client.id.issued_ms(),
+            // Ids may be ahead of the clock, for they never come twice.
+            "since": client.id.issued_ms().min(now_ms()),
             "channels": names(client),
             "waitingBytes": client.waiting_bytes(),
             "paused": client.is_paused(),

@@ -59,6 +59,15 @@ struct Dropped {
     policy: &'static str,
 }
 
+/// How a connection was lost before it was a client's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lost {
+    /// Its handshake broke off, its TLS failed, or it took too long.
+    Unfinished,
+    /// It was the oldest of too many.
+    GaveWay,
+}
+
 /// From the time of one table look-up to that of a publication to a hundred thousand.
 const SENDING: [f64; 9] = [1e-6, 5e-6, 2e-5, 1e-4, 5e-4, 2e-3, 1e-2, 5e-2, 0.25];
 
@@ -104,6 +113,15 @@ impl Metrics {
         self.refused.get_or_create(&Reason { reason }).inc();
     }
 
+    /// A connection that became no client's, and that was told nothing.
+    pub(crate) fn lost(&self, lost: Lost) {
+        let reason = match lost {
+            Lost::Unfinished => "unfinished",
+            Lost::GaveWay => "gave_way",
+        };
+        self.refused.get_or_create(&Reason { reason }).inc();
+    }
+
     /// A client has gone; `None`: without a word. Codes that only applications give are one.
     pub(crate) fn closed(&self, code: Option<CloseCode>) {
         let code = match code.map_or(1006, CloseCode::get) {
@@ -127,7 +145,7 @@ impl Metrics {
         }
     }
 
-    /// What became of a message whose topic was full.
+    /// What became of a message whose topic was full, or that found no room among those that are held back before it.
     pub(crate) fn pushed(&self, topic: &Topic, pushed: &Pushed) {
         let policy = match pushed {
             Pushed::Held => return,
@@ -136,6 +154,11 @@ impl Metrics {
             Pushed::Rejected => Overflow::Reject,
             Pushed::Paused => Overflow::Pause,
         };
+        self.full(topic, policy);
+    }
+
+    /// The same by what its topic's policy is.
+    pub(crate) fn full(&self, topic: &Topic, policy: Overflow) {
         let label = Dropped { topic: topic.as_str().to_owned(), policy: word(policy) };
         self.dropped.get_or_create(&label).inc();
     }
@@ -162,7 +185,7 @@ impl Metrics {
         );
         room.register(
             "full",
-            "Messages that found their topic full, by topic and what became of them",
+            "Messages that found no room in their topic, or held back before it, by topic and what became of them",
             all.dropped.clone(),
         );
         room.register("calls", "Calls of backends, by code (0: success)", all.calls.clone());
@@ -192,7 +215,7 @@ impl Collector for Gauges {
         let Some(grid) = self.0.upgrade() else { return Ok(()) };
         let levels = [
             ("clients", "End users that are connected", grid.clients.count()),
-            ("channels", "Channels with a subscriber, counted in each thread that has one", grid.clients.channels()),
+            ("channels", "Channels with a subscriber", grid.clients.channels()),
             ("backends", "WebSockets of backends", grid.topics.sessions()),
             ("other_nodes", "Other nodes of the grid whose leases hold", grid.elsewhere.nodes()),
             ("node_number", "The number of this node in client ids", usize::from(grid.node().get())),

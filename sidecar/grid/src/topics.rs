@@ -51,6 +51,8 @@ const BYTES: usize = 64 << 20;
 const BYTES_OF_MESSAGE: usize = 1 << 10;
 /// Topics that may be full at the same time, if they hold what the largest of them may.
 const FULL: usize = 4;
+/// Why a topic that the configuration disables cannot be consumed.
+const DISABLED: &str = "it is disabled";
 /// Tags of a topic: more than it can give out in a thousand years.
 const TAGS_OF_TOPIC: u64 = 1 << 40;
 
@@ -103,9 +105,16 @@ impl Settings {
     fn bounds(&self, topic: &Topic) -> Bounds {
         let own = self.of(topic);
         let messages = own.and_then(|own| own.messages).unwrap_or(self.defaults.messages);
-        let overflow = own.and_then(|own| own.overflow).unwrap_or(self.defaults.overflow);
         let messages = usize::try_from(messages).unwrap_or(usize::MAX);
-        Bounds { messages, bytes: bytes_of(messages), overflow }
+        Bounds { messages, bytes: bytes_of(messages), overflow: self.overflow(topic) }
+    }
+
+    fn overflow(&self, topic: &Topic) -> Overflow {
+        self.of(topic).and_then(|own| own.overflow).unwrap_or(self.defaults.overflow)
+    }
+
+    fn disables(&self, topic: &Topic) -> bool {
+        self.of(topic).is_some_and(|own| own.disabled)
     }
 }
 
@@ -147,6 +156,11 @@ impl Topics {
         resumed
     }
 
+    /// What becomes of a message that finds the topic full.
+    pub(crate) fn overflow(&self, topic: &Topic) -> Overflow {
+        self.settings.read().overflow(topic)
+    }
+
     /// A connection of a backend has come.
     pub fn open(&self, permit: crate::backend::Permit) -> Arc<Session> {
         self.open_as(|id| Session::new(id, permit))
@@ -182,9 +196,10 @@ impl Topics {
         self.each(&all, |queue| queue.lose(session.id))
     }
 
-    /// A connection may consume some topics no more: what it has not acknowledged goes to others.
+    /// A connection may consume some topics no more: what it has not acknowledged goes to others, and is not its own to settle.
     pub fn leave(&self, session: &Session, topics: &[Topic]) -> Vec<ClientId> {
         session.consumes_no_more(topics);
+        session.forgets(topics);
         self.each(topics, |queue| queue.lose(session.id))
     }
 
@@ -217,8 +232,8 @@ impl Topics {
         let not = |topic: &Topic, reason| GridError::NotConsumed { topic: topic.to_string(), reason };
         let mut queues = Vec::new();
         for topic in wanted {
-            if self.settings.read().of(topic).is_some_and(|own| own.disabled) {
-                return Err(not(topic, "it is disabled"));
+            if self.settings.read().disables(topic) {
+                return Err(not(topic, DISABLED));
             }
             let queue = self.of(topic).ok_or_else(|| not(topic, "there are as many topics as there may be"))?;
             queues.push((topic.clone(), queue));
@@ -231,7 +246,29 @@ impl Topics {
             self.give(&topic, &mut queue);
             resumed.extend(queue.resumed());
         }
+        // The settings may be others since they were asked, and whoever changed them did not see this consumer.
+        if let Some(topic) = self.cease_disabled(session).iter().find(|topic| topics.contains(topic)) {
+            self.cease(session, topics);
+            return Err(not(topic, DISABLED));
+        }
         Ok(resumed)
+    }
+
+    /// Nobody consumes a disabled topic any more; what is on its way is finished. Answers the connections that did.
+    pub(crate) fn enforce_disabled(&self) -> Vec<Arc<Session>> {
+        let all: Vec<_> = self.sessions.read().values().cloned().collect();
+        all.into_iter().filter(|session| !self.cease_disabled(session).is_empty()).collect()
+    }
+
+    /// Which of its topics a connection consumes no more.
+    fn cease_disabled(&self, session: &Session) -> Vec<Topic> {
+        let consumed = session.topics();
+        let ended: Vec<Topic> = {
+            let settings = self.settings.read();
+            consumed.into_iter().filter(|topic| settings.disables(topic)).collect()
+        };
+        self.cease(session, &ended);
+        ended
     }
 
     /// A connection consumes some topics no more, or all (G-16).

@@ -31,7 +31,7 @@ use paths::Room;
 use traces::Traces;
 
 use crate::start::{DirectoryPlace, GridPlace};
-pub(crate) use passing::Passing;
+pub(crate) use passing::{Ending, Passing};
 pub(crate) use services::Services;
 pub(crate) use traced::GridCalls;
 

@@ -24,6 +24,15 @@ pub(crate) struct Passing {
     pub(crate) proxy: Arc<Proxy>,
 }
 
+/// Answers backends that come while this sidecar ends: their pod's next one, or another pod's, passes their calls on.
+pub(crate) struct Ending;
+
+impl Serve for Ending {
+    async fn serve(&self, _: Request<Body>, _: Arc<Connection>) -> Response<Body> {
+        unreachable()
+    }
+}
+
 impl Serve for Passing {
     async fn serve(&self, mut request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
         let snapshot = self.live.snapshot();

@@ -28,7 +28,7 @@ use traces::Traces;
 use super::{bind, limits};
 use crate::{
     exit::Exit,
-    front::{GridCalls, Passing},
+    front::{Ending, GridCalls, Passing},
 };
 
 /// The port of clients that `MESH_GRID_CLIENT_LISTEN` puts elsewhere: the original's (Grid section 1).
@@ -44,6 +44,7 @@ pub(crate) struct GridPlace {
     proxy: Arc<Proxy>,
     workers: Workers,
     drained: Drained,
+    drain_limit: Duration,
     /// Where backends call.
     backend: Listen,
     clients: Option<Listen>,
@@ -114,6 +115,7 @@ impl GridPlace {
             proxy,
             workers,
             drained,
+            drain_limit: settings.drain_limit,
             backend: settings.grid_listen.unwrap_or(usual),
             clients: settings.grid_client_listen,
             outward,
@@ -199,6 +201,7 @@ impl GridPlace {
             bind: Box::new(move |number| open_noted(listen_at(number, clients), &own)),
             workers: self.workers.clone(),
             drained: self.drained.clone(),
+            drain_limit: self.drain_limit,
             most_connections: limits::for_end_users(),
         };
         self.grid.configure(&setup.config);
@@ -223,6 +226,7 @@ impl GridPlace {
                 });
             }
             None => {
+                tokio::spawn(refuse_late(late, Arc::new(Ending), Arc::clone(&gate), (drained.clone(), stop.clone())));
                 let passing = Arc::new(Passing { live: Arc::clone(&self.live), proxy: Arc::clone(&self.proxy) });
                 let passing = Arc::new(GridCalls { calls: passing, traces: self.traces.clone() });
                 self.drained.spawn(async move {

@@ -128,6 +128,9 @@ pub struct HttpHook {
     #[serde(default = "forwarded")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 64), regex(pattern = pattern::KEY)), extend("x-kubernetes-list-type" = "set"))]
     pub headers: Vec<String>,
+    /// The message that brings a new token, about which the server is asked again; absent: a session ends when the server says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
 }
 
 /// Half of the handshake's own write timeout.
@@ -192,6 +195,13 @@ const HOOK_LAWS: &[Law<HttpHook>] = &[Law {
 }];
 
 impl EndUserAuth {
+    /// The message that brings a new token, whoever looks at it.
+    #[must_use]
+    pub fn refresh(&self) -> Option<&Refresh> {
+        let of_hook = || self.http.as_ref()?.refresh.as_ref();
+        self.jwt.as_ref().map_or_else(of_hook, |jwt| jwt.refresh.as_ref())
+    }
+
     pub(super) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
         law::judge(LAWS, self, path, broken);
         if let Some(jwt) = &self.jwt {

@@ -58,7 +58,7 @@ impl Default for BackendApi {
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = law::write(USER_LAWS))]
 pub struct BackendUser {
-    /// The name, as in HTTP Basic and in the audit log.
+    /// The name, as in HTTP Basic and in what a refusal says.
     #[schemars(length(min = 1, max = 64), regex(pattern = pattern::KEY))]
     pub name: String,
     /// A Secret with the password or bearer token; its key is `token` unless named.
@@ -70,7 +70,7 @@ pub struct BackendUser {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 255), regex(pattern = pattern::TOPIC)), extend("x-kubernetes-list-type" = "set"))]
     pub topics: Vec<String>,
-    /// The channels it may publish to, with `*` for any text; empty: all.
+    /// The channels it may publish to, and subscribe clients to or take them from, with `*` for any text; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 255), regex(pattern = pattern::TOPIC)), extend("x-kubernetes-list-type" = "set"))]
     pub channels: Vec<String>,

@@ -42,7 +42,7 @@ pub struct TopicOverride {
     /// What happens to a message that finds it full; absent: as all topics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overflow: Option<Overflow>,
-    /// A topic that nobody may consume at present (code 201).
+    /// A topic that nobody consumes at present (code 201): whoever did is given no more of it.
     #[serde(default)]
     pub disabled: bool,
 }

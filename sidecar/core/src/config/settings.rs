@@ -146,7 +146,7 @@ impl Settings {
             second_listen: listen(environment, "PLUGIN_PROXY_TRANSPORT_X")?,
             admin_listen: admin_listen(environment)?,
             grid_listen: listen(environment, "MESH_GRID_LISTEN")?,
-            grid_client_listen: listen(environment, "MESH_GRID_CLIENT_LISTEN")?,
+            grid_client_listen: grid_client_listen(environment)?,
             tunnel,
             datanet,
             directory,
@@ -208,6 +208,17 @@ pub(super) fn parse<T>(
 
 pub(super) fn listen(environment: &Environment, name: &str) -> Result<Option<Listen>, ConfigProblem> {
     parse(environment, name, "a port such as 17304, or address:port such as 10.0.0.1:7304", Listen::parse)
+}
+
+/// End users never find themselves at the port that backends know (Grid section 1).
+fn grid_client_listen(environment: &Environment) -> Result<Option<Listen>, ConfigProblem> {
+    let name = "MESH_GRID_CLIENT_LISTEN";
+    let listen = listen(environment, name)?;
+    if listen.is_some_and(|listen| listen.port() == crds::GRID_PORT) {
+        let rule = format!("{} is the port of the backends' API: end users connect to another one", crds::GRID_PORT);
+        return Err(ConfigProblem::invalid(name, rule));
+    }
+    Ok(listen)
 }
 
 /// Loopback unless told otherwise: what stands behind the token is nobody else's business.
@@ -318,6 +329,16 @@ mod tests {
         assert_eq!(read(&[("HOME", "/h")]).unwrap().home, PathBuf::from("/h/mesh"));
         assert_eq!(read(&[("HOME", "/h"), ("mesh.home", "/state")]).unwrap().home, PathBuf::from("/state"));
         assert!(read(&[]).unwrap_err().to_string().starts_with("MESH_HOME"));
+    }
+
+    #[test]
+    fn end_users_are_not_put_at_the_port_of_the_backends() {
+        for text in ["6789", "10.0.0.1:6789", "[::]:6789"] {
+            let variables = [("MESH_GRID_LISTEN", "16789"), ("MESH_GRID_CLIENT_LISTEN", text)];
+            assert!(read(&variables).unwrap_err().to_string().starts_with("MESH_GRID_CLIENT_LISTEN"), "{text}");
+        }
+        let elsewhere = read(&[("MESH_GRID_CLIENT_LISTEN", "16790")]).unwrap().grid_client_listen;
+        assert_eq!(elsewhere, Some(Listen::Port(16790)));
     }
 
     #[test]

@@ -28,8 +28,13 @@ pub(super) fn metrics(registry: &Registry) -> Response<Body> {
     response
 }
 
+/// The code of an answer that no call came to: it is counted where all answers pass.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused(pub(super) u16);
+
 pub(super) fn refused(status: StatusCode, error: &GridError) -> Response<Body> {
     let mut response = json(status, answer_over_http(&Err(error.clone()), None));
+    response.extensions_mut().insert(Refused(error.code()));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         // Another process of the node takes over within a second or two.
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -56,14 +61,16 @@ pub(super) fn denied(denied: &Denied) -> Response<Body> {
     let error = GridError::NotPermitted(denied.to_string());
     match denied {
         Denied::Foreign | Denied::PlainText => refused(StatusCode::FORBIDDEN, &error),
-        Denied::Missing | Denied::Wrong => {
-            let mut response = refused(StatusCode::UNAUTHORIZED, &error);
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer, Basic realm=\"grid\""));
-            response
-        }
+        Denied::Missing | Denied::Wrong => unauthorized(&error, "Bearer, Basic realm=\"grid\""),
+        // No browser is made to ask for a password that everybody on the way would read.
+        Denied::MissingInPlain => unauthorized(&error, "Bearer"),
     }
+}
+
+fn unauthorized(error: &GridError, challenge: &'static str) -> Response<Body> {
+    let mut response = refused(StatusCode::UNAUTHORIZED, error);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(super) async fn call(grid: &Grid, api: &BackendApi, permit: &Permit, method:
     let request = Request::read_body(method, &bytes);
     let outcome = match request.call {
         Ok(call) => grid.call(permit, None, call).await,
-        Err(e) => Err(e),
+        Err(e) => grid.refuse(e),
     };
     json(status(&outcome, api.http_status), answer_over_http(&outcome, request.id.as_ref()))
 }

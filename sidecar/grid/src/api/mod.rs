@@ -108,11 +108,30 @@ impl Api {
         if let Some(uri) = path.strip_prefix(PASSED).and_then(|path| path.parse::<Uri>().ok()) {
             *request.uri_mut() = uri;
         }
-        self.answer(request, connection, true).await
+        self.counted(request, connection, true).await
+    }
+
+    /// Answers, and counts what no call came to.
+    async fn counted(&self, request: Request<Body>, connection: &Arc<Connection>, passed: bool) -> Response<Body> {
+        let response = self.answer(request, connection, passed).await;
+        if let Some(answers::Refused(code)) = response.extensions().get() {
+            self.grid.metrics.call(*code);
+        }
+        response
     }
 
     async fn answer(&self, mut request: Request<Body>, connection: &Arc<Connection>, passed: bool) -> Response<Body> {
         let settings = self.settings.load_full();
+        // Before all else: whoever has no credentials does not learn what there is (G-21).
+        let caller = if passed {
+            users::passed(&settings, &request)
+        } else {
+            users::caller(&self.live.load(), &settings, connection, &request)
+        };
+        let (standing, permit) = match caller {
+            Ok(caller) => caller,
+            Err(denied) => return answers::denied(&denied),
+        };
         let method = match request.uri().path() {
             "/v1/mesh/send" => Some(Call::Send),
             "/v1/mesh/publish" => Some(Call::Publish),
@@ -126,15 +145,6 @@ impl Api {
         if *request.method() != wanted {
             return answers::method_not_allowed(&wanted);
         }
-        let caller = if passed {
-            users::passed(&settings, &request)
-        } else {
-            users::caller(&self.live.load(), &settings, connection, &request)
-        };
-        let (standing, permit) = match caller {
-            Ok(caller) => caller,
-            Err(denied) => return answers::denied(&denied),
-        };
         if (method, request.uri().path()) == (None, "/metrics") {
             return answers::metrics(&self.metrics);
         }
@@ -181,7 +191,7 @@ impl Drop for Place {
 
 impl Serve for Api {
     async fn serve(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
-        self.answer(request, &connection, false).await
+        self.counted(request, &connection, false).await
     }
 
     fn short_way(&self, request: &Request<()>) -> Option<Pieces> {

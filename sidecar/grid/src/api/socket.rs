@@ -227,7 +227,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     return None;
                 }
                 Ok(Some(read)) => self.take(grid, &mut gathered, Said::of(read)).await,
-                Err(close) => Some(close),
+                Err(close) => {
+                    gathered.settle(grid, &self.session).await;
+                    if close.code == Some(CloseCode::TOO_LARGE) {
+                        // As everything that is over a limit of the API (G-11); what comes behind it cannot be read.
+                        let e = GridError::invalid(close.reason.clone());
+                        self.session.tell(&answer(&grid.refuse(e), None));
+                    }
+                    Some(close)
+                }
             };
             if end.is_some() {
                 gathered.settle(grid, &self.session).await;
@@ -257,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 false
             }
             Said::Binary => {
-                self.session.tell(&answer(&Err(GridError::invalid("a request is a text message")), None));
+                self.session.tell(&answer(&grid.refuse(GridError::invalid("a request is a text message")), None));
                 true
             }
             Said::Request(request) => self.ask(grid, request).await,
@@ -271,7 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.session.answering();
         let outcome = match request.call {
             Ok(call) => self.carry_out(grid, call).await,
-            Err(e) => Err(e),
+            Err(e) => grid.refuse(e),
         };
         self.session.answered(&answer(&outcome, request.id.as_ref()));
         outcome.is_err_and(|e| e.is_protocol_error())
@@ -281,7 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     async fn carry_out(&mut self, grid: &Grid, call: Call) -> Outcome {
         if let (Call::Pop(topics, _), true) = (&call, self.asked.is_asked()) {
             let topic = topics.first().map(ToString::to_string).unwrap_or_default();
-            return Err(GridError::NotConsumed { topic, reason: "this node is about to end" });
+            return grid.refuse(GridError::NotConsumed { topic, reason: "this node is about to end" });
         }
         grid.call(&self.session.permit(), Some(&self.session), call).await
     }

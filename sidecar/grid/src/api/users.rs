@@ -36,16 +36,19 @@ pub(super) enum Standing {
     User(String, Secret),
 }
 
+/// What to do where somebody on the way could read credentials.
+const BY_TLS: &str = "call by https, or see grid.backend.plaintextCredentials";
+
 /// Why somebody is nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Denied {
     #[error("credentials are needed: a bearer token, HTTP Basic, or a certificate of this node")]
     Missing,
+    #[error("credentials are needed, and are not taken in plain text from elsewhere: {BY_TLS}")]
+    MissingInPlain,
     #[error("the credentials are nobody's")]
     Wrong,
-    #[error(
-        "credentials in plain text are not taken from elsewhere: call by https, or see grid.backend.plaintextCredentials"
-    )]
+    #[error("credentials in plain text are not taken from elsewhere: {BY_TLS}")]
     PlainText,
     #[error("pages of this origin may not call: it is not among grid.backend.origins")]
     Foreign,
@@ -111,13 +114,12 @@ pub(super) fn caller<B>(
     request: &Request<B>,
 ) -> Result<(Standing, Permit), Denied> {
     is_listed(request, &settings.api)?;
-    // Also before they are shown: who is asked for them would show them to everybody on the way.
     let is_private = is_private(settings, connection);
     if let Some(authorization) = text(request, header::AUTHORIZATION) {
         return if is_private { settings.users.find(authorization) } else { Err(Denied::PlainText) };
     }
     let standing = standing(snapshot, &settings.plaintext_from, connection, request);
-    let standing = standing.map_err(|denied| if is_private { denied } else { Denied::PlainText })?;
+    let standing = standing.map_err(|denied| if is_private { denied } else { Denied::MissingInPlain })?;
     Ok((standing, Permit::local()))
 }
 

@@ -1,7 +1,7 @@
-//! A server of the user's that is asked whether a handshake is good (G-22).
+//! A server of the user's that is asked whether a handshake is good, and a new token (G-22).
 //!
 //! The question is a POST: `{"listener", "uri", "remote", "subprotocols", "headers"}`, with those headers that the configuration
-//! names. 2xx lets the client in; its body is empty, or an object with any of `context`, `channels` and `expiresAt` (seconds since
+//! names. A token that a client brings later is asked about by `{"listener", "remote", "context", "token"}`. 2xx lets the client in; its body is empty, or an object with any of `context`, `channels` and `expiresAt` (seconds since
 //! 1970). 401 and 403 refuse it. All else is a fault of the server's: the client may come again.
 //!
 //! An answer that says so by `Cache-Control: max-age` is used for the same question again, so that clients who come back all at
@@ -27,7 +27,7 @@ use super::{
     identity::{Given, Identity},
     outward::{self, Answer, Outward},
 };
-use crate::{Entries, wire::Offer};
+use crate::{Context, Entries, wire::Offer};
 
 /// Bytes of an answer: a context and some channels.
 const MOST: usize = 64 * 1024;
@@ -71,6 +71,14 @@ struct Question<'q> {
     headers: BTreeMap<&'q str, Vec<&'q str>>,
 }
 
+#[derive(Serialize)]
+struct Renewal<'q> {
+    listener: &'q str,
+    remote: IpAddr,
+    context: &'q Context,
+    token: &'q str,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Welcome {
@@ -100,6 +108,21 @@ impl Hook {
     /// Asks about a handshake.
     pub(super) async fn admit(&self, offer: &Offer, remote: IpAddr, now: SystemTime) -> Result<Identity, AuthError> {
         let question = self.question(offer, remote)?;
+        self.said_to(question, now).await
+    }
+
+    /// Asks about a token that a client brings: whether it is of whom the context says is for the server to judge.
+    pub(super) async fn renew(
+        &self,
+        (remote, context): (IpAddr, &Context),
+        token: &str,
+        now: SystemTime,
+    ) -> Result<Identity, AuthError> {
+        let question = written(&Renewal { listener: &self.listener, remote, context, token })?;
+        self.said_to(question, now).await
+    }
+
+    async fn said_to(&self, question: Bytes, now: SystemTime) -> Result<Identity, AuthError> {
         let mut sum = [0; 32];
         sum.copy_from_slice(digest::digest(&digest::SHA256, &question).as_ref());
         let known = self.kept.lock().get(&sum).filter(|kept| Instant::now() < kept.until).map(|kept| kept.said.clone());
@@ -123,7 +146,7 @@ impl Hook {
         }
         let subprotocols = offer.protocols().collect();
         let question = Question { listener: &self.listener, uri: &offer.uri, remote, subprotocols, headers };
-        serde_json::to_vec(&question).map(Bytes::from).map_err(|e| AuthError::Unavailable(e.to_string()))
+        written(&question)
     }
 
     async fn ask(&self, question: Bytes, sum: [u8; 32]) -> Result<Said, AuthError> {
@@ -178,4 +201,8 @@ impl Hook {
         let given = Given { entries, channels: welcome.channels, expires, subject: None };
         given.within(&self.limits).map_err(|e| wrong(&e))
     }
+}
+
+fn written(question: &impl Serialize) -> Result<Bytes, AuthError> {
+    serde_json::to_vec(question).map(Bytes::from).map_err(|e| AuthError::Unavailable(e.to_string()))
 }

@@ -37,7 +37,7 @@ pub use self::{
     token::TokenError,
 };
 use crate::{
-    GridError,
+    Context, GridError,
     wire::{Offer, Refused},
 };
 
@@ -88,6 +88,17 @@ impl From<AuthError> for GridError {
     fn from(e: AuthError) -> Self {
         Self::NotPermitted(e.to_string())
     }
+}
+
+/// Whose session is to go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'k> {
+    /// The bearer of the token that it began with.
+    pub subject: &'k Subject,
+    /// Where the client comes from.
+    pub remote: IpAddr,
+    /// What is known of it now.
+    pub context: &'k Context,
 }
 
 /// What a listener asks of those who come.
@@ -151,14 +162,18 @@ impl Gate {
         }
     }
 
-    /// A new token of a session's own bearer, `known`.
+    /// A new token that the client of a session brings. One that is signed has to be of the same bearer; a hook is told whose session
+    /// it is.
     ///
     /// # Errors
     /// Why it does not count; the session stays as it is.
-    pub async fn renew(&self, known: &Subject, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
-        let Way::Jwt(tokens) = &self.0 else { return Err(AuthError::Unauthorized) };
+    pub async fn renew(&self, known: Known<'_>, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
+        let tokens = match &self.0 {
+            Way::Hook(hook) => return hook.renew((known.remote, known.context), token, now).await,
+            Way::Jwt(tokens) => tokens,
+        };
         let identity = tokens.identity(token, now).await?;
-        if identity.subject != *known {
+        if identity.subject != *known.subject {
             return Err(TokenError::Stranger.into());
         }
         Ok(identity)

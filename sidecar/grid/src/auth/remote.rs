@@ -18,7 +18,7 @@ use super::{
     rotation::{Plan, Rotation},
 };
 
-/// A handshake waits for it, and may take ten seconds in all.
+/// A handshake waits for it, beside the ten seconds that it has itself.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Bytes of a set: some dozen keys with their certificates.
 const MOST: usize = 256 * 1024;

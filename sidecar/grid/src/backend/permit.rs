@@ -7,7 +7,7 @@ use crate::{Channel, GridError, Topic, context::Context, envelope::Call, rules::
 /// What a caller may do.
 #[derive(Clone, Debug)]
 pub struct Permit {
-    /// Who it is, for the audit log.
+    /// Who it is, as refusals say it.
     pub name: String,
     role: BackendRole,
     /// Empty: all.

@@ -253,6 +253,12 @@ impl Session {
         self.state.lock().topics.retain(|known| !topics.contains(known));
     }
 
+    /// Deliveries of these topics are others' from now on.
+    pub(crate) fn forgets(&self, topics: &[Topic]) {
+        let is_others = |delivery: &Delivery| matches!(delivery, Delivery::Here(topic) if topics.contains(topic));
+        self.state.lock().tags.retain(|_, delivery| !is_others(delivery));
+    }
+
     /// A delivery that it holds.
     pub(crate) fn holds(&self, tag: u64) -> Option<Delivery> {
         self.state.lock().tags.get(&tag).cloned()

@@ -89,10 +89,12 @@ impl Clients {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// How many channels have a subscriber: a channel counts in each shard that has one.
+    /// How many channels have a subscriber.
     #[must_use]
     pub fn channels(&self) -> usize {
-        self.shards.iter().map(Shard::channels).sum()
+        let mut seen = HashSet::new();
+        self.shards.iter().for_each(|shard| shard.note_channels(&mut seen));
+        seen.len()
     }
 
     /// The client of that id.
@@ -126,7 +128,7 @@ impl Clients {
     #[must_use]
     pub fn publish(&self, channels: &[Channel], messages: &[Message]) -> Vec<Reached> {
         if !self.has_room(messages.iter().map(|message| message.payload.len()).sum()) {
-            let failed = channels.iter().map(|channel| self.subscribers(channel)).sum();
+            let failed = self.subscribers_of_any(channels);
             return vec![Reached { failed, slow: failed, ..Reached::default() }; messages.len()];
         }
         let run = Run::of(messages, self.shards.iter().any(Shard::deflates), &|frame| self.counted(frame));
@@ -149,6 +151,20 @@ impl Clients {
     #[must_use]
     pub fn subscribers(&self, channel: &Channel) -> usize {
         self.shards.iter().map(|shard| shard.subscribers(channel)).sum()
+    }
+
+    /// How many are subscribed to at least one of them.
+    fn subscribers_of_any(&self, channels: &[Channel]) -> usize {
+        match channels {
+            [one] => self.subscribers(one),
+            several => {
+                let mut seen = HashSet::new();
+                for shard in &self.shards {
+                    several.iter().for_each(|channel| shard.note_subscribers(channel, &mut seen));
+                }
+                seen.len()
+            }
+        }
     }
 
     /// Subscribes a client to all of `channels`, or to none where that is above its bound (G-19).

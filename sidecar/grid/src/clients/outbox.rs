@@ -33,9 +33,10 @@ pub struct Outgoing {
 }
 
 impl Outbox {
-    /// Puts a frame in. `false`: it found no room, and the client is closed for being too slow.
+    /// Puts a frame in. `false`: it found no room, and the client is closed for being too slow. Whoever has taken all so far is never
+    /// too slow for one message: a bound of the size of the largest has no room for its head.
     pub(super) fn put(&mut self, frame: &Bytes, limit: usize) -> bool {
-        if !self.has_room(frame.len(), limit) {
+        if self.bytes > 0 && !self.has_room(frame.len(), limit) {
             self.give_up();
             return false;
         }
@@ -120,6 +121,15 @@ mod tests {
         assert_eq!(outgoing.frames.len(), 1, "the close alone");
         assert_eq!(outgoing.close.unwrap().code, Some(CloseCode::TOO_SLOW));
         assert_eq!(outbox.take(), None);
+    }
+
+    #[test]
+    fn whoever_has_taken_all_is_not_too_slow_for_one_message() {
+        let frame = encode(Opcode::Text, b"12345678", false);
+        let mut outbox = Outbox::default();
+        assert!(outbox.put(&frame, 8), "its head is beyond the bound");
+        outbox.take();
+        assert!(!outbox.put(&frame, 8), "what was taken is not written yet");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! put messages into each outbox, which is some tens of nanoseconds for each; nobody writes to a socket under it.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -72,8 +72,9 @@ impl Shard {
         table.clients.range(behind).take(limit).map(|(_, client)| Arc::clone(client)).collect()
     }
 
-    pub(super) fn channels(&self) -> usize {
-        self.table.lock().channels.len()
+    /// Adds the channels that have a subscriber here.
+    pub(super) fn note_channels(&self, seen: &mut HashSet<Channel>) {
+        seen.extend(self.table.lock().channels.keys().cloned());
     }
 
     /// Whether some client may be sent compressed messages.
@@ -83,6 +84,13 @@ impl Shard {
 
     pub(super) fn subscribers(&self, channel: &Channel) -> usize {
         self.table.lock().channels.get(channel).map_or(0, IndexMap::len)
+    }
+
+    /// Adds the subscribers that a channel has here.
+    pub(super) fn note_subscribers(&self, channel: &Channel, seen: &mut HashSet<ClientId>) {
+        if let Some(subscribers) = self.table.lock().channels.get(channel) {
+            seen.extend(subscribers.keys());
+        }
     }
 
     /// Puts messages into the outboxes of a channel's subscribers, as far as `is_wanted` of each.

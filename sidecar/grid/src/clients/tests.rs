@@ -119,6 +119,32 @@ fn a_client_that_is_slow_gone_or_too_small_counts_as_failed() {
 }
 
 #[test]
+fn the_largest_message_is_taken_where_the_queue_has_the_room_of_one() {
+    let clients = Clients::new(1);
+    let one = client(1, json!({"outQueueBytes": "16", "messageBytes": "16"}));
+    clients.open(&one);
+    clients.subscribe(&one, &channels(&["a"])).unwrap();
+    let largest = "0123456789abcdef";
+    assert_eq!(clients.send(one.id, Opcode::Text, largest.as_bytes()), Ok(()));
+    assert_eq!(taken(&one), 1);
+    one.written(18);
+    assert_eq!(clients.publish(&channels(&["a"]), &[text(largest)]), [Reached { sent: 1, ..Reached::default() }]);
+    assert!(!one.is_closing());
+    assert_eq!(clients.send(one.id, Opcode::Text, largest.as_bytes()), Err(Unsent::Slow), "one waits");
+}
+
+#[test]
+fn where_there_is_no_room_for_all_together_each_subscriber_counts_once() {
+    let (clients, all) = clients(3);
+    clients.subscribe(&all[0], &channels(&["a", "b"])).unwrap();
+    clients.subscribe(&all[1], &channels(&["a"])).unwrap();
+    clients.set_most_waiting(0);
+    let reached = clients.publish(&channels(&["a", "b", "a"]), &[text("hi")]);
+    assert_eq!(reached, [Reached { failed: 2, slow: 2, ..Reached::default() }]);
+    assert_eq!(clients.publish(&channels(&["a"]), &[text("hi")])[0].failed, 2);
+}
+
+#[test]
 fn what_waits_for_all_together_is_bounded_and_who_holds_most_of_it_is_cut() {
     let (clients, all) = clients(3);
     clients.set_most_waiting(300 << 10);

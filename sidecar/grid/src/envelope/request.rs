@@ -1,6 +1,6 @@
 //! A request as it arrives: the envelope of a WebSocket message, or the body of an HTTP call, which *is* the parameters.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Call, Method, RequestId};
@@ -22,19 +22,24 @@ struct Envelope<'a> {
     m: Option<&'a RawValue>,
     #[serde(borrow, default)]
     p: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     i: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
 }
 
 /// The ids within an HTTP body.
 #[derive(Deserialize)]
 struct Ids<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     i: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
+}
+
+/// A member that is there, be it null: that, too, is an id (G-1).
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&'a RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl Request {
@@ -98,11 +103,10 @@ mod tests {
         }
         // Both are answered by null.
         assert_eq!(Request::read(r#"{"m":"server.ping"}"#).id, None);
-        assert_eq!(Request::read(r#"{"m":"server.ping","i":null}"#).id, None);
-        for refused in
-            [r#"{"m":"server.ping","i":{}}"#, r#"{"m":"server.ping","i":[1]}"#, r#"{"m":"server.ping","i":1,"id":2}"#]
-        {
-            assert_eq!(code(refused), Some(101), "{refused}");
+        assert_eq!(Request::read(r#"{"m":"server.ping","i":null,"id":null}"#).id, Some(RequestId::null()));
+        for ids in [r#""i":{}"#, r#""i":[1]"#, r#""i":1,"id":2"#, r#""i":null,"id":5"#, r#""i":5,"id":null"#] {
+            let refused = format!(r#"{{"m":"server.ping",{ids}}}"#);
+            assert_eq!(code(&refused), Some(101), "{refused}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! What keeps ids from coming twice when the process dies: a small file that says up to when ids may have been issued, written
 //! before they are (G-5).
 //!
-//! A life begins where the file ends, whatever the clock says by then. The file is written once in half of [`AHEAD`] while clients
+//! A life begins where the file ends, whatever the clock says by then; where there is none, as far ahead of the clock as another life
+//! may have been that had a file elsewhere, on a disk that went with its pod. The file is written once in half of [`AHEAD`] while clients
 //! come, and never while none do.
 
 use std::{
@@ -79,7 +80,9 @@ impl Ids {
         let path = home.join(FILE);
         let until_ms = match fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().ok().filter(|until| (EPOCH_MS..=EPOCH_MS + LAST_TICK).contains(until)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Some(EPOCH_MS),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Some(now_ms.saturating_add(AHEAD).clamp(EPOCH_MS, EPOCH_MS + LAST_TICK))
+            }
             Err(e) if e.kind() == io::ErrorKind::InvalidData => None,
             Err(source) => return Err(NoIds::Disk { path, source }),
         };
@@ -198,10 +201,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn without_a_file_ids_begin_beyond_those_of_a_life_whose_disk_is_lost() {
+        let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(home.path().join(FILE), format!("{NOW}\n")).unwrap();
+        // It was started again just before, and is ahead of the clock for that.
+        let before = open(home.path(), NOW - AHEAD + 1000).issue(NOW).await.unwrap();
+        // A clock that is some seconds behind.
+        let moved = open(other.path(), NOW - 30_000).issue(NOW - 30_000).await.unwrap();
+        assert!(before < moved, "{before} {moved}");
+        assert_eq!(moved.issued_ms(), NOW - 30_000 + AHEAD);
+    }
+
+    #[tokio::test]
     async fn the_file_is_written_ahead_and_seldom() {
         let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(FILE), format!("{NOW}\n")).unwrap();
         let ids = open(home.path(), NOW);
-        assert!(!home.path().join(FILE).exists(), "nobody came yet");
         ids.issue(NOW).await.unwrap();
         assert_eq!(in_file(home.path()), NOW + AHEAD);
         ids.issue(NOW + AHEAD - SOON).await.unwrap();
@@ -217,6 +232,7 @@ mod tests {
     #[tokio::test]
     async fn a_disk_that_refuses_ends_the_ids_where_the_reservation_ends() {
         let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(FILE), format!("{NOW}\n")).unwrap();
         let ids = open(home.path(), NOW);
         ids.issue(NOW).await.unwrap();
         fs::remove_dir_all(home.path()).unwrap();

@@ -158,14 +158,20 @@ impl Inbound {
     }
 
     /// Whether more may be read now: nothing of the client waits for room, here or in its topic.
-    pub(crate) fn reads(&self, client: &Client) -> bool {
+    pub(crate) fn reads(&self, grid: &Grid, client: &Client) -> bool {
         if client.is_full() || client.is_paused() {
             return false;
         }
         match self.hold(client) {
             None => self.held() == 0,
-            Some(hold) => !self.is_full_of_held(client, hold) || overflow(client) != Overflow::Pause,
+            Some(hold) => !self.is_full_of_held(client, hold) || self.overflow(grid, client) != Overflow::Pause,
         }
+    }
+
+    /// What becomes of one more where what is held back is full, after the last of it: nobody knows yet where the next one goes.
+    fn overflow(&self, grid: &Grid, client: &Client) -> Overflow {
+        let last = self.pending.as_ref().and_then(|pending| pending.held.back());
+        overflow(grid, client, last.and_then(|held| held.topic.as_ref()))
     }
 
     /// The path is the listener's: no other leads to it.
@@ -176,9 +182,7 @@ impl Inbound {
     /// Whether it was a new token.
     fn renews(&mut self, grid: &Grid, client: &Client, content: &Content<'_>) -> bool {
         let auth = client.rules.listener.auth.as_ref();
-        let Some(refresh) = auth.and_then(|auth| auth.jwt.as_ref()).and_then(|jwt| jwt.refresh.as_ref()) else {
-            return false;
-        };
+        let Some(refresh) = auth.and_then(crds::EndUserAuth::refresh) else { return false };
         if content.scalar_at(&refresh.pointer).as_deref() != Some(&*refresh.equals) {
             return false;
         }
@@ -211,16 +215,23 @@ impl Inbound {
     /// `false` where it is not kept.
     fn hold_back(&mut self, grid: &Grid, client: &Client, hold: &HoldUntil, held: Held) -> bool {
         while self.is_full_of_held(client, hold) {
-            match overflow(client) {
+            let overflow = overflow(grid, client, held.topic.as_ref());
+            let count = || held.topic.iter().for_each(|topic| grid.metrics.full(topic, overflow));
+            match overflow {
                 Overflow::DropOldest if self.held() == 0 => break,
                 Overflow::DropOldest => {
+                    count();
                     let is_torn = self.drop_oldest();
                     if is_torn && held.part.opcode == Opcode::Continuation {
                         return false;
                     }
                 }
-                Overflow::DropNewest => return false,
+                Overflow::DropNewest => {
+                    count();
+                    return false;
+                }
                 Overflow::Reject => {
+                    count();
                     let reason = format!("{} messages wait for {} already", self.held(), hold.key);
                     refuse(grid, client, GridError::RateLimited(reason));
                     return false;
@@ -317,8 +328,11 @@ pub(crate) fn hold_is_over() -> Close {
     Close::new(CloseCode::POLICY, "nobody let this connection go on in time")
 }
 
-fn overflow(client: &Client) -> Overflow {
-    client.rules.overflow().unwrap_or_default()
+/// What becomes of a message that finds no room among those that are held back (G-20): its listener's word, else its topic's. A
+/// command goes to no topic: its client is told.
+fn overflow(grid: &Grid, client: &Client, topic: Option<&Topic>) -> Overflow {
+    let of_topic = || topic.map(|topic| grid.topics.overflow(topic));
+    client.rules.overflow().or_else(of_topic).unwrap_or(Overflow::Reject)
 }
 
 fn refuse(grid: &Grid, client: &Client, e: GridError) {

@@ -15,12 +15,14 @@ mod renewal;
 use std::{
     cell::RefCell,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
 
+use futures::FutureExt as _;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     time::{Instant, Sleep, sleep_until},
@@ -133,11 +135,25 @@ impl Link {
 
     /// Serves the client until it has gone, and tells its topic.
     pub(crate) async fn run(mut self: Box<Self>) {
-        std::future::poll_fn(|cx| self.poll(cx)).await;
+        let served = AssertUnwindSafe(std::future::poll_fn(|cx| self.poll(cx))).catch_unwind().await;
+        if served.is_err() {
+            self.broken();
+        }
         self.grid.clients.end(&self.client);
         let close = self.end.take().map(|close| *close).or_else(|| self.client.closing()).unwrap_or_default();
         self.grid.metrics.closed(close.code);
         self.inbound.closed(&self.grid, &self.client, &close, now_ms());
+    }
+
+    /// A fault of ours has ended it; the panic hook has told. The client learns that as far as its socket takes it at once, and nothing
+    /// of it stays here.
+    fn broken(&mut self) {
+        let close = Close::new(CloseCode::INTERNAL, "a fault of this node: come again");
+        self.client.close(close.clone());
+        self.end = Some(Box::new(close));
+        let mut cx = Context::from_waker(Waker::noop());
+        // What failed may fail again.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.poll_write(&mut cx)));
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -190,7 +206,7 @@ impl Link {
             if work == 0 {
                 break;
             }
-            if self.phase == Phase::Open && !self.inbound.reads(&self.client) {
+            if self.phase == Phase::Open && !self.inbound.reads(&self.grid, &self.client) {
                 self.clock.not_read(Instant::now().into_std());
                 return Ok(());
             }
@@ -228,7 +244,9 @@ impl Link {
     /// Takes in whatever of what has come is whole, as long as there is `work` left to do in this turn.
     fn understand(&mut self, work: &mut usize) {
         let reading = Reading { deflates: self.client.deflates, ..self.client.rules.reading };
-        while *work > 0 && self.phase != Phase::Over && (self.phase != Phase::Open || self.inbound.reads(&self.client))
+        while *work > 0
+            && self.phase != Phase::Over
+            && (self.phase != Phase::Open || self.inbound.reads(&self.grid, &self.client))
         {
             match self.reader.next(reading) {
                 Ok(Some(read)) => {

@@ -1,4 +1,4 @@
-//! A new token that a client brings, while it is looked at: keys may have to be fetched first (Grid section 8, G-22).
+//! A new token that a client brings, while it is looked at: keys may have to be fetched first, or a hook asked (Grid section 8, G-22).
 
 use std::{
     sync::Arc,
@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 
 use crate::{
     Grid, GridError,
-    auth::{AuthError, Gate, Identity, Subject},
+    auth::{AuthError, Gate, Identity, Known, Subject},
     clients::Client,
     envelope::{Outcome, answer},
 };
@@ -39,8 +39,11 @@ impl Renewal {
         if self.looking.is_some() {
             return tell(grid, client, &Err(GridError::RateLimited("another token is being looked at".into())));
         }
-        self.looking =
-            Some(Box::pin(async move { bearer.gate.renew(&bearer.subject, &token, SystemTime::now()).await }));
+        let (remote, context) = (client.remote.ip(), client.context());
+        self.looking = Some(Box::pin(async move {
+            let known = Known { subject: &bearer.subject, remote, context: &context };
+            bearer.gate.renew(known, &token, SystemTime::now()).await
+        }));
     }
 
     /// What came of it: how long the session goes on, where the token counts. The client is told in any case.

@@ -4,14 +4,18 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
 use super::*;
-use crate::{EPOCH_MS, Mint, NodeNumber, clients::Opened, rules::Rules};
+use crate::{
+    Answer, Backplane, EPOCH_MS, Mint, NodeNumber, Notice, Question, Topic, clients::Opened, envelope::Window,
+    queue::ConsumerId, rules::Rules,
+};
 
 /// A task's waker that counts.
 #[derive(Default)]
@@ -25,9 +29,13 @@ impl std::task::Wake for Woken {
 
 /// A client's task, and the other end of its socket.
 async fn link(listener: Value) -> (Link, TcpStream) {
+    link_of(|mint| Grid::new(&crds::Grid::default(), (NodeNumber::default(), "grid-0"), mint, 1), listener).await
+}
+
+async fn link_of(grid: impl FnOnce(Mint) -> Grid, listener: Value) -> (Link, TcpStream) {
     let mut mint = Mint::new(NodeNumber::default(), EPOCH_MS + 1);
     mint.reserve(EPOCH_MS + 1000);
-    let grid = Arc::new(Grid::new(&crds::Grid::default(), (NodeNumber::default(), "grid-0"), mint, 1));
+    let grid = Arc::new(grid(mint));
     let mut all = json!({"name": "x"});
     all.as_object_mut().unwrap().extend(listener.as_object().unwrap().clone());
     let rules = Arc::new(Rules::compile(&serde_json::from_value(all).unwrap()).unwrap());
@@ -117,4 +125,44 @@ async fn a_socket_that_takes_no_more_is_its_tasks_until_it_does_and_nothing_is_l
     assert_eq!(woken.0.load(Ordering::SeqCst), 0, "it waits for its socket, not for messages");
     assert!(read_all(&mut link, &mut user, &woken, expected.len()).await == expected);
     assert_eq!(link.client.waiting_bytes(), 0);
+}
+
+/// What no message survives.
+#[derive(Debug)]
+struct Broken;
+
+impl Backplane for Broken {
+    fn nodes(&self) -> Vec<NodeNumber> {
+        Vec::new()
+    }
+
+    fn ask(&self, _: NodeNumber, _: Question) -> BoxFuture<'static, Option<Answer>> {
+        async { None }.boxed()
+    }
+
+    fn tell(&self, _: NodeNumber, _: Notice) {
+        panic!("a fault of ours, as this test wants it");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_ours_ends_its_own_client_with_1011_and_leaves_nothing_of_it() {
+    let number = |number| NodeNumber::new(number).unwrap();
+    let grid = |mint| Grid::among(&crds::Grid::default(), (number(0), "grid-0"), mint, 1, Arc::new(Broken));
+    let (link, mut user) = link_of(grid, json!({"events": {"close": "goings"}})).await;
+    let (grid, waiting) = (Arc::clone(&link.grid), Topic::new("default").unwrap());
+    // A consumer of another node, who cannot be told.
+    let topics = vec![(waiting, Window { acks: false, size: 1 })];
+    grid.told(number(1), Notice::Consumes { consumer: ConsumerId(1), topics });
+    let channel = crate::Channel::new("room").unwrap();
+    grid.clients.subscribe(&link.client, std::slice::from_ref(&channel)).unwrap();
+    let served = tokio::spawn(Box::new(link).run());
+    user.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'x']).await.unwrap();
+    let mut head = [0; 4];
+    user.read_exact(&mut head).await.unwrap();
+    assert_eq!((head[0], u16::from_be_bytes([head[2], head[3]])), (0x88, 1011));
+    served.await.unwrap();
+    assert_eq!((grid.clients.count(), grid.clients.subscribers(&channel)), (0, 0));
+    let goings = grid.topics.rows().into_iter().find(|row| row.topic.as_str() == "goings").unwrap();
+    assert_eq!(goings.depth, 1, "backends hear of it");
 }

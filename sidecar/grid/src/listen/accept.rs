@@ -25,6 +25,7 @@ use crate::{
     auth::Identity,
     clients::{Client, Opened},
     link::{Bearer, Greeted, Link, now_ms},
+    metrics::Lost,
     shared::Shared,
     stream::Stream,
     wire::{Offer, Refused},
@@ -78,19 +79,20 @@ fn welcome(tcp: TcpStream, peer: SocketAddr, port: &Arc<Port>, workers: &Workers
     let Ok(place) = Arc::clone(&port.places).try_acquire_owned() else { return port.grid.metrics.refused(503) };
     let (Some(seat), Ok(tcp)) = (workers.seat(peer.ip()), tcp.into_std()) else { return };
     let runtime = seat.runtime().clone();
-    let (port, handshake) = (Arc::clone(port), port.handshakes.begin());
+    let (port, handshake, grid) = (Arc::clone(port), port.handshakes.begin(), Arc::clone(&port.grid));
     // In a box, which goes with the handshake: what that takes, no client that is idle shall hold.
     let greeting = Box::pin(async move {
         let greeted = async {
             // Its bytes come to the reactor of the worker that has it from now on.
-            let tcp = TcpStream::from_std(tcp)?;
+            let tcp = TcpStream::from_std(tcp).map_err(|e| (Lost::Unfinished, e.to_string()))?;
             tokio::select! {
-                greeted = greet(tcp, peer, port, &seat) => greeted,
-                () = handshake.cut() => Err(io::Error::other("too many handshakes at a time: the oldest gives way")),
+                greeted = greet(tcp, peer, port, &seat) => greeted.map_err(|e| (Lost::Unfinished, e.to_string())),
+                () = handshake.cut() => Err((Lost::GaveWay, "too many are under way: the oldest gives way".to_owned())),
             }
         };
-        let served = greeted.await.unwrap_or_else(|e| {
+        let served = greeted.await.unwrap_or_else(|(lost, e)| {
             tracing::debug!(%peer, "no handshake: {e}");
+            grid.metrics.lost(lost);
             None
         });
         served.map(|(link, spot)| (link, (spot, place, seat)))
@@ -215,8 +217,10 @@ async fn refuse(
     if let Some(mut span) = span {
         span.set(STATUS, i64::from(refused.status));
     }
-    tell(&mut stream, &refused.response()).await?;
-    timeout(HANDSHAKE, stream.shutdown()).await.map_err(|_| timed_out())??;
+    // Counted it is: whether it was heard is the other side's matter.
+    if tell(&mut stream, &refused.response()).await.is_ok() {
+        let _ = timeout(HANDSHAKE, stream.shutdown()).await;
+    }
     Ok(None)
 }
 

@@ -283,6 +283,17 @@ async fn fill(bench: &Bench, client: &Client) {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_nothing_within_the_write_timeout_is_dropped_though_its_queue_has_room() {
+    let bench = bench(json!({"limits": {"outQueueBytes": "64Mi", "writeTimeout": "1s"}})).await;
+    let user = User::connect(&bench).await;
+    let client = bench.client().await;
+    fill(&bench, &client).await;
+    bench.until(|| (bench.grid.clients.count() == 0).then_some(())).await;
+    assert_eq!(client.closing(), None, "it was not too slow for its queue");
+    drop(user);
+}
+
+#[tokio::test]
 async fn a_close_is_in_force_before_it_is_written() {
     let bench = bench(json!({})).await;
     let mut user = User::connect(&bench).await;

@@ -13,6 +13,7 @@ use std::{
     io,
     net::TcpListener,
     sync::Arc,
+    time::Duration,
 };
 
 use mesh_core::{Drained, GridSetup, Live, Workers};
@@ -45,6 +46,7 @@ pub struct Room {
     drained: Drained,
     places: Arc<Semaphore>,
     traces: Option<Arc<Traces>>,
+    drain_limit: Duration,
     ports: Mutex<BTreeMap<u16, Open>>,
 }
 
@@ -69,6 +71,8 @@ pub struct Means {
     pub workers: Workers,
     /// The end of the process.
     pub drained: Drained,
+    /// How long the process waits for those who are to end.
+    pub drain_limit: Duration,
     /// Connections that end users may have together, whatever the listeners say: each is an open file of the process.
     pub most_connections: usize,
 }
@@ -79,12 +83,12 @@ impl Room {
     /// # Errors
     /// Which of it, and why.
     pub fn open(grid: Arc<Grid>, setup: &GridSetup, means: Means) -> Result<Arc<Self>, GridError> {
-        let Means { live, outward, traces, bind, workers, drained, most_connections } = means;
+        let Means { live, outward, traces, bind, workers, drained, drain_limit, most_connections } = means;
         let places = Arc::new(Semaphore::new(most_connections.min(Semaphore::MAX_PERMITS)));
         let compiled = compile(setup, &outward, |_| None)?;
         let api = Api::new(Arc::clone(&grid), live, compiled.api, drained.clone());
         let ports = Mutex::new(BTreeMap::new());
-        let room = Self { grid, api, outward, bind, workers, drained, places, traces, ports };
+        let room = Self { grid, api, outward, bind, workers, drained, places, traces, drain_limit, ports };
         for (number, port) in compiled.ports {
             room.open_port(number, port)?;
         }

@@ -177,3 +177,40 @@ fn there_are_so_many_topics_and_unused_ones_give_way() {
     topics.unpop(&session, None).unwrap();
     assert_eq!(push(&topics, "c", "1").pushed, Some(Pushed::Held));
 }
+
+#[test]
+fn a_topic_that_is_disabled_is_consumed_by_nobody_any_more_and_what_is_on_its_way_is_finished() {
+    let all = topics(json!({}));
+    let session = all.open(Permit::local());
+    all.pop(&session, &[topic("t"), topic("u")], ACKS).unwrap();
+    push(&all, "t", "1");
+    let tag = got(&session)[0].1.unwrap();
+    let disabled = json!({"topicOverrides": [{"name": "t", "disabled": true}]});
+    all.configure(&serde_json::from_value(disabled).unwrap());
+    assert_eq!(all.enforce_disabled().len(), 1);
+    assert_eq!(all.enforce_disabled().len(), 0, "once is enough");
+    push(&all, "t", "2");
+    assert_eq!((got(&session), session.topics()), (Vec::new(), vec![topic("u")]));
+    all.settle(&session, &[tag], Settlement::Ack).unwrap();
+    assert_eq!(all.pop(&session, &[topic("t")], ACKS).unwrap_err().code(), 201);
+    all.configure(&crds::Grid::default());
+    all.pop(&session, &[topic("t")], ACKS).unwrap();
+    assert_eq!(got(&session)[0].0, "2");
+}
+
+#[test]
+fn what_was_given_to_others_is_acknowledged_by_them_alone() {
+    let all = topics(json!({}));
+    let (loses, other) = (all.open(Permit::local()), all.open(Permit::local()));
+    all.pop(&loses, &[topic("t"), topic("u")], ACKS).unwrap();
+    push(&all, "t", "1");
+    push(&all, "u", "2");
+    let tags: Vec<u64> = got(&loses).into_iter().filter_map(|got| got.1).collect();
+    all.leave(&loses, &[topic("t")]);
+    all.pop(&other, &[topic("t")], ACKS).unwrap();
+    let again = got(&other);
+    assert_eq!((again[0].0.as_str(), again[0].2), ("1", true));
+    assert_eq!(all.settle(&loses, &tags[..1], Settlement::Ack), Err(GridError::UnknownTag(tags[0])));
+    all.settle(&loses, &tags[1..], Settlement::Ack).unwrap();
+    all.settle(&other, &[again[0].1.unwrap()], Settlement::Ack).unwrap();
+}

@@ -1,5 +1,7 @@
 //! Codes and statuses of what a backend asks for, beyond those of bad requests (Grid sections 3 and 4).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::Stage;
@@ -145,6 +147,10 @@ async fn what_happens_is_counted_on_both_ports() {
     backend.asks(&json!({"m": "mesh.send", "p": {"c": id, "d": "hello"}, "i": 1})).await;
     let ack: Value = backend.asks(&json!({"m": "queue.ack", "p": {"k": 7}, "i": 1})).await;
     assert_eq!(ack["E"]["c"], 504);
+    for (request, code) in [("{", 101), (r#"{"m":"mesh.fly"}"#, 100)] {
+        backend.says(request).await;
+        assert_eq!(backend.hears_json().await["E"]["c"], code);
+    }
     let (own, admin) = (stage.get("/metrics").await.text(), stage.node.admin("/metrics").await.text());
     let table = [
         "clients 1",
@@ -157,6 +163,8 @@ async fn what_happens_is_counted_on_both_ports() {
         "bytes_out_total 5",
         "send_seconds_count 1",
         r#"calls_total{code="504"} 1"#,
+        r#"calls_total{code="101"} 1"#,
+        r#"calls_total{code="100"} 1"#,
         r#"topic_depth{topic="default"} 0"#,
         r#"topic_consumers{topic="default"} 1"#,
         r#"topic_unacked{topic="default"} 0"#,
@@ -168,4 +176,24 @@ async fn what_happens_is_counted_on_both_ports() {
             assert!(text.lines().any(|known| known == line), "{line} at {port}:\n{text}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_no_call_and_no_client_is_counted_too() {
+    let stage = Stage::new(&json!({})).await;
+    let ask = async |source: [u8; 4], method: &str, path: &str| {
+        let request = http::Request::builder().method(method).uri(path).body(http_body_util::Full::default()).unwrap();
+        crate::harness::from(source.into(), stage.api, request).await.status.as_u16()
+    };
+    let here = [127, 0, 0, 1];
+    assert_eq!(ask(here, "GET", "/nowhere").await, 404);
+    assert_eq!(ask(here, "DELETE", "/v1/mesh/send").await, 405);
+    assert_eq!(ask([127, 0, 0, 2], "POST", "/v1/mesh/send").await, 401);
+    assert_eq!(ask(here, "POST", "/v1/mesh/send").await, 200, "an empty body is no call");
+    for (code, count) in [(100, 1.0), (101, 2.0), (501, 1.0)] {
+        assert_eq!(stage.metric(&format!(r#"calls_total{{code="{code}"}}"#)).await, count, "{code}");
+    }
+    drop(crate::harness::connect(here.into(), stage.clients).await);
+    let counted = async || stage.metric(r#"refused_total{reason="unfinished"}"#).await == 1.0;
+    crate::harness::until("a handshake that broke off to be counted", Duration::from_secs(60), counted).await;
 }

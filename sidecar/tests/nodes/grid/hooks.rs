@@ -95,3 +95,33 @@ async fn a_hook_may_take_as_long_as_its_timeout_says_though_a_handshake_may_not(
     assert_eq!(user.hears().await, "pong");
     answers.abort();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_a_hook_began_goes_on_where_the_hook_says_so_of_a_new_token() {
+    let server = Server::start(|_, body| {
+        let question: Value = serde_json::from_str(body).unwrap();
+        let end = |seconds| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + seconds;
+        match (question["token"].as_str(), &question["context"]["user_id"]) {
+            (None, _) => response("200 OK", "", &format!(r#"{{"context":{{"user_id":7}},"expiresAt":{}}}"#, end(10))),
+            (Some("sid=2"), id) if *id == 7 => {
+                response("200 OK", "", &format!(r#"{{"context":{{"level":2}},"expiresAt":{}}}"#, end(3600)))
+            }
+            _ => response("403 No", "", ""),
+        }
+    })
+    .await;
+    let refresh = json!({"pointer": "/op", "equals": "renew", "tokenPointer": "/token"});
+    let hook = json!({"http": {"url": server.url(), "refresh": refresh}});
+    let stage = Stage::new(&json!({"listeners": [{"name": "chat", "auth": hook}]})).await;
+    let mut backend = stage.consumer(&["default"]).await;
+    let (mut ends, mut goes_on) = (stage.user("/").await, stage.user("/").await);
+    goes_on.says(r#"{"op":"renew","token":"sid=3"}"#).await;
+    assert_eq!(goes_on.hears_json().await["E"]["c"], 501);
+    goes_on.says(r#"{"op":"renew","token":"sid=2"}"#).await;
+    assert_eq!(goes_on.hears().await, r#"{"E":null,"r":{"s":true},"i":null}"#);
+    assert_eq!(ends.is_closed().await, 3501);
+    goes_on.says("still here").await;
+    let event = backend.hears_json().await;
+    let d = &event["p"]["d"];
+    assert_eq!((&d["frame"]["data"], &d["context"]), (&json!("still here"), &json!({"user_id": 7, "level": 2})));
+}

@@ -97,7 +97,7 @@ async fn a_backend_of_the_original_needs_no_change() {
     };
     let ts = event["p"]["d"]["ts"].as_u64().unwrap();
     let made = (id >> 22) + 1_288_834_974_657;
-    assert!(made <= ts && ts - made < 3_600_000, "{made} {ts}");
+    assert!(made.abs_diff(ts) < 3_600_000, "{made} {ts}: it may be some minutes ahead, so that none comes twice");
     assert_eq!((id >> 12 & 1023, &event["p"]["n"]), (0, &json!(0)));
 }
 

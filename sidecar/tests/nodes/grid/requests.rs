@@ -182,6 +182,7 @@ async fn messages_keep_their_form_and_are_bounded() {
     assert_eq!(user.is_closed().await, 1009);
     let large = json!({"m": "mesh.send", "p": {"c": "7", "d": "x".repeat(1 << 20)}});
     backend.says(&large.to_string()).await;
+    assert_eq!(backend.hears_json().await["E"]["c"], 101);
     assert_eq!(backend.is_closed().await, 1009, "an API message over its bound");
 }
 

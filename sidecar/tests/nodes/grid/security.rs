@@ -75,12 +75,15 @@ async fn credentials_in_plain_text_count_from_elsewhere_only_where_the_grid_says
     let (file, _secrets) = users(&json!({"plaintextFrom": ["127.0.0.3/32"]}));
     let stage = Stage::with(&file, &[]).await;
     let bearer = [("authorization", "Bearer secret-1")];
-    for headers in [&bearer[..], &[]] {
+    for (headers, status, challenge) in [(&bearer[..], 403, None), (&[], 401, Some("Bearer"))] {
         let refused = call(&stage, ELSEWHERE, headers).await;
-        assert_eq!((refused.status.as_u16(), &refused.json()["E"]["c"]), (403, &json!(501)));
+        assert_eq!((refused.status.as_u16(), &refused.json()["E"]["c"]), (status, &json!(501)));
         assert!(refused.text().contains("grid.backend.plaintextCredentials"), "{}", refused.text());
-        assert!(!refused.headers.contains_key("www-authenticate"), "nobody is asked to show them");
+        let asked = refused.headers.get("www-authenticate").map(|value| value.to_str().unwrap());
+        assert_eq!(asked, challenge, "no browser is made to ask for a password");
     }
+    let nowhere = from(ELSEWHERE, stage.api, post("/nowhere", &[], "{}")).await;
+    assert_eq!(nowhere.status, 401, "nobody learns what there is");
     // From this machine, from a network that may call without any, and over TLS nobody listens.
     let trusted = Ipv4Addr::new(127, 0, 0, 3);
     for source in [Ipv4Addr::LOCALHOST, trusted] {
@@ -94,7 +97,7 @@ async fn networks_may_call_in_plain_text_where_the_grid_says_so_and_pages_where_
     let stage =
         Stage::new(&json!({"backend": {"plaintextFrom": ["127.0.0.2/32"], "origins": ["https://desk.example"]}})).await;
     assert_eq!(call(&stage, ELSEWHERE, &[]).await.status, 200);
-    assert_eq!(call(&stage, Ipv4Addr::new(127, 0, 0, 3), &[]).await.status, 403);
+    assert_eq!(call(&stage, Ipv4Addr::new(127, 0, 0, 3), &[]).await.status, 401);
     let forwarded = [("x-forwarded-for", "10.0.0.1")];
     assert_eq!(call(&stage, ELSEWHERE, &forwarded).await.status, 401);
     for (origin, status) in [("https://desk.example", Ok(())), ("https://evil.example", Err(403)), ("null", Err(403))] {

@@ -259,3 +259,14 @@ async fn an_event_has_the_members_of_the_seed_and_those_of_the_contract() {
         "d": {"frame": {"type": "text", "data": "json str", "finish": true}}}, "id": null});
     assert_eq!(event, seed);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_name_the_node_as_it_is_called_else_its_machine_which_is_the_pod() {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for (variables, name) in [(&[("MESH_NAME", "grid-7")][..], "grid-7"), (&[], machine.trim())] {
+        let stage = Stage::with(&json!({"grid": {}}), variables).await;
+        let mut backend = stage.consumer(&["default"]).await;
+        stage.user("/").await.says("hello").await;
+        assert_eq!(backend.hears_json().await["p"]["N"], name);
+    }
+}

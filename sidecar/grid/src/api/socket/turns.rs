@@ -159,3 +159,23 @@ async fn publications_in_a_row_are_answered_one_by_one_and_in_their_turn() {
     let expected = (1..=7).map(|n| (json!(n), if n == 6 { json!(101) } else { Value::Null }));
     assert_eq!(answered, expected.collect::<Vec<_>>());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_takes_nothing_for_a_minute_is_given_up() {
+    let bench = Bench::new().await;
+    let began = Instant::now();
+    let ended = bench.served.await.unwrap();
+    assert_eq!(ended.map_err(|e| e.kind()), Err(io::ErrorKind::TimedOut));
+    assert_eq!(began.elapsed().as_secs(), 60);
+}
+
+#[tokio::test]
+async fn a_message_above_the_bound_is_answered_like_every_request_that_is_none_and_is_the_last() {
+    let mut bench = Bench::new().await;
+    bench.until(|_, text| has_id(text, "pop")).await;
+    // Its head says enough.
+    bench.stream.write_all(&[0x81, 0xfe, 0x03, 0xe9, 0, 0, 0, 0]).await.unwrap();
+    bench.until(|_, text| serde_json::from_slice::<Value>(text).is_ok_and(|said| said["E"]["c"] == 101)).await;
+    bench.until(|opcode, text| opcode == 8 && text.starts_with(&1009_u16.to_be_bytes())).await;
+    bench.served.await.unwrap().unwrap();
+}

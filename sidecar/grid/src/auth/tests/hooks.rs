@@ -5,8 +5,11 @@ use std::time::Duration;
 use mesh_network::listen::OwnAddresses;
 use serde_json::{Value, json};
 
-use super::bench::{NOW, Server, comes, context, listener, offer, outward, outward_through, response};
-use crate::auth::{AuthError, Gate};
+use super::bench::{NOW, Server, comes, context, listener, now, offer, outward, outward_through, response};
+use crate::{
+    Context, Key,
+    auth::{AuthError, Gate, Known, Subject},
+};
 
 fn gate(url: &str, more: &Value) -> Gate {
     let mut hook = json!({ "url": url });
@@ -66,6 +69,32 @@ async fn each_answer_has_its_status_for_the_handshake() {
     let large = Server::start(|_, _| response("200 OK", "", &format!("{{{}}}", " ".repeat(64 * 1024)))).await;
     let e = comes(&gate(&large.url(), &json!({})), &offer("/chat", &[])).await.unwrap_err();
     assert!(matches!(e, AuthError::Unavailable(_)));
+}
+
+#[tokio::test]
+async fn about_a_token_that_a_client_brings_it_is_asked_with_what_is_known_of_the_client() {
+    let server = Server::start(|_, body| {
+        let question: Value = serde_json::from_str(body).unwrap();
+        let known = |token: &str| json!({"listener": "chat", "remote": "203.0.113.7", "context": {"user_id": 7}, "token": token});
+        if question == known("new") {
+            return response("200 OK", "", &format!(r#"{{"context":{{"level":2}},"expiresAt":{}}}"#, NOW + 90));
+        }
+        assert_eq!(question, known("anothers"));
+        response("403 No", "", "")
+    })
+    .await;
+    let gate = gate(&server.url(), &json!({}));
+    let mut context = Context::default();
+    let id = serde_json::value::RawValue::from_string("7".into()).unwrap();
+    context.set(Key::new("user_id").unwrap(), id, 100).unwrap();
+    let subject = Subject::default();
+    let known = Known { subject: &subject, remote: "203.0.113.7".parse().unwrap(), context: &context };
+    let identity = gate.renew(known, "new", now()).await.unwrap();
+    assert_eq!(
+        (super::bench::context(&identity).as_str(), identity.expires),
+        (r#"{"level":2}"#, Some(Duration::from_secs(90)))
+    );
+    assert_eq!(gate.renew(known, "anothers", now()).await.unwrap_err(), AuthError::Forbidden);
 }
 
 #[tokio::test]

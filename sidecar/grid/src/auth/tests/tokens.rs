@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::bench::{NOW, Signer, base64, comes, comes_with, context, gate, now, offer};
+use super::bench::{NOW, Signer, base64, comes, comes_with, context, gate, offer, renews};
 use crate::auth::{AuthError, Gate, TokenError};
 
 /// A gate that takes one algorithm, and its signer's token.
@@ -112,7 +112,7 @@ async fn what_is_no_token_is_refused() {
         if token.is_empty() {
             continue;
         }
-        let e = gate.renew(&crate::auth::Subject::default(), &token, now()).await.unwrap_err();
+        let e = renews(&gate, &crate::auth::Subject::default(), &token).await.unwrap_err();
         assert_eq!(e, AuthError::Token(TokenError::Malformed), "{token}");
     }
     for header in [r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, r#"{"alg":"HS256","crit":[]}"#] {
@@ -246,8 +246,7 @@ async fn a_session_is_renewed_by_its_own_bearer_only() {
     let token = |claims: Value| signer.token(&json!({"alg": "HS256"}), &claims);
     let gate = with(&signer, "HS256", &json!({"claims": {"user_id": "/id"}}));
     let first = comes_with(&gate, &token(json!({"sub": "u1", "id": 1, "exp": NOW + 1}))).await.unwrap();
-    let again =
-        gate.renew(&first.subject, &token(json!({"sub": "u1", "id": 1, "exp": NOW + 90})), now()).await.unwrap();
+    let again = renews(&gate, &first.subject, &token(json!({"sub": "u1", "id": 1, "exp": NOW + 90}))).await.unwrap();
     assert_eq!(again.expires, Some(Duration::from_secs(100)));
     let table = [
         (json!({"sub": "u2", "id": 1}), TokenError::Stranger),
@@ -255,13 +254,13 @@ async fn a_session_is_renewed_by_its_own_bearer_only() {
         (json!({"sub": "u1", "id": 1, "exp": NOW - 60}), TokenError::Expired),
     ];
     for (claims, expected) in table {
-        let e = gate.renew(&first.subject, &token(claims), now()).await.unwrap_err();
+        let e = renews(&gate, &first.subject, &token(claims)).await.unwrap_err();
         assert_eq!(e, AuthError::Token(expected));
     }
     // Without a name, all that was taken from the token has to be the same.
     let nameless = comes_with(&gate, &token(json!({"id": 1}))).await.unwrap();
-    assert!(gate.renew(&nameless.subject, &token(json!({"id": 1})), now()).await.is_ok());
-    assert!(gate.renew(&nameless.subject, &token(json!({"id": 2})), now()).await.is_err());
+    assert!(renews(&gate, &nameless.subject, &token(json!({"id": 1}))).await.is_ok());
+    assert!(renews(&gate, &nameless.subject, &token(json!({"id": 2}))).await.is_err());
 }
 
 #[tokio::test]

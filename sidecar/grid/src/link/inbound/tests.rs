@@ -50,6 +50,10 @@ impl Bench {
         self.inbound.part(&self.grid, &self.client, part, 1);
     }
 
+    fn reads(&self) -> bool {
+        self.inbound.reads(&self.grid, &self.client)
+    }
+
     fn lets_go(&mut self, key: &str) {
         let value = RawValue::from_string("1".into()).unwrap();
         self.client.set_value(Key::new(key).unwrap(), value).unwrap();
@@ -121,7 +125,7 @@ fn messages_wait_for_the_key_but_for_the_login_and_come_in_order_then() {
         bench.says(text);
     }
     assert_eq!(texts(bench.consumed()), [r#"{"op":"login"}"#]);
-    assert!(holds(&bench.client).is_some() && bench.inbound.reads(&bench.client));
+    assert!(holds(&bench.client).is_some() && bench.reads());
     bench.lets_go("other");
     assert_eq!(texts(bench.consumed()).len(), 0);
     bench.lets_go("user_id");
@@ -134,7 +138,7 @@ fn what_is_held_back_is_bounded_as_the_listener_says() {
     let after = |overflow: &str| {
         let mut bench = Bench::new(json!({"holdUntil": {"key": "k", "messages": 2}, "overflow": overflow}));
         ["1", "2"].iter().for_each(|text| bench.says(text));
-        let reads = bench.inbound.reads(&bench.client);
+        let reads = bench.reads();
         if reads {
             bench.says("3");
         }
@@ -149,12 +153,50 @@ fn what_is_held_back_is_bounded_as_the_listener_says() {
 }
 
 #[test]
+fn what_is_held_back_is_bounded_as_the_topic_says_where_the_listener_does_not() {
+    let after = |topics: Value| {
+        let mut bench = Bench::new(json!({"holdUntil": {"key": "k", "messages": 2}}));
+        bench.grid.configure(&serde_json::from_value(topics).unwrap());
+        ["1", "2"].iter().for_each(|text| bench.says(text));
+        if bench.reads() {
+            bench.says("3");
+        }
+        bench.lets_go("k");
+        (texts(bench.consumed()).concat(), bench.told().len())
+    };
+    let own = |overflow: &str| json!({"topicOverrides": [{"name": "default", "overflow": overflow}]});
+    for (topics, expected) in [
+        (json!({}), ("12", 1)),
+        (json!({"topics": {"overflow": "drop_oldest"}}), ("23", 0)),
+        (own("drop_newest"), ("12", 0)),
+        (own("pause"), ("12", 0)),
+        (json!({"topicOverrides": [{"name": "other", "overflow": "drop_oldest"}]}), ("12", 1)),
+    ] {
+        assert_eq!(after(topics.clone()), (expected.0.to_owned(), expected.1), "{topics}");
+    }
+}
+
+#[test]
+fn a_message_of_a_topic_that_pauses_is_the_last_that_is_read_while_others_are_refused() {
+    let rules = json!([{"match": {"jsonPointer": "/t", "equals": "login"}, "topic": "login"}, {"topic": "default"}]);
+    let mut bench = Bench::new(json!({"holdUntil": {"key": "k", "messages": 1}, "rules": rules}));
+    let pauses = json!({"topicOverrides": [{"name": "login", "overflow": "pause"}]});
+    bench.grid.configure(&serde_json::from_value(pauses).unwrap());
+    ["1", "2"].iter().for_each(|text| bench.says(text));
+    assert_eq!((bench.told().len(), bench.reads()), (1, true));
+    bench.says(r#"{"t":"login"}"#);
+    assert!(!bench.reads());
+    bench.lets_go("k");
+    assert_eq!((texts(bench.consumed()), bench.told().len()), (vec!["1".to_owned(), r#"{"t":"login"}"#.to_owned()], 0));
+}
+
+#[test]
 fn what_is_held_back_is_bounded_in_bytes_too() {
     let after = |overflow: &str| {
         let limits = json!({"messageBytes": "10"});
         let mut bench = Bench::new(json!({"holdUntil": {"key": "k"}, "overflow": overflow, "limits": limits}));
         for text in ["123456", "abcdef", "next"] {
-            if bench.inbound.reads(&bench.client) {
+            if bench.reads() {
                 bench.says(text);
             }
         }

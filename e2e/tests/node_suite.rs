@@ -9,6 +9,8 @@ mod away;
 mod envoy;
 #[path = "node/figures.rs"]
 mod figures;
+#[path = "node/grid.rs"]
+mod grid;
 #[path = "node/identity.rs"]
 mod identity;
 #[path = "node/late.rs"]

@@ -3,9 +3,10 @@
 //! `bank push` sends numbered messages at a steady rate, `bank pop` takes what comes, `bank idle` waits to be called
 //! ([`load`]). All of them keep a [`Ledger`] and show it on 8080 beside a small service ([`service`]); asked to end, they close it and
 //! wait until it is read. `bank ask` makes one call for a test that stands outside ([`ask`]), `bank measure` times many ([`measure`]),
-//! `bank socket` holds a WebSocket ([`socket`]).
+//! `bank socket` holds a WebSocket ([`socket`]), `bank user` and `bank backend` are the two sides of a grid ([`grid`]).
 
 mod ask;
+mod grid;
 mod load;
 mod measure;
 mod service;
@@ -48,6 +49,10 @@ enum Work {
     Measure(measure::Measure),
     /// Holds a WebSocket until it is ended, and opens another.
     Socket(socket::Socket),
+    /// Says something to a grid, as an end user.
+    User(grid::User),
+    /// Consumes from the grid of its node.
+    Backend(grid::Backend),
 }
 
 type Books = Arc<Mutex<Ledger>>;
@@ -65,6 +70,8 @@ async fn main() -> Result<()> {
         Work::Ask(ask) => return ask.run().await,
         Work::Measure(measure) => return measure.run().await,
         Work::Socket(socket) => return socket.run().await,
+        Work::User(user) => return user.run().await,
+        Work::Backend(backend) => return backend.run().await,
         work => work,
     };
     let (books, end) = (Books::default(), CancellationToken::new());

@@ -46,26 +46,31 @@ impl Socket {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a program in a pod calls its own node, and nobody else")]
     async fn one(&self) -> Result<TcpStream> {
-        let mut stream = TcpStream::connect("127.0.0.1:7304").await?;
-        let head = format!(
-            "GET {} HTTP/1.1\r\nhost: 127.0.0.1:7304\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n",
-            self.path
-        );
-        stream.write_all(head.as_bytes()).await?;
-        let mut said = Vec::new();
-        while !said.ends_with(b"\r\n\r\n") {
-            said.push(stream.read_u8().await?);
-        }
-        ensure!(said.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&said));
+        let mut stream = opened("127.0.0.1:7304", &self.path).await?;
         stream.write_all(HELLO).await?;
         match frame(&mut stream).await? {
             None => Ok(stream),
             Some(code) => bail!("closed at once with {code}"),
         }
     }
+}
+
+/// A WebSocket at that address, once it is one.
+#[expect(clippy::disallowed_methods, reason = "a program in a pod calls whom its test names, and nobody else")]
+pub(crate) async fn opened(address: &str, path: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    let mut said = Vec::new();
+    while !said.ends_with(b"\r\n\r\n") {
+        said.push(stream.read_u8().await?);
+    }
+    ensure!(said.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&said));
+    Ok(stream)
 }
 
 /// Says something now and then until it is ended, and with which code.

@@ -80,6 +80,16 @@ fn registered_in(source: &str) -> Vec<String> {
             names.extend(exported(&format!("{prefix}_{name}{unit}"), kind));
         }
     }
+    // What a collector writes: whole names, and behind them what they are.
+    for (at, _) in source.match_indices("\"mesh_") {
+        let rest = source.get(at + 1..).unwrap_or_default();
+        let Some((name, behind)) = rest.split_once('"') else { continue };
+        let is_prefix = source.get(..at).is_some_and(|before| before.ends_with("with_prefix("));
+        if !is_prefix && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+            let first = ["Counter", "Gauge"].into_iter().min_by_key(|kind| behind.find(kind).unwrap_or(usize::MAX));
+            names.extend(exported(name, first.unwrap_or_default()));
+        }
+    }
     // What is looked up when it is asked for: pairs of a name and its text, beside one format.
     if let Some((before, _)) = source.split_once("_{name}\")") {
         let prefix = before.rsplit('"').next().unwrap_or_default();
@@ -140,7 +150,12 @@ fn metrics(expression: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn alerts_and_dashboard_speak_of_metrics_that_there_are() -> Result<()> {
     let (registered, expressions) = (registered()?, expressions()?);
-    for known in ["mesh_operator_writes_total", "mesh_transport_bytes", "mesh_transport_room_wait_seconds_count"] {
+    for known in [
+        "mesh_operator_writes_total",
+        "mesh_transport_bytes",
+        "mesh_transport_room_wait_seconds_count",
+        "mesh_tunnel_bytes_total",
+    ] {
         ensure!(registered.contains(known), "{known} is not found in the source: the reading of it is broken");
     }
     ensure!(expressions.len() > 30, "only {} expressions were read", expressions.len());
@@ -162,10 +177,17 @@ fn the_reading_of_the_source_tells_counters_from_gauges() {
         let r = registry.sub_registry_with_prefix(\"mesh_x\");\n\
         r.register(\"made\", \"Things\", m.made.clone());\n\
         r.register(\n    \"now\",\n    \"Things, now\",\n    m.now.clone(),\n);\n\
-        r.register_with_unit(\"took\", text, Unit::Seconds, m.took.clone());\n";
-    let expected = ["mesh_x_made_total", "mesh_x_now", "mesh_x_took_seconds_bucket", "mesh_x_took_seconds_count"];
+        r.register_with_unit(\"took\", text, Unit::Seconds, m.took.clone());\n\
+        encoder.encode_descriptor(\"mesh_x_bytes\", help, None, MetricType::Counter)?;\n";
+    let expected = [
+        "mesh_x_made_total",
+        "mesh_x_now",
+        "mesh_x_took_seconds_bucket",
+        "mesh_x_took_seconds_count",
+        "mesh_x_bytes_total",
+    ];
     let found = registered_in(source);
-    assert!(expected.iter().all(|name| found.iter().any(|f| f == name)) && found.len() == 5, "{found:?}");
+    assert!(expected.iter().all(|name| found.iter().any(|f| f == name)) && found.len() == 6, "{found:?}");
 }
 
 #[test]

@@ -23,6 +23,16 @@ pub(crate) fn status(args: &Status) -> Result<(), Exit> {
     })
 }
 
+/// An edge node that is connected.
+fn line(peer: &Value) -> String {
+    let text = |key: &str| peer[key].as_str().unwrap_or("-");
+    let round_trip = peer["roundTripMillis"].as_f64().map(|millis| format!(", round trip {millis:.1} ms"));
+    let dropped =
+        peer["dropped"].as_u64().filter(|dropped| *dropped > 0).map(|dropped| format!(", {dropped} packets dropped"));
+    let (round_trip, dropped) = (round_trip.unwrap_or_default(), dropped.unwrap_or_default());
+    format!("{} at {} from {}{round_trip}{dropped}", text("id"), text("address"), text("from"))
+}
+
 fn print(shown: &Value) {
     let text = |pointer: &str| match shown.pointer(pointer) {
         Some(Value::String(text)) => text.clone(),
@@ -70,6 +80,11 @@ fn print(shown: &Value) {
             text("/tunnel/advertise"),
             text("/tunnel/subnet")
         );
+        shown["tunnel"]["peers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .for_each(|peer| println!("peer         {}", line(peer)));
     }
     for route in shown.pointer("/routes").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| route.get(key).and_then(Value::as_str).unwrap_or_default();

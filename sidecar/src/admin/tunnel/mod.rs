@@ -166,16 +166,31 @@ pub(super) async fn kick(State(admin): State<Arc<Admin>>, Query(named): Query<Na
     .await
 }
 
-/// The network controller in a few figures, for `/status`; null where it is off.
+/// Peers that `/status` names; `/tunnel` has them all.
+const SHOWN: usize = 20;
+
+/// The network controller in a few figures, and the first of its live sessions, for `/status`; null where it is off.
 pub(super) fn levels(admin: &Admin) -> Value {
     let Some(control) = admin.rooms.tunnel() else { return Value::Null };
     let nodes = control.ledger().nodes();
+    let peers: Vec<Value> = control.figures().iter().take(SHOWN).map(|live| peer(&control, live)).collect();
     json!({
         "advertise": control.setup().places.advertise,
         "subnet": control.setup().places.subnet.to_string(),
         "nodes": nodes.len(),
         "connected": nodes.iter().filter(|node| node.state == ConnState::Connected).count(),
         "addressesTaken": control.ledger().addresses_taken(),
+        "peers": peers,
+    })
+}
+
+fn peer(control: &Control, live: &Figures) -> Value {
+    json!({
+        "id": live.peer.to_string(),
+        "address": control.ledger().node(live.peer).and_then(|node| node.row.address),
+        "from": live.from.to_string(),
+        "roundTripMillis": live.round_trip.map(|time| time.as_secs_f64() * 1000.0),
+        "dropped": live.dropped,
     })
 }
 

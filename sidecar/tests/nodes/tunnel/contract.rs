@@ -1,5 +1,12 @@
 //! The boxes of the contract's section 9, and what else it asks of the control plane, with the tests that fail without it.
 //!
+//! | the original dies from | tests |
+//! |---|---|
+//! | UnRegister of a node that never joined | `unregistering_a_node_that_never_joined` |
+//! | a socket that is gone, or says no JSON, between the 101 and the handshake | `a_socket_that_is_gone_or_says_no_json_before_its_handshake` |
+//! | the 63rd node | `the_63rd_node` |
+//! | a short packet | `a_packet_that_is_too_short` |
+//!
 //! | box of section 9 | tests |
 //! |---|---|
 //! | UnRegister of a node that never joined, of one twice; its address free | `an_unregistered_node_is_cut_its_token_and_address_are_gone_and_its_certificates_denied` |
@@ -14,14 +21,14 @@
 //! | a single-use token at once; rate limit; write failure | `of_many_at_once_with_a_token_for_one_exactly_one_joins`, `who_guesses_too_fast_is_told_to_wait`, `a_full_disk_is_answered_with_500_and_changes_nothing` |
 //! | certificate of another node on 6441 | `a_certificate_on_the_tunnel_must_not_be_another_nodes_and_in_strict_mode_be_the_nodes_own`, `in_strict_mode_a_certificate_of_another_node_opens_no_tunnel` |
 //! | slowloris in TLS | `a_handshake_that_is_never_made_ends_within_its_time_and_holds_nobody_up` |
-//! | restart: states -1; addresses stay | `a_node_keeps_its_address_over_a_restart_and_loses_it_with_its_registration`, `what_a_node_was_told_survives_kill_9`, `what_was_told_holds_at_whatever_write_it_is_killed` |
+//! | restart: states -1; addresses stay | `a_node_keeps_its_address_over_a_restart_and_loses_it_with_its_registration`, `what_a_node_was_told_survives_kill_9`, `what_was_told_holds_at_whatever_write_it_is_killed`, `killed_at_every_write_it_goes_on_with_what_was_told` |
 //!
 //! | box of section 9, the tunnel | tests |
 //! |---|---|
 //! | UnRegister of a live node; of one in its handshake; a late end of an old session | `a_node_that_is_unregistered_is_cut_and_comes_in_no_more`, `one_that_is_unregistered_in_its_handshake_is_told_so`, `nothing_passes_any_more_once_a_session_was_cut`, `an_old_session_that_ends_late_takes_nothing_from_the_new_one` |
 //! | dropped between 101 and handshake; first message no JSON, of wrong shape, binary, a ping | `tunnel_handshake`, `tunnel_joiner`, `a_socket_that_is_dropped_before_the_handshake_leaves_nothing_behind`, `a_first_message_that_is_no_json_is_a_breach`, `other_types_are_ignored_and_what_is_no_such_json_is_broken`, `pings_binary_messages_and_other_json_may_come_before_the_handshake` |
 //! | short, odd, cut packets; other versions; wrong lengths | `what_is_short_odd_cut_or_no_ipv4_is_no_packet`, `what_is_no_packet_is_dropped_and_the_tunnel_stays`, `tunnel_packets` |
-//! | joins and leaves at once; two that come back at once; packets intact | `concurrent_joins_and_leaves_leave_nothing_behind`, `of_two_that_come_back_at_once_one_has_the_session`, `a_million_packets_at_full_speed_are_never_doubled_or_torn_and_each_drop_is_counted` |
+//! | joins and leaves at once; two that come back at once; packets intact | `a_thousand_joins_and_leaves_leave_nothing_behind`, `of_two_that_come_back_at_once_one_has_the_session`, `a_million_packets_at_full_speed_are_never_doubled_or_torn_and_each_drop_is_counted` |
 //! | one stalled peer | `a_peer_that_reads_nothing_stalls_nobody_else`, `a_stalled_receiver_costs_the_others_nothing_and_each_drop_is_counted` |
 //! | other paths and methods; `Node-Token` missing, empty, twice; foreign Origin; ALPN | `what_is_no_handshake_on_ws_has_its_status`, `other_requests_get_their_status`, `a_token_is_there_once`, `a_bad_token_is_told_so_after_the_101`, `refusals_name_the_token_and_fit_a_frame`, `clients_without_alpn_and_with_http_1_1_come_in_and_h2_alone_does_not` |
 //! | bytes that are no UTF-8; fragments; frames without mask; sizes; reserved bits | `packets_that_are_no_utf8_pass_both_ways_whatever_their_size_and_fragments`, `what_breaks_the_protocol_is_closed_with_its_code` |
@@ -38,6 +45,7 @@
 //! | connState | `a_nodes_state_goes_through_minus_1_1_and_3_and_its_address_stays` |
 //! | section 3, certificates | `authorities_are_kept_and_the_planes_are_strangers_to_each_other`, `servers_name_every_address_that_they_are_dialled_by`, `an_imported_authority_issues_from_then_on_and_the_old_ones_clients_stay` |
 //! | section 6, settings | `a_servers_settings_are_read_below_their_key_and_beside_it`, `what_is_no_servers_says_why` |
+//! | section 8, authorities are renewed, hot bundles | `an_authority_is_renewed_at_two_thirds_and_takes_over_when_every_client_knows_both`, `an_authority_that_was_brought_with_little_left_is_replaced_before_it_ends` |
 //! | section 8, renewal and deny list | `an_answer_that_does_not_serve_takes_no_place`, `certificates_in_the_last_third_of_their_life_are_renewed_through_the_tunnel_and_kept`, `certificates_of_an_old_authority_are_renewed_by_what_is_left_of_them`, `server_certificates_are_renewed_at_two_thirds_and_not_before`, `the_admins_files_are_his_alone_stay_and_are_renewed_at_two_thirds`, `a_denied_key_stays_denied_over_a_restart_for_as_long_as_certificates_last` |
 //! | section 8, a client of ours | `two_nodes_of_ours_reach_each_other_through_forwards`, `a_connection_through_the_tunnel_survives_a_server_that_is_started_again`, `a_node_comes_back_by_its_folder_with_its_address_and_takes_over_from_a_dead_one`, `a_node_that_was_unregistered_ends_and_says_so`, `a_legacy_token_joins_a_node_of_ours_too`, `one_node_does_not_take_the_connections_of_others_nor_all_of_them_this_machines`, `nodes_of_ours_carry_tcp_to_each_other_and_leave_in_order`, `a_connection_goes_on_when_the_tunnel_was_away_for_a_moment`, `legacy_tokens_join_and_so_do_the_keys_that_a_legacy_server_makes`, `pauses_double_to_thirty_seconds_and_begin_anew_after_a_good_tunnel` |
 //! | section 8, leases, ephemeral nodes | `the_address_of_a_node_that_is_away_is_free_after_its_lease_and_not_before`, `an_ephemeral_node_is_overdue_when_it_was_away_for_its_time`, `absent_nodes_lose_their_address_with_its_lease_and_ephemeral_ones_all_they_had` |

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use proto::nc::CheckConnStateRequest;
-use serde_json::{Value, json};
 
 use super::Stage;
-use crate::harness::{Client, Socket, tls, until};
+use crate::harness::until;
 
 /// A busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -23,11 +22,8 @@ async fn a_node_opens_its_tunnel_with_what_it_was_given_and_is_shown_connected_u
         (told.conn_state, told.bind_ip)
     };
     assert_eq!(state().await, (-1, String::new()));
-    let stream = tls(stage.tunnel, Client::Nothing, &[]).await;
-    let mut socket = Socket::over(stream, "ws://127.0.0.1/ws", &[("Node-Token", &joined.token)]).await.unwrap();
-    socket.says(r#"{"connectionState":2,"payload":null}"#).await;
-    let reply: Value = serde_json::from_slice(&socket.next().await.into_data()).unwrap();
-    assert_eq!(reply, json!({"connectionState": 2, "payload": "MTAuMS4xLjMvMjQ="}), "10.1.1.3/24");
+    let (socket, address) = stage.opens(&joined.token).await;
+    assert_eq!(address, "10.1.1.3/24");
     until("the tunnel to be open", LONG, async || state().await == (3, "10.1.1.3".to_owned())).await;
     assert!(stage.mesh(&["status"]).contains("tunnel       1 of 1 nodes connected"));
     drop(socket);

@@ -5,10 +5,12 @@ mod contract;
 mod crashes;
 mod joined;
 mod moving;
+mod original;
 mod ours;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper_util::rt::TokioIo;
 use mesh_pki::{Pair, PrivateKeyPem};
 use proto::nc::{
@@ -20,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::harness::{Client, Node, configure_as, free_port, tls};
+use crate::harness::{Client, Node, Socket, configure_as, free_port, tls};
 
 /// A node with a network controller.
 struct Stage {
@@ -81,6 +83,17 @@ impl Stage {
         let channel = channel(tls(self.bootstrap, Client::Nothing, &["h2"]).await).await;
         let ask = GetTokenRequest { boot_strap_token: bootstrap.into() };
         LiteKubeNcBootstrapServiceClient::new(channel).get_token(ask).await.map(tonic::Response::into_inner)
+    }
+
+    /// Opens a node's tunnel, as legacy clients do. Answers its address with the length of the network's prefix.
+    async fn opens(&self, token: &str) -> (Socket<TlsStream<TcpStream>>, String) {
+        let stream = tls(self.tunnel, Client::Nothing, &[]).await;
+        let mut socket = Socket::over(stream, "ws://127.0.0.1/ws", &[("Node-Token", token)]).await.unwrap();
+        socket.says(r#"{"connectionState":2,"payload":null}"#).await;
+        let reply: Value = serde_json::from_slice(&socket.next().await.into_data()).unwrap();
+        assert_eq!(reply["connectionState"], 2);
+        let cidr = STANDARD.decode(reply["payload"].as_str().unwrap()).unwrap();
+        (socket, String::from_utf8(cidr).unwrap())
     }
 
     fn command(&self, args: &[&str]) -> std::process::Output {

@@ -10,7 +10,7 @@ use mesh_pki::{CertificateInfo, Pair, PlaneSubject, PlaneUse, Root};
 use proto::nc::{CheckConnStateRequest, lite_kube_nc_service_client::LiteKubeNcServiceClient};
 
 use super::{Stage, channel};
-use crate::harness::{Client, Socket, tls};
+use crate::harness::{Client, tls};
 
 /// As the original makes it: three nodes, three tokens that are good, and broken rows.
 const DATABASE: &[u8] = include_bytes!("../../../tunnel/src/legacy/tests/litekube-nc.db");
@@ -68,11 +68,8 @@ async fn nodes_administrators_and_tokens_of_litekube_go_on_with_a_server_that_to
     let state = register.check_conn_state(ask).await.unwrap().into_inner();
     assert_eq!((state.conn_state, state.bind_ip.as_str()), (-1, "10.1.1.3"));
     // A node, with its token and its address.
-    let stream = tls(stage.tunnel, Client::Nothing, &[]).await;
-    let mut socket = Socket::over(stream, "ws://127.0.0.1/ws", &[("Node-Token", "0d9a7ad1b1f44f2e")]).await.unwrap();
-    socket.says(r#"{"connectionState":2,"payload":null}"#).await;
-    let reply = String::from_utf8(socket.next().await.into_data().to_vec()).unwrap();
-    assert!(reply.contains("MTAuMS4xLjUvMjQ="), "10.1.1.5/24: {reply}");
+    let (_socket, address) = stage.opens("0d9a7ad1b1f44f2e").await;
+    assert_eq!(address, "10.1.1.5/24");
     // A token that was handed out; and what is issued now is of the authority that was brought.
     assert_eq!(stage.joins("deac5f329feb4729").await.code, "200");
     let read = |path: PathBuf| CertificateInfo::from_pem(&fs::read_to_string(path).unwrap()).unwrap().sha256;

@@ -28,7 +28,8 @@ pub(super) fn ensure(plane: &Plane, home: &Path, now: SystemTime) -> Result<(), 
     let issued = plane.issue((REGISTER, ADMIN), now)?;
     private::replace(&folder.join(AUTHORITY), issued.authority.as_bytes())?;
     private::replace(&folder.join(KEY), issued.key.expose().as_bytes())?;
-    private::replace(&folder.join(CERTIFICATE), format!("{}{}", issued.certificate, issued.authority).as_bytes())?;
+    let chain = format!("{}{}", issued.certificate, plane.authority_pem());
+    private::replace(&folder.join(CERTIFICATE), chain.as_bytes())?;
     Ok(())
 }
 
@@ -38,5 +39,5 @@ fn is_good(folder: &Path, plane: &Plane, now: SystemTime) -> bool {
         return false;
     };
     let young = |info: &CertificateInfo| !plane.is_due(info, now);
-    ca == plane.authority_pem() && check_pair(&certificate, &key).is_ok_and(|chain| chain.first().is_some_and(young))
+    ca == plane.bundle_pem() && check_pair(&certificate, &key).is_ok_and(|chain| chain.first().is_some_and(young))
 }

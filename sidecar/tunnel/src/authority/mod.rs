@@ -176,12 +176,22 @@ impl Authority {
         self.denied.contains(key)
     }
 
-    /// Makes new server certificates where two thirds of their life are over.
+    /// Makes new authorities and server certificates where two thirds of their life are over, and lets a new authority take over once
+    /// its clients know it.
     ///
     /// # Errors
     /// See [`AuthorityError`]; the old ones are still in force then.
     pub fn renew(&self, now: SystemTime) -> Result<(), AuthorityError> {
-        self.register.renew(now)?;
-        self.join.renew(now)
+        for plane in [&self.register, &self.join] {
+            if let Some(kept) = Kept::ensure(&self.store, plane.name(), now)?.renewed(plane.name(), now)? {
+                // Before anybody is told of it: after a crash it is the same one.
+                kept.put(&self.store, plane.name())?;
+                plane.replace(&kept, now)?;
+                let waits = kept.next.is_some();
+                tracing::info!(target: "audit", plane = plane.name(), waits, "the tunnel has a new authority");
+            }
+            plane.renew(now)?;
+        }
+        Ok(())
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn is_due(info: &CertificateInfo, authority: &CertificateInfo, now: S
 /// A certificate with the key that was made for it. PEM.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// The authority that clients are to trust.
+    /// The authorities that clients are to trust: one, and beside it the one that takes over, if there is one.
     pub authority: String,
     /// The certificate.
     pub certificate: String,
@@ -48,6 +48,8 @@ pub struct Issued {
 /// What is in force.
 struct Force {
     root: Root,
+    /// Whom clients are told to trust.
+    bundle: String,
     served: CertificateInfo,
     /// A client certificate is required, or verified if it is given.
     required: Arc<ServerConfig>,
@@ -75,7 +77,7 @@ impl Plane {
         let trusted = Arc::new(ArcSwap::from_pointee(trust(kept).map_err(pki)?));
         let root = Root::from_pem(&kept.certificate, &kept.key, now).map_err(pki)?;
         let maker = Maker { name, servers: &servers, trusted: &trusted, denied: &denied };
-        let force = ArcSwap::from_pointee(maker.force(root, now)?);
+        let force = ArcSwap::from_pointee(maker.force(root, kept.bundle(), now)?);
         Ok(Self { name, servers, trusted, denied, force })
     }
 
@@ -87,6 +89,16 @@ impl Plane {
     /// The certificate of the authority in force, PEM.
     pub fn authority_pem(&self) -> String {
         self.force.load().root.certificate_pem().to_owned()
+    }
+
+    /// What clients are told to trust, PEM: that one, and beside it the one that takes over, if there is one.
+    pub fn bundle_pem(&self) -> String {
+        self.force.load().bundle.clone()
+    }
+
+    /// The last second of the authority in force.
+    pub fn ends(&self) -> SystemTime {
+        self.force.load().root.info().not_after
     }
 
     /// Whether a certificate that it issued is to be issued again.
@@ -121,7 +133,7 @@ impl Plane {
         let pair = force.root.issue_plane(of(subject), PlaneUse::Client(None), LIFE, now).map_err(|e| self.pki(e))?;
         let info = CertificateInfo::from_pem(&pair.chain_pem).map_err(|e| self.pki(e))?;
         Ok(Issued {
-            authority: force.root.certificate_pem().to_owned(),
+            authority: force.bundle.clone(),
             certificate: pair.chain_pem,
             key: pair.key,
             key_sha256: info.spki_sha256,
@@ -143,7 +155,7 @@ impl Plane {
     pub(super) fn replace(&self, kept: &Kept, now: SystemTime) -> Result<(), AuthorityError> {
         let trusted = trust(kept).map_err(|e| self.pki(e))?;
         let root = Root::from_pem(&kept.certificate, &kept.key, now).map_err(|e| self.pki(e))?;
-        let force = self.maker().force(root, now)?;
+        let force = self.maker().force(root, kept.bundle(), now)?;
         self.trusted.store(Arc::new(trusted));
         self.force.store(Arc::new(force));
         Ok(())
@@ -154,7 +166,7 @@ impl Plane {
         if is_due(&force.served, force.root.info(), now) {
             let (certificate, key) = (force.root.certificate_pem(), force.root.key().expose());
             let root = Root::from_pem(certificate, key, now).map_err(|e| self.pki(e))?;
-            self.force.store(Arc::new(self.maker().force(root, now)?));
+            self.force.store(Arc::new(self.maker().force(root, force.bundle.clone(), now)?));
         }
         Ok(())
     }
@@ -180,7 +192,8 @@ fn of<'s>((organization, common_name): (&'s str, &'s str)) -> PlaneSubject<'s> {
 
 /// Everybody whose clients are let in.
 fn trust(kept: &Kept) -> Result<TrustAnchors, mesh_pki::PkiError> {
-    let all: Vec<&String> = std::iter::once(&kept.certificate).chain(&kept.before).collect();
+    let next = kept.next.as_ref().map(|next| &next.certificate);
+    let all: Vec<&String> = std::iter::once(&kept.certificate).chain(next).chain(&kept.before).collect();
     TrustAnchors::from_pems(&all)
 }
 
@@ -193,7 +206,7 @@ struct Maker<'m> {
 }
 
 impl Maker<'_> {
-    fn force(&self, root: Root, now: SystemTime) -> Result<Force, AuthorityError> {
+    fn force(&self, root: Root, bundle: String, now: SystemTime) -> Result<Force, AuthorityError> {
         let pki = |source| AuthorityError::Pki { plane: self.name, source };
         let name = format!("{}-server", self.name);
         let subject = PlaneSubject { organization: None, common_name: &name };
@@ -201,7 +214,7 @@ impl Maker<'_> {
         let served = CertificateInfo::from_pem(&pair.chain_pem).map_err(pki)?;
         let authority = root.certificate_pem();
         let [required, if_given] = [Asked::Required, Asked::IfGiven].map(|asked| self.tls((&pair, authority), asked));
-        Ok(Force { root, served, required: required?, if_given: if_given? })
+        Ok(Force { root, bundle, served, required: required?, if_given: if_given? })
     }
 
     fn tls(

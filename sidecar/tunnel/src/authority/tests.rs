@@ -116,6 +116,58 @@ fn certificates_of_an_old_authority_are_renewed_by_what_is_left_of_them() {
 }
 
 #[test]
+fn an_authority_is_renewed_at_two_thirds_and_takes_over_when_every_client_knows_both() {
+    let (house, start) = (House::new(), SystemTime::now());
+    let authority = house.open(start);
+    let first = authority.join.authority_pem();
+    let (_, early) = authority.for_legacy_node(start).unwrap();
+    assert_eq!(early.authority.matches("-----BEGIN ").count(), 1);
+    let due = start + 10 * 365 * DAY / 3 * 2;
+    authority.renew(due - DAY).unwrap();
+    assert_eq!(authority.join.bundle_pem(), first);
+
+    authority.renew(due + DAY).unwrap();
+    let both = authority.join.bundle_pem();
+    assert_eq!((both.matches("-----BEGIN ").count(), authority.join.authority_pem()), (2, first.clone()));
+    let (_, between) = authority.for_legacy_node(due + DAY).unwrap();
+    assert_eq!(between.authority, both);
+    assert!(trusts(&first, &between.certificate, due + DAY), "the old one issues until all know the new one");
+    authority.renew(due + 300 * DAY).unwrap();
+    // A restart in between changes nothing.
+    let authority = house.open(due + 360 * DAY);
+    assert_eq!((authority.join.bundle_pem(), authority.join.authority_pem()), (both.clone(), first.clone()));
+
+    let then = due + 367 * DAY;
+    authority.renew(then).unwrap();
+    let second = authority.join.authority_pem();
+    assert!(second != first && both.contains(&second) && authority.join.bundle_pem() == second);
+    let (_, late) = authority.for_legacy_node(then).unwrap();
+    assert!(trusts(&both, &late.certificate, then), "whoever was told of both knows what is issued now");
+    for certificate in [&between.certificate, &late.certificate] {
+        let chain = parse_certificates(certificate).unwrap();
+        authority.join.trusted().verify(&chain, Role::Client, due + 2 * DAY).unwrap();
+    }
+    assert_eq!(house.open(then).join.authority_pem(), second);
+    assert_eq!(authority.join.ends(), CertificateInfo::from_pem(&second).unwrap().not_after);
+}
+
+#[test]
+fn an_authority_that_was_brought_with_little_left_is_replaced_before_it_ends() {
+    let (house, now) = (House::new(), SystemTime::now());
+    let authority = house.open(now);
+    let subject = PlaneSubject { organization: None, common_name: "lknm-join-ca@1650000000" };
+    let brought = Root::generate_plane(subject, 30 * DAY, now).unwrap();
+    authority.import(&authority.join, brought.certificate_pem(), brought.key().expose(), now).unwrap();
+    authority.renew(now + 21 * DAY).unwrap();
+    assert_eq!(authority.join.bundle_pem().matches("-----BEGIN ").count(), 2);
+    authority.renew(now + 28 * DAY).unwrap();
+    assert_eq!(authority.join.authority_pem(), brought.certificate_pem());
+    authority.renew(now + 29 * DAY + DAY / 2).unwrap();
+    assert_ne!(authority.join.authority_pem(), brought.certificate_pem());
+    assert!(authority.join.ends() > now + 300 * DAY);
+}
+
+#[test]
 fn an_imported_authority_issues_from_then_on_and_the_old_ones_clients_stay() {
     let (house, now) = (House::new(), SystemTime::now());
     let authority = house.open(now);

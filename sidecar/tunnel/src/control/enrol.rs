@@ -90,9 +90,9 @@ impl Control {
         let (register_certificate, join_certificate) = self.certify(node.peer, (&register, &join))?;
         self.audit("renew", caller, &node.peer);
         Ok(RenewResponse {
-            register_ca: self.authority.register.authority_pem(),
+            register_ca: self.authority.register.bundle_pem(),
             register_certificate,
-            join_ca: self.authority.join.authority_pem(),
+            join_ca: self.authority.join.bundle_pem(),
             join_certificate,
         })
     }
@@ -121,9 +121,9 @@ impl Control {
             node: joined.peer.to_string(),
             tunnel_address: SocketAddr::from((setup.places.advertise, setup.ports.tunnel)).to_string(),
             register_address: SocketAddr::from((self.server(), setup.ports.register)).to_string(),
-            register_ca: self.authority.register.authority_pem(),
+            register_ca: self.authority.register.bundle_pem(),
             register_certificate,
-            join_ca: self.authority.join.authority_pem(),
+            join_ca: self.authority.join.bundle_pem(),
             join_certificate,
         })
     }

@@ -1,6 +1,6 @@
 //! What the control plane counts.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::UNIX_EPOCH};
 
 use prometheus_client::{
     collector::Collector,
@@ -56,11 +56,11 @@ impl Metrics {
     /// Puts them where they are read.
     pub fn register(control: &Arc<Control>, registry: &mut Registry) {
         let own = &control.metrics;
-        registry.register("mesh_tunnel_calls", "Calls of the network controller, by verdict", own.calls.clone());
-        registry.register("mesh_tunnel_joins", "Nodes that joined", own.joined.clone());
-        registry.register("mesh_tunnel_limited", "Attempts to join that came too fast", own.limited.clone());
-        let help = "Nodes that were sent away because no address is free";
-        registry.register("mesh_tunnel_exhausted", help, own.exhausted.clone());
+        let here = registry.sub_registry_with_prefix("mesh_tunnel");
+        here.register("calls", "Calls of the network controller, by verdict", own.calls.clone());
+        here.register("joins", "Nodes that joined", own.joined.clone());
+        here.register("limited", "Attempts to join that came too fast", own.limited.clone());
+        here.register("exhausted", "Nodes that were sent away because no address is free", own.exhausted.clone());
         registry.register_collector(Box::new(Levels(Arc::clone(control))));
     }
 }
@@ -82,6 +82,14 @@ impl Collector for Levels {
             let gauge = ConstGauge::new(i64::try_from(level).unwrap_or(i64::MAX));
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)?;
+        }
+        let help = "When the authority of a plane ends, in seconds since 1970";
+        let name = "mesh_tunnel_authority_not_after_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for plane in [&self.0.authority.register, &self.0.authority.join] {
+            let end = plane.ends().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let gauge = ConstGauge::new(i64::try_from(end).unwrap_or(i64::MAX));
+            gauge.encode(family.encode_family(&[("plane", plane.name())])?)?;
         }
         let Some(sessions) = self.0.sessions.get() else { return Ok(()) };
         moved(&mut encoder, &sessions.moved())?;

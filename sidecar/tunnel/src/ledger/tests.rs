@@ -404,21 +404,61 @@ proptest! {
         for step in steps {
             take(&disk, &mut ledger, &mut told, step);
         }
-        for ledger in [&ledger, &disk.open()] {
-            for (token, uses) in &told.tokens {
-                let row = ledger.tokens().into_iter().find(|(id, _)| *id == token.id).unwrap().1;
-                prop_assert!(row.uses >= *uses && row.uses <= 3);
-                prop_assert!(row.revoked || !told.revoked.contains(&token.id));
+        told_holds(&ledger, &told);
+        told_holds(&disk.open(), &told);
+    }
+}
+
+/// Tokens, numbers and addresses are as clients were told, and nobody has what another has.
+fn told_holds(ledger: &Ledger, told: &Told) {
+    for (token, uses) in &told.tokens {
+        let row = ledger.tokens().into_iter().find(|(id, _)| *id == token.id).unwrap().1;
+        assert!(row.uses >= *uses && row.uses <= 3);
+        assert!(row.revoked || !told.revoked.contains(&token.id));
+    }
+    for (node, address) in &told.nodes {
+        let found = ledger.by_token(node.token.expose()).unwrap();
+        assert_eq!(found.peer, node.peer);
+        assert!(address.is_none() || found.row.address == *address);
+    }
+    let addresses: Vec<_> = ledger.nodes().into_iter().filter_map(|node| node.row.address).collect();
+    assert_eq!(addresses.iter().collect::<HashSet<_>>().len(), addresses.len());
+    let numbers: HashSet<PeerId> = told.nodes.iter().map(|(node, _)| node.peer).collect();
+    assert_eq!(numbers.len(), told.nodes.len());
+}
+
+/// Each kind of write is the one at which it is killed, before it reached the disk and behind it; what comes then goes on from there.
+#[test]
+fn killed_at_every_write_it_goes_on_with_what_was_told() {
+    use Step::{Address, Join, Kill, Leave, Mint, Release, Revoke, Unregister};
+    let writes = [
+        Mint,
+        Join(0),
+        Join(0),
+        Address(0),
+        Mint,
+        Join(1),
+        Address(1),
+        Address(2),
+        Leave(0),
+        Release(0),
+        Join(1),
+        Address(3),
+        Unregister(1),
+        Revoke(0),
+        Join(1),
+        Address(0),
+    ];
+    for (at, failure) in (0..writes.len()).flat_map(|at| [(at, Failure::Before), (at, Failure::After)]) {
+        let disk = Disk::default();
+        let (mut ledger, mut told) = (disk.open(), Told::default());
+        for (n, write) in writes.into_iter().enumerate() {
+            take(&disk, &mut ledger, &mut told, (write, (n == at).then_some(failure)));
+            if n == at {
+                take(&disk, &mut ledger, &mut told, (Kill, None));
             }
-            for (node, address) in &told.nodes {
-                let found = ledger.by_token(node.token.expose()).unwrap();
-                prop_assert_eq!(found.peer, node.peer);
-                prop_assert!(address.is_none() || found.row.address == *address);
-            }
-            let addresses: Vec<_> = ledger.nodes().into_iter().filter_map(|node| node.row.address).collect();
-            prop_assert_eq!(addresses.iter().collect::<HashSet<_>>().len(), addresses.len());
-            let numbers: HashSet<PeerId> = told.nodes.iter().map(|(node, _)| node.peer).collect();
-            prop_assert_eq!(numbers.len(), told.nodes.len());
+            told_holds(&ledger, &told);
         }
+        told_holds(&disk.open(), &told);
     }
 }

@@ -1,15 +1,20 @@
 //! How sessions end: silence, half-open sockets, the server's own end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mesh_websocket::{Opcode, Read};
 use tokio::{
     io::AsyncReadExt,
+    sync::Semaphore,
     time::{Instant, sleep},
 };
 
-use super::{joins::until, world::World};
+use super::{
+    joins::until,
+    world::{World, open},
+};
 use crate::{
+    addresses::Subnet,
     packet::made,
     seam::ConnState::{Connected, Idle, Init},
 };
@@ -59,17 +64,21 @@ async fn while_it_ends_newcomers_are_told_503_and_legacy_nodes_are_served_to_the
     assert_eq!(world.office.told().last(), Some(&(1, Idle)));
 }
 
+/// Sockets at a time, of which this process has both ends: a system gives it 1024 descriptors unless it is asked for more.
+const AT_ONCE: usize = 200;
+
 #[tokio::test]
-async fn concurrent_joins_and_leaves_leave_nothing_behind() {
-    let world = World::new().await;
-    let world = std::sync::Arc::new(world);
+async fn a_thousand_joins_and_leaves_leave_nothing_behind() {
+    let world = Arc::new(World::of(&open(), Subnet::new([10, 1, 4, 1].into(), 22).unwrap()).await);
+    let sockets = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = Vec::new();
-    for id in 1..=40 {
-        let world = std::sync::Arc::clone(&world);
+    for id in 1..=500 {
+        let (world, sockets) = (Arc::clone(&world), Arc::clone(&sockets));
         tasks.push(tokio::spawn(async move {
             let token = world.office.issue(id);
             let mut addresses = Vec::new();
-            for _ in 0..3 {
+            for _ in 0..2 {
+                let _socket = sockets.acquire().await.unwrap();
                 let (address, mut node) = world.join(&token).await;
                 addresses.push(address);
                 node.frame(Opcode::Close, &[3, 232]).await;
@@ -86,6 +95,6 @@ async fn concurrent_joins_and_leaves_leave_nothing_behind() {
     }
     addresses.sort();
     addresses.dedup();
-    assert_eq!(addresses.len(), 40);
+    assert_eq!(addresses.len(), 500);
     until(|| world.hub.count() == 0).await;
 }

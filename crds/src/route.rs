@@ -137,7 +137,7 @@ pub struct AddressStatus {
     /// The address as the spec has it.
     #[schemars(length(max = 512))]
     pub address: String,
-    /// `Unknown`, `Reachable`, or the reason why it is not.
+    /// `Unknown`, `Reachable` or `Failing`; the condition `Reachable` gives the reason.
     #[schemars(length(max = 64))]
     pub state: String,
     /// Since when, RFC 3339.

@@ -3,9 +3,10 @@
 //! A route that somebody made with kubectl wins over what an application asks for: it is confirmed where it says the same, and
 //! otherwise left as it is, with a text that names it. Routes made here carry a label.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use crds::{ClientCertificate, LocalRef, MeshRoute, MeshRouteSpec, Trust, intake::RouteChange};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
@@ -127,6 +128,21 @@ fn says_the_same(there: &MeshRouteSpec, asked: &MeshRouteSpec) -> bool {
         && there.addresses == asked.addresses
         && roots(&there.trust).is_some_and(|known| Some(known) == roots(&asked.trust))
         && there.disabled == asked.disabled
+        && there.peer.inst_id.eq_ignore_ascii_case(&asked.peer.inst_id)
+        && end(there) == end(asked)
+        && there.proxy == asked.proxy
+        && static_ips(there) == static_ips(asked)
+        && there.max_queued_bytes == asked.max_queued_bytes
+}
+
+/// The moment, however it is written.
+fn end(route: &MeshRouteSpec) -> Option<Result<Timestamp, &str>> {
+    route.expires_at.as_deref().map(|text| text.parse().map_err(|_| text))
+}
+
+/// The addresses, however they are written. The schema has refused what is none.
+fn static_ips(route: &MeshRouteSpec) -> BTreeSet<IpAddr> {
+    route.static_ips.iter().filter_map(|ip| ip.parse().ok()).collect()
 }
 
 /// The certificates themselves: the lines around them are nobody's business. `None` where a ConfigMap has them.
@@ -206,7 +222,9 @@ mod tests {
         for is_ours in [false, true] {
             let mut other_lines = asked("lx2");
             other_lines.trust.root_pems = vec![ROOT.trim().into()];
-            for same in [asked("lx2"), other_lines] {
+            let other_name =
+                MeshRouteSpec { peer: crds::Peer { display_name: "B".into(), ..asked("lx2").peer }, ..asked("lx2") };
+            for same in [asked("lx2"), other_lines, other_name] {
                 let step = decided(&put(same), &[there("r", "LX2", is_ours)]);
                 assert_eq!(step, Ok(Step::Nothing { name: "r".into() }));
             }
@@ -218,7 +236,10 @@ mod tests {
         let other = MeshRouteSpec { addresses: Vec::new(), ..asked("LX2") };
         let off = put(MeshRouteSpec { disabled: true, ..asked("LX2") });
         let gone = RouteChange::Remove { node_id: "LX2".into() };
-        for change in [put(other), off, gone] {
+        let ends = put(MeshRouteSpec { expires_at: Some("2030-01-31T00:00:00Z".into()), ..asked("LX2") });
+        let through = put(MeshRouteSpec { proxy: "http://p:1".into(), ..asked("LX2") });
+        let bounded = put(MeshRouteSpec { max_queued_bytes: Some("1Mi".parse().unwrap()), ..asked("LX2") });
+        for change in [put(other), off, ends, through, bounded, gone] {
             assert_eq!(decided(&change, &[there("r", "LX2", false)]), Err(Refused::Theirs { name: "r".into() }));
             let both = [there("api", "LX2", true), there("r", "LX2", false)];
             assert_eq!(decided(&change, &both), Err(Refused::Theirs { name: "r".into() }));

@@ -74,6 +74,19 @@ pub(crate) enum Problem {
         /// The partner.
         node_id: String,
     },
+    /// A partner that need not prove who it is. A remark (PTP section 12.4).
+    #[error(
+        "spec.clientCertificate: Optional, so what the partner claims to be is not proven: set Required as soon as it shows a certificate"
+    )]
+    Unproven,
+    /// An address with the tag `k`. A remark (PTP section 11.4).
+    #[error(
+        "spec.addresses: {address} has the tag k, which asks that names in certificates are not looked at; nothing permits that in a cluster, and they are: take it out"
+    )]
+    SkipsNames {
+        /// The address, without logins.
+        address: String,
+    },
     /// Roots that cannot be used.
     #[error("{field}: {why}")]
     BadRoot {
@@ -198,6 +211,8 @@ impl Problem {
             Self::Overridden { .. } => "Overridden",
             Self::DuplicateInstance { .. } => "DuplicateInstance",
             Self::RootShared { .. } => "RootShared",
+            Self::Unproven => "Unproven",
+            Self::SkipsNames { .. } => "SkipsNames",
             Self::BadRoot { .. } => "BadRoot",
             Self::MissingReference { .. } => "MissingReference",
             Self::BadPair { .. } => "BadPair",

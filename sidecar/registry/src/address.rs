@@ -1,6 +1,6 @@
 //! The address of an instance, as registrations write it: `host:port`, `[v6]:port`, with or without a scheme.
 //!
-//! Only reads; where an address leads is checked when it is connected to (`guard.rs`).
+//! Only reads; where an address leads is checked when it is connected to (`dial/guard.rs` of the network).
 
 use std::{fmt, net::IpAddr};
 

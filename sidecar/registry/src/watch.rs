@@ -13,6 +13,7 @@ use crate::{
 
 /// PTP section 10.3: every 10 s or finer.
 const SWEEP: Duration = Duration::from_secs(5);
+const _: () = assert!(SWEEP.as_secs() <= 10);
 /// How often it is looked who is due for a check.
 const LOOK: Duration = Duration::from_millis(500);
 /// A ready instance is asked seldom; calls find out sooner.

@@ -80,6 +80,9 @@ pub(crate) struct RouteWith {
     /// Where the partner is dialled: host:port, or several with commas between, the first that works is used.
     #[arg(long, value_name = "LIST")]
     pub(crate) at: Option<String>,
+    /// What people on both sides compare; one is made where none is given.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) code: Option<String>,
     #[command(flatten)]
     pub(crate) terms: Terms,
     #[command(flatten)]

@@ -8,10 +8,11 @@ use super::{admin::Admin, block_on, invoke::invoke, print_json};
 use crate::{
     args::{Form, Proof, RouteAdd, RouteCommand, RouteLs, RouteOf, RouteRm, RouteWith, Terms},
     exit::Exit,
+    random,
 };
 
 /// The bits of a route's status and their words (PTP section 11.1).
-const BITS: [(i64, &str); 7] = [
+const BITS: [(i64, &str); 9] = [
     (32, "disabled"),
     (512, "rejected"),
     (128, "waiting"),
@@ -19,6 +20,8 @@ const BITS: [(i64, &str); 7] = [
     (16, "offered"),
     (1, "connected"),
     (4, "manual"),
+    (8, "discovered"),
+    (256, "virtual"),
 ];
 
 /// `mesh route`.
@@ -28,8 +31,8 @@ pub(crate) fn route(command: &RouteCommand) -> Result<(), Exit> {
             RouteCommand::Ls(args) => ls(args).await,
             RouteCommand::Add(args) => add(args).await,
             RouteCommand::Rm(args) => rm(args).await,
-            RouteCommand::Weave(args) => with(args, "mesh.net.weave").await,
-            RouteCommand::Ack(args) => with(args, "mesh.net.ack").await,
+            RouteCommand::Weave(args) => weave(args).await,
+            RouteCommand::Ack(args) => ack(args).await,
             RouteCommand::Disable(args) => change(args, "mesh.net.disable", &json!({"node_id": args.node})).await,
             RouteCommand::Enable(args) => change(args, "mesh.net.enable", &json!({"node_id": args.node})).await,
         }
@@ -136,16 +139,48 @@ async fn add(args: &RouteAdd) -> Result<(), Exit> {
     said(args.call.output.form, &args.node)
 }
 
+/// Says the code as well, which people on both sides compare: a node whose resources decide keeps none to be read.
+async fn weave(args: &RouteWith) -> Result<(), Exit> {
+    let code = match args.code.clone().or(known_code(args).await) {
+        Some(code) => code,
+        None => random::hex::<4>()?,
+    };
+    let mut route = with(args)?;
+    route["auth_code"] = code.as_str().into();
+    invoke(&args.call.address, "mesh.net.weave", &json!({ "route": route }), None).await?;
+    match args.call.output.form {
+        Form::Json => print_json(&json!({"nodeId": args.node, "done": true, "code": code})),
+        Form::Text => {
+            println!("{}: done, with the code {}", args.node, code.escape_debug());
+            Ok(())
+        }
+    }
+}
+
+/// The code of an earlier weave with the same partner.
+async fn known_code(args: &RouteWith) -> Option<String> {
+    let edge = invoke(&args.call.address, "mesh.net.edge", &json!({"node_id": args.node}), None).await.ok()?;
+    edge["auth_code"].as_str().filter(|code| !code.is_empty()).map(str::to_owned)
+}
+
+async fn ack(args: &RouteWith) -> Result<(), Exit> {
+    let mut route = with(args)?;
+    if let Some(code) = &args.code {
+        route["auth_code"] = code.as_str().into();
+    }
+    invoke(&args.call.address, "mesh.net.ack", &json!({ "route": route }), None).await?;
+    said(args.call.output.form, &args.node)
+}
+
 /// What is not known of the partner, or shall change, goes with the weave or its answer.
-async fn with(args: &RouteWith, method: &str) -> Result<(), Exit> {
+fn with(args: &RouteWith) -> Result<Value, Exit> {
     let mut route = document(&args.node, &args.terms)?;
     for (member, text) in [("inst_id", &args.inst), ("address", &args.at)] {
         if let Some(text) = text {
             route[member] = text.as_str().into();
         }
     }
-    invoke(&args.call.address, method, &json!({ "route": route }), None).await?;
-    said(args.call.output.form, &args.node)
+    Ok(route)
 }
 
 /// The partner's route as far as the command line names it.

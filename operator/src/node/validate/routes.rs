@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
-use crds::{MeshRoute, snapshot::RouteConfig};
+use crds::{ClientCertificate, MeshRoute, snapshot::RouteConfig};
 use kube::ResourceExt;
 use mesh_pki::{CertificateInfo, Pair, PrivateKeyPem, check_pair};
 
@@ -54,6 +54,8 @@ fn judge(route: &Arc<MeshRoute>, found: &Found, partners: &mut Partners, turns: 
         (Ok(()), Ok(roots), Ok(client_pair)) => {
             remarks.extend(roots.remark.clone());
             remarks.extend(expiry(route, turns));
+            remarks.extend((route.spec.client_certificate == ClientCertificate::Optional).then_some(Problem::Unproven));
+            remarks.extend(skipped_names(route));
             let config = config(route, &roots, client_pair.is_some());
             let accepted = Some(ValidRoute { config, client_pair, roots: roots.infos });
             Judged::of(&**route, accepted, remarks)
@@ -112,6 +114,15 @@ fn expiry(route: &MeshRoute, turns: &mut Turns) -> Option<Problem> {
     turns.at(end);
     let remedy = "set a later time to let calls through again, or delete the route";
     (end <= turns.now).then(|| Problem::Expired { field: "spec.expiresAt".into(), at: text.clone(), remedy })
+}
+
+/// An address with the tag `k` that is not `0` or `false` (PTP section 11.4), without the tags, which may hold a login.
+fn skipped_names(route: &MeshRoute) -> Option<Problem> {
+    let asks =
+        |tag: &str| matches!(tag.split_once('=').unwrap_or((tag, "")), ("k", value) if !matches!(value, "0" | "false"));
+    let mut tagged = route.spec.addresses.iter().filter_map(|given| given.address.split_once('?'));
+    let (address, _) = tagged.find(|(_, tags)| tags.split('&').any(asks))?;
+    Some(Problem::SkipsNames { address: address.to_owned() })
 }
 
 /// The sidecar asks for the partner's name where several share a root, this node among them (design section 4, "A partner

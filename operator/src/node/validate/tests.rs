@@ -187,6 +187,28 @@ fn a_partner_under_our_own_root_is_told_so_too() {
 }
 
 #[test]
+fn what_proves_nothing_is_accepted_and_said() {
+    let judged = |change: &dyn Fn(&mut crds::MeshRouteSpec)| {
+        let mut route = route("b", "bank-a", PEER, &[&root_pem(PEER)]);
+        change(&mut route.spec);
+        all(&found(node("bank-a", OWN), vec![route]), now()).routes.remove(0)
+    };
+    let optional = judged(&|spec| spec.client_certificate = crds::ClientCertificate::Optional);
+    assert_eq!(verdict(&optional), (true, vec!["Unproven"]));
+    assert!(optional.problems[0].to_string().contains("not proven"));
+    let at = |address: &str| {
+        let given = crds::PeerAddress { address: address.into(), server_name: String::new() };
+        judged(&move |spec: &mut crds::MeshRouteSpec| spec.addresses = vec![given.clone()])
+    };
+    for tagged in ["b:7304?k", "b:7304?s=1&k=1"] {
+        let judged = at(tagged);
+        assert_eq!(verdict(&judged), (true, vec!["SkipsNames"]), "{tagged}");
+        assert!(judged.problems[0].to_string().contains("b:7304 has the tag k"));
+    }
+    assert_eq!(verdict(&at("b:7304?k=0&s=k")), (true, vec![]));
+}
+
+#[test]
 fn the_next_moment_that_changes_something_is_told() {
     let mut route = route("b", "bank-a", PEER, &[&root_pem(PEER)]);
     let end = now() + days(3);

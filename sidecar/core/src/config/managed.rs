@@ -85,7 +85,7 @@ pub(super) fn confirms_identity(snapshot: &Snapshot, new: &NodeIdentity) -> bool
         && same_root
 }
 
-/// Whether the API says of a partner what its MeshRoute says.
+/// Whether the API says of a partner what its MeshRoute says. What people call the partner decides nothing, and may differ.
 pub(super) fn confirms(snapshot: &Snapshot, change: &RouteChange) -> bool {
     match change {
         RouteChange::Put(new) => confirms_route(snapshot, new),
@@ -94,16 +94,25 @@ pub(super) fn confirms(snapshot: &Snapshot, change: &RouteChange) -> bool {
 }
 
 pub(super) fn confirms_route(snapshot: &Snapshot, new: &ApiRoute) -> bool {
-    let known = snapshot.route_to(&NodeId::new(&new.config.peer.node_id));
+    // A pair that is given is never what a resource says: it has no place for one.
+    let known = snapshot.route_to(&NodeId::new(&new.config.peer.node_id)).filter(|_| new.client_pair.is_none());
     known.is_some_and(|route| {
         let (old, new) = (&route.config, &new.config);
         old.peer.inst_id.eq_ignore_ascii_case(&new.peer.inst_id)
             && old.addresses == new.addresses
             && old.disabled == new.disabled
             && (&old.exports, old.client_certificate) == (&new.exports, new.client_certificate)
+            && end(&old.expires_at) == end(&new.expires_at)
+            && (&old.proxy, &old.static_ips) == (&new.proxy, &new.static_ips)
+            && old.max_queued_bytes == new.max_queued_bytes
             && (new.roots.is_empty()
                 || certificates(&old.roots).is_some_and(|known| Some(known) == certificates(&new.roots)))
     })
+}
+
+/// The moment, however it is written.
+fn end(text: &Option<String>) -> Option<Result<jiff::Timestamp, &str>> {
+    text.as_deref().map(|text| text.parse().map_err(|_| text))
 }
 
 /// What PEM holds: the lines around it are nobody's business. What is none equals nothing.

@@ -77,6 +77,35 @@ async fn what_the_resources_say_already_is_confirmed_and_nobody_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whatever_a_document_changes_is_asked_for_and_never_taken_for_what_is_there() {
+    let directory = managed();
+    let (keeper, operator) = node(directory.path(), Some(Ok(())));
+    let known = keeper.live().load().route_to(&NodeId::new("LX2")).unwrap().config.clone();
+    let changes: [fn(&mut RouteConfig); 4] = [
+        |route| route.expires_at = Some("2030-01-31T00:00:00Z".into()),
+        |route| route.proxy = "http://proxy:3128".into(),
+        |route| route.max_queued_bytes = Some("1Mi".parse().unwrap()),
+        |route| route.disabled = true,
+    ];
+    for (n, change) in changes.iter().enumerate() {
+        let mut config = known.clone();
+        change(&mut config);
+        let asked = ApiRoute { config, client_pair: None, record: serde_json::Map::new() };
+        assert_eq!(code(keeper.put_route(asked).await), Code::TIMEOUT, "nothing puts it in force here");
+        assert_eq!(operator.calls.load(Ordering::Relaxed), n + 1);
+    }
+    let alone = tempfile::tempdir().unwrap();
+    write_directory(alone.path(), "LX1", &["LX2"]);
+    let (keeper, _) = node(alone.path(), None);
+    for change in changes {
+        let mut config = known.clone();
+        change(&mut config);
+        let asked = ApiRoute { config, client_pair: None, record: serde_json::Map::new() };
+        assert!(matches!(keeper.put_route(asked).await, Err(KeeperError::Managed { .. })), "without an intake");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_operator_that_keeps_silent_is_a_timeout_and_no_success() {
     let directory = managed();
     let (keeper, _) = node(directory.path(), None);

@@ -137,7 +137,7 @@ pub(super) fn read(
         roots: described::roots(document, old, &mut record)?,
         client_certificate: rights.client_certificate,
         client_pair: client_pair.is_some() || old.is_some_and(|old| old.client_pair),
-        expires_at: Some(expiry(document, old, now)?),
+        expires_at: expiry(document, old, now)?,
         disabled: false,
         exports: rights.exports,
         max_queued_bytes: rights.max_queued_bytes,
@@ -167,24 +167,31 @@ fn version(record: &Map<String, Value>) -> i64 {
     record.get("version").and_then(Value::as_i64).unwrap_or(0)
 }
 
-/// The end in RFC 3339. What is not given stays; a route that never had one ends in ten years, and so does one of which a
-/// document says 0 or less.
-fn expiry(document: &Document, old: Option<&RouteConfig>, now: SystemTime) -> Result<String, ControlError> {
+/// The end in RFC 3339. What is not given stays, also for a route that a file or a resource gave no end; one that nobody knew
+/// ends in ten years, and so does one of which a document says 0 or less.
+fn expiry(document: &Document, old: Option<&RouteConfig>, now: SystemTime) -> Result<Option<String>, ControlError> {
     let wrong = ControlError::Kind { member: "expire_at", expected: "a time in milliseconds since 1970" };
     let given = document.integer("expire_at")?;
-    if let Some(known) = old.and_then(|old| old.expires_at.clone()) {
-        let is_far = |end: &str| {
-            let end = end.parse::<jiff::Timestamp>().map(SystemTime::from);
-            end.is_ok_and(|end| end > now + (TEN_YEARS - GRAIN) && end <= now + TEN_YEARS)
-        };
-        if given.is_none_or(|at| at < 1 && is_far(&known)) {
-            return Ok(known);
+    let is_far = |end: SystemTime| end > now + (TEN_YEARS - GRAIN) && end <= now + TEN_YEARS;
+    let parsed = |end: &str| end.parse::<jiff::Timestamp>().map(SystemTime::from);
+    match old.map(|old| old.expires_at.clone()) {
+        Some(Some(known)) if given.is_none_or(|at| at < 1 && parsed(&known).is_ok_and(is_far)) => {
+            return Ok(Some(known));
         }
+        // "In ten years" is what SDKs say of what has no end.
+        Some(None) if given.is_none_or(|at| at < 1 || moment(at).is_some_and(|at| is_far(at.into()))) => {
+            return Ok(None);
+        }
+        _ => {}
     }
     let since = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let ten_years = || i64::try_from(since(now + TEN_YEARS)).map_err(|_| wrong.clone());
-    let at = given.filter(|at| *at >= 1).map_or_else(ten_years, Ok)?;
-    jiff::Timestamp::from_millisecond(at).map(|at| at.to_string()).map_err(|_| wrong)
+    let ten_years = || i64::try_from(since(now + TEN_YEARS)).ok();
+    let at = given.filter(|at| *at >= 1).or_else(ten_years);
+    at.and_then(moment).map(|at| Some(at.to_string())).ok_or(wrong)
+}
+
+fn moment(milliseconds: i64) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_millisecond(milliseconds).ok()
 }
 
 /// What `status` says now: as given, but a connection or a consent that is known stays known.

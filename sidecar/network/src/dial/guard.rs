@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub enum Given {
     /// The operator's resources: whoever writes them may reach the whole network anyway.
     ByOperator,
-    /// An API call or a registration.
+    /// An API call, a registration, or a hook or key set that a configuration names.
     ByApi,
 }
 
@@ -34,10 +34,10 @@ pub fn refusal(to: SocketAddr, from: Option<IpAddr>, own: &[SocketAddr], given: 
         return None;
     }
     if is_link_local(ip) {
-        return Some("link-local addresses are not dialled for the API");
+        return Some("link-local addresses are not dialled for calls, hooks and key sets");
     }
     if METADATA.contains(&ip) {
-        return Some("metadata services are not dialled for the API");
+        return Some("metadata services are not dialled for calls, hooks and key sets");
     }
     is_reserved(ip).then_some("it is no address of one machine: unspecified, multicast, or reserved")
 }

@@ -37,9 +37,8 @@ impl WayOut {
     pub async fn open(&self, host: &str, port: u16) -> Result<Stream, String> {
         let dialler = if is_near(host) { &self.near } else { &self.far };
         let address = Address { speaks: Speaks::Http, host: host.to_owned(), port, tags: Tags::default() };
-        // Whoever writes a configuration may reach the whole network anyway.
-        let target =
-            Target { address: &address, static_ips: &[], proxy: None, given: Given::ByOperator, connect: CONNECT };
+        // Whoever may write a MeshNode in a namespace may not thereby ask the metadata service of the machine for its keys.
+        let target = Target { address: &address, static_ips: &[], proxy: None, given: Given::ByApi, connect: CONNECT };
         dialler.tcp(target).await.map_err(|failure| match failure {
             Failure::Unreachable(reason) | Failure::Refused(reason) => reason,
             Failure::Forbidden(rule) => rule.to_owned(),
@@ -71,6 +70,28 @@ fn is_near(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::NameCheck;
+
+    #[tokio::test]
+    async fn neither_metadata_services_nor_our_own_ports_are_asked_for_a_key_set() {
+        let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = own.local_addr().unwrap().port();
+        let live = Arc::new(mesh_core::Live::new(crate::testing::institution(crate::testing::A).snapshot(Vec::new())));
+        let (addresses, outside) = (OwnAddresses::default(), Arc::new(Outside::new(live, NameCheck::Required)));
+        addresses.add(own.local_addr().unwrap());
+        let way = WayOut::new(addresses, Egress::default(), outside);
+        for (host, port, why) in [
+            ("169.254.169.254", 80, "link-local"),
+            ("fe80::1", 80, "link-local"),
+            ("100.100.100.200", 80, "metadata"),
+            ("127.0.0.1", port, "own listener"),
+        ] {
+            let refused = way.open(host, port).await.err().unwrap_or_default();
+            assert!(refused.contains(why), "{host}: {refused}");
+        }
+        let near = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        way.open("127.0.0.1", near.local_addr().unwrap().port()).await.unwrap();
+    }
 
     #[test]
     fn what_stands_nearby_is_known_by_its_name_or_address() {

@@ -18,6 +18,7 @@ use crate::admission::Index;
 
 /// A route that expires by time is noticed by looking: often enough for "within a second".
 const LOOK: Duration = Duration::from_millis(500);
+const _: () = assert!(LOOK.as_millis() < 1000);
 
 #[derive(Debug, Default)]
 pub(crate) struct Roster {

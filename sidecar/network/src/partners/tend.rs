@@ -13,6 +13,7 @@ use super::{Partners, pool::Pool};
 
 /// Often enough for "disabling or expiry ends live connections and waits within a second" (design section 4).
 const LOOK: Duration = Duration::from_millis(500);
+const _: () = assert!(LOOK.as_millis() < 1000);
 
 pub(super) async fn all(partners: Weak<Partners>, drained: Drained) {
     loop {

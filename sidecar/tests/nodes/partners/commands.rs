@@ -54,10 +54,12 @@ async fn partners_are_added_woven_switched_and_let_go_by_the_command_line() {
     let (at_a, at_b) = (a.data.to_string(), b.data.to_string());
     let added = mesh(&a, &["route", "add", B, "--inst", INST_B, "--at", &at_b, "--root", &root_b]);
     assert_eq!(said(&added), format!("{B}: done\n"));
-    assert_eq!(said(&mesh(&a, &["route", "weave", B])), format!("{B}: done\n"));
-    let text = said(&mesh(&b, &["route", "ls"]));
     // What people compare on the telephone.
-    let code = listed(&a)[0]["auth_code"].as_str().unwrap().to_owned();
+    let woven = said(&mesh(&a, &["route", "weave", B]));
+    let code = woven.trim().strip_prefix(&format!("{B}: done, with the code ")).unwrap().to_owned();
+    assert_eq!(said(&mesh(&a, &["route", "weave", B])), woven, "said again it is the same");
+    let text = said(&mesh(&b, &["route", "ls"]));
+    assert_eq!(listed(&a)[0]["auth_code"], code);
     let print = CertificateInfo::from_pem(&std::fs::read_to_string(&root_a).unwrap()).unwrap().sha256;
     let row = text.lines().find(|line| line.contains(A)).unwrap();
     assert!(row.contains("waiting") && row.ends_with(&format!(" {code}")), "{text}");
@@ -118,7 +120,8 @@ async fn a_party_is_woven_with_and_let_in_with_what_it_may_call_in_one_command_e
     let files = tempfile::tempdir().unwrap();
     let (a, b, [_, root_b]) = two(&files).await;
     let at_b = b.data.to_string();
-    said(&mesh(&a, &["route", "weave", B, "--inst", INST_B, "--at", &at_b, "--root", &root_b]));
+    said(&mesh(&a, &["route", "weave", B, "--inst", INST_B, "--at", &at_b, "--root", &root_b, "--code", "blue whale"]));
+    assert_eq!(listed(&b)[0]["auth_code"], "blue whale");
     said(&mesh(&b, &["route", "ack", A, "--export", "/serving", "--name", "our A"]));
     let target = [("x-ptp-target-node-id", B)];
     let called = async |path: &str| a.post(path, &target, &json!({})).await.code();

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 use crds::snapshot::RouteConfig;
 use mesh_core::{
     NodeId, Route,
-    config::ApiRoute,
+    config::{ApiRoute, ApiRoutes},
     mpi::{Answer, Call},
 };
 use serde_json::{Map, Value, json};
@@ -20,9 +20,13 @@ use super::{
     page::{self, Page},
 };
 use crate::{
-    Remarks, RouteError,
+    AddressState, Remarks, RouteError,
     dial::{shown as shown_address, shown_url},
 };
+
+/// A server shows its leaf before it knows who calls.
+const NOT_SHOWN: &str =
+    "host_crt: it is kept to be read back, and this node shows its own leaf -> give the partner this node's root";
 
 impl Control {
     /// Who this node is, without keys.
@@ -50,8 +54,8 @@ impl Control {
         let snapshot = self.keeper.live().load();
         match (snapshot.route_to(&node), waiting) {
             (Some(route), waiting) => {
-                let (api_routes, remarks) = (self.keeper.api_routes(), Remarks::of(&snapshot, self.partners.names()));
-                Ok(Some(shown(route, &remarks, api_routes.get(&node), waiting.as_ref())))
+                let remarks = Remarks::of(&snapshot, self.partners.names());
+                Ok(Some(self.shown(route, &remarks, &self.keeper.api_routes(), waiting.as_ref())))
             }
             (None, Some(weave)) => Ok(Some(shown_waiting(&weave))),
             (None, None) => Err(RouteError::UnknownNode { node }.into()),
@@ -64,14 +68,18 @@ impl Control {
         let (api_routes, snapshot) = (self.keeper.api_routes(), self.keeper.live().load());
         let asked: HashMap<NodeId, &Weave> = waiting.iter().map(|weave| (NodeId::new(&weave.node_id), weave)).collect();
         let remarks = Remarks::of(&snapshot, self.partners.names());
-        let edge = |route: &Arc<Route>| {
-            let node = &route.node_id;
-            shown(route, &remarks, api_routes.get(node), asked.get(node).copied())
-        };
+        let edge = |route: &Arc<Route>| self.shown(route, &remarks, &api_routes, asked.get(&route.node_id).copied());
         let mut all: Vec<Value> = snapshot.routes().iter().map(edge).collect();
         let is_new = |weave: &&Weave| snapshot.route_to(&NodeId::new(&weave.node_id)).is_none();
         all.extend(waiting.iter().filter(is_new).map(shown_waiting));
         all
+    }
+
+    /// A Route as PTP section 11.1 has it; bits that no call of the API set are what is found out.
+    fn shown(&self, route: &Route, remarks: &Remarks<'_>, by_api: &ApiRoutes, waiting: Option<&Weave>) -> Value {
+        let known = by_api.get(&route.node_id);
+        let found = if known.is_some() { 0 } else { bits_of_resource(&self.partners.addresses(&route.node_id)) };
+        shown(route, remarks, known, found, waiting)
     }
 
     pub(super) async fn index(self: Arc<Self>, call: Call) -> Answer {
@@ -80,14 +88,20 @@ impl Control {
     }
 }
 
+/// A route in a resource or a file is our consent, and its partner is connected while one of its addresses answers and lets us in.
+fn bits_of_resource(addresses: &[AddressState]) -> i64 {
+    let lets_in = |state: &AddressState| state.answered && state.error.is_none() && state.refused.is_none();
+    status::WOVEN | if addresses.iter().any(lets_in) { status::CONNECTED } else { 0 }
+}
+
 /// A Route as PTP section 11.1 has it, with what the API knows beyond that. What is shown may be refreshed as it is.
 ///
-/// `known` is what the API set of it; `waiting` is who asks to be woven in its name, whom nobody trusts yet.
-fn shown(route: &Route, remarks: &Remarks<'_>, known: Option<&ApiRoute>, waiting: Option<&Weave>) -> Value {
+/// `known` is what the API set of it; `found` are bits beside those in it; `waiting` is who asks to be woven in its name, whom nobody trusts yet.
+fn shown(route: &Route, remarks: &Remarks<'_>, known: Option<&ApiRoute>, found: i64, waiting: Option<&Weave>) -> Value {
     let mut shown = known.map_or_else(Map::new, |known| known.record.clone());
     let said_name = shown.remove(SAID_NAME);
     let config = &route.config;
-    let bits = known_bits(config, &shown);
+    let bits = known_bits(config, &shown) | found;
     let name = || Value::from(config.peer.display_name.as_str());
     let inst_name = said_name.or_else(|| shown.remove("inst_name")).unwrap_or_else(name);
     let members: [(&str, Value); 8] = [
@@ -114,7 +128,10 @@ fn shown(route: &Route, remarks: &Remarks<'_>, known: Option<&ApiRoute>, waiting
     for (name, value) in otherwise {
         shown.entry(name).or_insert(value);
     }
-    let warnings: Vec<String> = remarks.on(route).iter().map(ToString::to_string).collect();
+    let mut warnings: Vec<String> = remarks.on(route).iter().map(ToString::to_string).collect();
+    if shown.get("host_crt").and_then(Value::as_str).is_some_and(|given| !given.is_empty()) {
+        warnings.push(NOT_SHOWN.to_owned());
+    }
     if !warnings.is_empty() {
         shown.insert("warnings".into(), warnings.into());
     }

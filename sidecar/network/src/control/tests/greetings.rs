@@ -9,6 +9,7 @@ async fn a_partner_that_does_not_answer_is_added_all_the_same_and_nobody_waits_l
     let (b, silent) = (institution(B), crate::testing::listener("127.0.0.1:0".parse().unwrap()));
     let document = json!({"node_id": B, "inst_id": b.inst_id, "address": silent.local_addr().unwrap().to_string(),
                           "guest_root": b.root.certificate_pem(), "status": 1});
+    assert_eq!(crate::control::greeting::PATIENCE, std::time::Duration::from_secs(3), "PTP section 11.3");
     let refreshed = tokio::time::timeout(std::time::Duration::from_secs(30), node.net(document.to_string())).await;
     assert_eq!(refreshed, Ok(Code::SUCCESS));
     let shown = node.mpi(Caller::Local, "mesh.net.edge", json!({"node_id": B})).await.unwrap();
@@ -153,4 +154,24 @@ async fn what_a_weave_and_an_ack_send_is_what_the_reference_reads() {
         let chain = mesh_pki::parse_certificates(&text("host_crt")).unwrap();
         anchors.verify(&chain, mesh_pki::Role::Client, SystemTime::now()).unwrap();
     }
+}
+
+/// PTP section 11.3: the key of the pair leaves only to a verified peer.
+#[tokio::test]
+async fn whoever_answers_under_another_root_is_sent_no_key() {
+    let home = tempfile::tempdir().unwrap();
+    let node = open(home.path());
+    assert_eq!(node.node(SEED_001_NODE).await, Code::SUCCESS);
+    let (b, other) = (institution(B), institution(B));
+    let (address, asked) = partner(&other, environ(B, &b.inst_id, "B"), &node);
+    let document = json!({"node_id": B, "inst_id": b.inst_id, "address": address.to_string(), "auth_code": "blue",
+                          "guest_root": b.root.certificate_pem()});
+    assert_eq!(node.net(document.to_string()).await, Code::SUCCESS);
+    for answered in [
+        node.control.weave(&Caller::Local, document.to_string().as_bytes()).await,
+        node.control.ack(&Caller::Local, document.to_string().as_bytes()).await,
+    ] {
+        assert_eq!(code(answered), Code::CERTIFICATE);
+    }
+    assert!(asked.lock().is_empty(), "{:?}", asked.lock());
 }

@@ -9,7 +9,7 @@ async fn a_partner_that_does_not_answer_is_added_all_the_same_and_nobody_waits_l
     let (b, silent) = (institution(B), crate::testing::listener("127.0.0.1:0".parse().unwrap()));
     let document = json!({"node_id": B, "inst_id": b.inst_id, "address": silent.local_addr().unwrap().to_string(),
                           "guest_root": b.root.certificate_pem(), "status": 1});
-    assert_eq!(crate::control::greeting::PATIENCE, std::time::Duration::from_secs(3), "PTP section 11.3");
+    assert_eq!(greeting::PATIENCE, std::time::Duration::from_secs(3), "PTP section 11.3");
     let refreshed = tokio::time::timeout(std::time::Duration::from_secs(30), node.net(document.to_string())).await;
     assert_eq!(refreshed, Ok(Code::SUCCESS));
     let shown = node.mpi(Caller::Local, "mesh.net.edge", json!({"node_id": B})).await.unwrap();

@@ -26,7 +26,7 @@ up() { # IMAGES KUBECONFIG
   local archive
   mkdir -p /tmp/interconn-e2e-volumes
   config | kind create cluster --config - --kubeconfig "$2" --wait 120s
-  for archive in mesh mesh-operator bank envoy; do
+  for archive in mesh mesh-operator bank envoy pause; do
     kind load image-archive "$1/$archive.tar" --name "$name"
   done
 }

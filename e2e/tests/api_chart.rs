@@ -2,6 +2,8 @@
 //!
 //! No pod runs here: the operator is a process with the rights of the chart's service account.
 
+#[path = "chart/content.rs"]
+mod content;
 #[path = "chart/rights.rs"]
 mod rights;
 
@@ -188,26 +190,65 @@ async fn what_the_chart_makes_is_taken_by_the_api_server() -> Result<()> {
         let case = case?.path().display().to_string();
         let objects =
             helm.run(&["template", "rendered", &chart(), "--namespace", "rendered", "--values", &case, "--no-hooks"])?;
-        for document in serde_yaml::Deserializer::from_str(&objects) {
-            let object: Value = serde::Deserialize::deserialize(document)?;
-            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-            // The Prometheus operator's own API is not here.
-            let of_others = ["monitoring.coreos.com/", "cert-manager.io/"];
-            if object.is_null() || of_others.iter().any(|group| text("/apiVersion").starts_with(group)) {
-                continue;
-            }
-            let api = endpoint(&client, text("/apiVersion"), text("/kind"), text("/metadata/namespace"));
-            let mut params = PatchParams::apply("dry").force();
-            params.dry_run = true;
-            params.field_validation = Some(kube::api::ValidationDirective::Strict);
-            let name = text("/metadata/name");
-            let answer = api.patch(name, &params, &Patch::Apply(&object)).await;
-            answer.with_context(|| format!("{case}: {} {name} is refused", text("/kind")))?;
-            taken += 1;
-        }
+        taken += is_taken(&client, &objects).await.with_context(|| case.clone())?;
     }
     ensure!(taken > 30, "only {taken} objects were looked at");
     Ok(())
+}
+
+/// Those who have kubectl alone apply this.
+#[tokio::test]
+async fn the_file_for_kubectl_alone_is_taken_by_the_api_server() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let (server, client, _) = server().await?;
+    namespace(&client, NAMESPACE).await?;
+    let folder = server.folder().join("chart");
+    let program = std::env::var_os("HELM").unwrap_or_else(|| "helm".into());
+    let mut build = std::process::Command::new(Path::new(&chart()).join("../build.sh"));
+    let built = build.arg(program).arg(&folder).output().context("charts/build.sh")?;
+    ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let taken = is_taken(&client, &std::fs::read_to_string(folder.join("interconn.yaml"))?).await?;
+    ensure!(taken > 15, "only {taken} objects are in it");
+    ensure!(folder.join(concat!("interconn-", env!("CARGO_PKG_VERSION"), ".tgz")).exists(), "no package");
+    Ok(())
+}
+
+/// Whether the API server would take each object, and every field of it; answers how many there are.
+async fn is_taken(client: &Client, objects: &str) -> Result<usize> {
+    let mut taken = 0;
+    for document in serde_yaml::Deserializer::from_str(objects) {
+        let object: Value = serde::Deserialize::deserialize(document)?;
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        // The Prometheus operator's own API is not here.
+        let of_others = ["monitoring.coreos.com/", "cert-manager.io/"];
+        if object.is_null() || of_others.iter().any(|group| text("/apiVersion").starts_with(group)) {
+            continue;
+        }
+        let api = endpoint(client, text("/apiVersion"), text("/kind"), text("/metadata/namespace"));
+        let mut params = PatchParams::apply("dry").force();
+        params.dry_run = true;
+        params.field_validation = Some(kube::api::ValidationDirective::Strict);
+        let name = text("/metadata/name");
+        let answer = api.patch(name, &params, &Patch::Apply(&object)).await;
+        answer.with_context(|| format!("{} {name} is refused", text("/kind")))?;
+        taken += 1;
+    }
+    Ok(taken)
+}
+
+#[test]
+fn each_case_of_values_makes_the_objects_of_its_list() -> Result<()> {
+    content::each_case()
+}
+
+#[test]
+fn the_chart_works_under_a_parent() -> Result<()> {
+    content::under_a_parent()
+}
+
+#[test]
+fn the_webhook_asks_for_no_pod_of_the_system_or_of_its_own_namespace() -> Result<()> {
+    content::webhook_spares_the_system()
 }
 
 /// What the operator then says to pods is in its own tests.

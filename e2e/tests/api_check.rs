@@ -69,6 +69,9 @@ async fn it_says_what_is_wrong_and_what_to_do_before_and_after_an_installation()
     ensure!(code == Some(1), "nothing is installed: {absent:?}");
     is(&absent, "definitions", "meshroutes", "failed", "not installed")?;
     is(&absent, "rights", "all namespaces", "failed", "patch meshnodes/status")?;
+    is(&absent, "rights", "the webhook", "warning", "patch mutatingwebhookconfigurations interconn-operator-")?;
+    is(&absent, "rights", "the webhook", "warning", "watch secrets interconn-webhook-certificate")?;
+    is(&absent, "rights", "the intake, its own objects", "warning", "get services interconn-intake")?;
     is(&absent, "operator", "interconn-operator", "failed", "no Lease")?;
 
     // Everything of the chart but what needs a kubelet.
@@ -112,6 +115,8 @@ async fn it_says_what_is_wrong_and_what_to_do_before_and_after_an_installation()
     .await?;
     is(&good, "webhook", "namespace.inject", "ok", "its CA lives")?;
     is(&good, "rights", "checked", "ok", "all")?;
+    is(&good, "rights", "the webhook", "ok", "all 7")?;
+    is(&good, "rights", "the intake, its own objects", "ok", "all 3")?;
     is(&good, "operator", "interconn-operator", "ok", "check leads")?;
     is(&good, "node", "checked/a", "ok", "ready")?;
     is(&good, "certificates", "checked/a", "ok", "its root lives")?;

@@ -46,19 +46,25 @@ fn exported(name: &str, kind: &str) -> Vec<String> {
 
 /// Every metric that the source registers. A scrape would lack the families in which nothing was counted yet.
 fn registered() -> Result<BTreeSet<String>> {
-    let mut folders = vec![root().join("operator/src"), root().join("sidecar")];
-    let mut names = BTreeSet::new();
+    Ok(sources()?.iter().flat_map(|(_, source)| registered_in(source)).collect())
+}
+
+/// The source of the programs, by its path in the repository.
+fn sources() -> Result<Vec<(String, String)>> {
+    let mut folders = vec!["operator/src".to_owned(), "sidecar".to_owned()];
+    let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
+        for entry in fs::read_dir(root().join(&folder))? {
             let path = entry?.path();
+            let name = format!("{folder}/{}", path.file_name().unwrap_or_default().to_string_lossy());
             if path.is_dir() {
-                folders.push(path);
+                folders.push(name);
             } else if path.extension().is_some_and(|e| e == "rs") {
-                names.extend(registered_in(&fs::read_to_string(&path)?));
+                sources.push((name, fs::read_to_string(&path)?));
             }
         }
     }
-    Ok(names)
+    Ok(sources)
 }
 
 fn registered_in(source: &str) -> Vec<String> {
@@ -188,6 +194,69 @@ fn the_reading_of_the_source_tells_counters_from_gauges() {
     ];
     let found = registered_in(source);
     assert!(expected.iter().all(|name| found.iter().any(|f| f == name)) && found.len() == 6, "{found:?}");
+}
+
+/// The names of labels in a source file: fields of what is a label set, and those that are written out at a look.
+fn labels_in(source: &str) -> Vec<String> {
+    let program = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut names = Vec::new();
+    for set in program.split("EncodeLabelSet)]").skip(1) {
+        let fields = set.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(fields, _)| fields);
+        let fields = fields.lines().filter(|line| !line.trim_start().starts_with("//"));
+        names.extend(fields.filter_map(|line| Some(line.split_once(':')?.0.rsplit(' ').next()?.to_owned())));
+    }
+    for look in program.split("encode_family(&[(\"").skip(1) {
+        names.extend(look.split('"').next().map(str::to_owned));
+    }
+    names
+}
+
+/// A label with the name of something that traffic brings would make a series of each (engineering: bounded label sets).
+#[test]
+fn labels_of_metrics_are_those_of_the_list_and_none_of_them_grows_with_the_traffic() -> Result<()> {
+    // `k`: of the original grid's metrics, as its dashboards know them.
+    let words = [
+        "call",
+        "code",
+        "condition",
+        "direction",
+        "k",
+        "kind",
+        "listener",
+        "outcome",
+        "policy",
+        "reason",
+        "rpc",
+        "status",
+        "what",
+    ];
+    // Each with the room whose configuration or bound says how many there are.
+    let of_a_room = [
+        // Nodes that are not ready, 500 at most.
+        ("operator/src/node_metrics.rs", "node"),
+        ("operator/src/node_metrics.rs", "node_namespace"),
+        // Those that the configuration names, and `topics.count` others at a time.
+        ("sidecar/grid/", "topic"),
+        // The nodes of a subnet.
+        ("sidecar/tunnel/", "node"),
+        // The nine messages of a directory.
+        ("sidecar/directory/", "number"),
+    ];
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for (path, source) in sources()? {
+        for label in labels_in(&source) {
+            count += 1;
+            let is_of_its_room = of_a_room.iter().any(|(room, name)| path.starts_with(room) && *name == label);
+            if !words.contains(&label.as_str()) && !is_of_its_room {
+                wrong.push(format!("{path}: {label}"));
+            }
+        }
+    }
+    ensure!(count > 20, "only {count} labels were read: the reading of the source is broken");
+    ensure!(wrong.is_empty(), "labels that are not in the list: {wrong:?}");
+    let source = "#[derive(Clone, EncodeLabelSet)]\npub(crate) struct A {\n    /// Its pod: no.\n    pub(crate) pod: String,\n}\n";
+    ensure!(labels_in(source) == ["pod"], "{:?}", labels_in(source));
+    Ok(())
 }
 
 #[test]

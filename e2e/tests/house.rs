@@ -108,3 +108,50 @@ fn no_file_hides_two_ideas() -> Result<()> {
     ensure!(long.is_empty(), "more than {LINES} lines: {}", long.join(", "));
     Ok(())
 }
+
+/// What a crate needs and its source does not name.
+const UNNAMED: [(&str, &str, &str); 2] = [
+    ("proto", "tonic-prost", "the code that its build script makes"),
+    ("mesh", "opentelemetry-proto", "the collector of the tests of `traces`, which its tests take in by its path"),
+];
+
+/// The Rust source below a folder, without that of other crates in it.
+fn source_of(folder: &Path, source: &mut String) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() && !path.join("Cargo.toml").exists() {
+            source_of(&path, source)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            source.push_str(&std::fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
+}
+
+/// Each is time to build, and one more to look after.
+#[test]
+fn every_dependency_that_a_crate_asks_for_is_named_in_its_source() -> Result<()> {
+    let metadata = metadata()?;
+    let (mut unused, mut count) = (Vec::new(), 0);
+    for package in metadata["packages"].as_array().context("no packages")? {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (name, manifest) = (text(&package["name"]), text(&package["manifest_path"]));
+        let mut source = String::new();
+        source_of(Path::new(&manifest).parent().context("no folder")?, &mut source)?;
+        let words: BTreeSet<&str> = source.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+            count += 1;
+            let asked = text(&dependency["name"]);
+            // As its own manifest names the library, where that is another name.
+            let library = if asked == "rustls-webpki" { "webpki".to_owned() } else { asked.replace('-', "_") };
+            let known = dependency["rename"].as_str().map_or(library, |renamed| renamed.replace('-', "_"));
+            let is_excused = UNNAMED.iter().any(|(of, what, _)| *of == name && *what == asked);
+            if !words.contains(known.as_str()) && !is_excused {
+                unused.push(format!("{name}: {asked}"));
+            }
+        }
+    }
+    ensure!(count > 100, "only {count} dependencies were read");
+    ensure!(unused.is_empty(), "nothing uses {unused:?}");
+    Ok(())
+}

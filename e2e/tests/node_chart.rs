@@ -40,7 +40,7 @@ const Y: Institution =
 const IMAGES: [&str; 2] =
     ["--set", "image.tag=e2e,image.pullPolicy=Never,sidecar.image.tag=e2e,sidecar.image.pullPolicy=Never"];
 
-/// What `make chart` rendered when the first tag was made: those who have kubectl alone began with it.
+/// What `make chart` rendered when the chart was first whole, in place of the first tag, which is yet to be made.
 const FIRST_TAG: &str = include_str!("fixtures/first-tag/interconn.yaml");
 
 /// Runs Helm for a release, with the images that the node has.
@@ -96,7 +96,7 @@ async fn two_institutions_exchange_while_the_first_tag_is_upgraded_and_the_chart
     nothing_is_left_but_definitions_and_roots().await
 }
 
-/// The file of the first tag, as `kubectl apply` takes it.
+/// That file with the images of today, as `kubectl apply` takes it.
 fn first_tag() -> Result<()> {
     let file = FIRST_TAG.replace("localhost/mesh:0.1.0", "localhost/mesh:e2e");
     let file = file.replace("localhost/mesh-operator:0.1.0", "localhost/mesh-operator:e2e");

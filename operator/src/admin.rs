@@ -1,7 +1,8 @@
 //! The admin port: `/livez`, `/readyz`, `/metrics`.
 //!
-//! Ready means: every watch has delivered its first full list, or this process stands by for the leader. An operator that
-//! has not seen the world yet must not receive a rollout's trust.
+//! Ready means, of every process: the certificate of webhook and intake is loaded, the webhook's configuration trusts it, and the webhook
+//! knows all MeshNodes; of the leader also: it knows where pods find the intake, and every watch has delivered its first full list. An
+//! operator that has not seen the world yet must not receive a rollout's trust.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::net::TcpListener;
 
-use crate::{places::Places, thread};
+use crate::{places::Places, port, thread};
 
 /// What the process still waits for before it is ready.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +57,8 @@ impl Pending {
 /// When the address cannot be bound or the listener breaks.
 pub(crate) async fn serve(address: SocketAddr, readiness: Readiness, metrics: Arc<Registry>) -> Result<()> {
     let serve = move || async move {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("admin port {address}"))?;
+        let listener =
+            port::listen(address).and_then(TcpListener::from_std).with_context(|| format!("admin port {address}"))?;
         axum::serve(Places::new(listener), router(readiness, metrics)).await.context("admin port")
     };
     thread::on_a_thread("admin", serve).await

@@ -1,4 +1,5 @@
-//! What the operator counts. Label sets are bounded: kinds and reasons, never names.
+//! What the operator counts. Label sets are bounded: kinds and reasons, and no names but those of nodes that are not ready
+//! (`node_metrics.rs`).
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -11,7 +12,7 @@ use crate::node_metrics::NodeMetrics;
 /// The kind of resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct KindLabel {
-    /// `MeshNode`, `MeshRoute` or `ServiceRegistration`.
+    /// One of our kinds or, where it counts what is written and watched, of those that we write: `ConfigMap`, `Secret`, `Pod` ...
     pub(crate) kind: &'static str,
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "MESH_OPERATOR_WATCH_NAMESPACES", value_delimiter = ',')]
     pub(crate) watch_namespaces: Vec<String>,
     /// Where `/livez`, `/readyz` and `/metrics` are served.
-    #[arg(long, env = "MESH_OPERATOR_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "MESH_OPERATOR_ADMIN_LISTEN", default_value = "[::]:8080")]
     pub(crate) admin_listen: SocketAddr,
     #[command(flatten)]
     pub(crate) image: Image,

@@ -155,7 +155,17 @@ pub(super) async fn everywhere(client: &Client, helm: &Helm) -> Result<()> {
     in_force(client, account, &("list", GROUP, "meshnodes", "any", "")).await?;
     let hook: Right =
         ("patch", HOOKS, "mutatingwebhookconfigurations", "", "interconn-rights-interconn-operator-everywhere");
-    all(client, account, true, within(WATCHED, "any").chain(own("everywhere")).chain([hook]).chain(OF_THE_CLUSTER))
+    let certificate = "rights-interconn-webhook-certificate";
+    let by_name: [Right; 7] = [
+        hook,
+        ("get", HOOKS, hook.2, "", hook.4),
+        ("watch", HOOKS, hook.2, "", hook.4),
+        ("list", CORE, "secrets", "everywhere", certificate),
+        ("watch", CORE, "secrets", "everywhere", certificate),
+        ("get", CORE, "services", "everywhere", "rights-interconn-webhook"),
+        ("get", CORE, "services", "everywhere", "rights-interconn-intake"),
+    ];
+    all(client, account, true, within(WATCHED, "any").chain(own("everywhere")).chain(by_name).chain(OF_THE_CLUSTER))
         .await?;
     all(client, account, false, within(NEVER_WATCHED, "any").chain(NEVER_OF_THE_CLUSTER.iter().copied())).await?;
     // Leases of others are other programs' leadership.

@@ -1,5 +1,7 @@
 //! A node keeps the identity that partners trust: a root that is gone is not replaced in silence, and of two operators with
-//! roots of their own one looks after it.
+//! roots of their own, or with one namespace for both, one looks after it.
+
+use std::time::Duration;
 
 use super::*;
 
@@ -74,4 +76,46 @@ async fn a_node_that_another_operator_looks_after_is_refused_until_it_is_handed_
     room.api("ConfigMap").delete("mesh-a", &Default::default()).await?;
     room.say("a.test/look", "1").await?;
     room.ready("MeshNode", "a").await
+}
+
+#[tokio::test]
+async fn of_two_releases_in_one_namespace_the_second_leaves_the_firsts_nodes_alone_until_it_is_gone() -> Result<()> {
+    let room = Room::open("tworeleases").await?;
+    let mut first = room.operator("one").await?;
+    room.node("a", json!({})).await?;
+    room.ready("MeshNode", "a").await?;
+    let (root, before) = (room.root().await?.context("there is no root")?, room.leaf().await?);
+    let program = Path::new(env!("CARGO_BIN_EXE_cluster")).with_file_name("mesh-operator");
+    let second = Operator::start(room.server, &program, "tworeleases-two", "tworeleases-other", room.name).await?;
+    second.ready().await?;
+    // What it says at the node the first one takes back at once; the Event stays.
+    wait::until("the second one to say so", SOON, || async {
+        let events = endpoint(&room.client, "events.k8s.io/v1", "Event", room.name);
+        let all = events.list(&ListParams::default()).await?.items;
+        ensure!(all.iter().any(|event| event.data["reason"] == "OtherOperator"), "no such Event: {}", all.len());
+        Ok(())
+    })
+    .await?;
+    let main = || async { Ok::<_, anyhow::Error>(room.api("ConfigMap").get("mesh-a").await?.metadata) };
+    let holder = main().await?.annotations.unwrap_or_default();
+    ensure!(holder.get("interconn.dev/operator-lease").is_some_and(|lease| lease == room.name), "{holder:?}");
+    // The first one takes its word back, and that is the end of it: they do not write against each other.
+    room.ready("MeshNode", "a").await?;
+    let written = operator::writes(room.server, room.name)?.len();
+    let version = main().await?.resource_version;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let after = operator::writes(room.server, room.name)?;
+    ensure!(after.len() == written, "they write against each other: {:?}", &after[written..]);
+    ensure!(main().await?.resource_version == version, "the ConfigMap was written again");
+    first.end()?;
+    wait::until("the second one to take over", SOON, || async {
+        let holder = main().await?.annotations.unwrap_or_default();
+        ensure!(holder.get("interconn.dev/operator-lease").is_some_and(|l| l == "tworeleases-other"), "{holder:?}");
+        Ok(())
+    })
+    .await?;
+    room.ready("MeshNode", "a").await?;
+    let now = room.root().await?.context("the root is gone")?;
+    ensure!(now.metadata.uid == root.metadata.uid && room.leaf().await? == before, "it is another node");
+    Ok(())
 }

@@ -3,6 +3,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use e2e::cluster::control_plane::free_port;
+use futures::future::try_join_all;
 use http_body_util::BodyExt;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -44,6 +45,10 @@ impl Desk {
 
     /// Posts to the intake as `token`, under the authority that the operator published. Answers status and body.
     async fn post(&self, room: &Room, token: Option<&str>, path: &str, body: &Value) -> Result<(u16, Value)> {
+        send(&self.client(room).await?, token, path, body).await
+    }
+
+    async fn client(&self, room: &Room) -> Result<Client> {
         let secrets = endpoint(&room.client, "v1", "Secret", operator::NAMESPACE);
         let secret = secrets.get(&self.secret).await?;
         let pem = BASE64_STANDARD.decode(secret.data["data"]["ca.crt"].as_str().context("no authority")?)?;
@@ -51,16 +56,9 @@ impl Desk {
         let body_of = |pem: &str| pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>();
         let mut config = Config::new(format!("https://127.0.0.1:{}", self.port).parse()?);
         config.root_cert = Some(vec![BASE64_STANDARD.decode(body_of(&pem))?]);
-        let client = Client::try_from(config)?;
-        let mut request = http::Request::post(path).header("content-type", "application/json");
-        if let Some(token) = token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let answer = client.send(request.body(Body::from(serde_json::to_vec(body)?))?).await?;
-        let status = answer.status().as_u16();
-        let bytes = answer.into_body().collect().await?.to_bytes();
-        let said = serde_json::from_slice(&bytes);
-        Ok((status, said.unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()))))
+        // It would ask again by itself where it hears 429.
+        config.default_retry = false;
+        Ok(Client::try_from(config)?)
     }
 
     async fn change(&self, room: &Room, token: &str, change: &Value) -> Result<(String, String)> {
@@ -69,6 +67,18 @@ impl Desk {
         let word = |member: &str| said[member].as_str().unwrap_or_default().to_owned();
         Ok((word("code"), word("message")))
     }
+}
+
+async fn send(client: &Client, token: Option<&str>, path: &str, body: &Value) -> Result<(u16, Value)> {
+    let mut request = http::Request::post(path).header("content-type", "application/json");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let answer = client.send(request.body(Body::from(serde_json::to_vec(body)?))?).await?;
+    let status = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await?.to_bytes();
+    let said = serde_json::from_slice(&bytes);
+    Ok((status, said.unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()))))
 }
 
 /// A pod with `mesh` in it, of node `a`, that no kubelet runs; it is said to be ready.
@@ -160,6 +170,37 @@ async fn a_caller_is_known_by_a_token_that_is_bound_to_its_pod_and_by_nothing_el
     let metrics = desk.operator.get("/metrics").await?.1;
     let counted = r#"mesh_operator_intake_calls_total{call="any",outcome="unknown_caller"} 5"#;
     ensure!(metrics.contains(counted), "not counted: {metrics}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_calls_too_often_waits_and_keeps_nobody_else_from_calling() -> Result<()> {
+    let room = Room::open("toomany").await?;
+    let desk = Desk::open(&room).await?;
+    room.node("a", json!({})).await?;
+    pod(&room, "busy").await?;
+    pod(&room, "calm").await?;
+    let (busy, calm) = (token(&room, AUDIENCE, Some("busy")).await?, token(&room, AUDIENCE, Some("calm")).await?);
+    let body = report(&"0".repeat(64), &json!({}));
+    // Whoever was known before is known, whatever comes from its address.
+    ensure!(desk.post(&room, Some(&calm), "/intake/v1/reports", &body).await?.0 == 200, "it is not known");
+    // All at once and over connections that are open: one after the other, a slow machine might never call too often.
+    let client = desk.client(&room).await?;
+    let calls = (0..100).map(|_| send(&client, Some(&busy), "/intake/v1/reports", &body));
+    let answers: Vec<u16> = try_join_all(calls).await?.into_iter().map(|(status, _)| status).collect();
+    let count = |answers: &[u16], status: u16| answers.iter().filter(|answer| **answer == status).count();
+    ensure!(count(&answers, 200) >= 20, "refused before its time: {answers:?}");
+    ensure!(count(&answers, 429) > 0, "never refused: {answers:?}");
+    ensure!(desk.post(&room, Some(&calm), "/intake/v1/reports", &body).await?.0 == 200, "another pod pays for it");
+
+    let tokens: Vec<String> = (0..100).map(|n| format!("garbage-{n}")).collect();
+    let calls = tokens.iter().map(|token| send(&client, Some(token), "/intake/v1/reports", &body));
+    let answers: Vec<u16> = try_join_all(calls).await?.into_iter().map(|(status, _)| status).collect();
+    ensure!(count(&answers, 401) >= 20 && count(&answers, 429) > 0, "{answers:?}");
+    ensure!(answers.iter().all(|status| [401, 429].contains(status)), "another answer than to strangers: {answers:?}");
+    ensure!(desk.post(&room, Some(&calm), "/intake/v1/reports", &body).await?.0 == 200, "a pod pays for strangers");
+    let metrics = desk.operator.get("/metrics").await?.1;
+    ensure!(metrics.contains(r#"call="any",outcome="too_many""#), "not counted: {metrics}");
     Ok(())
 }
 

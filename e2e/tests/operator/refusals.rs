@@ -23,13 +23,17 @@ async fn each_bad_route_says_why_and_the_good_one_beside_it_is_configured() -> R
         ("self", "node-a", json!({}), "SelfRoute"),
         // Made in a later second than the good one, or else later in the alphabet: it loses.
         ("twice", "peer-good", json!({}), "DuplicatePeer"),
-        ("off", "peer-off", json!({"disabled": true}), "Disabled"),
         ("over", "peer-over", json!({"expiresAt": "2020-01-01T00:00:00Z"}), "Expired"),
         ("lacks", "peer-lacks", json!({"clientCertificateSecretRef": {"name": "absent"}}), "MissingReference"),
     ] {
         room.put("MeshRoute", name, spec(peer, more)?).await.with_context(|| name.to_owned())?;
         room.condition("MeshRoute", name, "Ready", "False", reason).await?;
+        // Helm and Flux wait for what is neither ready nor stalled until they give up.
+        room.condition("MeshRoute", name, "Stalled", "True", reason).await?;
     }
+    room.put("MeshRoute", "off", spec("peer-off", json!({"disabled": true}))?).await?;
+    room.condition("MeshRoute", "off", "Ready", "True", "Disabled").await?;
+    room.condition("MeshRoute", "off", "Stalled", "False", "").await?;
     room.ready("MeshRoute", "good").await?;
     let maps = room.api("ConfigMap").list(&ListParams::default().labels("interconn.dev/node=a")).await?;
     let routes: Vec<_> = maps.iter().filter_map(|m| m.data["data"]["routes-0.json"].as_str()).collect();

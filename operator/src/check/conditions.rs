@@ -1,10 +1,15 @@
 //! What the resources say of themselves: their conditions, each with reason and remedy.
 
-use crds::{Condition, ConditionStatus, MeshNode, MeshRoute, REACHABLE, READY, ServiceRegistration};
+use crds::{Condition, ConditionStatus, MeshNode, MeshRoute, READY, RECONCILING, STALLED, ServiceRegistration};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use super::finding::{Finding, State};
-use crate::controllers::DELETE_ROOT;
+use crate::controllers::{DELETE_ROOT, DISABLED, TRUE_IS_TROUBLE};
+
+/// What the findings about routes are called.
+const ROUTE: &str = "route";
+/// The reason of a route whose `expiresAt` is past.
+const EXPIRED: &str = "Expired";
 
 /// So many objects at a time: whole lists of large clusters are megabytes.
 const PAGE: u32 = 500;
@@ -17,7 +22,7 @@ pub(crate) async fn check(client: &Client, scopes: &[Option<&str>]) -> Vec<Findi
             (n.status.as_ref().map(|s| s.conditions.clone()), n.metadata.generation)
         });
         findings.extend(nodes.await);
-        let routes = listed::<MeshRoute>(client, *scope, "route", |r| {
+        let routes = listed::<MeshRoute>(client, *scope, ROUTE, |r| {
             (r.status.as_ref().map(|s| s.conditions.clone()), r.metadata.generation)
         });
         findings.extend(routes.await);
@@ -45,11 +50,12 @@ where
     loop {
         match api.list(&params).await {
             Ok(page) => {
-                findings.extend(page.items.iter().map(|object| {
+                findings.extend(page.items.iter().flat_map(|object| {
                     let subject = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
                     let (conditions, generation) = said(object);
-                    let found = held(check, object).unwrap_or_else(|| judge(check, conditions.as_deref(), generation));
-                    found.of(subject)
+                    let judged = || judge(check, conditions.as_deref(), generation);
+                    let found = held(check, object).map_or_else(judged, |held| vec![held]);
+                    found.into_iter().map(move |finding| finding.of(subject.clone()))
                 }));
                 match page.metadata.continue_.filter(|token| !token.is_empty()) {
                     Some(token) => params = params.continue_token(&token),
@@ -78,34 +84,43 @@ fn held(check: &'static str, object: &impl ResourceExt) -> Option<Finding> {
     Some(Finding::bad(check, State::Warning, "was deleted, and waits for the operator", remedy))
 }
 
-/// `Ready` decides; `Reachable` only warns, for a partner that is away makes nothing of ours unhealthy.
-fn judge(check: &'static str, conditions: Option<&[Condition]>, generation: Option<i64>) -> Finding {
+/// `Ready` decides; whatever else is amiss only warns, as does a partner that is away or whose route people let end: it makes
+/// nothing of ours unhealthy.
+fn judge(check: &'static str, conditions: Option<&[Condition]>, generation: Option<i64>) -> Vec<Finding> {
+    let bad = |state, said: &str, remedy: &str| vec![Finding::bad(check, state, said, remedy)];
     let Some(conditions) = conditions.filter(|c| !c.is_empty()) else {
         let remedy = "the operator has not looked at it: see `operator` above, and its watched namespaces";
-        return Finding::bad(check, State::Failed, "has no conditions", remedy);
+        return bad(State::Failed, "has no conditions", remedy);
     };
     let Some(ready) = conditions.iter().find(|c| c.r#type == READY) else {
-        return Finding::bad(
-            check,
-            State::Failed,
-            "has no condition Ready",
-            "an operator of another version wrote it?",
-        );
+        return bad(State::Failed, "has no condition Ready", "an operator of another version wrote it?");
     };
     if generation.is_some_and(|g| g > ready.observed_generation) {
         let said = "its conditions speak of an older spec";
-        return Finding::bad(check, State::Warning, said, "wait a moment; if it stays, see `operator` above");
+        return bad(State::Warning, said, "wait a moment; if it stays, see `operator` above");
     }
+    // The message of a condition carries its remedy.
     if ready.status != ConditionStatus::True {
-        // The message of a condition carries its remedy.
-        return Finding::bad(check, State::Failed, format!("not ready: {}", ready.reason), ready.message.clone());
+        let is_over = check == ROUTE && ready.reason == EXPIRED;
+        let state = if is_over { State::Warning } else { State::Failed };
+        return bad(state, &format!("not ready: {}", ready.reason), &ready.message);
     }
-    match conditions.iter().find(|c| c.r#type == REACHABLE && c.status == ConditionStatus::False) {
-        Some(away) => {
-            Finding::bad(check, State::Warning, format!("not reachable: {}", away.reason), away.message.clone())
-        }
-        None => Finding::ok(check, "ready"),
+    if ready.reason == DISABLED {
+        return bad(State::Warning, "is switched off", &ready.message);
     }
+    let troubles: Vec<Finding> = conditions.iter().filter(|c| is_trouble(c)).map(|c| trouble(check, c)).collect();
+    if troubles.is_empty() { vec![Finding::ok(check, "ready")] } else { troubles }
+}
+
+fn is_trouble(condition: &Condition) -> bool {
+    let kind = condition.r#type.as_str();
+    let bad = if TRUE_IS_TROUBLE.contains(&kind) { ConditionStatus::True } else { ConditionStatus::False };
+    condition.status == bad && ![RECONCILING, STALLED].contains(&kind)
+}
+
+fn trouble(check: &'static str, condition: &Condition) -> Finding {
+    let Condition { r#type, status, reason, message, .. } = condition;
+    Finding::bad(check, State::Warning, format!("ready, but {}={status:?}: {reason}", r#type), message.clone())
 }
 
 #[cfg(test)]
@@ -123,15 +138,60 @@ mod tests {
         }
     }
 
+    fn only(findings: Vec<Finding>) -> Finding {
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        findings.into_iter().next().unwrap()
+    }
+
     #[test]
     fn ready_decides_and_a_partner_that_is_away_only_warns() {
         let ready = condition(READY, ConditionStatus::True, "Ready");
-        let away = condition(REACHABLE, ConditionStatus::False, "NoAnswer");
-        assert_eq!(judge("route", Some(std::slice::from_ref(&ready)), Some(2)).state, State::Ok);
-        let warned = judge("route", Some(&[ready, away]), Some(2));
-        assert_eq!((warned.state, warned.said.as_str()), (State::Warning, "not reachable: NoAnswer"));
-        let broken = judge("route", Some(&[condition(READY, ConditionStatus::False, "BadRoot")]), Some(2));
+        let away = condition(crds::REACHABLE, ConditionStatus::False, "NoAnswer");
+        assert_eq!(only(judge("route", Some(std::slice::from_ref(&ready)), Some(2))).state, State::Ok);
+        let warned = only(judge("route", Some(&[ready, away]), Some(2)));
+        assert_eq!((warned.state, warned.said.as_str()), (State::Warning, "ready, but Reachable=False: NoAnswer"));
+        let broken = only(judge("route", Some(&[condition(READY, ConditionStatus::False, "BadRoot")]), Some(2)));
         assert_eq!((broken.state, broken.remedy.as_str()), (State::Failed, "BadRoot: do this"));
+    }
+
+    #[test]
+    fn a_route_that_people_switched_off_or_let_end_only_warns() {
+        for (status, reason) in [(ConditionStatus::True, "Disabled"), (ConditionStatus::False, "Expired")] {
+            let found = only(judge("route", Some(&[condition(READY, status, reason)]), Some(2)));
+            assert_eq!((found.state, found.remedy), (State::Warning, format!("{reason}: do this")));
+        }
+        let expired = condition(READY, ConditionStatus::False, "Expired");
+        assert_eq!(only(judge("node", Some(&[expired]), Some(2))).state, State::Failed, "its own certificate");
+    }
+
+    #[test]
+    fn a_node_that_is_ready_and_not_well_is_told_with_each_trouble_and_its_remedy() {
+        use ConditionStatus::{False, True, Unknown};
+        let conditions = [
+            condition(READY, True, "Ready"),
+            condition(RECONCILING, False, "Reconciled"),
+            condition(STALLED, False, "Progressing"),
+            condition("CertificateValid", True, "Valid"),
+            condition("InForce", False, "Behind"),
+            condition("CertificateRenewed", False, "IssuerRefused"),
+            condition("StateShared", False, "SeveralSidecars"),
+            condition("Another", Unknown, "NotReported"),
+            condition("RoleStale", True, "PodsToRestart"),
+            condition("RootRollPending", True, "PartnersToFollow"),
+            condition("GatewayUpdateWaits", True, "Paused"),
+        ];
+        let found = judge("node", Some(&conditions), Some(2));
+        assert!(found.iter().all(|f| f.state == State::Warning && f.remedy.ends_with(": do this")), "{found:?}");
+        let said: Vec<&str> = found.iter().filter_map(|f| f.said.strip_prefix("ready, but ")).collect();
+        let wanted = [
+            "InForce=False: Behind",
+            "CertificateRenewed=False: IssuerRefused",
+            "StateShared=False: SeveralSidecars",
+            "RoleStale=True: PodsToRestart",
+            "RootRollPending=True: PartnersToFollow",
+            "GatewayUpdateWaits=True: Paused",
+        ];
+        assert_eq!(said, wanted);
     }
 
     #[test]
@@ -153,9 +213,9 @@ mod tests {
 
     #[test]
     fn what_nobody_looked_at_is_no_success() {
-        assert_eq!(judge("node", None, Some(1)).state, State::Failed);
-        assert_eq!(judge("node", Some(&[]), Some(1)).state, State::Failed);
+        assert_eq!(only(judge("node", None, Some(1))).state, State::Failed);
+        assert_eq!(only(judge("node", Some(&[]), Some(1))).state, State::Failed);
         let old = condition(READY, ConditionStatus::True, "Ready");
-        assert_eq!(judge("node", Some(&[old]), Some(3)).state, State::Warning);
+        assert_eq!(only(judge("node", Some(&[old]), Some(3))).state, State::Warning);
     }
 }

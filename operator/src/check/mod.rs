@@ -30,7 +30,7 @@ use clap::ValueEnum;
 use kube::{Client, Config};
 
 use finding::Finding;
-use rights::Whose;
+use rights::{Named, Whose};
 
 /// A cluster that does not answer is told so in this time.
 const ANSWERS: Duration = Duration::from_secs(15);
@@ -55,6 +55,15 @@ pub(crate) struct Arguments {
     /// The webhook's configuration
     #[arg(long, env = "MESH_OPERATOR_WEBHOOK_CONFIGURATION", default_value = "interconn-operator-interconn-system")]
     webhook_configuration: String,
+    /// The webhook's Service
+    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_SERVICE", default_value = "interconn-webhook")]
+    webhook_service: String,
+    /// The Secret with the certificate of webhook and intake
+    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_SECRET", default_value = "interconn-webhook-certificate")]
+    webhook_secret: String,
+    /// The intake's Service
+    #[arg(long, env = "MESH_OPERATOR_INTAKE_SERVICE", default_value = "interconn-intake")]
+    intake_service: String,
     /// Look at the rights of this service account of the namespace; otherwise at your own, in the operator's pod the operator's
     #[arg(long)]
     service_account: Option<String>,
@@ -108,7 +117,13 @@ async fn all(client: &Client, arguments: &Arguments) -> Vec<Finding> {
         .map_or(Whose::Mine, |name| Whose::Account(format!("system:serviceaccount:{}:{name}", arguments.namespace)));
     let mut findings = vec![cluster::version(client).await];
     findings.extend(cluster::installed(client, true).await);
-    findings.extend(rights::check(client, &whose, &arguments.namespace, &scopes).await);
+    let named = Named {
+        configuration: &arguments.webhook_configuration,
+        secret: &arguments.webhook_secret,
+        webhook: &arguments.webhook_service,
+        intake: &arguments.intake_service,
+    };
+    findings.extend(rights::check(client, &whose, (&arguments.namespace, named), &scopes).await);
     findings.push(cluster::leader(client, &arguments.namespace, &arguments.lease_name).await);
     let is_in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     findings.extend(webhook::check(client, &arguments.webhook_configuration, is_in_cluster).await);

@@ -25,7 +25,7 @@ pub(crate) async fn check(client: &Client, namespace: &str) -> Vec<Finding> {
     let own = [("apps", "deployments"), ("", "services"), ("", "serviceaccounts"), ("", "secrets")];
     let own = own.into_iter().map(|(group, resource)| (Some(namespace), group, resource));
     for (scope, group, resource) in cluster_wide.chain(own) {
-        match may(client, &Whose::Mine, scope, group, resource, "create").await {
+        match may(client, &Whose::Mine, (scope, group, resource, None, "create")).await {
             Ok(true) => {}
             Ok(false) => missing.push(format!("create {resource}")),
             Err(error) => {

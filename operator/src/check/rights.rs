@@ -1,6 +1,7 @@
 //! Whether the operator may do what it does: each right of its list, asked of the API server.
 //!
-//! The list is the one of `main.rs`, which the chart grants and docs/install.md shows.
+//! The lists are those of `main.rs`, which the chart grants and docs/install.md shows: what every installation needs, and what its
+//! webhook and its intake need, which it may do without.
 
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
@@ -50,6 +51,42 @@ pub(crate) const CLUSTER: &[Right] = &[
     ("authorization.k8s.io", "subjectaccessreviews", &["create"]),
 ];
 
+/// What the rights to single objects name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named<'a> {
+    /// The webhook's configuration, of the cluster.
+    pub(crate) configuration: &'a str,
+    /// The Secret with the certificate of webhook and intake, of the operator's namespace, as are the Services.
+    pub(crate) secret: &'a str,
+    /// The webhook's Service.
+    pub(crate) webhook: &'a str,
+    /// The intake's Service.
+    pub(crate) intake: &'a str,
+}
+
+/// One right to one object: whether it is of the operator's namespace, group, resource, name, verbs.
+type ToOne<'a> = (bool, &'static str, &'static str, &'a str, &'static [&'static str]);
+
+impl<'a> Named<'a> {
+    fn of_webhook(self) -> [ToOne<'a>; 3] {
+        let group = "admissionregistration.k8s.io";
+        let verbs = &["get", "list", "watch", "patch"];
+        [
+            (false, group, "mutatingwebhookconfigurations", self.configuration, verbs),
+            self.certificate(),
+            (true, "", "services", self.webhook, &["get"]),
+        ]
+    }
+
+    fn of_intake(self) -> [ToOne<'a>; 2] {
+        [self.certificate(), (true, "", "services", self.intake, &["get"])]
+    }
+
+    fn certificate(self) -> ToOne<'a> {
+        (true, "", "secrets", self.secret, &["list", "watch"])
+    }
+}
+
 /// Whose rights are looked at.
 #[derive(Clone, Debug)]
 pub(crate) enum Whose {
@@ -60,7 +97,12 @@ pub(crate) enum Whose {
 }
 
 /// All rights, with what is missing by namespace.
-pub(crate) async fn check(client: &Client, whose: &Whose, own: &str, scopes: &[Option<&str>]) -> Vec<Finding> {
+pub(crate) async fn check(
+    client: &Client,
+    whose: &Whose,
+    (own, named): (&str, Named<'_>),
+    scopes: &[Option<&str>],
+) -> Vec<Finding> {
     let mut findings = vec![place(client, whose, Some(own), OWN, "its own namespace").await];
     for scope in scopes {
         findings.push(place(client, whose, *scope, WATCHED, "the namespaces that are looked after").await);
@@ -69,40 +111,67 @@ pub(crate) async fn check(client: &Client, whose: &Whose, own: &str, scopes: &[O
     for scope in scopes {
         findings.push(intake(place(client, whose, *scope, INTAKE, "the intake").await));
     }
+    findings.push(intake(objects(client, whose, own, &named.of_intake(), "the intake").await));
+    findings.push(webhook(objects(client, whose, own, &named.of_webhook(), "the webhook").await));
     findings
 }
 
-/// An installation may do without (`intake.enabled`).
 fn intake(finding: Finding) -> Finding {
-    let subject = format!("the intake, {}", finding.subject);
+    optional(finding, "the intake", "intake.enabled")
+}
+
+fn webhook(finding: Finding) -> Finding {
+    optional(finding, "the webhook", "webhook.enabled")
+}
+
+/// An installation may do without.
+fn optional(finding: Finding, part: &str, value: &str) -> Finding {
+    let subject = format!("{part}, {}", finding.subject);
     if finding.state != State::Failed {
         return finding.of(subject);
     }
-    let remedy = "unless intake.enabled is false, install the chart's roles (rbac.create), or grant what is missing";
+    let remedy = format!("unless {value} is false, install the chart's roles (rbac.create), or grant what is missing");
     Finding::bad("rights", State::Warning, finding.said, remedy).of(subject)
 }
 
+/// One question each: where, group, resource, the object's name where it is one, and the verb.
+pub(super) type Question<'a> = (Option<&'a str>, &'a str, &'a str, Option<&'a str>, &'a str);
+
 async fn place(client: &Client, whose: &Whose, namespace: Option<&str>, rights: &[Right], what: &str) -> Finding {
-    let subject = namespace.unwrap_or("all namespaces");
-    let mut missing = Vec::new();
-    let mut asked = 0_u32;
+    let mut questions = Vec::new();
     for (group, resource, verbs) in rights {
-        for verb in *verbs {
-            asked += 1;
-            match may(client, whose, namespace, group, resource, verb).await {
-                Ok(true) => {}
-                Ok(false) => missing.push(format!("{verb} {resource}")),
-                Err(error) => {
-                    let remedy = "give whoever runs this the right to make access reviews";
-                    return Finding::bad("rights", State::Unknown, error.to_string(), remedy).of(subject);
-                }
+        questions.extend(verbs.iter().map(|verb| (namespace, *group, *resource, None, *verb)));
+    }
+    ask(client, whose, &questions, what).await.of(namespace.unwrap_or("all namespaces"))
+}
+
+async fn objects(client: &Client, whose: &Whose, own: &str, rights: &[ToOne<'_>], what: &str) -> Finding {
+    let mut questions = Vec::new();
+    for (is_own, group, resource, name, verbs) in rights {
+        questions.extend(verbs.iter().map(|verb| (is_own.then_some(own), *group, *resource, Some(*name), *verb)));
+    }
+    ask(client, whose, &questions, what).await.of("its own objects")
+}
+
+async fn ask(client: &Client, whose: &Whose, questions: &[Question<'_>], what: &str) -> Finding {
+    let mut missing = Vec::new();
+    for question in questions {
+        let (_, _, resource, name, verb) = question;
+        match may(client, whose, *question).await {
+            Ok(true) => {}
+            Ok(false) => {
+                missing.push(format!("{verb} {resource}{}", name.map(|n| format!(" {n}")).unwrap_or_default()))
+            }
+            Err(error) => {
+                let remedy = "give whoever runs this the right to make access reviews";
+                return Finding::bad("rights", State::Unknown, error.to_string(), remedy);
             }
         }
     }
-    judge(&missing, asked, what).of(subject)
+    judge(&missing, questions.len(), what)
 }
 
-fn judge(missing: &[String], asked: u32, what: &str) -> Finding {
+fn judge(missing: &[String], asked: usize, what: &str) -> Finding {
     if missing.is_empty() {
         return Finding::ok("rights", format!("all {asked} for {what}"));
     }
@@ -111,14 +180,8 @@ fn judge(missing: &[String], asked: u32, what: &str) -> Finding {
 }
 
 /// Whether one thing may be done.
-pub(super) async fn may(
-    client: &Client,
-    whose: &Whose,
-    namespace: Option<&str>,
-    group: &str,
-    resource: &str,
-    verb: &str,
-) -> kube::Result<bool> {
+pub(super) async fn may(client: &Client, whose: &Whose, question: Question<'_>) -> kube::Result<bool> {
+    let (namespace, group, resource, name, verb) = question;
     let (resource, part) = resource.split_once('/').map_or((resource, None), |(r, part)| (r, Some(part)));
     let resource_attributes = Some(ResourceAttributes {
         group: Some(group.into()),
@@ -126,6 +189,7 @@ pub(super) async fn may(
         subresource: part.map(Into::into),
         verb: Some(verb.into()),
         namespace: namespace.map(Into::into),
+        name: name.map(Into::into),
         ..ResourceAttributes::default()
     });
     let params = PostParams::default();
@@ -170,6 +234,8 @@ mod tests {
         let missing = intake(judge(&["create tokenreviews".into()], 2, "x").of("all namespaces"));
         assert_eq!((missing.state, missing.subject.as_str()), (State::Warning, "the intake, all namespaces"));
         assert_eq!(intake(judge(&[], 2, "x")).state, State::Ok);
+        let missing = webhook(judge(&["patch x".into()], 2, "x").of("its own objects"));
+        assert!(missing.state == State::Warning && missing.remedy.contains("webhook.enabled"), "{missing:?}");
     }
 
     #[test]

@@ -38,7 +38,8 @@ use tokio::time::timeout;
 use traces::Traces;
 
 use crate::{admin::Readiness, intake::Placed, metrics::Metrics, run::RunArgs};
-pub(crate) use node::DELETE_ROOT;
+pub(crate) use node::{DELETE_ROOT, TRUE_IS_TROUBLE};
+pub(crate) use route::DISABLED;
 use world::{Operator, World};
 
 /// The certificate and its Service are there within a second of a start. A certificate that somebody else brought may name no
@@ -73,6 +74,7 @@ pub(crate) async fn run(
     let all = scopes.iter().map(|scope| {
         let operator = Operator {
             namespace: args.namespace.clone(),
+            lease: args.lease_name.clone(),
             image: args.image.clone(),
             gateways: args.gateway_defaults.clone(),
             intake: intake.clone(),

@@ -20,6 +20,12 @@ use crate::{
     node::{Problem, roll::TRUSTS_ROOT_DIGITS},
 };
 
+/// The reason of `Ready` where people switched the route off.
+pub(crate) const DISABLED: &str = "Disabled";
+
+/// The route is good, and waits.
+const NODE_NOT_READY: &str = "the node's configuration is not written: see the MeshNode's conditions";
+
 /// Before the roots, in the message of `Trusted`.
 const SHA256: &str = "; sha256: ";
 
@@ -62,19 +68,29 @@ fn judged(route: &MeshRoute, verdict: &Verdict) -> Vec<Aspect> {
         Aspect::no(ACCEPTED, reason, text.clone())
     };
     let ready = ready(route, verdict);
-    let stalled = if verdict.is_accepted {
-        Aspect::no(STALLED, "Progressing", "nothing is in the way")
-    } else {
-        Aspect::yes(STALLED, reason, text)
-    };
-    vec![
-        accepted,
-        trusted(verdict),
-        reach::reachable(route, verdict.reach.as_deref()),
-        ready,
-        Aspect::no(RECONCILING, "Reconciled", "nothing is left to do"),
-        stalled,
-    ]
+    let (reconciling, stalled) = settled(route, verdict);
+    vec![accepted, trusted(verdict), reach::reachable(route, verdict.reach.as_deref()), ready, reconciling, stalled]
+}
+
+/// What kstatus reads beside `Ready`: a route that is not ready is either waited for or stalled. With neither, those who wait for
+/// it (Helm, Flux) would wait until they give up.
+fn settled(route: &MeshRoute, verdict: &Verdict) -> (Aspect, Aspect) {
+    let done = Aspect::no(RECONCILING, "Reconciled", "nothing is left to do");
+    let still = Aspect::no(STALLED, "Progressing", "nothing is in the way");
+    if !verdict.is_accepted {
+        return (done, Aspect::yes(STALLED, verdict.reason(), verdict.text()));
+    }
+    match expired(verdict) {
+        _ if route.spec.disabled => (done, still),
+        // Nothing but a change of the spec opens it again.
+        Some(problem) => (done, Aspect::yes(STALLED, problem.reason(), problem.to_string())),
+        None if !verdict.is_written => (Aspect::yes(RECONCILING, "NodeNotReady", NODE_NOT_READY), still),
+        None => (done, still),
+    }
+}
+
+fn expired(verdict: &Verdict) -> Option<&Problem> {
+    verdict.problems.iter().find(|p| matches!(p, Problem::Expired { .. }))
 }
 
 fn trusted(verdict: &Verdict) -> Aspect {
@@ -97,17 +113,16 @@ fn trusted(verdict: &Verdict) -> Aspect {
     }
 }
 
-/// Ready never depends on the partner being there.
+/// Ready never depends on the partner being there. A route that is off as its spec asks is as it should be.
 fn ready(route: &MeshRoute, verdict: &Verdict) -> Aspect {
-    let expired = verdict.problems.iter().find(|p| matches!(p, Problem::Expired { .. }));
     if !verdict.is_accepted {
         Aspect::no(READY, verdict.reason(), verdict.text())
     } else if route.spec.disabled {
-        Aspect::no(READY, "Disabled", "spec.disabled: the route carries nothing until it is false")
-    } else if let Some(problem) = expired {
+        Aspect::yes(READY, DISABLED, "spec.disabled: the route carries nothing until it is false")
+    } else if let Some(problem) = expired(verdict) {
         Aspect::no(READY, problem.reason(), problem.to_string())
     } else if !verdict.is_written {
-        Aspect::no(READY, "NodeNotReady", "the node's configuration is not written: see the MeshNode's conditions")
+        Aspect::no(READY, "NodeNotReady", NODE_NOT_READY)
     } else {
         Aspect::yes(READY, "Ready", "part of the node's configuration")
     }
@@ -192,13 +207,39 @@ mod tests {
         assert!(said.ends_with("before: 0000"), "{said}");
     }
 
+    /// As kstatus reads conditions of a current generation: `Stalled` first, then `Reconciling`, then `Ready`.
+    fn kstatus(aspects: &[Aspect]) -> &'static str {
+        let is = |kind| status(aspects, kind).0 == ConditionStatus::True;
+        match (is(STALLED), is(RECONCILING), is(READY)) {
+            (true, ..) => "Failed",
+            (false, true, _) | (false, false, false) => "InProgress",
+            (false, false, true) => "Current",
+        }
+    }
+
+    /// Helm and Flux wait for what is in progress, until they give up: only what settles by itself may be.
     #[test]
-    fn a_disabled_route_is_accepted_and_not_ready() {
-        let mut route = sample::route("b", "bank-a", "LX2", &[]);
-        route.spec.disabled = true;
-        let aspects = judged(&route, &verdict(vec![], true));
-        assert_eq!(status(&aspects, ACCEPTED).0, ConditionStatus::True);
-        assert_eq!(status(&aspects, READY), (ConditionStatus::False, "Disabled".into()));
+    fn a_route_that_waits_for_nobody_is_settled_for_those_who_wait_for_it() {
+        let expired = || Problem::Expired { field: "spec.expiresAt".into(), at: "t".into(), remedy: "a later time" };
+        let unwritten = |problems| Verdict { is_written: false, ..verdict(problems, true) };
+        let off = |is_off| {
+            let mut route = sample::route("b", "bank-a", "LX2", &[]);
+            route.spec.disabled = is_off;
+            route
+        };
+        for (route, verdict, ready, wanted) in [
+            (off(false), verdict(vec![], true), "Ready", "Current"),
+            (off(true), verdict(vec![], true), "Disabled", "Current"),
+            (off(true), verdict(vec![expired()], true), "Disabled", "Current"),
+            (off(true), unwritten(vec![]), "Disabled", "Current"),
+            (off(false), verdict(vec![expired()], true), "Expired", "Failed"),
+            (off(false), unwritten(vec![expired()]), "Expired", "Failed"),
+            (off(false), unwritten(vec![]), "NodeNotReady", "InProgress"),
+            (off(false), verdict(vec![Problem::SelfRoute { node_id: "LX2".into() }], false), "SelfRoute", "Failed"),
+        ] {
+            let aspects = judged(&route, &verdict);
+            assert_eq!((status(&aspects, READY).1.as_str(), kstatus(&aspects)), (ready, wanted), "{aspects:?}");
+        }
     }
 
     #[test]

@@ -124,6 +124,8 @@ impl<K: Watched> Kind<K> {
 pub(crate) struct Operator {
     /// Where issued roots live.
     pub(crate) namespace: String,
+    /// What its leader holds.
+    pub(crate) lease: String,
     /// What gateways run.
     pub(crate) image: Image,
     /// What their pods are like where their nodes do not say.
@@ -369,7 +371,7 @@ impl World {
     fn node_changed(&self, change: &Change<'_, Guarded<MeshNode>>) {
         match change {
             Change::Begins => {}
-            Change::Here(node) if !self.shapes.changed("MeshNode", *node) => {}
+            Change::Here(node) if !self.shapes.changed("MeshNode", *node) && !is_refused(node) => {}
             Change::Here(node) => self.nodes.poke(&node.namespace().unwrap_or_default(), &node.name_any()),
             Change::Gone(node) => {
                 self.shapes.forget("MeshNode", *node);
@@ -466,6 +468,11 @@ impl World {
             }
         }
     }
+}
+
+/// Whether another operator says that the node is not its own: whoever holds it takes that back.
+fn is_refused(node: &Guarded<MeshNode>) -> bool {
+    node.0.as_ref().is_ok_and(|node| node::is_refused(node))
 }
 
 fn receive<T: Send + 'static>(mut queue: mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {

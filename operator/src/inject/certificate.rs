@@ -1,8 +1,9 @@
 //! Which certificate the webhook has next: pure, with time as a value.
 //!
 //! An authority of its own signs it. API servers trust a *set* of authorities (`ca.crt`), so that a new one comes in three
-//! steps, none of which leaves a call without trust: it joins the set, the set reaches the webhook's configuration, and only
-//! then does it sign. The old one leaves when nobody shows a certificate of it any more.
+//! steps, none of which leaves a call without trust: it joins the set, the set reaches the webhook's configuration and, where there is
+//! an intake, the pods (`followed.rs`), and only then does it sign. The old one leaves an hour later: no process shows a certificate of
+//! it for longer, since each looks three times a minute.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -31,6 +31,7 @@ use tokio::{
 use super::{
     bundle::{self, Bundle, Whose},
     certificate::{self, CA_CRT, CA_KEY, Kept, TLS_CRT, TLS_KEY, Trusted},
+    followed,
     options::CertificateSource,
 };
 use crate::{admin::Pending, cluster::objects::MANAGER, port::tls::Shown};
@@ -39,6 +40,9 @@ use crate::{admin::Pending, cluster::objects::MANAGER, port::tls::Shown};
 const POLL: Duration = Duration::from_secs(20);
 /// API servers hear of a new authority by a watch, within a second; until then the old one signs.
 const SPREAD: Duration = Duration::from_secs(10);
+/// Pods follow within minutes. One that does not in this time (its kubelet is away) holds the others up no longer: it follows when it
+/// takes its configuration in.
+const LATEST: Duration = Duration::from_secs(3600);
 
 /// The Secret and the configuration.
 #[derive(Clone)]
@@ -51,6 +55,8 @@ pub(super) struct Keeper {
     pub(super) names: Vec<String>,
     /// Who makes it.
     pub(super) source: CertificateSource,
+    /// Where pods know the intake by it: all namespaces, or each of those named; `None`: there is no intake.
+    pub(super) known_in: Option<Vec<Option<String>>>,
 }
 
 /// Why a step was not done.
@@ -193,7 +199,7 @@ impl Keeper {
         let wanted = match (&kept, &memory.last) {
             // Somebody took the Secret away, to have another authority. What is shown still has the old one's name.
             (None, Some(last)) => Some(certificate::rolled(last, now)?),
-            _ => certificate::next(kept.as_ref(), &self.names, memory.trusts(kept.as_ref()), now)?,
+            _ => self.next(kept.as_ref(), memory, now).await?,
         };
         if let Some(wanted) = &wanted {
             self.write(secret.as_ref(), wanted).await?;
@@ -204,6 +210,21 @@ impl Keeper {
         memory.last = Some(kept);
         memory.heard(bundle?);
         Ok(())
+    }
+
+    /// What is to be kept from now on. A new authority signs when all know it who are shown what it signs.
+    async fn next(&self, kept: Option<&Kept>, memory: &Memory, now: SystemTime) -> Result<Option<Kept>, KeepError> {
+        let next = certificate::next(kept, &self.names, Trusted::NotYet, now)?;
+        let (Some(kept), None) = (kept, &next) else { return Ok(next) };
+        let Some(since) = memory.known_since(kept) else { return Ok(None) };
+        let signed = certificate::next(Some(kept), &self.names, Trusted::Yes, now)?;
+        let is_known = match (&signed, &self.known_in) {
+            (Some(_), Some(scopes)) if since < LATEST => {
+                followed::everywhere(&self.client, scopes, &kept.authorities_pem).await?
+            }
+            _ => true,
+        };
+        Ok(signed.filter(|_| is_known))
     }
 
     /// Writes over what was read and nothing newer.
@@ -240,12 +261,10 @@ impl Keeper {
 }
 
 impl Memory {
-    fn trusts(&self, kept: Option<&Kept>) -> Trusted {
-        let is_known = |kept: &Kept| {
-            let known = self.trusted.as_ref().filter(|(authorities, _)| *authorities == kept.authorities_pem);
-            known.is_some_and(|(_, since)| since.elapsed() >= SPREAD)
-        };
-        if kept.is_some_and(is_known) { Trusted::Yes } else { Trusted::NotYet }
+    /// For how long API servers have known these authorities, if for long enough.
+    fn known_since(&self, kept: &Kept) -> Option<Duration> {
+        let (_, since) = self.trusted.as_ref().filter(|(authorities, _)| *authorities == kept.authorities_pem)?;
+        Some(since.elapsed()).filter(|since| *since >= SPREAD)
     }
 
     fn heard(&mut self, bundle: Bundle) {

@@ -10,7 +10,7 @@
 //! | `nodes.rs` | what is known of MeshNodes: a watch, kept by every process |
 //! | `review.rs`, `serve.rs` | AdmissionReview in and out, at a port (`port`) on a thread of its own |
 //! | `tell.rs`, `bucket.rs` | Events and metrics about pods that got none |
-//! | `certificate.rs`, `keeper.rs`, `bundle.rs` | the webhook's certificate: which, where it is kept, who trusts it |
+//! | `certificate.rs`, `keeper.rs`, `bundle.rs`, `followed.rs` | the webhook's certificate: which, where it is kept, who trusts it |
 //!
 //! Every process of the operator serves it; the one that leads also keeps the certificate.
 
@@ -19,6 +19,7 @@ mod bundle;
 mod certificate;
 mod choice;
 mod decide;
+mod followed;
 mod keeper;
 mod names;
 mod neighbours;
@@ -33,7 +34,7 @@ mod serve;
 mod tell;
 mod verdict;
 
-use std::{net::TcpListener, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use futures::future::{join, join_all, pending};
@@ -43,7 +44,7 @@ use tokio::sync::watch;
 use crate::{
     admin::Readiness,
     port::{
-        Closing,
+        self, Closing,
         tls::{self, Shown},
     },
     run::RunArgs,
@@ -73,7 +74,7 @@ pub(crate) async fn serve(
         return pending().await;
     }
     let address = args.inject.webhook_listen;
-    let listener = TcpListener::bind(address).with_context(|| format!("webhook port {address}"))?;
+    let listener = port::listen(address).with_context(|| format!("webhook port {address}"))?;
     let tls = tls::config(Arc::clone(&shown)).context("TLS of the webhook")?;
     let (nodes, (teller, untold)) = (KnownNodes::new(), Teller::new(metrics.clone()));
     let settings = Settings {
@@ -142,6 +143,7 @@ fn keeper(client: Client, args: &RunArgs) -> Keeper {
         secret: args.inject.webhook_secret.clone(),
         configuration: args.inject.webhook_configuration.clone(),
         source: args.inject.webhook_certificate,
+        known_in: args.intake.is_on().then(|| args.scopes().into_iter().map(|s| s.map(str::to_owned)).collect()),
         names: args.inject.names(&args.namespace).into_iter().chain(args.intake.names(&args.namespace)).collect(),
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct InjectArgs {
     #[arg(long, env = "MESH_OPERATOR_INJECTION", value_enum, default_value = "on")]
     pub(crate) injection: Injection,
     /// Where the API server sends pods to, by TLS.
-    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_LISTEN", default_value = "0.0.0.0:9443")]
+    #[arg(long, env = "MESH_OPERATOR_WEBHOOK_LISTEN", default_value = "[::]:9443")]
     pub(crate) webhook_listen: SocketAddr,
     /// The Service, of the operator's namespace, that leads there.
     #[arg(long, env = "MESH_OPERATOR_WEBHOOK_SERVICE", default_value = "interconn-webhook")]

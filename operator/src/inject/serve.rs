@@ -54,7 +54,6 @@ pub(super) async fn serve(
     desk: Desk,
     closing: Closing,
 ) -> Result<Infallible> {
-    listener.set_nonblocking(true)?;
     let serve = || async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         Ok(port::serve(listener, tls, Arc::new(desk), closing).await)

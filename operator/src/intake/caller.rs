@@ -1,10 +1,15 @@
 //! Who calls: TokenReview of the token that the kubelet put into the pod, for our audience, and bound to that pod.
 //!
 //! Answers are kept for a moment, by the token's sum, so that a sidecar that reports does not cost a review each time. A token
-//! of a pod that was deleted is refused by the API server; it may be taken here for [`KEPT`] longer.
+//! of a pod that was deleted is refused by the API server; it may be taken here for [`KEPT`] longer. A token that was refused is
+//! refused for as long without a review.
+//!
+//! Tokens that nobody has seen cost a review each, so an address that brings many that do not hold waits ([`Rate`]). A token that
+//! held once is reviewed whatever its address did meanwhile: pods of one machine may share one.
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -13,9 +18,11 @@ use kube::{Api, Client, api::PostParams};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
+use super::rate::{Rate, Turn};
+
 /// How long an answer holds.
 const KEPT: Duration = Duration::from_secs(30);
-/// Pods that call within that time; more only cost a review each.
+/// Tokens that are remembered, of those that hold and of those that do not; more only cost a review each.
 const CALLERS: usize = 4096;
 /// Tokens of clusters with many claims have some 2 KiB.
 const TOKEN_MAX: usize = 16 * 1024;
@@ -43,6 +50,8 @@ pub(super) enum Unknown {
     Refused(String),
     #[error("the token is bound to no pod: mount one as a projected volume")]
     Unbound,
+    #[error("too many calls without a token that holds: one a second, and a few more at a start")]
+    TooMany(Turn),
     #[error("the API server did not review the token: {0}")]
     Api(#[from] kube::Error),
 }
@@ -50,36 +59,59 @@ pub(super) enum Unknown {
 /// Reviews, and what was answered a moment ago.
 pub(super) struct Callers {
     client: Client,
-    known: Mutex<HashMap<[u8; 32], (Caller, Instant)>>,
+    known: Mutex<Known>,
+    strangers: Mutex<Rate>,
+}
+
+type Sum = [u8; 32];
+
+/// What is known of tokens, by their sums.
+#[derive(Default)]
+struct Known {
+    /// Whom they speak for, also those whose answer is too old to hold.
+    good: HashMap<Sum, (Caller, Instant)>,
+    /// Why they did not hold.
+    bad: HashMap<Sum, (String, Instant)>,
 }
 
 impl Callers {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, known: Mutex::default() }
+        Self { client, known: Mutex::default(), strangers: Mutex::default() }
     }
 
-    /// The pod behind an `authorization` header.
-    pub(super) async fn of(&self, header: Option<&str>) -> Result<Caller, Unknown> {
+    /// The pod behind an `authorization` header that came from an address.
+    pub(super) async fn of(&self, header: Option<&str>, from: Option<IpAddr>) -> Result<Caller, Unknown> {
+        let from = from.map(|address| address.to_string()).unwrap_or_default();
+        let found = self.look(header, &from).await;
+        match found {
+            Err(Unknown::NoToken | Unknown::Refused(_) | Unknown::Unbound) => {
+                match self.strangers.lock().take(&from, Instant::now()) {
+                    Turn::Taken => found,
+                    spent => Err(Unknown::TooMany(spent)),
+                }
+            }
+            found => found,
+        }
+    }
+
+    async fn look(&self, header: Option<&str>, from: &str) -> Result<Caller, Unknown> {
         let token = header.and_then(|header| header.strip_prefix("Bearer ")).filter(|token| token.len() <= TOKEN_MAX);
         let token = token.ok_or(Unknown::NoToken)?;
-        let sum: [u8; 32] = Sha256::digest(token).into();
-        if let Some(known) = self.known(&sum) {
-            return Ok(known);
+        let sum: Sum = Sha256::digest(token).into();
+        let (known, held_once) = {
+            let known = self.known.lock();
+            (known.get(&sum, Instant::now()), known.good.contains_key(&sum))
+        };
+        if let Some(known) = known {
+            return known.map_err(Unknown::Refused);
         }
-        let caller = caller(self.review(token).await?)?;
-        let mut known = self.known.lock();
-        if known.len() >= CALLERS {
-            known.retain(|_, (_, since)| since.elapsed() < KEPT);
+        if !held_once && self.strangers.lock().is_spent(from, Instant::now()) {
+            let turn = self.strangers.lock().take(from, Instant::now());
+            return Err(Unknown::TooMany(turn));
         }
-        if known.len() < CALLERS {
-            known.insert(sum, (caller.clone(), Instant::now()));
-        }
-        Ok(caller)
-    }
-
-    fn known(&self, sum: &[u8; 32]) -> Option<Caller> {
-        let known = self.known.lock();
-        known.get(sum).filter(|(_, since)| since.elapsed() < KEPT).map(|(caller, _)| caller.clone())
+        let found = caller(self.review(token).await?);
+        self.known.lock().keep(sum, &found, Instant::now());
+        found
     }
 
     async fn review(&self, token: &str) -> Result<TokenReviewStatus, kube::Error> {
@@ -88,6 +120,36 @@ impl Callers {
         let review = TokenReview { spec, ..TokenReview::default() };
         let answer = Api::<TokenReview>::all(self.client.clone()).create(&PostParams::default(), &review).await?;
         Ok(answer.status.unwrap_or_default())
+    }
+}
+
+impl Known {
+    /// What still holds of a token.
+    fn get(&self, sum: &Sum, now: Instant) -> Option<Result<Caller, String>> {
+        let holds = |since: &Instant| now.duration_since(*since) < KEPT;
+        let good = self.good.get(sum).filter(|(_, since)| holds(since)).map(|(caller, _)| Ok(caller.clone()));
+        good.or_else(|| self.bad.get(sum).filter(|(_, since)| holds(since)).map(|(why, _)| Err(why.clone())))
+    }
+
+    fn keep(&mut self, sum: Sum, found: &Result<Caller, Unknown>, now: Instant) {
+        match found {
+            Ok(caller) => insert(&mut self.good, sum, (caller.clone(), now)),
+            Err(Unknown::Refused(why)) => insert(&mut self.bad, sum, (why.clone(), now)),
+            Err(_) => {}
+        }
+        if found.is_err() {
+            self.good.remove(&sum);
+        }
+    }
+}
+
+/// What is too old makes room; where there is none the next call costs a review again.
+fn insert<T>(map: &mut HashMap<Sum, (T, Instant)>, sum: Sum, (value, now): (T, Instant)) {
+    if map.len() >= CALLERS {
+        map.retain(|_, (_, since)| now.duration_since(*since) < KEPT);
+    }
+    if map.len() < CALLERS {
+        map.insert(sum, (value, now));
     }
 }
 
@@ -132,6 +194,35 @@ mod tests {
         let caller = status(|_| {}).unwrap();
         assert_eq!((caller.namespace.as_str(), caller.pod.as_str(), caller.pod_uid.as_str()), ("privacy", "p", "1"));
         assert_eq!(caller.user, "system:serviceaccount:privacy:app");
+    }
+
+    #[test]
+    fn an_answer_holds_for_a_moment_and_a_token_that_held_once_stays_known() {
+        let (mut known, now, sum) = (Known::default(), Instant::now(), |n| [n; 32]);
+        known.keep(sum(1), &status(|_| {}), now);
+        known.keep(sum(2), &Err(Unknown::Refused("no".into())), now);
+        assert_eq!(known.get(&sum(1), now).unwrap().unwrap().pod, "p");
+        assert_eq!(known.get(&sum(2), now), Some(Err("no".into())));
+        assert!(known.get(&sum(1), now + KEPT).is_none() && known.get(&sum(2), now + KEPT).is_none());
+        assert!(known.good.contains_key(&sum(1)));
+        known.keep(sum(1), &Err(Unknown::Refused("the pod is gone".into())), now + KEPT);
+        assert!(!known.good.contains_key(&sum(1)) && known.get(&sum(1), now + KEPT).unwrap().is_err());
+    }
+
+    #[test]
+    fn what_is_remembered_of_tokens_is_bounded() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        let sum = |n: usize| Sha256::digest(n.to_string()).into();
+        for n in 0..2 * CALLERS {
+            known.keep(sum(n), &status(|_| {}), now);
+            known.keep(sum(n), &Err(Unknown::Refused("no".into())), now);
+        }
+        for n in 0..2 * CALLERS {
+            known.keep(sum(n), &status(|_| {}), now);
+        }
+        assert!(known.good.len() == CALLERS && known.bad.len() == CALLERS);
+        known.keep(sum(2 * CALLERS), &status(|_| {}), now + KEPT);
+        assert_eq!(known.good.len(), 1, "what is too old makes room");
     }
 
     #[test]

@@ -23,11 +23,11 @@ use tokio::time::timeout;
 
 use super::{
     caller::{Caller, Callers, Unknown},
-    rate::Rate,
+    rate::{Rate, Turn},
     report::checked,
     routes::{MANAGER, Routes},
 };
-use crate::port::{self, json, plain};
+use crate::port::{self, From, json, plain};
 
 /// Applications wait for the answer to a change of trust; a call that takes longer is answered as one that may be tried again.
 const LONGEST: Duration = Duration::from_secs(8);
@@ -75,21 +75,32 @@ impl IntakeDesk {
 
     async fn caller(&self, head: &Parts) -> Result<Caller, Answer> {
         let header = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let caller = self.callers.of(header).await.map_err(|unknown| {
-            tracing::info!(audit = true, path = head.uri.path(), %unknown, "intake: refused");
-            let is_ours = matches!(unknown, Unknown::Api(_));
-            self.metrics.count("any", if is_ours { "unavailable" } else { "unknown_caller" });
-            plain(
-                if is_ours { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNAUTHORIZED },
-                &unknown.to_string(),
-            )
-        })?;
-        if self.rate.lock().take(&caller.pod_uid, Instant::now()) {
+        let from = head.extensions.get::<From>().map(|From(address)| *address);
+        let caller = self.callers.of(header, from).await.map_err(|unknown| self.turned_away(head, &unknown))?;
+        let turn = self.rate.lock().take(&caller.pod_uid, Instant::now());
+        if turn == Turn::Taken {
             return Ok(caller);
         }
         self.metrics.count("any", "too_many");
-        tracing::info!(audit = true, namespace = caller.namespace, pod = caller.pod, "intake: too many calls");
+        if turn == Turn::Refused {
+            tracing::info!(audit = true, namespace = caller.namespace, pod = caller.pod, "intake: too many calls");
+        }
         Err(plain(StatusCode::TOO_MANY_REQUESTS, "too many calls: one a second, and a few more at a start"))
+    }
+
+    /// Nobody is known by the token. Who calls without end does not fill the log.
+    fn turned_away(&self, head: &Parts, unknown: &Unknown) -> Answer {
+        let (status, outcome) = match unknown {
+            Unknown::Api(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Unknown::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many"),
+            Unknown::NoToken | Unknown::Refused(_) | Unknown::Unbound => (StatusCode::UNAUTHORIZED, "unknown_caller"),
+        };
+        if !matches!(unknown, Unknown::TooMany(Turn::RefusedAgain)) {
+            let from = head.extensions.get::<From>().map(|From(address)| *address);
+            tracing::info!(audit = true, path = head.uri.path(), ?from, %unknown, "intake: refused");
+        }
+        self.metrics.count("any", outcome);
+        plain(status, &unknown.to_string())
     }
 
     /// The pod says what it runs on.

@@ -86,7 +86,8 @@ pub(crate) async fn serve(
     closing: Closing,
 ) -> Result<()> {
     let Some(address) = args.intake_listen else { return pending().await };
-    let listener = TcpListener::bind(address).await.with_context(|| format!("intake port {address}"))?;
+    let listener =
+        port::listen(address).and_then(TcpListener::from_std).with_context(|| format!("intake port {address}"))?;
     let tls = tls::config(shown).context("TLS of the intake")?;
     let desk = IntakeDesk::new(client.clone(), Callers::new(client.clone()), Routes::new(client), metrics);
     match port::serve(listener, tls, Arc::new(desk), closing).await {}

@@ -1,4 +1,6 @@
-//! How often a pod may call: a few at once, then one a second. Pure; time comes in as a value.
+//! How often somebody may call: a few times at once, then one a second. Pure; time comes in as a value.
+//!
+//! The desk keeps one for pods, by their uids, and one for the addresses that callers whom nobody knows come from.
 
 use std::{
     collections::HashMap,
@@ -9,26 +11,58 @@ use std::{
 const AT_ONCE: u32 = 20;
 /// After that, one for each of these.
 const EACH: Duration = Duration::from_secs(1);
-/// Pods that are remembered. Those that waited longest are full again and need not be.
-const PODS: usize = 8192;
+/// Callers that are remembered. Those that waited longest are full again and need not be.
+const CALLERS: usize = 8192;
 
-/// What each pod has left, as the moment at which it would have all again.
+/// What each caller has left.
 #[derive(Debug, Default)]
-pub(super) struct Rate(HashMap<String, Instant>);
+pub(super) struct Rate(HashMap<String, Left>);
+
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    /// The moment at which it would have all again.
+    full_at: Instant,
+    /// Whether it was told since its last call that it has none.
+    is_told: bool,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It is served.
+    Taken,
+    /// The caller has none left, and this is the first time since its last call: worth a line in the log.
+    Refused,
+    /// As the one before.
+    RefusedAgain,
+}
 
 impl Rate {
-    /// Takes one call of a pod; `false`: it has none left.
-    pub(super) fn take(&mut self, pod_uid: &str, now: Instant) -> bool {
-        if self.0.len() >= PODS {
-            self.0.retain(|_, full_at| *full_at > now);
+    /// Takes one call of a caller.
+    pub(super) fn take(&mut self, caller: &str, now: Instant) -> Turn {
+        if self.0.len() >= CALLERS {
+            self.0.retain(|_, left| left.full_at > now);
         }
-        let full_at = self.0.get(pod_uid).copied().filter(|full_at| *full_at > now).unwrap_or(now);
-        let after = full_at + EACH;
-        if after > now + EACH * AT_ONCE || (self.0.len() >= PODS && !self.0.contains_key(pod_uid)) {
-            return false;
+        let known = self.0.get(caller).copied().filter(|left| left.full_at > now);
+        let after = known.map_or(now, |left| left.full_at) + EACH;
+        if known.is_none() && self.0.len() >= CALLERS {
+            return Turn::RefusedAgain;
         }
-        self.0.insert(pod_uid.to_owned(), after);
-        true
+        match known {
+            Some(left) if after > now + EACH * AT_ONCE => {
+                self.0.insert(caller.to_owned(), Left { is_told: true, ..left });
+                if left.is_told { Turn::RefusedAgain } else { Turn::Refused }
+            }
+            _ => {
+                self.0.insert(caller.to_owned(), Left { full_at: after, is_told: false });
+                Turn::Taken
+            }
+        }
+    }
+
+    /// Whether a caller has none left. Of one that is not remembered nothing bad is known.
+    pub(super) fn is_spent(&self, caller: &str, now: Instant) -> bool {
+        self.0.get(caller).is_some_and(|left| left.full_at + EACH > now + EACH * AT_ONCE)
     }
 }
 
@@ -36,23 +70,41 @@ impl Rate {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_pod_has_its_calls_and_gets_them_back_and_takes_nobody_elses() {
-        let (mut rate, start) = (Rate::default(), Instant::now());
-        let taken = (0..100).filter(|_| rate.take("a", start)).count();
-        assert_eq!(taken, AT_ONCE as usize);
-        assert!(rate.take("b", start));
-        assert!(!rate.take("a", start) && rate.take("a", start + EACH));
-        assert!(!rate.take("a", start + EACH));
-        let later = start + EACH * 1000;
-        assert_eq!((0..100).filter(|_| rate.take("a", later)).count(), AT_ONCE as usize);
+    fn taken(rate: &mut Rate, caller: &str, now: Instant) -> bool {
+        rate.take(caller, now) == Turn::Taken
     }
 
     #[test]
-    fn the_number_of_pods_that_are_remembered_is_bounded() {
+    fn a_pod_has_its_calls_and_gets_them_back_and_takes_nobody_elses() {
         let (mut rate, start) = (Rate::default(), Instant::now());
-        let taken = (0..2 * PODS).filter(|n| rate.take(&n.to_string(), start)).count();
-        assert_eq!((taken, rate.0.len()), (PODS, PODS));
-        assert!(rate.take("late", start + EACH * 2), "those that are full again make room");
+        let count = (0..100).filter(|_| taken(&mut rate, "a", start)).count();
+        assert_eq!(count, AT_ONCE as usize);
+        assert!(taken(&mut rate, "b", start));
+        assert!(!taken(&mut rate, "a", start) && taken(&mut rate, "a", start + EACH));
+        assert!(!taken(&mut rate, "a", start + EACH));
+        let later = start + EACH * 1000;
+        assert_eq!((0..100).filter(|_| taken(&mut rate, "a", later)).count(), AT_ONCE as usize);
+    }
+
+    #[test]
+    fn a_caller_is_spent_when_its_next_call_would_be_refused_and_told_so_once() {
+        let (mut rate, start) = (Rate::default(), Instant::now());
+        for _ in 0..AT_ONCE {
+            assert!(!rate.is_spent("a", start));
+            assert_eq!(rate.take("a", start), Turn::Taken);
+        }
+        assert!(rate.is_spent("a", start) && !rate.is_spent("b", start));
+        assert_eq!([rate.take("a", start), rate.take("a", start)], [Turn::Refused, Turn::RefusedAgain]);
+        assert!(!rate.is_spent("a", start + EACH));
+        assert_eq!(rate.take("a", start + EACH), Turn::Taken);
+        assert_eq!(rate.take("a", start + EACH), Turn::Refused, "a new series");
+    }
+
+    #[test]
+    fn the_number_of_callers_that_are_remembered_is_bounded() {
+        let (mut rate, start) = (Rate::default(), Instant::now());
+        let count = (0..2 * CALLERS).filter(|n| taken(&mut rate, &n.to_string(), start)).count();
+        assert_eq!((count, rate.0.len()), (CALLERS, CALLERS));
+        assert!(taken(&mut rate, "late", start + EACH * 2), "those that are full again make room");
     }
 }

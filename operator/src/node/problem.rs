@@ -145,6 +145,16 @@ pub(crate) enum Problem {
         /// The namespace of this operator.
         own: String,
     },
+    /// A node that another release of the same namespace looks after.
+    #[error(
+        "another release in namespace {namespace}, whose leader holds the Lease {lease}, looks after this node: helm uninstall one of the two, or give each its own watchNamespaces; the one that stays takes over within a minute"
+    )]
+    OtherRelease {
+        /// The Lease of that operator.
+        lease: String,
+        /// The namespace of both.
+        namespace: String,
+    },
     /// An issued root that is gone.
     #[error(
         "the root {digits} that was issued for this node, and that its partners trust, is gone: restore Secret {secret} in the operator's namespace; or begin with another root, which every partner must be given before it talks to the node again: kubectl annotate meshnode {node} --overwrite interconn.dev/new-root={digits}"
@@ -202,6 +212,9 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// The reason where another operator looks after a node.
+    pub(crate) const OTHER_OPERATOR: &'static str = "OtherOperator";
+
     /// The reason of the condition that tells of it.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -218,7 +231,7 @@ impl Problem {
             Self::BadPair { .. } => "BadPair",
             Self::Expired { .. } => "Expired",
             Self::ForeignRoot { .. } => "ForeignRoot",
-            Self::OtherOperator { .. } => "OtherOperator",
+            Self::OtherOperator { .. } | Self::OtherRelease { .. } => Self::OTHER_OPERATOR,
             Self::RootMissing { .. } => "RootMissing",
             Self::TooMany { .. } => "TooMany",
             Self::NotYet { .. } => "NotYet",

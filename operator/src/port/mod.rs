@@ -2,9 +2,10 @@
 //! idleness, and the size and time of a body. What is answered is the desk's business.
 
 mod closing;
+mod listen;
 pub(crate) mod tls;
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use self::closing::Closing;
+pub(crate) use self::{closing::Closing, listen::listen};
 use crate::crowd::{Crowd, Ended, Place};
 
 /// What a client has for its handshake, and for the body of a request. Both come in one piece; a machine that is short of time
@@ -35,6 +36,10 @@ const CONNECTIONS: usize = 512;
 const OF_ONE_ADDRESS: usize = 256;
 /// Out of descriptors, or a client that left before it was greeted: neither ends the port.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where a request comes from, in its extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct From(pub(crate) IpAddr);
 
 /// Who answers.
 pub(crate) trait Desk: Send + Sync + 'static {
@@ -59,8 +64,10 @@ pub(crate) async fn serve<D: Desk>(
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (place, ended) = crowd.enter(peer.ip());
-                let served = connection(stream, acceptor.clone(), Arc::clone(&desk), (place, ended), closing.clone());
+                let (place, ended) = crowd.enter(peer.ip().to_canonical());
+                let from = From(peer.ip().to_canonical());
+                let served =
+                    connection((stream, from), acceptor.clone(), Arc::clone(&desk), (place, ended), closing.clone());
                 tokio::spawn(closing.counted(served));
             }
             Err(error) => {
@@ -72,20 +79,20 @@ pub(crate) async fn serve<D: Desk>(
 }
 
 async fn connection<D: Desk>(
-    stream: TcpStream,
+    (stream, from): (TcpStream, From),
     acceptor: TlsAcceptor,
     desk: Arc<D>,
     (place, ended): (Place, Ended),
     closing: Closing,
 ) {
     tokio::select! {
-        () = serve_connection(stream, acceptor, desk, Arc::new(place), closing) => {}
+        () = serve_connection((stream, from), acceptor, desk, Arc::new(place), closing) => {}
         _ = ended => tracing::debug!("a connection ended for a newer one"),
     }
 }
 
 async fn serve_connection<D: Desk>(
-    stream: TcpStream,
+    (stream, from): (TcpStream, From),
     acceptor: TlsAcceptor,
     desk: Arc<D>,
     place: Arc<Place>,
@@ -98,7 +105,8 @@ async fn serve_connection<D: Desk>(
         Err(_) => return,
     };
     let asked = closing.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(from);
         let (desk, place, closing) = (Arc::clone(&desk), Arc::clone(&place), asked.clone());
         async move {
             let mut answer = answer(&*desk, request, &place).await;

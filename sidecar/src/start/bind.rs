@@ -50,18 +50,20 @@ pub(super) fn open(listen: Listen) -> io::Result<TcpListener> {
 
 /// What was tried, and what came of it.
 fn attempt(listen: Listen) -> (SocketAddr, io::Result<TcpListener>) {
-    match listen {
-        Listen::Address(address) => (address, socket(address)),
-        Listen::Port(port) => {
-            // One socket takes IPv6 and IPv4. Where IPv6 is switched off, IPv4 alone.
-            let any = SocketAddr::from((IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
-            let bound = socket(any).or_else(|error| match error.kind() {
-                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
-                _ => socket(SocketAddr::from((IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))),
-            });
-            (any, bound)
-        }
+    let address = match listen {
+        Listen::Address(address) => address,
+        Listen::Port(port) => SocketAddr::from((IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)),
+    };
+    let bound = socket(address);
+    if address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        return (address, bound);
     }
+    // One socket takes IPv6 and IPv4. Where IPv6 is switched off, IPv4 alone.
+    let bound = bound.or_else(|error| match error.kind() {
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+        _ => socket(SocketAddr::from((IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port()))),
+    });
+    (address, bound)
 }
 
 fn socket(address: SocketAddr) -> io::Result<TcpListener> {
@@ -91,9 +93,11 @@ mod tests {
 
     #[test]
     #[allow(clippy::disallowed_methods, reason = "loopback, in a test")]
-    fn a_port_alone_takes_both_families() {
-        let listener = bind(Listen::Port(0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    fn a_port_alone_and_every_address_take_both_families() {
+        for listen in [Listen::Port(0), Listen::Address("[::]:0".parse().unwrap())] {
+            let listener = bind(listen).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        }
     }
 }

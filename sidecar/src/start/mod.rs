@@ -10,6 +10,7 @@ mod grid_shown;
 mod limits;
 mod reports;
 mod rooms;
+mod shortened;
 mod tunnel;
 mod turns;
 

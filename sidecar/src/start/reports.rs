@@ -16,6 +16,8 @@ use mesh_network::{
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::shortened::shortened;
+
 /// How often a gateway looks whether partners came or went, and a sidecar whether its configuration was refused: partners are asked
 /// every twelve seconds.
 const LOOK: Duration = Duration::from_secs(10);
@@ -97,13 +99,13 @@ impl Reporter {
             // It reaches partners through the gateway, which tells of them.
             Role::Sidecar => Default::default(),
         };
-        Report {
+        shortened(Report {
             config_hash: snapshot.hash.clone(),
             leaf_not_after: ends.map(|ends| ends.to_string()).unwrap_or_default(),
             problem: self.keeper.problem().map(|problem| problem.to_string()),
             routes,
             certificates,
-        }
+        })
     }
 }
 

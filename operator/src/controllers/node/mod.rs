@@ -15,13 +15,17 @@ mod seen;
 mod status;
 mod turn;
 
-pub(crate) use holder::Refusals;
+pub(crate) use holder::{Refusals, is_refused};
 pub(crate) use objects::tls_route_kind;
 pub(crate) use repaired::Left;
 pub(crate) use role::ROLE_STALE;
 pub(crate) use root::FINALIZER as DELETE_ROOT;
 pub(crate) use seen::{API_FOR, GatewayApi, NO_API_FOR};
 pub(crate) use turn::Turns;
+
+/// Conditions of a node that speak of a trouble where they are True; of all others that is False.
+pub(crate) const TRUE_IS_TROUBLE: [&str; 5] =
+    [ROLE_STALE, status::ROOT_ROLL_PENDING, status::STORAGE_KEPT, status::FEATURES_PENDING, turn::UPDATE_WAITS];
 
 use std::{
     sync::Arc,
@@ -46,6 +50,7 @@ use crate::{
         validate::{self, Judgement},
     },
 };
+use holder::Held;
 use turn::Turn;
 
 /// A look without a cause, in case an event was missed (linkerd2#15109: one missed event let an issuer expire).
@@ -85,8 +90,8 @@ fn unfetched(what: &str, error: &kube::Error) -> (&'static str, String) {
 
 /// The five steps. Answers when to look again.
 async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
-    if !holder::is_us(world, node).await? {
-        return Ok(holder::REPEAT);
+    if let Held::ByAnother(again) = holder::of(world, node).await? {
+        return Ok(again);
     }
     if !root::settle_deletion(world, node).await? {
         return Ok(POLL);
@@ -113,6 +118,7 @@ async fn steps(world: &World, node: &Arc<MeshNode>) -> Step<Duration> {
     };
     let operator = objects::Operator {
         namespace: &world.operator.namespace,
+        lease: &world.operator.lease,
         image: &world.operator.image,
         gateways: &world.operator.gateways,
     };

@@ -23,7 +23,11 @@ use k8s_openapi::{
 };
 use kube::{ResourceExt, api::ObjectMeta, core::DynamicObject};
 
-use super::{holder::OPERATOR, member_root_name, owner, root_name, seen::Seen};
+use super::{
+    holder::{LEASE, OPERATOR},
+    member_root_name, owner, root_name,
+    seen::Seen,
+};
 pub(super) use crate::cluster::objects::{MANAGED_BY, US};
 use crate::{
     cluster::conditions::Aspect,
@@ -57,6 +61,8 @@ pub(super) struct Applied;
 pub(super) struct Operator<'o> {
     /// Where roots are kept.
     pub(super) namespace: &'o str,
+    /// What its leader holds.
+    pub(super) lease: &'o str,
     /// What gateways run.
     pub(super) image: &'o Image,
     /// What their pods are like where the node does not say.
@@ -145,7 +151,7 @@ pub(super) fn prepare(
         new_roots: new_root.into_iter().chain(new_member_root).collect(),
         parts: parts.collect(),
         pairs: pairs.map(|(name, files)| secret(metadata(node, name), &files)).collect(),
-        main: held_by(operator.namespace, config_map(node, main_name(&name), &main)),
+        main: held_by(operator, config_map(node, main_name(&name), &main)),
         public_root: config_map(node, public_root_name(&name), &BTreeMap::from([(CA_CRT, built.roots_pem.as_bytes())])),
         service: service::service(node),
         gateway: node.spec.gateway.enabled.then(|| {
@@ -194,8 +200,9 @@ fn config_map(node: &MeshNode, name: String, files: &BTreeMap<&str, &[u8]>) -> C
 }
 
 /// Tells other operators that the node is looked after.
-fn held_by(operator: &str, mut main: ConfigMap) -> ConfigMap {
-    main.labels_mut().insert(OPERATOR.into(), operator.into());
+fn held_by(operator: Operator<'_>, mut main: ConfigMap) -> ConfigMap {
+    main.labels_mut().insert(OPERATOR.into(), operator.namespace.into());
+    main.annotations_mut().insert(LEASE.into(), operator.lease.into());
     main
 }
 

@@ -36,17 +36,17 @@ use crate::{
 };
 
 /// Sections of the spec that this version does not act on yet.
-const FEATURES_PENDING: &str = "FeaturesPending";
+pub(super) const FEATURES_PENDING: &str = "FeaturesPending";
 
 /// Where `spec.expose.tlsRoute` is given: whether the TLSRoute was written.
 const TLS_ROUTE_WRITTEN: &str = "TlsRouteWritten";
 /// Without a gateway: whether the node is one process, which is all that can be told when it is not.
 const STATE_SHARED: &str = "StateShared";
 /// The gateway's claim is another one than the spec asks for now.
-const STORAGE_KEPT: &str = "StorageKept";
+pub(super) const STORAGE_KEPT: &str = "StorageKept";
 
 /// A root took over, and not every partner is known to trust it.
-const ROOT_ROLL_PENDING: &str = "RootRollPending";
+pub(super) const ROOT_ROLL_PENDING: &str = "RootRollPending";
 /// A sentence with more names than these is not read.
 const ROUTES_NAMED: usize = 20;
 

@@ -38,7 +38,7 @@ pub(super) const BEGAN: &str = "interconn.dev/update-began";
 pub(super) const PINNED: &str = "interconn.dev/gateway-image";
 
 /// The condition of a node whose gateway waits.
-const UPDATE_WAITS: &str = "GatewayUpdateWaits";
+pub(super) const UPDATE_WAITS: &str = "GatewayUpdateWaits";
 /// A gateway drains for up to a minute and starts within one more where its image has to be pulled: whoever takes longer than
 /// this is stuck, and people should know.
 const LONG: Duration = Duration::from_secs(300);

@@ -363,3 +363,14 @@ fn a_sidecar_that_another_webhook_made_a_plain_init_container_is_one_again() {
     let Decision::Patch { operations, .. } = judged(&stripped, &["bank-a"]) else { panic!() };
     assert_eq!(applied(&stripped, &operations), after);
 }
+
+#[test]
+fn a_stripped_sidecar_behind_another_container_is_mended_and_not_its_neighbour() {
+    let mut after = injected(&pod(json!({})));
+    let others = json!({"name": "istio-init", "image": "i"});
+    after["spec"]["initContainers"].as_array_mut().unwrap().insert(0, others);
+    let mut stripped = after.clone();
+    stripped["spec"]["initContainers"][1].as_object_mut().unwrap().remove("restartPolicy");
+    let Decision::Patch { operations, .. } = judged(&stripped, &["bank-a"]) else { panic!() };
+    assert_eq!(applied(&stripped, &operations), after);
+}

@@ -59,7 +59,7 @@ impl Mesh<'_> {
     /// No preStop hook: on SIGTERM the program withdraws its readiness and serves on for a while by itself. A sidecar need
     /// not: the kubelet ends it after the applications, so that nobody is left whom it could serve.
     fn environment(&self) -> Vec<EnvVar> {
-        let admin = format!("0.0.0.0:{ADMIN_PORT}");
+        let admin = format!("[::]:{ADMIN_PORT}");
         let fixed = [
             ("MESH_ROLE", self.role.serves_as().as_str()),
             ("MESH_CONFIG_DIR", CONFIG_PATH),

@@ -36,7 +36,7 @@ fn the_gateways_container_is_this() {
         "name": "mesh", "image": "example.org/mesh:1", "args": ["start", "--server"],
         "env": [
             {"name": "MESH_ROLE", "value": "gateway"}, {"name": "MESH_CONFIG_DIR", "value": "/etc/mesh"},
-            {"name": "MESH_HOME", "value": "/mesh"}, {"name": "MESH_ADMIN_LISTEN", "value": "0.0.0.0:7305"},
+            {"name": "MESH_HOME", "value": "/mesh"}, {"name": "MESH_ADMIN_LISTEN", "value": "[::]:7305"},
         ],
         "ports": [
             {"name": "mesh-ptp", "containerPort": 7304, "protocol": "TCP"},

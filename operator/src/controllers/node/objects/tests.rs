@@ -44,7 +44,8 @@ fn objects_beside(found: &Found, seen: &Seen) -> Resources<Prepared> {
     let judgement = validate::all(found, sample::now());
     let built = build::node(&judgement, sample::now()).unwrap().unwrap();
     let (image, gateways) = (image(), GatewayDefaults::default());
-    let operator = Operator { namespace: "interconn-system", image: &image, gateways: &gateways };
+    let operator =
+        Operator { namespace: "interconn-system", lease: "interconn-operator", image: &image, gateways: &gateways };
     prepare(&found.node, operator, seen, &judgement, &built, None)
 }
 

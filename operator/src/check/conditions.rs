@@ -119,8 +119,8 @@ fn is_trouble(condition: &Condition) -> bool {
 }
 
 fn trouble(check: &'static str, condition: &Condition) -> Finding {
-    let Condition { r#type, status, reason, message, .. } = condition;
-    Finding::bad(check, State::Warning, format!("ready, but {}={status:?}: {reason}", r#type), message.clone())
+    let Condition { r#type: kind, status, reason, message, .. } = condition;
+    Finding::bad(check, State::Warning, format!("ready, but {kind}={status:?}: {reason}"), message.clone())
 }
 
 #[cfg(test)]

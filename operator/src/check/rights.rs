@@ -160,7 +160,8 @@ async fn ask(client: &Client, whose: &Whose, questions: &[Question<'_>], what: &
         match may(client, whose, *question).await {
             Ok(true) => {}
             Ok(false) => {
-                missing.push(format!("{verb} {resource}{}", name.map(|n| format!(" {n}")).unwrap_or_default()))
+                let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+                missing.push(format!("{verb} {resource}{name}"));
             }
             Err(error) => {
                 let remedy = "give whoever runs this the right to make access reviews";

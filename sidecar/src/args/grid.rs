@@ -107,9 +107,16 @@ pub(crate) struct Message {
 /// Which node's backend API is called, and how its answer is shown.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ApiCall {
-    /// The backend API of the nodes to call, with commas between: the first that accepts a connection is used.
+    /// The backend API of the nodes to call, with commas between: the first that accepts a connection is used. https://host:port for
+    /// TLS.
     #[arg(long, env = "MESH_GRID_ADDRESS", default_value = "127.0.0.1:6789")]
     pub(crate) address: String,
+    /// The file with the roots that an https:// node has to prove itself by, PEM: its own, as it shows it to its partners.
+    #[arg(long, env = "MESH_GRID_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// What its certificate is for, where that is not the host of its address: NODE-ID.trustbe.cn stands in each.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
     /// The token of a user of `grid.backend.users`; none is needed from the node's own machine.
     #[arg(long, env = "MESH_GRID_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,

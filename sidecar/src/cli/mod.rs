@@ -17,6 +17,7 @@ mod register;
 mod route;
 mod service;
 mod status;
+mod tls;
 mod tunnel;
 mod verify;
 

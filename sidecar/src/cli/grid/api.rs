@@ -10,13 +10,20 @@ use http::{
 use http_body_util::{BodyExt as _, Limited};
 use mesh_core::Body;
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{self, client::IntoClientRequest as _},
 };
 
-use crate::{args::ApiCall, cli::client, exit::Exit};
+use crate::{
+    args::ApiCall,
+    cli::{
+        client,
+        tls::{Stream, Tls},
+    },
+    exit::Exit,
+};
 
 /// A call is answered from memory; one through a sidecar waits 10 s for a gateway that is away.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -31,7 +38,7 @@ pub(super) struct Api<'a> {
 
 /// The API's WebSocket.
 pub(super) struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Stream>,
     address: String,
 }
 
@@ -50,7 +57,7 @@ impl<'a> Api<'a> {
         let request = request
             .body(Body::Full(parameters.to_string().into()))
             .map_err(|e| Exit::local("the call cannot be sent", e))?;
-        let answer = client::send(address, crds::GRID_PORT, request, LIMIT).await?;
+        let answer = client::send_over(connect(self.call).await?, request, LIMIT).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), LARGEST).collect().await;
         let body = body.map_err(|e| Exit::Unreachable(format!("{address}: {e}")))?.to_bytes();
@@ -62,7 +69,7 @@ impl<'a> Api<'a> {
 impl Socket {
     /// Connects to `/ws/v1`.
     pub(super) async fn open(call: &ApiCall) -> Result<Self, Exit> {
-        let (stream, address) = client::connect(&call.address, crds::GRID_PORT).await?;
+        let (stream, address) = connect(call).await?;
         let not = |e: &dyn std::fmt::Display| Exit::local("the WebSocket cannot be asked for", e);
         let mut request = format!("ws://{address}/ws/v1").into_client_request().map_err(|e| not(&e))?;
         if let Some(token) = &call.token {
@@ -109,6 +116,15 @@ impl Socket {
             }
         }
     }
+}
+
+/// A connection to the node; what is to be secret needs somebody to believe.
+async fn connect(call: &ApiCall) -> Result<(Stream, String), Exit> {
+    let tls = call.ca.as_deref().map(|ca| Tls::read(ca, call.server_name.as_deref())).transpose()?;
+    if tls.is_none() && call.address.contains("https://") {
+        return Err(Exit::Local("an https:// address needs --ca, the file with the node's root".into()));
+    }
+    client::connect(&call.address, crds::GRID_PORT, tls.as_ref()).await
 }
 
 /// The result of an answer, or its error (Grid section 3).

@@ -8,7 +8,8 @@ use std::{
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::Stage;
+use super::{Stage, reload::Managed};
+use crate::harness::{A, B, Bank};
 
 impl Stage {
     fn command(&self, args: &[&str]) -> Command {
@@ -166,4 +167,44 @@ async fn the_command_line_shows_its_token_and_says_what_it_was_refused_by() {
     let none = ls.env("MESH_HOME", off.home()).env("MESH_ADMIN_LISTEN", off.admin.to_string()).output().unwrap();
     assert_eq!(none.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&none.stderr).contains("no grid"), "{none:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_elsewhere_is_called_over_tls_where_it_proves_itself() {
+    let managed = Managed::new();
+    let user = json!({"name": "shop", "secretRef": {"name": "shop"}, "role": "write"});
+    managed.publish(&json!({"backend": {"users": [user]}}), &[("shop.token", "secret")]);
+    let _node = managed.start().await;
+    let (folder, other) = (tempfile::tempdir().unwrap(), Bank::new(B));
+    let root = |name: &str, bank: &Bank| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bank.root.certificate_pem()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (own, foreign) = (root("own.pem", &managed.bank), root("foreign.pem", &other));
+    let (address, name) = (format!("https://{}", managed.api), format!("{A}.trustbe.cn"));
+    let asks = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mesh"));
+        command.args(["grid", "publish", "room", "--address", &address, "--token", "secret"]).args(args);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let done = asks(&["--ca", &own, "--server-name", &name]);
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "0 clients have it, 0 could not take it\n", "{done:?}");
+    let table: [(&[&str], i32, &str); 4] = [
+        (&[], 5, "--ca"),
+        (&["--ca", "/nowhere"], 5, "/nowhere"),
+        (&["--ca", &own], 3, "does not prove that it is 127.0.0.1"),
+        (&["--ca", &foreign, "--server-name", &name], 3, "does not prove that it is"),
+    ];
+    for (args, exit, reason) in table {
+        let refused = asks(args);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!((refused.status.code(), said.contains(reason)), (Some(exit), true), "{args:?}: {said}");
+    }
+    let info = Command::new(env!("CARGO_BIN_EXE_mesh"))
+        .args(["grid", "info", "7", "--address", &address, "--ca", &own, "--server-name", &name, "--token", "secret"])
+        .output()
+        .unwrap();
+    assert_eq!(info.status.code(), Some(1), "its WebSocket, too: {info:?}");
+    assert!(String::from_utf8_lossy(&info.stderr).contains("301"), "{info:?}");
 }

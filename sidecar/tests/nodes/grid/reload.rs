@@ -103,22 +103,22 @@ async fn clients_stay_as_long_as_their_listener_and_backends_as_long_as_they_may
 }
 
 /// A node of a directory, with a grid.
-struct Managed {
-    bank: Bank,
-    volume: tempfile::TempDir,
-    api: SocketAddr,
+pub(super) struct Managed {
+    pub(super) bank: Bank,
+    pub(super) volume: tempfile::TempDir,
+    pub(super) api: SocketAddr,
     clients: SocketAddr,
 }
 
 impl Managed {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let loopback = || SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let (bank, volume) = (Bank::new(A), tempfile::tempdir().unwrap());
         Self { bank, volume, api: loopback(), clients: loopback() }
     }
 
     /// Another version of the configuration, with its secrets.
-    fn publish(&self, grid: &Value, secrets: &[(&str, &str)]) {
+    pub(super) fn publish(&self, grid: &Value, secrets: &[(&str, &str)]) {
         self.bank.publish_with(self.volume.path(), &[], &json!({ "grid": grid }));
         secrets.iter().for_each(|(file, text)| secret(self.volume.path(), file, text));
         // Certificates are named there, and nothing that is secret.
@@ -131,7 +131,7 @@ impl Managed {
         fs::write(path, manifest.to_string()).unwrap();
     }
 
-    async fn start(&self) -> Node {
+    pub(super) async fn start(&self) -> Node {
         let (api, clients) = (self.api.to_string(), self.clients.to_string());
         let config = self.volume.path().to_str().unwrap();
         let variables =

@@ -231,6 +231,12 @@ impl Offer {
     /// The answer that makes it a WebSocket.
     #[must_use]
     pub fn response(&self, agreed: &Agreed) -> Vec<u8> {
+        self.response_with(agreed, &[])
+    }
+
+    /// The same with these headers beside its own; none of the texts has a line's end in it.
+    #[must_use]
+    pub fn response_with(&self, agreed: &Agreed, headers: &[(&str, &str)]) -> Vec<u8> {
         let mut response = format!(
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {}\r\n",
             accept_key(&self.key)
@@ -240,6 +246,9 @@ impl Offer {
         }
         if let Some(deflate) = self.deflate().filter(|_| agreed.deflates) {
             let _ = write!(response, "sec-websocket-extensions: {deflate}\r\n");
+        }
+        for (name, value) in headers {
+            let _ = write!(response, "{name}: {value}\r\n");
         }
         response += "\r\n";
         response.into_bytes()

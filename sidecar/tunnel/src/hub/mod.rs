@@ -42,7 +42,8 @@ pub use self::{
 use self::{drops::Drops, policy::Policy, table::Table};
 pub(crate) use self::{
     inbox::{Arrived, Inbox},
-    peer::Peer,
+    peer::{Dialect, Peer},
+    queue::Form,
     switch::Wakes,
 };
 use crate::{
@@ -73,6 +74,7 @@ pub struct Hub {
 #[derive(Debug)]
 struct Rules {
     interconnection: bool,
+    mtu: u16,
     /// The largest TCP segment.
     segment: u16,
     policy: Policy,
@@ -104,6 +106,11 @@ impl Hub {
         self.rules.store(Arc::new(Rules::of(tunnel, &self.policies)));
     }
 
+    /// The largest packet, as nodes of protocol 2 are told.
+    pub(crate) fn mtu(&self) -> u16 {
+        self.rules.load().mtu
+    }
+
     /// How many packets were dropped for a reason since the start.
     pub fn dropped(&self, why: Drop) -> u64 {
         self.drops.of(why)
@@ -114,6 +121,7 @@ impl Rules {
     fn of(tunnel: &Tunnel, policies: &AtomicU64) -> Self {
         Self {
             interconnection: tunnel.interconnection,
+            mtu: tunnel.mtu,
             segment: packet::segment(tunnel.mtu),
             policy: Policy::new(&tunnel.policy, policies.fetch_add(1, Relaxed) + 1),
         }

@@ -24,9 +24,19 @@ use tokio::sync::Notify;
 use super::{
     drops::{Drop, Drops},
     policy::Marks,
-    queue::{Outgoing, Pushed, Queue},
+    queue::{Form, Outgoing, Pushed, Queue},
 };
 use crate::seam::{Figures, PeerId};
+
+/// How a node's session is spoken, and which one it goes on with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    pub(crate) form: Form,
+    /// What the node was told that this session is called; empty: nothing.
+    pub(crate) session: String,
+    /// Of which session the node knows the name, and that it is over.
+    pub(crate) resumes: Option<String>,
+}
 
 /// A live session of a node.
 #[derive(Debug)]
@@ -35,6 +45,7 @@ pub(crate) struct Peer {
     /// Where it comes from.
     pub(crate) from: SocketAddr,
     pub(crate) labels: Arc<BTreeMap<String, String>>,
+    dialect: Dialect,
     address: OnceLock<Ipv4Addr>,
     since: SystemTime,
     queue: Mutex<Queue>,
@@ -59,14 +70,26 @@ struct Counts {
 }
 
 impl Peer {
+    /// One that is spoken as legacy nodes do.
+    #[cfg(test)]
     pub(crate) fn new(id: PeerId, from: SocketAddr, labels: Arc<BTreeMap<String, String>>) -> Arc<Self> {
+        Self::of((id, from), labels, Dialect::default())
+    }
+
+    pub(crate) fn of(
+        (id, from): (PeerId, SocketAddr),
+        labels: Arc<BTreeMap<String, String>>,
+        dialect: Dialect,
+    ) -> Arc<Self> {
+        let queue = Mutex::new(Queue::new(dialect.form));
         Arc::new(Self {
             id,
             from,
             labels,
+            dialect,
             address: OnceLock::new(),
             since: SystemTime::now(),
-            queue: Mutex::default(),
+            queue,
             has_ended: AtomicBool::new(false),
             writer: AtomicWaker::new(),
             marks: ArcSwap::default(),
@@ -74,6 +97,16 @@ impl Peer {
             drops: Drops::default(),
             answered: Notify::new(),
         })
+    }
+
+    /// Whether it speaks protocol 2.
+    pub(crate) fn batches(&self) -> bool {
+        self.dialect.form == Form::Batches
+    }
+
+    /// Whether its node has said that another session of it is over.
+    pub(super) fn resumes(&self, old: &Self) -> bool {
+        !old.dialect.session.is_empty() && self.dialect.resumes.as_ref() == Some(&old.dialect.session)
     }
 
     /// Its address, once it has one.
@@ -100,7 +133,7 @@ impl Peer {
 
     /// Text that goes before all packets: the reply to its handshake.
     pub(crate) fn greet(&self, text: &[u8]) {
-        let pushed = self.queue.lock().push(text);
+        let pushed = self.queue.lock().say(text);
         self.woken(pushed);
     }
 

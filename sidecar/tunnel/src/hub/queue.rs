@@ -17,13 +17,26 @@ pub(crate) const MOST_PACKETS: usize = 4096;
 const PIECE: usize = 16 * 1024;
 /// The head of a packet's frame: no packet is so long that its length takes eight bytes.
 const HEAD: usize = 4;
+/// The first byte of a binary message in one frame (RFC 6455 section 5.2).
+const BINARY: u8 = 0x82;
 /// Pieces that are given out at a time: as much as one call of the system takes in, and no more, since what is given out goes
 /// before any ping that comes then.
 const AT_ONCE: usize = 4;
 
+/// How packets stand in messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Each is a text of its own, as legacy peers want it.
+    #[default]
+    Texts,
+    /// Those that wait together are one binary message (protocol 2).
+    Batches,
+}
+
 /// What waits for one peer.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
+    form: Form,
     pieces: VecDeque<Piece>,
     bytes: usize,
     packets: usize,
@@ -38,8 +51,32 @@ pub(crate) struct Queue {
 /// Frames that lie one behind the other; never half of one.
 #[derive(Debug)]
 struct Piece {
+    form: Form,
+    /// Of a batch: room for its head, and its packets.
     frames: Vec<u8>,
     packets: usize,
+}
+
+impl Piece {
+    /// As it is sent.
+    fn whole(mut self) -> Bytes {
+        if self.form == Form::Texts {
+            return self.frames.into();
+        }
+        let length = self.frames.len().saturating_sub(HEAD);
+        let (head, skipped) = match (u8::try_from(length), u16::try_from(length)) {
+            (Ok(length @ ..=125), _) => ([0, 0, BINARY, length], 2),
+            (_, length) => {
+                // A packet is no longer, and more than one are a piece at most.
+                let [high, low] = length.unwrap_or(u16::MAX).to_be_bytes();
+                ([BINARY, 126, high, low], 0)
+            }
+        };
+        if let Some(room) = self.frames.first_chunk_mut::<HEAD>() {
+            *room = head;
+        }
+        Bytes::from(self.frames).slice(skipped..)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,19 +112,33 @@ pub(crate) struct Outgoing {
 }
 
 impl Queue {
+    /// An empty one for a peer that takes packets so.
+    pub(crate) fn new(form: Form) -> Self {
+        Self { form, ..Self::default() }
+    }
+
     /// Puts a packet behind the others.
     pub(crate) fn push(&mut self, packet: &[u8]) -> Pushed {
+        self.add(packet, self.form)
+    }
+
+    /// Puts a text behind the others, whatever form packets have.
+    pub(crate) fn say(&mut self, text: &[u8]) -> Pushed {
+        self.add(text, Form::Texts)
+    }
+
+    fn add(&mut self, packet: &[u8], form: Form) -> Pushed {
         let is_full = self.packets >= MOST_PACKETS || self.bytes + packet.len() + HEAD > MOST_BYTES;
         if is_full || self.has_ended() {
             return Pushed::Full;
         }
         let piece = match self.pieces.pop_back() {
-            Some(last) if last.frames.len() + packet.len() + HEAD <= PIECE => last,
+            Some(last) if last.form == form && last.frames.len() + packet.len() + HEAD <= PIECE => last,
             // Whoever is idle gets what it needs; where more waits already, a piece becomes full.
             last => {
                 let room = if last.is_some() { PIECE.max(packet.len() + HEAD) } else { packet.len() + HEAD };
                 self.pieces.extend(last);
-                Piece { frames: Vec::with_capacity(room), packets: 0 }
+                Piece { form, frames: Vec::with_capacity(room), packets: 0 }
             }
         };
         self.put(piece, packet);
@@ -96,7 +147,15 @@ impl Queue {
 
     fn put(&mut self, mut piece: Piece, packet: &[u8]) {
         let before = piece.frames.len();
-        put(&mut piece.frames, Opcode::Text, packet);
+        match piece.form {
+            Form::Texts => put(&mut piece.frames, Opcode::Text, packet),
+            Form::Batches => {
+                if piece.frames.is_empty() {
+                    piece.frames.extend_from_slice(&[0; HEAD]);
+                }
+                piece.frames.extend_from_slice(packet);
+            }
+        }
         piece.packets += 1;
         self.bytes += piece.frames.len() - before;
         self.packets += 1;
@@ -121,7 +180,7 @@ impl Queue {
             return (0, Pushed::In);
         }
         let dropped = self.packets;
-        *self = Self { end: End::Asked(close), waits: self.waits, ..Self::default() };
+        *self = Self { end: End::Asked(close), waits: self.waits, ..Self::new(self.form) };
         (dropped, self.wake())
     }
 
@@ -158,7 +217,7 @@ impl Queue {
             self.bytes -= piece.frames.len();
             self.packets -= piece.packets;
             out.packets += piece.packets;
-            out.pieces.push_back(piece.frames.into());
+            out.pieces.push_back(piece.whole());
         }
         if self.pieces.is_empty() {
             // An idle peer holds no memory for it.
@@ -229,6 +288,31 @@ mod tests {
         assert_eq!(large, MOST_BYTES / 1404);
         queue.take();
         assert_ne!(queue.push(&[7; 1400]), Pushed::Full, "what was taken makes room");
+    }
+
+    #[test]
+    fn packets_that_wait_together_are_one_message_of_protocol_2_and_texts_stay_texts() {
+        let mut queue = Queue::new(Form::Batches);
+        queue.say(b"{}");
+        for size in [20, 40, 60, 65_535, 20] {
+            queue.push(&vec![7; size]);
+        }
+        let parts = |out: &Outgoing| {
+            let part = |read| match read {
+                Read::Part(part) => match part.data {
+                    Data::Binary(bytes) => (part.opcode, bytes.len()),
+                    Data::Text(text) => (part.opcode, text.len()),
+                },
+                other => panic!("{other:?}"),
+            };
+            read(out).into_iter().map(part).collect::<Vec<_>>()
+        };
+        let out = queue.take().unwrap();
+        let binary = |size| (Opcode::Binary, size);
+        assert_eq!(parts(&out), [(Opcode::Text, 2), binary(120), binary(65_535), binary(20)]);
+        queue.push(&[7; 126]);
+        assert_eq!(parts(&queue.take().unwrap()), [binary(126)]);
+        assert_eq!((queue.bytes, queue.packets), (0, 0));
     }
 
     #[test]

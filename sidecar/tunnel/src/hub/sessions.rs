@@ -17,7 +17,7 @@ pub(crate) struct AlreadyConnected;
 
 impl Hub {
     /// Makes `peer` its node's session. Where there is one already it is asked, and the new one waits for the answer: one that
-    /// keeps silent is dropped.
+    /// keeps silent is dropped, and so is at once one of which the node says that it is over.
     ///
     /// # Errors
     /// The other one is alive.
@@ -40,6 +40,7 @@ impl Hub {
             if let Some(old) = sessions.get(&peer.id)
                 && !old.has_ended()
                 && !silent.is_some_and(|silent| Arc::ptr_eq(silent, old))
+                && !peer.resumes(old)
             {
                 return Err(Arc::clone(old));
             }
@@ -100,6 +101,12 @@ impl Hub {
         if !has_session {
             self.desk.state(peer, ConnState::Idle);
         }
+    }
+
+    /// Ends the sessions whose nodes speak protocol 2.
+    pub(crate) fn end_batching(&self, close: &Close) {
+        let sessions = self.sessions.lock();
+        sessions.values().filter(|peer| peer.batches()).for_each(|peer| self.shut(peer, close.clone()));
     }
 
     /// Ends all sessions.

@@ -1,4 +1,5 @@
-//! The tunnel's connection at the node's end: packets in and out as masked frames of text, and whether the server lives.
+//! The tunnel's connection at the node's end: packets in and out, and whether the server lives. A server of ours takes and sends
+//! them in batches (protocol 2), a legacy one each as a text.
 
 use std::{
     cell::RefCell,
@@ -18,6 +19,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use super::dial::is_denied;
+use crate::{hub::Form, packet::batch};
 
 /// The largest message (NC section 4).
 const MESSAGE: usize = 1024 * 1024;
@@ -27,6 +29,8 @@ const READING: Reading = Reading { texts: Texts::Bytes, sender: Sender::Server, 
 const PIECE: usize = 16 * 1024;
 /// Bytes that may wait to be written. TCP of this node makes no packet more until some have gone.
 const ROOM: usize = 256 * 1024;
+/// A batch that has so many bytes is not waited with.
+const BATCH: usize = 16 * 1024;
 /// An empty buffer that holds more than this is given back.
 const KEPT: usize = 64 * 1024;
 /// How often the server is asked whether it is there, which also keeps middle boxes from forgetting the connection.
@@ -57,6 +61,11 @@ pub(super) enum Ended {
 pub(super) struct Link {
     stream: TlsStream<TcpStream>,
     reader: Reader,
+    form: Form,
+    /// What is left of a batch that came.
+    come: Bytes,
+    /// Packets that go out together.
+    batch: Vec<u8>,
     out: Vec<u8>,
     /// How much of `out` is written.
     written: usize,
@@ -68,23 +77,42 @@ pub(super) struct Link {
 
 impl Link {
     /// A connection after its 101. `more`: bytes that came behind the head.
-    pub(super) fn new(stream: TlsStream<TcpStream>, more: &[u8]) -> Self {
+    pub(super) fn new(stream: TlsStream<TcpStream>, more: &[u8], form: Form) -> Self {
         let now = Instant::now();
         let mut reader = Reader::default();
         reader.extend(more);
         let next_ping = now + PING;
         let sleep = Box::pin(sleep_until(next_ping));
-        Self { stream, reader, out: Vec::new(), written: 0, heard: now, next_ping, sleep, since: now }
+        let (come, batch, out) = (Bytes::new(), Vec::new(), Vec::new());
+        Self { stream, reader, form, come, batch, out, written: 0, heard: now, next_ping, sleep, since: now }
     }
 
     /// Whether another packet may be put behind those that wait.
     pub(super) fn has_room(&self) -> bool {
-        self.out.len() - self.written < ROOM
+        self.out.len() - self.written + self.batch.len() < ROOM
     }
 
-    /// Puts a packet, or the question of the handshake, behind what waits.
+    /// Puts a packet behind what waits.
     pub(super) fn push(&mut self, packet: &[u8]) {
-        self.put(Opcode::Text, packet);
+        if self.form == Form::Texts {
+            return self.put(Opcode::Text, packet);
+        }
+        self.batch.extend_from_slice(packet);
+        if self.batch.len() >= BATCH {
+            self.put_batch();
+        }
+    }
+
+    /// Puts the question of the handshake behind what waits.
+    pub(super) fn say(&mut self, text: &[u8]) {
+        self.put(Opcode::Text, text);
+    }
+
+    fn put_batch(&mut self) {
+        if !self.batch.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            self.put(Opcode::Binary, &batch);
+        }
     }
 
     fn put(&mut self, opcode: Opcode, payload: &[u8]) {
@@ -94,7 +122,15 @@ impl Link {
     /// The next packet. Pings are answered beside it.
     pub(super) fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Ended>> {
         loop {
+            if let Some(packet) = batch::next(&mut self.come) {
+                return Poll::Ready(Ok(packet));
+            }
             match self.reader.next(READING) {
+                Ok(Some(Read::Part(Part { opcode: Opcode::Binary, data: Data::Binary(packets), .. })))
+                    if self.form == Form::Batches =>
+                {
+                    self.come = packets;
+                }
                 Ok(Some(Read::Part(Part { opcode: Opcode::Text, data: Data::Binary(packet), .. }))) => {
                     return Poll::Ready(Ok(packet));
                 }
@@ -143,6 +179,7 @@ impl Link {
     }
 
     fn poll_out(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.put_batch();
         while let Some(rest @ [_, ..]) = self.out.get(self.written..) {
             match Pin::new(&mut self.stream).poll_write(cx, rest) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),

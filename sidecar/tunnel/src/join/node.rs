@@ -28,7 +28,7 @@ use super::{
 };
 use crate::tcp::{Carrier, Key, Stack};
 
-/// What both ends of a tunnel take (NC section 4); it is not negotiated.
+/// What both ends of a tunnel take where the server does not say it (NC section 4).
 const MTU: u16 = 1400;
 /// Connections at a time; with their buffers that is 128 MiB at most.
 const MOST: usize = 1024;
@@ -87,6 +87,8 @@ struct Node {
     folder: PathBuf,
     ways: Ways,
     state: State,
+    /// What the server called the link, for the one after it.
+    session: Option<String>,
     /// TCP at the node's address, once it has one.
     stack: Option<(Ipv4Addr, Stack<Owner>)>,
     backoff: Backoff,
@@ -96,12 +98,13 @@ struct Node {
 
 impl Node {
     fn new(member: Arc<Member>, folder: &Path, ways: Ways) -> Self {
-        let state = State::Opening(Box::pin(open(Arc::clone(&member))));
+        let state = State::Opening(Box::pin(open(Arc::clone(&member), None)));
         Self {
             member,
             folder: folder.to_owned(),
             ways,
             state,
+            session: None,
             stack: None,
             backoff: Backoff::default(),
             renewing: None,
@@ -137,11 +140,12 @@ impl Node {
         }
     }
 
-    fn opened(&mut self, Opened { link, address, prefix }: Opened) {
+    fn opened(&mut self, Opened { link, address, prefix, mtu, session }: Opened) {
         tracing::info!(%address, tunnel = self.member.tunnel(), "{} joined the tunnel", self.member.name());
         if self.stack.as_ref().is_none_or(|(known, _)| *known != address) {
-            self.stack = Some((address, Stack::new(address, prefix, MTU)));
+            self.stack = Some((address, Stack::new(address, prefix, mtu.unwrap_or(MTU))));
         }
+        self.session = session;
         self.state = State::Open(Box::new(link));
     }
 
@@ -151,10 +155,10 @@ impl Node {
         }
         let pause = self.backoff.pause(rand::random());
         tracing::warn!(tunnel = self.member.tunnel(), ?pause, "the tunnel is away: {why}; it is tried again");
-        let member = Arc::clone(&self.member);
+        let (member, before) = (Arc::clone(&self.member), self.session.clone());
         self.state = State::Opening(Box::pin(async move {
             sleep(pause).await;
-            open(member).await
+            open(member, before).await
         }));
     }
 

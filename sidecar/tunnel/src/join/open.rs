@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, net::Ipv4Addr, sync::Arc, task::Poll, time::Duration};
 
-use mesh_websocket::Ask;
+use mesh_websocket::{Ask, Switched};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -15,22 +15,32 @@ use super::{
     link::{self, Ended, Link},
     trust::Trust,
 };
-use crate::listen::handshake;
+use crate::{
+    hub::Form,
+    listen::{handshake, head},
+};
 
 /// How long the upgrade and the address may take each.
 const ANSWER: Duration = Duration::from_secs(15);
 /// A legacy server may not listen yet when its 101 is out; the original waits as long (NC section 4, handshake).
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// What a server may say that packets are at most: as much as its configuration takes.
+const MTUS: std::ops::RangeInclusive<u16> = 576..=9000;
+
 /// A tunnel that packets go through.
 pub(super) struct Opened {
     pub(super) link: Link,
     pub(super) address: Ipv4Addr,
     pub(super) prefix: u8,
+    /// The largest packet, where the server says it.
+    pub(super) mtu: Option<u16>,
+    /// What the server calls it, for the next time.
+    pub(super) session: Option<String>,
 }
 
-/// Opens the tunnel of a node.
-pub(super) async fn open(member: Arc<Member>) -> Result<Opened, Ended> {
+/// Opens the tunnel of a node. `before`: what the server called the one before, which is over.
+pub(super) async fn open(member: Arc<Member>, before: Option<String>) -> Result<Opened, Ended> {
     let unfit = |e: JoinError| Ended::Refused(e.to_string());
     let (host, port) = dial::split(&member.tunnel)
         .ok_or_else(|| Ended::Refused("the file of this node names no tunnel: join anew".into()))?;
@@ -38,18 +48,30 @@ pub(super) async fn open(member: Arc<Member>) -> Result<Opened, Ended> {
     let trust = Trust::authority(&member.join.authority).map_err(unfit)?;
     let config = trust.config(Some(&member.join), &[]).map_err(unfit)?;
     let mut stream = dial::tls(host, port, config).await.map_err(Ended::Later)?;
-    let upgraded = timeout(ANSWER, upgrade(&mut stream, &member)).await;
-    let more = upgraded.map_err(|_| Ended::Later("the tunnel's port does not answer".into()))??;
-    let mut link = Link::new(stream, &more);
-    sleep(PAUSE).await;
+    let upgraded = timeout(ANSWER, upgrade(&mut stream, &member, before.as_deref())).await;
+    let (switched, more) = upgraded.map_err(|_| Ended::Later("the tunnel's port does not answer".into()))??;
+    let is_second = switched.header(head::PROTOCOL) == Some(head::SECOND);
+    let mut link = Link::new(stream, &more, if is_second { Form::Batches } else { Form::Texts });
+    if !is_second {
+        sleep(PAUSE).await;
+    }
     let addressed = timeout(ANSWER, ask_address(&mut link)).await;
     let (address, prefix) = addressed.map_err(|_| Ended::Later("the server gives no address".into()))??;
-    Ok(Opened { link, address, prefix })
+    let mtu = switched.header(head::MTU).and_then(|mtu| mtu.parse().ok()).filter(|mtu| MTUS.contains(mtu));
+    let session = switched.header(head::SESSION).map(str::to_owned);
+    Ok(Opened { link, address, prefix, mtu, session })
 }
 
-/// Becomes a WebSocket. Answers what came behind the head.
-async fn upgrade(stream: &mut TlsStream<TcpStream>, member: &Member) -> Result<Vec<u8>, Ended> {
-    let ask = Ask::new(&member.tunnel, "/ws", &[("Node-Token", &member.token)], rand::random());
+/// Becomes a WebSocket. Answers the head, and what came behind it.
+async fn upgrade(
+    stream: &mut TlsStream<TcpStream>,
+    member: &Member,
+    before: Option<&str>,
+) -> Result<(Switched, Vec<u8>), Ended> {
+    // A legacy server passes over what it does not know.
+    let mut headers = vec![("Node-Token", member.token.as_str()), (head::PROTOCOL, head::SECOND)];
+    headers.extend(before.filter(|name| is_name(name)).map(|name| (head::RESUMES, name)));
+    let ask = Ask::new(&member.tunnel, "/ws", &headers, rand::random());
     stream.write_all(ask.bytes()).await.map_err(|e| link::lost(&e))?;
     stream.flush().await.map_err(|e| link::lost(&e))?;
     let mut bytes = Vec::with_capacity(512);
@@ -58,7 +80,10 @@ async fn upgrade(stream: &mut TlsStream<TcpStream>, member: &Member) -> Result<V
             return Err(Ended::Later("the tunnel's port ends the connection".into()));
         }
         match ask.read(&bytes) {
-            Ok(Some(switched)) => return Ok(bytes.split_off(switched.size)),
+            Ok(Some(switched)) => {
+                let more = bytes.split_off(switched.size);
+                return Ok((switched, more));
+            }
             Ok(None) => {}
             Err(refused) => {
                 return Err(Ended::Later(format!("the tunnel's port answers {} {}", refused.status, refused.reason)));
@@ -67,8 +92,13 @@ async fn upgrade(stream: &mut TlsStream<TcpStream>, member: &Member) -> Result<V
     }
 }
 
+/// What a session may be called: nothing that would end a line of a request.
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 async fn ask_address(link: &mut Link) -> Result<(Ipv4Addr, u8), Ended> {
-    link.push(handshake::QUESTION);
+    link.say(handshake::QUESTION);
     loop {
         let text = poll_fn(|cx| {
             if let Poll::Ready(ended) = link.poll_write(cx) {

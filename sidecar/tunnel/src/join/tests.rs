@@ -1,6 +1,8 @@
 //! A whole server and whole nodes of ours in one process, over real sockets.
 #![allow(clippy::disallowed_methods, reason = "loopback, in tests")]
 
+mod legacy;
+
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::Arc,

@@ -21,7 +21,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    hub::{Hub, Peer},
+    hub::{Dialect, Form, Hub, Peer},
     seam::{Denied, Knock},
 };
 
@@ -136,7 +136,11 @@ async fn admit(
     if port.drained.is_asked() {
         return refuse(stream, &head::later("this server ends: come again").response()).await;
     }
-    let switched = asked.offer.response(&Agreed::default());
+    let dialect = dialect(asked);
+    let mtu = port.hub.mtu().to_string();
+    let second = [(head::PROTOCOL, head::SECOND), (head::SESSION, &dialect.session), (head::MTU, &mtu)];
+    let headers: &[_] = if asked.is_second { &second } else { &[] };
+    let switched = asked.offer.response_with(&Agreed::default(), headers);
     let token = asked.token.as_deref().unwrap_or_default();
     let admitted = {
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
@@ -152,7 +156,7 @@ async fn admit(
             return refuse(stream, &head::later(&e.to_string()).response()).await;
         }
     };
-    let peer = Peer::new(admission.peer, from, admission.labels);
+    let peer = Peer::of((admission.peer, from), admission.labels, dialect);
     let admitted = Admitted { hub: &port.hub, peer: &peer, stays: false };
     stream.write_all(&switched).await?;
     stream.flush().await?;
@@ -161,6 +165,15 @@ async fn admit(
     }
     admitted.stays();
     Ok(Some(Box::new(Session::new(Arc::clone(&port.hub), peer, token.to_owned(), stream, more))))
+}
+
+/// How the session is to be spoken. Its name is a secret between both ends: who knows it ends the session.
+fn dialect(asked: &Asked) -> Dialect {
+    if !asked.is_second {
+        return Dialect::default();
+    }
+    let session = format!("{:032x}", rand::random::<u128>());
+    Dialect { form: Form::Batches, session, resumes: asked.resumes.clone() }
 }
 
 /// A node that was admitted; what was set aside for it is free again where its connection does not come to be a session.

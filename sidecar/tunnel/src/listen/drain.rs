@@ -16,6 +16,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Waits until the end is asked for, and until all nodes have gone.
 pub(super) async fn run(hub: &Hub, drained: &Drained) {
     drained.asked().await;
+    // They come again by themselves, to whoever is there then.
+    hub.end_batching(&Close::new(CloseCode::RESTART, "this server ends: come again"));
     if hub.count() > 0 {
         sleep(LEGACY).await;
     }

@@ -6,6 +6,15 @@ use mesh_websocket::{Close, CloseCode, Offer, Refused};
 const PATH: &str = "/ws";
 /// The credential.
 const TOKEN: &str = "node-token";
+/// Which protocol is spoken: absent, or anything but 2, is the legacy one (NC section 8).
+pub(crate) const PROTOCOL: &str = "x-nc-proto";
+/// What a session is called, in the answer; and in a later request, of one that is over.
+pub(crate) const SESSION: &str = "x-nc-session";
+pub(crate) const RESUMES: &str = "x-nc-resume";
+/// The largest packet, in the answer.
+pub(crate) const MTU: &str = "x-nc-mtu";
+/// The only protocol that has a number.
+pub(crate) const SECOND: &str = "2";
 
 /// A handshake that is one.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,6 +22,10 @@ pub(super) struct Asked {
     pub(super) offer: Offer,
     /// `None`: none, or more than one.
     pub(super) token: Option<String>,
+    /// Whether it speaks protocol 2.
+    pub(super) is_second: bool,
+    /// Which session it goes on with.
+    pub(super) resumes: Option<String>,
     /// How many bytes of what came the head was.
     pub(super) size: usize,
 }
@@ -39,7 +52,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<Asked>, Refused> {
     }
     let mut tokens = offer.headers.iter().filter(|(name, _)| name == TOKEN).map(|(_, value)| value.trim().to_owned());
     let token = tokens.next().filter(|_| tokens.next().is_none());
-    Ok(Some(Asked { offer, token, size }))
+    let is_second = offer.header(PROTOCOL).is_some_and(|version| version.trim() == SECOND);
+    let resumes = offer.header(RESUMES).filter(|_| is_second).map(|session| session.trim().to_owned());
+    Ok(Some(Asked { offer, token, is_second, resumes, size }))
 }
 
 /// How a node is refused for ever: after the 101, since a legacy client repeats everything else twice a second (NC section 4).
@@ -118,6 +133,19 @@ mod tests {
         assert_eq!(read(b"GET /x HTTP/1.1\r\n\r\n").unwrap_err().status, 404);
         assert_eq!(read(b"\x16\x03\x01 /x \r\n\r\n").unwrap_err().status, 404);
         assert_eq!(read(b"nonsense\r\n\r\n").unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn protocol_2_is_asked_for_by_its_number_alone() {
+        let asked = |lines: &str| {
+            let head = GOOD.replace("Node-Token:", &format!("{lines}Node-Token:"));
+            let asked = read(head.as_bytes()).unwrap().unwrap();
+            (asked.is_second, asked.resumes)
+        };
+        assert_eq!(asked(""), (false, None));
+        assert_eq!(asked("X-NC-Proto: 2\r\n"), (true, None));
+        assert_eq!(asked("x-nc-proto: 2\r\nX-NC-Resume: ab\r\n"), (true, Some("ab".into())));
+        assert_eq!(asked("X-NC-Proto: 3\r\nX-NC-Resume: ab\r\n"), (false, None));
     }
 
     #[test]

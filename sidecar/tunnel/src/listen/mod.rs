@@ -16,7 +16,7 @@ mod drain;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod handshake;
-mod head;
+pub(crate) mod head;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     hub::{Hub, Peer, Wakes},
+    packet::batch,
     seam::NoAddress,
 };
 
@@ -220,6 +221,13 @@ impl Session {
             }
             (Phase::Open, Read::Part(Part { opcode: Opcode::Text, data: Data::Binary(packet), .. })) => {
                 self.hub.forward(&self.peer, &packet, &mut self.wakes);
+            }
+            (Phase::Open, Read::Part(Part { opcode: Opcode::Binary, data: Data::Binary(mut packets), .. }))
+                if self.peer.batches() =>
+            {
+                while let Some(packet) = batch::next(&mut packets) {
+                    self.hub.forward(&self.peer, &packet, &mut self.wakes);
+                }
             }
             (Phase::New, Read::Part(Part { opcode: Opcode::Text, data: Data::Binary(text), .. })) => self.first(&text),
             // Binary messages are ignored, and so is text at the wrong time.

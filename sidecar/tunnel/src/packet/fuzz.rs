@@ -6,6 +6,9 @@ use super::{Flow, Ipv4, clamped, echo_reply, made};
 #[test]
 fn tunnel_packets() {
     fuzz::run("tunnel-packets", |bytes| {
+        let mut batch = bytes::Bytes::copy_from_slice(bytes);
+        let parts: Vec<_> = std::iter::from_fn(|| super::batch::next(&mut batch)).collect();
+        assert!(parts.iter().all(|part| !part.is_empty()) && parts.concat() == bytes, "a batch is its packets");
         let Ok(packet) = Ipv4::read(bytes) else { return };
         assert_eq!(packet.header + packet.payload.len(), bytes.len());
         let flow = Flow::of(&packet);

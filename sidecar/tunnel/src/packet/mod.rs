@@ -8,8 +8,10 @@
 //! checksum.rs   the Internet checksum, whole and by difference
 //! mss.rs        the largest segment that a TCP connection may agree on
 //! echo.rs       the answer to a ping
+//! batch.rs      packets that came in one message
 //! ```
 
+pub(crate) mod batch;
 mod checksum;
 mod echo;
 mod ipv4;

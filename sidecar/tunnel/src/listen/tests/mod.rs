@@ -4,4 +4,5 @@ mod ends;
 mod joins;
 mod packets;
 mod refusals;
+mod second;
 pub(crate) mod world;

@@ -1,4 +1,5 @@
-//! Who is let in by TLS: whoever's chain ends in an authority of the plane and whose key is not denied.
+//! Who is let in by TLS: whoever's chain ends in an authority of the plane and, on the register plane, whose key is not denied. On the
+//! join plane that is said behind the upgrade: a legacy client repeats anything else twice a second for ever (NC section 4, refusal).
 //!
 //! Leniencies that clients of others need (NC section 3) are mesh-pki's: authorities with serial 0 or RSA keys, certificates
 //! without alternative names, key usage without key agreement.
@@ -73,7 +74,8 @@ pub(super) enum Asked {
 /// The judge of a plane's clients.
 pub(super) struct Guard {
     pub(super) trusted: Arc<ArcSwap<TrustAnchors>>,
-    pub(super) denied: Arc<Denied>,
+    /// Absent: whoever serves the connection asks.
+    pub(super) denied: Option<Arc<Denied>>,
     pub(super) asked: Asked,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
@@ -108,7 +110,7 @@ impl ClientCertVerifier for Guard {
             refused(CertificateError::UnknownIssuer)
         })?;
         let info = CertificateInfo::from_der(leaf).map_err(|_| refused(CertificateError::BadEncoding))?;
-        if self.denied.contains(&info.spki_sha256) {
+        if self.denied.as_ref().is_some_and(|denied| denied.contains(&info.spki_sha256)) {
             return Err(refused(CertificateError::Revoked));
         }
         Ok(ClientCertVerified::assertion())

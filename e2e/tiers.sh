@@ -57,14 +57,14 @@ tier_clients() {
   e2e/clients/run.sh "$target/debug/mesh"
   e2e/services/run.sh "$target/debug/mesh"
   e2e/links/run.sh "$target/debug/mesh"
-  step "the directory: its log in the libraries of others"
+  need_command node "Node.js 20 or later (https://nodejs.org): the backends of the grid's tests are written in it"
+  need_command npm "it comes with Node.js"
+  need_packages chromium
+  step "the directory: its log in the libraries of others, its page in a browser"
   e2e/directory/run.sh "$target/debug/mesh"
   step "the tunnel: a node and an administrator of LiteKube, grpcurl, programs of others through TUN devices"
   e2e/tunnel/run.sh "$target/debug/mesh"
   step "the grid: without a file, with libraries of others, in a browser"
-  need_command node "Node.js 20 or later (https://nodejs.org): the backends of the grid's tests are written in it"
-  need_command npm "it comes with Node.js"
-  need_packages chromium
   e2e/grid/run.sh "$target/debug/mesh"
 }
 

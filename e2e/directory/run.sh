@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A directory's log as the libraries of others read it (transparency-dev: merkle, formats, tessera's client): they accept what the
-# directory serves, and refuse it with any byte changed.
+# directory serves, and refuse it with any byte changed. And its page, in a browser.
 #
 #   run.sh MESH    the program to test
 set -euo pipefail
@@ -117,3 +117,11 @@ for next in 258 300; do
 done
 cat "$work/said"
 echo "directory: what a witness signed is accepted as it is"
+
+# The page, with all kinds of records.
+say() { # PATH BODY
+  curl -sf "$base/$1" -H "Authorization: Bearer $token" -d "{\"header\": {\"version\": \"datanet 1.0\"}, \"body\": $2}" >"$work/said" || fail "$1 is not taken"
+}
+say adapter-classes/sync '{"csid": "yunqi", "adapterClasses": [{"className": "odps-adapter", "protocol": {"name": "ODPS", "version": "1"}, "params": {"b": 1.50, "a": [1e3, "\u00e9"]}}]}'
+say data-systems/sync '{"csid": "yunqi", "dataSystems": [{"dataAddress": "yunqi.1F", "name": "a name that is shown as it is: <b>&amp;</b>", "endpoint": "a:1", "adapterClass": "odps-adapter"}]}'
+WORK=$work BASE=http://127.0.0.1:$log_data/datanet TOKEN=$token ENTRIES=$((size + 2)) "$here/page.sh" || fail "the page"

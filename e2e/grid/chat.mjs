@@ -3,9 +3,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
-import { createInterface } from "node:readline";
+import { browser } from "../browser.mjs";
 
-const { WORK, BACKENDS, CLIENTS, PAGE, SCREENSHOT, CHROMIUM = "chromium" } = process.env;
+const { WORK, BACKENDS, CLIENTS, PAGE, SCREENSHOT } = process.env;
 const example = new URL("../../docs/examples/chat/", import.meta.url).pathname;
 const children = new Set();
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -22,36 +22,6 @@ function backend() {
   const child = start(process.execPath, words, { GRID: `ws://127.0.0.1:${BACKENDS}/ws/v1`, PAGE_PORT: PAGE });
   child.stderr.pipe(process.stderr);
   return child;
-}
-
-// Chromium by its DevTools protocol: one connection, a session for each page.
-async function browser() {
-  const words = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"];
-  const child = start(CHROMIUM, [...words, "--remote-debugging-port=0", `--user-data-dir=${WORK}/chromium`, "about:blank"]);
-  let address;
-  for await (const line of createInterface({ input: child.stderr })) {
-    address = line.match(/DevTools listening on (ws:.*)/)?.[1];
-    if (address) break;
-  }
-  if (!address) throw new Error("the browser does not start");
-  child.stderr.resume();
-  const socket = new WebSocket(address);
-  await once(socket, "open");
-  const waiting = new Map();
-  let last = 0;
-  socket.onmessage = ({ data }) => {
-    const { id, result, error } = JSON.parse(data);
-    const call = waiting.get(id);
-    if (!call) return;
-    waiting.delete(id);
-    if (error) call.reject(new Error(error.message));
-    else call.resolve(result);
-  };
-  return (method, params = {}, sessionId) =>
-    new Promise((resolve, reject) => {
-      waiting.set(++last, { resolve, reject });
-      socket.send(JSON.stringify({ id: last, method, params, sessionId }));
-    });
 }
 
 class Page {
@@ -112,7 +82,7 @@ async function story() {
     if (answer?.ok) break;
     await sleep(50);
   }
-  const send = await browser();
+  const send = await browser(start, WORK);
   const ann = await Page.open(send, "Ann");
   await ann.reads("Ann has come");
   const bob = await Page.open(send, "Bob");

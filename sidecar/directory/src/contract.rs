@@ -61,6 +61,7 @@
 //! | proofs, the tree and lines, whoever wrote them | `directory_proof`, `directory_trie`, `directory_lines` |
 //! | packed bombs | `a_bomb_is_given_up_at_its_bound`, `a_packed_snapshot_of_lines_is_taken_and_a_bomb_is_not` |
 //! | an exported log, altered | `what_was_altered_is_named_in_words`, `no_byte_of_an_exported_log_may_change`, `a_receipt_holds_for_its_own_entry_alone` |
+//! | a disk that is gone | `a_directory_whose_disk_is_gone_goes_on_from_what_was_exported`, `a_node_whose_log_is_gone_goes_on_from_what_was_exported` |
 //! | disk full | `what_could_not_be_kept_was_never_there` |
 //! | witness: unknown origin, wrong key, old size too high and too low, forked root, a crash before the answer | `what_is_no_continuation_is_refused_with_its_status`, `a_log_is_signed_as_long_as_it_only_grows_and_each_refusal_has_its_status`, `what_is_no_request_is_refused`, `a_signature_over_something_else_does_not_count`, `two_nodes_sign_each_others_logs_and_go_on_after_kill_9` |
 //! | bounds of tiles and leaves | `tiles_are_there_as_far_as_the_log_is`, `around_the_bounds_of_tiles_too`, `the_longest_leaf_has_its_bound`, `beyond_the_checkpoint_there_is_nothing` |

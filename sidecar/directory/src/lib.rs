@@ -14,6 +14,7 @@
 //! tokens.rs   who may write without a key
 //! proofs.rs   proofs as JSON, and as a client verifies them
 //! replay.rs   a log read from its first leaf on, and whether it may be so
+//! restore.rs  a store from an exported log
 //! verifier.rs  whether an exported log or a receipt holds, on a way of its own
 //! witness/    whose checkpoints we sign, and who signs ours
 //! entry/      signed entries, chained for each central system, and the leaves that keep them
@@ -42,6 +43,7 @@ mod names;
 pub mod proofs;
 pub mod publish;
 pub mod replay;
+pub mod restore;
 pub mod state;
 pub mod store;
 pub mod tokens;

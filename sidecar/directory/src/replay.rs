@@ -6,11 +6,11 @@ use crate::{
     entry::{Leaf, LeafError, Mark, Operation, PublicKey},
     error::DirectoryError,
     json,
-    ledger::replaces,
+    ledger::{Step, replaces},
     log::{KeyName, Peaks, leaf_hash},
     message::{Ask, Message, ask},
     names::fold,
-    state::{Act, Author, Guard, Policy, State},
+    state::{Act, Author, Delta, Guard, Policy, State},
 };
 
 /// Why a log is not one that this directory may have written.
@@ -92,6 +92,26 @@ impl Replay {
     /// # Errors
     /// What is wrong with it.
     pub fn next(&mut self, bytes: &[u8], body: &[u8]) -> Result<(), ReplayError> {
+        let delta = self.judged(bytes, body)?;
+        self.state.accept(delta);
+        self.peaks.append(leaf_hash(bytes), |_, _| ());
+        Ok(())
+    }
+
+    /// The same, with what a store keeps of it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn step(&mut self, bytes: &[u8], body: &[u8]) -> Result<Step, ReplayError> {
+        let delta = self.judged(bytes, body)?;
+        let (index, mut nodes) = (self.peaks.size(), Vec::new());
+        self.state.accept(delta.clone());
+        self.peaks.append(leaf_hash(bytes), |place, hash| nodes.push((place, hash)));
+        let (leaf, body_hash, body) = (bytes.to_vec(), Hash::of(&[body]), body.to_vec());
+        Ok(Step { index, leaf, body, body_hash, delta, nodes })
+    }
+
+    fn judged(&self, bytes: &[u8], body: &[u8]) -> Result<Delta, ReplayError> {
         let leaf = Leaf::read(bytes)?;
         leaf.check()?;
         if Hash::of(&[body]) != leaf.entry.body {
@@ -104,12 +124,7 @@ impl Replay {
         }
         let delta = self.state.judge(&leaf.entry, author, &act, guard, Policy::REPLAY)?.ok_or(ReplayError::Nothing)?;
         let (found, said) = (delta.root(), leaf.state);
-        if found != said {
-            return Err(ReplayError::Root { found, said });
-        }
-        self.state.accept(delta);
-        self.peaks.append(leaf_hash(bytes), |_, _| ());
-        Ok(())
+        if found == said { Ok(delta) } else { Err(ReplayError::Root { found, said }) }
     }
 
     fn author(&self, leaf: &Leaf) -> Result<Author, ReplayError> {

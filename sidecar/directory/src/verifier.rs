@@ -167,7 +167,7 @@ fn opened(note: &[u8], trust: &Trust) -> Result<(Checkpoint, usize), String> {
     Ok((checkpoint, names.len()))
 }
 
-fn next(lines: &mut impl BufRead) -> Result<Option<Value>, String> {
+pub(crate) fn next(lines: &mut impl BufRead) -> Result<Option<Value>, String> {
     let mut line = Vec::new();
     let read = lines.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
     match read.map_err(|e| format!("the file cannot be read: {e}"))? {
@@ -177,7 +177,7 @@ fn next(lines: &mut impl BufRead) -> Result<Option<Value>, String> {
 }
 
 /// What people call an entry.
-fn named(leaf: &str) -> String {
+pub(crate) fn named(leaf: &str) -> String {
     let entry = Leaf::read(leaf.as_bytes()).ok().map(|leaf| leaf.entry);
     entry.map_or_else(String::new, |entry| format!(" ({} of {})", entry.operation.as_str(), entry.csid))
 }

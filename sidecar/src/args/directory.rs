@@ -26,6 +26,8 @@ pub(crate) enum DirectoryCommand {
     Watch(DirectoryWatch),
     /// Print the whole log, for `mesh verify`.
     Export(DirectoryExport),
+    /// Make the store of this machine's node of an exported log, where it is gone and its keys are not.
+    Import(DirectoryImport),
 }
 
 /// Which directory is asked, and by whom.
@@ -94,6 +96,15 @@ pub(crate) struct DirectoryWatch {
 pub(crate) struct DirectoryExport {
     #[command(flatten)]
     pub(crate) call: DirectoryCall,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DirectoryImport {
+    /// What `mesh directory export` printed; `-` is standard input.
+    pub(crate) file: PathBuf,
+    /// A key that may replace lost ones (recoveryKeys).
+    #[arg(long, value_name = "KEY")]
+    pub(crate) recovery_key: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,17 +3,20 @@
 mod reads;
 
 use http::Method;
+use mesh_core::config::{Environment, Settings};
 use serde_json::{Value, json};
 
 use super::{
     admin::Admin,
     block_on, print_json,
     tunnel::{path, text},
+    verify,
 };
 use crate::{
     admin::NewDirectoryToken,
-    args::{DirectoryCommand, DirectoryTokenCommand, Form},
+    args::{DirectoryCommand, DirectoryImport, DirectoryTokenCommand, Form},
     exit::Exit,
+    start::import_log,
 };
 
 const TOKENS: &str = "/directory/tokens";
@@ -27,7 +30,17 @@ pub(crate) fn directory(command: &DirectoryCommand) -> Result<(), Exit> {
         DirectoryCommand::History(args) => block_on(reads::history(args)),
         DirectoryCommand::Watch(args) => block_on(reads::watch(args)),
         DirectoryCommand::Export(args) => block_on(reads::export(&args.call)),
+        DirectoryCommand::Import(args) => import(args),
     }
+}
+
+/// `mesh directory import`.
+fn import(args: &DirectoryImport) -> Result<(), Exit> {
+    let settings = Settings::read(&Environment::of_process()).map_err(|e| Exit::Refused(e.to_string()))?;
+    let recovery = args.recovery_key.iter().map(|text| verify::key(text)).collect::<Result<_, _>>()?;
+    let size = import_log(&settings.home, verify::opened(&args.file)?, recovery).map_err(Exit::Refused)?;
+    println!("{size} entries");
+    Ok(())
 }
 
 fn tokens(command: &DirectoryTokenCommand) -> Result<(), Exit> {

@@ -54,11 +54,11 @@ fn trust(args: &Verify, directory: &str) -> Result<Trust, Exit> {
     })
 }
 
-fn key<K: FromStr>(text: &str) -> Result<K, Exit> {
+pub(super) fn key<K: FromStr>(text: &str) -> Result<K, Exit> {
     text.parse().map_err(|_| Exit::Refused(format!("{text} is no key: those of a directory are at GET /datanet/v1")))
 }
 
-fn opened(path: &Path) -> Result<BufReader<Box<dyn std::io::Read>>, Exit> {
+pub(super) fn opened(path: &Path) -> Result<BufReader<Box<dyn std::io::Read>>, Exit> {
     let file: Box<dyn std::io::Read> = if path == Path::new("-") {
         Box::new(stdin())
     } else {

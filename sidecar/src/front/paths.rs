@@ -72,6 +72,7 @@ pub(crate) fn room_of(path: &str) -> Room {
         {
             Room::Directory
         }
+        _ if mesh_directory::front::is_page(path) => Room::Directory,
         _ if path.starts_with("/org.ppc.ptp.") => Room::ChannelGrpc,
         _ if path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.") => Room::Services,
         _ => Op::of_path(path).map_or_else(|| others(path), Room::Channel),
@@ -106,6 +107,9 @@ mod tests {
             ("/mesh/invoke", Room::Mpi),
             ("/mesh-rpc/v1", Room::Generic),
             ("/mesh-rpc/v2", Room::Unknown),
+            ("/datanet/v1/batch", Room::Directory),
+            ("/datanet/", Room::Directory),
+            ("/datanet/verify.mjs", Room::Directory),
             ("/grpc.health.v1.Health/Check", Room::Services),
             ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Room::Services),
             ("/datanet/v1", Room::Directory),

@@ -2,6 +2,7 @@
 //! leases of central systems that do not come again.
 
 mod cosigning;
+mod importing;
 
 use std::{
     fs::{self, OpenOptions},
@@ -32,6 +33,7 @@ use prometheus_client::registry::Registry;
 use ring::rand::SystemRandom;
 use tokio::runtime::Handle;
 
+pub(crate) use self::importing::import;
 use crate::exit::Exit;
 
 /// Where below the home it is kept.
@@ -190,15 +192,20 @@ fn open_with(home: &Path, config: &crds::Directory, keys: Keys) -> Result<Direct
 
 /// The keys that are kept; new ones for the log `wanted` where there is none yet.
 fn keys(home: &Path, wanted: &KeyName) -> Result<Keys, String> {
+    kept(home)?.map_or_else(|| new_keys(home, wanted), Ok)
+}
+
+/// The keys that are kept.
+fn kept(home: &Path) -> Result<Option<Keys>, String> {
     let path = home.join(KEYS);
     match private::open(&path, OpenOptions::new().read(true)) {
         Ok(file) => {
             let mut text = String::new();
             let read = file.take(LONGEST_KEYS).read_to_string(&mut text);
             read.map_err(|e| format!("{}: {e}", path.display()))?;
-            Keys::read(&text).map_err(|e| format!("{}: {e}", path.display()))
+            Keys::read(&text).map(Some).map_err(|e| format!("{}: {e}", path.display()))
         }
-        Err(NotPrivate::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => new_keys(home, wanted),
+        Err(NotPrivate::Disk { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e.to_string()),
     }
 }

@@ -25,7 +25,7 @@ use mesh_core::{
 use prometheus_client::registry::Registry;
 
 pub(crate) use self::{
-    directory::{DirectoryPlace, now},
+    directory::{DirectoryPlace, import as import_log, now},
     grid::GridPlace,
     rooms::ChannelFront,
 };

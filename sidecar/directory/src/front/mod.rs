@@ -14,6 +14,7 @@
 //! audience.rs  what all watchers together may have
 //! log.rs      the log's files and proofs
 //! witness.rs  checkpoints of other logs
+//! page.rs     the directory for people
 //! answer.rs   what was found, or why not, as HTTP
 //! ```
 //! Who calls it read the body, up to [`Front::longest`], and knows whose certificate the connection has.
@@ -26,6 +27,7 @@ mod coding;
 mod get;
 mod lines;
 mod log;
+mod page;
 mod paths;
 mod rate;
 mod repeats;
@@ -48,6 +50,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 #[cfg(test)]
 pub(crate) use lines::gathered;
+pub use page::is_page;
 pub use paths::PREFIX;
 pub use who::Shown;
 
@@ -110,24 +113,23 @@ impl Front {
     /// Answers a request.
     pub async fn answer(&self, request: Request<Bytes>, shown: &Shown) -> Response<Content> {
         let (head, body) = request.into_parts();
+        if let Some(page) = page::answer(&head) {
+            return packed(&head, page).await.map(Content::Whole);
+        }
         let path = head.uri.path();
         let Some(room) = Room::of(path) else { return self.refused(path, &paths::unknown()).map(Content::Whole) };
         if room == Room::Watch && head.method == Method::GET {
             let watched = self.watch(&head.headers, head.uri.query(), shown);
             return watched.unwrap_or_else(|error| self.refused(path, &error).map(Content::Whole));
         }
-        let mut answer = match self.dispatch(room, &head, body, shown).await {
+        let answer = match self.dispatch(room, &head, body, shown).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.metrics.called(room.name(), error.code.number());
                 self.refused(path, &error)
             }
         };
-        coding::packed(&head, &mut answer).await;
-        if head.method == Method::HEAD {
-            *answer.body_mut() = Bytes::new();
-        }
-        answer.map(Content::Whole)
+        packed(&head, answer).await.map(Content::Whole)
     }
 
     /// A request whose body is longer than [`Front::longest`].
@@ -227,6 +229,15 @@ impl Front {
             Some(Room::About | Room::Message(_) | Room::Batch) | None => self.directory.rules().status,
         }
     }
+}
+
+/// The answer as its caller takes it.
+async fn packed(head: &Parts, mut answer: Response<Bytes>) -> Response<Bytes> {
+    coding::packed(head, &mut answer).await;
+    if head.method == Method::HEAD {
+        *answer.body_mut() = Bytes::new();
+    }
+    answer
 }
 
 /// Milliseconds since 1970.

@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("mesh-websocket", &[]),
     ("mesh-grid", &["crds", "mesh-core", "mesh-network", "traces", "mesh-websocket"]),
     ("mesh-tunnel", &["crds", "mesh-core", "mesh-network", "mesh-pki", "mesh-websocket", "proto"]),
-    ("mesh-directory", &[]),
+    ("mesh-directory", &["mesh-core"]),
     (
         "mesh",
         &[

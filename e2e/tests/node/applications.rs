@@ -133,7 +133,9 @@ fn trust(pod: &str) -> Result<()> {
 fn admin(pods: &[String]) -> Result<()> {
     let gateway = kubectl(&["-n", PLACE.bank, "get", "pod", "mesh-node-0", "-o", "jsonpath={.status.podIP}"], "")?;
     for place in ["127.0.0.1".to_owned(), address(&PLACE, &pods[1])?, gateway] {
-        for (method, path) in [("GET", "config"), ("GET", "queues/list"), ("GET", "status"), ("PUT", "log")] {
+        let calls = [("GET", "config"), ("GET", "queues/list"), ("GET", "status"), ("PUT", "log")];
+        let minting = [("POST", "tunnel/tokens"), ("POST", "directory/tokens")];
+        for (method, path) in calls.into_iter().chain(minting) {
             let url = format!("http://{place}:7305/{path}");
             let (status, said) = ask(PLACE.bank, &pods[0], method, &url, "debug")?;
             ensure!([401, 403, 404].contains(&status), "{method} {url}: {status} {said}");

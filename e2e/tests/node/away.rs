@@ -98,13 +98,24 @@ async fn while_the_operator_is_away_pods_wait_under_fail_start_bare_under_ignore
     apply(&idle("away-bystander", "bystander", &json!({})))?;
     rolled_out("away-bystander", "deployment/bystander")?;
     pair.progress("the operator's end").await?;
+    // The gateway is a pod of a namespace that asked for sidecars: it must come back without anybody to ask.
+    kubectl(&["-n", x.bank, "delete", "pod/mesh-node-0"], "")?;
+    wait::until("the gateway to be back", STARTED, || async {
+        let ready = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+        same("whether it is ready", &kubectl(&["-n", x.bank, "get", "pod/mesh-node-0", "-o", ready], "")?, "True")
+    })
+    .await?;
+    pair.progress("the return of a gateway without an operator").await?;
 
     gone.policy("Ignore")?;
     apply(&idle(x.bank, "starts", &json!({})))?;
     rolled_out(x.bank, "deployment/starts")?;
     same("what runs beside a pod under Ignore", &beside(x.bank, "starts")?, "")?;
 
+    // Nor does the operator wait for itself, whatever somebody wrote on its namespace.
+    kubectl(&["label", "--overwrite", "namespace", SYSTEM, "interconn.dev/inject=enabled"], "")?;
     gone.bring_back()?;
+    kubectl(&["label", "namespace", SYSTEM, "interconn.dev/inject-"], "")?;
     restart(x.bank, "deployment/starts")?;
     wait::until("the pod that started bare to have its sidecar", STARTED, || async {
         same("what runs beside it", &beside(x.bank, "starts")?, "mesh")

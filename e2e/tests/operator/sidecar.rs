@@ -202,7 +202,41 @@ async fn a_real_sidecar_reports_and_changes_trust_through_the_operator_or_says_i
         told = runs_on_another(&room, &before) => told?,
         followed = follow(&room, &mesh.volume) => return followed,
     }
+    reports_through_a_new_authority(&room, &mesh).await?;
     keeps_its_secrets(&room, &mesh, &token).await
+}
+
+/// Somebody takes the intake's authority away. The new one signs when the process knows it, which takes its kubelet a while; then a
+/// report arrives as before.
+async fn reports_through_a_new_authority(room: &Room, mesh: &Sidecar) -> Result<()> {
+    let secrets = endpoint(&room.client, "v1", "Secret", operator::NAMESPACE);
+    let kept = || async { Ok::<_, anyhow::Error>(secrets.get("sidecar-certificate").await?.data["data"].clone()) };
+    let before = kept().await?;
+    secrets.delete("sidecar-certificate", &Default::default()).await?;
+    wait::until("another authority", SOON, || async {
+        let now = kept().await?;
+        ensure!(now["ca.crt"].is_string() && now["ca.crt"] != before["ca.crt"], "there is none");
+        Ok(())
+    })
+    .await?;
+    // Longer than API servers are given. The kubelet has brought nothing yet, so the old one still signs.
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    ensure!(kept().await?["tls.crt"] == before["tls.crt"], "the new one signs, and the process does not know it");
+    let signs = wait::until("the new one to sign", SOON, || async {
+        ensure!(kept().await?["tls.crt"] != before["tls.crt"], "the old one signs");
+        Ok(())
+    });
+    tokio::select! {
+        signs = signs => signs?,
+        followed = follow(room, &mesh.volume) => return followed,
+    }
+    let status = ours(&room.client, "MeshNode", room.name).get("a").await?.data["status"].clone();
+    room.route("one-more", json!({"rootPEMs": [partner_root()?.0]})).await?;
+    room.ready("MeshRoute", "one-more").await?;
+    tokio::select! {
+        told = runs_on_another(room, &status["configHash"]) => told,
+        followed = follow(room, &mesh.volume) => followed,
+    }
 }
 
 /// The node's key, the pod's token and the root's key are nowhere but in their Secrets and files.

@@ -27,7 +27,7 @@ use super::{
     report::checked,
     routes::{MANAGER, Routes},
 };
-use crate::port::{self, From, json, plain};
+use crate::port::{self, Peer, json, plain};
 
 /// Applications wait for the answer to a change of trust; a call that takes longer is answered as one that may be tried again.
 const LONGEST: Duration = Duration::from_secs(8);
@@ -75,7 +75,7 @@ impl IntakeDesk {
 
     async fn caller(&self, head: &Parts) -> Result<Caller, Answer> {
         let header = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let from = head.extensions.get::<From>().map(|From(address)| *address);
+        let from = head.extensions.get::<Peer>().map(|Peer(address)| *address);
         let caller = self.callers.of(header, from).await.map_err(|unknown| self.turned_away(head, &unknown))?;
         let turn = self.rate.lock().take(&caller.pod_uid, Instant::now());
         if turn == Turn::Taken {
@@ -96,7 +96,7 @@ impl IntakeDesk {
             Unknown::NoToken | Unknown::Refused(_) | Unknown::Unbound => (StatusCode::UNAUTHORIZED, "unknown_caller"),
         };
         if !matches!(unknown, Unknown::TooMany(Turn::RefusedAgain)) {
-            let from = head.extensions.get::<From>().map(|From(address)| *address);
+            let from = head.extensions.get::<Peer>().map(|Peer(address)| *address);
             tracing::info!(audit = true, path = head.uri.path(), ?from, %unknown, "intake: refused");
         }
         self.metrics.count("any", outcome);

@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where a request comes from, in its extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct From(pub(crate) IpAddr);
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// Who answers.
 pub(crate) trait Desk: Send + Sync + 'static {
@@ -65,7 +65,7 @@ pub(crate) async fn serve<D: Desk>(
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let (place, ended) = crowd.enter(peer.ip().to_canonical());
-                let from = From(peer.ip().to_canonical());
+                let from = Peer(peer.ip().to_canonical());
                 let served =
                     connection((stream, from), acceptor.clone(), Arc::clone(&desk), (place, ended), closing.clone());
                 tokio::spawn(closing.counted(served));
@@ -79,7 +79,7 @@ pub(crate) async fn serve<D: Desk>(
 }
 
 async fn connection<D: Desk>(
-    (stream, from): (TcpStream, From),
+    (stream, from): (TcpStream, Peer),
     acceptor: TlsAcceptor,
     desk: Arc<D>,
     (place, ended): (Place, Ended),
@@ -92,7 +92,7 @@ async fn connection<D: Desk>(
 }
 
 async fn serve_connection<D: Desk>(
-    (stream, from): (TcpStream, From),
+    (stream, from): (TcpStream, Peer),
     acceptor: TlsAcceptor,
     desk: Arc<D>,
     place: Arc<Place>,

@@ -24,6 +24,13 @@ async fn probes_and_metrics_are_open_and_the_rest_wants_the_token() {
         let wrong = Request::get(path).header("authorization", "Bearer 0").body(Full::default()).unwrap();
         assert_eq!(from(Ipv4Addr::LOCALHOST, node.admin, wrong).await.status, 403, "{path} with another token");
     }
+    // Also where the room is off: who may not ask is told nothing of that.
+    for path in ["/tunnel/tokens", "/directory/tokens"] {
+        for token in ["", "Bearer 0"] {
+            let mint = Request::post(path).header("authorization", token).body(Full::from("{}")).unwrap();
+            assert_eq!(from(Ipv4Addr::LOCALHOST, node.admin, mint).await.status, 403, "{path} with {token:?}");
+        }
+    }
     let mode = std::fs::metadata(node.home().join("admin.token")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -11,13 +11,15 @@ use crate::{
     random,
 };
 
+/// The bit of a weave that this node has sent.
+const OFFERED: i64 = 16;
 /// The bits of a route's status and their words (PTP section 11.1).
 const BITS: [(i64, &str); 9] = [
     (32, "disabled"),
     (512, "rejected"),
     (128, "waiting"),
     (2, "woven"),
-    (16, "offered"),
+    (OFFERED, "offered"),
     (1, "connected"),
     (4, "manual"),
     (8, "discovered"),
@@ -157,10 +159,15 @@ async fn weave(args: &RouteWith) -> Result<(), Exit> {
     }
 }
 
-/// The code of an earlier weave with the same partner.
+/// The code of an earlier weave of ours with the same partner. That of a stranger who asks in its name is the stranger's choice.
 async fn known_code(args: &RouteWith) -> Option<String> {
     let edge = invoke(&args.call.address, "mesh.net.edge", &json!({"node_id": args.node}), None).await.ok()?;
-    edge["auth_code"].as_str().filter(|code| !code.is_empty()).map(str::to_owned)
+    own_code(&edge)
+}
+
+fn own_code(edge: &Value) -> Option<String> {
+    let is_offered = edge["status"].as_i64().is_some_and(|status| status & OFFERED != 0);
+    edge["auth_code"].as_str().filter(|code| is_offered && !code.is_empty()).map(str::to_owned)
 }
 
 async fn ack(args: &RouteWith) -> Result<(), Exit> {
@@ -259,6 +266,13 @@ mod tests {
         let mut other = json!({"node_id": "LX2"});
         told(&mut other, &routes);
         assert_eq!(ways(&other), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_code_of_a_stranger_who_asks_in_the_partners_name_is_not_taken_for_ours() {
+        let edge = |status: i64| own_code(&json!({"status": status, "auth_code": "planted"}));
+        assert_eq!((edge(128), edge(2)), (None, None));
+        assert_eq!(edge(16 | 128).as_deref(), Some("planted"));
     }
 
     #[test]

@@ -100,13 +100,17 @@ async fn of_two_releases_in_one_namespace_the_second_leaves_the_firsts_nodes_alo
     let holder = main().await?.annotations.unwrap_or_default();
     ensure!(holder.get("interconn.dev/operator-lease").is_some_and(|lease| lease == room.name), "{holder:?}");
     // The first one takes its word back, and that is the end of it: they do not write against each other.
+    wait::until("their writes to end", 2 * SOON, || async {
+        let written = operator::writes(room.server, room.name)?.len();
+        let version = main().await?.resource_version;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let after = operator::writes(room.server, room.name)?;
+        ensure!(after.len() == written, "still written: {:?}", &after[written..]);
+        ensure!(main().await?.resource_version == version, "the ConfigMap was written again");
+        Ok(())
+    })
+    .await?;
     room.ready("MeshNode", "a").await?;
-    let written = operator::writes(room.server, room.name)?.len();
-    let version = main().await?.resource_version;
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    let after = operator::writes(room.server, room.name)?;
-    ensure!(after.len() == written, "they write against each other: {:?}", &after[written..]);
-    ensure!(main().await?.resource_version == version, "the ConfigMap was written again");
     first.end()?;
     wait::until("the second one to take over", SOON, || async {
         let holder = main().await?.annotations.unwrap_or_default();

@@ -2,11 +2,13 @@
 //! up when somebody asks.
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::{Arc, Weak},
 };
 
 use crds::Overflow;
+use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -28,6 +30,8 @@ pub struct Metrics {
     bytes_out: Counter,
     unsent: Family<Word, Counter>,
     dropped: Family<Dropped, Counter>,
+    /// The topics that `dropped` has a series of.
+    named: Mutex<HashSet<String>>,
     pub(crate) calls: Family<Code, Counter>,
     pub(crate) sending: Histogram,
     pub(crate) forwarding: Histogram,
@@ -71,6 +75,10 @@ pub(crate) enum Lost {
 /// From the time of one table look-up to that of a publication to a hundred thousand.
 const SENDING: [f64; 9] = [1e-6, 5e-6, 2e-5, 1e-4, 5e-4, 2e-3, 1e-2, 5e-2, 0.25];
 
+/// Topics come and go, and a series stays: so many are named where something was dropped, the others are counted as one.
+const MOST_NAMED: usize = 1000;
+/// No topic has a name like that.
+const OTHERS: &str = "(others)";
 /// From the time of a round trip between two machines to that after which another node cannot be reached.
 const FORWARDING: [f64; 7] = [1e-4, 5e-4, 2e-3, 1e-2, 5e-2, 0.25, 2.0];
 
@@ -86,6 +94,7 @@ impl Default for Metrics {
             bytes_out: Counter::default(),
             unsent: Family::default(),
             dropped: Family::default(),
+            named: Mutex::default(),
             calls: Family::default(),
             sending: Histogram::new(SENDING),
             forwarding: Histogram::new(FORWARDING),
@@ -159,8 +168,20 @@ impl Metrics {
 
     /// The same by what its topic's policy is.
     pub(crate) fn full(&self, topic: &Topic, policy: Overflow) {
-        let label = Dropped { topic: topic.as_str().to_owned(), policy: word(policy) };
+        let label = Dropped { topic: self.named(topic.as_str()).to_owned(), policy: word(policy) };
         self.dropped.get_or_create(&label).inc();
+    }
+
+    fn named<'t>(&self, topic: &'t str) -> &'t str {
+        let mut named = self.named.lock();
+        if named.contains(topic) {
+            return topic;
+        }
+        if named.len() >= MOST_NAMED {
+            return OTHERS;
+        }
+        named.insert(topic.to_owned());
+        topic
     }
 
     pub(crate) fn call(&self, code: u16) {
@@ -249,4 +270,21 @@ impl Collector for Gauges {
 
 fn gauge(value: usize) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_without_end_have_no_series_without_end() {
+        let metrics = Metrics::default();
+        let topic = |n: usize| Topic::new(&format!("t{n}")).unwrap();
+        (0..MOST_NAMED + 500).for_each(|n| metrics.full(&topic(n), Overflow::Reject));
+        metrics.full(&topic(7), Overflow::Reject);
+        let count = |topic: &str| {
+            metrics.dropped.get_or_create(&Dropped { topic: topic.into(), policy: word(Overflow::Reject) }).get()
+        };
+        assert_eq!((count("t7"), count(OTHERS), count(&format!("t{MOST_NAMED}"))), (2, 500, 0));
+    }
 }

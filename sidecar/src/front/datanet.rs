@@ -9,9 +9,8 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use mesh_core::{Body, Caller, Code, grpc::is_grpc};
-use mesh_directory::front::{Content, Shown};
+use mesh_directory::front::{Content, Events, Shown};
 use mesh_network::listen::Connection;
-use tokio::sync::mpsc::Receiver;
 
 use super::{Front, answers, body};
 
@@ -46,9 +45,9 @@ impl Front {
 }
 
 /// Events as they come, for as long as the directory says some.
-fn framed(events: Receiver<Bytes>) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
+fn framed(events: Events) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
     stream::unfold(events, |mut events| async move {
-        let event = events.recv().await?;
+        let event = events.next().await?;
         Some((Ok(Frame::data(event)), events))
     })
 }

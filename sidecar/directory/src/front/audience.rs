@@ -3,13 +3,22 @@
 //! Where there is no room for one more piece, the one that has been held longest gives way. Its watcher reads slowly or not at all; it
 //! comes again with the last revision that it has, and misses nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::who::Who;
+
 /// Watchers at once; each is a task and a connection.
-pub(super) const WATCHERS: usize = 1024;
+const WATCHERS: usize = 1024;
+
+/// Of them those of one central system, and of all who do not say who they are: nobody takes the seats of the others.
+pub(super) const OF_ONE: usize = 128;
+const OF_NOBODY: usize = 512;
 
 /// Bytes of all pieces that are being handed out: twice the longest entry, so that a second one never waits for it alone.
 const HELD: usize = 128 << 20;
@@ -20,7 +29,7 @@ const READING: usize = 2;
 /// The watchers of a directory.
 #[derive(Debug)]
 pub(super) struct Audience {
-    seats: Arc<Semaphore>,
+    seats: Arc<Seats>,
     reading: Arc<Semaphore>,
     held: Arc<Held>,
 }
@@ -28,14 +37,14 @@ pub(super) struct Audience {
 impl Default for Audience {
     fn default() -> Self {
         let semaphore = |most| Arc::new(Semaphore::new(most));
-        Self { seats: semaphore(WATCHERS), reading: semaphore(READING), held: Arc::new(Held::new(HELD)) }
+        Self { seats: Arc::default(), reading: semaphore(READING), held: Arc::new(Held::new(HELD)) }
     }
 }
 
 impl Audience {
     /// A seat, if there is one.
-    pub(super) fn seat(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.seats).try_acquire_owned().ok()
+    pub(super) fn seat(&self, who: &Who) -> Option<Seat> {
+        self.seats.take(who)
     }
 
     /// Waits until another piece may be read. Whoever reads keeps it, also where nobody waits for the piece any more.
@@ -46,6 +55,45 @@ impl Audience {
     /// Room for a piece that was read.
     pub(super) fn hold(&self, bytes: usize) -> Place {
         self.held.take(bytes)
+    }
+}
+
+/// The seats that are taken, by whom.
+#[derive(Debug, Default)]
+struct Seats(Mutex<HashMap<Who, usize>>);
+
+impl Seats {
+    fn take(self: &Arc<Self>, who: &Who) -> Option<Seat> {
+        let most = match who {
+            Who::Nobody => OF_NOBODY,
+            Who::Member(_) => OF_ONE,
+        };
+        let mut taken = self.0.lock();
+        let (all, own) = (taken.values().sum::<usize>(), taken.get(who).copied().unwrap_or_default());
+        if all >= WATCHERS || own >= most {
+            return None;
+        }
+        taken.insert(who.clone(), own.saturating_add(1));
+        Some(Seat { seats: Arc::clone(self), who: who.clone() })
+    }
+}
+
+/// A seat, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    seats: Arc<Seats>,
+    who: Who,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.0.lock();
+        let left = taken.get(&self.who).copied().unwrap_or_default().saturating_sub(1);
+        if left == 0 {
+            taken.remove(&self.who);
+        } else if let Some(own) = taken.get_mut(&self.who) {
+            *own = left;
+        }
     }
 }
 
@@ -122,6 +170,22 @@ mod tests {
 
     fn has_given_way(place: &mut Place) -> bool {
         place.gave_way.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+    }
+
+    #[test]
+    fn nobody_takes_all_seats() {
+        let seats = Arc::new(Seats::default());
+        let member = |n: usize| Who::Member(format!("c{n}"));
+        let take = |who: &Who| std::iter::from_fn(|| seats.take(who)).take(2 * WATCHERS).collect::<Vec<_>>();
+        let strangers = take(&Who::Nobody);
+        assert_eq!(strangers.len(), OF_NOBODY);
+        let mut members: Vec<Vec<Seat>> = (0..8).map(|n| take(&member(n))).collect();
+        let counts: Vec<usize> = members.iter().map(Vec::len).collect();
+        assert_eq!(counts, [OF_ONE, OF_ONE, OF_ONE, OF_ONE, 0, 0, 0, 0], "there are {WATCHERS} in all");
+        drop(members[0].pop());
+        assert!(take(&member(1)).is_empty() && take(&member(5)).len() == 1, "one more goes to who has few");
+        drop((strangers, members));
+        assert!(seats.0.lock().is_empty(), "who has no seat is forgotten");
     }
 
     /// Bytes and pieces.

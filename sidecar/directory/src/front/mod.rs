@@ -46,12 +46,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, request::Parts};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 #[cfg(test)]
 pub(crate) use lines::gathered;
 pub use page::is_page;
 pub use paths::PREFIX;
+pub use watch::Events;
 pub use who::Shown;
 
 use self::{audience::Audience, coding::Coding, paths::Room, who::Who};
@@ -80,7 +81,7 @@ pub enum Content {
     /// All of it.
     Whole(Bytes),
     /// What comes, for as long as somebody listens.
-    Events(mpsc::Receiver<Bytes>),
+    Events(Events),
 }
 
 impl Front {

@@ -9,17 +9,14 @@ use http::{
     header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
 };
 use serde_json::json;
-use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Content, Front, Shown,
-    audience::{Audience, Place},
+    audience::{Audience, Place, Seat},
     get::pairs,
     now,
-    who::who,
+    who::{Who, who},
 };
 use crate::{
     DirectoryError,
@@ -39,7 +36,8 @@ const AT_ONCE: u64 = 64;
 /// last entry is whole, so that there is always one.
 const PIECE: usize = 1 << 20;
 
-/// Bytes that are handed out at once: each part has its own time, so that a slow watcher gets a long entry too.
+/// Bytes that are handed out at once: each part has its own time, so that a slow watcher gets a long entry too. One part waits here, and
+/// one in the connection, for as long as a seat is taken.
 const PART: usize = 64 << 10;
 
 /// A watcher that takes no part for so long does not read; gateways give up on it as soon.
@@ -57,7 +55,7 @@ impl Front {
         shown: &Shown,
     ) -> Result<Response<Content>, DirectoryError> {
         let asking = Asking::of(headers, shown);
-        asking.may_read(self.directory())?;
+        let who = asking.may_read(self.directory())?;
         let pairs = pairs(query.unwrap_or_default())?;
         let wrong = |what: &str| DirectoryError::malformed(format!("{what} is no revision"));
         let last = headers.get(LAST).map(|value| value.to_str().ok().and_then(|text| text.parse::<u64>().ok()));
@@ -65,21 +63,41 @@ impl Front {
         let from = pairs.get("from").map(|text| text.parse::<u64>().map_err(|_| wrong("from"))).transpose()?;
         let csid = pairs.get("csid").map(|text| names::csid(text).map(|_| names::fold(text)));
         let csid = csid.map(|csid| csid.ok_or_else(|| DirectoryError::malformed("csid is no id"))).transpose()?;
-        let seat = self
-            .audience
-            .seat()
-            .ok_or_else(|| DirectoryError::new(Code::Internal, Why::Busy, "there are too many watchers: come again"))?;
+        let seat = self.audience.seat(&who).ok_or_else(|| {
+            DirectoryError::new(Code::Internal, Why::Busy, "you or all have too many watchers: come again")
+        })?;
         // A revision is the number of entries that led to it: entry n-1 made revision n.
         let size = self.directory().view().published().size;
         let next = last.or(from.map(|from| from.saturating_sub(1))).unwrap_or(size);
-        let (events, body) = mpsc::channel(1);
+        let (events, parts) = mpsc::channel(1);
         let (directory, audience) = (Arc::clone(self.directory()), Arc::clone(&self.audience));
-        let mut reader = Reader { directory, audience, asking, csid, next, _seat: seat };
+        let mut reader = Reader { directory, audience, asking, csid, next };
         tokio::spawn(async move { reader.read_out(events).await });
-        let mut answer = Response::new(Content::Events(body));
+        let mut answer = Response::new(Content::Events(Events { parts, _seat: seat }));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(answer)
+    }
+}
+
+/// What a watcher hears. Its seat is taken for as long as this is there, and not only while something is read out to it: a connection
+/// that takes nothing keeps a part of the text when its reader has long given up.
+#[derive(Debug)]
+pub struct Events {
+    parts: mpsc::Receiver<Bytes>,
+    _seat: Seat,
+}
+
+impl Events {
+    /// The next part, which ends anywhere; `None` when the watch is over.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        self.parts.recv().await
+    }
+
+    /// Whether no part waits.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
     }
 }
 
@@ -96,8 +114,9 @@ impl Asking {
         Self { authorization: authorization.collect(), shown: shown.clone() }
     }
 
-    fn may_read(&self, directory: &Directory) -> Result<(), DirectoryError> {
-        who(directory, &self.authorization, &self.shown, now())?.may_read(directory.rules().reading)
+    fn may_read(&self, directory: &Directory) -> Result<Who, DirectoryError> {
+        let who = who(directory, &self.authorization, &self.shown, now())?;
+        who.may_read(directory.rules().reading).map(|()| who)
     }
 }
 
@@ -113,7 +132,6 @@ pub(super) struct Reader {
     pub(super) csid: Option<String>,
     /// The entry that comes next.
     pub(super) next: u64,
-    pub(super) _seat: OwnedSemaphorePermit,
 }
 
 impl Reader {
@@ -197,10 +215,11 @@ impl Piece {
     }
 }
 
-/// Hands a text out in parts, each within `slowest`.
-pub(super) async fn hand_out(events: &mpsc::Sender<Bytes>, mut text: Bytes, slowest: Duration) -> Result<(), Gone> {
-    while !text.is_empty() {
-        let part = text.split_to(text.len().min(PART));
+/// Hands a text out in parts, each within `slowest`. They are copies: a slice would keep the whole text in memory for as long as a
+/// connection has the slice, and the text has given its place back by then.
+pub(super) async fn hand_out(events: &mpsc::Sender<Bytes>, text: Bytes, slowest: Duration) -> Result<(), Gone> {
+    for part in text.chunks(PART) {
+        let part = Bytes::copy_from_slice(part);
         tokio::time::timeout(slowest, events.send(part)).await.map_err(|_| Gone)?.map_err(|_| Gone)?;
     }
     Ok(())

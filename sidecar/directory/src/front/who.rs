@@ -18,7 +18,7 @@ pub struct Shown {
 }
 
 /// Who is asking.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Who {
     /// Nobody said.
     Nobody,

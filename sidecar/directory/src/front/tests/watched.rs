@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, header::AUTHORIZATION};
 use serde_json::{Value, json};
-use tokio::{
-    sync::mpsc::{self, Receiver},
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     super::{
@@ -24,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A watcher, with what it has of an event that has not ended.
 struct Watcher {
-    body: Receiver<Bytes>,
+    body: watch::Events,
     rest: String,
 }
 
@@ -41,13 +38,13 @@ impl Watcher {
                     return (id.parse().unwrap(), serde_json::from_str(&data).unwrap());
                 }
             }
-            let more = timeout(PATIENCE, self.body.recv()).await.unwrap().unwrap();
+            let more = timeout(PATIENCE, self.body.next()).await.unwrap().unwrap();
             self.rest.push_str(std::str::from_utf8(&more).unwrap());
         }
     }
 
     async fn ends(&mut self) -> bool {
-        timeout(PATIENCE, async { while self.body.recv().await.is_some() {} }).await.is_ok()
+        timeout(PATIENCE, async { while self.body.next().await.is_some() {} }).await.is_ok()
     }
 }
 
@@ -126,11 +123,11 @@ async fn a_watcher_that_does_not_read_is_let_go_as_well() {
 async fn who_may_read_no_longer_hears_nothing_more() {
     let stage = Stage::new().settled().await;
     let mut watcher = stage.watch("", None).await.unwrap();
-    watcher.body.recv().await.unwrap();
+    watcher.body.next().await.unwrap();
     stage.front.directory().revoke("yunqi").unwrap();
     let other = super::message(json!({"id": "other", "endpoint": "a:1"}));
     stage.post_by(&stage.other, "/central-systems/connect", other).await;
-    assert_eq!(timeout(PATIENCE, watcher.body.recv()).await, Ok(None));
+    assert_eq!(timeout(PATIENCE, watcher.body.next()).await, Ok(None));
 }
 
 #[tokio::test]
@@ -144,6 +141,50 @@ async fn who_takes_nothing_for_too_long_is_gone() {
     assert_eq!(watch::hand_out(&events, text, PATIENCE).await, Err(watch::Gone));
 }
 
+/// A connection that takes nothing has its part for as long as it likes: the text behind it is 64 MiB long, and counts no more.
+#[tokio::test]
+async fn a_part_that_nobody_takes_keeps_no_text_in_memory() {
+    struct Text {
+        text: Vec<u8>,
+        _here: Arc<()>,
+    }
+    impl AsRef<[u8]> for Text {
+        fn as_ref(&self) -> &[u8] {
+            &self.text
+        }
+    }
+    let (events, mut body) = mpsc::channel(1);
+    let here = Arc::new(());
+    let text = Bytes::from_owner(Text { text: vec![b'x'; 1 << 20], _here: Arc::clone(&here) });
+    assert_eq!(watch::hand_out(&events, text, Duration::from_millis(20)).await, Err(watch::Gone));
+    assert_eq!(Arc::strong_count(&here), 1, "the text is freed");
+    assert_eq!(body.recv().await.map(|part| part.len()), Some(64 << 10), "its first part is there");
+}
+
+/// A reader gives up, and what its connection holds is still in memory.
+#[tokio::test]
+async fn a_seat_is_taken_until_the_connection_lets_go() {
+    let mut stage = Stage::new().settled().await;
+    let mut watchers = Vec::new();
+    for _ in 0..audience::OF_ONE {
+        watchers.push(stage.watch("?from=1", None).await.unwrap());
+    }
+    let directory = Arc::clone(stage.front.directory());
+    directory.close();
+    let given_up = async {
+        // This one and the front's.
+        while Arc::strong_count(&directory) > 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert_eq!(timeout(PATIENCE, given_up).await, Ok(()));
+    assert_eq!(stage.watch("", None).await.err(), Some(503));
+    drop(watchers.pop());
+    assert!(stage.watch("", None).await.is_ok());
+    stage.yunqi.clone_from(&stage.other);
+    assert!(stage.watch("", None).await.is_ok(), "another has seats of its own");
+}
+
 /// Where a long log has nothing for a watcher, it would be read to its end.
 #[tokio::test]
 async fn nothing_is_read_on_for_a_watcher_that_is_gone() {
@@ -153,7 +194,6 @@ async fn nothing_is_read_on_for_a_watcher_that_is_gone() {
     }
     let (events, mut body) = mpsc::channel(1);
     let audience = Arc::new(Audience::default());
-    let seat = audience.seat().unwrap();
     let directory = Arc::clone(stage.front.directory());
     let mut reader = watch::Reader {
         directory,
@@ -161,7 +201,6 @@ async fn nothing_is_read_on_for_a_watcher_that_is_gone() {
         asking: watch::Asking::default(),
         csid: Some("other".to_owned()),
         next: 0,
-        _seat: seat,
     };
     let reading = tokio::spawn(async move {
         reader.read_out(events).await;
@@ -181,7 +220,7 @@ async fn a_question_that_cannot_be_is_refused_and_seats_are_counted() {
     let nobody = Request::get(format!("{PREFIX}/watch")).body(Bytes::new()).unwrap();
     assert_eq!(stage.answer(nobody, &Shown::default()).await.status().as_u16(), 401);
     let mut seats = Vec::new();
-    for _ in 0..audience::WATCHERS {
+    for _ in 0..audience::OF_ONE {
         seats.push(stage.watch("", None).await.unwrap());
     }
     assert_eq!(stage.watch("", None).await.err(), Some(503));

@@ -95,9 +95,12 @@ impl Witness {
     pub fn open(&self, request: &Request) -> Result<Checkpoint, Refusal> {
         let checkpoint =
             Checkpoint::head(request.note.text()).ok_or(Refusal::Malformed("the note is no checkpoint"))?;
-        let log = self.logs.iter().find(|log| *log.name() == checkpoint.origin);
-        let log = log.ok_or_else(|| Refusal::UnknownLog(checkpoint.origin.clone()))?;
-        request.note.open(std::slice::from_ref(log)).map_err(|_| Refusal::Unsigned)?;
+        // A log may be known by several keys.
+        let keys: Vec<Verifier> = self.logs.iter().filter(|log| *log.name() == checkpoint.origin).cloned().collect();
+        if keys.is_empty() {
+            return Err(Refusal::UnknownLog(checkpoint.origin));
+        }
+        request.note.open(&keys).map_err(|_| Refusal::Unsigned)?;
         Ok(checkpoint)
     }
 
@@ -215,6 +218,15 @@ mod tests {
         let hello = Note::new(text.clone(), vec![signer(LOG, Kind::Log, 1).sign(&text, 0)]).unwrap();
         let hello = Request { old: 0, proof: Vec::new(), note: hello };
         assert_eq!(witness().open(&hello).unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn a_log_of_two_keys_is_known_by_each() {
+        let keys = [1, 2].map(|n| signer(LOG, Kind::Log, n).verifier().clone());
+        let witness = Witness::new(signer("witness.example/w", Kind::Witness, 9), keys.to_vec());
+        let five = tree(0..5);
+        let by = |n| Request { note: note(&five, &signer(LOG, Kind::Log, n), ""), ..request(&five, 0) };
+        assert_eq!([1, 2, 3].map(|n| witness.open(&by(n)).is_ok()), [true, true, false]);
     }
 
     /// Other logs may say more in their checkpoints; all of it is signed.

@@ -127,6 +127,7 @@ pub struct Directory {
     custodian: PublicKey,
     witness: Witness,
     cosigned: Option<Mutex<Cosigned>>,
+    repeats: Mutex<witnessing::Repeats>,
     random: SystemRandom,
     closing: watch::Sender<bool>,
 }
@@ -158,6 +159,7 @@ impl Directory {
             custodian: public,
             witness,
             cosigned,
+            repeats: Mutex::default(),
             random: SystemRandom::new(),
             closing: watch::Sender::new(false),
         })

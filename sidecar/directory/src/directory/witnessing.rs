@@ -1,5 +1,7 @@
 //! What a directory signs for others, and what others signed for it.
 
+use std::collections::HashMap;
+
 use parking_lot::Mutex;
 
 use super::Directory;
@@ -10,6 +12,12 @@ use crate::{
     witness::{Cosigned, Malformed, Refusal, Request, Witness},
 };
 
+/// How often in a second the same is signed again for one log. What is new is always signed: nobody but the log itself has that.
+const REPEATS: u32 = 16;
+
+/// The second in which something was signed again, and how often then, by origin; there are as many as the configuration has logs.
+pub(super) type Repeats = HashMap<String, (u64, u32)>;
+
 /// Why a checkpoint of another log is not signed.
 #[derive(Debug, thiserror::Error)]
 pub enum NotSigned {
@@ -19,6 +27,9 @@ pub enum NotSigned {
     /// The rules of witnesses do not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// What was signed last is asked for again and again: anybody can do that, and a log has no reason to.
+    #[error("this checkpoint is signed, and was asked for more than {REPEATS} times in a second: come again")]
+    TooOften,
     /// What would be signed cannot be kept.
     #[error(transparent)]
     Unkept(#[from] StoreError),
@@ -33,6 +44,8 @@ pub struct Signed {
     pub origin: String,
     /// How many leaves its checkpoint is over.
     pub size: u64,
+    /// Whether this was not signed last as well.
+    pub is_new: bool,
 }
 
 impl Directory {
@@ -50,9 +63,12 @@ impl Directory {
         let request = Request::parse(body)?;
         // Who is not the log gets no further, and has nobody wait for the disk.
         let checkpoint = self.witness.open(&request)?;
-        self.store.witness(&checkpoint.origin, |seen| Witness::judge(&request, &checkpoint, seen))??;
+        let is_new = self.store.witness(&checkpoint.origin, |seen| Witness::judge(&request, &checkpoint, seen))??;
         let (origin, size) = (checkpoint.origin.to_string(), checkpoint.size);
-        Ok(Signed { line: self.witness.sign(&request, time).line(), origin, size })
+        if !is_new && !repeats(&mut self.repeats.lock(), &origin, time) {
+            return Err(NotSigned::TooOften);
+        }
+        Ok(Signed { line: self.witness.sign(&request, time).line(), origin, size, is_new })
     }
 
     /// What the witnesses of this log have signed, where it has some.
@@ -75,5 +91,27 @@ impl Directory {
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         self.view().published().size == 0 && matches!(self.store.has_witnessed(), Ok(false))
+    }
+}
+
+/// Whether the same may be signed again for `origin` in this second.
+fn repeats(repeats: &mut Repeats, origin: &str, second: u64) -> bool {
+    let (since, times) = repeats.entry(origin.to_owned()).or_default();
+    if *since != second {
+        (*since, *times) = (second, 0);
+    }
+    *times = times.saturating_add(1);
+    *times <= REPEATS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_is_signed_again_a_few_times_in_a_second() {
+        let mut known = Repeats::default();
+        let mut taken = |origin: &str, second| (0..99).filter(|_| repeats(&mut known, origin, second)).count();
+        assert_eq!([taken("a", 1), taken("a", 1), taken("b", 1), taken("a", 2)], [16, 0, 16, 16]);
     }
 }

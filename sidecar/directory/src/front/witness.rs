@@ -33,7 +33,10 @@ impl Front {
         });
         let answer = match signed.await {
             Ok(Ok(signed)) => {
-                tracing::info!(target: "audit", action = "cosign", source = "datanet", what = signed.origin, size = signed.size, "directory");
+                // Strangers may have the same signed again; nothing comes of it.
+                if signed.is_new {
+                    tracing::info!(target: "audit", action = "cosign", source = "datanet", what = signed.origin, size = signed.size, "directory");
+                }
                 said(StatusCode::OK, TEXT, signed.line)
             }
             Ok(Err(error)) => refused(&error),
@@ -48,12 +51,13 @@ fn refused(error: &NotSigned) -> Response<Bytes> {
     let (status, known) = match error {
         NotSigned::Malformed(_) => (400, None),
         NotSigned::Refused(refusal) => {
-            if let crate::witness::Refusal::Fork(_) | crate::witness::Refusal::NotProven(_) = refusal {
-                // It is signed by the log itself: whoever runs it owes an explanation.
+            if let crate::witness::Refusal::Fork(_) = refusal {
+                // It is signed by the log itself: whoever runs it owes an explanation. A proof that does not fit is anybody's.
                 tracing::warn!("a checkpoint of another log is not signed: {refusal}");
             }
             (refusal.status(), refusal.known())
         }
+        NotSigned::TooOften => (429, None),
         NotSigned::Unkept(error) => {
             tracing::error!("a checkpoint of another log is not signed: {error}");
             (500, None)

@@ -10,23 +10,28 @@ use crate::{Hash, log::KeyName, witness::Seen};
 const WITNESSED: TableDefinition<'_, &str, (u64, &[u8; 32])> = TableDefinition::new("witnessed");
 
 impl Store {
-    /// Has `judge` compare what was signed last for `origin`, and keeps what it answers.
+    /// Has `judge` compare what was signed last for `origin`, and keeps what it answers. Whether that was new: where it was not, nobody
+    /// who writes waits, as anybody may send a public checkpoint again.
     ///
     /// # Errors
     /// The disk refuses; then nothing may be signed. Within: what `judge` refuses.
     pub fn witness<E>(
         &self,
         origin: &KeyName,
-        judge: impl FnOnce(Seen) -> Result<Seen, E>,
-    ) -> Result<Result<(), E>, StoreError> {
+        judge: impl Fn(Seen) -> Result<Seen, E>,
+    ) -> Result<Result<bool, E>, StoreError> {
+        let known = self.witnessed(origin)?;
+        match judge(known.unwrap_or_default()) {
+            Err(refusal) => return Ok(Err(refusal)),
+            Ok(seen) if known == Some(seen) => return Ok(Ok(false)),
+            Ok(_) => {}
+        }
+        // Another request may have come first: judged is what the transaction finds.
         self.run(|database| {
             let transaction = database.begin_write()?;
             let changed = {
                 let mut table = transaction.open_table(WITNESSED)?;
-                let known = table.get(origin.as_str())?.map(|row| {
-                    let (size, root) = row.value();
-                    Seen { size, root: Hash::new(*root) }
-                });
+                let known = table.get(origin.as_str())?.map(|row| seen(row.value()));
                 let seen = match judge(known.unwrap_or_default()) {
                     Ok(seen) => seen,
                     Err(refusal) => return Ok(Err(refusal)),
@@ -40,7 +45,15 @@ impl Store {
             if changed {
                 transaction.commit()?;
             }
-            Ok(Ok(()))
+            Ok(Ok(changed))
+        })
+    }
+
+    /// What was signed last for `origin`.
+    fn witnessed(&self, origin: &KeyName) -> Result<Option<Seen>, StoreError> {
+        self.run(|database| {
+            let Some(table) = table(&database.begin_read()?, WITNESSED)? else { return Ok(None) };
+            Ok(table.get(origin.as_str())?.map(|row| seen(row.value())))
         })
     }
 
@@ -55,5 +68,40 @@ impl Store {
                 None => false,
             })
         })
+    }
+}
+
+const fn seen((size, root): (u64, &[u8; 32])) -> Seen {
+    Seen { size, root: Hash::new(*root) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, sync::mpsc, thread, time::Duration};
+
+    use super::*;
+
+    /// Whoever knows a public checkpoint may send it again, and there is one writer.
+    #[test]
+    fn what_changes_nothing_waits_for_nobody_who_writes() {
+        let origin = KeyName::new("other.example/log").unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let store = Store::open(file, PathBuf::new(), &KeyName::new("log.example/l").unwrap()).unwrap();
+        let five = Seen { size: 5, root: Hash::of(&[b"5"]) };
+        assert_eq!(store.witness(&origin, |_| Ok::<_, ()>(five)).unwrap(), Ok(true));
+        let writing = store.database.begin_write().unwrap();
+        thread::scope(|scope| {
+            let (tell, told) = mpsc::channel();
+            let (store, origin) = (&store, &origin);
+            scope.spawn(move || {
+                let again = store.witness(origin, |seen| if seen == five { Ok(five) } else { Err(()) }).unwrap();
+                let refused = store.witness(origin, |_| Err::<Seen, _>(())).unwrap();
+                tell.send((again, refused)).unwrap();
+            });
+            // Only a test that fails waits for so long.
+            let answers = told.recv_timeout(Duration::from_secs(60));
+            drop(writing);
+            assert_eq!(answers, Ok((Ok(false), Err(()))));
+        });
     }
 }

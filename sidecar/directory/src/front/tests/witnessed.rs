@@ -5,7 +5,7 @@ use http::Request;
 
 use super::{super::PREFIX, Got, Shown, Stage};
 use crate::{
-    directory::Rules,
+    directory::{NotSigned, Rules},
     log::{Checkpoint, KeyName, Kind, Note, Signer, Tree, leaf_hash, prove},
     witness::{Request as Ask, signatures},
 };
@@ -66,6 +66,19 @@ async fn a_log_is_signed_as_long_as_it_only_grows_and_each_refusal_has_its_statu
     assert_eq!(stage.witness(ask(&nine, 5, &log(1))).await.status, 200, "none of that counted");
     assert_eq!(stage.get("/add-checkpoint").await.status, 405);
     assert!(!stage.front.directory().is_unknown(), "others know its name now");
+}
+
+/// Signing again costs what a stranger does not pay; what is new comes from the log alone.
+#[tokio::test]
+async fn what_is_asked_for_again_and_again_is_refused_and_what_is_new_is_not() {
+    let stage = Stage::with(Rules { witnessed: vec![log(1).verifier().clone()], ..Rules::default() });
+    let directory = stage.front.directory();
+    let asks = |leaves, old| directory.add_checkpoint(ask(&tree(leaves, 0), old, &log(1)).as_bytes(), 7);
+    assert!(asks(5, 0).is_ok_and(|signed| signed.is_new));
+    let signed: Vec<_> = (0..99).map_while(|_| asks(5, 5).ok()).collect();
+    assert!(signed.len() == 16 && signed.iter().all(|signed| !signed.is_new));
+    assert!(matches!(asks(5, 5), Err(NotSigned::TooOften)));
+    assert!(asks(9, 5).is_ok_and(|signed| signed.is_new));
 }
 
 #[tokio::test]

@@ -61,16 +61,15 @@ pub(super) fn denied(denied: &Denied) -> Response<Body> {
     let error = GridError::NotPermitted(denied.to_string());
     match denied {
         Denied::Foreign | Denied::PlainText => refused(StatusCode::FORBIDDEN, &error),
-        Denied::Missing | Denied::Wrong => unauthorized(&error, "Bearer, Basic realm=\"grid\""),
-        // No browser is made to ask for a password that everybody on the way would read.
-        Denied::MissingInPlain => unauthorized(&error, "Bearer"),
+        Denied::Missing | Denied::Wrong => {
+            let mut response = refused(StatusCode::UNAUTHORIZED, &error);
+            let challenge = HeaderValue::from_static("Bearer, Basic realm=\"grid\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            response
+        }
+        // RFC 9110 15.5.2 wants a challenge; but nobody is made to show what everybody on the way would read.
+        Denied::MissingInPlain => refused(StatusCode::UNAUTHORIZED, &error),
     }
-}
-
-fn unauthorized(error: &GridError, challenge: &'static str) -> Response<Body> {
-    let mut response = refused(StatusCode::UNAUTHORIZED, error);
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    response
 }
 
 #[cfg(test)]
@@ -78,6 +77,23 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
+
+    #[test]
+    fn credentials_are_asked_for_only_where_nobody_on_the_way_reads_them() {
+        let all = "Bearer, Basic realm=\"grid\"";
+        let table = [
+            (Denied::Missing, 401, Some(all)),
+            (Denied::Wrong, 401, Some(all)),
+            (Denied::MissingInPlain, 401, None),
+            (Denied::PlainText, 403, None),
+            (Denied::Foreign, 403, None),
+        ];
+        for (why, status, challenge) in table {
+            let response = denied(&why);
+            let asked = response.headers().get(header::WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
+            assert_eq!((response.status().as_u16(), asked), (status, challenge), "{why:?}");
+        }
+    }
 
     #[tokio::test]
     async fn what_is_about_to_end_says_when_to_come_again() {

@@ -114,7 +114,7 @@ pub(super) fn caller<B>(
     request: &Request<B>,
 ) -> Result<(Standing, Permit), Denied> {
     is_listed(request, &settings.api)?;
-    let is_private = is_private(settings, connection);
+    let is_private = is_private(&settings.api, &settings.plaintext_from, connection);
     if let Some(authorization) = text(request, header::AUTHORIZATION) {
         return if is_private { settings.users.find(authorization) } else { Err(Denied::PlainText) };
     }
@@ -142,8 +142,12 @@ pub fn may_pass<B>(
     connection: &Arc<Connection>,
     request: &Request<B>,
 ) -> Result<(), Box<Response<Body>>> {
-    let whence = is_listed(request, &setup.config.backend)
-        .and_then(|()| standing(snapshot, &setup.plaintext_from, connection, request));
+    let (api, plaintext_from) = (&setup.config.backend, &setup.plaintext_from);
+    let whence = is_listed(request, api).and_then(|()| {
+        let standing = standing(snapshot, plaintext_from, connection, request);
+        standing
+            .map_err(|denied| if is_private(api, plaintext_from, connection) { denied } else { Denied::MissingInPlain })
+    });
     whence.map(|_| ()).map_err(|denied| Box::new(super::answers::denied(&denied)))
 }
 
@@ -194,11 +198,11 @@ pub(super) fn permit_now(standing: &Standing, settings: &Settings) -> Option<Per
 }
 
 /// Whether credentials may be shown on a connection: nobody on the way reads them, or the configuration answers for the way.
-fn is_private(settings: &Settings, connection: &Connection) -> bool {
+fn is_private(api: &BackendApi, plaintext_from: &[Network], connection: &Connection) -> bool {
     !matches!(connection.security, Security::Plain)
         || is_here(connection)
-        || is_trusted(connection.peer.ip(), &settings.plaintext_from)
-        || settings.api.plaintext_credentials == PlaintextCredentials::Accepted
+        || is_trusted(connection.peer.ip(), plaintext_from)
+        || api.plaintext_credentials == PlaintextCredentials::Accepted
 }
 
 /// Both ends are this machine's own. Other addresses of 127/8 are given to other programs.

@@ -142,7 +142,10 @@ impl Grid {
             }
             Call::Pop(topics, window) => {
                 let session = session()?;
-                let resumed = self.topics.pop(session, &topics, window)?;
+                let resumed = self.topics.pop(session, &topics, window).map_err(|not| {
+                    self.resume(not.resumed);
+                    not.error
+                })?;
                 self.elsewhere.consumes(session.id, &topics, window);
                 self.resume(resumed);
             }

@@ -56,6 +56,9 @@ const DISABLED: &str = "it is disabled";
 /// Tags of a topic: more than it can give out in a thousand years.
 const TAGS_OF_TOPIC: u64 = 1 << 40;
 
+/// A topic and its queue.
+type Named = (Topic, Arc<Mutex<Queue>>);
+
 /// What one topic holds, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicRow {
@@ -76,6 +79,21 @@ pub struct Done {
     pub pushed: Option<Pushed>,
     /// Clients that may be read again.
     pub resumed: Vec<ClientId>,
+}
+
+/// Why topics are not consumed, and whom to read again all the same: some may have given messages out before they were refused.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotPopped {
+    /// Why.
+    pub error: GridError,
+    /// Clients that may be read again.
+    pub resumed: Vec<ClientId>,
+}
+
+impl From<GridError> for NotPopped {
+    fn from(error: GridError) -> Self {
+        Self { error, resumed: Vec::new() }
+    }
 }
 
 impl Settings {
@@ -116,6 +134,10 @@ impl Settings {
     fn disables(&self, topic: &Topic) -> bool {
         self.of(topic).is_some_and(|own| own.disabled)
     }
+}
+
+fn not_consumed(topic: &Topic, reason: &'static str) -> GridError {
+    GridError::NotConsumed { topic: topic.to_string(), reason }
 }
 
 /// What a topic of so many messages holds.
@@ -219,7 +241,13 @@ impl Topics {
     ///
     /// # Errors
     /// 202 where it consumes one already, 201 where one cannot be consumed.
-    pub fn pop(&self, session: &Session, topics: &[Topic], window: Window) -> Result<Vec<ClientId>, GridError> {
+    pub fn pop(&self, session: &Session, topics: &[Topic], window: Window) -> Result<Vec<ClientId>, NotPopped> {
+        let queues = self.wanted(session, topics)?;
+        self.consume(session, queues, window)
+    }
+
+    /// The queues of topics that a connection wants to consume, each once.
+    fn wanted(&self, session: &Session, topics: &[Topic]) -> Result<Vec<Named>, GridError> {
         let mut wanted: Vec<&Topic> = Vec::new();
         for topic in topics {
             if !wanted.contains(&topic) {
@@ -229,27 +257,33 @@ impl Topics {
         if let Some(known) = session.topics().iter().find(|known| wanted.contains(known)) {
             return Err(GridError::AlreadyConsumed(known.to_string()));
         }
-        let not = |topic: &Topic, reason| GridError::NotConsumed { topic: topic.to_string(), reason };
         let mut queues = Vec::new();
         for topic in wanted {
             if self.settings.read().disables(topic) {
-                return Err(not(topic, DISABLED));
+                return Err(not_consumed(topic, DISABLED));
             }
-            let queue = self.of(topic).ok_or_else(|| not(topic, "there are as many topics as there may be"))?;
-            queues.push((topic.clone(), queue));
+            let many = || not_consumed(topic, "there are as many topics as there may be");
+            queues.push((topic.clone(), self.of(topic).ok_or_else(many)?));
         }
+        Ok(queues)
+    }
+
+    fn consume(&self, session: &Session, queues: Vec<Named>, window: Window) -> Result<Vec<ClientId>, NotPopped> {
+        let topics: Vec<Topic> = queues.iter().map(|(topic, _)| topic.clone()).collect();
         let mut resumed = Vec::new();
         for (topic, queue) in queues {
             session.consumes(std::slice::from_ref(&topic));
             let mut queue = queue.lock();
-            queue.attach((session.id, session.whence()), window, topic.as_str())?;
+            if let Err(error) = queue.attach((session.id, session.whence()), window, topic.as_str()) {
+                return Err(NotPopped { error, resumed });
+            }
             self.give(&topic, &mut queue);
             resumed.extend(queue.resumed());
         }
         // The settings may be others since they were asked, and whoever changed them did not see this consumer.
         if let Some(topic) = self.cease_disabled(session).iter().find(|topic| topics.contains(topic)) {
-            self.cease(session, topics);
-            return Err(not(topic, DISABLED));
+            self.cease(session, &topics);
+            return Err(NotPopped { error: not_consumed(topic, DISABLED), resumed });
         }
         Ok(resumed)
     }
@@ -333,7 +367,7 @@ impl Topics {
     #[must_use]
     pub fn rows(&self) -> Vec<TopicRow> {
         let all: Vec<_> = self.table.lock().iter().map(|(topic, queue)| (topic.clone(), Arc::clone(queue))).collect();
-        let row = |(topic, queue): (Topic, Arc<Mutex<Queue>>)| {
+        let row = |(topic, queue): Named| {
             let queue = queue.lock();
             TopicRow { topic, depth: queue.depth(), unacked: queue.unacked(), consumers: queue.consumers() }
         };

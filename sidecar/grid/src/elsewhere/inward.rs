@@ -72,7 +72,10 @@ impl Grid {
             match self.topics.pop(&session, std::slice::from_ref(topic), *window) {
                 Ok(resumed) => self.resume(resumed),
                 // There it could be consumed: here are as many topics as there may be, and so nothing of this one.
-                Err(e) => tracing::debug!(%topic, "a consumer of another node gets nothing from here: {e}"),
+                Err(not) => {
+                    tracing::debug!(%topic, "a consumer of another node gets nothing from here: {}", not.error);
+                    self.resume(not.resumed);
+                }
             }
         }
     }

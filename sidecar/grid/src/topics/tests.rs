@@ -67,7 +67,7 @@ fn popping_is_all_or_nothing() {
     topics.pop(&session, &[topic("a")], TAKES).unwrap();
     let code = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(|name| topic(name)).collect();
-        topics.pop(&session, &names, TAKES).unwrap_err().code()
+        topics.pop(&session, &names, TAKES).unwrap_err().error.code()
     };
     assert_eq!((code(&["b", "a"]), code(&["b", "off"])), (202, 201));
     assert_eq!(session.topics(), [topic("a")]);
@@ -173,7 +173,7 @@ fn there_are_so_many_topics_and_unused_ones_give_way() {
     push(&topics, "a", "1");
     topics.pop(&session, &[topic("b")], TAKES).unwrap();
     assert_eq!(push(&topics, "c", "1").pushed, None);
-    assert_eq!(topics.pop(&session, &[topic("c")], TAKES).unwrap_err().code(), 201);
+    assert_eq!(topics.pop(&session, &[topic("c")], TAKES).unwrap_err().error.code(), 201);
     topics.unpop(&session, None).unwrap();
     assert_eq!(push(&topics, "c", "1").pushed, Some(Pushed::Held));
 }
@@ -192,7 +192,7 @@ fn a_topic_that_is_disabled_is_consumed_by_nobody_any_more_and_what_is_on_its_wa
     push(&all, "t", "2");
     assert_eq!((got(&session), session.topics()), (Vec::new(), vec![topic("u")]));
     all.settle(&session, &[tag], Settlement::Ack).unwrap();
-    assert_eq!(all.pop(&session, &[topic("t")], ACKS).unwrap_err().code(), 201);
+    assert_eq!(all.pop(&session, &[topic("t")], ACKS).unwrap_err().error.code(), 201);
     all.configure(&crds::Grid::default());
     all.pop(&session, &[topic("t")], ACKS).unwrap();
     assert_eq!(got(&session)[0].0, "2");
@@ -213,4 +213,18 @@ fn what_was_given_to_others_is_acknowledged_by_them_alone() {
     assert_eq!(all.settle(&loses, &tags[..1], Settlement::Ack), Err(GridError::UnknownTag(tags[0])));
     all.settle(&loses, &tags[1..], Settlement::Ack).unwrap();
     all.settle(&other, &[again[0].1.unwrap()], Settlement::Ack).unwrap();
+}
+
+#[test]
+fn clients_are_read_again_also_where_the_topic_that_made_room_for_them_was_disabled_meanwhile() {
+    let settings = |disabled: bool| json!({"topicOverrides": [{"name": "t", "messages": 1, "overflow": "pause", "disabled": disabled}]});
+    let all = topics(settings(false));
+    assert_eq!(push(&all, "t", "1").pushed, Some(Pushed::Held));
+    assert_eq!(push(&all, "t", "2").pushed, Some(Pushed::Paused));
+    let session = all.open(Permit::local());
+    let queues = all.wanted(&session, &[topic("t")]).unwrap();
+    all.configure(&serde_json::from_value(settings(true)).unwrap());
+    let refused = all.consume(&session, queues, Window { acks: false, size: 1 }).unwrap_err();
+    assert_eq!((refused.error.code(), refused.resumed), (201, vec![ClientId::new(7).unwrap()]));
+    assert!(session.topics().is_empty());
 }

@@ -33,6 +33,8 @@ use crate::{Context, Entries, wire::Offer};
 const MOST: usize = 64 * 1024;
 /// Questions at a time; more handshakes are told to come again.
 const MOST_AT_A_TIME: usize = 256;
+/// Questions about new tokens at a time, beside those: clients that are in already keep nobody out who comes.
+const RENEWALS_AT_A_TIME: usize = 64;
 /// Answers that are kept, of at most [`MOST`] bytes each, and how long at most: a user who was locked out may come back no longer.
 const MOST_KEPT: usize = 4096;
 const KEPT_AT_MOST: Duration = Duration::from_secs(5 * 60);
@@ -46,6 +48,7 @@ pub(crate) struct Hook {
     limits: ConnectionLimits,
     outward: Outward,
     places: Semaphore,
+    renewals: Semaphore,
     kept: Mutex<HashMap<[u8; 32], Kept>>,
 }
 
@@ -101,6 +104,7 @@ impl Hook {
             limits: limits.clone(),
             outward,
             places: Semaphore::new(MOST_AT_A_TIME),
+            renewals: Semaphore::new(RENEWALS_AT_A_TIME),
             kept: Mutex::default(),
         })
     }
@@ -108,7 +112,7 @@ impl Hook {
     /// Asks about a handshake.
     pub(super) async fn admit(&self, offer: &Offer, remote: IpAddr, now: SystemTime) -> Result<Identity, AuthError> {
         let question = self.question(offer, remote)?;
-        self.said_to(question, now).await
+        self.said_to(question, &self.places, now).await
     }
 
     /// Asks about a token that a client brings: whether it is of whom the context says is for the server to judge.
@@ -119,16 +123,16 @@ impl Hook {
         now: SystemTime,
     ) -> Result<Identity, AuthError> {
         let question = written(&Renewal { listener: &self.listener, remote, context, token })?;
-        self.said_to(question, now).await
+        self.said_to(question, &self.renewals, now).await
     }
 
-    async fn said_to(&self, question: Bytes, now: SystemTime) -> Result<Identity, AuthError> {
+    async fn said_to(&self, question: Bytes, places: &Semaphore, now: SystemTime) -> Result<Identity, AuthError> {
         let mut sum = [0; 32];
         sum.copy_from_slice(digest::digest(&digest::SHA256, &question).as_ref());
         let known = self.kept.lock().get(&sum).filter(|kept| Instant::now() < kept.until).map(|kept| kept.said.clone());
         let said = match known {
             Some(said) => said,
-            None => self.ask(question, sum).await?,
+            None => self.ask(question, sum, places).await?,
         };
         match said {
             Said::Welcome(body) => self.identity(&body, now),
@@ -149,12 +153,12 @@ impl Hook {
         written(&question)
     }
 
-    async fn ask(&self, question: Bytes, sum: [u8; 32]) -> Result<Said, AuthError> {
+    async fn ask(&self, question: Bytes, sum: [u8; 32], places: &Semaphore) -> Result<Said, AuthError> {
         let unavailable = |reason: &str| {
             tracing::warn!(listener = self.listener, "the authentication hook is of no use: {reason}");
             AuthError::Unavailable("the server that knows the users cannot be asked at present".into())
         };
-        let Ok(_place) = self.places.try_acquire() else { return Err(unavailable("too many questions at a time")) };
+        let Ok(_place) = places.try_acquire() else { return Err(unavailable("too many questions at a time")) };
         let mut request = outward::request(Method::POST, &self.url, question);
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let answer = self.outward.ask(request, self.given.timeout.get(), MOST).await.map_err(|e| unavailable(&e))?;

@@ -187,7 +187,7 @@ impl Link {
     /// A new token that counts moves the end of the session; one that does not is told.
     fn poll_renewal(&mut self, cx: &mut Context<'_>) {
         if let Some(token) = self.inbound.take_token() {
-            self.renewal.begin(&self.grid, &self.client, token);
+            self.renewal.begin(&self.grid, &self.client, token, Instant::now().into_std());
         }
         if let Some(expires) = self.renewal.poll(&self.grid, &self.client, cx) {
             let now = Instant::now().into_std();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{
-    Stage,
+    Stage, renewed,
     server::{Server, response},
 };
 use crate::harness::{Socket, free_port};
@@ -115,10 +115,9 @@ async fn a_session_that_a_hook_began_goes_on_where_the_hook_says_so_of_a_new_tok
     let stage = Stage::new(&json!({"listeners": [{"name": "chat", "auth": hook}]})).await;
     let mut backend = stage.consumer(&["default"]).await;
     let (mut ends, mut goes_on) = (stage.user("/").await, stage.user("/").await);
-    goes_on.says(r#"{"op":"renew","token":"sid=3"}"#).await;
-    assert_eq!(goes_on.hears_json().await["E"]["c"], 501);
-    goes_on.says(r#"{"op":"renew","token":"sid=2"}"#).await;
-    assert_eq!(goes_on.hears().await, r#"{"E":null,"r":{"s":true},"i":null}"#);
+    assert_eq!(renewed(&mut goes_on, r#"{"op":"renew","token":"sid=3"}"#).await["E"]["c"], 501);
+    let told = renewed(&mut goes_on, r#"{"op":"renew","token":"sid=2"}"#).await;
+    assert_eq!(told, json!({"E": null, "r": {"s": true}, "i": null}));
     assert_eq!(ends.is_closed().await, 3501);
     goes_on.says("still here").await;
     let event = backend.hears_json().await;

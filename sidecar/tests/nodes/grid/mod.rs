@@ -98,3 +98,15 @@ impl Stage {
         event["p"]["c"].as_str().unwrap().to_owned()
     }
 }
+
+/// What a client is told of a new token, which it brings again where it came too soon.
+async fn renewed(user: &mut Socket, message: &str) -> Value {
+    loop {
+        user.says(message).await;
+        let told = user.hears_json().await;
+        if told["E"]["c"] != 503 {
+            return told;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{
-    Stage,
+    Stage, renewed,
     server::{Server, response},
     signer::{Signer, base64},
 };
@@ -211,7 +211,7 @@ async fn a_session_ends_with_its_token_and_goes_on_with_a_new_one() {
     let renew = |token: &str| json!({"op": "renew", "token": token}).to_string();
     let mut backend = stage.consumer(&["default"]).await;
     // Ten seconds are allowed for clocks that differ.
-    let authorization = format!("Bearer {}", token("ann", at(2), 1));
+    let authorization = format!("Bearer {}", token("ann", at(5), 1));
     let comes = async || Socket::with(stage.clients, "/", &[("authorization", authorization.as_str())]).await.unwrap();
     let (mut ends, mut goes_on) = (comes().await, comes().await);
     for (bad, what) in [
@@ -219,13 +219,12 @@ async fn a_session_ends_with_its_token_and_goes_on_with_a_new_one() {
         (token("ann", at(-60), 9), "expired"),
         ("x".to_owned(), "none"),
     ] {
-        goes_on.says(&renew(&bad)).await;
-        assert_eq!(goes_on.hears_json().await["E"]["c"], 501, "{what}");
+        assert_eq!(renewed(&mut goes_on, &renew(&bad)).await["E"]["c"], 501, "{what}");
     }
     goes_on.says(r#"{"op":"renew"}"#).await;
     assert_eq!(goes_on.hears_json().await["E"]["c"], 101);
-    goes_on.says(&renew(&token("ann", at(3600), 2))).await;
-    assert_eq!(goes_on.hears().await, r#"{"E":null,"r":{"s":true},"i":null}"#);
+    let told = renewed(&mut goes_on, &renew(&token("ann", at(3600), 2))).await;
+    assert_eq!(told, json!({"E": null, "r": {"s": true}, "i": null}));
     assert_eq!(ends.is_closed().await, 3501);
     goes_on.says("still here").await;
     let event = backend.hears_json().await;

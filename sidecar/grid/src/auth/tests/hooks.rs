@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use mesh_network::listen::OwnAddresses;
 use serde_json::{Value, json};
 
@@ -95,6 +96,37 @@ async fn about_a_token_that_a_client_brings_it_is_asked_with_what_is_known_of_th
         (r#"{"level":2}"#, Some(Duration::from_secs(90)))
     );
     assert_eq!(gate.renew(known, "anothers", now()).await.unwrap_err(), AuthError::Forbidden);
+}
+
+#[tokio::test]
+async fn new_tokens_take_no_place_of_a_handshake() {
+    // It answers handshakes alone.
+    let server = Server::start(|_, body| {
+        let is_renewal = serde_json::from_str::<Value>(body).unwrap().get("token").is_some();
+        if is_renewal { String::new() } else { response("200 OK", "", "{}") }
+    })
+    .await;
+    let gate = gate(&server.url(), &json!({"timeout": "300s"}));
+    let (subject, context) = (Subject::default(), Context::default());
+    let known = Known { subject: &subject, remote: "203.0.113.7".parse().unwrap(), context: &context };
+    let tokens: Vec<String> = (0..64).map(|n| n.to_string()).collect();
+    let mut waiting = join_all(tokens.iter().map(|token| gate.renew(known, token, now())));
+    let all_asked = async {
+        while server.asked() < 64 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        said = &mut waiting => panic!("{said:?}"),
+        () = all_asked => {}
+    }
+    let one_more = tokio::select! {
+        said = &mut waiting => panic!("{said:?}"),
+        one_more = gate.renew(known, "one more", now()) => one_more,
+    };
+    assert!(matches!(one_more, Err(AuthError::Unavailable(_))), "{one_more:?}");
+    assert!(comes(&gate, &offer("/chat", &[])).await.is_ok());
+    assert_eq!(server.asked(), 65, "nobody asked about one more");
 }
 
 #[tokio::test]

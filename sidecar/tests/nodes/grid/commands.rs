@@ -201,6 +201,15 @@ async fn a_node_elsewhere_is_called_over_tls_where_it_proves_itself() {
         let said = String::from_utf8_lossy(&refused.stderr);
         assert_eq!((refused.status.code(), said.contains(reason)), (Some(exit), true), "{args:?}: {said}");
     }
+    for plain in ["mesh.example".to_owned(), format!("{address},127.0.0.1:1")] {
+        let refused = Command::new(env!("CARGO_BIN_EXE_mesh"))
+            .args(["grid", "publish", "room", "--address", &plain, "--ca", &own, "--token", "secret"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!((refused.status.code(), said.contains("does not begin with https://")), (Some(5), true), "{said}");
+    }
     let info = Command::new(env!("CARGO_BIN_EXE_mesh"))
         .args(["grid", "info", "7", "--address", &address, "--ca", &own, "--server-name", &name, "--token", "secret"])
         .output()

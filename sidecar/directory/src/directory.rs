@@ -13,12 +13,12 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     DirectoryError, Strictness,
-    entry::PublicKey,
+    entry::{Leaf, PublicKey},
     error::{Code, Why},
     keeper::{Done, Keeper, View},
     keys::Keys,
     ledger::{By, Ledger, Submission},
-    log::{NoSigner, Receipt, Verifier, prove},
+    log::{Checkpoint, NoSigner, Receipt, Verifier, prove},
     state::{Act, Guard, Policy},
     store::{Store, StoreError},
     tokens::{Token, Tokens},
@@ -146,7 +146,8 @@ impl Directory {
         let ledger = Ledger::new(state, peaks, signer, custodian, rules.recovery.clone(), rules.policy);
         let witness = Witness::new(keys.witness()?, rules.witnessed.clone());
         let cosigned = rules.witnesses.clone();
-        let cosigned = cosigned.map(|all| Mutex::new(Cosigned::new(all.members, all.quorum, all.delay)));
+        let cosigned = cosigned.map(|all| Cosigned::new(all.members, all.quorum, all.delay));
+        let cosigned = cosigned.map(|cosigned| resumed(cosigned, &store, &log_key)).transpose()?.map(Mutex::new);
         let tokens = ArcSwap::from_pointee(store.tokens()?);
         let keeper = Keeper::start(ledger, Arc::clone(&store))?;
         Ok(Self {
@@ -300,6 +301,16 @@ impl std::fmt::Debug for Directory {
     }
 }
 
+/// The witnesses, as an earlier process left them: what they had signed is shown on, and not all at once what they never saw.
+fn resumed(mut cosigned: Cosigned, store: &Store, log_key: &Verifier) -> Result<Cosigned, StoreError> {
+    let Some(note) = store.cosigned()? else { return Ok(cosigned) };
+    let head = Checkpoint::head(note.text()).filter(|_| note.open(std::slice::from_ref(log_key)).is_ok());
+    let Some(size) = head.map(|head| head.size) else { return Ok(cosigned) };
+    let behind = store.leaf(size)?.and_then(|leaf| Leaf::read(&leaf).ok()).map(|leaf| leaf.entry.time);
+    cosigned.resume(note, store.size()?, behind);
+    Ok(cosigned)
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn unkept(error: StoreError) -> DirectoryError {
     DirectoryError::new(Code::Internal, Why::Internal, error.to_string())
@@ -309,6 +320,43 @@ fn unkept(error: StoreError) -> DirectoryError {
 mod tests {
     use super::*;
     use crate::log::KeyName;
+
+    /// An uncosigned checkpoint was shown at once after `kill -9`, as nobody knew of the last one that was signed.
+    #[tokio::test]
+    async fn a_directory_that_is_opened_again_shows_what_its_witnesses_signed() {
+        use crate::log::{Kind, Signer};
+        use crate::state::Connect;
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("directory.redb");
+        let keys = Keys::make(KeyName::new("log.example/datanet").unwrap(), &SystemRandom::new()).unwrap();
+        let witness = Signer::from_seed(KeyName::new("w.example").unwrap(), Kind::Witness, &[7; 32]).unwrap();
+        let member = Member { verifier: witness.verifier().clone(), url: String::new() };
+        let witnesses = Some(Witnesses { members: vec![member], quorum: 1, delay: 60_000 });
+        let rules = Rules { witnesses, ..Rules::default() };
+        let open = || {
+            let mut file = std::fs::OpenOptions::new();
+            let store = file.read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+            Directory::open(Place { store, path: path.clone(), keys: keys.clone() }, rules.clone()).unwrap()
+        };
+        let connect = async |directory: &Directory, endpoint: &str, now| {
+            let act = Act::Connect(Connect { endpoint: endpoint.to_owned(), desc: None, ttl: None });
+            let body = json!({"id": "yunqi", "endpoint": endpoint});
+            let write = Submission { csid: "yunqi".to_owned(), act, guard: Guard::default(), body, by: By::Token };
+            directory.submit(write, now).await.unwrap();
+        };
+        let first = open();
+        connect(&first, "a:1", 1000).await;
+        let published = first.view().published();
+        first.cosigned().unwrap().lock().begin(&published, 1000);
+        first.add_cosignature(0, 1, &witness.sign(published.note.text(), 1)).unwrap();
+        connect(&first, "a:2", 2000).await;
+        assert_eq!(first.shown(2000).size, 1);
+        drop((published, first));
+        let again = open();
+        let shown = again.shown(62_000);
+        assert_eq!((shown.size, shown.note.signatures().len()), (1, 2));
+        assert_eq!(again.shown(62_001).size, 2, "what came at 2 s is hidden for no longer than before");
+    }
 
     /// A disk commit takes milliseconds, and each request asks whose its token is.
     #[test]

@@ -137,6 +137,14 @@ impl Store {
         Ok((state, peaks))
     }
 
+    /// How many leaves there are.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn size(&self) -> Result<u64, StoreError> {
+        self.head().map(|(size, _)| size)
+    }
+
     /// How many leaves there are, and the last of them.
     fn head(&self) -> Result<(u64, Option<Vec<u8>>), StoreError> {
         self.run(|database| {

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::Directory;
 use crate::{
     keeper::Published,
-    log::Verifier,
+    log::{Signature, Verifier},
     store::StoreError,
     witness::{Cosigned, Malformed, Refusal, Request, Witness},
 };
@@ -77,14 +77,25 @@ impl Directory {
         self.cosigned.as_ref()
     }
 
+    /// Counts the signature of witness number `place` over `size` leaves, and keeps what enough have signed for the next start. Waits
+    /// for the disk.
+    ///
+    /// # Errors
+    /// What is wrong with the signature, or with the disk; then it counts for this process.
+    pub fn add_cosignature(&self, place: usize, size: u64, signature: &Signature) -> Result<(), String> {
+        let cosigned = self.cosigned().ok_or("there are no witnesses any more")?;
+        cosigned.lock().add(place, size, signature).map_err(|unfit| unfit.to_string())?;
+        self.store.keep_cosigned(|| cosigned.lock().kept().cloned()).map_err(|error| error.to_string())
+    }
+
     /// The checkpoint that is shown: the newest, or where the log has witnesses the newest that enough of them signed.
     #[must_use]
     pub fn shown(&self, now: u64) -> Published {
+        let Some(cosigned) = &self.cosigned else { return Published::clone(&self.view().published()) };
+        // Read under the lock: of two callers the later never has less than the earlier.
+        let mut cosigned = cosigned.lock();
         let latest = self.view().published();
-        match &self.cosigned {
-            None => Published::clone(&latest),
-            Some(cosigned) => cosigned.lock().show(&latest, now),
-        }
+        cosigned.show(&latest, now)
     }
 
     /// Whether nobody can know this log by its name yet: it has no entry, and signed for nobody.

@@ -3,11 +3,18 @@
 
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use super::{Store, StoreError, table};
-use crate::{Hash, log::KeyName, witness::Seen};
+use super::{META, Store, StoreError, table};
+use crate::{
+    Hash,
+    log::{KeyName, Note},
+    witness::Seen,
+};
 
 /// Origin to size and root.
 const WITNESSED: TableDefinition<'_, &str, (u64, &[u8; 32])> = TableDefinition::new("witnessed");
+
+/// Where the own log's last cosigned checkpoint is.
+const COSIGNED: &str = "cosigned";
 
 impl Store {
     /// Has `judge` compare what was signed last for `origin`, and keeps what it answers. Whether that was new: where it was not, nobody
@@ -54,6 +61,31 @@ impl Store {
         self.run(|database| {
             let Some(table) = table(&database.begin_read()?, WITNESSED)? else { return Ok(None) };
             Ok(table.get(origin.as_str())?.map(|row| seen(row.value())))
+        })
+    }
+
+    /// Keeps the last checkpoint of the own log that enough witnesses signed, as `note` has it when no other write is under way: of two
+    /// that come at once the later is kept.
+    ///
+    /// # Errors
+    /// The disk refuses; then the one before it is kept.
+    pub fn keep_cosigned(&self, note: impl FnOnce() -> Option<Note>) -> Result<(), StoreError> {
+        self.run(|database| {
+            let transaction = database.begin_write()?;
+            let Some(note) = note() else { return Ok(()) };
+            transaction.open_table(META)?.insert(COSIGNED, note.encode().as_str())?;
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// The last checkpoint of the own log that enough witnesses signed; nothing of it is verified.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn cosigned(&self) -> Result<Option<Note>, StoreError> {
+        self.run(|database| {
+            let Some(meta) = table(&database.begin_read()?, META)? else { return Ok(None) };
+            Ok(meta.get(COSIGNED)?.and_then(|note| Note::parse(note.value().as_bytes()).ok()))
         })
     }
 

@@ -6,7 +6,7 @@
 
 use crate::{
     keeper::Published,
-    log::{Note, Signature, Verifier},
+    log::{Checkpoint, Note, Signature, Verifier},
 };
 
 /// A witness, as the configuration has it.
@@ -87,6 +87,32 @@ impl Cosigned {
         self.best.as_ref().map(|best| best.size)
     }
 
+    /// What enough have signed, as it is kept for the next start.
+    #[must_use]
+    pub fn kept(&self) -> Option<&Note> {
+        self.best.as_ref().map(|best| &best.note)
+    }
+
+    /// Goes on where an earlier process was: `note` is what enough had signed, of a log that has `latest` leaves, those behind the note
+    /// since `uncovered`. A note that not enough of these witnesses signed is none.
+    pub fn resume(&mut self, note: Note, latest: u64, uncovered: Option<u64>) {
+        let Some(size) = Checkpoint::head(note.text()).map(|head| head.size).filter(|size| *size <= latest) else {
+            return;
+        };
+        let has_signed = |member: &Member| {
+            let key = &member.verifier;
+            let mut own = note.signatures().iter().filter(|one| one.name == *key.name() && one.id == key.id());
+            own.any(|one| key.verify(note.text(), &one.bytes).is_some())
+        };
+        let places = self.members.iter().enumerate().filter(|(_, (member, _))| has_signed(member));
+        let signed: Vec<usize> = places.map(|(place, _)| place).collect();
+        if signed.len() >= self.quorum {
+            self.best = Some(Round { note, size, signed, begun: 0 });
+            self.latest = self.latest.max(latest);
+            self.uncovered = uncovered.filter(|_| latest > size);
+        }
+    }
+
     /// The log has `size` leaves now.
     pub fn grew(&mut self, size: u64, now: u64) {
         self.latest = self.latest.max(size);
@@ -150,7 +176,7 @@ impl Cosigned {
         let waits = self.uncovered.is_none_or(|since| now.saturating_sub(since) <= self.delay);
         let best = self.best.as_ref().filter(|best| best.size >= latest.size || (waits && best.size >= self.shown));
         let shown = best.map_or_else(|| latest.clone(), |best| Published { note: best.note.clone(), size: best.size });
-        self.shown = shown.size;
+        self.shown = self.shown.max(shown.size);
         shown
     }
 }
@@ -229,6 +255,24 @@ mod tests {
         log.signs(1, 8).unwrap();
         log.signs(2, 8).unwrap();
         assert_eq!(log.shows(8, 9 * DELAY), (8, 3));
+    }
+
+    #[test]
+    fn after_a_restart_the_same_is_shown_as_before_it() {
+        let mut log = three();
+        log.begin(&published(5), 0);
+        log.signs(0, 5).unwrap();
+        log.signs(1, 5).unwrap();
+        let kept = log.kept().unwrap().clone();
+        let mut again = three();
+        again.resume(kept.clone(), 8, Some(1000));
+        assert_eq!((again.shows(8, 1000 + DELAY), again.shows(8, 1001 + DELAY)), ((5, 3), (8, 1)));
+        for (what, note, latest) in [("signed by too few", published(5).note, 8), ("of a log that was longer", kept, 4)]
+        {
+            let mut other = three();
+            other.resume(note, latest, None);
+            assert_eq!(other.covered(), None, "{what}");
+        }
     }
 
     #[test]

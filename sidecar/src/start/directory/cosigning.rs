@@ -141,9 +141,11 @@ impl Asker {
                     let key = &self.member.verifier;
                     let own = |one: &&Signature| one.name == *key.name() && one.id == key.id();
                     let signature = signatures.iter().find(own);
-                    let signature = signature.ok_or_else(|| format!("it signed with another key than {key}"))?;
-                    let cosigned = self.directory.cosigned().ok_or("there are no witnesses any more")?;
-                    return cosigned.lock().add(self.place, wanted.size, signature).map_err(|unfit| unfit.to_string());
+                    let signature =
+                        signature.cloned().ok_or_else(|| format!("it signed with another key than {key}"))?;
+                    let (directory, place, size) = (Arc::clone(&self.directory), self.place, wanted.size);
+                    let add = move || directory.add_cosignature(place, size, &signature);
+                    return tokio::task::spawn_blocking(add).await.map_err(|e| e.to_string())?;
                 }
                 Answered::Known(size) if size > wanted.size => {
                     return Err(format!(

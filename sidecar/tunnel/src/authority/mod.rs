@@ -107,7 +107,12 @@ impl Authority {
         let denied = Arc::new(Denied::load(&store, now)?);
         let servers = places.of_servers();
         let plane = |name| {
-            let kept = Kept::ensure(&store, name, now)?;
+            let mut kept = Kept::ensure(&store, name, now)?;
+            // Whoever was away when one ended finds what follows it, and not what ended.
+            while let Some(renewed) = kept.renewed(name, now)? {
+                renewed.put(&store, name)?;
+                kept = renewed;
+            }
             Plane::open(name, &kept, servers.clone(), Arc::clone(&denied), now)
         };
         let (register, join) = (plane("register")?, plane("join")?);

@@ -152,6 +152,21 @@ fn an_authority_is_renewed_at_two_thirds_and_takes_over_when_every_client_knows_
 }
 
 #[test]
+fn a_node_that_is_away_while_its_authority_ends_comes_back_with_the_one_that_follows() {
+    let (house, start) = (House::new(), SystemTime::now());
+    let first = house.open(start).join.authority_pem();
+    let announced = house.open(start + 3500 * DAY).join.bundle_pem();
+    let late = start + 3651 * DAY;
+    let authority = house.open(late);
+    let second = authority.join.authority_pem();
+    assert!(second != first && announced.contains(&second), "the one that its nodes were told of");
+    assert_eq!(house.open(late).join.authority_pem(), second);
+    // Away for so long that nobody was told of one.
+    let next = house.open(late + 3651 * DAY).join;
+    assert!(next.authority_pem() != second && next.ends() > late + 7000 * DAY);
+}
+
+#[test]
 fn an_authority_that_was_brought_with_little_left_is_replaced_before_it_ends() {
     let (house, now) = (House::new(), SystemTime::now());
     let authority = house.open(now);

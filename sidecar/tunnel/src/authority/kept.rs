@@ -20,7 +20,7 @@ const KNOWN_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// It takes over in any case before the old one ends; certificates are looked at every hour.
 const BEFORE_THE_END: Duration = Duration::from_secs(24 * 3600);
 
-/// Those before the one in force: more than anybody has reason for.
+/// Those before the one in force, and the keys of those: more than anybody has reason for.
 const MOST_BEFORE: usize = 8;
 
 /// The authority of a plane. PEM.
@@ -35,9 +35,12 @@ pub(super) struct Kept {
     /// Which one takes over, and which clients trust already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<Next>,
+    /// Which ones were in force until their time was over, newest first. Their keys stay, as it may have been the clock that was wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<Next>,
 }
 
-/// An authority that is not in force yet. PEM.
+/// An authority that is not in force: not yet, or no longer. PEM.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Next {
@@ -52,25 +55,63 @@ impl Kept {
             return Ok(kept);
         }
         let Next { certificate, key } = Next::make(plane, now)?;
-        let kept = Self { certificate, key, before: Vec::new(), next: None };
+        let kept = Self { certificate, key, before: Vec::new(), next: None, former: Vec::new() };
         kept.put(store, plane)?;
         Ok(kept)
     }
 
-    /// What it is to be at `now`, where that is something else: with one that takes over, from two thirds of its life on; and that
-    /// one alone, once all clients know it.
-    pub(super) fn renewed(&self, plane: &'static str, now: SystemTime) -> Result<Option<Self>, AuthorityError> {
+    /// What it is to be at `now`, where that is something else. Whoever was away for years has several steps to take.
+    pub(super) fn settled(&self, plane: &'static str, now: SystemTime) -> Result<Option<Self>, AuthorityError> {
+        let mut settled = None;
+        while let Some(renewed) = settled.as_ref().unwrap_or(self).renewed(plane, now)? {
+            settled = Some(renewed);
+        }
+        Ok(settled)
+    }
+
+    /// The next step there: with one that takes over, from two thirds of its life on; that one
+    /// alone, once all clients know it; and the one before, if its time is not over after all, because the clock was ahead.
+    fn renewed(&self, plane: &'static str, now: SystemTime) -> Result<Option<Self>, AuthorityError> {
         let info = |pem: &str| CertificateInfo::from_pem(pem).map_err(|source| AuthorityError::Pki { plane, source });
         let own = info(&self.certificate)?;
-        let Some(next) = &self.next else {
-            let life = own.not_after.duration_since(own.not_before).unwrap_or_default();
-            let is_due = now >= own.not_before + life / 3 * 2;
-            let with = |next| Self { next: Some(next), ..self.clone() };
-            return is_due.then(|| Next::make(plane, now).map(with)).transpose();
-        };
-        let since = info(&next.certificate)?.not_before;
-        let takes_over = now >= since + KNOWN_AFTER || now + BEFORE_THE_END >= own.not_after;
-        Ok(takes_over.then(|| self.clone().replaced_by(&next.certificate, &next.key)))
+        for (place, former) in self.former.iter().enumerate() {
+            let old = info(&former.certificate)?;
+            if now >= old.not_before {
+                if is_over(&old, &own, now) {
+                    break;
+                }
+                return Ok(Some(self.turned_back(former, place)));
+            }
+        }
+        if let Some(next) = &self.next {
+            let info = info(&next.certificate)?;
+            // One that a clock ahead made is none yet.
+            if now >= info.not_before {
+                return Ok(is_over(&own, &info, now).then(|| self.followed_by(next)));
+            }
+        }
+        let life = own.not_after.duration_since(own.not_before).unwrap_or_default();
+        let is_due = now >= own.not_before + life / 3 * 2;
+        let with = |next| Self { next: Some(next), ..self.clone() };
+        is_due.then(|| Next::make(plane, now).map(with)).transpose()
+    }
+
+    fn followed_by(&self, next: &Next) -> Self {
+        let own = Next { certificate: self.certificate.clone(), key: self.key.clone() };
+        let former = std::iter::once(own).chain(self.former.iter().cloned()).take(MOST_BEFORE).collect();
+        Self { former, ..self.clone().replaced_by(&next.certificate, &next.key) }
+    }
+
+    /// Back to the former one at that place; the one in force waits again, and its clients stay.
+    fn turned_back(&self, to: &Next, place: usize) -> Self {
+        let before = self.before.iter().filter(|old| old.trim() != to.certificate.trim()).cloned().collect();
+        Self {
+            certificate: to.certificate.clone(),
+            key: to.key.clone(),
+            before,
+            next: Some(Next { certificate: self.certificate.clone(), key: self.key.clone() }),
+            former: self.former.iter().skip(place + 1).cloned().collect(),
+        }
     }
 
     /// Whom clients are told to trust.
@@ -86,13 +127,19 @@ impl Kept {
         store.put(TABLE, plane, self)
     }
 
+    /// With another in its place, which was brought along or waited. None comes back from before one that was brought.
     pub(super) fn replaced_by(self, certificate: &str, key: &str) -> Self {
         let mut before = vec![self.certificate];
         before.extend(self.before);
         before.retain(|old| old.trim() != certificate.trim());
         before.truncate(MOST_BEFORE);
-        Self { certificate: certificate.to_owned(), key: key.to_owned(), before, next: None }
+        Self { certificate: certificate.to_owned(), key: key.to_owned(), before, next: None, former: Vec::new() }
     }
+}
+
+/// Whether the time of `own` is over at `now`, so that `next` issues in its place.
+fn is_over(own: &CertificateInfo, next: &CertificateInfo, now: SystemTime) -> bool {
+    now >= next.not_before + KNOWN_AFTER || now + BEFORE_THE_END >= own.not_after
 }
 
 impl Next {

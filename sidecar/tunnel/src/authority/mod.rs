@@ -109,9 +109,9 @@ impl Authority {
         let plane = |name| {
             let mut kept = Kept::ensure(&store, name, now)?;
             // Whoever was away when one ended finds what follows it, and not what ended.
-            while let Some(renewed) = kept.renewed(name, now)? {
-                renewed.put(&store, name)?;
-                kept = renewed;
+            if let Some(settled) = kept.settled(name, now)? {
+                settled.put(&store, name)?;
+                kept = settled;
             }
             Plane::open(name, &kept, servers.clone(), Arc::clone(&denied), now)
         };
@@ -188,7 +188,7 @@ impl Authority {
     /// See [`AuthorityError`]; the old ones are still in force then.
     pub fn renew(&self, now: SystemTime) -> Result<(), AuthorityError> {
         for plane in [&self.register, &self.join] {
-            if let Some(kept) = Kept::ensure(&self.store, plane.name(), now)?.renewed(plane.name(), now)? {
+            if let Some(kept) = Kept::ensure(&self.store, plane.name(), now)?.settled(plane.name(), now)? {
                 // Before anybody is told of it: after a crash it is the same one.
                 kept.put(&self.store, plane.name())?;
                 plane.replace(&kept, now)?;

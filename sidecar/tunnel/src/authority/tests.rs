@@ -167,6 +167,50 @@ fn a_node_that_is_away_while_its_authority_ends_comes_back_with_the_one_that_fol
 }
 
 #[test]
+fn a_clock_that_was_years_ahead_for_a_while_costs_no_authority() {
+    let (house, start) = (House::new(), SystemTime::now());
+    let authority = house.open(start);
+    let first = authority.join.authority_pem();
+    for ahead in [3651 * DAY, 7302 * DAY] {
+        authority.renew(start + ahead).unwrap();
+        authority.renew(start + ahead).unwrap();
+    }
+    let wrong = house.open(start + 7302 * DAY);
+    let (_, strange) = wrong.for_legacy_node(start + 7302 * DAY).unwrap();
+    assert_ne!(wrong.join.authority_pem(), first);
+    drop(wrong);
+    for now in [start + DAY, start + 3500 * DAY] {
+        let right = house.open(now);
+        assert_eq!(right.join.authority_pem(), first);
+        let (_, issued) = right.for_legacy_node(now).unwrap();
+        assert!(trusts(&first, &issued.certificate, now));
+        right.renew(now).unwrap();
+        assert_eq!(right.join.authority_pem(), first);
+    }
+    // What the wrong clock made does not stand in the way of one that takes over in time.
+    let right = house.open(start + 3649 * DAY + DAY / 2);
+    assert_ne!(right.join.authority_pem(), first);
+    assert!(!strange.authority.contains(&right.join.authority_pem()));
+}
+
+#[test]
+fn a_running_authority_comes_back_when_the_clock_is_right_again() {
+    let (house, start) = (House::new(), SystemTime::now());
+    let authority = house.open(start);
+    let first = authority.join.authority_pem();
+    let due = start + 2500 * DAY;
+    authority.renew(due).unwrap();
+    authority.renew(due + 700 * DAY).unwrap();
+    let second = authority.join.authority_pem();
+    assert_ne!(second, first);
+    authority.renew(due + DAY).unwrap();
+    assert_eq!(authority.join.authority_pem(), first, "not all of its clients know the other one");
+    assert!(authority.join.bundle_pem().contains(&second), "which waits again");
+    authority.renew(due + 366 * DAY).unwrap();
+    assert_eq!(authority.join.authority_pem(), second);
+}
+
+#[test]
 fn an_authority_that_was_brought_with_little_left_is_replaced_before_it_ends() {
     let (house, now) = (House::new(), SystemTime::now());
     let authority = house.open(now);

@@ -13,7 +13,7 @@ mod request;
 
 pub use cosigned::{Cosigned, Member, Standing, Unfit};
 pub use judge::{Refusal, Seen, Witness};
-pub use request::{Answered, Malformed, Request, answered, signatures};
+pub use request::{Answered, Malformed, Request, answered, from_known, signatures};
 
 /// What is behind a witness' URL.
 pub const PATH: &str = "/add-checkpoint";

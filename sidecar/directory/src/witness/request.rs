@@ -97,6 +97,23 @@ fn decimal(text: &str) -> Option<u64> {
     text.parse().ok().filter(|number: &u64| number.to_string() == text)
 }
 
+/// The size to ask from, where a witness that was asked from `old` on says that it knows `known`, and the log has `size` leaves.
+///
+/// # Errors
+/// Why it cannot be asked again, for people.
+pub fn from_known(known: u64, old: u64, size: u64) -> Result<u64, String> {
+    if known > size {
+        return Err(format!("it has signed {known} entries, and the log has {size}: was it restored?"));
+    }
+    if known != old {
+        return Ok(known);
+    }
+    Err(match known {
+        0 => "it has signed nothing under this name, and refuses a log that begins there".to_owned(),
+        _ => format!("it has signed another log of {known} entries under this name and key"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,5 +180,14 @@ mod tests {
         {
             assert_eq!(signatures(wrong.as_bytes()), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_witness_that_knows_another_size_is_asked_from_there() {
+        assert_eq!([from_known(3, 0, 5), from_known(0, 3, 5), from_known(5, 0, 5)], [Ok(3), Ok(0), Ok(5)]);
+        let why = |known, old| from_known(known, old, 5).unwrap_err();
+        assert!(why(6, 0).contains("was it restored"));
+        assert!(why(3, 3).contains("another log of 3 entries"));
+        assert!(why(0, 0).contains("nothing under this name"), "there is no log of no entries to blame");
     }
 }

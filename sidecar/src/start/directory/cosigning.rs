@@ -14,7 +14,7 @@ use mesh_directory::{
     directory::Directory,
     keeper::Published,
     log::{Signature, prove},
-    witness::{Answered, Member, PATH, Request as Ask, answered},
+    witness::{Answered, Member, PATH, Request as Ask, answered, from_known},
 };
 use mesh_grid::auth::{Outward, url};
 use tokio::sync::{Notify, watch};
@@ -147,16 +147,7 @@ impl Asker {
                     let add = move || directory.add_cosignature(place, size, &signature);
                     return tokio::task::spawn_blocking(add).await.map_err(|e| e.to_string())?;
                 }
-                Answered::Known(size) if size > wanted.size => {
-                    return Err(format!(
-                        "it has signed {size} entries, and the log has {}: was it restored?",
-                        wanted.size
-                    ));
-                }
-                Answered::Known(size) if size == self.old => {
-                    return Err(format!("it has signed another log of {size} entries under this name and key"));
-                }
-                Answered::Known(size) => self.old = size,
+                Answered::Known(size) => self.old = from_known(size, self.old, wanted.size)?,
             }
         }
         Err("it is at another size each time".to_owned())

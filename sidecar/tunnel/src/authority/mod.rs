@@ -24,6 +24,7 @@ use mesh_core::{
     store::{Store, StoreError},
 };
 use mesh_pki::{PkiError, RequestedKey};
+use parking_lot::Mutex;
 
 pub use self::plane::{Issued, Plane};
 use self::{guard::Denied, kept::Kept};
@@ -96,6 +97,8 @@ pub struct Authority {
     /// The tunnel.
     pub join: Plane,
     denied: Arc<Denied>,
+    /// Held over each change of what the store keeps and what is in force: both are read before they are changed.
+    changes: Mutex<()>,
 }
 
 impl Authority {
@@ -116,7 +119,7 @@ impl Authority {
             Plane::open(name, &kept, servers.clone(), Arc::clone(&denied), now)
         };
         let (register, join) = (plane("register")?, plane("join")?);
-        Ok(Self { store, register, join, denied })
+        Ok(Self { store, register, join, denied, changes: Mutex::new(()) })
     }
 
     /// Replaces an authority by one that was brought along. Certificates of those before stay good, while they last.
@@ -130,9 +133,17 @@ impl Authority {
         key_pem: &str,
         now: SystemTime,
     ) -> Result<(), AuthorityError> {
+        let _alone = self.changes.lock();
         let kept = Kept::ensure(&self.store, plane.name(), now)?.replaced_by(certificate_pem, key_pem);
-        plane.replace(&kept, now)?;
-        kept.put(&self.store, plane.name()).map_err(Into::into)
+        self.change(plane, &kept, now)
+    }
+
+    fn change(&self, plane: &Plane, kept: &Kept, now: SystemTime) -> Result<(), AuthorityError> {
+        let ready = plane.prepare(kept, now)?;
+        // Before anybody is told of it: after a crash it is the same one.
+        kept.put(&self.store, plane.name())?;
+        plane.replace(ready);
+        Ok(())
     }
 
     /// Makes the pair of certificates that a legacy node is given: both keys are made here, and are nowhere else afterwards.
@@ -185,18 +196,22 @@ impl Authority {
     /// its clients know it.
     ///
     /// # Errors
-    /// See [`AuthorityError`]; the old ones are still in force then.
+    /// See [`AuthorityError`]; the old one of that plane is still in force then, and the other plane is renewed all the same.
     pub fn renew(&self, now: SystemTime) -> Result<(), AuthorityError> {
-        for plane in [&self.register, &self.join] {
-            if let Some(kept) = Kept::ensure(&self.store, plane.name(), now)?.settled(plane.name(), now)? {
-                // Before anybody is told of it: after a crash it is the same one.
-                kept.put(&self.store, plane.name())?;
-                plane.replace(&kept, now)?;
-                let waits = kept.next.is_some();
-                tracing::info!(target: "audit", plane = plane.name(), waits, "the tunnel has a new authority");
-            }
-            plane.renew(now)?;
+        let [register, join] = [&self.register, &self.join].map(|plane| self.renew_plane(plane, now));
+        if let (Err(_), Err(other)) = (&register, &join) {
+            tracing::error!("certificates of the tunnel are not renewed: {other}");
         }
-        Ok(())
+        register.and(join)
+    }
+
+    fn renew_plane(&self, plane: &Plane, now: SystemTime) -> Result<(), AuthorityError> {
+        let _alone = self.changes.lock();
+        if let Some(kept) = Kept::ensure(&self.store, plane.name(), now)?.settled(plane.name(), now)? {
+            self.change(plane, &kept, now)?;
+            let waits = kept.next.is_some();
+            tracing::info!(target: "audit", plane = plane.name(), waits, "the tunnel has a new authority");
+        }
+        plane.renew(now)
     }
 }

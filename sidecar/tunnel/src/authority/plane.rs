@@ -56,6 +56,12 @@ struct Force {
     if_given: Arc<ServerConfig>,
 }
 
+/// What is in force next.
+pub(super) struct Ready {
+    trusted: TrustAnchors,
+    force: Force,
+}
+
 /// A plane.
 pub struct Plane {
     name: &'static str,
@@ -152,13 +158,16 @@ impl Plane {
         self.force.load().root.certify_plane(of(subject), usage, key, (LIFE, now)).map_err(|e| self.pki(e))
     }
 
-    pub(super) fn replace(&self, kept: &Kept, now: SystemTime) -> Result<(), AuthorityError> {
+    /// What is to be in force with that authority, if it can be.
+    pub(super) fn prepare(&self, kept: &Kept, now: SystemTime) -> Result<Ready, AuthorityError> {
         let trusted = trust(kept).map_err(|e| self.pki(e))?;
         let root = Root::from_pem(&kept.certificate, &kept.key, now).map_err(|e| self.pki(e))?;
-        let force = self.maker().force(root, kept.bundle(), now)?;
-        self.trusted.store(Arc::new(trusted));
-        self.force.store(Arc::new(force));
-        Ok(())
+        Ok(Ready { trusted, force: self.maker().force(root, kept.bundle(), now)? })
+    }
+
+    pub(super) fn replace(&self, ready: Ready) {
+        self.trusted.store(Arc::new(ready.trusted));
+        self.force.store(Arc::new(ready.force));
     }
 
     pub(super) fn renew(&self, now: SystemTime) -> Result<(), AuthorityError> {

@@ -246,6 +246,38 @@ fn an_imported_authority_issues_from_then_on_and_the_old_ones_clients_stay() {
 }
 
 #[test]
+fn one_that_is_brought_while_another_is_renewed_is_not_lost() {
+    let now = SystemTime::now();
+    let subject = PlaneSubject { organization: None, common_name: "lknm-register-ca@1650000000" };
+    let brought = Root::generate_plane(subject, 3650 * DAY, now).unwrap();
+    for _ in 0..40 {
+        let house = House::new();
+        let authority = house.open(now - 2500 * DAY);
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                start.wait();
+                authority.renew(now).unwrap();
+            });
+            start.wait();
+            authority.import(&authority.register, brought.certificate_pem(), brought.key().expose(), now).unwrap();
+        });
+        assert_eq!(authority.register.authority_pem(), brought.certificate_pem());
+        assert_eq!(house.open(now).register.authority_pem(), brought.certificate_pem());
+    }
+}
+
+#[test]
+fn a_plane_that_cannot_be_renewed_keeps_the_other_from_nothing() {
+    let (house, now) = (House::new(), SystemTime::now());
+    let authority = house.open(now);
+    let first = authority.join.bundle_pem();
+    house.store.put("tunnel-authorities", "register", &"torn").unwrap();
+    assert!(authority.renew(now + 2500 * DAY).is_err());
+    assert_ne!(authority.join.bundle_pem(), first);
+}
+
+#[test]
 fn a_denied_key_stays_denied_over_a_restart_for_as_long_as_certificates_last() {
     let (house, now) = (House::new(), SystemTime::now());
     let authority = house.open(now);

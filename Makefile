@@ -45,7 +45,7 @@ image: ## Write image archives for this machine's processor to TARGET/images, wi
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --target $(HOST) \
 		-p mesh -p mesh-operator -p e2e --bin mesh --bin mesh-operator --bin image --bin pause --bin bank
 	$(STATIC)/image localhost/mesh:$(TAG) $(IMAGES)/mesh.tar $(STATIC)/mesh \
-		--command start --command --server --folder /mesh --env MESH_HOME=/mesh --at-most 34
+		--command start --command --server --folder /mesh --env MESH_HOME=/mesh --at-most 35
 	$(STATIC)/image localhost/mesh-operator:$(TAG) $(IMAGES)/mesh-operator.tar $(STATIC)/mesh-operator --command run
 	$(STATIC)/image localhost/pause:e2e $(IMAGES)/pause.tar $(STATIC)/pause
 	$(STATIC)/image localhost/bank:e2e $(IMAGES)/bank.tar $(STATIC)/bank

@@ -224,6 +224,8 @@ fn labels_of_metrics_are_those_of_the_list_and_none_of_them_grows_with_the_traff
         "kind",
         "listener",
         "outcome",
+        // register and join.
+        "plane",
         "policy",
         "reason",
         "rpc",

@@ -220,7 +220,12 @@ impl Keeper {
         let signed = certificate::next(Some(kept), &self.names, Trusted::Yes, now)?;
         let is_known = match (&signed, &self.known_in) {
             (Some(_), Some(scopes)) if since < LATEST => {
-                followed::everywhere(&self.client, scopes, &kept.authorities_pem).await?
+                // Not known is not yet: the rest of the step, the bundle above all, does not wait for one bad node.
+                let followed = followed::everywhere(&self.client, scopes, &kept.authorities_pem).await;
+                followed.unwrap_or_else(|error| {
+                    tracing::warn!(%error, "it is not known whether all nodes know the new authority; asking again");
+                    false
+                })
             }
             _ => true,
         };

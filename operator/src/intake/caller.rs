@@ -4,7 +4,8 @@
 //! of a pod that was deleted is refused by the API server; it may be taken here for [`KEPT`] longer. A token that was refused is
 //! refused for as long without a review.
 //!
-//! Tokens that nobody has seen cost a review each, so an address that brings many that do not hold waits ([`Rate`]). A token that
+//! Tokens that nobody has seen cost a review each, so an address that brings many that do not hold waits ([`Rate`]). It pays before
+//! the review, also for one that the API server does not answer, and has it back when the token holds. A token that
 //! held once is reviewed whatever its address did meanwhile: pods of one machine may share one.
 
 use std::{
@@ -82,36 +83,49 @@ impl Callers {
     /// The pod behind an `authorization` header that came from an address.
     pub(super) async fn of(&self, header: Option<&str>, from: Option<IpAddr>) -> Result<Caller, Unknown> {
         let from = from.map(|address| address.to_string()).unwrap_or_default();
-        let found = self.look(header, &from).await;
-        match found {
-            Err(Unknown::NoToken | Unknown::Refused(_) | Unknown::Unbound) => {
-                match self.strangers.lock().take(&from, Instant::now()) {
-                    Turn::Taken => found,
-                    spent => Err(Unknown::TooMany(spent)),
-                }
-            }
-            found => found,
-        }
-    }
-
-    async fn look(&self, header: Option<&str>, from: &str) -> Result<Caller, Unknown> {
         let token = header.and_then(|header| header.strip_prefix("Bearer ")).filter(|token| token.len() <= TOKEN_MAX);
-        let token = token.ok_or(Unknown::NoToken)?;
+        let Some(token) = token else {
+            self.charge(&from)?;
+            return Err(Unknown::NoToken);
+        };
         let sum: Sum = Sha256::digest(token).into();
         let (known, held_once) = {
             let known = self.known.lock();
             (known.get(&sum, Instant::now()), known.good.contains_key(&sum))
         };
-        if let Some(known) = known {
-            return known.map_err(Unknown::Refused);
+        match known {
+            Some(Ok(caller)) => return Ok(caller),
+            Some(Err(why)) => {
+                self.charge(&from)?;
+                return Err(Unknown::Refused(why));
+            }
+            None => {}
         }
-        if !held_once && self.strangers.lock().is_spent(from, Instant::now()) {
-            let turn = self.strangers.lock().take(from, Instant::now());
-            return Err(Unknown::TooMany(turn));
+        // Before the review, or as many would pass as connections wait for theirs.
+        if !held_once {
+            self.charge(&from)?;
         }
-        let found = caller(self.review(token).await?);
+        let found = match self.review(token).await {
+            Ok(status) => caller(status),
+            Err(trouble) => Err(trouble.into()),
+        };
         self.known.lock().keep(sum, &found, Instant::now());
+        match (&found, held_once) {
+            // The API server's trouble is not the caller's.
+            (Ok(_) | Err(Unknown::Api(_)), false) => self.strangers.lock().give_back(&from),
+            (Err(Unknown::Api(_)), true) => {}
+            (Err(_), true) => self.charge(&from)?,
+            _ => {}
+        }
         found
+    }
+
+    /// Takes one call of those that an address has for what does not hold.
+    fn charge(&self, from: &str) -> Result<(), Unknown> {
+        match self.strangers.lock().take(from, Instant::now()) {
+            Turn::Taken => Ok(()),
+            spent => Err(Unknown::TooMany(spent)),
+        }
     }
 
     async fn review(&self, token: &str) -> Result<TokenReviewStatus, kube::Error> {
@@ -177,9 +191,46 @@ fn caller(status: TokenReviewStatus) -> Result<Caller, Unknown> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use serde_json::{Value, json};
 
     use super::*;
+
+    /// An API server that counts what it is asked, and keeps silent or fails.
+    #[derive(Clone)]
+    struct Away {
+        asked: Arc<AtomicUsize>,
+        is_silent: bool,
+    }
+
+    impl tower_service::Service<http::Request<kube::client::Body>> for Away {
+        type Response = http::Response<kube::client::Body>;
+        type Error = std::convert::Infallible;
+        type Future = futures::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Request<kube::client::Body>) -> Self::Future {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.is_silent {
+                return Box::pin(std::future::pending());
+            }
+            let mut answer = http::Response::new(kube::client::Body::empty());
+            *answer.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+            Box::pin(std::future::ready(Ok(answer)))
+        }
+    }
+
+    fn callers(is_silent: bool) -> (Callers, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        (Callers::new(Client::new(Away { asked: Arc::clone(&asked), is_silent }, "default")), asked)
+    }
 
     fn status(change: impl Fn(&mut Value)) -> Result<Caller, Unknown> {
         let mut status = json!({"authenticated": true, "audiences": ["interconn.dev/intake"], "user": {
@@ -207,6 +258,32 @@ mod tests {
         assert!(known.good.contains_key(&sum(1)));
         known.keep(sum(1), &Err(Unknown::Refused("the pod is gone".into())), now + KEPT);
         assert!(!known.good.contains_key(&sum(1)) && known.get(&sum(1), now + KEPT).unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_wait_for_their_reviews_at_once_count_as_those_that_come_in_turn() {
+        let (callers, asked) = callers(true);
+        let headers: Vec<_> = (0..100).map(|n| format!("Bearer {n}")).collect();
+        let from = Some(IpAddr::from([127, 0, 0, 1]));
+        let calls = headers.iter().map(|header| {
+            let call = callers.of(Some(header), from);
+            tokio::time::timeout(Duration::from_secs(1), call)
+        });
+        let found = futures::future::join_all(calls).await;
+        let refused = found.iter().filter(|found| matches!(found, Ok(Err(Unknown::TooMany(_))))).count();
+        let waiting = found.iter().filter(|found| found.is_err()).count();
+        assert!(refused > 0 && refused + waiting == headers.len(), "{refused} {waiting}");
+        assert_eq!(asked.load(Ordering::Relaxed), waiting);
+    }
+
+    #[tokio::test]
+    async fn an_api_server_in_trouble_is_not_counted_against_who_asks() {
+        let (callers, asked) = callers(false);
+        for n in 0..100 {
+            let found = callers.of(Some(&format!("Bearer {n}")), None).await;
+            assert!(matches!(found, Err(Unknown::Api(_))), "{n}");
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 100);
     }
 
     #[test]

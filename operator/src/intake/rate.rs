@@ -60,9 +60,11 @@ impl Rate {
         }
     }
 
-    /// Whether a caller has none left. Of one that is not remembered nothing bad is known.
-    pub(super) fn is_spent(&self, caller: &str, now: Instant) -> bool {
-        self.0.get(caller).is_some_and(|left| left.full_at + EACH > now + EACH * AT_ONCE)
+    /// Gives one call back that was taken and is not to count.
+    pub(super) fn give_back(&mut self, caller: &str) {
+        if let Some(left) = self.0.get_mut(caller) {
+            left.full_at = left.full_at.checked_sub(EACH).unwrap_or(left.full_at);
+        }
     }
 }
 
@@ -87,17 +89,17 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_is_spent_when_its_next_call_would_be_refused_and_told_so_once() {
+    fn a_caller_is_told_once_that_it_has_none_left_and_what_is_given_back_counts_again() {
         let (mut rate, start) = (Rate::default(), Instant::now());
         for _ in 0..AT_ONCE {
-            assert!(!rate.is_spent("a", start));
             assert_eq!(rate.take("a", start), Turn::Taken);
         }
-        assert!(rate.is_spent("a", start) && !rate.is_spent("b", start));
         assert_eq!([rate.take("a", start), rate.take("a", start)], [Turn::Refused, Turn::RefusedAgain]);
-        assert!(!rate.is_spent("a", start + EACH));
         assert_eq!(rate.take("a", start + EACH), Turn::Taken);
         assert_eq!(rate.take("a", start + EACH), Turn::Refused, "a new series");
+        rate.give_back("a");
+        rate.give_back("nobody");
+        assert_eq!([rate.take("a", start + EACH), rate.take("a", start + EACH)], [Turn::Taken, Turn::Refused]);
     }
 
     #[test]

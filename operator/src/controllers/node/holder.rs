@@ -78,7 +78,7 @@ pub(super) async fn of(world: &World, node: &MeshNode) -> Step<Held> {
     let main = maps.get_metadata_opt(&main_name(&name)).await;
     let main = main.map_err(|error| unfetched("who looks after the node is not known", &error))?;
     let found = main.as_ref().and_then(|map| {
-        let lease = map.annotations().get(LEASE).map(String::as_str).unwrap_or_default();
+        let lease = map.annotations().get(LEASE).map(String::as_str).filter(|name| is_name(name)).unwrap_or_default();
         Some(Name { namespace: map.labels().get(OPERATOR)?, lease })
     });
     let own = Name { namespace: &world.operator.namespace, lease: &world.operator.lease };
@@ -114,6 +114,12 @@ pub(crate) fn is_refused(node: &MeshNode) -> bool {
 }
 
 /// Whether somebody holds this Lease of our namespace.
+/// Whether it may be a Lease's name: whoever may write the ConfigMap may write anything there, and it becomes part of a path.
+fn is_name(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    (1..=253).contains(&text.len()) && text.bytes().all(is_part) && !text.starts_with('.')
+}
+
 async fn leads(world: &World, lease: &str) -> Step<bool> {
     let leases: Api<Lease> = Api::namespaced(world.client.clone(), &world.operator.namespace);
     let found = leases.get_opt(lease).await;
@@ -169,6 +175,14 @@ mod tests {
         ] {
             let own = Name { namespace: "us", lease: "ours" };
             assert_eq!(decide(asked, there, own), wanted, "{asked:?} {there:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_no_lease() {
+        assert!(is_name("interconn-operator") && is_name("a.b-1"));
+        for text in ["", "../secrets/x", "a/b", "a?b", "..", "A", &"a".repeat(254)] {
+            assert!(!is_name(text), "{text}");
         }
     }
 

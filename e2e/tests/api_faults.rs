@@ -21,6 +21,7 @@ use e2e::api::ApiServer;
 use e2e::objects::{SOON, apply, condition, endpoint, ours};
 use e2e::operator::{self, Operator};
 use e2e::{definitions, wait};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
@@ -61,10 +62,20 @@ impl Room {
         Path::new(env!("CARGO_BIN_EXE_cluster")).with_file_name("mesh-operator")
     }
 
-    /// An operator with a lease of its own, so that it need not wait for that of a dead one.
+    /// The next operator of the room's release.
     async fn operator(&self, which: &str) -> Result<Operator> {
+        self.forget_lease().await?;
         let identity = format!("{}-{which}", self.name);
-        Operator::start(self.server, &Self::program(), &identity, &identity, &self.name).await
+        Operator::start(self.server, &Self::program(), &identity, &self.name, &self.name).await
+    }
+
+    /// Takes away the Lease of an operator that is dead, which would be waited for.
+    async fn forget_lease(&self) -> Result<()> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), operator::NAMESPACE);
+        match leases.delete(&self.name, &DeleteParams::default()).await {
+            Err(error) if !matches!(&error, kube::Error::Api(status) if status.code == 404) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     async fn put(&self, kind: &str, name: &str, spec: Value) -> Result<()> {

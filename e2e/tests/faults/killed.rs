@@ -97,6 +97,7 @@ async fn killed_at(work: Work, death: Death, at: usize) -> Result<bool> {
     let way = Between::open(room.server, &name, at, death).await?;
     let options = ["--lease-name", &name, "--watch-namespaces", &name, "--injection", "off"];
     let dies = format!("{name}-dies");
+    room.forget_lease().await?;
     let mut operator = Operator::start_by(way.kubeconfig(), room.server, &Room::program(), &dies, &options).await?;
     let met = tokio::select! {
         () = way.reached() => true,

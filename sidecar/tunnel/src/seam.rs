@@ -187,6 +187,10 @@ pub trait Sessions: Send + Sync {
     /// Ends the live session of a node, if it has one: nothing passes any more when this returns. Never blocks.
     fn cut(&self, peer: PeerId, why: Cut);
 
+    /// The same for a node that asked for it through its own tunnel: it hears the answer first. Until its connections to the server
+    /// are done, for 5 s at most, it reaches the server's own address and nothing else. Never blocks.
+    fn part(&self, peer: PeerId, why: Cut);
+
     /// The live sessions, by node.
     fn figures(&self) -> Vec<Figures>;
 

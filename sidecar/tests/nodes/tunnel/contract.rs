@@ -25,6 +25,7 @@
 //!
 //! | box of section 9, the tunnel | tests |
 //! |---|---|
+//! | UnRegister through the node's own tunnel: the answer first, then the end | `a_node_that_unregisters_itself_through_its_own_tunnel_hears_the_answer_and_ends`, `a_session_parts_when_its_node_has_heard_the_answer_and_after_five_seconds_at_last` |
 //! | UnRegister of a live node; of one in its handshake; a late end of an old session | `a_node_that_is_unregistered_is_cut_and_comes_in_no_more`, `one_that_is_unregistered_in_its_handshake_is_told_so`, `nothing_passes_any_more_once_a_session_was_cut`, `an_old_session_that_ends_late_takes_nothing_from_the_new_one` |
 //! | dropped between 101 and handshake; first message no JSON, of wrong shape, binary, a ping | `tunnel_handshake`, `tunnel_joiner`, `a_socket_that_is_dropped_before_the_handshake_leaves_nothing_behind`, `a_first_message_that_is_no_json_is_a_breach`, `other_types_are_ignored_and_what_is_no_such_json_is_broken`, `pings_binary_messages_and_other_json_may_come_before_the_handshake` |
 //! | short, odd, cut packets; other versions; wrong lengths | `what_is_short_odd_cut_or_no_ipv4_is_no_packet`, `what_is_no_packet_is_dropped_and_the_tunnel_stays`, `tunnel_packets` |

@@ -15,8 +15,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::Stage;
-use crate::harness::{connect, free_port, until};
+use mesh_pki::{Pair, PrivateKeyPem};
+use proto::nc::{UnRegisterRequest, lite_kube_nc_service_client::LiteKubeNcServiceClient};
+
+use super::{Stage, channel};
+use crate::harness::{Client, connect, free_port, tls, until};
 
 /// A busy machine.
 const LONG: Duration = Duration::from_secs(120);
@@ -179,6 +182,29 @@ async fn a_node_that_was_unregistered_ends_and_says_so() {
     until("the node to end", LONG, async || edge.child.try_wait().unwrap().is_some()).await;
     assert_eq!(edge.child.wait().unwrap().code(), Some(1));
     assert!(edge.log().contains("does not know this node any more"), "{}", edge.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_unregisters_itself_through_its_own_tunnel_hears_the_answer_and_ends() {
+    let (stage, token) = stage().await;
+    let local = free_port();
+    let mut edge = Edge::join(&token, &["--forward", &format!("{local}:10.1.1.1:6440")]);
+    edge.joins().await;
+    let kept = fs::read_to_string(edge.folder.path().join("edge/node.json")).unwrap();
+    let member: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let own = &member["registered"];
+    let pair = Pair { chain_pem: text(&own["certificate"]), key: PrivateKeyPem::new(text(&own["key"])) };
+    let stream = tls(([127, 0, 0, 1], local).into(), Client::Pair(&pair), &["h2"]).await;
+    // The connection stays open, as that of LiteKube's nodes does: the server does not wait for its end.
+    let mut plane = LiteKubeNcServiceClient::new(channel(stream).await);
+    let ask = UnRegisterRequest { token: text(&member["token"]) };
+    let done = plane.un_register(ask).await.unwrap().into_inner();
+    assert_eq!((done.code.as_str(), done.message.as_str(), done.result), ("200", "ok", true));
+    until("the node to end", LONG, async || edge.child.try_wait().unwrap().is_some()).await;
+    assert_eq!(edge.child.wait().unwrap().code(), Some(1), "{}", edge.log());
+    assert!(edge.log().contains("does not know this node any more"), "{}", edge.log());
+    assert_eq!(stage.json(&["tunnel", "ls"])["nodes"].as_array().map(Vec::len), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

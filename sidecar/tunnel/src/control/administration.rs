@@ -104,9 +104,9 @@ impl Control {
         let peer = PeerId(number);
         self.ledger.node(peer).ok_or_else(unknown)?;
         if ask.unregister {
-            self.unregister(peer).map_err(|e| Status::unavailable(e.to_string()))?;
+            self.unregister_by_way_of(caller.through, peer).map_err(|e| Status::unavailable(e.to_string()))?;
         } else {
-            self.cut(peer, Cut::Kicked);
+            self.cut_by_way_of(caller.through, peer, Cut::Kicked);
         }
         self.audit(if ask.unregister { "unregister" } else { "kick" }, caller, &peer);
         Ok(KickNodeResponse {})

@@ -191,9 +191,19 @@ impl Control {
     /// # Errors
     /// See [`Unwritten`]; the node is still there then.
     pub fn unregister(&self, peer: PeerId) -> Result<bool, Unwritten> {
-        self.parted(peer, Ledger::unregister)
+        self.unregister_by_way_of(None, peer)
     }
 
+    /// The same where whoever asks it does so through the tunnel of `through`.
+    fn unregister_by_way_of(&self, through: Option<PeerId>, peer: PeerId) -> Result<bool, Unwritten> {
+        let removed = self.parted(peer, Ledger::unregister)?;
+        if removed {
+            self.cut_by_way_of(through, peer, Cut::Unregistered);
+        }
+        Ok(removed)
+    }
+
+    /// Forgets a node; its session is the caller's to end.
     fn parted(&self, peer: PeerId, part: fn(&Ledger, PeerId) -> Result<bool, Unwritten>) -> Result<bool, Unwritten> {
         let Some(node) = self.ledger.node(peer) else { return Ok(false) };
         let removed = part(&self.ledger, peer)?;
@@ -202,16 +212,30 @@ impl Control {
             if let Err(error) = self.authority.deny(&keys, SystemTime::now()) {
                 tracing::error!(node = %peer, "the certificates of a node are refused until the next start only: {error}");
             }
-            self.cut(peer, Cut::Unregistered);
         }
         Ok(removed)
     }
 
     /// Ends a node's live session.
     pub fn cut(&self, peer: PeerId, why: Cut) {
-        if let Some(sessions) = self.sessions.get() {
-            sessions.cut(peer, why);
+        self.cut_by_way_of(None, peer, why);
+    }
+
+    /// The same; who asks it through the very tunnel that ends has the answer first.
+    fn cut_by_way_of(&self, through: Option<PeerId>, peer: PeerId, why: Cut) {
+        match self.sessions.get() {
+            Some(sessions) if through == Some(peer) => sessions.part(peer, why),
+            Some(sessions) => sessions.cut(peer, why),
+            None => {}
         }
+    }
+
+    fn forgotten(&self, peer: PeerId) -> Result<bool, Unwritten> {
+        let forgotten = self.parted(peer, Ledger::forget)?;
+        if forgotten {
+            self.cut(peer, Cut::Unregistered);
+        }
+        Ok(forgotten)
     }
 
     /// Forgets ephemeral nodes whose time is over, and frees addresses whose lease is, at `now`.
@@ -219,7 +243,7 @@ impl Control {
         let lease = self.setup.address_lease.map(|lease| i64::try_from(lease.as_secs()).unwrap_or(i64::MAX));
         for away in self.ledger.overdue(now, lease) {
             let (peer, what, parted) = match away {
-                Away::Ephemeral(peer) => (peer, "forgotten", self.parted(peer, Ledger::forget)),
+                Away::Ephemeral(peer) => (peer, "forgotten", self.forgotten(peer)),
                 Away::Lease(peer) => (peer, "its address is free", self.ledger.release(peer)),
             };
             match parted {

@@ -97,7 +97,7 @@ impl Control {
         let Some(node) = self.find(caller, token)?.node else {
             return Err(Verdict::bad("reserverd is the server's own entry and can't be unregistered"));
         };
-        match self.unregister(node.peer) {
+        match self.unregister_by_way_of(caller.through, node.peer) {
             Ok(true) => {
                 self.audit("unregister", caller, &node.peer);
                 Ok(())

@@ -7,6 +7,7 @@
 //! policy.rs    who may reach whom, by label
 //! peer.rs      a session: its queue and its figures
 //! queue.rs     what waits for a socket
+//! parting.rs   sessions that end once they have heard an answer
 //! inbox.rs     what waits for the server's own address
 //! sessions.rs  which session is a node's live one
 //! drops.rs     why packets are dropped
@@ -14,6 +15,7 @@
 
 mod drops;
 mod inbox;
+mod parting;
 mod peer;
 mod policy;
 mod queue;
@@ -39,7 +41,7 @@ pub use self::{
     drops::Drop,
     policy::{Verdict, judge, names},
 };
-use self::{drops::Drops, policy::Policy, table::Table};
+use self::{drops::Drops, parting::Parting, policy::Policy, table::Table};
 pub(crate) use self::{
     inbox::{Arrived, Inbox},
     peer::{Dialect, Peer},
@@ -64,6 +66,7 @@ pub struct Hub {
     /// whoever holds `sessions`: the desk may hold its own lock when it cuts a session.
     telling: Mutex<()>,
     pub(crate) inbox: Inbox,
+    parting: Parting,
     /// What sessions moved that are over. Taken by whoever holds `sessions`, so that a session counts once.
     past: Mutex<Moved>,
     /// Of all sessions, those that are over among them.
@@ -96,6 +99,7 @@ impl Hub {
             sessions: Mutex::default(),
             telling: Mutex::default(),
             inbox: Inbox::default(),
+            parting: Parting::default(),
             past: Mutex::default(),
             drops: Drops::default(),
         })

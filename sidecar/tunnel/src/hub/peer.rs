@@ -50,6 +50,7 @@ pub(crate) struct Peer {
     since: SystemTime,
     queue: Mutex<Queue>,
     has_ended: AtomicBool,
+    is_parting: AtomicBool,
     writer: AtomicWaker,
     /// Which rules of the policy it is in.
     pub(super) marks: ArcSwap<Marks>,
@@ -91,6 +92,7 @@ impl Peer {
             since: SystemTime::now(),
             queue,
             has_ended: AtomicBool::new(false),
+            is_parting: AtomicBool::new(false),
             writer: AtomicWaker::new(),
             marks: ArcSwap::default(),
             counts: Counts::default(),
@@ -161,6 +163,16 @@ impl Peer {
     /// Whether it was ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended.load(Acquire)
+    }
+
+    /// Nothing but its last words with the server passes any more.
+    pub(super) fn part(&self) {
+        self.is_parting.store(true, Release);
+    }
+
+    /// Whether it has only its last words left.
+    pub(super) fn is_parting(&self) -> bool {
+        self.is_parting.load(Acquire)
     }
 
     /// What is to be written next; where nothing is, `waker` is woken once something is.

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use mesh_websocket::{Close, CloseCode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Drop, Hub, Peer};
 use crate::seam::{ConnState, Cut, Figures, Moved, PeerId, Sessions};
@@ -115,6 +115,17 @@ impl Hub {
         sessions.values().for_each(|peer| self.shut(peer, close.clone()));
     }
 
+    /// Ends the sessions that have heard their answer, as `is_done` says, and those that took too long for it. Answers when the next
+    /// one has.
+    pub(crate) fn end_parting(&self, is_done: impl Fn(PeerId) -> bool) -> Option<Instant> {
+        let (over, next) = self.parting.over(Instant::now(), is_done);
+        if !over.is_empty() {
+            let _sessions = self.sessions.lock();
+            over.iter().for_each(|(peer, why)| self.shut(peer, word(*why)));
+        }
+        next
+    }
+
     /// How many sessions there are.
     pub(crate) fn count(&self) -> usize {
         self.sessions.lock().len()
@@ -137,13 +148,17 @@ impl Hub {
 
 impl Sessions for Hub {
     fn cut(&self, peer: PeerId, why: Cut) {
-        let close = match why {
-            Cut::Unregistered => Close::new(CloseCode::NORMAL, "unregistered"),
-            Cut::Kicked => Close::new(CloseCode::RESTART, "come again"),
-        };
         let sessions = self.sessions.lock();
         if let Some(peer) = sessions.get(&peer) {
-            self.shut(peer, close);
+            self.shut(peer, word(why));
+        }
+    }
+
+    fn part(&self, peer: PeerId, why: Cut) {
+        let live = self.sessions.lock().get(&peer).cloned();
+        if let Some(peer) = live {
+            self.parting.begin(peer, why, Instant::now());
+            self.inbox.wake();
         }
     }
 
@@ -162,6 +177,14 @@ impl Sessions for Hub {
         };
         moved.dropped = Drop::ALL.iter().map(|why| (why.word(), self.dropped(*why))).collect();
         moved
+    }
+}
+
+/// How a session is told why it ends.
+fn word(why: Cut) -> Close {
+    match why {
+        Cut::Unregistered => Close::new(CloseCode::NORMAL, "unregistered"),
+        Cut::Kicked => Close::new(CloseCode::RESTART, "come again"),
     }
 }
 

@@ -69,6 +69,9 @@ impl Hub {
         if packet.destination == self.subnet.server() {
             return self.to_server(from, &packet, bytes, &rules, wakes);
         }
+        if from.is_parting() {
+            return Err(Drop::Closed);
+        }
         let to = packet.destination;
         if to.is_multicast() || to.is_broadcast() || to.is_unspecified() || to == self.subnet.broadcast() {
             return Err(Drop::NotUnicast);
@@ -77,6 +80,9 @@ impl Hub {
         let to = to.as_ref().ok_or(Drop::Unknown)?;
         if Arc::ptr_eq(from, to) {
             return Err(Drop::Own);
+        }
+        if to.is_parting() {
+            return Err(Drop::Unknown);
         }
         if !rules.interconnection {
             return Err(Drop::Isolated);

@@ -1,13 +1,17 @@
 //! The task of the server's own address: what nodes sent to it goes into TCP, and what TCP answers back to them.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     net::SocketAddr,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use tokio::io::DuplexStream;
+use tokio::{
+    io::DuplexStream,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::doors::{Doors, Visitor};
 use crate::{
@@ -26,6 +30,8 @@ pub(super) struct Server {
     hub: Arc<Hub>,
     stack: Stack<PeerId>,
     way: Way,
+    /// When a session that parts has had its time.
+    sleep: Pin<Box<Sleep>>,
 }
 
 /// Where packets and connections go.
@@ -39,7 +45,7 @@ impl Server {
     pub(super) fn new(hub: Arc<Hub>, doors: Arc<Doors>, mtu: u16) -> Self {
         let stack = Stack::new(hub.subnet.server(), hub.subnet.prefix(), mtu);
         let way = Way { hub: Arc::clone(&hub), doors, wakes: Wakes::default() };
-        Self { hub, stack, way }
+        Self { hub, stack, way, sleep: Box::pin(sleep_until(Instant::now())) }
     }
 
     /// Serves for ever.
@@ -55,6 +61,12 @@ impl Server {
             }
         }
         self.stack.poll(cx, &mut self.way);
+        while let Some(next) = self.hub.end_parting(|peer| self.stack.has_delivered(&peer)) {
+            self.sleep.as_mut().reset(next);
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                break;
+            }
+        }
         Poll::Pending
     }
 }

@@ -95,6 +95,15 @@ impl<O> Stack<O> {
         self.connections.values().map(|connection| &connection.owner)
     }
 
+    /// Whether all that connections of an owner had to say has arrived, and each has been closed from here.
+    pub(crate) fn has_delivered(&self, owner: &O) -> bool
+    where
+        O: PartialEq,
+    {
+        let mut own = self.connections.values().filter(|connection| connection.owner == *owner);
+        own.all(|connection| matches!(self.state(connection), State::FinWait2 | State::TimeWait | State::Closed))
+    }
+
     /// One packet. Where it begins a connection, `admit` says whose that is, if it may be.
     pub(crate) fn arrive(&mut self, packet: Vec<u8>, admit: impl FnOnce(&Self, &Key) -> Option<O>) {
         let begins =

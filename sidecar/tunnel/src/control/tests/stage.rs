@@ -65,6 +65,10 @@ impl Sessions for Hub {
         self.0.lock().push((peer, why));
     }
 
+    fn part(&self, peer: PeerId, why: Cut) {
+        self.0.lock().push((peer, why));
+    }
+
     fn figures(&self) -> Vec<Figures> {
         Vec::new()
     }

@@ -199,9 +199,23 @@ async fn who_calls_too_often_waits_and_keeps_nobody_else_from_calling() -> Resul
     ensure!(count(&answers, 401) >= 20 && count(&answers, 429) > 0, "{answers:?}");
     ensure!(answers.iter().all(|status| [401, 429].contains(status)), "another answer than to strangers: {answers:?}");
     ensure!(desk.post(&room, Some(&calm), "/intake/v1/reports", &body).await?.0 == 200, "a pod pays for strangers");
+    let (_, new) = tokio::try_join!(
+        try_join_all(tokens.iter().map(|token| send(&client, Some(token), "/intake/v1/reports", &body))),
+        reports_by_new_tokens(&desk, &room, &body),
+    )?;
+    ensure!(new.iter().all(|status| *status == 200), "a pod that nobody knew pays for strangers: {new:?}");
     let metrics = desk.operator.get("/metrics").await?.1;
     ensure!(metrics.contains(r#"call="any",outcome="too_many""#), "not counted: {metrics}");
     Ok(())
+}
+
+/// As many as an address gets back in ten seconds, and a pod has at once.
+async fn reports_by_new_tokens(desk: &Desk, room: &Room, body: &Value) -> Result<Vec<u16>> {
+    pod(room, "late").await?;
+    let tokens = try_join_all((0..10).map(|_| token(room, AUDIENCE, Some("late")))).await?;
+    let client = desk.client(room).await?;
+    let calls = tokens.iter().map(|token| send(&client, Some(token), "/intake/v1/reports", body));
+    Ok(try_join_all(calls).await?.into_iter().map(|(status, _)| status).collect())
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@
 //! of a pod that was deleted is refused by the API server; it may be taken here for [`KEPT`] longer. A token that was refused is
 //! refused for as long without a review.
 //!
-//! Tokens that nobody has seen cost a review each, so an address that brings many that do not hold waits ([`Rate`]). It pays before
-//! the review, also for one that the API server does not answer, and has it back when the token holds. A token that
-//! held once is reviewed whatever its address did meanwhile: pods of one machine may share one.
+//! Tokens that nobody has seen cost a review each, so who brings many that do not hold waits ([`Rate`]): the pod, where the cluster
+//! signed the token for it (`signed.rs`), else the address that it comes from, which pods of one machine may share. Who pays does so
+//! before the review, also for one that the API server does not answer, and has it back when the token holds. A token that held once
+//! is reviewed whatever was brought meanwhile.
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,10 @@ use kube::{Api, Client, api::PostParams};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::rate::{Rate, Turn};
+use super::{
+    rate::{Rate, Turn},
+    signed::Signed,
+};
 
 /// How long an answer holds.
 const KEPT: Duration = Duration::from_secs(30);
@@ -60,8 +64,18 @@ pub(super) enum Unknown {
 /// Reviews, and what was answered a moment ago.
 pub(super) struct Callers {
     client: Client,
+    signed: Signed,
     known: Mutex<Known>,
+    pods: Mutex<Rate>,
     strangers: Mutex<Rate>,
+}
+
+/// Who pays for a review. Their shares lie apart, so that no number of addresses crowds a pod out.
+enum Payer {
+    /// A pod, by its uid.
+    Pod(String),
+    /// Whoever calls from an address.
+    Stranger(String),
 }
 
 type Sum = [u8; 32];
@@ -77,15 +91,16 @@ struct Known {
 
 impl Callers {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, known: Mutex::default(), strangers: Mutex::default() }
+        let signed = Signed::new(client.clone());
+        Self { client, signed, known: Mutex::default(), pods: Mutex::default(), strangers: Mutex::default() }
     }
 
     /// The pod behind an `authorization` header that came from an address.
     pub(super) async fn of(&self, header: Option<&str>, from: Option<IpAddr>) -> Result<Caller, Unknown> {
-        let from = from.map(|address| address.to_string()).unwrap_or_default();
+        let stranger = Payer::Stranger(from.map(|address| address.to_string()).unwrap_or_default());
         let token = header.and_then(|header| header.strip_prefix("Bearer ")).filter(|token| token.len() <= TOKEN_MAX);
         let Some(token) = token else {
-            self.charge(&from)?;
+            self.charge(&stranger)?;
             return Err(Unknown::NoToken);
         };
         let sum: Sum = Sha256::digest(token).into();
@@ -96,14 +111,15 @@ impl Callers {
         match known {
             Some(Ok(caller)) => return Ok(caller),
             Some(Err(why)) => {
-                self.charge(&from)?;
+                self.charge(&stranger)?;
                 return Err(Unknown::Refused(why));
             }
             None => {}
         }
         // Before the review, or as many would pass as connections wait for theirs.
+        let payer = if held_once { stranger } else { self.signed.pod(token).await.map_or(stranger, Payer::Pod) };
         if !held_once {
-            self.charge(&from)?;
+            self.charge(&payer)?;
         }
         let found = match self.review(token).await {
             Ok(status) => caller(status),
@@ -112,19 +128,32 @@ impl Callers {
         self.known.lock().keep(sum, &found, Instant::now());
         match (&found, held_once) {
             // The API server's trouble is not the caller's.
-            (Ok(_) | Err(Unknown::Api(_)), false) => self.strangers.lock().give_back(&from),
+            (Ok(_) | Err(Unknown::Api(_)), false) => self.give_back(&payer),
             (Err(Unknown::Api(_)), true) => {}
-            (Err(_), true) => self.charge(&from)?,
+            (Err(_), true) => self.charge(&payer)?,
             _ => {}
         }
         found
     }
 
-    /// Takes one call of those that an address has for what does not hold.
-    fn charge(&self, from: &str) -> Result<(), Unknown> {
-        match self.strangers.lock().take(from, Instant::now()) {
+    /// Takes one call of those that a payer has for what does not hold.
+    fn charge(&self, payer: &Payer) -> Result<(), Unknown> {
+        let (rate, name) = self.share(payer);
+        match rate.lock().take(name, Instant::now()) {
             Turn::Taken => Ok(()),
             spent => Err(Unknown::TooMany(spent)),
+        }
+    }
+
+    fn give_back(&self, payer: &Payer) {
+        let (rate, name) = self.share(payer);
+        rate.lock().give_back(name);
+    }
+
+    fn share<'a>(&'a self, payer: &'a Payer) -> (&'a Mutex<Rate>, &'a str) {
+        match payer {
+            Payer::Pod(uid) => (&self.pods, uid),
+            Payer::Stranger(address) => (&self.strangers, address),
         }
     }
 
@@ -196,18 +225,28 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
+    use http_body_util::BodyExt;
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::signed::tests::Signer, *};
 
-    /// An API server that counts what it is asked, and keeps silent or fails.
+    /// An API server that counts the reviews that it is asked for.
     #[derive(Clone)]
-    struct Away {
+    struct Server {
         asked: Arc<AtomicUsize>,
-        is_silent: bool,
+        does: Does,
     }
 
-    impl tower_service::Service<http::Request<kube::client::Body>> for Away {
+    /// What it does with a question.
+    #[derive(Clone)]
+    enum Does {
+        KeepsSilent,
+        Fails,
+        /// Publishes these keys, and has this token hold.
+        Reviews(Value, String),
+    }
+
+    impl tower_service::Service<http::Request<kube::client::Body>> for Server {
         type Response = http::Response<kube::client::Body>;
         type Error = std::convert::Infallible;
         type Future = futures::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
@@ -216,26 +255,46 @@ mod tests {
             std::task::Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, _: http::Request<kube::client::Body>) -> Self::Future {
-            self.asked.fetch_add(1, Ordering::Relaxed);
-            if self.is_silent {
-                return Box::pin(std::future::pending());
+        fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
+            if request.method() == http::Method::POST {
+                self.asked.fetch_add(1, Ordering::Relaxed);
             }
-            let mut answer = http::Response::new(kube::client::Body::empty());
-            *answer.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-            Box::pin(std::future::ready(Ok(answer)))
+            match self.does.clone() {
+                Does::KeepsSilent => Box::pin(std::future::pending()),
+                Does::Fails => {
+                    let mut answer = http::Response::new(kube::client::Body::empty());
+                    *answer.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                    Box::pin(std::future::ready(Ok(answer)))
+                }
+                Does::Reviews(keys, token) => Box::pin(async move {
+                    let answer =
+                        if request.method() == http::Method::GET { keys } else { judge(request, &token).await };
+                    Ok(http::Response::new(kube::client::Body::from(answer.to_string().into_bytes())))
+                }),
+            }
         }
     }
 
-    fn callers(is_silent: bool) -> (Callers, Arc<AtomicUsize>) {
+    async fn judge(request: http::Request<kube::client::Body>, good: &str) -> Value {
+        let asked = request.into_body().collect().await.unwrap().to_bytes();
+        let review: Value = serde_json::from_slice(&asked).unwrap();
+        let status = if review["spec"]["token"] == good { held() } else { json!({"authenticated": false}) };
+        json!({"metadata": {}, "spec": {}, "status": status})
+    }
+
+    fn callers(does: Does) -> (Callers, Arc<AtomicUsize>) {
         let asked = Arc::new(AtomicUsize::new(0));
-        (Callers::new(Client::new(Away { asked: Arc::clone(&asked), is_silent }, "default")), asked)
+        (Callers::new(Client::new(Server { asked: Arc::clone(&asked), does }, "default")), asked)
+    }
+
+    fn held() -> Value {
+        json!({"authenticated": true, "audiences": ["interconn.dev/intake"], "user": {
+            "username": "system:serviceaccount:privacy:app", "uid": "u", "groups": ["system:serviceaccounts"],
+            "extra": {"authentication.kubernetes.io/pod-name": ["p"], "authentication.kubernetes.io/pod-uid": ["1"]}}})
     }
 
     fn status(change: impl Fn(&mut Value)) -> Result<Caller, Unknown> {
-        let mut status = json!({"authenticated": true, "audiences": ["interconn.dev/intake"], "user": {
-            "username": "system:serviceaccount:privacy:app", "uid": "u", "groups": ["system:serviceaccounts"],
-            "extra": {"authentication.kubernetes.io/pod-name": ["p"], "authentication.kubernetes.io/pod-uid": ["1"]}}});
+        let mut status = held();
         change(&mut status);
         caller(serde_json::from_value(status).unwrap())
     }
@@ -262,7 +321,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn calls_that_wait_for_their_reviews_at_once_count_as_those_that_come_in_turn() {
-        let (callers, asked) = callers(true);
+        let (callers, asked) = callers(Does::KeepsSilent);
         let headers: Vec<_> = (0..100).map(|n| format!("Bearer {n}")).collect();
         let from = Some(IpAddr::from([127, 0, 0, 1]));
         let calls = headers.iter().map(|header| {
@@ -278,12 +337,38 @@ mod tests {
 
     #[tokio::test]
     async fn an_api_server_in_trouble_is_not_counted_against_who_asks() {
-        let (callers, asked) = callers(false);
+        let (callers, asked) = callers(Does::Fails);
         for n in 0..100 {
             let found = callers.of(Some(&format!("Bearer {n}")), None).await;
             assert!(matches!(found, Err(Unknown::Api(_))), "{n}");
         }
         assert_eq!(asked.load(Ordering::Relaxed), 100);
+    }
+
+    /// Pods behind one NAT have one address.
+    #[tokio::test]
+    async fn what_strangers_bring_takes_nothing_from_a_pod_of_their_address() {
+        let cluster = Signer::new("a");
+        let (token, forged) = (cluster.token("1"), Signer::new("a").token("1"));
+        let (callers, asked) = callers(Does::Reviews(cluster.published(), token.clone()));
+        let mut last = Ok(());
+        for n in 0..100 {
+            last = callers.of(Some(&format!("Bearer {n}")), None).await.map(|_| ());
+        }
+        assert!(matches!(last, Err(Unknown::TooMany(_))), "{last:?}");
+        let of = async |token: &str| callers.of(Some(&format!("Bearer {token}")), None).await;
+        assert_eq!(of(&token).await.unwrap().pod_uid, "1");
+        assert!(
+            matches!(of(&forged).await, Err(Unknown::TooMany(_))),
+            "in the pod's name, and not signed by the cluster"
+        );
+        let before = asked.load(Ordering::Relaxed);
+        let ended: Vec<String> = (0..100).map(|_| cluster.token("1")).collect();
+        for token in &ended {
+            last = of(token).await.map(|_| ());
+        }
+        assert!(matches!(last, Err(Unknown::TooMany(_))), "a pod's own tokens that do not hold: {last:?}");
+        assert!(asked.load(Ordering::Relaxed) - before < ended.len());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `caller.rs` | whose pod calls: TokenReview |
+//! | `signed.rs` | whose a token is by its signature, which says who pays for the review |
 //! | `rate.rs` | how often a pod may call |
 //! | `report.rs` | what a pod says of itself, bounded: pure |
 //! | `change.rs` | what a change of trust comes to: pure |
@@ -21,6 +22,7 @@ mod place;
 mod rate;
 mod report;
 mod routes;
+mod signed;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crds::MeshNode;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::{Api, Client, ResourceExt, api::ListParams, core::DeserializeGuard};
 use mesh_pki::CertificateInfo;
 
 use super::finding::{Finding, State};
@@ -16,9 +16,11 @@ const ROOT_WARNING: Duration = Duration::from_secs(30 * 86_400);
 pub(crate) async fn check(client: &Client, scopes: &[Option<&str>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for scope in scopes {
-        let api: Api<MeshNode> = scope.map_or_else(|| Api::all(client.clone()), |n| Api::namespaced(client.clone(), n));
-        // What cannot be listed is said by the check of the conditions.
-        for node in api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+        let api: Api<DeserializeGuard<MeshNode>> =
+            scope.map_or_else(|| Api::all(client.clone()), |n| Api::namespaced(client.clone(), n));
+        // What cannot be listed is said by the check of the conditions, and one that cannot be read hides no other.
+        let listed = api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        for node in listed.into_iter().filter_map(|node| node.0.ok()) {
             findings.extend(of_node(client, &node).await);
         }
     }

@@ -23,11 +23,11 @@ pub(crate) async fn reconcile(world: Arc<World>, registration: Arc<ServiceRegist
     let verdict = world.registration_verdicts.get(&namespace, node, &registration.name_any());
     let aspects = match verdict.filter(|v| v.is_of(&*registration)) {
         Some(verdict) => judged(&verdict),
-        None if watch::get(&world.nodes.store, &namespace, node).is_none() => refused(
+        None if !watch::is_there(&world.nodes.store, &namespace, node) => refused(
             "NodeNotFound",
             &format!("spec.nodeRef: MeshNode {node} does not exist in this namespace: create it, or correct the name"),
         ),
-        // The node is being judged at this moment, and pokes when it is done.
+        // The node is being judged at this moment, and pokes when it is done; or it cannot be read, and what was said stays.
         None => return Ok(Action::await_change()),
     };
     let written = write(&world, &registration, &aspects).await;

@@ -38,8 +38,8 @@ pub(crate) async fn reconcile(world: Arc<World>, route: Arc<MeshRoute>) -> Resul
     let verdict = world.route_verdicts.get(&namespace, node, &route.name_any()).filter(|v| v.is_of(&*route));
     let aspects = match &verdict {
         Some(verdict) => judged(&route, verdict),
-        None if watch::get(&world.nodes.store, &namespace, node).is_none() => without_node(node),
-        // The node is being judged at this moment, and pokes when it is done.
+        None if !watch::is_there(&world.nodes.store, &namespace, node) => without_node(node),
+        // The node is being judged at this moment, and pokes when it is done; or it cannot be read, and what was said stays.
         None => return Ok(Action::await_change()),
     };
     let written = write(&world, &route, &aspects, verdict.as_ref()).await;

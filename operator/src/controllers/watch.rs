@@ -208,5 +208,10 @@ pub(crate) fn get<K: Watched>(store: &Store<Guarded<K>>, namespace: &str, name: 
     object.0.as_ref().ok().cloned()
 }
 
+/// Whether an object is there at all, also one that cannot be read: nobody may say of that that it does not exist.
+pub(crate) fn is_there<K: Watched>(store: &Store<Guarded<K>>, namespace: &str, name: &str) -> bool {
+    store.get(&ObjectRef::new(name).within(namespace)).is_some()
+}
+
 #[cfg(test)]
 mod tests;

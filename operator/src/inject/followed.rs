@@ -1,10 +1,13 @@
 //! Whether the pods of every node know the authorities that the intake's certificate may end in: those stand in each node's
 //! configuration, which kubelets take minutes to bring. A new authority signs only after that (linkerd/linkerd2#4287), or pods
 //! could neither report nor change trust until they had followed.
+//!
+//! A node that this operator cannot read counts as one that has followed: nothing is written for it, so waiting for it is in vain, and
+//! it must hold up nobody else. Its pods keep what they have.
 
 use crds::{MeshNode, MeshNodeStatus, snapshot};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::{Api, Client, ResourceExt, api::ListParams, core::DeserializeGuard};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -23,12 +26,12 @@ pub(super) async fn everywhere(
     authorities_pem: &str,
 ) -> Result<bool, kube::Error> {
     for scope in scopes {
-        let nodes: Api<MeshNode> =
+        let nodes: Api<DeserializeGuard<MeshNode>> =
             scope.as_deref().map_or_else(|| Api::all(client.clone()), |n| Api::namespaced(client.clone(), n));
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let page = nodes.list(&params).await?;
-            for node in &page.items {
+            for node in page.items.iter().filter_map(|node| node.0.as_ref().ok()) {
                 if !has_followed(client, node, authorities_pem).await? {
                     return Ok(false);
                 }
@@ -66,9 +69,57 @@ fn judge(status: &MeshNodeStatus, main: &ConfigMap, authorities_pem: &str) -> bo
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        convert::Infallible,
+        future::{Ready, ready},
+        task::{Context, Poll},
+    };
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use kube::client::Body;
     use serde_json::json;
 
     use super::*;
+    use crate::node::sample;
+
+    /// An API server with these nodes, and a configuration of theirs that names the authorities `old`.
+    #[derive(Clone)]
+    struct Server(Vec<Value>);
+
+    impl tower_service::Service<Request<Body>> for Server {
+        type Response = Response<Full<Bytes>>;
+        type Error = Infallible;
+        type Future = Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let answer = if request.uri().path().ends_with("/meshnodes") {
+                json!({"metadata": {}, "items": self.0})
+            } else {
+                let node = json!({"intake": {"address": "a:443", "ca": "old"}}).to_string();
+                json!({"metadata": {"name": "mesh-a"}, "data": {"node.json": node, "manifest.json": ""}})
+            };
+            ready(Ok(Response::new(Full::new(Bytes::from(answer.to_string())))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_cannot_be_read_holds_no_authority_up_and_hides_no_other() {
+        let mut node = sample::node("a", "LX1");
+        node.status = serde_json::from_value(json!({"configHash": hex(&Sha256::digest(""))})).unwrap();
+        let mut unreadable = json!(node);
+        unreadable["spec"]["transport"] = json!("of a later version");
+        let followed =
+            async |nodes, pem| everywhere(&Client::new(Server(nodes), "default"), &[None], pem).await.unwrap();
+        assert!(followed(vec![unreadable.clone()], "new").await);
+        assert!(!followed(vec![unreadable.clone(), json!(node)], "new").await);
+        assert!(followed(vec![unreadable, json!(node)], "old").await);
+    }
 
     #[test]
     fn a_node_has_followed_when_what_names_the_authorities_is_what_runs() {

@@ -119,3 +119,16 @@ async fn a_watch_that_keeps_nothing_tells_the_same() {
     assert_eq!(*told.0.lock(), ["x", "that is all", "that is all", "y", "that is all"]);
     assert_eq!((readiness.missing().len(), counted(&metrics, "ConfigMap")), (0, (2, 2)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_read_is_there_and_is_no_object() {
+    let mut unreadable = route("b");
+    unreadable["spec"]["addresses"] = json!("of a later version");
+    let (store, writer) = reflector::store();
+    let api = api(&client([list("1", &[unreadable, route("c")])]), Some("privacy"));
+    assert!(timeout(AT_LAST, keep::<MeshRoute>(api, writer, shown("MeshRoute").0, |_| {})).await.is_err());
+    let namespace = sample::route("b", "a", "b", &[]).metadata.namespace.unwrap();
+    let found =
+        ["b", "c", "d"].map(|name| (is_there(&store, &namespace, name), get(&store, &namespace, name).is_some()));
+    assert_eq!(found, [(true, false), (true, true), (false, false)]);
+}

@@ -2,14 +2,14 @@
 # LiteKube's clients at a network controller of ours: a node and an administrator written from the contract with the original's
 # libraries, grpcurl as the original's manual has it, and programs of others through TUN devices in network namespaces.
 #
-#   run.sh MESH [PART...]    the program to test; calls, grpcurl, devices or a few of them
+#   run.sh MESH [PART...]    the program to test; calls, grpcurl, devices, routes or a few of them
 #
 # Needs root, /dev/net/tun, iproute2, util-linux, ping, iperf3, curl, python3 and Go. What it makes is gone when it ends.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mesh=$(realpath "$1")
 shift
-[ $# -gt 0 ] || set -- calls grpcurl devices
+[ $# -gt 0 ] || set -- calls grpcurl devices routes
 for program in ip nsenter ping iperf3 curl python3; do
   command -v $program >/dev/null || { echo "tunnel: $program is missing (apt: iproute2 util-linux iputils-ping iperf3 curl python3)" >&2; exit 1; }
 done

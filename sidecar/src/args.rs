@@ -20,7 +20,8 @@ pub(crate) use grid::{
 pub(crate) use register::{Attr, Proto, Register};
 pub(crate) use route::{Proof, Route, RouteAdd, RouteCommand, RouteLs, RouteOf, RouteRm, RouteWith, Terms};
 pub(crate) use tunnel::{
-    TokenCommand, TokenCreate, Tunnel, TunnelCommand, TunnelImport, TunnelJoin, TunnelKick, TunnelPolicy,
+    Behind, BehindCommand, TokenCommand, TokenCreate, Tunnel, TunnelApprove, TunnelCommand, TunnelImport, TunnelJoin,
+    TunnelKick, TunnelPolicy,
 };
 
 /// Said at the end of the help: scripts branch on it.

@@ -34,6 +34,8 @@ pub(super) fn routes(admin: Arc<Admin>) -> Router {
         .route("/tunnel", get(tunnel::nodes))
         .route("/tunnel/tokens", get(tunnel::tokens).post(tunnel::mint).delete(tunnel::revoke))
         .route("/tunnel/kick", post(tunnel::kick))
+        .route("/tunnel/approve", post(tunnel::approve))
+        .route("/tunnel/routes", get(tunnel::routes).post(tunnel::approve_route).delete(tunnel::revoke_route))
         .route("/tunnel/policy", get(tunnel::policy))
         .route("/tunnel/import", post(tunnel::import).layer(DefaultBodyLimit::max(LONGEST_IMPORT)))
         .route("/directory/tokens", get(directory::tokens).post(directory::issue).delete(directory::revoke))

@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
-use mesh_tunnel::join::{Exposed, Forwarded};
+use mesh_tunnel::{
+    addresses::Network,
+    join::{Exposed, Forwarded},
+};
 
 use super::{Attr, Output, span};
 
@@ -23,6 +26,10 @@ pub(crate) enum TunnelCommand {
     Ls(TunnelLs),
     /// End an edge node's session; it may come again.
     Kick(TunnelKick),
+    /// Let a node open its tunnel that joined with a token made with --approval.
+    Approve(TunnelApprove),
+    /// Networks behind edge nodes.
+    Route(TunnelRoute),
     /// Show who may reach whom, or whether one edge node may reach another.
     Policy(TunnelPolicy),
     /// Take over the authorities, nodes and tokens of a LiteKube network controller.
@@ -46,6 +53,33 @@ pub(crate) struct TunnelJoin {
     /// A port of this node's address in the tunnel that leads to something this machine reaches.
     #[arg(long = "expose", value_name = "PORT:HOST:PORT")]
     pub(crate) exposed: Vec<Exposed>,
+    /// Networks of this machine that others in the tunnel reach by TCP through it, once the server's administrator approved them.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) routes: Vec<Network>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TunnelRoute {
+    #[command(subcommand)]
+    pub(crate) command: BehindCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BehindCommand {
+    /// List the networks that edge nodes announce, or that are approved.
+    Ls(TunnelLs),
+    /// Let packets to a network go by way of an edge node, and come from it.
+    Approve(Behind),
+    /// Take an approval back.
+    Revoke(Behind),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Behind {
+    /// The edge node, such as n7.
+    pub(crate) node: String,
+    /// The network, such as 192.168.7.0/24. An announced network is in force where it lies in an approved one.
+    pub(crate) network: Network,
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,6 +115,9 @@ pub(crate) struct TokenCreate {
     /// Forget its nodes when they were away for so long.
     #[arg(long, value_parser = span, value_name = "TIME")]
     pub(crate) ephemeral: Option<Duration>,
+    /// Its nodes open no tunnel until `mesh tunnel approve` has named them.
+    #[arg(long)]
+    pub(crate) approval: bool,
     /// 16 digits and the address, for clients that know no other form: they do not verify the server.
     #[arg(long)]
     pub(crate) legacy: bool,
@@ -107,6 +144,12 @@ pub(crate) struct TunnelKick {
     /// Forget the node: its token and certificates are worth nothing, its address is free.
     #[arg(long)]
     pub(crate) unregister: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TunnelApprove {
+    /// The node's id, such as n7.
+    pub(crate) id: String,
 }
 
 #[derive(Debug, clap::Args)]

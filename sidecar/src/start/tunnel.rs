@@ -41,11 +41,8 @@ impl TunnelPlace {
         metrics: &mut Registry,
     ) -> Result<Option<Self>, Exit> {
         let Some(config) = live.snapshot().tunnel.clone() else { return Ok(None) };
-        let not_yet = [("mode: Tun", config.mode == crds::TunnelMode::Tun), ("routes", !config.routes.is_empty())];
-        for (member, _) in not_yet.into_iter().filter(|(_, given)| *given) {
-            tracing::warn!(
-                "tunnel.{member} has no effect: this version moves packets in the process, between nodes only"
-            );
+        if config.mode == crds::TunnelMode::Tun {
+            tracing::warn!("tunnel.mode: Tun has no effect: this version moves packets in the process");
         }
         let tunnel = &settings.tunnel;
         let open =

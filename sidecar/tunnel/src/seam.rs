@@ -14,7 +14,7 @@ use std::{
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::addresses::Subnet;
+use crate::addresses::{Network, Subnet, Unroutable};
 
 /// An edge node, by its number in the ledger: never its token, which is a secret. A number is never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,6 +78,9 @@ pub enum Denied {
     #[error("the token is unknown, reserved, or not that of the certificate")]
     Invalid,
     /// For now: 503 before the upgrade.
+    #[error("the node waits for an administrator: `mesh tunnel approve` on the server")]
+    Waits,
+    /// For now: 503 before the upgrade.
     #[error("no address is free")]
     NoAddress,
     /// For now: 503 before the upgrade.
@@ -124,6 +127,9 @@ pub trait Desk: Send + Sync {
     /// one, in the order in which it happens.
     fn state(&self, peer: PeerId, state: ConnState);
 
+    /// The networks behind a node that an administrator approved for it. Reads memory only.
+    fn approved(&self, peer: PeerId) -> Vec<Network>;
+
     /// The network, and the server's own address in it.
     fn subnet(&self) -> Subnet;
 
@@ -167,6 +173,54 @@ pub struct Figures {
     pub round_trip: Option<Duration>,
 }
 
+/// What became of a network that a node announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Packets go there by way of the node.
+    InForce,
+    /// Nobody has approved it.
+    Waits,
+    /// It cannot be behind any node.
+    Refused(Unroutable),
+    /// It overlaps what another node has in force.
+    Taken(PeerId),
+}
+
+impl Standing {
+    /// In one word, for lists and for the node itself.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InForce => "in-force",
+            Self::Waits => "waits",
+            Self::Refused(_) => "refused",
+            Self::Taken(_) => "taken",
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InForce => f.write_str("in force"),
+            Self::Waits => f.write_str("nobody has approved it"),
+            Self::Refused(why) => why.fmt(f),
+            Self::Taken(peer) => write!(f, "it overlaps a network that {peer} has in force"),
+        }
+    }
+}
+
+/// A network that a live session announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Whose it is.
+    pub peer: PeerId,
+    /// The network.
+    pub network: Network,
+    /// What became of it.
+    pub standing: Standing,
+}
+
 /// What has moved since the start, of sessions that are over too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
@@ -190,6 +244,12 @@ pub trait Sessions: Send + Sync {
     /// The same for a node that asked for it through its own tunnel: it hears the answer first. Until its connections to the server
     /// are done, for 5 s at most, it reaches the server's own address and nothing else. Never blocks.
     fn part(&self, peer: PeerId, why: Cut);
+
+    /// Other networks are approved: what is in force is found out anew, and counts from the next packet on.
+    fn reroute(&self);
+
+    /// The networks that live sessions announced, by node.
+    fn routes(&self) -> Vec<Route>;
 
     /// The live sessions, by node.
     fn figures(&self) -> Vec<Figures>;

@@ -10,7 +10,7 @@ use crds::Tunnel;
 use parking_lot::Mutex;
 
 use crate::{
-    addresses::{Pool, Subnet},
+    addresses::{Network, Pool, Subnet},
     seam::{Admission, ConnState, Denied, Desk, Knock, NoAddress, PeerId, Stream},
 };
 
@@ -28,6 +28,7 @@ pub(crate) struct Office {
     known: Mutex<BTreeMap<u64, Option<Ipv4Addr>>>,
     pool: Mutex<Pool>,
     told: Mutex<Vec<(u64, ConnState)>>,
+    pub(crate) approved: Mutex<BTreeMap<u64, Vec<Network>>>,
     pub(crate) denies: Mutex<Option<Denied>>,
     pub(crate) tls: OnceLock<Arc<rustls::ServerConfig>>,
     pub(crate) visits: Mutex<Vec<Visit>>,
@@ -44,6 +45,7 @@ impl Office {
             known: Mutex::default(),
             pool: Mutex::new(Pool::new(subnet)),
             told: Mutex::default(),
+            approved: Mutex::default(),
             denies: Mutex::default(),
             tls: OnceLock::new(),
             visits: Mutex::default(),
@@ -93,6 +95,10 @@ impl Desk for Office {
 
     fn state(&self, peer: PeerId, state: ConnState) {
         self.told.lock().push((peer.0, state));
+    }
+
+    fn approved(&self, peer: PeerId) -> Vec<Network> {
+        self.approved.lock().get(&peer.0).cloned().unwrap_or_default()
     }
 
     fn subnet(&self) -> Subnet {

@@ -3,6 +3,7 @@
 
 mod import;
 mod policy;
+mod routes;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,6 +18,7 @@ use axum::{
 };
 use http::StatusCode;
 use mesh_tunnel::{
+    addresses::Network,
     control::Control,
     ledger::{Mint, MintError, NodeView, RevokeError},
     seam::{ConnState, Cut, Figures, PeerId},
@@ -24,7 +26,11 @@ use mesh_tunnel::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub(super) use self::{import::import, policy::policy};
+pub(super) use self::{
+    import::import,
+    policy::policy,
+    routes::{approve as approve_route, revoke as revoke_route, routes},
+};
 use super::Admin;
 
 /// A token that is asked for.
@@ -40,6 +46,8 @@ pub(crate) struct NewToken {
     pub(crate) ephemeral: Option<u32>,
     /// 16 digits, for clients that know no other form.
     pub(crate) legacy: bool,
+    /// Whether its nodes wait for an administrator.
+    pub(crate) approval: bool,
 }
 
 /// A token or a node.
@@ -92,7 +100,7 @@ pub(super) async fn tokens(State(admin): State<Arc<Admin>>) -> Response {
         .map(|(id, row)| {
             json!({
                 "id": id, "created": row.created, "expires": row.expires, "uses": row.uses, "maxUses": row.max_uses,
-                "revoked": row.revoked, "labels": row.labels,
+                "revoked": row.revoked, "labels": row.labels, "approval": row.approval,
             })
         })
         .collect();
@@ -112,8 +120,8 @@ fn minted(control: &Control, ask: NewToken) -> Response {
         return refused(StatusCode::BAD_REQUEST, "a token lives for at least a second, and not beyond the calendar");
     }
     let legacy = ask.legacy;
-    let (max_uses, labels, ephemeral) = (ask.max_uses, ask.labels, ask.ephemeral);
-    let mint = Mint { expires: end.flatten().map(unix), max_uses, labels, ephemeral, legacy };
+    let (max_uses, labels, ephemeral, approval) = (ask.max_uses, ask.labels, ask.ephemeral, ask.approval);
+    let mint = Mint { expires: end.flatten().map(unix), max_uses, labels, ephemeral, legacy, approval };
     match control.ledger().mint(mint, unix(now)) {
         Ok(minted) => {
             tracing::info!(target: "audit", action = "mint", source = "admin port", what = minted.id, "tunnel");
@@ -166,6 +174,22 @@ pub(super) async fn kick(State(admin): State<Arc<Admin>>, Query(named): Query<Na
     .await
 }
 
+/// A node that waits may open its tunnel.
+pub(super) async fn approve(State(admin): State<Arc<Admin>>, Query(named): Query<Named>) -> Response {
+    let Some(control) = admin.rooms.tunnel() else { return off() };
+    let unknown = || refused(StatusCode::NOT_FOUND, "no node is called that: `mesh tunnel ls` lists them");
+    let Some(peer) = self::named(&named.id) else { return unknown() };
+    blocking(move || match control.ledger().approve(peer) {
+        Ok(Some(changed)) => {
+            tracing::info!(target: "audit", action = "approve", source = "admin port", what = %peer, "tunnel");
+            Json(json!({"id": named.id, "changed": changed})).into_response()
+        }
+        Ok(None) => unknown(),
+        Err(e) => refused(StatusCode::SERVICE_UNAVAILABLE, e),
+    })
+    .await
+}
+
 /// Peers that `/status` names; `/tunnel` has them all.
 const SHOWN: usize = 20;
 
@@ -196,11 +220,13 @@ fn peer(control: &Control, live: &Figures) -> Value {
 
 fn shown_nodes(control: &Control) -> Value {
     let live: HashMap<PeerId, Figures> = control.figures().into_iter().map(|row| (row.peer, row)).collect();
-    let rows: Vec<Value> = control.ledger().nodes().iter().map(|node| shown(node, live.get(&node.peer))).collect();
+    let networks = routes::in_force(control);
+    let of = |node: &NodeView| shown(node, live.get(&node.peer), networks.get(&node.peer).map_or(&[], Vec::as_slice));
+    let rows: Vec<Value> = control.ledger().nodes().iter().map(of).collect();
     json!({"subnet": control.setup().places.subnet.to_string(), "nodes": rows})
 }
 
-fn shown(node: &NodeView, live: Option<&Figures>) -> Value {
+fn shown(node: &NodeView, live: Option<&Figures>, networks: &[Network]) -> Value {
     json!({
         "id": node.peer.to_string(),
         "state": node.state.wire(),
@@ -208,6 +234,8 @@ fn shown(node: &NodeView, live: Option<&Figures>) -> Value {
         "created": node.row.created,
         "joinedWith": node.row.joined_with,
         "labels": node.row.labels,
+        "waits": node.row.waits,
+        "networks": networks,
         "from": live.map(|live| live.from.to_string()),
         "packetsIn": live.map(|live| live.packets_in),
         "packetsOut": live.map(|live| live.packets_out),

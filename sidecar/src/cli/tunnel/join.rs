@@ -23,7 +23,7 @@ pub(super) fn join(args: &TunnelJoin) -> Result<(), Exit> {
     let folder = args.folder.clone().unwrap_or_else(|| settings.home.join(FOLDER));
     block_on(async {
         // Before a token is used up: a port that is taken is found out now.
-        let ways = Ways::open(&args.forwards, args.exposed.clone()).await?;
+        let ways = Ways::open(&args.forwards, args.exposed.clone(), args.routes.clone()).await?;
         let member = member(args, &folder).await?;
         let stop = async {
             let listen = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 mod import;
 mod join;
 mod policy;
+mod route;
 
 use super::{admin::Admin, block_on, print_json};
 use crate::{
     admin::NewToken,
-    args::{Form, Output, TokenCommand, TokenCreate, TunnelCommand, TunnelKick},
+    args::{Form, Output, TokenCommand, TokenCreate, TunnelApprove, TunnelCommand, TunnelKick},
     exit::Exit,
 };
 
@@ -23,6 +24,8 @@ pub(crate) fn tunnel(command: &TunnelCommand) -> Result<(), Exit> {
             asked(async |admin| list(&admin.get("/tunnel").await?, &args.output, "nodes", print_nodes))
         }
         TunnelCommand::Policy(args) => asked(async |admin| policy::policy(admin, args).await),
+        TunnelCommand::Route(args) => asked(async |admin| route::route(admin, &args.command).await),
+        TunnelCommand::Approve(args) => asked(async |admin| approve(admin, args).await),
         TunnelCommand::Import(args) => import::import(args),
         TunnelCommand::Kick(args) => asked(async |admin| kick(admin, args).await),
         TunnelCommand::Token(token) => match &token.command {
@@ -62,6 +65,7 @@ async fn create(admin: &Admin, args: &TokenCreate) -> Result<(), Exit> {
         labels: args.labels.iter().map(|label| (label.0.clone(), label.1.clone())).collect(),
         ephemeral: args.ephemeral.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
         legacy: args.legacy,
+        approval: args.approval,
     };
     let made = admin.ask(Method::POST, "/tunnel/tokens", &json!(ask)).await?;
     match args.output.form {
@@ -79,6 +83,13 @@ async fn kick(admin: &Admin, args: &TunnelKick) -> Result<(), Exit> {
     let path = path("/tunnel/kick", &[("id", &args.id), ("unregister", &unregister)]);
     admin.ask(Method::POST, &path, &Value::Null).await?;
     let done = if args.unregister { "is forgotten" } else { "is cut off, and may come again" };
+    println!("{} {done}", args.id);
+    Ok(())
+}
+
+async fn approve(admin: &Admin, args: &TunnelApprove) -> Result<(), Exit> {
+    let done = admin.ask(Method::POST, &path("/tunnel/approve", &[("id", &args.id)]), &Value::Null).await?;
+    let done = if done["changed"] == true { "is approved: it may open its tunnel" } else { "was approved already" };
     println!("{} {done}", args.id);
     Ok(())
 }
@@ -112,23 +123,26 @@ fn labels_of(labels: &Value) -> String {
 
 fn print_nodes(rows: &[Value]) {
     println!(
-        "{:<8} {:<13} {:<16} {:<22} {:>14} {:>14}  LABELS",
-        "NODE", "STATE", "ADDRESS", "FROM", "BYTES IN", "BYTES OUT"
+        "{:<8} {:<13} {:<16} {:<22} {:>14} {:>14}  {:<12} NETWORKS",
+        "NODE", "STATE", "ADDRESS", "FROM", "BYTES IN", "BYTES OUT", "LABELS"
     );
     for row in rows {
         let state = match row["state"].as_i64() {
             Some(3) => "connected",
             Some(1) => "connecting",
+            _ if row["waits"] == true => "waits",
             _ => "away",
         };
+        let networks = row["networks"].as_array().into_iter().flatten().filter_map(Value::as_str);
         println!(
-            "{:<8} {state:<13} {:<16} {:<22} {:>14} {:>14}  {}",
+            "{:<8} {state:<13} {:<16} {:<22} {:>14} {:>14}  {:<12} {}",
             text(row, "id"),
             text(row, "address"),
             text(row, "from"),
             text(row, "bytesIn"),
             text(row, "bytesOut"),
-            labels(row)
+            labels(row),
+            networks.collect::<Vec<_>>().join(",")
         );
     }
 }

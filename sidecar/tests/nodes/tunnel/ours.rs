@@ -18,6 +18,8 @@ use tokio::{
 use mesh_pki::{Pair, PrivateKeyPem};
 use proto::nc::{UnRegisterRequest, lite_kube_nc_service_client::LiteKubeNcServiceClient};
 
+use serde_json::Value;
+
 use super::{Stage, channel};
 use crate::harness::{Client, connect, free_port, tls, until};
 
@@ -191,20 +193,72 @@ async fn a_node_that_unregisters_itself_through_its_own_tunnel_hears_the_answer_
     let mut edge = Edge::join(&token, &["--forward", &format!("{local}:10.1.1.1:6440")]);
     edge.joins().await;
     let kept = fs::read_to_string(edge.folder.path().join("edge/node.json")).unwrap();
-    let member: serde_json::Value = serde_json::from_str(&kept).unwrap();
-    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let member: Value = serde_json::from_str(&kept).unwrap();
     let own = &member["registered"];
-    let pair = Pair { chain_pem: text(&own["certificate"]), key: PrivateKeyPem::new(text(&own["key"])) };
+    let pair = Pair { chain_pem: text(&own["certificate"]).into(), key: PrivateKeyPem::new(text(&own["key"]).into()) };
     let stream = tls(([127, 0, 0, 1], local).into(), Client::Pair(&pair), &["h2"]).await;
     // The connection stays open, as that of LiteKube's nodes does: the server does not wait for its end.
     let mut plane = LiteKubeNcServiceClient::new(channel(stream).await);
-    let ask = UnRegisterRequest { token: text(&member["token"]) };
+    let ask = UnRegisterRequest { token: text(&member["token"]).into() };
     let done = plane.un_register(ask).await.unwrap().into_inner();
     assert_eq!((done.code.as_str(), done.message.as_str(), done.result), ("200", "ok", true));
     until("the node to end", LONG, async || edge.child.try_wait().unwrap().is_some()).await;
     assert_eq!(edge.child.wait().unwrap().code(), Some(1), "{}", edge.log());
     assert!(edge.log().contains("does not know this node any more"), "{}", edge.log());
     assert_eq!(stage.json(&["tunnel", "ls"])["nodes"].as_array().map(Vec::len), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_behind_a_node_is_in_force_once_it_is_approved_and_after_a_restart() {
+    let (mut stage, token) = stage().await;
+    let edge = Edge::join(&token, &["--routes", "192.168.7.0/24,10.1.0.0/16"]);
+    edge.joins().await;
+    let rows = |stage: &Stage| {
+        let shown = stage.json(&["tunnel", "route", "ls"]);
+        let row = |row: &Value| format!("{} {} {}", text(&row["id"]), text(&row["network"]), text(&row["state"]));
+        shown["routes"].as_array().unwrap().iter().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&stage), ["n1 10.1.0.0/16 refused", "n1 192.168.7.0/24 waits"]);
+    assert!(edge.log().contains("waits for an administrator") && edge.log().contains("the server refuses it"));
+    for (node, network, why) in [
+        ("n1", "10.1.0.0/16", "it overlaps the tunnel's own network"),
+        ("n2", "192.168.7.0/24", "no node is called that"),
+    ] {
+        let refused = stage.command(&["tunnel", "route", "approve", node, network]);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{refused:?}");
+    }
+    stage.mesh(&["tunnel", "route", "approve", "n1", "192.168.7.0/24"]);
+    assert_eq!(rows(&stage)[1], "n1 192.168.7.0/24 in-force");
+    assert_eq!(stage.json(&["tunnel", "ls"])["nodes"][0]["networks"][0], "192.168.7.0/24");
+    let log = stage.node.log();
+    assert!(
+        log.contains("a node announces a network that is not in force") && log.contains("approve a route"),
+        "{log}"
+    );
+    stage.node.kill_and_restart().await;
+    edge.joins_times(2).await;
+    let again = async || rows(&stage).last().is_some_and(|row| row == "n1 192.168.7.0/24 in-force");
+    until("what was approved to be in force again", LONG, again).await;
+    stage.mesh(&["tunnel", "route", "revoke", "n1", "192.168.7.0/24"]);
+    assert_eq!(rows(&stage)[1], "n1 192.168.7.0/24 waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_waits_for_an_administrator_joins_once_it_is_approved() {
+    let stage = Stage::with("interconnection: true").await;
+    let token = stage.mesh(&["tunnel", "token", "create", "--approval"]);
+    let edge = Edge::join(&token, &[]);
+    until("the node to be told", LONG, async || edge.log().contains("waits for an administrator")).await;
+    assert!(stage.mesh(&["tunnel", "ls"]).contains("waits"));
+    stage.mesh(&["tunnel", "approve", "n1"]);
+    edge.joins().await;
+    assert_eq!(stage.command(&["tunnel", "approve", "n9"]).status.code(), Some(1));
+    assert!(stage.node.log().contains("approve"));
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,6 +41,7 @@ impl Administration for AdministrationDesk {
             labels: ask.labels,
             ephemeral: (ask.ephemeral_seconds != 0).then_some(ask.ephemeral_seconds),
             legacy: ask.legacy,
+            approval: ask.approval,
         };
         blocking(move || control.mint(&caller, mint)).await?.map(Response::new)
     }

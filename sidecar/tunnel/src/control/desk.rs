@@ -14,7 +14,7 @@ use super::{
     serve::{Port, Served},
 };
 use crate::{
-    addresses::Subnet,
+    addresses::{Network, Subnet},
     ledger::ShowError,
     seam::{Admission, ConnState, Denied, Desk, Knock, NoAddress, PeerId, Stream},
     tokens::RESERVED,
@@ -75,6 +75,9 @@ impl Desk for FrontDesk {
         let node = self.control.ledger.by_token(knock.token).ok_or(Denied::Invalid)?;
         self.goes_with(node.peer, knock)?;
         self.control.ledger.came(node.peer);
+        if node.row.waits {
+            return Err(Denied::Waits);
+        }
         if node.row.address.is_none() && self.control.ledger.set_aside(node.peer).is_none() {
             self.control.metrics.exhausted();
             tracing::warn!(node = %node.peer, "no address is free in the tunnel's network: unregister nodes that are gone, or widen it");
@@ -89,6 +92,10 @@ impl Desk for FrontDesk {
 
     fn state(&self, peer: PeerId, state: ConnState) {
         self.control.ledger.set_state(peer, state);
+    }
+
+    fn approved(&self, peer: PeerId) -> Vec<Network> {
+        self.control.ledger.routes_of(peer)
     }
 
     fn subnet(&self) -> Subnet {

@@ -45,10 +45,10 @@ pub use serve::Port;
 pub use takeover::{ImportProblem, Pem, Takeover};
 
 use crate::{
-    addresses::Subnet,
+    addresses::{Network, Subnet},
     authority::{Authority, AuthorityError, Places},
-    ledger::{Away, Ledger, Shelf, StoreShelf, Unwritten},
-    seam::{Cut, Figures, PeerId, Sessions},
+    ledger::{ApproveError, Away, Ledger, Shelf, StoreShelf, Unwritten},
+    seam::{Cut, Figures, PeerId, Route, Sessions},
     tokens::{GET_TOKEN, KNOCK, Rates, Secret},
 };
 
@@ -300,6 +300,37 @@ impl Control {
             return secret.expose().to_owned();
         }
         format!("{}#{}", secret.expose(), self.authority.register.authority_sha256())
+    }
+
+    /// Approves a network behind a node, from the next packet on. `false`: it was approved.
+    ///
+    /// # Errors
+    /// See [`ApproveError`].
+    pub fn approve_route(&self, peer: PeerId, network: Network) -> Result<bool, ApproveError> {
+        let approved = self.ledger.approve_route(peer, network)?;
+        self.reroute();
+        Ok(approved)
+    }
+
+    /// Takes the approval of a network behind a node back, from the next packet on. `false`: there was none.
+    ///
+    /// # Errors
+    /// See [`Unwritten`]; it is approved still then.
+    pub fn revoke_route(&self, peer: PeerId, network: Network) -> Result<bool, Unwritten> {
+        let revoked = self.ledger.revoke_route(peer, network)?;
+        self.reroute();
+        Ok(revoked)
+    }
+
+    fn reroute(&self) {
+        if let Some(sessions) = self.sessions.get() {
+            sessions.reroute();
+        }
+    }
+
+    /// The networks that live sessions announced, and what became of them.
+    pub fn routes(&self) -> Vec<Route> {
+        self.sessions.get().map(|sessions| sessions.routes()).unwrap_or_default()
     }
 
     /// What live sessions have moved.

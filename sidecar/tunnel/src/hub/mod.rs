@@ -4,6 +4,7 @@
 //! ```text
 //! switch.rs    a packet's way: what is dropped, and where the rest goes
 //! table.rs     who has which address
+//! routes.rs    which networks are behind whom
 //! policy.rs    who may reach whom, by label
 //! peer.rs      a session: its queue and its figures
 //! queue.rs     what waits for a socket
@@ -19,6 +20,7 @@ mod parting;
 mod peer;
 mod policy;
 mod queue;
+mod routes;
 mod sessions;
 mod switch;
 mod table;
@@ -41,7 +43,13 @@ pub use self::{
     drops::Drop,
     policy::{Verdict, judge, names},
 };
-use self::{drops::Drops, parting::Parting, policy::Policy, table::Table};
+use self::{
+    drops::Drops,
+    parting::Parting,
+    policy::Policy,
+    routes::{Offer, Routes},
+    table::Table,
+};
 pub(crate) use self::{
     inbox::{Arrived, Inbox},
     peer::{Dialect, Peer},
@@ -61,6 +69,7 @@ pub struct Hub {
     rules: ArcSwap<Rules>,
     policies: AtomicU64,
     table: Table,
+    routes: Routes,
     sessions: Mutex<HashMap<PeerId, Arc<Peer>>>,
     /// Held while the desk is told of a session, so that it is told in the order in which things happen. Never taken by
     /// whoever holds `sessions`: the desk may hold its own lock when it cuts a session.
@@ -81,6 +90,8 @@ struct Rules {
     /// The largest TCP segment.
     segment: u16,
     policy: Policy,
+    /// Which networks nodes may offer by their labels.
+    offers: Vec<Offer>,
 }
 
 impl Hub {
@@ -94,6 +105,7 @@ impl Hub {
             table: Table::new(subnet.network(), subnet.prefix()),
             desk,
             subnet,
+            routes: Routes::default(),
             rules,
             policies,
             sessions: Mutex::default(),
@@ -108,6 +120,7 @@ impl Hub {
     /// Other rules, from the next packet on. The network stays as it is.
     pub fn configure(&self, tunnel: &Tunnel) {
         self.rules.store(Arc::new(Rules::of(tunnel, &self.policies)));
+        self.reroute();
     }
 
     /// The largest packet, as nodes of protocol 2 are told.
@@ -128,6 +141,7 @@ impl Rules {
             mtu: tunnel.mtu,
             segment: packet::segment(tunnel.mtu),
             policy: Policy::new(&tunnel.policy, policies.fetch_add(1, Relaxed) + 1),
+            offers: Offer::all(&tunnel.routes),
         }
     }
 }

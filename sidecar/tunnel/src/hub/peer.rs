@@ -26,7 +26,10 @@ use super::{
     policy::Marks,
     queue::{Form, Outgoing, Pushed, Queue},
 };
-use crate::seam::{Figures, PeerId};
+use crate::{
+    addresses::Network,
+    seam::{Figures, PeerId},
+};
 
 /// How a node's session is spoken, and which one it goes on with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub(crate) struct Dialect {
     pub(crate) session: String,
     /// Of which session the node knows the name, and that it is over.
     pub(crate) resumes: Option<String>,
+    /// The networks that the node says are behind it.
+    pub(crate) announces: Vec<Network>,
 }
 
 /// A live session of a node.
@@ -46,6 +51,10 @@ pub(crate) struct Peer {
     pub(crate) from: SocketAddr,
     pub(crate) labels: Arc<BTreeMap<String, String>>,
     dialect: Dialect,
+    /// The networks that it says are behind it.
+    pub(super) announced: Box<[Network]>,
+    /// Of these, those that are in force.
+    pub(super) networks: ArcSwap<Vec<Network>>,
     address: OnceLock<Ipv4Addr>,
     since: SystemTime,
     queue: Mutex<Queue>,
@@ -83,7 +92,10 @@ impl Peer {
         dialect: Dialect,
     ) -> Arc<Self> {
         let queue = Mutex::new(Queue::new(dialect.form));
+        let announced = dialect.announces.clone().into();
         Arc::new(Self {
+            announced,
+            networks: ArcSwap::default(),
             id,
             from,
             labels,
@@ -114,6 +126,12 @@ impl Peer {
     /// Its address, once it has one.
     pub(crate) fn address(&self) -> Option<Ipv4Addr> {
         self.address.get().copied()
+    }
+
+    /// Whether packets may come from it with this source: its address, or one in a network behind it.
+    pub(super) fn may_send_as(&self, source: Ipv4Addr) -> bool {
+        self.address() == Some(source)
+            || !self.announced.is_empty() && self.networks.load().iter().any(|network| network.contains(source))
     }
 
     /// Gives it its address; the first counts.

@@ -6,7 +6,7 @@ use mesh_websocket::{Close, CloseCode};
 use tokio::time::{Instant, timeout};
 
 use super::{Drop, Hub, Peer};
-use crate::seam::{ConnState, Cut, Figures, Moved, PeerId, Sessions};
+use crate::seam::{ConnState, Cut, Figures, Moved, PeerId, Route, Sessions};
 
 /// How long a live session has to answer when a second socket of its node comes (NC section 8, take-over).
 const TAKE_OVER: Duration = Duration::from_secs(5);
@@ -50,8 +50,9 @@ impl Hub {
                 add(&mut self.past.lock(), &old.figures());
             })
         };
-        if before.is_some() {
+        if let Some(before) = before {
             self.desk.state(peer.id, ConnState::Idle);
+            self.withdraw(&before);
         }
         if known.is_none() {
             self.desk.state(peer.id, ConnState::Init);
@@ -73,6 +74,7 @@ impl Hub {
             self.table.put(address, peer);
         }
         self.desk.state(peer.id, ConnState::Connected);
+        self.announce(peer);
         true
     }
 
@@ -92,6 +94,7 @@ impl Hub {
         if was_live {
             self.desk.state(peer.id, ConnState::Idle);
         }
+        self.withdraw(peer);
     }
 
     /// A node that was admitted and has no session after all: what was set aside for it is free again.
@@ -148,9 +151,13 @@ impl Hub {
 
 impl Sessions for Hub {
     fn cut(&self, peer: PeerId, why: Cut) {
-        let sessions = self.sessions.lock();
-        if let Some(peer) = sessions.get(&peer) {
-            self.shut(peer, word(why));
+        let live = {
+            let sessions = self.sessions.lock();
+            let live = sessions.get(&peer);
+            live.inspect(|peer| self.shut(peer, word(why))).cloned()
+        };
+        if let Some(peer) = live {
+            self.withdraw(&peer);
         }
     }
 
@@ -160,6 +167,14 @@ impl Sessions for Hub {
             self.parting.begin(peer, why, Instant::now());
             self.inbox.wake();
         }
+    }
+
+    fn reroute(&self) {
+        self.reroute();
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        self.routes.shown()
     }
 
     fn figures(&self) -> Vec<Figures> {

@@ -48,8 +48,11 @@ impl Hub {
     /// Sends a packet of the server itself.
     pub(crate) fn answer(&self, packet: &[u8], wakes: &mut Wakes) {
         let sent = Ipv4::read(packet).map_err(|_| Drop::Malformed).and_then(|read| {
-            let to = self.table.find(read.destination);
-            wakes.put(to.as_ref().ok_or(Drop::Unknown)?, packet)
+            let at = self.table.find(read.destination);
+            match at.as_ref() {
+                Some(to) => wakes.put(to, packet),
+                None => wakes.put(&self.routes.find(read.destination).ok_or(Drop::Unknown)?, packet),
+            }
         });
         if let Err(why) = sent {
             self.drops.count(why);
@@ -62,7 +65,7 @@ impl Hub {
         if from.has_ended() {
             return Err(Drop::Closed);
         }
-        if from.address() != Some(packet.source) {
+        if !from.may_send_as(packet.source) {
             return Err(Drop::Spoofed);
         }
         let rules = self.rules.load();
@@ -76,8 +79,15 @@ impl Hub {
         if to.is_multicast() || to.is_broadcast() || to.is_unspecified() || to == self.subnet.broadcast() {
             return Err(Drop::NotUnicast);
         }
-        let to = self.table.find(to);
-        let to = to.as_ref().ok_or(Drop::Unknown)?;
+        let behind;
+        let at = self.table.find(to);
+        let to = match at.as_ref() {
+            Some(to) => to,
+            None => {
+                behind = self.routes.find(to).ok_or(Drop::Unknown)?;
+                &behind
+            }
+        };
         if Arc::ptr_eq(from, to) {
             return Err(Drop::Own);
         }

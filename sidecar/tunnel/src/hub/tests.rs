@@ -1,5 +1,7 @@
 //! The switch without sockets: who gets what, and why not.
 
+mod routes;
+
 use std::{net::Ipv4Addr, sync::Arc, task::Waker};
 
 use mesh_websocket::{Data, Read, Reader, Reading, Sender, Texts};

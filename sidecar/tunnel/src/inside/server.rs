@@ -2,7 +2,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -73,7 +72,7 @@ impl Server {
 
 fn may_open(doors: &Doors, stack: &Stack<PeerId>, key: &Key, peer: PeerId) -> bool {
     let of_one = || stack.owners().filter(|owner| **owner == peer).count();
-    doors.has(key.2) && stack.owners().len() < MOST && of_one() < MOST_OF_ONE
+    doors.has(key.to.port()) && stack.owners().len() < MOST && of_one() < MOST_OF_ONE
 }
 
 impl Carrier<PeerId> for Way {
@@ -90,8 +89,7 @@ impl Carrier<PeerId> for Way {
         self.wakes.wake(&self.hub);
     }
 
-    fn open(&mut self, (address, from, port): &Key, peer: &mut PeerId, stream: DuplexStream) {
-        let from = SocketAddr::from((*address, *from));
-        self.doors.open(Visitor { stream, peer: *peer, from, port: *port });
+    fn open(&mut self, key: &Key, peer: &mut PeerId, stream: DuplexStream) {
+        self.doors.open(Visitor { stream, peer: *peer, from: key.from.into(), port: key.to.port() });
     }
 }

@@ -38,6 +38,8 @@ const MOST_LEAVING: usize = 768;
 const MOST_OF_ONE: usize = 256;
 /// Packets that are taken in before others of the thread have their turn.
 const PACKETS_IN_A_ROW: usize = 256;
+/// Words of the server on networks that are shown: as many as a node announces.
+const MOST_SAID: usize = 16;
 /// Certificates are looked at this often; they have months left when they are due.
 const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
 
@@ -98,7 +100,7 @@ struct Node {
 
 impl Node {
     fn new(member: Arc<Member>, folder: &Path, ways: Ways) -> Self {
-        let state = State::Opening(Box::pin(open(Arc::clone(&member), None)));
+        let state = State::Opening(Box::pin(open(Arc::clone(&member), None, Arc::clone(&ways.networks))));
         Self {
             member,
             folder: folder.to_owned(),
@@ -140,10 +142,17 @@ impl Node {
         }
     }
 
-    fn opened(&mut self, Opened { link, address, prefix, mtu, session }: Opened) {
+    fn opened(&mut self, Opened { link, address, prefix, mtu, session, routes }: Opened) {
+        if !self.ways.networks.is_empty() {
+            said_of(routes.as_deref());
+        }
         tracing::info!(%address, tunnel = self.member.tunnel(), "{} joined the tunnel", self.member.name());
         if self.stack.as_ref().is_none_or(|(known, _)| *known != address) {
-            self.stack = Some((address, Stack::new(address, prefix, mtu.unwrap_or(MTU))));
+            let mut stack = Stack::new(address, prefix, mtu.unwrap_or(MTU));
+            if !self.ways.networks.is_empty() {
+                stack.answer_for_all();
+            }
+            self.stack = Some((address, stack));
         }
         self.session = session;
         self.state = State::Open(Box::new(link));
@@ -156,9 +165,10 @@ impl Node {
         let pause = self.backoff.pause(rand::random());
         tracing::warn!(tunnel = self.member.tunnel(), ?pause, "the tunnel is away: {why}; it is tried again");
         let (member, before) = (Arc::clone(&self.member), self.session.clone());
+        let networks = Arc::clone(&self.ways.networks);
         self.state = State::Opening(Box::pin(async move {
             sleep(pause).await;
-            open(member, before).await
+            open(member, before, networks).await
         }));
     }
 
@@ -203,7 +213,10 @@ impl Node {
         let mut packets = 0;
         while let Poll::Ready(packet) = link.poll_packet(cx) {
             match packet {
-                Ok(packet) => stack.arrive(packet.into(), |stack, key| admit(&self.ways, stack, key)),
+                Ok(packet) if self.ways.takes(stack.address(), &packet) => {
+                    stack.arrive(packet.into(), |stack, key| admit(&self.ways, stack, key));
+                }
+                Ok(_) => {}
                 Err(ended) => return Poll::Ready(ended),
             }
             packets += 1;
@@ -223,9 +236,25 @@ impl Node {
     }
 }
 
+/// Shows what the server makes of the networks that this node announced: `network=word`, with commas between them.
+fn said_of(routes: Option<&str>) {
+    let Some(routes) = routes else {
+        return tracing::warn!("the server knows nothing of networks behind nodes: --routes has no effect");
+    };
+    for (network, word) in routes.split(',').take(MOST_SAID).filter_map(|said| said.trim().split_once('=')) {
+        match word {
+            "in-force" => tracing::info!(network, "the network behind this node is in force"),
+            "waits" => tracing::warn!(network, "waits for an administrator: `mesh tunnel route approve` on the server"),
+            "taken" => tracing::warn!(network, "is not in force: it overlaps that of another node"),
+            _ => tracing::warn!(network, "is not in force: the server refuses it"),
+        }
+    }
+}
+
 /// Whether a connection of another node may be.
-fn admit(ways: &Ways, stack: &Stack<Owner>, &(from, _, port): &Key) -> Option<Owner> {
-    if !ways.has(port) || stack.owners().len() >= MOST {
+fn admit(ways: &Ways, stack: &Stack<Owner>, key: &Key) -> Option<Owner> {
+    let from = *key.from.ip();
+    if !ways.has(stack.address(), key.to) || stack.owners().len() >= MOST {
         return None;
     }
     let (mut leaving, mut of_one) = (0, 0);
@@ -265,7 +294,7 @@ impl Carrier<Owner> for Way<'_> {
                     carry(tcp, stream);
                 }
             }
-            Owner::Leaving(_) => self.ways.leave(key.2, stream),
+            Owner::Leaving(_) => self.ways.leave(key.to, stream),
             Owner::Renewing(give) => {
                 // Where nobody waits for it any more, it ends.
                 let _ = give.take().map(|give| give.send(stream));
@@ -300,7 +329,7 @@ mod tests {
     #[tokio::test]
     async fn one_node_does_not_take_the_connections_of_others_nor_all_of_them_this_machines() {
         let exposed = vec![Exposed { port: 80, to: ("127.0.0.1".into(), 9) }];
-        let ways = Ways::open(&[], exposed).await.unwrap();
+        let ways = Ways::open(&[], exposed, Vec::new()).await.unwrap();
         let mut open = Open(Stack::new(OWN.into(), 24, MTU), ways);
         assert_eq!(open.tried([10, 1, 1, 5], 1000), MOST_OF_ONE);
         assert_eq!(open.tried([10, 1, 1, 7], 100), 100);

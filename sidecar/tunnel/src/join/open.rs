@@ -16,6 +16,7 @@ use super::{
     trust::Trust,
 };
 use crate::{
+    addresses::Network,
     hub::Form,
     listen::{handshake, head},
 };
@@ -37,10 +38,16 @@ pub(super) struct Opened {
     pub(super) mtu: Option<u16>,
     /// What the server calls it, for the next time.
     pub(super) session: Option<String>,
+    /// What the server says of the networks that were announced.
+    pub(super) routes: Option<String>,
 }
 
-/// Opens the tunnel of a node. `before`: what the server called the one before, which is over.
-pub(super) async fn open(member: Arc<Member>, before: Option<String>) -> Result<Opened, Ended> {
+/// Opens the tunnel of a node. `before`: what the server called the one before, which is over. `networks`: what is behind the node.
+pub(super) async fn open(
+    member: Arc<Member>,
+    before: Option<String>,
+    networks: Arc<[Network]>,
+) -> Result<Opened, Ended> {
     let unfit = |e: JoinError| Ended::Refused(e.to_string());
     let (host, port) = dial::split(&member.tunnel)
         .ok_or_else(|| Ended::Refused("the file of this node names no tunnel: join anew".into()))?;
@@ -48,7 +55,7 @@ pub(super) async fn open(member: Arc<Member>, before: Option<String>) -> Result<
     let trust = Trust::authority(&member.join.authority).map_err(unfit)?;
     let config = trust.config(Some(&member.join), &[]).map_err(unfit)?;
     let mut stream = dial::tls(host, port, config).await.map_err(Ended::Later)?;
-    let upgraded = timeout(ANSWER, upgrade(&mut stream, &member, before.as_deref())).await;
+    let upgraded = timeout(ANSWER, upgrade(&mut stream, &member, before.as_deref(), &networks)).await;
     let (switched, more) = upgraded.map_err(|_| Ended::Later("the tunnel's port does not answer".into()))??;
     let is_second = switched.header(head::PROTOCOL) == Some(head::SECOND);
     let mut link = Link::new(stream, &more, if is_second { Form::Batches } else { Form::Texts });
@@ -59,7 +66,8 @@ pub(super) async fn open(member: Arc<Member>, before: Option<String>) -> Result<
     let (address, prefix) = addressed.map_err(|_| Ended::Later("the server gives no address".into()))??;
     let mtu = switched.header(head::MTU).and_then(|mtu| mtu.parse().ok()).filter(|mtu| MTUS.contains(mtu));
     let session = switched.header(head::SESSION).map(str::to_owned);
-    Ok(Opened { link, address, prefix, mtu, session })
+    let routes = switched.header(head::ROUTES).map(str::to_owned);
+    Ok(Opened { link, address, prefix, mtu, session, routes })
 }
 
 /// Becomes a WebSocket. Answers the head, and what came behind it.
@@ -67,10 +75,13 @@ async fn upgrade(
     stream: &mut TlsStream<TcpStream>,
     member: &Member,
     before: Option<&str>,
+    networks: &[Network],
 ) -> Result<(Switched, Vec<u8>), Ended> {
     // A legacy server passes over what it does not know.
     let mut headers = vec![("Node-Token", member.token.as_str()), (head::PROTOCOL, head::SECOND)];
     headers.extend(before.filter(|name| is_name(name)).map(|name| (head::RESUMES, name)));
+    let announced = networks.iter().map(Network::to_string).collect::<Vec<_>>().join(", ");
+    headers.extend(Some((head::ROUTES, announced.as_str())).filter(|(_, announced)| !announced.is_empty()));
     let ask = Ask::new(&member.tunnel, "/ws", &headers, rand::random());
     stream.write_all(ask.bytes()).await.map_err(|e| link::lost(&e))?;
     stream.flush().await.map_err(|e| link::lost(&e))?;

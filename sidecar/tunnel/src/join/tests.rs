@@ -115,7 +115,7 @@ struct Running {
 }
 
 async fn running(member: &Arc<Member>, exposed: Vec<Exposed>) -> Running {
-    started(member, Ways::open(&[], exposed).await.unwrap())
+    started(member, Ways::open(&[], exposed, Vec::new()).await.unwrap())
 }
 
 fn started(member: &Arc<Member>, ways: Ways) -> Running {
@@ -147,7 +147,7 @@ async fn echo() -> (String, u16) {
 /// A node with a port of loopback that leads into the tunnel.
 async fn entrance(member: &Arc<Member>, to: SocketAddrV4) -> (SocketAddr, Running) {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let ways = Ways::open(&[Forwarded { listen, to }], Vec::new()).await.unwrap();
+    let ways = Ways::open(&[Forwarded { listen, to }], Vec::new(), Vec::new()).await.unwrap();
     (ways.listening[0], started(member, ways))
 }
 
@@ -286,7 +286,7 @@ async fn certificates_in_the_last_third_of_their_life_are_renewed_through_the_tu
     };
     assert!(left(&member).iter().all(|left| left.as_secs() < 66));
     member.keep(folder.path()).unwrap();
-    let (place, ways) = (folder.path().to_owned(), Ways::open(&[], Vec::new()).await.unwrap());
+    let (place, ways) = (folder.path().to_owned(), Ways::open(&[], Vec::new(), Vec::new()).await.unwrap());
     let node = tokio::spawn(async move { run(Arc::new(member), &place, ways, std::future::pending()).await });
     let is_renewed = || {
         let kept = Member::load(folder.path()).unwrap().unwrap();

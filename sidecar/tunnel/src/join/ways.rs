@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     str::FromStr,
+    sync::Arc,
 };
 
 use tokio::{
@@ -13,6 +14,11 @@ use tokio::{
 };
 
 use super::{JoinError, dial};
+use crate::{
+    addresses::Network,
+    ledger::MOST_ROUTES,
+    packet::{Ipv4, Protocol},
+};
 
 /// When descriptors have run out, every accept fails at once.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
@@ -98,6 +104,8 @@ pub struct Ways {
     #[cfg(test)]
     pub(super) listening: Vec<SocketAddr>,
     exposed: Vec<Exposed>,
+    /// The networks of this machine that are reached through it.
+    pub(super) networks: Arc<[Network]>,
 }
 
 impl Ways {
@@ -105,7 +113,14 @@ impl Ways {
     ///
     /// # Errors
     /// A port that is taken, or not the user's to take.
-    pub async fn open(forwards: &[Forwarded], exposed: Vec<Exposed>) -> Result<Self, JoinError> {
+    pub async fn open(
+        forwards: &[Forwarded],
+        exposed: Vec<Exposed>,
+        networks: Vec<Network>,
+    ) -> Result<Self, JoinError> {
+        if networks.len() > MOST_ROUTES {
+            return Err(JoinError::Local(format!("a node announces at most {MOST_ROUTES} networks")));
+        }
         let (enter, entering) = mpsc::channel(WAITING);
         let mut listening = Vec::new();
         for forward in forwards {
@@ -120,26 +135,45 @@ impl Ways {
         Ok(Self {
             entering,
             exposed,
+            networks: networks.into(),
             #[cfg(test)]
             listening,
         })
     }
 
-    /// Whether a port of the node's address in the tunnel leads anywhere.
-    pub(super) fn has(&self, port: u16) -> bool {
-        self.exposed.iter().any(|exposed| exposed.port == port)
+    /// Whether a packet from the tunnel is for this node at `own`: to its address, or TCP to a network behind it.
+    pub(super) fn takes(&self, own: Ipv4Addr, packet: &[u8]) -> bool {
+        Ipv4::read(packet).is_ok_and(|packet| {
+            packet.destination == own || packet.protocol == Protocol::Tcp && self.is_behind(packet.destination)
+        })
     }
 
-    /// Lets a connection of the tunnel through to what its port leads to.
-    pub(super) fn leave(&self, port: u16, mut stream: DuplexStream) {
-        let Some(exposed) = self.exposed.iter().find(|exposed| exposed.port == port) else { return };
-        let (host, to) = exposed.to.clone();
+    /// Whether a place in the tunnel leads anywhere from here: a port of the node's address `own`, or an address behind the node.
+    pub(super) fn has(&self, own: Ipv4Addr, to: SocketAddrV4) -> bool {
+        if *to.ip() == own { self.exposed_at(to.port()).is_some() } else { self.is_behind(*to.ip()) }
+    }
+
+    /// Lets a connection of the tunnel through to what it is to: the place behind the node, or what the port leads to.
+    pub(super) fn leave(&self, to: SocketAddrV4, mut stream: DuplexStream) {
+        let (host, port) = match self.exposed_at(to.port()) {
+            _ if self.is_behind(*to.ip()) => (to.ip().to_string(), to.port()),
+            Some(exposed) => exposed.to.clone(),
+            None => return,
+        };
         tokio::spawn(async move {
-            match dial::tcp(&host, to).await {
+            match dial::tcp(&host, port).await {
                 Ok(mut target) => drop(copy_bidirectional(&mut stream, &mut target).await),
-                Err(e) => tracing::warn!(port, "what port {port} of the tunnel leads to does not connect: {e}"),
+                Err(e) => tracing::warn!(%to, "what is reached through this node does not connect: {e}"),
             }
         });
+    }
+
+    fn exposed_at(&self, port: u16) -> Option<&Exposed> {
+        self.exposed.iter().find(|exposed| exposed.port == port)
+    }
+
+    fn is_behind(&self, address: Ipv4Addr) -> bool {
+        self.networks.iter().any(|network| network.contains(address))
     }
 }
 
@@ -170,6 +204,27 @@ pub(super) fn carry(mut tcp: TcpStream, mut stream: DuplexStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::made;
+
+    #[tokio::test]
+    async fn what_is_behind_a_node_is_reached_by_tcp_and_nothing_else_is() {
+        let own = Ipv4Addr::new(10, 1, 1, 3);
+        let exposed = vec![Exposed { port: 80, to: ("127.0.0.1".into(), 9) }];
+        let ways = Ways::open(&[], exposed, vec!["192.168.7.0/24".parse().unwrap()]).await.unwrap();
+        let from = [10, 1, 1, 5];
+        for (to, tcp, udp) in
+            [([10, 1, 1, 3], true, true), ([192, 168, 7, 9], true, false), ([192, 168, 8, 9], false, false)]
+        {
+            assert_eq!(ways.takes(own, &made::tcp(from, to, (1, 22), 2, &[])), tcp, "{to:?}");
+            assert_eq!(ways.takes(own, &made::udp(from, to, (1, 22), b"")), udp, "{to:?}");
+        }
+        assert!(!ways.takes(own, b"E"));
+        let has = |to: [u8; 4], port| ways.has(own, SocketAddrV4::new(to.into(), port));
+        assert!(has([10, 1, 1, 3], 80) && !has([10, 1, 1, 3], 22));
+        assert!(has([192, 168, 7, 9], 22) && !has([192, 168, 8, 9], 80));
+        let many = (0..=MOST_ROUTES).map(|n| format!("10.{n}.0.0/16").parse().unwrap()).collect();
+        assert!(Ways::open(&[], Vec::new(), many).await.is_err());
+    }
 
     #[test]
     fn ways_are_read_as_they_are_written() {

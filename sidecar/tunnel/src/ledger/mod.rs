@@ -12,6 +12,7 @@ mod away;
 mod book;
 mod import;
 mod nodes;
+mod routes;
 mod rows;
 mod shelf;
 #[cfg(test)]
@@ -25,6 +26,8 @@ use parking_lot::Mutex;
 pub use away::Away;
 pub use import::{ImportError, Imported};
 pub use nodes::{JoinError, Joined, Joiner, NodeView, ShowError};
+pub use routes::ApproveError;
+pub(crate) use routes::MOST_ROUTES;
 pub use rows::{Labels, NodeRow, TokenRow};
 pub use shelf::{Change, Shelf, StoreShelf, Unwritten};
 pub use tokens::{Mint, MintError, Minted, RevokeError};

@@ -115,10 +115,11 @@ impl Ledger {
             labels: token.labels.clone(),
             joined_with: id.clone(),
             ephemeral: token.ephemeral,
+            waits: token.approval,
             created: now,
             register_key: Some(joiner.register_key),
             join_key: Some(joiner.join_key),
-            address: None,
+            ..NodeRow::default()
         };
         self.shelf.write(vec![
             Change::put(key_of(TOKENS, &id), &token)?,
@@ -167,6 +168,22 @@ impl Ledger {
         self.shelf.write(vec![Change::Remove(node_key(peer.0))])?;
         self.book.lock().remove_node(peer.0);
         Ok(true)
+    }
+
+    /// A node that waits may open its tunnel from now on. `None`: there is none; `false`: it did not wait.
+    ///
+    /// # Errors
+    /// See [`Unwritten`]; it waits still then.
+    pub fn approve(&self, peer: PeerId) -> Result<Option<bool>, Unwritten> {
+        let _turn = self.writing.lock();
+        let Some(node) = self.node(peer) else { return Ok(None) };
+        if !node.row.waits {
+            return Ok(Some(false));
+        }
+        let row = NodeRow { waits: false, ..node.row };
+        self.shelf.write(vec![Change::put(node_key(peer.0), &row)?])?;
+        self.book.lock().put_node(peer.0, row);
+        Ok(Some(true))
     }
 
     /// A node knocks: however long it was away, it is not any more.

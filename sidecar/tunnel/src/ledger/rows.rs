@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::tokens::Digest;
+use crate::{addresses::Network, tokens::Digest};
 
 /// Labels of a node, by which policy and routes name it.
 pub type Labels = Arc<BTreeMap<String, String>>;
@@ -29,6 +29,12 @@ pub struct NodeRow {
     pub ephemeral: Option<u32>,
     /// When. Seconds since 1970.
     pub created: i64,
+    /// Whether it waits for an administrator, and opens no tunnel until then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
+    /// The networks behind it that an administrator approved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Network>,
     /// The SHA-256 of its public key on the register plane; absent: of an imported node that has not shown it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register_key: Option<String>,
@@ -60,6 +66,9 @@ pub struct TokenRow {
     /// Whether somebody took it back.
     #[serde(default)]
     pub revoked: bool,
+    /// Whether its nodes wait for an administrator before they open their tunnels.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approval: bool,
     /// What its nodes are labelled with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

@@ -1,5 +1,7 @@
 //! What must hold whatever happens to the disk: use counts never go backwards, addresses never double (NC section 9).
 
+mod routes;
+
 use std::{
     collections::{BTreeMap, HashSet},
     net::Ipv4Addr,

@@ -27,6 +27,8 @@ pub struct Mint {
     pub labels: BTreeMap<String, String>,
     /// Seconds of absence after which they are forgotten; absent: never.
     pub ephemeral: Option<u32>,
+    /// Whether they wait for an administrator before they open their tunnels.
+    pub approval: bool,
     /// Whether clients must read it that know 16 digits only.
     pub legacy: bool,
 }
@@ -89,6 +91,7 @@ impl Ledger {
             max_uses: mint.max_uses,
             labels: mint.labels,
             ephemeral: mint.ephemeral,
+            approval: mint.approval,
             ..TokenRow::default()
         };
         let put = Change::put(key_of(TOKENS, &id), &row)?;

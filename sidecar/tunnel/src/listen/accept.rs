@@ -137,10 +137,6 @@ async fn admit(
         return refuse(stream, &head::later("this server ends: come again").response()).await;
     }
     let dialect = dialect(asked);
-    let mtu = port.hub.mtu().to_string();
-    let second = [(head::PROTOCOL, head::SECOND), (head::SESSION, &dialect.session), (head::MTU, &mtu)];
-    let headers: &[_] = if asked.is_second { &second } else { &[] };
-    let switched = asked.offer.response_with(&Agreed::default(), headers);
     let token = asked.token.as_deref().unwrap_or_default();
     let admitted = {
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
@@ -151,12 +147,16 @@ async fn admit(
     };
     let admission = match admitted {
         Ok(admission) => admission,
-        Err(Denied::Invalid) => return turn_away(stream, switched, &head::invalid(token)).await,
-        Err(e @ (Denied::NoAddress | Denied::Busy)) => {
+        Err(Denied::Invalid) => {
+            return turn_away(stream, switched(port, asked, &dialect.session, ""), &head::invalid(token)).await;
+        }
+        Err(e @ (Denied::Waits | Denied::NoAddress | Denied::Busy)) => {
             return refuse(stream, &head::later(&e.to_string()).response()).await;
         }
     };
+    let session = dialect.session.clone();
     let peer = Peer::of((admission.peer, from), admission.labels, dialect);
+    let switched = switched(port, asked, &session, &port.hub.becomes_of(&peer));
     let admitted = Admitted { hub: &port.hub, peer: &peer, stays: false };
     stream.write_all(&switched).await?;
     stream.flush().await?;
@@ -167,13 +167,24 @@ async fn admit(
     Ok(Some(Box::new(Session::new(Arc::clone(&port.hub), peer, token.to_owned(), stream, more))))
 }
 
+/// The 101; to who speaks protocol 2 it says more.
+fn switched(port: &Port, asked: &Asked, session: &str, routes: &str) -> Vec<u8> {
+    let mtu = port.hub.mtu().to_string();
+    let mut headers = Vec::new();
+    if asked.is_second {
+        headers.extend([(head::PROTOCOL, head::SECOND), (head::SESSION, session), (head::MTU, &mtu)]);
+        headers.extend(Some((head::ROUTES, routes)).filter(|(_, routes)| !routes.is_empty()));
+    }
+    asked.offer.response_with(&Agreed::default(), &headers)
+}
+
 /// How the session is to be spoken. Its name is a secret between both ends: who knows it ends the session.
 fn dialect(asked: &Asked) -> Dialect {
     if !asked.is_second {
         return Dialect::default();
     }
     let session = format!("{:032x}", rand::random::<u128>());
-    Dialect { form: Form::Batches, session, resumes: asked.resumes.clone() }
+    Dialect { form: Form::Batches, session, resumes: asked.resumes.clone(), announces: asked.announces.clone() }
 }
 
 /// A node that was admitted; what was set aside for it is free again where its connection does not come to be a session.

@@ -2,6 +2,8 @@
 
 use mesh_websocket::{Close, CloseCode, Offer, Refused};
 
+use crate::{addresses::Network, ledger::MOST_ROUTES};
+
 /// The only path.
 const PATH: &str = "/ws";
 /// The credential.
@@ -13,6 +15,8 @@ pub(crate) const SESSION: &str = "x-nc-session";
 pub(crate) const RESUMES: &str = "x-nc-resume";
 /// The largest packet, in the answer.
 pub(crate) const MTU: &str = "x-nc-mtu";
+/// The networks that a node says are behind it; in the answer, what became of each.
+pub(crate) const ROUTES: &str = "x-nc-routes";
 /// The only protocol that has a number.
 pub(crate) const SECOND: &str = "2";
 
@@ -26,6 +30,8 @@ pub(super) struct Asked {
     pub(super) is_second: bool,
     /// Which session it goes on with.
     pub(super) resumes: Option<String>,
+    /// Which networks it says are behind it.
+    pub(super) announces: Vec<Network>,
     /// How many bytes of what came the head was.
     pub(super) size: usize,
 }
@@ -54,7 +60,20 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<Asked>, Refused> {
     let token = tokens.next().filter(|_| tokens.next().is_none());
     let is_second = offer.header(PROTOCOL).is_some_and(|version| version.trim() == SECOND);
     let resumes = offer.header(RESUMES).filter(|_| is_second).map(|session| session.trim().to_owned());
-    Ok(Some(Asked { offer, token, is_second, resumes, size }))
+    let announces = offer.header(ROUTES).filter(|_| is_second).map_or_else(|| Ok(Vec::new()), announced)?;
+    Ok(Some(Asked { offer, token, is_second, resumes, announces, size }))
+}
+
+/// Networks, with commas between them.
+fn announced(text: &str) -> Result<Vec<Network>, Refused> {
+    let networks: Result<Vec<Network>, _> = text.split(',').map(|network| network.trim().parse()).collect();
+    let mut networks = networks.map_err(|e| Refused::new(400, format!("{ROUTES}: {e}")))?;
+    networks.sort_unstable();
+    networks.dedup();
+    if networks.len() > MOST_ROUTES {
+        return Err(Refused::new(400, format!("{ROUTES}: at most {MOST_ROUTES} networks")));
+    }
+    Ok(networks)
 }
 
 /// How a node is refused for ever: after the 101, since a legacy client repeats everything else twice a second (NC section 4).
@@ -146,6 +165,27 @@ mod tests {
         assert_eq!(asked("X-NC-Proto: 2\r\n"), (true, None));
         assert_eq!(asked("x-nc-proto: 2\r\nX-NC-Resume: ab\r\n"), (true, Some("ab".into())));
         assert_eq!(asked("X-NC-Proto: 3\r\nX-NC-Resume: ab\r\n"), (false, None));
+    }
+
+    #[test]
+    fn networks_are_announced_in_protocol_2_alone_and_broken_ones_are_refused() {
+        let asked = |lines: &str| {
+            let head = GOOD.replace("Node-Token:", &format!("{lines}Node-Token:"));
+            read(head.as_bytes())
+                .map(|asked| asked.unwrap().announces.iter().map(Network::to_string).collect::<Vec<_>>())
+        };
+        let second = |networks: &str| asked(&format!("X-NC-Proto: 2\r\nX-NC-Routes: {networks}\r\n"));
+        assert_eq!(
+            second("192.168.7.0/24,10.42.0.0/16, 192.168.7.0/24"),
+            Ok(vec!["10.42.0.0/16".into(), "192.168.7.0/24".into()])
+        );
+        assert_eq!(asked("X-NC-Routes: 192.168.7.0/24\r\n"), Ok(vec![]));
+        for broken in ["", "192.168.7.1/24", "0.0.0.0/0", "10.0.0.0/8,", "10.0.0.0/8 172.16.0.0/12"] {
+            assert_eq!(second(broken).unwrap_err().status, 400, "{broken}");
+        }
+        let many = |count| (0..count).map(|n| format!("10.{n}.0.0/16")).collect::<Vec<_>>().join(",");
+        assert_eq!(second(&many(MOST_ROUTES)).unwrap().len(), MOST_ROUTES);
+        assert_eq!(second(&many(MOST_ROUTES + 1)).unwrap_err().status, 400);
     }
 
     #[test]

@@ -37,8 +37,14 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// Ports of connections that begin here (RFC 6335 section 6).
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 49_152..=65_535;
 
-/// A connection: the address and the port of the other end, and the port of ours.
-pub(crate) type Key = (Ipv4Addr, u16, u16);
+/// A connection by its two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// The other end.
+    pub(crate) from: SocketAddrV4,
+    /// The end here: an address of this stack, or one that it answers for.
+    pub(crate) to: SocketAddrV4,
+}
 
 /// Who carries the packets, and who serves the connections.
 pub(crate) trait Carrier<O> {
@@ -78,6 +84,8 @@ impl<O> Stack<O> {
         interface.update_ip_addrs(|all| {
             let _ = all.push(IpCidr::new(IpAddress::Ipv4(address), prefix));
         });
+        // Networks behind other nodes are reached by the same way as all else; there is room for this one.
+        let _ = interface.routes_mut().add_default_ipv4_route(address);
         Self {
             address,
             device,
@@ -88,6 +96,16 @@ impl<O> Stack<O> {
             start,
             sleep: Box::pin(sleep_until(start)),
         }
+    }
+
+    /// From now on it answers for every address that a packet is to: whoever brings packets knows for which.
+    pub(crate) fn answer_for_all(&mut self) {
+        self.interface.set_any_ip(true);
+    }
+
+    /// Its own address.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.address
     }
 
     /// Whose the connections are.
@@ -136,7 +154,8 @@ impl<O> Stack<O> {
             return Err(owner);
         }
         let handle = self.sockets.add(socket);
-        self.connections.insert((*to.ip(), to.port(), port), Connection::new(handle, owner));
+        let key = Key { from: to, to: SocketAddrV4::new(self.address, port) };
+        self.connections.insert(key, Connection::new(handle, owner));
         Ok(())
     }
 
@@ -165,7 +184,7 @@ impl<O> Stack<O> {
         for _ in EPHEMERAL {
             let port = self.next_port;
             self.next_port = if port == *EPHEMERAL.end() { *EPHEMERAL.start() } else { port + 1 };
-            if !self.connections.contains_key(&(*to.ip(), to.port(), port)) {
+            if !self.connections.contains_key(&Key { from: to, to: SocketAddrV4::new(self.address, port) }) {
                 return Some(port);
             }
         }
@@ -174,7 +193,7 @@ impl<O> Stack<O> {
 
     fn listen(&mut self, key: Key, owner: O) {
         let mut socket = socket();
-        if socket.listen((IpAddress::Ipv4(self.address), key.2)).is_err() {
+        if socket.listen((IpAddress::Ipv4(*key.to.ip()), key.to.port())).is_err() {
             return;
         }
         let handle = self.sockets.add(socket);
@@ -241,5 +260,6 @@ fn key(packet: &[u8]) -> Option<(Key, Opening)> {
     let read = Ipv4::read(packet).ok()?;
     let flow = Flow::of(&read);
     let (from, to) = flow.ports?;
-    Some(((read.source, from, to), flow.opening))
+    let key = Key { from: SocketAddrV4::new(read.source, from), to: SocketAddrV4::new(read.destination, to) };
+    Some((key, flow.opening))
 }

@@ -32,7 +32,7 @@ use super::super::{Certificates, Control, FrontDesk, Port, Ports, Roles, Setup};
 use crate::{
     authority::{Authority, Issued, Places},
     ledger::{Change, Shelf, StoreShelf, Unwritten},
-    seam::{Cut, Figures, Moved, PeerId, Sessions},
+    seam::{Cut, Figures, Moved, PeerId, Route, Sessions},
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -67,6 +67,12 @@ impl Sessions for Hub {
 
     fn part(&self, peer: PeerId, why: Cut) {
         self.0.lock().push((peer, why));
+    }
+
+    fn reroute(&self) {}
+
+    fn routes(&self) -> Vec<Route> {
+        Vec::new()
     }
 
     fn figures(&self) -> Vec<Figures> {

@@ -58,7 +58,7 @@ async fn a_server_that_knows_no_batches_gets_and_gives_each_packet_alone() {
     let tunnel = listener.local_addr().unwrap().to_string();
     tokio::spawn(serve(listener, world.control.authority().join.verifying()));
     let member = Member { tunnel, ..Member::clone(&*world.enrolled().await) };
-    let mut opened = open(Arc::new(member), None).await.unwrap_or_else(|why| panic!("{why:?}"));
+    let mut opened = open(Arc::new(member), None, Arc::default()).await.unwrap_or_else(|why| panic!("{why:?}"));
     assert_eq!((opened.address.octets(), opened.prefix, opened.mtu, opened.session), ([10, 1, 1, 3], 24, None, None));
     let packets = [10, 700].map(|size| made::udp([10, 1, 1, 3], [10, 1, 1, 5], (1, 2), &vec![0xff; size]));
     packets.iter().for_each(|packet| opened.link.push(packet));

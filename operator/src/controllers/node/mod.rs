@@ -195,6 +195,11 @@ fn member_root_name(node: &MeshNode) -> String {
     format!("mesh-member-root.{}.{}", node.namespace().unwrap_or_default(), node.name_any())
 }
 
+/// Where the keys of its tunnel and directory are kept.
+fn kept_rooms_name(node: &MeshNode) -> String {
+    names::rooms_name(&node.namespace().unwrap_or_default(), &node.name_any())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,6 +74,11 @@ impl DirectoryPlace {
         Arc::new(Self { live, home: home.join(FOLDER), config, front, problem, metrics, outward, runtime })
     }
 
+    /// Why it is not open, though it is on.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem.read().clone()
+    }
+
     /// Opens it, if the snapshot has it. What cannot be opened now ends the start of a node on bare metal; a gateway serves all else,
     /// and its operator is told.
     pub(super) fn open(&self) -> Result<(), Exit> {

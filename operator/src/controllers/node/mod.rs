@@ -10,6 +10,7 @@ mod issuer;
 mod objects;
 mod repaired;
 mod role;
+mod rooms;
 mod root;
 mod seen;
 mod status;

@@ -6,6 +6,7 @@
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/interconn
 deny_version=0.20.2
 helm_version=4.2.4
+nats_version=2.15.2
 # The node's container runtime and what its network is made with. `kubectl` comes with the cluster's programs.
 # shellcheck disable=SC2034 # used where this is sourced
 node_packages=(containerd runc containernetworking-plugins iptables conntrack iproute2 util-linux)
@@ -18,7 +19,7 @@ need_command() { # COMMAND WHERE-FROM
 }
 
 need_go() {
-  need_command go "install Go 1.26 or later (https://go.dev/dl), or leave out what is built with it: TIERS=lint,unit"
+  need_command go "install Go 1.26 or later (https://go.dev/dl)"
 }
 
 need_root() {
@@ -68,4 +69,18 @@ helm() { # prints the program's path
     rmdir "$root/part.$$"
   fi
   echo "$root/helm"
+}
+
+nats_server() { # prints the program's path
+  local root=$cache/nats-server-$nats_version
+  if [ ! -x "$root/nats-server" ]; then
+    need_go >&2
+    step "building nats-server $nats_version into $root (20 seconds, once)" >&2
+    mkdir -p "$root"
+    GOTOOLCHAIN=local CGO_ENABLED=0 GOBIN=$root/part.$$ \
+      go install -trimpath -ldflags "-s -w" "github.com/nats-io/nats-server/v2@v$nats_version" >&2
+    mv "$root/part.$$/nats-server" "$root/nats-server"
+    rmdir "$root/part.$$"
+  fi
+  echo "$root/nats-server"
 }

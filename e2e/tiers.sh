@@ -37,6 +37,9 @@ tier_unit() {
   # Partners behind nginx, and links that are cut: in network namespaces of their own.
   need_root
   need_packages nginx libnginx-mod-stream iptables iproute2 util-linux
+  # What several gateways share their work over.
+  NATS_SERVER=$(nats_server)
+  export NATS_SERVER
   step "tests without a cluster"
   cargo test --quiet --workspace --no-run
   settle

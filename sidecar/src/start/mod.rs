@@ -11,7 +11,6 @@ mod limits;
 mod reports;
 mod rooms;
 mod shortened;
-mod told;
 mod tunnel;
 mod turns;
 

@@ -33,7 +33,6 @@ use super::{
     directory::DirectoryPlace,
     grid::{Floor, GridPlace},
     reports::Reporter,
-    told::Told,
     tunnel::TunnelPlace,
 };
 use crate::{
@@ -92,13 +91,12 @@ impl Rooms {
         if !is_sidecar {
             drained.spawn(Arc::clone(&registry).run(drained.clone()));
         }
-        let intake = if let Some(directory) = &settings.directory {
+        if let Some(directory) = &settings.directory {
             let intake = Arc::new(Intake::new(Arc::clone(live), directory));
             keeper.set_trust_desk(Arc::clone(&intake) as Arc<dyn TrustDesk>);
-            Some(intake)
-        } else {
-            None
-        };
+            let reporter = Reporter { keeper: Arc::clone(keeper), partners: Arc::clone(&partners), intake };
+            drained.spawn(reporter.run(drained.clone()));
+        }
         let control = Control::new(Arc::clone(keeper), Arc::clone(&partners), settings.data_centres.clone());
         let mut table = Table::default();
         control.register(&mut table);
@@ -128,11 +126,6 @@ impl Rooms {
         let to_witnesses = Outside::with_partners(Arc::clone(live), names);
         let to_witnesses = Outward::new(WayOut::new(gate.addresses(), partners.egress(), Arc::new(to_witnesses)));
         let directory = DirectoryPlace::new(Arc::clone(live), &settings.home, to_witnesses, metrics);
-        if let Some(intake) = intake {
-            let told = Told::new(tunnel.as_ref().map(|tunnel| Arc::clone(tunnel.control())), Arc::clone(&directory));
-            let reporter = Reporter { keeper: Arc::clone(keeper), partners: Arc::clone(&partners), intake, told };
-            drained.spawn(reporter.run(drained.clone()));
-        }
         let front = Front {
             directory: Arc::clone(&directory),
             grid: Arc::clone(&grid),

@@ -51,7 +51,6 @@ mod tests {
             problem: Some("tls.crt: ".repeat(1000)),
             routes: routes.collect(),
             certificates: certificates.collect(),
-            ..Report::default()
         }
     }
 

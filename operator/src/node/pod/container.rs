@@ -104,8 +104,7 @@ fn variable(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
 }
 
-/// A port of the container, for people who look at the pod.
-pub(crate) fn port(name: &str, port: u16) -> ContainerPort {
+fn port(name: &str, port: u16) -> ContainerPort {
     ContainerPort {
         name: Some(name.into()),
         container_port: i32::from(port),

@@ -106,7 +106,6 @@ impl Standalone {
             members_pem: String::new(),
             client_pairs,
             grid: self.file.grid_secrets.clone(),
-            room_keys: crds::RoomKeys::default(),
         })
     }
 

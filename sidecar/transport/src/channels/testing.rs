@@ -47,7 +47,6 @@ fn snapshot(transport: &serde_json::Value) -> Arc<Live> {
         members_pem: String::new(),
         client_pairs: Default::default(),
         grid: Default::default(),
-        room_keys: Default::default(),
     };
     Arc::new(Live::new(Snapshot::assemble(parts).unwrap()))
 }

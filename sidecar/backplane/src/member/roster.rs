@@ -1,0 +1,106 @@
+//! Who is there, as it was last heard. Pure: the time comes in.
+//!
+//! A gateway is there from its first word until it was silent for [`SILENCE`]. Two lives of one number are two gateways, the later
+//! of which has ended the earlier.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// A gateway that says nothing for so long is gone: five of its words, so that a leader that moves among the servers (some
+/// seconds) ends nobody.
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
+
+/// The other gateways.
+#[derive(Debug, Default)]
+pub(crate) struct Roster(BTreeMap<u16, Heard>);
+
+#[derive(Debug)]
+struct Heard {
+    life: u64,
+    at: Instant,
+}
+
+/// What has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// This life of a number is there.
+    Came(u16, u64),
+    /// This number is nobody's now.
+    Went(u16),
+}
+
+impl Roster {
+    /// A gateway has said something, of its own or by its record.
+    pub(crate) fn heard(&mut self, number: u16, life: u64, at: Instant) -> Vec<Change> {
+        match self.0.get_mut(&number) {
+            Some(known) if known.life == life => {
+                known.at = known.at.max(at);
+                Vec::new()
+            }
+            known => {
+                let went = known.map(|_| Change::Went(number));
+                self.0.insert(number, Heard { life, at });
+                went.into_iter().chain([Change::Came(number, life)]).collect()
+            }
+        }
+    }
+
+    /// A gateway has given its number up, as one that ends does.
+    pub(crate) fn gave_up(&mut self, number: u16) -> Option<Change> {
+        self.0.remove(&number).map(|_| Change::Went(number))
+    }
+
+    /// Those who were silent for too long go.
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<Change> {
+        let is_over = |heard: &Heard| now.saturating_duration_since(heard.at) >= SILENCE;
+        self.0.extract_if(.., |_, heard| is_over(heard)).map(|(number, _)| Change::Went(number)).collect()
+    }
+
+    /// Nobody could be heard until now: all have been silent from now on only.
+    pub(crate) fn excuse(&mut self, now: Instant) {
+        self.0.values_mut().for_each(|heard| heard.at = now);
+    }
+
+    /// All that are there.
+    pub(crate) fn numbers(&self) -> Vec<u16> {
+        self.0.keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_there_as_long_as_it_speaks() {
+        let (mut roster, start) = (Roster::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        assert_eq!(roster.heard(3, 1, start), [Change::Came(3, 1)]);
+        assert_eq!(roster.heard(3, 1, start + 5 * second), []);
+        assert_eq!(roster.expire(start + SILENCE), []);
+        assert_eq!(roster.numbers(), [3]);
+        // A record that was kept for longer than it took to come makes nobody older.
+        assert_eq!(roster.heard(3, 1, start), []);
+        assert_eq!(roster.expire(start + 5 * second + SILENCE), [Change::Went(3)]);
+        assert!(roster.numbers().is_empty());
+    }
+
+    #[test]
+    fn another_life_ends_the_one_before_and_who_ends_says_so() {
+        let (mut roster, now) = (Roster::default(), Instant::now());
+        roster.heard(3, 1, now);
+        assert_eq!(roster.heard(3, 2, now), [Change::Went(3), Change::Came(3, 2)]);
+        assert_eq!(roster.gave_up(3), Some(Change::Went(3)));
+        assert_eq!(roster.gave_up(3), None);
+    }
+
+    #[test]
+    fn nobody_is_silent_while_nobody_can_be_heard() {
+        let (mut roster, now) = (Roster::default(), Instant::now());
+        roster.heard(3, 1, now);
+        roster.excuse(now + 5 * SILENCE);
+        assert_eq!(roster.expire(now + 5 * SILENCE + SILENCE / 2), []);
+    }
+}

@@ -1,0 +1,50 @@
+//! Names within NATS. They are internal, and carry the version of what is said under them and the node's id, so that several nodes
+//! and versions share an account.
+
+/// The version of what is said under these names.
+const VERSION: &str = "v1";
+
+/// The names of one node's gateways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    node: String,
+}
+
+impl Names {
+    /// Of the node with this id. What may not be in a name of a bucket is written as its number.
+    pub(crate) fn of(node_id: &str) -> Self {
+        let mut node = String::new();
+        for byte in node_id.bytes() {
+            match byte {
+                b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' => node.push(byte.into()),
+                other => node.push_str(&format!("_{other:02x}")),
+            }
+        }
+        Self { node }
+    }
+
+    /// The bucket in which each gateway has its number.
+    pub(crate) fn members(&self) -> String {
+        format!("interconn-{VERSION}-{}-members", self.node)
+    }
+
+    /// Where a gateway hears the others, before it has a number too.
+    pub(crate) fn inbox(&self, life: u64) -> String {
+        format!("interconn.{VERSION}.{}.link.{life:016x}", self.node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_node_and_each_life_has_names_of_its_own() {
+        let names = Names::of("LX0000010000280");
+        assert_eq!(names.members(), "interconn-v1-LX0000010000280-members");
+        assert_eq!(names.inbox(255), "interconn.v1.LX0000010000280.link.00000000000000ff");
+        // Nothing in an id reaches another node's names.
+        assert_eq!(Names::of("a.b>*_ é").members(), "interconn-v1-a_2eb_3e_2a_5f_20_c3_a9-members");
+        assert_ne!(Names::of("a_2e"), Names::of("a."));
+    }
+}

@@ -1,0 +1,120 @@
+//! A connection to the servers, as the settings say.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{Client, ConnectOptions, Event, jetstream};
+use crds::NatsStorage;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use tokio::sync::mpsc;
+
+use crate::BackplaneError;
+
+/// What the servers answer at least within: they are a millisecond away, or they are away.
+pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+/// The longest time between two tries to reach them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Messages that wait here until they are read: what comes beyond is lost, and noticed.
+const UNREAD: usize = 1 << 16;
+
+/// How the servers are reached, and what is kept there.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// One server or several, with commas between.
+    pub url: String,
+    /// The text of a credentials file, or `user:password`, or a token.
+    pub credentials: Option<String>,
+    /// The roots that the servers' certificates chain to, as PEM; `None`: the machine's.
+    pub roots: Option<String>,
+    /// A chain and its key for the servers, as PEM.
+    pub pair: Option<(String, String)>,
+    /// The JetStream domain; empty: none.
+    pub domain: String,
+    /// How many servers keep what is kept: 1, 3 or 5.
+    pub replicas: usize,
+    /// Where they keep it.
+    pub storage: NatsStorage,
+}
+
+impl std::fmt::Debug for Settings {
+    /// Without what is secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("domain", &self.domain)
+            .field("replicas", &self.replicas)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Connects; what happens to the connection later goes to `events`.
+pub(crate) async fn connect(
+    settings: &Settings,
+    name: &str,
+    events: mpsc::UnboundedSender<Event>,
+) -> Result<Client, BackplaneError> {
+    let servers: Vec<&str> = settings.url.split(',').collect();
+    let mut options = ConnectOptions::new()
+        .name(format!("interconn {name}"))
+        .connection_timeout(ANSWER)
+        .request_timeout(Some(ANSWER))
+        .subscription_capacity(UNREAD)
+        .reconnect_delay_callback(|tries| LONGEST_PAUSE.min(Duration::from_millis(50 << tries.min(6))))
+        .event_callback(move |event| {
+            // Whoever listened has ended.
+            let _ = events.send(event);
+            async {}
+        });
+    if let Some(credentials) = &settings.credentials {
+        options = with_credentials(options, credentials.trim())?;
+    }
+    if settings.roots.is_some() || settings.pair.is_some() {
+        options = options.tls_client_config(tls(settings)?).require_tls(true);
+    }
+    options.connect(servers).await.map_err(BackplaneError::away)
+}
+
+/// What is kept at the servers.
+pub(crate) fn jetstream(client: Client, settings: &Settings) -> jetstream::Context {
+    if settings.domain.is_empty() { jetstream::new(client) } else { jetstream::with_domain(client, &settings.domain) }
+}
+
+/// Three forms that people have: a file of the NATS tools, a name and a password, a token.
+fn with_credentials(options: ConnectOptions, text: &str) -> Result<ConnectOptions, BackplaneError> {
+    if text.contains("-----BEGIN") {
+        let read = options.credentials(text);
+        return read.map_err(|_| BackplaneError::Settings("the credentials are no file of NATS".into()));
+    }
+    Ok(match text.split_once(':') {
+        Some((user, password)) => options.user_and_password(user.into(), password.into()),
+        None => options.token(text.into()),
+    })
+}
+
+fn tls(settings: &Settings) -> Result<rustls::ClientConfig, BackplaneError> {
+    let wrong = |what: &str| BackplaneError::Settings(format!("{what} cannot be read"));
+    let mut roots = rustls::RootCertStore::empty();
+    match &settings.roots {
+        Some(pem) => {
+            for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                let root = root.map_err(|_| wrong("a root of the servers"))?;
+                roots.add(root).map_err(|_| wrong("a root of the servers"))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| BackplaneError::Settings(e.to_string()))?
+        .with_root_certificates(roots);
+    match &settings.pair {
+        None => Ok(builder.with_no_client_auth()),
+        Some((chain, key)) => {
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
+            let chain = chain.map_err(|_| wrong("the certificate for the servers"))?;
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| wrong("the key for the servers"))?;
+            builder.with_client_auth_cert(chain, key).map_err(|_| wrong("the pair for the servers"))
+        }
+    }
+}

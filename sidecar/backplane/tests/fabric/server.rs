@@ -1,0 +1,92 @@
+//! A NATS server of the test's own.
+
+use std::{
+    env, fs,
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+/// A server with JetStream, its folder, and the port that it keeps when it is started again.
+pub(crate) struct Server {
+    folder: TempDir,
+    pub(crate) port: u16,
+    process: Child,
+}
+
+impl Server {
+    /// Starts one. `more` stands in its configuration beside what every one has.
+    pub(crate) fn start(more: &str) -> Result<Self> {
+        Self::start_with(more, &[])
+    }
+
+    /// The same with files in its folder, which `more` names by `FOLDER/`.
+    pub(crate) fn start_with(more: &str, files: &[(&str, &str)]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        for (name, content) in files {
+            fs::write(folder.path().join(name), content)?;
+        }
+        let more = more.replace("FOLDER", &folder.path().to_string_lossy());
+        // The kernel gives a port that was given just now to nobody else for a while.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let store = folder.path().join("store");
+        let config = format!(
+            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{}\", max_mem: 64M, max_file: 256M }}\n{more}\n",
+            store.display()
+        );
+        fs::write(folder.path().join("nats.conf"), config)?;
+        let process = run(&folder, port)?;
+        Ok(Self { folder, port, process })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again with what it had on disk.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        self.process = run(&self.folder, self.port)?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+fn run(folder: &TempDir, port: u16) -> Result<Child> {
+    let mut process = Command::new(program())
+        .arg("-c")
+        .arg(folder.path().join("nats.conf"))
+        .arg("-l")
+        .arg(folder.path().join("log"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("nats-server is not there: NATS_SERVER names it, or PATH has it; e2e/test.sh builds it")?;
+    let start = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        ensure!(process.try_wait()?.is_none(), "nats-server has ended: {}", log());
+        ensure!(start.elapsed() < Duration::from_secs(60), "nats-server does not listen: {}", log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(process)
+}
+
+fn program() -> PathBuf {
+    env::var_os("NATS_SERVER").map_or_else(|| "nats-server".into(), PathBuf::from)
+}

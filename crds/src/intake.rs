@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::MeshRouteSpec;
+use crate::{DirectoryStatus, MeshRouteSpec, TunnelStatus};
 
 /// Whom the token of a pod is for.
 pub const AUDIENCE: &str = "interconn.dev/intake";
@@ -47,6 +47,12 @@ pub struct Report {
     /// short.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, Vec<Option<i64>>>,
+    /// What there is of the tunnel. Of gateways only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelStatus>,
+    /// What there is of the directory. Of gateways only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<DirectoryStatus>,
 }
 
 /// What is known of one address of a partner.
@@ -104,8 +110,14 @@ mod tests {
         let routes =
             BTreeMap::from([("b".to_owned(), vec![Reach::Answers, Reach::Untried, Reach::Fails("no".into())])]);
         let certificates = BTreeMap::from([("b".to_owned(), vec![Some(1_893_456_000), None])]);
-        let report =
-            Report { config_hash: "h".into(), leaf_not_after: "t".into(), problem: None, routes, certificates };
+        let report = Report {
+            config_hash: "h".into(),
+            leaf_not_after: "t".into(),
+            problem: None,
+            routes,
+            certificates,
+            ..Report::default()
+        };
         let mut text = json!(report);
         let words = json!({"configHash": "h", "leafNotAfter": "t", "routes": {"b": ["answers", "untried", {"fails": "no"}]},
                 "certificates": {"b": [1_893_456_000, null]}});

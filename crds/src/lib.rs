@@ -47,5 +47,11 @@ pub const PLACEHOLDER_INSTITUTION: &str = "JG0000000000000000";
 pub const DATA_PORT: u16 = 7304;
 /// The port on which backends call the grid.
 pub const GRID_PORT: u16 = 6789;
+/// The port of the tunnel (NC section 4).
+pub const TUNNEL_PORT: u16 = 6441;
+/// The port of the tunnel's register plane, which the server's tunnel address answers itself (NC section 2).
+pub const REGISTER_PORT: u16 = 6440;
+/// The port of the tunnel's bootstrap service.
+pub const BOOTSTRAP_PORT: u16 = 6439;
 /// The port of probes, metrics and the command line's calls.
 pub const ADMIN_PORT: u16 = 7305;

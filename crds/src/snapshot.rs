@@ -17,6 +17,8 @@
 //! | `grid-LISTENER.crt`, `grid-LISTENER.key` | what end users see who connect to a listener of the grid | Secret of the gateway |
 //! | `grid-LISTENER.jwks` | the keys that sign the tokens of a listener's end users; some are secrets | the same |
 //! | `grid-USER.token` | the password or token of a backend | the same |
+//! | `tunnel-register.crt`, `.key`, `tunnel-join.crt`, `.key` | the tunnel's authorities; in no manifest | the same |
+//! | `directory.key` | what the directory signs with | the same |
 //!
 //! `members.crt` and the pair of the sidecars are there where the node has a gateway ([`NodeConfig::gateway`]). The manifest names the certificates of both
 //! Secrets; each reader asks for the files of its own [`Role`] ([`Role::reads`]).

@@ -1,7 +1,7 @@
 //! `MeshNode`: this institution's node, its identity, certificates and features.
 //!
-//! One file per section of the spec. A section of a room that a later release fills in (grid, tunnel, directory,
-//! backplane) is accepted by the schema today; the operator's conditions say what this version does not act on yet.
+//! One file per section of the spec. A section that a later release fills in (backplane) is accepted by the schema today; the
+//! operator's conditions say what this version does not act on yet.
 
 mod backplane;
 mod certificates;
@@ -9,7 +9,9 @@ mod directory;
 mod expose;
 mod gateway;
 mod grid;
+mod keys;
 mod registry;
+mod rooms;
 mod status;
 mod transport;
 mod tunnel;
@@ -20,7 +22,9 @@ pub use directory::*;
 pub use expose::*;
 pub use gateway::*;
 pub use grid::*;
+pub use keys::*;
 pub use registry::*;
+pub use rooms::*;
 pub use status::*;
 pub use transport::*;
 pub use tunnel::*;
@@ -147,6 +151,12 @@ const LAWS: &[Law<MeshNodeSpec>] = &[
         cel: "self.gateway.replicas <= 1 || !(has(self.tunnel) || has(self.directory))",
         message: "must have one replica while tunnel or directory is on",
         holds: |n| n.gateway.replicas <= 1 || n.tunnel.is_none() && n.directory.is_none(),
+    },
+    Law {
+        field: ".gateway",
+        cel: "self.gateway.enabled || !(has(self.tunnel) || has(self.directory))",
+        message: "must be enabled while tunnel or directory is on: their state and keys have no place in the pods of applications",
+        holds: |n| n.gateway.enabled || n.tunnel.is_none() && n.directory.is_none(),
     },
 ];
 

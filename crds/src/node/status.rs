@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{DirectoryStatus, TunnelStatus};
 use crate::Condition;
 
 /// What the operator last saw of the node.
@@ -28,6 +29,12 @@ pub struct MeshNodeStatus {
     /// The sidecars that run as this node or beside its gateway; absent: nobody has looked yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sidecars: Option<SidecarCount>,
+    /// What the gateway says of the tunnel; what changes all the time is told every three minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelStatus>,
+    /// What the gateway says of the directory; what changes all the time is told every three minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<DirectoryStatus>,
 }
 
 /// How many sidecars there are.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    LocalRef, Span, Violation,
+    LocalRef, REGISTER_PORT, Span, Violation,
     law::{self, Law},
     pattern,
 };
@@ -131,11 +131,14 @@ pub struct TunnelRoute {
     pub through: BTreeMap<String, String>,
 }
 
-/// The port of the register plane, which the server's tunnel address answers itself (NC section 2).
-const REGISTER_PORT: u16 = 6440;
-
 /// The laws of [`Tunnel`].
 const LAWS: &[Law<Tunnel>] = &[
+    Law {
+        field: ".advertise",
+        cel: "self.advertise != '0.0.0.0'",
+        message: "must be an address that edge nodes can dial",
+        holds: |t| t.advertise != "0.0.0.0",
+    },
     Law {
         field: ".forwards",
         cel: "!has(self.forwards) || self.forwards.all(forward, forward.port != 6440)",

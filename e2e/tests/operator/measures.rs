@@ -62,7 +62,7 @@ async fn what_is_done_and_what_fails_is_counted() -> Result<()> {
 async fn what_is_not_acted_on_yet_is_said_and_the_node_is_ready_all_the_same() -> Result<()> {
     let room = Room::open("notyet").await?;
     let _operator = room.operator("one").await?;
-    room.node("later", json!({"directory": {}})).await?;
+    room.node("later", json!({"backplane": {"nats": {"url": "nats://nats:4222"}}})).await?;
     room.node("plain", json!({})).await?;
     room.ready("MeshNode", "later").await?;
     room.condition("MeshNode", "later", "FeaturesPending", "True", "NotYet").await?;
@@ -72,7 +72,7 @@ async fn what_is_not_acted_on_yet_is_said_and_the_node_is_ready_all_the_same() -
         async move { anyhow::Ok(nodes.get(name).await?.data["status"]["conditions"].to_string()) }
     };
     let said = conditions("later").await?;
-    ensure!(said.contains("spec.directory"), "the section is not named: {said}");
+    ensure!(said.contains("spec.backplane"), "the section is not named: {said}");
     let said = conditions("plain").await?;
     ensure!(!said.contains("FeaturesPending"), "there is nothing to say: {said}");
     Ok(())

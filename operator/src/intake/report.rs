@@ -1,6 +1,11 @@
 //! What a pod says of itself, before it is believed: bounded, and clean enough to be shown.
 
-use crds::intake::{Reach, Report};
+use std::collections::HashSet;
+
+use crds::{
+    DirectoryStatus, LISTED, TunnelStatus,
+    intake::{Reach, Report},
+};
 
 /// Routes of one node; the snapshot has no room for more.
 const ROUTES: usize = 2000;
@@ -10,10 +15,18 @@ const ADDRESSES: usize = 8;
 const NAME: usize = 253;
 /// A reason is a sentence.
 const TEXT: usize = 256;
+/// The bounds of `crds::TunnelStatus` and `crds::DirectoryStatus`.
+const ID: usize = 32;
+const ADDRESS: usize = 15;
+const TIME: usize = 64;
+const ORIGIN: usize = 255;
+const WITNESSES: u8 = 15;
+const NODES: u32 = 1_000_000;
+const ADDRESSES_TAKEN: u32 = 100_000_000;
 
 /// The report as it is kept, or the rule that it breaks.
 pub(super) fn checked(report: Report) -> Result<Report, &'static str> {
-    let Report { config_hash, leaf_not_after, problem, mut routes, certificates } = report;
+    let Report { config_hash, leaf_not_after, problem, mut routes, certificates, tunnel, directory } = report;
     if config_hash.len() != 64 || !config_hash.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err("configHash must be the sha256 of the manifest, in hex");
     }
@@ -30,15 +43,60 @@ pub(super) fn checked(report: Report) -> Result<Report, &'static str> {
         }
     }
     let problem = problem.map(|text| clean(&text));
-    Ok(Report { config_hash, leaf_not_after: ends.to_string(), problem, routes, certificates })
+    let (tunnel, directory) = (tunnel.map(of_tunnel), directory.map(of_directory));
+    Ok(Report { config_hash, leaf_not_after: ends.to_string(), problem, routes, certificates, tunnel, directory })
+}
+
+/// A status that its schema refuses would keep all of it from being written: so lists and texts are cut to what it takes.
+fn of_tunnel(mut tunnel: TunnelStatus) -> TunnelStatus {
+    tunnel.peers.truncate(LISTED);
+    tunnel.tokens.truncate(LISTED);
+    for peer in &mut tunnel.peers {
+        let all = [(&mut peer.name, ID), (&mut peer.address, ADDRESS), (&mut peer.since, TIME)];
+        all.into_iter().for_each(|(text, most)| *text = cut(text, most));
+    }
+    for token in &mut tunnel.tokens {
+        token.id = cut(&token.id, ID);
+        token.expires = token.expires.take().map(|text| cut(&text, TIME));
+    }
+    let mut seen = HashSet::new();
+    tunnel.peers.retain(|peer| seen.insert(peer.name.clone()));
+    let mut seen = HashSet::new();
+    tunnel.tokens.retain(|token| seen.insert(token.id.clone()));
+    let counts = [&mut tunnel.nodes, &mut tunnel.connected, &mut tunnel.tokens_total];
+    counts.into_iter().for_each(|count| *count = (*count).min(NODES));
+    tunnel.addresses_taken = tunnel.addresses_taken.min(ADDRESSES_TAKEN);
+    tunnel
+}
+
+fn of_directory(mut directory: DirectoryStatus) -> DirectoryStatus {
+    directory.origin = cut(&directory.origin, ORIGIN);
+    directory.last_checkpoint = directory.last_checkpoint.map(|text| cut(&text, TIME));
+    directory.problem = directory.problem.map(|text| clean(&text));
+    directory.size = directory.size.min(i64::MAX.unsigned_abs());
+    directory.quorum = directory.quorum.min(WITNESSES);
+    directory.witnesses.truncate(WITNESSES.into());
+    for witness in &mut directory.witnesses {
+        witness.name = cut(&witness.name, ORIGIN);
+        witness.problem = clean(&witness.problem);
+    }
+    let mut seen = HashSet::new();
+    directory.witnesses.retain(|witness| seen.insert(witness.name.clone()));
+    directory
 }
 
 fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(TEXT).collect()
+    cut(text, TEXT)
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use crds::{JoinToken, TunnelPeer, WitnessStatus};
+
     use super::*;
 
     fn report() -> Report {
@@ -55,6 +113,53 @@ mod tests {
         assert_eq!(kept.certificates["b"], [Some(1), None]);
         assert_eq!(kept.problem.unwrap().chars().count(), TEXT);
         assert_eq!(kept.routes["b"], [Reach::Answers, Reach::Fails("no[2Jroute".into())]);
+    }
+
+    #[test]
+    fn what_is_said_of_tunnel_and_directory_fits_the_status_whatever_it_is() {
+        let long = "证\n".repeat(1000);
+        let peer = |name: &str| TunnelPeer { name: name.to_owned(), address: long.clone(), since: long.clone() };
+        let peers = (0..500).map(|n| peer(&format!("n{n}"))).chain([peer("n0")]).rev();
+        let token = JoinToken { id: long.clone(), uses_left: Some(u32::MAX), expires: Some(long.clone()) };
+        let (nodes, connected, addresses_taken, tokens_total) = (u32::MAX, u32::MAX, u32::MAX, u32::MAX);
+        let tunnel = TunnelStatus {
+            nodes,
+            connected,
+            addresses_taken,
+            exhausted: true,
+            peers: peers.collect(),
+            tokens_total,
+            tokens: vec![token; 500],
+        };
+        let witness = WitnessStatus { name: long.clone(), problem: long.clone(), ..WitnessStatus::default() };
+        let directory = DirectoryStatus {
+            origin: long.clone(),
+            size: u64::MAX,
+            last_checkpoint: Some(long.clone()),
+            problem: Some(long.clone()),
+            quorum: 255,
+            witnesses: vec![witness; 99],
+        };
+        let kept = checked(Report { tunnel: Some(tunnel), directory: Some(directory), ..report() }).unwrap();
+        let (tunnel, directory) = (kept.tunnel.unwrap(), kept.directory.unwrap());
+        let lengths = (tunnel.peers.len(), tunnel.tokens.len(), directory.witnesses.len());
+        assert_eq!(lengths, (100, 1, 1), "lists are keyed by name and id");
+        assert_eq!((tunnel.nodes, tunnel.addresses_taken), (NODES, ADDRESSES_TAKEN));
+        assert_eq!((directory.size, directory.quorum), (i64::MAX.unsigned_abs(), 15));
+        let (peer, token, witness) = (&tunnel.peers[0], &tunnel.tokens[0], &directory.witnesses[0]);
+        for (text, most) in [
+            (&peer.address, 15),
+            (&peer.since, 64),
+            (&token.id, 32),
+            (token.expires.as_ref().unwrap(), 64),
+            (&directory.origin, 255),
+            (directory.last_checkpoint.as_ref().unwrap(), 64),
+            (directory.problem.as_ref().unwrap(), 256),
+            (&witness.name, 255),
+            (&witness.problem, 256),
+        ] {
+            assert!(text.chars().count() <= most && !text.contains('\n'), "{text}");
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Found {
     pub(crate) issuer: Option<FoundIssuer>,
     /// The leaf that was written last.
     pub(crate) leaf: Option<Pair>,
+    /// The keys of the rooms.
+    pub(crate) rooms: FoundRooms,
     /// What there is of the node's gateway; `None` where it has none, as without a cluster.
     pub(crate) gateway: Option<FoundGateway>,
     /// Where the operator takes reports; `None` where it takes none, as without a cluster.
@@ -55,6 +57,15 @@ impl From<Pair> for Issued {
     fn from(pair: Pair) -> Self {
         Self { pair, retired_pem: String::new(), rolled: String::new() }
     }
+}
+
+/// The keys of the rooms, by the names of `crds::snapshot`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FoundRooms {
+    /// As they are kept.
+    pub(crate) kept: Keys,
+    /// What the gateway was given last: where the original was lost, that is the only one.
+    pub(crate) given: Keys,
 }
 
 /// What an issuer gave.
@@ -111,6 +122,10 @@ pub(crate) fn references<'r>(node: &MeshNode, routes: impl IntoIterator<Item = &
     let own = [&certificates.root_secret_ref, &certificates.leaf_secret_ref];
     let mut found = References::default();
     found.secrets.extend(own.into_iter().flatten().map(|secret| secret.name.clone()));
+    if let Some(tunnel) = &node.spec.tunnel {
+        let authorities = [&tunnel.register_ca_secret_ref, &tunnel.join_ca_secret_ref];
+        found.secrets.extend(authorities.into_iter().flatten().map(|secret| secret.name.clone()));
+    }
     if let Some(grid) = &node.spec.grid {
         // Nothing is read here: what the grid needs is only written down.
         let _ = GridSecrets::read(grid, |needed| {

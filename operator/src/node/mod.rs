@@ -18,7 +18,7 @@ mod problem;
 pub(crate) mod roll;
 pub(crate) mod validate;
 
-pub(crate) use found::{Found, FoundGateway, FoundIssuer, Issued, Keys, references};
+pub(crate) use found::{Found, FoundGateway, FoundIssuer, FoundRooms, Issued, Keys, references};
 pub(crate) use problem::{Object, Problem};
 pub(crate) use validate::is_made_by_api;
 

@@ -35,6 +35,11 @@ pub(crate) fn root_name(namespace: &str, node: &str) -> String {
     format!("mesh-root.{namespace}.{node}")
 }
 
+/// The Secret of the operator's namespace with the keys of the node's rooms: the tunnel's authorities, the directory's keys.
+pub(crate) fn rooms_name(namespace: &str, node: &str) -> String {
+    format!("mesh-rooms.{namespace}.{node}")
+}
+
 /// The ConfigMap with the public root, for partners to take.
 pub(crate) fn public_root_name(node: &str) -> String {
     format!("{node}-root")

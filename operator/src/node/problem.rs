@@ -135,7 +135,7 @@ pub(crate) enum Problem {
     },
     /// A node that another operator looks after.
     #[error(
-        "the operator of namespace {other} looks after this node, and each operator keeps roots of its own: remove one of the two, or take the node out of the watchNamespaces of one; if {other} is gone for good, copy its Secrets mesh-root.* and mesh-member-root.* to {own} and say so: kubectl annotate meshnode {node} --overwrite interconn.dev/operator={own}"
+        "the operator of namespace {other} looks after this node, and each operator keeps roots of its own: remove one of the two, or take the node out of the watchNamespaces of one; if {other} is gone for good, copy its Secrets mesh-root.*, mesh-member-root.* and mesh-rooms.* to {own} and say so: kubectl annotate meshnode {node} --overwrite interconn.dev/operator={own}"
     )]
     OtherOperator {
         /// The namespace of that operator.

@@ -108,6 +108,7 @@ pub(crate) fn found(node: MeshNode, routes: Vec<MeshRoute>) -> Found {
         published_pem: String::new(),
         issuer: None,
         leaf: None,
+        rooms: super::FoundRooms::default(),
         gateway: None,
         intake: None,
     }

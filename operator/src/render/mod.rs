@@ -116,11 +116,14 @@ fn lock(out: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Roots first: a directory must never exist whose root was lost.
+/// Roots and keys of rooms first: a directory must never exist whose root was lost.
 fn write(ready: &[Ready], out: &Path) -> Result<Vec<String>, StoreError> {
     for node in ready {
         if let Some(root) = &node.new_root {
             store::keep_root(&store::root_directory(out, &node.key), root)?;
+        }
+        if let Some(keys) = &node.built.new_rooms {
+            store::keep_rooms(&store::rooms_file(out, &node.key), keys)?;
         }
     }
     ready.iter().map(|node| write_node(node, out)).collect()

@@ -17,7 +17,7 @@ use super::{
     store,
 };
 use crate::node::{
-    Found, Issued, Keys, Problem, build, references,
+    Found, FoundRooms, Issued, Keys, Problem, build, references,
     roll::{ROLL_ROOT, annotation},
     validate::{self, Judgement, published_roots},
 };
@@ -67,11 +67,19 @@ pub(super) fn build(resources: &Resources, read: Read, out: &Path, now: SystemTi
                 continue;
             }
         };
+        let rooms = match store::read_rooms(&store::rooms_file(out, key)) {
+            Ok(kept) => FoundRooms { kept, given: Keys::default() },
+            Err(e) => {
+                faults.push(Fault::at(&node.place, e));
+                continue;
+            }
+        };
         if !annotation(&*node.resource, ROLL_ROOT).is_empty() {
             told.notes.push(Fault::at(&node.place, NO_ROLL));
         }
         let root = roots.get(key);
-        let found = found(resources, &config_maps, key, node, root.map(|root| root.pair.clone()), leaf);
+        let found =
+            Found { rooms, ..found(resources, &config_maps, key, node, root.map(|root| root.pair.clone()), leaf) };
         let judgement = validate::all(&found, now);
         report(resources, read, &node.place, key, &judgement, faults, told.notes);
         match build::node(&judgement, now) {
@@ -189,6 +197,7 @@ fn found(
         published_pem: String::new(),
         issuer: None,
         leaf,
+        rooms: FoundRooms::default(),
         // Without a cluster the process is the whole node.
         gateway: None,
         intake: None,

@@ -1,6 +1,8 @@
-//! Where a run keeps what the next one needs: `OUT/.roots/<namespace>/<name>/` and the leaves in the nodes' directories.
+//! Where a run keeps what the next one needs: `OUT/.roots/<namespace>/<name>/`, the keys of rooms in
+//! `OUT/.rooms/<namespace>/<name>.key`, and the leaves in the nodes' directories.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs, io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -9,6 +11,7 @@ use std::{
 use mesh_pki::{Pair, PrivateKeyPem};
 
 use super::resources::Key;
+use crate::node::Keys;
 
 const CRT: &str = "tls.crt";
 const KEY: &str = "tls.key";
@@ -38,6 +41,36 @@ impl StoreError {
 /// The directory of a node's root.
 pub(super) fn root_directory(out: &Path, (namespace, name): &Key) -> PathBuf {
     out.join(".roots").join(namespace).join(name)
+}
+
+/// The file with the keys of a node's rooms.
+pub(super) fn rooms_file(out: &Path, (namespace, name): &Key) -> PathBuf {
+    out.join(".rooms").join(namespace).join(format!("{name}.key"))
+}
+
+/// The keys of a node's rooms: a JSON object of texts by name. None where there is no file.
+pub(super) fn read_rooms(file: &Path) -> Result<Keys, StoreError> {
+    let Some(text) = read(file)? else { return Ok(Keys::default()) };
+    let texts: BTreeMap<String, String> =
+        serde_json::from_str(&text).map_err(|_| StoreError::new(file, "is no file of keys: restore it from a copy"))?;
+    Ok(Keys(texts.into_iter().map(|(name, text)| (name, text.into_bytes())).collect()))
+}
+
+/// Keeps the keys of a node's rooms: all of them, or those from before.
+pub(super) fn keep_rooms(file: &Path, keys: &Keys) -> Result<(), StoreError> {
+    let texts: BTreeMap<&String, &str> = keys.0.keys().filter_map(|name| Some((name, keys.text(name)?))).collect();
+    let text = serde_json::to_string(&texts).map_err(|e| StoreError::new(file, e))?;
+    let folder = file.parent().unwrap_or(file);
+    make_directory(folder)?;
+    // Of the same kind, so that it is nobody else's either.
+    let staged = file.with_extension("new.key");
+    match fs::remove_file(&staged) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unwritable(&staged, &e)),
+        _ => {}
+    }
+    write(&staged, text.as_bytes())?;
+    fs::rename(&staged, file).map_err(|e| unwritable(file, &e))?;
+    sync(folder)
 }
 
 /// The leaf in a node's directory; `None` when there is none, or half of one: it is issued anew at no cost.

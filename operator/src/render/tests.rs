@@ -118,6 +118,29 @@ fn a_second_run_changes_no_byte_no_mode_and_no_time() {
 }
 
 #[test]
+fn the_keys_of_tunnel_and_directory_are_made_once_and_outlive_their_directory() {
+    let run = Run::of(NODE);
+    run.write("a.yaml", &NODE.replace("instId: JG1,", "instId: JG1, directory: {}, tunnel: {advertise: 203.0.113.7},"));
+    assert_eq!(run.at(now()).unwrap().1, Vec::<String>::new(), "there is nothing to note");
+    let files = ["tunnel-register.crt", "tunnel-register.key", "tunnel-join.crt", "tunnel-join.key", "directory.key"];
+    let keys = |run: &Run| files.map(|file| run.read(&format!("demo/bank-a/{file}")));
+    let (first, before) = (keys(&run), run.state());
+    assert_eq!(run.good(), ["out/demo/bank-a: unchanged"]);
+    assert_eq!(run.state(), before);
+    let kept = run.out().join(".rooms/demo/bank-a.key");
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::remove_dir_all(run.out().join("demo")).unwrap();
+    run.good();
+    assert_eq!(keys(&run), first);
+    fs::write(&kept, "{").unwrap();
+    assert!(
+        run.errors()[0].ends_with(".rooms/demo/bank-a.key: is no file of keys: restore it from a copy"),
+        "{:?}",
+        run.errors()
+    );
+}
+
+#[test]
 fn directories_are_closed_and_keys_are_their_owners_alone() {
     let run = Run::of(NODE);
     run.good();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crds::{
-    ClientCertificate, GridSecrets, Peer, PeerAddress,
+    ClientCertificate, GridSecrets, Peer, PeerAddress, RoomKeys,
     snapshot::{
         CA_CRT, GatewayConfig, IntakeConfig, MEMBER_CRT, MEMBERS_CRT, NODE, NodeConfig, RegistrationConfig, Role,
         RouteConfig, TLS_CRT,
@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub directory: Option<Arc<crds::Directory>>,
     /// The network controller; `None`: off, as in every sidecar.
     pub tunnel: Option<Arc<crds::Tunnel>>,
+    /// What the operator keeps for both; where it keeps nothing, as on bare metal, they make their own.
+    pub room_keys: RoomKeys,
     routes: Vec<Arc<Route>>,
     by_node: HashMap<NodeId, usize>,
     by_inst: HashMap<InstId, usize>,
@@ -163,6 +165,8 @@ pub struct Parts {
     pub client_pairs: HashMap<String, (String, String)>,
     /// What the Secrets of the grid hold. A sidecar has none.
     pub grid: GridSecrets,
+    /// What is kept for tunnel and directory. A sidecar has none, nor has a node on bare metal.
+    pub room_keys: RoomKeys,
 }
 
 /// Why a configuration cannot be put in force. Names the place and the rule.
@@ -216,6 +220,7 @@ impl Snapshot {
             members_pem,
             client_pairs,
             grid,
+            room_keys,
         } = parts;
         let roots = TrustAnchors::from_pems(&[&roots_pem]).map_err(|e| ConfigProblem::certificate(CA_CRT, e))?;
         let shown = if role == Role::Sidecar { MEMBER_CRT } else { TLS_CRT };
@@ -256,6 +261,7 @@ impl Snapshot {
             grid,
             directory: node.directory.map(Arc::new),
             tunnel: node.tunnel.filter(|_| role == Role::Gateway).map(Arc::new),
+            room_keys,
             routes,
             by_node,
             by_inst,

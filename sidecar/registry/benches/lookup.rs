@@ -136,6 +136,7 @@ fn snapshot() -> Snapshot {
         key_pem: pair.key.expose().to_owned(),
         client_pairs: Default::default(),
         grid: Default::default(),
+        room_keys: Default::default(),
         members_pem: String::new(),
         role: Role::Gateway,
     };

@@ -13,7 +13,7 @@ use std::{
 };
 
 use mesh_core::{
-    Drained, Live, Role,
+    Drained, Live, Origin, Role,
     private::{self, NotPrivate},
 };
 use mesh_directory::{
@@ -54,6 +54,8 @@ pub(crate) struct DirectoryPlace {
     /// What was put in force, and the node's id then.
     config: Mutex<Option<(crds::Directory, String)>>,
     front: RwLock<Option<Arc<Front>>>,
+    /// Why it is not open, though it is on.
+    problem: RwLock<Option<String>>,
     metrics: Metrics,
     /// The way to witnesses.
     outward: Outward,
@@ -63,34 +65,51 @@ pub(crate) struct DirectoryPlace {
 impl DirectoryPlace {
     /// Builds it, on a thread of the runtime; nothing is open yet.
     pub(super) fn new(live: Arc<Live>, home: &Path, outward: Outward, registry: &mut Registry) -> Arc<Self> {
-        let (config, front, metrics) = (Mutex::default(), RwLock::default(), Metrics::default());
+        let (config, front, problem) = (Mutex::default(), RwLock::default(), RwLock::default());
+        let metrics = Metrics::default();
         if live.load().role == Role::Gateway {
             metrics.register(registry);
         }
         let runtime = Handle::current();
-        Arc::new(Self { live, home: home.join(FOLDER), config, front, metrics, outward, runtime })
+        Arc::new(Self { live, home: home.join(FOLDER), config, front, problem, metrics, outward, runtime })
     }
 
-    /// Opens it, if the snapshot has it. What cannot be opened now ends the start.
+    /// Why it is not open, though it is on.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem.read().clone()
+    }
+
+    /// Opens it, if the snapshot has it. What cannot be opened now ends the start of a node on bare metal; a gateway serves all else,
+    /// and its operator is told.
     pub(super) fn open(&self) -> Result<(), Exit> {
-        self.put_in_force().map_err(|e| Exit::Local(format!("the directory: {e}")))
+        match self.live.load().origin {
+            Origin::Standalone => self.put_in_force().map_err(|e| Exit::Local(format!("the directory: {e}"))),
+            Origin::Managed { .. } => {
+                self.try_to_open();
+                Ok(())
+            }
+        }
+    }
+
+    fn try_to_open(&self) {
+        let problem = self.put_in_force().err();
+        let mut known = self.problem.write();
+        if let Some(problem) = problem.as_ref().filter(|problem| known.as_ref() != Some(problem)) {
+            tracing::error!("the directory is not served: {problem}");
+        }
+        *known = problem;
     }
 
     /// Follows the snapshot until the end is asked for. What cannot be put in force is tried again.
     pub(super) async fn follow(self: Arc<Self>, drained: Drained) {
-        let mut failed: Option<String> = None;
         loop {
             tokio::select! {
                 () = drained.asked() => return self.close(),
                 () = tokio::time::sleep(TICK) => {}
             }
             let place = Arc::clone(&self);
-            let done = tokio::task::spawn_blocking(move || place.put_in_force()).await;
-            let problem = done.ok().and_then(Result::err);
-            if let Some(problem) = problem.as_ref().filter(|problem| failed.as_ref() != Some(problem)) {
-                tracing::error!("the directory is not served: {problem}");
-            }
-            failed = problem;
+            // It ends only if it panics, and the next one goes on.
+            let _ = tokio::task::spawn_blocking(move || place.try_to_open()).await;
             if let Some(front) = self.front() {
                 front.directory().end_leases(now()).await;
             }
@@ -130,7 +149,7 @@ impl DirectoryPlace {
         self.metrics.show(None);
         *config = None;
         let Some(wanted) = wanted else { return Ok(()) };
-        let directory = open(&self.home, wanted, node)?;
+        let directory = open(&self.home, wanted, node, snapshot.room_keys.directory.as_deref())?;
         without_effect(wanted)
             .for_each(|part| tracing::warn!("directory.{part} has no effect: it is not in this version"));
         tracing::info!(origin = %directory.log_key().name(), size = directory.view().published().size, "the directory is open");
@@ -163,11 +182,15 @@ fn without_effect(config: &crds::Directory) -> impl Iterator<Item = &'static str
     parts.into_iter().filter(|(_, is_set)| *is_set).map(|(part, _)| part)
 }
 
-fn open(home: &Path, config: &crds::Directory, node: &str) -> Result<Directory, String> {
+/// Opens the directory of a node. `given`: the keys that the operator keeps for it.
+fn open(home: &Path, config: &crds::Directory, node: &str, given: Option<&str>) -> Result<Directory, String> {
     fs::create_dir_all(home).map_err(|e| format!("{}: {e}", home.display()))?;
     let name = if config.origin.is_empty() { format!("{node}/datanet") } else { config.origin.clone() };
     let wanted = KeyName::new(&name).ok_or_else(|| format!("{name} is no name of a log: set directory.origin"))?;
-    let keys = keys(home, &wanted)?;
+    let keys = match given {
+        Some(given) => given_keys(home, config, given)?,
+        None => keys(home, &wanted)?,
+    };
     let own = keys.origin().clone();
     let directory = open_with(home, config, keys.clone())?;
     if own == wanted || (config.origin.is_empty() && !directory.is_unknown()) {
@@ -193,6 +216,24 @@ fn open_with(home: &Path, config: &crds::Directory, keys: Keys) -> Result<Direct
 /// The keys that are kept; new ones for the log `wanted` where there is none yet.
 fn keys(home: &Path, wanted: &KeyName) -> Result<Keys, String> {
     kept(home)?.map_or_else(|| new_keys(home, wanted), Ok)
+}
+
+/// The keys that the operator keeps, under the name that the log has here. They win over keys that were made here, unless those have
+/// signed: nobody could follow a log whose keys changed without a word.
+fn given_keys(home: &Path, config: &crds::Directory, given: &str) -> Result<Keys, String> {
+    let given = Keys::read(given).map_err(|e| format!("{}: {e}", crds::DIRECTORY_KEY))?;
+    match kept(home)? {
+        Some(kept) if kept.sign_as(&given) => return Ok(kept),
+        Some(kept) if !open_with(home, config, kept.clone())?.is_unknown() => {
+            return Err(format!(
+                "the log in {} was signed by other keys than those that the operator keeps: restore its Secret mesh-rooms.*, or begin with another volume",
+                home.display()
+            ));
+        }
+        Some(_) | None => {}
+    }
+    keep(home, &given)?;
+    Ok(given)
 }
 
 /// The keys that are kept.
@@ -298,27 +339,52 @@ mod tests {
     async fn a_log_is_called_as_its_node_until_it_has_an_entry_and_keeps_its_keys() {
         let home = tempfile::tempdir().unwrap();
         let config = crds::Directory::default();
-        let first = open(home.path(), &config, "LX0").unwrap();
+        let first = open(home.path(), &config, "LX0", None).unwrap();
         let (custodian, token) = (*first.custodian(), first.issue("yunqi", None, now()).unwrap());
         drop(first);
-        let named = open(home.path(), &config, "LX1").unwrap();
+        let named = open(home.path(), &config, "LX1", None).unwrap();
         assert_eq!((named.log_key().name().as_str(), named.custodian()), ("LX1/datanet", &custodian));
         assert_eq!(named.holder(&token, now()), Ok("yunqi".to_owned()), "tokens stay");
         write(&named).await;
         let key = named.log_key().to_string();
         drop(named);
-        let again = open(home.path(), &config, "LX2").unwrap();
+        let again = open(home.path(), &config, "LX2", None).unwrap();
         assert_eq!(again.log_key().to_string(), key, "a node that is called otherwise has the same log");
         drop(again);
         let renamed = crds::Directory { origin: "other".into(), ..config };
-        assert!(open(home.path(), &renamed, "LX1").unwrap_err().contains("keeps its name"));
+        assert!(open(home.path(), &renamed, "LX1", None).unwrap_err().contains("keeps its name"));
     }
 
     #[test]
     fn a_log_without_its_keys_is_not_gone_on_with() {
         let home = tempfile::tempdir().unwrap();
-        drop(open(home.path(), &crds::Directory::default(), "LX1").unwrap());
+        drop(open(home.path(), &crds::Directory::default(), "LX1", None).unwrap());
         fs::remove_file(home.path().join(KEYS)).unwrap();
-        assert!(open(home.path(), &crds::Directory::default(), "LX1").unwrap_err().contains("restore it"));
+        assert!(open(home.path(), &crds::Directory::default(), "LX1", None).unwrap_err().contains("restore it"));
+    }
+
+    /// A volume that is gone takes no identity with it, and one that has an identity of its own is not given another.
+    #[tokio::test]
+    async fn the_keys_that_the_operator_keeps_are_those_of_every_new_volume() {
+        let (config, random) = (crds::Directory::default(), SystemRandom::new());
+        let text = || Keys::make(KeyName::new("LX1/datanet").unwrap(), &random).unwrap().text();
+        let (given, others) = (text(), text());
+        let key = |directory: &Directory| (directory.log_key().to_string(), *directory.custodian());
+        let wanted = {
+            let home = tempfile::tempdir().unwrap();
+            key(&open(home.path(), &config, "LX1", Some(&given)).unwrap())
+        };
+        let home = tempfile::tempdir().unwrap();
+        drop(open(home.path(), &config, "LX1", None).unwrap());
+        let directory = open(home.path(), &config, "LX1", Some(&given)).unwrap();
+        assert_eq!(key(&directory), wanted, "keys that signed nothing give way");
+        write(&directory).await;
+        drop(directory);
+        let problem = open(home.path(), &config, "LX1", Some(&others)).unwrap_err();
+        assert!(problem.contains("other keys") && !problem.contains(&others), "{problem}");
+        assert_eq!(key(&open(home.path(), &config, "LX1", Some(&given)).unwrap()), wanted);
+        fs::remove_file(home.path().join(KEYS)).unwrap();
+        assert_eq!(key(&open(home.path(), &config, "LX1", Some(&given)).unwrap()), wanted, "they are kept elsewhere");
+        assert!(open(home.path(), &config, "LX1", Some("{}")).unwrap_err().starts_with("directory.key: "));
     }
 }

@@ -11,6 +11,7 @@ mod limits;
 mod reports;
 mod rooms;
 mod shortened;
+mod told;
 mod tunnel;
 mod turns;
 

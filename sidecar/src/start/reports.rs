@@ -16,7 +16,7 @@ use mesh_network::{
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::shortened::shortened;
+use super::{shortened::shortened, told::Told};
 
 /// How often a gateway looks whether partners came or went, and a sidecar whether its configuration was refused: partners are asked
 /// every twelve seconds.
@@ -31,6 +31,8 @@ pub(super) struct Reporter {
     pub(super) keeper: Arc<Keeper>,
     pub(super) partners: Arc<Partners>,
     pub(super) intake: Arc<Intake>,
+    /// What is told of tunnel and directory. A sidecar has none.
+    pub(super) told: Told,
 }
 
 impl Reporter {
@@ -99,12 +101,15 @@ impl Reporter {
             // It reaches partners through the gateway, which tells of them.
             Role::Sidecar => Default::default(),
         };
+        let (tunnel, directory) = self.told.now();
         shortened(Report {
             config_hash: snapshot.hash.clone(),
             leaf_not_after: ends.map(|ends| ends.to_string()).unwrap_or_default(),
             problem: self.keeper.problem().map(|problem| problem.to_string()),
             routes,
             certificates,
+            tunnel,
+            directory,
         })
     }
 }

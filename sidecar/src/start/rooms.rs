@@ -33,6 +33,7 @@ use super::{
     directory::DirectoryPlace,
     grid::{Floor, GridPlace},
     reports::Reporter,
+    told::Told,
     tunnel::TunnelPlace,
 };
 use crate::{
@@ -91,12 +92,13 @@ impl Rooms {
         if !is_sidecar {
             drained.spawn(Arc::clone(&registry).run(drained.clone()));
         }
-        if let Some(directory) = &settings.directory {
+        let intake = if let Some(directory) = &settings.directory {
             let intake = Arc::new(Intake::new(Arc::clone(live), directory));
             keeper.set_trust_desk(Arc::clone(&intake) as Arc<dyn TrustDesk>);
-            let reporter = Reporter { keeper: Arc::clone(keeper), partners: Arc::clone(&partners), intake };
-            drained.spawn(reporter.run(drained.clone()));
-        }
+            Some(intake)
+        } else {
+            None
+        };
         let control = Control::new(Arc::clone(keeper), Arc::clone(&partners), settings.data_centres.clone());
         let mut table = Table::default();
         control.register(&mut table);
@@ -126,6 +128,11 @@ impl Rooms {
         let to_witnesses = Outside::with_partners(Arc::clone(live), names);
         let to_witnesses = Outward::new(WayOut::new(gate.addresses(), partners.egress(), Arc::new(to_witnesses)));
         let directory = DirectoryPlace::new(Arc::clone(live), &settings.home, to_witnesses, metrics);
+        if let Some(intake) = intake {
+            let told = Told::new(tunnel.as_ref().map(|tunnel| Arc::clone(tunnel.control())), Arc::clone(&directory));
+            let reporter = Reporter { keeper: Arc::clone(keeper), partners: Arc::clone(&partners), intake, told };
+            drained.spawn(reporter.run(drained.clone()));
+        }
         let front = Front {
             directory: Arc::clone(&directory),
             grid: Arc::clone(&grid),

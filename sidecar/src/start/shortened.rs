@@ -51,6 +51,7 @@ mod tests {
             problem: Some("tls.crt: ".repeat(1000)),
             routes: routes.collect(),
             certificates: certificates.collect(),
+            ..Report::default()
         }
     }
 

@@ -3,12 +3,13 @@
 use std::{
     net::{Ipv4Addr, TcpListener},
     sync::Arc,
+    time::SystemTime,
 };
 
 use mesh_core::{Drained, Live, Workers, config::Settings, store::Store};
 use mesh_network::listen::OwnAddresses;
 use mesh_tunnel::{
-    authority::Places,
+    authority::{self, Places},
     control::{Certificates, Control, FrontDesk, Metrics, Port, Ports, Roles, Setup},
     hub::Hub,
     inside::{self, Doors},
@@ -40,7 +41,8 @@ impl TunnelPlace {
         (own, workers): (OwnAddresses, Workers),
         metrics: &mut Registry,
     ) -> Result<Option<Self>, Exit> {
-        let Some(config) = live.snapshot().tunnel.clone() else { return Ok(None) };
+        let snapshot = live.snapshot();
+        let Some(config) = snapshot.tunnel.clone() else { return Ok(None) };
         if config.mode == crds::TunnelMode::Tun {
             tracing::warn!("tunnel.mode: Tun has no effect: this version moves packets in the process");
         }
@@ -53,6 +55,9 @@ impl TunnelPlace {
             own.add(listener.local_addr().map_err(|e| Exit::local("the tunnel's port", e))?);
         }
         let setup = setup(settings, &config, [&register, &bootstrap])?;
+        if let Some(keys) = &snapshot.room_keys.tunnel {
+            authority::give(store, keys, SystemTime::now()).map_err(|e| Exit::Local(e.to_string()))?;
+        }
         let control = Arc::new(Control::open(setup, store).map_err(|e| Exit::Local(e.to_string()))?);
         Metrics::register(&control, metrics);
         let live = Arc::clone(live);

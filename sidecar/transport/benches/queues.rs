@@ -239,6 +239,7 @@ fn live(idle: &str) -> Arc<Live> {
         members_pem: String::new(),
         client_pairs: HashMap::new(),
         grid: Default::default(),
+        room_keys: Default::default(),
     };
     Arc::new(Live::new(Snapshot::assemble(parts).expect("a snapshot")))
 }

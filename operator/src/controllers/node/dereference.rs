@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{
-    MeshNode,
+    MeshNode, is_room_key,
     snapshot::{CA_CRT, MEMBER_CRT, MEMBER_KEY, TLS_CRT, TLS_KEY},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -12,17 +12,20 @@ use kube::{Api, ResourceExt};
 use mesh_pki::{Pair, PrivateKeyPem};
 
 use super::{
-    Step, World, member_root_name,
+    Step, World, kept_rooms_name, member_root_name,
     objects::{RETIRED_CRT, ROLLED},
-    root_name,
+    owner, root_name,
     seen::Seen,
     unfetched,
 };
 use crate::{
-    cluster::follow::{Kind, Target},
+    cluster::{
+        follow::{Kind, Target},
+        objects::Ours,
+    },
     controllers::{watch, world::Ref},
     node::{
-        Found, FoundGateway, FoundIssuer, Issued, Keys,
+        Found, FoundGateway, FoundIssuer, FoundRooms, Issued, Keys,
         names::{issued_name, leaf_name, member_name, public_root_name},
         references,
     },
@@ -74,7 +77,15 @@ pub(super) async fn all(
     let mut read = Read::default();
     let found = async {
         let root = read.get(&roots, &root_name(node)).await?.and_then(root);
-        let leaf = read.get(&secrets, &leaf_name(&name)).await?.and_then(|s| pair(s, TLS_CRT, TLS_KEY));
+        let given = read.get(&secrets, &leaf_name(&name)).await?;
+        let kept = match node.spec.tunnel.is_some() || node.spec.directory.is_some() {
+            true => read.get(&roots, &kept_rooms_name(node)).await?,
+            false => None,
+        };
+        // A Secret of somebody else's is no copy of ours.
+        let copy = given.clone().filter(|secret| Ours::Owner(owner(node)).is(secret));
+        let rooms = FoundRooms { kept: room_keys(kept), given: room_keys(copy) };
+        let leaf = given.and_then(|secret| pair(secret, TLS_CRT, TLS_KEY));
         let gateway = match node.spec.gateway.enabled {
             true => Some(FoundGateway {
                 static_ips: seen.service_ips.clone(),
@@ -90,6 +101,7 @@ pub(super) async fn all(
             root,
             issuer,
             leaf,
+            rooms,
             gateway,
             intake: world.operator.intake.borrow().clone(),
             node: Arc::clone(node),
@@ -144,6 +156,12 @@ fn root(secret: Secret) -> Option<Issued> {
     let text = |key| keys.text(key).unwrap_or_default().to_owned();
     let pair = Pair { chain_pem: text(TLS_CRT), key: PrivateKeyPem::new(text(TLS_KEY)) };
     Some(Issued { pair, retired_pem: text(RETIRED_CRT), rolled: text(ROLLED) })
+}
+
+/// The keys of the rooms in a Secret, by their names there.
+fn room_keys(secret: Option<Secret>) -> Keys {
+    let content = secret.map(content).unwrap_or_default();
+    Keys(content.into_iter().filter(|(file, _)| is_room_key(file)).collect())
 }
 
 /// A certificate and its key; `None` where one is missing or no text.

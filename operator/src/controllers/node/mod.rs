@@ -10,6 +10,7 @@ mod issuer;
 mod objects;
 mod repaired;
 mod role;
+mod rooms;
 mod root;
 mod seen;
 mod status;
@@ -193,6 +194,11 @@ fn root_name(node: &MeshNode) -> String {
 /// Where the root of its members is kept.
 fn member_root_name(node: &MeshNode) -> String {
     format!("mesh-member-root.{}.{}", node.namespace().unwrap_or_default(), node.name_any())
+}
+
+/// Where the keys of its tunnel and directory are kept.
+fn kept_rooms_name(node: &MeshNode) -> String {
+    names::rooms_name(&node.namespace().unwrap_or_default(), &node.name_any())
 }
 
 #[cfg(test)]

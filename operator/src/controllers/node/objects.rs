@@ -25,7 +25,7 @@ use kube::{ResourceExt, api::ObjectMeta, core::DynamicObject};
 
 use super::{
     holder::{LEASE, OPERATOR},
-    member_root_name, owner, root_name,
+    kept_rooms_name, member_root_name, owner, root_name,
     seen::Seen,
 };
 pub(super) use crate::cluster::objects::{MANAGED_BY, US};
@@ -73,7 +73,7 @@ pub(super) struct Operator<'o> {
 /// a rest, so that a kind that is added here does not compile until somebody writes it.
 pub(super) struct Resources<State> {
     pub(super) node: (String, String),
-    /// Roots that were made now.
+    /// Roots, and keys of rooms, that were made now.
     pub(super) new_roots: Vec<Secret>,
     /// The pairs of the node and of its members.
     pub(super) pairs: Vec<Secret>,
@@ -145,17 +145,21 @@ pub(super) fn prepare(
     let new_root = built.new_root.as_ref().map(|kept| root(node, root_name(node), operator, kept));
     let members = built.members.as_ref().and_then(|members| members.new_root.as_ref());
     let new_member_root = members.map(|pair| root(node, member_root_name(node), operator, &pair.clone().into()));
+    let new_rooms = built.new_rooms.as_ref().map(|keys| {
+        let files = keys.0.iter().map(|(file, bytes)| (file.as_str(), bytes.as_slice())).collect();
+        secret(kept(node, kept_rooms_name(node), operator), &files)
+    });
     let has_policy = node.spec.gateway.enabled && node.spec.network_policy == NetworkPolicyMode::Managed;
     Resources {
         node: (node.namespace().unwrap_or_default(), name.clone()),
-        new_roots: new_root.into_iter().chain(new_member_root).collect(),
+        new_roots: new_root.into_iter().chain(new_member_root).chain(new_rooms).collect(),
         parts: parts.collect(),
         pairs: pairs.map(|(name, files)| secret(metadata(node, name), &files)).collect(),
         main: held_by(operator, config_map(node, main_name(&name), &main)),
         public_root: config_map(node, public_root_name(&name), &BTreeMap::from([(CA_CRT, built.roots_pem.as_bytes())])),
         service: service::service(node),
         gateway: node.spec.gateway.enabled.then(|| {
-            let now = || Planned::Now(Box::new(workload::stateful_set(node, operator, seen)));
+            let now = || Planned::Now(Box::new(workload::stateful_set(node, operator, seen, built)));
             Box::new(Gateway { account: workload::service_account(node), set: later.map_or_else(now, Planned::Later) })
         }),
         policy: has_policy.then(|| {
@@ -216,20 +220,23 @@ fn secret(metadata: ObjectMeta, files: &BTreeMap<&str, &[u8]>) -> Secret {
     }
 }
 
-/// A root stays when the node goes, so it has no owner; it lies where tenants cannot mount it.
-fn root(node: &MeshNode, name: String, operator: Operator<'_>, kept: &Issued) -> Secret {
+/// What stays when the node goes has no owner; it lies where tenants cannot mount it.
+fn kept(node: &MeshNode, name: String, operator: Operator<'_>) -> ObjectMeta {
     let labels =
         labels_of(node).into_iter().chain([(NODE_NAMESPACE_LABEL.to_owned(), node.namespace().unwrap_or_default())]);
-    let metadata = ObjectMeta {
+    ObjectMeta {
         name: Some(name),
         namespace: Some(operator.namespace.into()),
         labels: Some(labels.collect()),
         ..ObjectMeta::default()
-    };
-    let pair = [(TLS_CRT, kept.pair.chain_pem.as_bytes()), (TLS_KEY, kept.pair.key.expose().as_bytes())];
-    let roll = [(RETIRED_CRT, kept.retired_pem.as_bytes()), (ROLLED, kept.rolled.as_bytes())];
+    }
+}
+
+fn root(node: &MeshNode, name: String, operator: Operator<'_>, issued: &Issued) -> Secret {
+    let pair = [(TLS_CRT, issued.pair.chain_pem.as_bytes()), (TLS_KEY, issued.pair.key.expose().as_bytes())];
+    let roll = [(RETIRED_CRT, issued.retired_pem.as_bytes()), (ROLLED, issued.rolled.as_bytes())];
     let roll = roll.into_iter().filter(|(_, bytes)| !bytes.is_empty());
-    secret(metadata, &pair.into_iter().chain(roll).collect())
+    secret(kept(node, name, operator), &pair.into_iter().chain(roll).collect())
 }
 
 #[cfg(test)]

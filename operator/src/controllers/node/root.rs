@@ -1,4 +1,4 @@
-//! What becomes of the issued root, and of the members', when their node is deleted.
+//! What becomes of the issued root, of the members', and of the rooms' keys, when their node is deleted.
 //!
 //! It is retained by default, and then nothing has to happen. Only `rootDeletionPolicy: Delete` needs a finalizer, because
 //! the root lies in another namespace, where no owner reference reaches.
@@ -12,7 +12,7 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    Step, World, member_root_name,
+    Step, World, kept_rooms_name, member_root_name,
     objects::{MANAGED_BY, US},
     root_name,
 };
@@ -28,7 +28,7 @@ pub(super) async fn settle_deletion(world: &World, node: &MeshNode) -> Step<bool
     let is_ending = node.metadata.deletion_timestamp.is_some();
     if is_ending && is_held && deletes {
         let ours = Ours::Label(MANAGED_BY, US.into());
-        for name in [root_name(node), member_root_name(node)] {
+        for name in [root_name(node), member_root_name(node), kept_rooms_name(node)] {
             let removed = remove::<Secret>(&world.client, &world.operator.namespace, &name, &ours).await;
             removed.map_err(|error| ("RootNotDeleted", error.to_string()))?;
         }

@@ -13,7 +13,7 @@ use super::{
     Step, World, certificate, gateway,
     in_force::{self, Settled},
     objects::{Applied, Planned, Resources, keeps_other_claims},
-    role,
+    role, rooms,
     seen::Seen,
     unfetched,
 };
@@ -76,6 +76,7 @@ pub(super) async fn written(
     aspects.extend(running(node, seen));
     aspects.extend(role::stale(node.spec.gateway.enabled, &world.sidecars.running(&namespace, &name)));
     aspects.extend(built.roll.as_ref().map(roll_pending));
+    aspects.extend(rooms::aspects(&node.spec, reporter(node, &pods)));
     aspects.extend(pending(&judgement.remarks));
     let left = world.written.left(&namespace, &name, &applied.hash, Instant::now());
     let settled = if left.is_some() { Settled::NotYet } else { Settled::Yes };
@@ -302,7 +303,13 @@ async fn write(
     let reports = if takes_reports(world) { Reports::Taken } else { Reports::Untaken };
     let sidecars = world.sidecars.count(&namespace, &name, config_hash.as_deref(), reports).or(old.sidecars);
     let running = world.sidecars.running(&namespace, &name);
-    let applied_config_hash = reporter(node, &running).map(|report| report.config_hash.clone());
+    let report = reporter(node, &running);
+    let applied_config_hash = report.map(|report| report.config_hash.clone());
+    // What was told stays while the gateway starts anew.
+    let (tunnel, directory) = match report {
+        Some(report) => (report.tunnel.clone(), report.directory.clone()),
+        None => (old.tunnel, old.directory),
+    };
     let status = MeshNodeStatus {
         conditions,
         observed_generation: generation,
@@ -310,6 +317,8 @@ async fn write(
         config_hash,
         applied_config_hash,
         sidecars,
+        tunnel: tunnel.filter(|_| node.spec.tunnel.is_some()),
+        directory: directory.filter(|_| node.spec.directory.is_some()),
     };
     world.metrics.nodes.said(&namespace, &name, &status.conditions);
     report::events(&world.recorder, node, &old.conditions, &status.conditions).await;

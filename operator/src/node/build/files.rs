@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crds::snapshot::{FORMAT, GRID, MANIFEST, MEMBER_CRT, MEMBER_KEY, Manifest, TLS_CRT};
+use crds::{
+    is_room_key,
+    snapshot::{FORMAT, GRID, MANIFEST, MEMBER_CRT, MEMBER_KEY, Manifest, TLS_CRT},
+};
 use sha2::{Digest, Sha256};
 
 /// The files of a snapshot. `Debug` shows names and sizes, no content.
@@ -67,9 +70,9 @@ impl fmt::Debug for Files {
     }
 }
 
-/// Whether a file holds a private key, or another secret: it is no part of the manifest.
+/// Whether a file holds a private key or another secret, or goes with one that older sidecars do not know: it is no part of the manifest.
 pub(crate) fn is_key(name: &str) -> bool {
-    name.ends_with(".key") || name.starts_with(GRID) && !name.ends_with(".crt")
+    name.ends_with(".key") || is_room_key(name) || name.starts_with(GRID) && !name.ends_with(".crt")
 }
 
 fn place(name: &str) -> Place {

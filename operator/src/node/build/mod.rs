@@ -7,6 +7,7 @@ mod files;
 mod leaf;
 mod members;
 mod parts;
+mod rooms;
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +15,7 @@ use crds::snapshot::{
     CA_CRT, GatewayConfig, MEMBER_CRT, MEMBER_KEY, MEMBERS_CRT, NODE, NodeConfig, TLS_CRT, TLS_KEY, grid_keys,
     grid_pair, grid_token, registrations_file, routes_file,
 };
-use crds::{DATA_PORT, GridSecrets};
+use crds::{DATA_PORT, GridSecrets, Tunnel, TunnelMode};
 use kube::ResourceExt;
 use mesh_pki::{Algorithm, Identity, Pair, PkiError, Role, Root, TrustAnchors, parse_certificates};
 
@@ -25,7 +26,7 @@ pub(crate) use parts::PARTS_MAX;
 
 use super::{
     Problem,
-    found::{FoundGateway, Issued},
+    found::{FoundGateway, Issued, Keys},
     names::main_name,
     roll::{self, Pending, Roll},
     validate::{Credentials, Judged, Judgement, ValidNode, ValidRoute, with_retired},
@@ -51,6 +52,8 @@ pub(crate) struct Built {
     pub(crate) roots_pem: String,
     /// The node's leaf.
     pub(crate) leaf: Leaf,
+    /// The keys of the rooms, where they are not kept in this form. They must be kept before anything else is written.
+    pub(crate) new_rooms: Option<Keys>,
     /// What the sidecars beside a gateway are known by; `None` without a gateway.
     pub(crate) members: Option<Members>,
     /// What was accepted and found no room.
@@ -86,6 +89,7 @@ pub(crate) fn node(judgement: &Judgement, now: SystemTime) -> Result<Option<Buil
     files.add_text(TLS_CRT, &leaf.pair.chain_pem);
     files.add_text(TLS_KEY, leaf.pair.key.expose());
     add_grid(&mut files, &valid.grid);
+    let new_rooms = rooms::add(&mut files, valid, now)?;
     let members = add_members(&mut files, valid, now)?;
     let namespace = valid.node.namespace().unwrap_or_else(|| "default".into());
     let hash = files.seal(namespace, valid.node.name_any()).map_err(|e| unwritable(&e))?;
@@ -95,7 +99,7 @@ pub(crate) fn node(judgement: &Judgement, now: SystemTime) -> Result<Option<Buil
         Roll::Pending(pending) => Some(pending.clone()),
         Roll::Rest | Roll::Begin | Roll::End => None,
     };
-    Ok(Some(Built { files, hash, new_root, roots_pem, leaf, members, left_out, roll, due }))
+    Ok(Some(Built { files, hash, new_root, roots_pem, leaf, new_rooms, members, left_out, roll, due }))
 }
 
 /// Makes the root of a node that has none. `render` calls it for all nodes before it builds any.
@@ -245,12 +249,16 @@ fn node_config(valid: &ValidNode) -> NodeConfig {
         transport: spec.transport.clone(),
         registry: spec.registry.clone(),
         grid: spec.grid.clone(),
-        directory: None,
-        // The gateway's Service has no port of it yet.
-        tunnel: None,
+        directory: spec.directory.clone(),
+        tunnel: spec.tunnel.clone().map(|tunnel| Tunnel { mode: mode(valid, &tunnel), ..tunnel }),
         gateway: valid.gateway.as_ref().map(|found| gateway_config(valid, found)),
         intake: valid.intake.clone(),
     }
+}
+
+/// A gateway's pod may make no device; whoever runs a rendered directory may.
+fn mode(valid: &ValidNode, tunnel: &Tunnel) -> TunnelMode {
+    if valid.gateway.is_some() { TunnelMode::Userspace } else { tunnel.mode }
 }
 
 /// Where sidecars find the gateway.

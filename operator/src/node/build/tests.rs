@@ -254,3 +254,38 @@ fn pairs_beyond_the_room_of_a_secret_are_named() {
     assert_eq!(built.left_out.routes[0].1.reason(), "TooMany");
     assert!(built.files.get("client-r09.key").is_some() && built.files.get("client-r10.key").is_none());
 }
+
+#[test]
+fn tunnel_and_directory_are_told_with_their_keys_beside_the_manifest() {
+    let (mut found, _) = settled();
+    change(&mut found, |spec| {
+        spec.directory = Some(crds::Directory::default());
+        spec.tunnel = serde_json::from_value(serde_json::json!({"advertise": "203.0.113.7", "mode": "Tun"})).unwrap();
+    });
+    let built = build(&found);
+    let manifest = String::from_utf8(built.files.get("manifest.json").unwrap().to_vec()).unwrap();
+    assert!(
+        !manifest.contains("tunnel-") && !manifest.contains("directory"),
+        "older sidecars read what it names: {manifest}"
+    );
+    for (plane, (crt, key)) in [("register", crds::REGISTER_CA), ("join", crds::JOIN_CA)] {
+        let text = |file: &str| String::from_utf8(built.files.get(file).unwrap().to_vec()).unwrap();
+        check_pair(&text(crt), &text(key)).unwrap();
+        let info = CertificateInfo::from_pem(&text(crt)).unwrap();
+        assert!(info.subject.contains(&format!("lknm-{plane}-ca@")), "{}", info.subject);
+        Root::from_pem(&text(crt), &text(key), now()).unwrap();
+    }
+    let secret: Vec<&str> = built.files.by_place()[&Place::Secret].keys().copied().collect();
+    assert!(secret.contains(&"tunnel-join.crt") && secret.contains(&"directory.key"), "{secret:?}");
+    let node = |built: &Built| {
+        serde_json::from_slice::<crds::snapshot::NodeConfig>(built.files.get("node.json").unwrap()).unwrap()
+    };
+    assert_eq!(node(&built).tunnel.unwrap().mode, crds::TunnelMode::Tun);
+    assert!(node(&built).directory.is_some());
+    found.rooms.kept = built.new_rooms.unwrap();
+    found.gateway = Some(crate::node::FoundGateway::default());
+    let again = build(&found);
+    assert!(again.new_rooms.is_none());
+    assert_eq!(again.files.get("directory.key"), built.files.get("directory.key"));
+    assert_eq!(node(&again).tunnel.unwrap().mode, crds::TunnelMode::Userspace, "a pod may make no device");
+}

@@ -104,7 +104,8 @@ fn variable(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
 }
 
-fn port(name: &str, port: u16) -> ContainerPort {
+/// A port of the container, for people who look at the pod.
+pub(crate) fn port(name: &str, port: u16) -> ContainerPort {
     ContainerPort {
         name: Some(name.into()),
         container_port: i32::from(port),

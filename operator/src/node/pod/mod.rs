@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use crds::{ByteSize, GatewayResources, NODE_LABEL, snapshot};
 
+pub(crate) use container::port;
 pub(crate) use defaults::{GatewayDefaults, digest_of};
 pub(crate) use image::Image;
 pub(crate) use resources::whole_mebibytes;

@@ -7,23 +7,25 @@ mod grid;
 mod lost;
 mod partners;
 mod registrations;
+mod rooms;
 mod roots;
 mod routes;
 
 use std::{sync::Arc, time::SystemTime};
 
 use crds::{
-    GridSecrets, MeshNode, MeshRoute,
+    GridSecrets, MeshNode, MeshRoute, TunnelMode,
     intake::{INTAKE, MADE_BY},
     snapshot::{IntakeConfig, RegistrationConfig},
 };
 use kube::ResourceExt;
 
 pub(crate) use credentials::{Credentials, credentials, published_roots, with_retired};
+pub(crate) use rooms::DirectoryKeys;
 pub(crate) use routes::ValidRoute;
 
 use super::{
-    Found, FoundGateway, Issued, Problem,
+    Found, FoundGateway, Issued, Keys, Problem,
     roll::{self, ROLL_ROOT, Roll, TRUSTS_ROOT, annotation},
 };
 
@@ -61,6 +63,10 @@ pub(crate) struct ValidNode {
     pub(crate) intake: Option<IntakeConfig>,
     /// What the grid's Secrets hold.
     pub(crate) grid: GridSecrets,
+    /// The keys of the rooms that there are, under their names in the snapshot.
+    pub(crate) rooms: Keys,
+    /// The same, as they are kept.
+    pub(crate) kept_rooms: Keys,
 }
 
 /// The verdict about one resource.
@@ -94,12 +100,16 @@ pub(crate) fn all(found: &Found, now: SystemTime) -> Judgement {
 }
 
 fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, Vec<Problem>) {
-    let mut remarks = not_yet(&found.node);
+    let mut remarks = not_yet(found);
     if let Err(violations) = crds::validate::node(&found.node.spec) {
         return (Err(vec![Problem::Invalid(violations)]), remarks);
     }
     let grid = match grid::secrets(&found.node.spec, &found.secrets) {
         Ok(grid) => grid,
+        Err(problem) => return (Err(vec![problem]), remarks),
+    };
+    let rooms = match rooms::keys(&found.node, &found.rooms, &found.secrets, turns.now) {
+        Ok(rooms) => rooms,
         Err(problem) => return (Err(vec![problem]), remarks),
     };
     let credentials =
@@ -114,6 +124,8 @@ fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, V
         gateway: found.gateway.clone(),
         intake: found.intake.clone(),
         grid,
+        rooms,
+        kept_rooms: found.rooms.kept.clone(),
         roll,
     });
     (node, remarks)
@@ -127,16 +139,20 @@ fn roll_of(credentials: &Credentials, found: &Found, turns: &mut Turns) -> Roll 
     roll::decide(root.info(), kept, annotation(&*found.node, ROLL_ROOT), routes, turns.now)
 }
 
-/// The sections that are accepted and not acted on (they come with the rooms that they configure).
-fn not_yet(node: &MeshNode) -> Vec<Problem> {
-    let spec = &node.spec;
-    let sections = [
-        ("spec.tunnel", spec.tunnel.is_some()),
-        ("spec.directory", spec.directory.is_some()),
-        ("spec.backplane", spec.backplane.is_some()),
-    ];
-    let given = sections.into_iter().filter(|(_, given)| *given);
-    given.map(|(field, _)| Problem::NotYet { field, remedy: "leave it, and update later" }).collect()
+/// What is accepted and not acted on.
+fn not_yet(found: &Found) -> Vec<Problem> {
+    let spec = &found.node.spec;
+    let backplane = spec
+        .backplane
+        .as_ref()
+        .map(|_| Problem::NotYet { field: "spec.backplane", remedy: "leave it, and update later" });
+    // Pod Security *restricted* has no place for what a device needs.
+    let has_device = spec.tunnel.as_ref().is_some_and(|tunnel| tunnel.mode == TunnelMode::Tun);
+    let device = (has_device && found.gateway.is_some()).then_some(Problem::NotYet {
+        field: "spec.tunnel.mode",
+        remedy: "a gateway's pod may make no device, and moves packets as with Userspace, which does the same: set that",
+    });
+    backplane.into_iter().chain(device).collect()
 }
 
 /// Collects the next moment at which time alone changes something.

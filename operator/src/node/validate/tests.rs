@@ -318,8 +318,17 @@ fn an_expired_leaf_of_the_user_is_told_and_the_node_goes_on() {
 #[test]
 fn sections_of_later_rooms_are_accepted_and_named() {
     let mut node = node("bank-a", OWN);
+    node.spec.backplane = serde_json::from_value(serde_json::json!({"nats": {"url": "nats://nats:4222"}})).unwrap();
     node.spec.directory = Some(crds::Directory::default());
-    let judgement = all(&found(node, Vec::new()), now());
-    assert!(judgement.node.is_ok());
-    assert_eq!(judgement.remarks.iter().map(Problem::reason).collect::<Vec<_>>(), ["NotYet"]);
+    node.spec.tunnel = serde_json::from_value(serde_json::json!({"advertise": "203.0.113.7", "mode": "Tun"})).unwrap();
+    let mut found = found(node, Vec::new());
+    let remarks = |found: &Found| {
+        let judgement = all(found, now());
+        assert!(judgement.node.is_ok(), "{:?}", judgement.node);
+        judgement.remarks.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(remarks(&found).len(), 1, "without a cluster there may be a device");
+    found.gateway = Some(crate::node::FoundGateway::default());
+    let said = remarks(&found);
+    assert!(said[0].starts_with("spec.backplane: ") && said[1].starts_with("spec.tunnel.mode: "), "{said:?}");
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crds::{
-    GridSecrets, Needed,
+    GridSecrets, Needed, RoomKeys,
     snapshot::{
         CA_CRT, FORMAT, MANIFEST, MEMBER_CRT, MEMBER_KEY, MEMBERS_CRT, Manifest, NODE, NodeConfig, Role, TLS_CRT,
         TLS_KEY, grid_keys, grid_pair, grid_token,
@@ -130,6 +130,10 @@ impl Files<'_> {
             (Some(grid), Role::Gateway) => self.grid_secrets(&named, grid)?,
             _ => GridSecrets::default(),
         };
+        let room_keys = match self.role {
+            Role::Gateway => self.room_keys(&node)?,
+            Role::Sidecar => RoomKeys::default(),
+        };
         let origin = Origin::Managed { resource: format!("{}/{}", manifest.namespace, manifest.name) };
         let hash = hex(&Sha256::digest(&manifest_bytes));
         let role = self.role;
@@ -146,6 +150,7 @@ impl Files<'_> {
             members_pem,
             client_pairs,
             grid,
+            room_keys,
         };
         Ok(Read { parts, unknown })
     }
@@ -210,6 +215,13 @@ impl Files<'_> {
             Needed::KeySet(listener, _) => self.bytes(&grid_keys(listener)),
             Needed::Token(user, _) => self.bytes(&grid_token(user)),
         })
+    }
+
+    /// What the operator keeps for tunnel and directory. They never make their own beside a configuration that has them: the next
+    /// volume would not have those.
+    fn room_keys(&self, node: &NodeConfig) -> Result<RoomKeys, ConfigProblem> {
+        let rooms = (node.tunnel.as_ref(), node.directory.as_ref());
+        RoomKeys::read(rooms, |file| self.bytes(file).and_then(|bytes| self.text(file, &bytes)))
     }
 
     fn bytes(&self, name: &str) -> Result<Vec<u8>, ConfigProblem> {

@@ -48,6 +48,32 @@ fn what_is_missing_torn_or_foreign_is_named() {
     }
 }
 
+/// Keys of its own making would be gone with the volume. A sidecar has none, and needs none.
+#[test]
+fn a_gateway_with_tunnel_and_directory_waits_for_their_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    write_directory(directory.path(), "LX1", &[]);
+    add_gateway(directory.path(), "LX1");
+    let path = |file: &str| directory.path().join(file);
+    let json = |file: &str| serde_json::from_slice::<serde_json::Value>(&fs::read(path(file)).unwrap()).unwrap();
+    let (mut node, mut manifest) = (json(NODE), json(MANIFEST));
+    node["directory"] = serde_json::json!({});
+    node["tunnel"] = serde_json::json!({"advertise": "203.0.113.7"});
+    manifest["files"][NODE] = hex(&Sha256::digest(node.to_string())).into();
+    fs::write(path(NODE), node.to_string()).unwrap();
+    fs::write(path(MANIFEST), manifest.to_string()).unwrap();
+    for file in ["tunnel-register.crt", "tunnel-register.key", "tunnel-join.crt", "tunnel-join.key", "directory.key"] {
+        assert!(refusal(directory.path()).ends_with(&format!("{file}: is missing")), "{}", refusal(directory.path()));
+        fs::write(path(file), file).unwrap();
+    }
+    let of = |role| crate::Snapshot::assemble(read(directory.path(), role).unwrap().parts).unwrap();
+    let gateway = of(Role::Gateway);
+    assert!(gateway.tunnel.is_some() && gateway.room_keys.files().all(|(file, text)| file == text));
+    assert_eq!(gateway.room_keys.files().count(), 5);
+    let sidecar = of(Role::Sidecar);
+    assert!(sidecar.tunnel.is_none() && sidecar.room_keys.files().count() == 0);
+}
+
 #[test]
 fn a_key_of_another_leaf_is_refused_and_not_quoted() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -106,6 +106,7 @@ impl Standalone {
             members_pem: String::new(),
             client_pairs,
             grid: self.file.grid_secrets.clone(),
+            room_keys: crds::RoomKeys::default(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crds::{MeshNodeSpec, Tunnel};
+use crds::{BOOTSTRAP_PORT, MeshNodeSpec, REGISTER_PORT, TUNNEL_PORT, Tunnel};
 use serde_json::json;
 
 use super::{
@@ -11,11 +11,6 @@ use super::{
     settings::{listen, parse},
 };
 use crate::{ConfigProblem, Role};
-
-/// The original's ports (NC, the table of ports).
-const TUNNEL_PORT: u16 = 6441;
-const REGISTER_PORT: u16 = 6440;
-const BOOTSTRAP_PORT: u16 = 6439;
 
 const ADVERTISE: &str = "MESH_TUNNEL_ADVERTISE";
 const SUBNET: &str = "MESH_TUNNEL_SUBNET";

@@ -130,6 +130,7 @@ impl Institution {
             members_pem: String::new(),
             client_pairs: HashMap::new(),
             grid: Default::default(),
+            room_keys: Default::default(),
         }
     }
 

@@ -110,6 +110,7 @@ impl Institution {
             members_pem: String::new(),
             client_pairs: Default::default(),
             grid: Default::default(),
+            room_keys: Default::default(),
         }
     }
 }

@@ -47,6 +47,7 @@ fn snapshot(transport: &serde_json::Value) -> Arc<Live> {
         members_pem: String::new(),
         client_pairs: Default::default(),
         grid: Default::default(),
+        room_keys: Default::default(),
     };
     Arc::new(Live::new(Snapshot::assemble(parts).unwrap()))
 }

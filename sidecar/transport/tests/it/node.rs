@@ -285,6 +285,7 @@ pub(crate) fn snapshot(id: &str, routes: &[Value], transport: &Value) -> Snapsho
         members_pem: String::new(),
         client_pairs: HashMap::new(),
         grid: Default::default(),
+        room_keys: Default::default(),
     })
     .unwrap()
 }

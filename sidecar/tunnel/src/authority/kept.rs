@@ -38,6 +38,9 @@ pub(super) struct Kept {
     /// Which ones were in force until their time was over, newest first. Their keys stay, as it may have been the clock that was wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<Next>,
+    /// The one that the operator gave last: what followed it here, by time or by hand, stays until it gives another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given: Option<String>,
 }
 
 /// An authority that is not in force: not yet, or no longer. PEM.
@@ -55,9 +58,33 @@ impl Kept {
             return Ok(kept);
         }
         let Next { certificate, key } = Next::make(plane, now)?;
-        let kept = Self { certificate, key, before: Vec::new(), next: None, former: Vec::new() };
+        let kept = Self::first(certificate, key);
         kept.put(store, plane)?;
         Ok(kept)
+    }
+
+    /// Puts the one that the operator keeps in the place of the store's, unless it did so before.
+    pub(super) fn give(
+        store: &Store,
+        plane: &'static str,
+        (certificate, key): &(String, String),
+        now: SystemTime,
+    ) -> Result<(), AuthorityError> {
+        let kept: Option<Self> = store.get(TABLE, plane)?;
+        if kept.as_ref().is_some_and(|kept| kept.given.as_ref() == Some(certificate)) {
+            return Ok(());
+        }
+        // One that cannot be used must not be what the next start finds.
+        Root::from_pem(certificate, key, now).map_err(|source| AuthorityError::Pki { plane, source })?;
+        let kept = match kept {
+            Some(kept) => kept.replaced_by(certificate, key),
+            None => Self::first(certificate.clone(), key.clone()),
+        };
+        Ok(Self { given: Some(certificate.clone()), ..kept }.put(store, plane)?)
+    }
+
+    fn first(certificate: String, key: String) -> Self {
+        Self { certificate, key, before: Vec::new(), next: None, former: Vec::new(), given: None }
     }
 
     /// What it is to be at `now`, where that is something else. Whoever was away for years has several steps to take.
@@ -111,6 +138,7 @@ impl Kept {
             before,
             next: Some(Next { certificate: self.certificate.clone(), key: self.key.clone() }),
             former: self.former.iter().skip(place + 1).cloned().collect(),
+            given: self.given.clone(),
         }
     }
 
@@ -133,7 +161,8 @@ impl Kept {
         before.extend(self.before);
         before.retain(|old| old.trim() != certificate.trim());
         before.truncate(MOST_BEFORE);
-        Self { certificate: certificate.to_owned(), key: key.to_owned(), before, next: None, former: Vec::new() }
+        let given = self.given;
+        Self { before, given, ..Self::first(certificate.to_owned(), key.to_owned()) }
     }
 }
 

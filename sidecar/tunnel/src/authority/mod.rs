@@ -88,6 +88,16 @@ impl Places {
     }
 }
 
+/// Puts the authorities that the operator keeps into the store, to be in force from the next [`Authority::open`] on. They win over what
+/// the store made itself: its volume may be another one the next time.
+///
+/// # Errors
+/// See [`AuthorityError`].
+pub fn give(store: &Store, keys: &crds::TunnelKeys, now: SystemTime) -> Result<(), AuthorityError> {
+    Kept::give(store, "register", &keys.register, now)?;
+    Kept::give(store, "join", &keys.join, now)
+}
+
 /// Both planes.
 #[derive(Debug)]
 pub struct Authority {

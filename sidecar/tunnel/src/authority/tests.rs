@@ -286,3 +286,34 @@ fn a_denied_key_stays_denied_over_a_restart_for_as_long_as_certificates_last() {
     assert!(house.open(now + 365 * DAY).is_denied("ab"));
     assert!(!house.open(now + 367 * DAY).is_denied("ab"));
 }
+
+/// The operator's Secret decides, so that a new volume begins with the same authorities; what came after it by time or by hand stays.
+#[test]
+fn an_authority_that_is_given_takes_the_place_of_the_stores_once() {
+    let (house, other, now) = (House::new(), House::new(), SystemTime::now());
+    let keys = |house: &House| {
+        let pair = |plane| {
+            let kept = Kept::ensure(&house.store, plane, now).unwrap();
+            (kept.certificate, kept.key)
+        };
+        crds::TunnelKeys { register: pair("register"), join: pair("join") }
+    };
+    let (given, own) = (keys(&other), house.open(now).register.authority_pem());
+    give(&house.store, &given, now).unwrap();
+    let authority = house.open(now);
+    assert_eq!(
+        (authority.register.authority_pem(), authority.join.authority_pem()),
+        (given.register.0.clone(), given.join.0.clone())
+    );
+    assert_eq!(authority.register.trusted().roots().count(), 2, "who joined before is let in");
+    let brought = keys(&House::new()).register;
+    authority.import(&authority.register, &brought.0, &brought.1, now).unwrap();
+    give(&house.store, &given, now).unwrap();
+    assert_eq!(house.open(now).register.authority_pem(), brought.0, "what was brought by hand stays");
+    let half = crds::TunnelKeys { register: (own, brought.1.clone()), ..given.clone() };
+    assert!(give(&house.store, &half, now).is_err());
+    assert_eq!(house.open(now).register.authority_pem(), brought.0, "and what cannot be used changes nothing");
+    give(&house.store, &crds::TunnelKeys { register: brought.clone(), ..given.clone() }, now).unwrap();
+    give(&house.store, &given, now).unwrap();
+    assert_eq!(house.open(now).register.authority_pem(), given.register.0, "what is given anew is in force again");
+}

@@ -53,6 +53,11 @@ impl Metrics {
         self.exhausted.inc();
     }
 
+    /// Nodes that were sent away because no address is free.
+    pub fn turned_away(&self) -> u64 {
+        self.exhausted.get()
+    }
+
     /// Puts them where they are read.
     pub fn register(control: &Arc<Control>, registry: &mut Registry) {
         let own = &control.metrics;

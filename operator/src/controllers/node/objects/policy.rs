@@ -92,8 +92,9 @@ fn destinations(node: &MeshNode, own_namespace: &str, judgement: &Judgement) -> 
     let registrations = judgement.registrations.iter().filter_map(|registration| registration.accepted.as_ref());
     let services = registrations.filter_map(|registration| of_address(&registration.address));
     let always = [node.namespace().unwrap_or_default(), own_namespace.to_owned()].map(Destination::Namespace);
-    let asked = ports::asked(node).filter_map(of_url);
-    partners.chain(services).chain(asked).chain(always).collect()
+    let asked = ports::asked(node).chain(ports::witnesses(node)).filter_map(of_url);
+    let forwards = ports::forwards(node).filter_map(of_address);
+    partners.chain(services).chain(forwards).chain(asked).chain(always).collect()
 }
 
 /// `host:port`. Both were checked before.

@@ -271,6 +271,79 @@ fn no_change_of_the_configuration_starts_a_rollout() {
     );
 }
 
+fn with_rooms(change: impl FnOnce(&mut crds::Tunnel)) -> Found {
+    let mut tunnel = serde_json::from_value(json!({"advertise": "203.0.113.7"})).unwrap();
+    change(&mut tunnel);
+    with_gateway(|node| {
+        node.spec.tunnel = Some(tunnel);
+        node.spec.directory = Some(crds::Directory::default());
+    })
+}
+
+#[test]
+fn the_keys_of_tunnel_and_directory_are_kept_by_the_operator_and_given_to_the_gateway_alone() {
+    let mut found = with_rooms(|_| {});
+    let first = objects_of(&found);
+    let kept = first.new_roots.iter().find(|secret| secret.name_any() == "mesh-rooms.privacy.bank-a").unwrap();
+    assert_eq!(kept.namespace().as_deref(), Some("interconn-system"));
+    let files = kept.data.clone().unwrap();
+    let expected =
+        ["directory.key", "tunnel-join.crt", "tunnel-join.key", "tunnel-register.crt", "tunnel-register.key"];
+    assert_eq!(files.keys().map(String::as_str).collect::<Vec<_>>(), expected);
+    for object in all(&first) {
+        let may =
+            ["mesh-rooms.privacy.bank-a", "mesh-bank-a-leaf"].contains(&object["metadata"]["name"].as_str().unwrap());
+        let has = expected.iter().any(|file| object.to_string().contains(file));
+        assert_eq!(has, may, "{object}");
+    }
+    let leaf = first.pairs.iter().find(|secret| secret.name_any() == "mesh-bank-a-leaf").unwrap();
+    assert!(files.iter().all(|(file, bytes)| leaf.data.as_ref().unwrap()[file] == *bytes));
+    found.rooms.kept = crate::node::Keys(files.into_iter().map(|(file, bytes)| (file, bytes.0)).collect());
+    let again = objects_of(&found);
+    assert!(!again.new_roots.iter().any(|secret| secret.name_any().starts_with("mesh-rooms.")), "made once");
+    assert_eq!(value(&again.pairs[0])["data"]["directory.key"], value(leaf)["data"]["directory.key"]);
+    Arc::make_mut(&mut found.node).spec.tunnel = None;
+    let off = value(&objects_of(&found).pairs[0])["data"].clone();
+    assert!(off["tunnel-join.key"].is_null() && off["directory.key"].is_string(), "what is off is given to nobody");
+}
+
+#[test]
+fn a_tunnel_has_its_ports_and_starts_its_gateway_anew_for_what_is_read_at_the_start_alone() {
+    let mut found = with_rooms(|_| {});
+    let first = objects_of(&found);
+    let room = first.new_roots.iter().find(|secret| secret.name_any().starts_with("mesh-rooms.")).unwrap();
+    let kept: BTreeMap<_, _> = room.data.clone().unwrap().into_iter().map(|(file, bytes)| (file, bytes.0)).collect();
+    let ports = |ports: &Value, member: &str| -> Vec<u64> {
+        ports.as_array().unwrap().iter().filter_map(|port| port[member].as_u64()).collect()
+    };
+    let set = value(set(first.gateway.as_ref().unwrap()));
+    let template = &set["spec"]["template"];
+    let container = &template["spec"]["containers"][0];
+    assert_eq!(ports(&container["ports"], "containerPort"), [7304, 7305, 6439, 6440, 6441]);
+    assert_eq!(restricted::refusals(&template["spec"]), Vec::<String>::new());
+    assert_eq!(ports(&value(&first.service)["spec"]["ports"], "port"), [7304, 6439, 6440, 6441]);
+    let ingress = &value(first.policy.as_ref().unwrap())["spec"]["ingress"][0]["ports"];
+    assert_eq!(ports(ingress, "port"), [7304, 7305, 6439, 6440, 6441]);
+
+    let annotation = |found: &mut Found| {
+        found.rooms.kept = crate::node::Keys(kept.clone());
+        value(self::set(&objects_of(found).gateway.unwrap()))["spec"]["template"]["metadata"]["annotations"]
+            ["interconn.dev/tunnel"]
+            .clone()
+    };
+    let sum = template["metadata"]["annotations"]["interconn.dev/tunnel"].clone();
+    assert_eq!(annotation(&mut found), sum);
+    let mut followed = with_rooms(|tunnel| {
+        tunnel.interconnection = true;
+        tunnel.forwards = vec![crds::Forward { port: 80, address: "web.shop.svc:80".into() }];
+        tunnel.policy = vec![crds::TunnelRule::default()];
+    });
+    assert_eq!(annotation(&mut followed), sum, "rules and forwards are followed");
+    assert_ne!(annotation(&mut with_rooms(|tunnel| tunnel.subnet = "10.2.0.1/22".into())), sum);
+    let egress = value(&objects_of(&followed).policy.unwrap())["spec"]["egress"].to_string();
+    assert!(egress.contains("\"shop\""), "{egress}");
+}
+
 #[test]
 fn the_claims_of_a_gateway_that_is_there_stay_and_it_is_told() {
     let found = with_gateway(|_| {});

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::{GatewayPod, GatewayStorage, MeshNode, StorageMode};
+use crds::{GatewayPod, GatewayStorage, JOIN_CA, MeshNode, REGISTER_CA, StorageMode, Tunnel, TunnelMode};
 use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetSpec},
@@ -17,19 +17,21 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::LabelSelector},
 };
 use kube::{ResourceExt, api::ObjectMeta};
+use sha2::{Digest, Sha256};
 
 use super::{
     super::{
         seen::Seen,
         turn::{self, BEGAN, BROUGHT, brought, image_of},
     },
-    Operator, labels_of, metadata, placement,
+    Operator, labels_of, metadata, placement, ports,
 };
 use crate::{
     cluster::difference::is_contained,
     node::{
+        build::{Built, hex},
         names::main_name,
-        pod::{HOME_VOLUME, Image, Mesh, Role, USER, labels, whole_mebibytes},
+        pod::{HOME_VOLUME, Image, Mesh, Role, USER, labels, port, whole_mebibytes},
     },
 };
 
@@ -47,7 +49,7 @@ pub(super) fn service_account(node: &MeshNode) -> ServiceAccount {
 }
 
 /// The StatefulSet. Kubernetes refuses to change the claims of one that is there, so those that were seen stay.
-pub(super) fn stateful_set(node: &MeshNode, operator: Operator<'_>, seen: &Seen) -> StatefulSet {
+pub(super) fn stateful_set(node: &MeshNode, operator: Operator<'_>, seen: &Seen, built: &Built) -> StatefulSet {
     let name = node.name_any();
     let claims = seen.set.as_ref().map_or_else(|| wanted_claims(node), |set| claims_of(set).to_vec());
     let mut metadata = metadata(node, main_name(&name));
@@ -63,7 +65,7 @@ pub(super) fn stateful_set(node: &MeshNode, operator: Operator<'_>, seen: &Seen)
             // In order, a pod that never becomes ready would never be replaced, not even by a better one
             // (kubernetes/kubernetes#67250).
             pod_management_policy: Some("Parallel".into()),
-            template: template(node, operator, claims.is_empty()),
+            template: template(node, operator, built, claims.is_empty()),
             volume_claim_templates: Some(claims).filter(|claims| !claims.is_empty()),
             ..StatefulSetSpec::default()
         }),
@@ -82,7 +84,7 @@ fn claims_of(set: &StatefulSet) -> &[PersistentVolumeClaim] {
     claims.unwrap_or_default()
 }
 
-fn template(node: &MeshNode, operator: Operator<'_>, is_ephemeral: bool) -> PodTemplateSpec {
+fn template(node: &MeshNode, operator: Operator<'_>, built: &Built, is_ephemeral: bool) -> PodTemplateSpec {
     let (name, gateway) = (node.name_any(), &node.spec.gateway);
     let (image, resources) = (image_of(node, operator.image), operator.gateways.resources_of(gateway));
     let mesh = Mesh {
@@ -98,6 +100,11 @@ fn template(node: &MeshNode, operator: Operator<'_>, is_ephemeral: bool) -> PodT
     labels.extend(self::labels(&name, Role::Gateway).into_iter().chain(not_for_other_meshes()));
     let mut annotations = said.annotations.clone();
     annotations.insert("linkerd.io/inject".into(), "disabled".into());
+    annotations.extend(starts_with(node, built).map(|sum| (STARTS_WITH.to_owned(), sum)));
+    let mut container = mesh.container();
+    if node.spec.tunnel.is_some() {
+        container.ports.get_or_insert_default().extend(ports::tunnel().map(|(name, number)| port(name, number)));
+    }
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),
         spec: Some(PodSpec {
@@ -113,7 +120,7 @@ fn template(node: &MeshNode, operator: Operator<'_>, is_ephemeral: bool) -> PodT
                 seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
                 ..PodSecurityContext::default()
             }),
-            containers: vec![mesh.container()],
+            containers: vec![container],
             volumes: Some(mesh.volumes().into_iter().chain(is_ephemeral.then(Mesh::scratch)).collect()),
             image_pull_secrets: some(pull_secrets(&image, &said)),
             node_selector: Some(said.node_selector.clone()).filter(|labels| !labels.is_empty()),
@@ -124,6 +131,28 @@ fn template(node: &MeshNode, operator: Operator<'_>, is_ephemeral: bool) -> PodT
             ..PodSpec::default()
         }),
     }
+}
+
+/// The sum of what a gateway reads at its start alone: the tunnel's network, address and authorities. Another one starts it anew.
+const STARTS_WITH: &str = "interconn.dev/tunnel";
+
+fn starts_with(node: &MeshNode, built: &Built) -> Option<String> {
+    let tunnel = node.spec.tunnel.clone()?;
+    // These are followed while it runs.
+    let fixed = Tunnel {
+        forwards: Vec::new(),
+        policy: Vec::new(),
+        interconnection: false,
+        mode: TunnelMode::default(),
+        register_ca_secret_ref: None,
+        join_ca_secret_ref: None,
+        ..tunnel
+    };
+    let mut sum = Sha256::new_with_prefix(serde_json::to_vec(&fixed).unwrap_or_default());
+    for (certificate, _) in [REGISTER_CA, JOIN_CA] {
+        sum.update(built.files.get(certificate).unwrap_or_default());
+    }
+    Some(hex(&sum.finalize()))
 }
 
 pub(super) fn some<T>(list: Vec<T>) -> Option<Vec<T>> {

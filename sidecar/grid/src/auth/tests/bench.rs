@@ -63,6 +63,7 @@ pub(super) fn outward_through(own: OwnAddresses, proxies: &[&str]) -> Outward {
         members_pem: String::new(),
         client_pairs: std::collections::HashMap::new(),
         grid: Default::default(),
+        room_keys: Default::default(),
     };
     let live = Arc::new(Live::new(Snapshot::assemble(parts).unwrap()));
     Outward::new(WayOut::new(own, egress, Arc::new(Outside::new(live, NameCheck::Required))))

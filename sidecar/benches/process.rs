@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getrlimit, kill_process, set_parent_process_death_signal, setrlimit,
 };
@@ -64,8 +64,6 @@ impl Server {
         if let Some(text) = file {
             fs::write(&config, text)?;
         }
-        // Another build of mesh may be measured with the same bench.
-        let program = env::var("BENCH_MESH").unwrap_or_else(|_| env!("CARGO_BIN_EXE_mesh").to_owned());
         let set = |command: &mut Command| {
             command
                 .args(["start", "--server"])
@@ -79,7 +77,7 @@ impl Server {
                 command.arg("--config").arg(&config);
             }
         };
-        let mut server = Self::start(Path::new(&program), set, data, Probe::Get("/stats"))?;
+        let mut server = Self::start(&program(), set, data, Probe::Get("/stats"))?;
         server.admin = Some(((Ipv4Addr::LOCALHOST, admin).into(), home.join("admin.token")));
         Ok(server)
     }
@@ -95,6 +93,16 @@ impl Server {
             command.arg(name).arg(port.to_string()).args(arguments);
         };
         Self::start(&env::current_exe()?, set, port, probe)
+    }
+
+    /// What `mesh` prints that is called on this node's machine.
+    pub(crate) fn command(&self, words: &[&str]) -> Result<String> {
+        let (admin, token) = self.admin.as_ref().context("no node of ours")?;
+        let mut command = Command::new(program());
+        command.args(words).env("MESH_HOME", token.parent().context("no home")?);
+        let output = command.env("MESH_ADMIN_LISTEN", admin.to_string()).stdin(Stdio::null()).output()?;
+        ensure!(output.status.success(), "mesh {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// Ends it as a crash would.
@@ -154,6 +162,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `mesh`. Another build of it may be measured with the same bench.
+fn program() -> PathBuf {
+    env::var_os("BENCH_MESH").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_mesh")), PathBuf::from)
 }
 
 /// Becomes the program that the words name, which then ends when the bench does.

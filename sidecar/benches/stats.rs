@@ -113,6 +113,19 @@ impl Rounds {
     }
 }
 
+/// Adds a line for figures that were taken in turn.
+pub(crate) fn beside(
+    report: &mut Report,
+    (measure, peer): (String, &'static str),
+    unit: Unit,
+    (ours, theirs): (&[f64], &[f64]),
+    goal: Goal,
+) {
+    let ratio = median(ours.iter().zip(theirs).map(|(a, b)| a / b).collect());
+    let peer = Some((peer, median(theirs.to_vec()), ratio));
+    report.line(Line { measure, unit, ours: median(ours.to_vec()), peer, goal });
+}
+
 /// The median of a figure over all rounds.
 pub(crate) fn middle(rounds: &[Round], figure: Figure) -> f64 {
     median(rounds.iter().map(figure).collect())

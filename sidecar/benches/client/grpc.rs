@@ -5,7 +5,7 @@
 
 use std::{
     io::{BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -30,9 +30,14 @@ pub(super) const WINDOW: u32 = (1 << 31) - 1;
 /// The largest frame that every server takes (RFC 9113 section 6.5.2).
 pub(super) const FRAME: usize = 1 << 14;
 
+/// Bytes both ways, plain or by TLS.
+pub(crate) trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
+
 /// A connection whose exchange is some calls, one after another.
 pub(crate) struct Grpc {
-    pub(super) stream: BufReader<TcpStream>,
+    pub(super) stream: BufReader<Box<dyn Wire>>,
     calls: Vec<Call>,
     next: u32,
     /// What the server lets us send on the connection.
@@ -40,6 +45,7 @@ pub(crate) struct Grpc {
     /// What we have taken since we last gave credit.
     taken: u32,
     answer: Vec<u8>,
+    turn: usize,
 }
 
 /// A call: its header block and its message, both ready to be sent, and what the answer must be.
@@ -59,7 +65,16 @@ pub(super) struct Frame {
 impl Grpc {
     /// Connects; `calls` are path, protobuf message and expectation of each.
     pub(crate) fn open(address: SocketAddr, session: &str, calls: &[(&str, Vec<u8>, Expect)]) -> Result<Self> {
-        let mut stream = connect(address)?;
+        Self::over(Box::new(connect(address)?), address, session, calls)
+    }
+
+    /// The same on a connection that is there.
+    pub(crate) fn over(
+        mut stream: Box<dyn Wire>,
+        address: SocketAddr,
+        session: &str,
+        calls: &[(&str, Vec<u8>, Expect)],
+    ) -> Result<Self> {
         let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         // SETTINGS_INITIAL_WINDOW_SIZE is number 4.
         frame(&mut hello, SETTINGS, 0, 0, &[&[0, 4][..], &WINDOW.to_be_bytes()].concat());
@@ -67,7 +82,19 @@ impl Grpc {
         stream.write_all(&hello)?;
         let calls = calls.iter().map(|(path, message, expect)| Call::new(address, path, session, message, *expect));
         let (stream, calls) = (BufReader::with_capacity(64 * 1024, stream), calls.collect::<Result<_>>()?);
-        Ok(Self { stream, calls, next: 1, credit: 65_535, taken: 0, answer: Vec::new() })
+        Ok(Self { stream, calls, next: 1, credit: 65_535, taken: 0, answer: Vec::new(), turn: 0 })
+    }
+
+    /// The next of its calls alone; after the last comes the first.
+    pub(crate) fn turn(&mut self) -> Result<()> {
+        let n = self.turn;
+        self.turn = (n + 1) % self.calls.len();
+        self.call(n)
+    }
+
+    /// What the last call was answered, behind its flag and its length.
+    pub(crate) fn message(&self) -> &[u8] {
+        self.answer.get(5..).unwrap_or_default()
     }
 
     fn call(&mut self, n: usize) -> Result<()> {
@@ -79,7 +106,10 @@ impl Grpc {
         }
         let (call, mut out) = (&self.calls[n], Vec::with_capacity(2048));
         frame(&mut out, HEADERS, END_HEADERS, id, &call.block);
-        frame(&mut out, DATA, END_STREAM, id, &call.message);
+        let mut pieces = call.message.chunks(FRAME).peekable();
+        while let Some(piece) = pieces.next() {
+            frame(&mut out, DATA, if pieces.peek().is_some() { 0 } else { END_STREAM }, id, piece);
+        }
         self.credit -= call.message.len() as i64;
         self.stream.get_mut().write_all(&out)?;
         self.answer.clear();
@@ -142,7 +172,7 @@ impl Exchange for Grpc {
 impl Call {
     fn new(to: SocketAddr, path: &str, session: &str, message: &[u8], expect: Expect) -> Result<Self> {
         let message = framed(message)?;
-        ensure!(message.len() <= FRAME, "the message needs more than one frame");
+        ensure!(message.len() <= 65_535, "the message needs more than a stream's first window");
         Ok(Self { block: block(to, path, session)?, message, expect })
     }
 }

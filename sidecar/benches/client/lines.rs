@@ -65,7 +65,8 @@ impl Nats {
         let mut info = String::new();
         nats.stream.read_line(&mut info)?;
         ensure!(info.starts_with("INFO "), "NATS said {info:?}");
-        let hello = format!("CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\nSUB {} 1\r\n", nats.inbox);
+        let hello =
+            format!("CONNECT {{\"verbose\":false,\"pedantic\":false,\"headers\":true}}\r\nSUB {} 1\r\n", nats.inbox);
         nats.stream.get_mut().write_all(hello.as_bytes())?;
         Ok(nats)
     }
@@ -114,7 +115,8 @@ impl Nats {
                 self.stream.get_mut().write_all(b"PONG\r\n")?;
                 continue;
             }
-            ensure!(line.starts_with("MSG "), "NATS said {line:?}");
+            // With headers, of which the last number is the size as well.
+            ensure!(line.starts_with("MSG ") || line.starts_with("HMSG "), "NATS said {line:?}");
             let size: usize = line.split_whitespace().last().context("no size")?.parse()?;
             let mut answer = vec![0; size + 2];
             self.stream.read_exact(&mut answer)?;

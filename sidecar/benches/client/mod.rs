@@ -7,6 +7,8 @@ mod conversation;
 mod grpc;
 mod http;
 mod lines;
+mod member;
+mod tls;
 mod websocket;
 
 pub(crate) use self::{
@@ -18,6 +20,8 @@ pub(crate) use self::{
     grpc::Grpc,
     http::{Http, Sequence, content_length, find},
     lines::{Nats, Redis},
+    member::{Member, Numbers, PACKET, Packet},
+    tls::secured,
     websocket::WebSocket,
 };
 

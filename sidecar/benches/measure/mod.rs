@@ -3,7 +3,9 @@
 mod across;
 mod bulk;
 mod changes;
+mod cores;
 mod crowd;
+mod directory;
 mod disk;
 mod failover;
 mod fairness;
@@ -17,6 +19,7 @@ mod pairs;
 mod partners;
 mod proxies;
 mod release;
+mod tunnel;
 mod wake;
 
 use anyhow::{Result, bail};
@@ -32,7 +35,7 @@ use crate::{
 type Measure = fn(Effort, &mut Report) -> Result<()>;
 
 /// In the order in which they run.
-const ALL: [(&str, Measure); 22] = [
+const ALL: [(&str, Measure); 24] = [
     ("pairs", pairs::run),
     ("grpc", grpc::run),
     ("wake", wake::run),
@@ -55,6 +58,8 @@ const ALL: [(&str, Measure); 22] = [
     ("send", grid::send),
     ("queue", grid::queue),
     ("storm", grid::storm),
+    ("tunnel", tunnel::run),
+    ("directory", directory::run),
 ];
 
 /// The measures that `words` name; all where there are none.

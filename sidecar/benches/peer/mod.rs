@@ -1,10 +1,12 @@
 //! What ours is compared with: servers of our own that do the least, and programs that people know.
 
 mod echo;
+mod etcd;
 mod floor;
 mod grouped;
 mod hub;
 mod install;
+mod legacy;
 mod link;
 mod nats;
 mod nginx;
@@ -15,12 +17,15 @@ mod proxy;
 mod redis;
 mod relay;
 mod sink;
+mod wss;
 
 use anyhow::Result;
 
 pub(crate) use self::{
+    etcd::etcd,
     hub::{Hub, Publisher, bun_publish, mosquitto, nats_over_websocket, ours},
-    nats::{SUBJECT, nats, nats_in_memory},
+    legacy::{bytes_alone, go_hub, go_tokens},
+    nats::{SUBJECT, nats, nats_bucket, nats_in_memory},
     nginx::Nginx,
     origin::SIZE as ORIGIN_SIZE,
     pair::{NAME, pair},
@@ -42,6 +47,7 @@ pub(crate) fn serve(words: &[&str]) -> Option<Result<()>> {
         ["link", port, to] => link::serve(port, to),
         ["pipe", port, to] => pipe::serve(port, to),
         ["sink", port] => sink::serve(port),
+        ["wss", port, folder] => wss::serve(port, folder),
         ["relay", port, side, to, folder] => relay::serve(port, side, to, folder),
         _ => return None,
     })

@@ -47,6 +47,22 @@ pub(crate) fn nats_in_memory(workers: usize) -> Result<Server> {
 
 /// Starts a NATS server with one stream that keeps the last of what it is sent.
 pub(crate) fn nats() -> Result<Server> {
+    let stream = format!(
+        r#"{{"name":"bench","subjects":["{SUBJECT}"],"storage":"file","retention":"limits","discard":"old","max_bytes":1073741824,"num_replicas":1}}"#
+    );
+    on_file("bench", &stream)
+}
+
+/// Starts a NATS server with a bucket of keys, each at `$KV.bench.KEY`, as `nats kv add` makes it.
+pub(crate) fn nats_bucket() -> Result<Server> {
+    on_file(
+        "KV_bench",
+        r#"{"name":"KV_bench","subjects":["$KV.bench.>"],"storage":"file","retention":"limits","discard":"new","max_msgs_per_subject":1,"allow_direct":true,"allow_rollup_hdrs":true,"deny_delete":true,"num_replicas":1}"#,
+    )
+}
+
+/// One with a stream that is synced at every message.
+fn on_file(name: &str, stream: &str) -> Result<Server> {
     let (program, home, port) = (nats_server()?, folder("nats")?, free_port()?);
     let config = home.join("nats.conf");
     let store = home.display();
@@ -59,11 +75,8 @@ pub(crate) fn nats() -> Result<Server> {
         command.arg("-c").arg(&config).arg("-l").arg(home.join("log"));
     };
     let server = Server::start(&program, set, port, Probe::Accepts)?;
-    let stream = format!(
-        r#"{{"name":"bench","subjects":["{SUBJECT}"],"storage":"file","retention":"limits","discard":"old","max_bytes":1073741824,"num_replicas":1}}"#
-    );
     let mut client = Nats::open(server.address, 999)?;
-    let made = client.publication("$JS.API.STREAM.CREATE.bench", stream.as_bytes());
+    let made = client.publication(&format!("$JS.API.STREAM.CREATE.{name}"), stream.as_bytes());
     let answer = String::from_utf8_lossy(&client.exchange(&made)?).into_owned();
     ensure!(!answer.contains("\"error\""), "the stream was not made: {answer}");
     Ok(server)

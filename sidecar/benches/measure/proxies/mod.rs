@@ -9,10 +9,12 @@ mod http;
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::json;
 
-use super::partners::post;
+use super::{
+    cores::{Cores, pinned},
+    partners::post,
+};
 use crate::{
     Effort,
     load::{Exchange, Load, Pace},
@@ -25,38 +27,19 @@ use crate::{
 
 /// Requests of 1 KiB, as fast as they go and at a rate that all keep.
 pub(super) fn requests(effort: Effort, report: &mut Report) -> Result<()> {
-    pinned(report, |cores, report| http::requests(effort, cores, report))
+    pinned("proxies", report, |cores, report| http::requests(effort, cores, report))
 }
 
 /// Answers of 64 KiB and 10 MiB.
 pub(super) fn bodies(effort: Effort, report: &mut Report) -> Result<()> {
-    pinned(report, |cores, report| http::bodies(effort, cores, report))
+    pinned("proxies", report, |cores, report| http::bodies(effort, cores, report))
 }
 
 /// gRPC, unary and streaming.
 pub(super) fn calls(effort: Effort, report: &mut Report) -> Result<()> {
-    pinned(report, |cores, report| {
+    pinned("proxies", report, |cores, report| {
         grpc::unary(effort, cores, report).and_then(|()| grpc::streaming(effort, cores, report))
     })
-}
-
-/// Runs a measure whose load stays on one core.
-fn pinned(report: &mut Report, measure: impl FnOnce(Cores, &mut Report) -> Result<()>) -> Result<()> {
-    let all = sched_getaffinity(None)?;
-    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).collect();
-    let (Some(&load), Some(&proxied)) = (cores.first(), cores.get(1)) else {
-        report.left_out("proxies", &anyhow::anyhow!("the load needs a core beside the proxy's"));
-        return Ok(());
-    };
-    let done = on(load, || measure(Cores { load, proxied }, report));
-    sched_setaffinity(None, &all)?;
-    done
-}
-
-#[derive(Clone, Copy)]
-struct Cores {
-    load: usize,
-    proxied: usize,
 }
 
 fn lines(rounds: &Rounds, measure: &str, proxy: Proxy, cpu: f64, report: &mut Report) {
@@ -83,12 +66,10 @@ struct Pair {
 
 impl Pair {
     fn start(cores: Cores, proxy: Proxy, service: SocketAddr, way: Way) -> Result<Self> {
-        let pair = on(cores.proxied, || {
+        let pair = cores.serve(|| {
             let home = folder("mesh")?;
             Ok(Self { ours: Server::mesh(&home, None)?, peer: proxy.start(service, way)? })
-        });
-        on(cores.load, || Ok(()))?;
-        let pair = pair?;
+        })?;
         register(&pair.ours, service, way)?;
         Ok(pair)
     }
@@ -106,14 +87,6 @@ impl Pair {
             pace,
         )
     }
-}
-
-/// Does `work` on one core. Threads and programs that it starts stay there.
-fn on<T>(core: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let mut set = CpuSet::new();
-    set.set(core);
-    sched_setaffinity(None, &set)?;
-    work()
 }
 
 /// For 25 minutes: from 1 800 000 on, a number is a point in time (PTP section 10.3).

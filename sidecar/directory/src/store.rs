@@ -5,7 +5,7 @@
 
 mod witnessed;
 
-use std::{fs::File, path::PathBuf};
+use std::{fs::File, path::PathBuf, sync::Arc};
 
 use redb::{
     Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
@@ -112,8 +112,7 @@ impl Store {
     /// The disk fails, or log and records do not belong together.
     pub fn load(&self, origin: &KeyName) -> Result<(State, Peaks), StoreError> {
         let (size, last) = self.head()?;
-        let records = self.records()?;
-        let state = State::of(origin.clone(), size, records.into_iter());
+        let state = State::of(origin.clone(), size, self.records()?);
         let peaks = Peaks::of(self, size)?;
         let Some(last) = last else {
             return if state.root() == Hash::ZERO {
@@ -154,23 +153,21 @@ impl Store {
         })
     }
 
-    fn records(&self) -> Result<Vec<(String, Record)>, StoreError> {
+    /// The records, each with its folded key and the hash of its bytes: these are its canonical JSON, or the root tells.
+    fn records(&self) -> Result<Vec<(Arc<str>, Record, Hash)>, StoreError> {
         let rows = self.run(|database| {
-            let Some(table) = table(&database.begin_read()?, RECORDS)? else { return Ok(Vec::new()) };
-            let mut rows = Vec::new();
+            let Some(table) = table(&database.begin_read()?, RECORDS)? else { return Ok(Ok(Vec::new())) };
+            let mut rows = Vec::with_capacity(usize::try_from(table.len()?).unwrap_or_default());
             for row in table.iter()? {
                 let (key, bytes) = row?;
                 let (kind, folded) = key.value();
                 let record = Kind::read(kind).and_then(|kind| Record::read(kind, bytes.value()).ok());
-                rows.push((folded.to_owned(), record));
+                let Some(record) = record else { return Ok(Err(folded.to_owned())) };
+                rows.push((Arc::from(folded), record, Hash::of(&[bytes.value()])));
             }
-            Ok(rows)
+            Ok(Ok(rows))
         })?;
-        let read = |(key, record): (String, Option<Record>)| match record {
-            Some(record) => Ok((key, record)),
-            None => Err(self.damaged(format!("the record {key:?} cannot be read"))),
-        };
-        rows.into_iter().map(read).collect()
+        rows.map_err(|key| self.damaged(format!("the record {key:?} cannot be read")))
     }
 
     /// A leaf.
@@ -319,7 +316,7 @@ fn keep(database: &Database, steps: &[Step]) -> Result<Option<u64>, redb::Error>
                 nodes.insert((place.height, place.index), hash.bytes())?;
             }
             for change in &step.delta.changes {
-                let key = (change.kind.as_str(), change.key.as_str());
+                let key = (change.kind.as_str(), change.key.as_ref());
                 match &change.record {
                     Some(record) => drop(records.insert(key, record.canonical().as_slice())?),
                     None => drop(records.remove(key)?),

@@ -1,6 +1,6 @@
 //! Retrievals and searches: what is asked of one state, with D-6 (names before labels) and D-7 (what is not found).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     State,
@@ -71,7 +71,7 @@ impl State {
         match kind {
             Kind::Csid => self.systems.get(&key).cloned().map(Record::Csid),
             Kind::Class => self.classes.get(&key).cloned().map(Record::Class),
-            Kind::Address => self.addresses.get(&key).cloned().map(Record::Address),
+            Kind::Address => self.addresses.get(key.as_str()).cloned().map(Record::Address),
         }
     }
 
@@ -79,7 +79,8 @@ impl State {
     pub fn records(&self) -> impl Iterator<Item = (Kind, &str, Record)> {
         let systems = self.systems.iter().map(|(key, one)| (Kind::Csid, key.as_str(), Record::Csid(one.clone())));
         let classes = self.classes.iter().map(|(key, one)| (Kind::Class, key.as_str(), Record::Class(one.clone())));
-        let data = self.addresses.iter().map(|(key, one)| (Kind::Address, key.as_str(), Record::Address(one.clone())));
+        let data =
+            self.addresses.iter().map(|(key, one)| (Kind::Address, key.as_ref(), Record::Address(Arc::clone(one))));
         systems.chain(classes).chain(data)
     }
 
@@ -152,7 +153,7 @@ impl State {
             let text = format!("no data system has the address {address}");
             DirectoryError::new(Code::AddressNotFound, Why::Missing, text)
         };
-        let data = self.addresses.get(&fold(address)).ok_or_else(missing)?;
+        let data = self.addresses.get(fold(address).as_str()).ok_or_else(missing)?;
         Ok((data, self.named(&data.adapter_class) != Named::Nothing))
     }
 

@@ -2,6 +2,8 @@
 
 mod sync;
 
+use std::sync::Arc;
+
 use super::{
     Delta, State,
     act::{Act, Author, Connect, Guard, Policy},
@@ -135,7 +137,7 @@ impl Case<'_> {
     fn noted(&self, system: CentralSystem) -> Change {
         let revision = self.revision();
         let record = CentralSystem { sequence: self.entry.sequence, previous: self.entry.hash(), revision, ..system };
-        Change { kind: Kind::Csid, key: self.csid.clone(), record: Some(Record::Csid(record)) }
+        Change::put(self.csid.as_str().into(), Record::Csid(record))
     }
 
     /// D-1.
@@ -201,7 +203,7 @@ impl Case<'_> {
         let mut changes = vec![self.noted(gone)];
         changes.extend(system.classes.iter().filter_map(|class| self.without_offer(class)));
         let addresses = self.state.addresses_of(&self.csid);
-        changes.extend(addresses.map(|(key, _)| Change { kind: Kind::Address, key: key.clone(), record: None }));
+        changes.extend(addresses.map(|(key, _)| Change { kind: Kind::Address, key: Arc::clone(key), record: None }));
         changes
     }
 

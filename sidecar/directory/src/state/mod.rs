@@ -17,7 +17,11 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 pub use act::{Act, Author, Connect, Guard, NewClass, Policy};
 pub use find::{Found, Named};
@@ -28,7 +32,7 @@ use crate::{
     Hash,
     log::KeyName,
     names::fold,
-    trie::{Proof, Trie, place},
+    trie::{self, Proof, Trie, place},
 };
 
 /// The current state.
@@ -39,7 +43,8 @@ pub struct State {
     classes: BTreeMap<String, Class>,
     /// Folded label to the classes that it is the label of: a snapshot may name its classes by label, thousands of times.
     labels: BTreeMap<String, BTreeSet<String>>,
-    addresses: BTreeMap<String, DataSystem>,
+    /// Keys and records are shared with the states before and after: a directory has the one that is written and the one that is read.
+    addresses: BTreeMap<Arc<str>, Arc<DataSystem>>,
     trie: Trie,
     revision: u64,
 }
@@ -70,15 +75,26 @@ impl State {
         Self { origin, systems, classes, labels, addresses, trie: Trie::default(), revision: 0 }
     }
 
-    /// The state that consists of these records, after so many entries. Whoever takes it up compares the root with that of the
-    /// last leaf.
+    /// The state that consists of these records, after so many entries, each with its folded key and the hash of its canonical JSON.
+    /// Whoever takes it up compares the root with that of the last leaf.
     #[must_use]
-    pub fn of(origin: KeyName, revision: u64, records: impl Iterator<Item = (String, Record)>) -> Self {
+    pub fn of(origin: KeyName, revision: u64, records: Vec<(Arc<str>, Record, Hash)>) -> Self {
         let mut state = Self::new(origin);
-        let change = |(key, record): (String, Record)| Change { kind: record.kind(), key, record: Some(record) };
-        let changes: Vec<Change> = records.map(change).collect();
-        let trie = state.trie.with(changes.iter().map(Change::leaf).collect());
+        let leaf = |(key, record, hash): &(Arc<str>, Record, Hash)| trie::Change {
+            key: place(record.kind().as_str(), key),
+            value: Some(*hash),
+        };
+        let trie = state.trie.with(records.iter().map(leaf).collect());
+        let (mut changes, mut addresses) = (Vec::new(), Vec::new());
+        for (key, record, _) in records {
+            match record {
+                Record::Address(data) => addresses.push((key, data)),
+                other => changes.push(Change::put(key, other)),
+            }
+        }
         state.accept(Delta { changes, revision, trie });
+        // All at once: a map that grows one by one in order leaves half of each of its nodes empty.
+        state.addresses = addresses.into_iter().collect();
         state
     }
 
@@ -90,11 +106,11 @@ impl State {
                 self.relabel(&key, change.record.as_ref());
             }
             match (change.kind, change.record) {
-                (_, Some(Record::Csid(system))) => drop(self.systems.insert(key, system)),
-                (_, Some(Record::Class(class))) => drop(self.classes.insert(key, class)),
+                (_, Some(Record::Csid(system))) => drop(self.systems.insert(key.to_string(), system)),
+                (_, Some(Record::Class(class))) => drop(self.classes.insert(key.to_string(), class)),
                 (_, Some(Record::Address(data))) => drop(self.addresses.insert(key, data)),
-                (Kind::Csid, None) => drop(self.systems.remove(&key)),
-                (Kind::Class, None) => drop(self.classes.remove(&key)),
+                (Kind::Csid, None) => drop(self.systems.remove(&*key)),
+                (Kind::Class, None) => drop(self.classes.remove(&*key)),
                 (Kind::Address, None) => drop(self.addresses.remove(&key)),
             }
         }
@@ -149,9 +165,10 @@ impl State {
     }
 
     /// The data systems of a central system, by its folded id.
-    fn addresses_of(&self, folded: &str) -> impl Iterator<Item = (&String, &DataSystem)> {
+    fn addresses_of(&self, folded: &str) -> impl Iterator<Item = (&Arc<str>, &DataSystem)> {
         let prefix = format!("{folded}.");
-        let from = self.addresses.range(prefix.clone()..);
-        from.take_while(move |(address, _)| address.starts_with(&prefix))
+        let from = self.addresses.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        let all = from.map(|(address, data)| (address, data.as_ref()));
+        all.take_while(move |(address, _)| address.starts_with(&prefix))
     }
 }

@@ -1,7 +1,10 @@
 //! What the directory holds: records of central systems, adapter classes and data systems. Their canonical JSON is what the state's
 //! tree commits to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -122,21 +125,21 @@ impl Class {
     }
 }
 
-/// A data system.
+/// A data system. Its fields are in the order of their names, which is that of canonical JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DataSystem {
-    /// Its address as it was registered.
-    pub data_address: String,
-    /// Its name, which need not be unique.
-    pub name: String,
-    /// Where it is reached.
-    pub endpoint: String,
     /// The class that it uses, by name or by label.
     pub adapter_class: String,
+    /// Its address as it was registered.
+    pub data_address: String,
     /// What is said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desc: Option<String>,
+    /// Where it is reached.
+    pub endpoint: String,
+    /// Its name, which need not be unique.
+    pub name: String,
     /// Kept as they came (leniency 14).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Value>,
@@ -148,8 +151,9 @@ impl DataSystem {
     /// Whether both say the same; when it was said does not count.
     #[must_use]
     pub fn says(&self, other: &Self) -> bool {
-        let same = |one: &Self| Self { revision: 0, ..one.clone() };
-        same(self) == same(other)
+        let Self { adapter_class, data_address, desc, endpoint, name, params, revision: _ } = other;
+        (&self.adapter_class, &self.data_address, &self.desc) == (adapter_class, data_address, desc)
+            && (&self.endpoint, &self.name, &self.params) == (endpoint, name, params)
     }
 }
 
@@ -198,8 +202,8 @@ pub enum Record {
     Csid(CentralSystem),
     /// An adapter class.
     Class(Class),
-    /// A data system.
-    Address(DataSystem),
+    /// A data system; every state that has it shares it, as there are many.
+    Address(Arc<DataSystem>),
 }
 
 impl Record {
@@ -219,7 +223,11 @@ impl Record {
         let value = match self {
             Self::Csid(system) => serde_json::to_value(system),
             Self::Class(class) => serde_json::to_value(class),
-            Self::Address(data) => serde_json::to_value(data),
+            // There are many, and their fields are in order; what parameters hold, only the long way knows.
+            Self::Address(data) if data.params.is_none() => {
+                return serde_json::to_vec(data.as_ref()).unwrap_or_default();
+            }
+            Self::Address(data) => serde_json::to_value(data.as_ref()),
         };
         // Texts, whole numbers and parameters that were JSON: always written.
         value.and_then(|value| json::canonical(&value)).unwrap_or_default()
@@ -233,7 +241,7 @@ impl Record {
         match kind {
             Kind::Csid => serde_json::from_slice(bytes).map(Self::Csid),
             Kind::Class => serde_json::from_slice(bytes).map(Self::Class),
-            Kind::Address => serde_json::from_slice(bytes).map(Self::Address),
+            Kind::Address => serde_json::from_slice(bytes).map(Arc::new).map(Self::Address),
         }
     }
 }
@@ -244,12 +252,18 @@ pub struct Change {
     /// What it is about.
     pub kind: Kind,
     /// Its folded key.
-    pub key: String,
+    pub key: Arc<str>,
     /// What is there from now on; `None` when it is withdrawn.
     pub record: Option<Record>,
 }
 
 impl Change {
+    /// A record that is there from now on.
+    #[must_use]
+    pub const fn put(key: Arc<str>, record: Record) -> Self {
+        Self { kind: record.kind(), key, record: Some(record) }
+    }
+
     /// The same for the state's tree.
     #[must_use]
     pub fn leaf(&self) -> trie::Change {

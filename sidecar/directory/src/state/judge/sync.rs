@@ -1,6 +1,6 @@
 //! Snapshots: the whole of one kind of a central system is replaced at once (D-3 to D-5).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Case, Verdict};
 use crate::{
@@ -32,17 +32,21 @@ impl Case<'_> {
                 return Err(data_error(Why::Malformed, format!("{} comes twice", data.data_address)));
             }
         }
-        let known: BTreeMap<&String, &DataSystem> = self.state.addresses_of(&self.csid).collect();
+        let known: BTreeMap<&str, (&Arc<str>, &DataSystem)> =
+            self.state.addresses_of(&self.csid).map(|(key, data)| (key.as_ref(), (key, data))).collect();
         let gone: Vec<Change> = known
-            .keys()
-            .filter(|key| !wanted.contains_key(**key))
-            .map(|key| Change { kind: Kind::Address, key: (*key).clone(), record: None })
+            .iter()
+            .filter(|(key, _)| !wanted.contains_key(**key))
+            .map(|(_, (key, _))| Change { kind: Kind::Address, key: Arc::clone(key), record: None })
             .collect();
         self.withdraws(gone.len(), known.len())?;
-        let new = wanted.iter().filter(|(key, data)| known.get(key).is_none_or(|known| !known.says(data)));
+        let new =
+            wanted.iter().filter(|(key, data)| known.get(key.as_str()).is_none_or(|(_, known)| !known.says(data)));
         let revision = self.revision();
-        let record = |data: &&DataSystem| Record::Address(DataSystem { revision, ..(*data).clone() });
-        let new = new.map(|(key, data)| Change { kind: Kind::Address, key: key.clone(), record: Some(record(data)) });
+        let record = |data: &&DataSystem| Record::Address(Arc::new(DataSystem { revision, ..(*data).clone() }));
+        let key =
+            |key: &String| known.get(key.as_str()).map_or_else(|| key.as_str().into(), |(key, _)| Arc::clone(key));
+        let new = new.map(|(name, data)| Change::put(key(name), record(data)));
         let changes: Vec<Change> = new.chain(gone).collect();
         Ok(self.with_system(changes, CentralSystem { data_revision: revision, ..system.clone() }))
     }
@@ -128,14 +132,14 @@ impl Case<'_> {
         let mut record = self.state.classes.get(key)?.clone();
         record.offers.remove(&self.csid)?;
         if record.offers.is_empty() {
-            return Some(Change { kind: Kind::Class, key: key.to_owned(), record: None });
+            return Some(Change { kind: Kind::Class, key: key.into(), record: None });
         }
         Some(self.class(key, record))
     }
 
     fn class(&self, key: &str, record: Class) -> Change {
         let record = Class { revision: self.revision(), ..record };
-        Change { kind: Kind::Class, key: key.to_owned(), record: Some(Record::Class(record)) }
+        Change::put(key.into(), Record::Class(record))
     }
 
     /// The changes and the record of the central system that made them; none of an equal snapshot.

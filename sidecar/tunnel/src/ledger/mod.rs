@@ -11,6 +11,7 @@
 mod away;
 mod book;
 mod import;
+mod joining;
 mod nodes;
 mod routes;
 mod rows;
@@ -19,7 +20,7 @@ mod shelf;
 mod tests;
 mod tokens;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -48,6 +49,8 @@ pub struct Ledger {
     key: HashKey,
     /// Held by whoever changes something, over the write to the disk.
     writing: Mutex<()>,
+    /// Who waits to join, and is written by whoever has the next turn.
+    joining: Mutex<Vec<Arc<joining::Joining>>>,
     book: Mutex<Book>,
 }
 
@@ -83,7 +86,7 @@ impl Ledger {
                 key
             }
         };
-        Ok(Self { shelf, key, writing: Mutex::new(()), book: Mutex::new(book) })
+        Ok(Self { shelf, key, writing: Mutex::new(()), joining: Mutex::default(), book: Mutex::new(book) })
     }
 
     /// The network.

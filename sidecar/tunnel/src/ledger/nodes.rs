@@ -6,10 +6,9 @@ use super::{
     Ledger,
     book::Node,
     rows::{Labels, NodeRow},
-    shelf::{Change, META, TOKENS, Unwritten, key_of, node_key},
+    shelf::{Change, Unwritten, node_key},
 };
 use crate::{
-    ledger::NEXT,
     seam::{ConnState, NoAddress, PeerId},
     tokens::{NoRandomness, Secret},
 };
@@ -91,45 +90,6 @@ impl Ledger {
         let book = self.book.lock();
         let (id, _) = book.by_secret(&digest).filter(|(_, row)| row.is_good(now)).ok_or(JoinError::NoToken)?;
         Ok(id.clone())
-    }
-
-    /// Makes a node of a bootstrap token. Of several at once with a token for one, exactly one joins.
-    ///
-    /// # Errors
-    /// See [`JoinError`].
-    pub fn join(&self, bootstrap: &str, joiner: Joiner, now: i64) -> Result<Joined, JoinError> {
-        let _turn = self.writing.lock();
-        let id = self.is_good(bootstrap, now)?;
-        let secret = Secret::legacy()?;
-        let (mut token, number, next) = {
-            let mut book = self.book.lock();
-            if book.node_count() >= MOST_NODES {
-                return Err(JoinError::TooMany);
-            }
-            let token = book.token(&id).cloned().ok_or(JoinError::NoToken)?;
-            (token, book.next_number(), book.following())
-        };
-        token.uses = token.uses.saturating_add(1);
-        let row = NodeRow {
-            token: self.key.digest(secret.expose()).ok_or(NoRandomness)?,
-            labels: token.labels.clone(),
-            joined_with: id.clone(),
-            ephemeral: token.ephemeral,
-            waits: token.approval,
-            created: now,
-            register_key: Some(joiner.register_key),
-            join_key: Some(joiner.join_key),
-            ..NodeRow::default()
-        };
-        self.shelf.write(vec![
-            Change::put(key_of(TOKENS, &id), &token)?,
-            Change::put(node_key(number), &row)?,
-            Change::put(key_of(META, NEXT), &next)?,
-        ])?;
-        let mut book = self.book.lock();
-        book.put_token(&id, token);
-        book.put_node(number, row);
-        Ok(Joined { peer: PeerId(number), token: secret, joined_with: id })
     }
 
     /// The node of a token.

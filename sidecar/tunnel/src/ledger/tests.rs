@@ -1,5 +1,6 @@
 //! What must hold whatever happens to the disk: use counts never go backwards, addresses never double (NC section 9).
 
+mod joining;
 mod routes;
 
 use std::{
@@ -25,6 +26,8 @@ const NOW: i64 = 1_700_000_000;
 struct Disk {
     rows: Arc<Mutex<BTreeMap<String, Value>>>,
     failing: Arc<Mutex<Option<Failure>>>,
+    /// How often something was written.
+    writes: Arc<Mutex<usize>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +43,7 @@ impl Shelf for Disk {
 
     fn write(&self, changes: Vec<Change>) -> Result<(), Unwritten> {
         let failing = *self.failing.lock();
+        *self.writes.lock() += 1;
         if failing == Some(Failure::Before) {
             return Err(Unwritten::new(&"no space left"));
         }

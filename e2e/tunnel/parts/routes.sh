@@ -8,16 +8,8 @@ head -c 5000000 /dev/urandom >"$home/behind/large"
 nsenter --net="/run/netns/links-$$-b" python3 -m http.server --bind "$behind" --directory "$home/behind" 8000 >"$home/behind.log" 2>&1 &
 pids[behind]=$!
 eventually "what stands behind the node" in_net b curl -sf -o /dev/null "http://$behind:8000/"
-edge() { # NAME NET OPTION...
-  MESH_HOME="$home/$1" nsenter --net="/run/netns/links-$$-$2" "$mesh" tunnel join "${@:3}" >>"$home/$1.log" 2>&1 &
-  pids[$1]=$!
-  eventually "the tunnel of $1" grep -q "joined the tunnel" "$home/$1.log"
-}
-MESH_TUNNEL_TOKEN=$(on server tunnel token create --max-uses 0)
-export MESH_TUNNEL_TOKEN
 edge gate b --routes 192.168.77.0/24
 edge user a --forward "8077:$behind:8000"
-unset MESH_TUNNEL_TOKEN
 if in_net a curl -s --max-time 3 -o /dev/null http://127.0.0.1:8077/; then fail "a network that nobody approved is reached"; fi
 gate=$(on server tunnel route ls | awk '$2 == "192.168.77.0/24" && $3 == "waits" {print $1}')
 [ -n "$gate" ] || fail "the network does not wait: $(on server tunnel route ls)"

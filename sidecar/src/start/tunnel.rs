@@ -15,6 +15,7 @@ use mesh_tunnel::{
     inside::{self, Doors},
     listen,
     seam::{Desk, Sessions},
+    tun,
 };
 use prometheus_client::registry::Registry;
 
@@ -28,6 +29,8 @@ pub(crate) struct TunnelPlace {
     bootstrap: TcpListener,
     nodes: TcpListener,
     config: Arc<crds::Tunnel>,
+    /// Whether this machine is in the network by a TUN device.
+    has_device: bool,
     live: Arc<Live>,
     workers: Workers,
     own: OwnAddresses,
@@ -43,8 +46,12 @@ impl TunnelPlace {
     ) -> Result<Option<Self>, Exit> {
         let snapshot = live.snapshot();
         let Some(config) = snapshot.tunnel.clone() else { return Ok(None) };
-        if config.mode == crds::TunnelMode::Tun {
-            tracing::warn!("tunnel.mode: Tun has no effect: this version moves packets in the process");
+        let wants_device = config.mode == crds::TunnelMode::Tun;
+        let has_device = wants_device && settings.directory.is_none();
+        if wants_device && !has_device {
+            tracing::warn!(
+                "tunnel.mode: Tun has no effect with MESH_CONFIG_DIR: the pod of a gateway has no right to make devices"
+            );
         }
         let tunnel = &settings.tunnel;
         let open =
@@ -61,7 +68,7 @@ impl TunnelPlace {
         let control = Arc::new(Control::open(setup, store).map_err(|e| Exit::Local(e.to_string()))?);
         Metrics::register(&control, metrics);
         let live = Arc::clone(live);
-        Ok(Some(Self { control, register, bootstrap, nodes, config, live, workers, own }))
+        Ok(Some(Self { control, register, bootstrap, nodes, config, has_device, live, workers, own }))
     }
 
     /// Serves until `drained` is asked. What the admin port asks it is asked from now on.
@@ -87,6 +94,12 @@ impl TunnelPlace {
         let desk: Arc<dyn Desk> = Arc::new(desk.map_err(|e| Exit::Local(e.to_string()))?);
         let hub = Hub::new(Arc::clone(&desk), &self.config);
         self.control.set_sessions(Arc::clone(&hub) as Arc<dyn Sessions>);
+        if self.has_device {
+            let subnet = self.control.setup().places.subnet;
+            let device = tun::serve(Arc::clone(&hub), subnet, self.config.mtu);
+            let device = device.map_err(|e| Exit::Local(format!("the tunnel's mode Tun: {e}")))?;
+            tracing::info!(device, %subnet, "this machine is in the tunnel's network");
+        }
         let own = self.own.clone();
         let doors = Doors::new(desk, &self.config, move || own.all());
         // Not among those who are asked to finish: it ends with the process, and connections in it with their nodes.

@@ -19,3 +19,4 @@ mod tcp;
 #[cfg(test)]
 mod testing;
 pub mod tokens;
+pub mod tun;

@@ -234,6 +234,10 @@ pub struct Moved {
     pub bytes_out: u64,
     /// Packets that were dropped, by the reason's word.
     pub dropped: Vec<(&'static str, u64)>,
+    /// Sessions that ended because their node gave no sign of life.
+    pub dead: u64,
+    /// Sessions that another socket of their node took over.
+    pub taken_over: u64,
 }
 
 /// What the control plane asks the hub.

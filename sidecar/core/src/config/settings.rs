@@ -131,7 +131,10 @@ impl Settings {
         }
         let tunnel = TunnelSettings::read(environment, role)?;
         if directory.is_some() && tunnel.says_what() {
-            notes.push("MESH_TUNNEL_ADVERTISE and MESH_TUNNEL_SUBNET have no effect: the MeshNode says it".into());
+            notes.push(
+                "MESH_TUNNEL_ADVERTISE, MESH_TUNNEL_SUBNET and MESH_TUNNEL_MODE have no effect: the MeshNode says it"
+                    .into(),
+            );
         }
         let bool_rule = "true or false";
         let datanet = parse(environment, "MESH_DIRECTORY", "on or off", boolean)?.unwrap_or(false);

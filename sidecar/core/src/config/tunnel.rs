@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crds::{BOOTSTRAP_PORT, MeshNodeSpec, REGISTER_PORT, TUNNEL_PORT, Tunnel};
+use crds::{BOOTSTRAP_PORT, MeshNodeSpec, REGISTER_PORT, TUNNEL_PORT, Tunnel, TunnelMode};
 use serde_json::json;
 
 use super::{
@@ -14,9 +14,12 @@ use crate::{ConfigProblem, Role};
 
 const ADVERTISE: &str = "MESH_TUNNEL_ADVERTISE";
 const SUBNET: &str = "MESH_TUNNEL_SUBNET";
+const MODE: &str = "MESH_TUNNEL_MODE";
 /// What says something of it beside the address.
-const OTHERS: [&str; 4] = [SUBNET, "MESH_TUNNEL_LISTEN", "MESH_TUNNEL_GRPC_LISTEN", "MESH_TUNNEL_BOOTSTRAP_LISTEN"];
+const OTHERS: [&str; 5] =
+    [SUBNET, MODE, "MESH_TUNNEL_LISTEN", "MESH_TUNNEL_GRPC_LISTEN", "MESH_TUNNEL_BOOTSTRAP_LISTEN"];
 const ADDRESS_RULE: &str = "an IPv4 address such as 203.0.113.7; no name, because legacy clients refuse names";
+const MODE_RULE: &str = "Userspace, or Tun for a device at the server, which wants CAP_NET_ADMIN";
 const SUBNET_RULE: &str =
     "the server's own address and the length of the network's prefix, 8 to 29, such as 10.1.1.1/24";
 
@@ -27,6 +30,8 @@ pub struct TunnelSettings {
     advertise: Option<Ipv4Addr>,
     /// `MESH_TUNNEL_SUBNET`.
     subnet: Option<String>,
+    /// `MESH_TUNNEL_MODE`.
+    mode: Option<TunnelMode>,
     /// A variable that says something of it beside the address.
     other: Option<&'static str>,
     /// The tunnel's port: `MESH_TUNNEL_LISTEN`.
@@ -48,6 +53,7 @@ impl TunnelSettings {
         Ok(Self {
             advertise,
             subnet: environment.get(SUBNET).map(str::to_owned),
+            mode: parse(environment, MODE, MODE_RULE, mode)?,
             other: OTHERS.into_iter().find(|name| environment.get(name).is_some()),
             listen: port("MESH_TUNNEL_LISTEN", TUNNEL_PORT)?,
             grpc_listen: port("MESH_TUNNEL_GRPC_LISTEN", REGISTER_PORT)?,
@@ -57,7 +63,7 @@ impl TunnelSettings {
 
     /// Whether it says more than where the ports are.
     pub(super) fn says_what(&self) -> bool {
-        self.advertise.is_some() || self.subnet.is_some()
+        self.advertise.is_some() || self.subnet.is_some() || self.mode.is_some()
     }
 
     /// Lays what the environment says over what the file says, by the rules of `MeshNode.spec.tunnel`; `None`: it is off.
@@ -80,6 +86,9 @@ impl TunnelSettings {
             let place = if self.advertise.is_some() { ADVERTISE } else { "tunnel.advertise" };
             return Err(ConfigProblem::invalid(place, format_args!("{} is not {ADDRESS_RULE}", tunnel.advertise)));
         }
+        if let Some(mode) = self.mode {
+            tunnel.mode = mode;
+        }
         if let Some(subnet) = &self.subnet {
             tunnel.subnet.clone_from(subnet);
             if !is_valid(&tunnel) {
@@ -87,6 +96,14 @@ impl TunnelSettings {
             }
         }
         Ok(Some(tunnel))
+    }
+}
+
+fn mode(text: &str) -> Option<TunnelMode> {
+    match text {
+        "Userspace" => Some(TunnelMode::Userspace),
+        "Tun" => Some(TunnelMode::Tun),
+        _ => None,
     }
 }
 
@@ -131,7 +148,9 @@ mod tests {
         assert_eq!(read(&[], Some(file.clone())), Ok(Some(file.clone())));
         let both = read(&[(ADVERTISE, "203.0.113.8"), (SUBNET, "10.2.0.1/22")], Some(file)).unwrap().unwrap();
         assert_eq!((both.advertise.as_str(), both.subnet.as_str()), ("203.0.113.8", "10.2.0.1/22"));
-        assert!(both.interconnection);
+        assert!(both.interconnection && both.mode == TunnelMode::Userspace);
+        let device = read(&[(ADVERTISE, "203.0.113.8"), (MODE, "Tun")], None).unwrap().unwrap();
+        assert_eq!(device.mode, TunnelMode::Tun);
     }
 
     #[test]
@@ -144,6 +163,8 @@ mod tests {
             (vec![("MESH_TUNNEL_LISTEN", "7000")], ADVERTISE),
             (vec![(ADVERTISE, "203.0.113.7"), (SUBNET, "10.1.1.1/30")], SUBNET),
             (vec![(ADVERTISE, "203.0.113.7"), (SUBNET, "10.1.1.1")], SUBNET),
+            (vec![(ADVERTISE, "203.0.113.7"), (MODE, "tun0")], MODE),
+            (vec![(MODE, "Tun")], ADVERTISE),
             (vec![(ADVERTISE, "203.0.113.7"), ("MESH_TUNNEL_LISTEN", "x")], "MESH_TUNNEL_LISTEN"),
         ] {
             let problem = read(&variables, None).unwrap_err();

@@ -40,6 +40,23 @@
 //! | import of a legacy database with expired, never-expiring and broken rows | `nodes_and_tokens_are_found_and_what_is_broken_is_named_without_secrets`, `nodes_administrators_and_tokens_of_litekube_go_on_with_a_server_that_took_over`, `what_cannot_be_taken_over_is_said_and_changes_nothing`, `nodes_and_tokens_of_another_controller_keep_what_they_had_and_come_once`, `an_import_that_is_not_written_leaves_nothing_behind_that_could_be_given_twice`, `tunnel_database` |
 //! | section 8: the server's own address, forwards, policy, segments | `the_server_answers_pings_and_takes_tcp`, `port_6440_gets_the_connection_with_the_node_it_is_of`, `a_forward_leads_to_its_target_and_other_ports_nowhere`, `a_forward_to_a_listener_of_this_node_is_refused`, `a_policy_denies_what_it_does_not_allow_from_its_first_rule_on`, `what_is_said_of_two_nodes_is_what_happens_to_their_packets`, `the_policy_is_shown_and_says_of_two_nodes_who_reaches_whom`, `a_connection_agrees_on_segments_that_fit_the_tunnel` |
 //!
+//! | sections 2 to 7, by their paragraphs | tests |
+//! |---|---|
+//! | 2, messages: numbers, types, names in JSON, paths | `the_messages_are_those_of_the_contract`, `names_in_json_are_those_of_the_contract_and_so_is_the_files` |
+//! | 2, HelloWorld and HealthCheck on both ports | `both_ports_are_healthy_and_one_greets`, `health_is_told_by_service_and_for_the_port` |
+//! | 2, form of tokens, bootstrap port, multi-use, order of checks, `reserverd` | `a_new_token_is_the_start_of_a_uuid_and_is_taken_back`, `a_bootstrap_token_has_16_digits_and_comes_with_the_bootstrap_port`, `nodes_that_join_at_once_get_tokens_and_keys_of_their_own`, `tokens_that_are_none_are_found_by_no_rpc`, `the_servers_own_entry_is_shown_stays_and_opens_no_tunnel` |
+//! | 2, a port through the tunnel | `the_register_plane_is_served_on_a_stream_that_is_no_socket`, `port_6440_gets_the_connection_with_the_node_it_is_of` |
+//! | 3, subjects, keys, validity, forms; admin material | `a_node_gets_a_token_both_endpoints_and_six_pems_of_one_block_each`, `the_admins_files_open_the_register_plane_and_are_nobody_elses` |
+//! | 4, open, refusal, handshake | `a_legacy_client_is_understood`, `the_handshake_may_come_in_fragments_and_right_behind_the_head`, `an_address_is_told_as_soon_as_it_is_chosen` |
+//! | 4, keepalive, write deadline | `a_ping_is_answered_ahead_of_data_with_its_payload`, `an_answer_is_enough_for_three_more_pings`, `patience_ends_for_each_thing_by_itself`, `pongs_and_pings_go_before_what_waits_and_a_close_instead_of_it` |
+//! | 4, one live socket of a token | `of_two_that_come_back_at_once_one_has_the_session`, `a_kicked_node_may_come_again_and_an_unregistered_one_may_not` |
+//! | 5, which addresses, lowest first, given back; 503, counted | `the_first_nodes_get_3_5_and_7_and_a_freed_one_comes_first`, `even_ones_the_servers_and_those_elsewhere_are_never_held`, `what_is_no_network_is_refused`, `a_network_at_the_end_of_all_addresses_ends_there`, `the_127th_node_of_a_24_gets_none_until_one_leaves` |
+//! | 5, the legacy database and folders of authorities | `rows_of_every_kind_come_in_their_order_from_all_pages`, `columns_are_found_however_they_are_quoted_and_constraints_are_none`, `a_database_without_the_tables_says_so`, `what_is_cut_or_no_database_is_told_apart` |
+//! | 7, the calls of `ncadm` | `get_token_is_the_same_on_both_ports_with_a_certificate_and_without`, `both_ports_are_healthy_and_one_greets`, `a_nodes_state_goes_through_minus_1_1_and_3_and_its_address_stays`, `unregistering_a_node_that_never_joined` |
+//! | 8, rates by source; keyed hash | `a_source_has_its_burst_and_then_ten_a_second`, `a_customers_ipv6_addresses_are_one_source`, `the_table_stays_small_whoever_comes`, `a_hash_is_the_same_with_and_without_the_pin_and_another_under_another_key`, `a_token_does_not_print_itself` |
+//! | 8, keys stay on the node; SAN | `a_node_that_keeps_its_keys_gets_certificates_that_name_it_and_its_address` |
+//! | 8, mode Tun is opt-in | `in_mode_tun_the_machine_has_the_servers_own_address_on_a_device`, `in_mode_tun_without_the_right_to_make_a_device_it_says_so_and_ends`, `messages_are_as_long_as_they_say_and_their_attributes_are_aligned`, `the_kernels_word_is_read_and_anything_else_is_none`, `with_a_device_the_machine_gets_what_the_switch_does_not_serve_and_answers` |
+//!
 //! | what else | tests |
 //! |---|---|
 //! | section 2, GetToken on both ports | `get_token_is_the_same_on_both_ports_with_a_certificate_and_without`, `a_node_gets_a_token_both_endpoints_and_six_pems_of_one_block_each` |

@@ -3,6 +3,7 @@
 mod commands;
 mod contract;
 mod crashes;
+mod device;
 mod joined;
 mod moving;
 mod original;

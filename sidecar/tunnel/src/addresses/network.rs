@@ -68,6 +68,11 @@ impl Unroutable {
 }
 
 impl Network {
+    /// A single address.
+    pub fn of(address: Ipv4Addr) -> Self {
+        Self { first: address.to_bits(), prefix: LONGEST }
+    }
+
     /// Whether an address lies in it.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         address.to_bits() & self.mask() == self.first

@@ -80,7 +80,7 @@ impl Desk for FrontDesk {
         }
         if node.row.address.is_none() && self.control.ledger.set_aside(node.peer).is_none() {
             self.control.metrics.exhausted();
-            tracing::warn!(node = %node.peer, "no address is free in the tunnel's network: unregister nodes that are gone, or widen it");
+            tracing::warn!(target: "audit", node = %node.peer, "no address is free in the tunnel's network: unregister nodes that are gone, or widen it");
             return Err(Denied::NoAddress);
         }
         Ok(Admission { peer: node.peer, address: node.row.address, labels: node.labels })

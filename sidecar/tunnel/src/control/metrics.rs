@@ -116,6 +116,13 @@ fn moved(encoder: &mut DescriptorEncoder<'_>, moved: &Moved) -> Result<(), std::
             ConstCounter::new(count).encode(family.encode_family(&[("direction", direction)])?)?;
         }
     }
+    for (name, help, count) in [
+        ("mesh_tunnel_dead", "Sessions that ended because their node gave no sign of life", moved.dead),
+        ("mesh_tunnel_taken_over", "Sessions that another socket of their node took over", moved.taken_over),
+    ] {
+        let counter = ConstCounter::new(count);
+        counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+    }
     let help = "Packets that were dropped, by reason";
     let mut family = encoder.encode_descriptor("mesh_tunnel_packets_dropped", help, None, MetricType::Counter)?;
     for (reason, count) in &moved.dropped {
@@ -169,7 +176,14 @@ mod tests {
 
     #[test]
     fn packets_drops_and_nodes_are_shown_under_their_names() {
-        let all = Moved { packets_in: 3, bytes_out: 1400, dropped: vec![("spoofed", 2)], ..Moved::default() };
+        let all = Moved {
+            packets_in: 3,
+            bytes_out: 1400,
+            dropped: vec![("spoofed", 2)],
+            dead: 4,
+            taken_over: 5,
+            ..Moved::default()
+        };
         let node = Figures {
             peer: PeerId(7),
             from: ([203, 0, 113, 9], 4000).into(),
@@ -189,6 +203,8 @@ mod tests {
             "mesh_tunnel_packets_total{direction=\"in\"} 3",
             "mesh_tunnel_packets_total{direction=\"out\"} 0",
             "mesh_tunnel_bytes_total{direction=\"out\"} 1400",
+            "mesh_tunnel_dead_total 4",
+            "mesh_tunnel_taken_over_total 5",
             "mesh_tunnel_packets_dropped_total{reason=\"spoofed\"} 2",
             "mesh_tunnel_node_bytes_in_total{node=\"n7\"} 99",
             "mesh_tunnel_node_bytes_out_total{node=\"n7\"} 33",

@@ -10,12 +10,14 @@
 //! queue.rs     what waits for a socket
 //! parting.rs   sessions that end once they have heard an answer
 //! inbox.rs     what waits for the server's own address
+//! outside.rs   what waits for the machine, where a TUN device leads there
 //! sessions.rs  which session is a node's live one
 //! drops.rs     why packets are dropped
 //! ```
 
 mod drops;
 mod inbox;
+mod outside;
 mod parting;
 mod peer;
 mod policy;
@@ -45,6 +47,7 @@ pub use self::{
 };
 use self::{
     drops::Drops,
+    outside::Outside,
     parting::Parting,
     policy::Policy,
     routes::{Offer, Routes},
@@ -58,6 +61,7 @@ pub(crate) use self::{
 };
 use crate::{
     addresses::Subnet,
+    inside::REGISTER,
     packet,
     seam::{Desk, Moved, PeerId},
 };
@@ -75,6 +79,7 @@ pub struct Hub {
     /// whoever holds `sessions`: the desk may hold its own lock when it cuts a session.
     telling: Mutex<()>,
     pub(crate) inbox: Inbox,
+    pub(crate) outside: Outside,
     parting: Parting,
     /// What sessions moved that are over. Taken by whoever holds `sessions`, so that a session counts once.
     past: Mutex<Moved>,
@@ -90,6 +95,8 @@ struct Rules {
     /// The largest TCP segment.
     segment: u16,
     policy: Policy,
+    /// The ports of the server's own address that the switch serves itself.
+    doors: Vec<u16>,
     /// Which networks nodes may offer by their labels.
     offers: Vec<Offer>,
 }
@@ -111,6 +118,7 @@ impl Hub {
             sessions: Mutex::default(),
             telling: Mutex::default(),
             inbox: Inbox::default(),
+            outside: Outside::default(),
             parting: Parting::default(),
             past: Mutex::default(),
             drops: Drops::default(),
@@ -141,6 +149,7 @@ impl Rules {
             mtu: tunnel.mtu,
             segment: packet::segment(tunnel.mtu),
             policy: Policy::new(&tunnel.policy, policies.fetch_add(1, Relaxed) + 1),
+            doors: tunnel.forwards.iter().map(|forward| forward.port).chain([REGISTER]).collect(),
             offers: Offer::all(&tunnel.routes),
         }
     }

@@ -51,6 +51,8 @@ impl Hub {
             })
         };
         if let Some(before) = before {
+            self.past.lock().taken_over += 1;
+            tracing::info!(target: "audit", peer = %peer.id, before = %before.from, from = %peer.from, "another socket of a node took its session over");
             self.desk.state(peer.id, ConnState::Idle);
             self.withdraw(&before);
         }
@@ -127,6 +129,12 @@ impl Hub {
             over.iter().for_each(|(peer, why)| self.shut(peer, word(*why)));
         }
         next
+    }
+
+    /// A session ends because its node gives no sign of life.
+    pub(crate) fn found_dead(&self, peer: &Peer, why: &'static str) {
+        self.past.lock().dead += 1;
+        tracing::info!(target: "audit", peer = %peer.id, from = %peer.from, "a node is dead: {why}");
     }
 
     /// How many sessions there are.

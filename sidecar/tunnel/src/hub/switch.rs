@@ -10,6 +10,7 @@ use crate::packet::{Ipv4, Malformed, Protocol, clamped, echo_reply};
 pub(crate) struct Wakes {
     peers: Vec<Arc<Peer>>,
     inside: bool,
+    pub(super) outside: bool,
 }
 
 impl Wakes {
@@ -18,6 +19,9 @@ impl Wakes {
         self.peers.drain(..).for_each(|peer| peer.wake());
         if std::mem::take(&mut self.inside) {
             hub.inbox.wake();
+        }
+        if std::mem::take(&mut self.outside) {
+            hub.outside.wake();
         }
     }
 
@@ -83,10 +87,14 @@ impl Hub {
         let at = self.table.find(to);
         let to = match at.as_ref() {
             Some(to) => to,
-            None => {
-                behind = self.routes.find(to).ok_or(Drop::Unknown)?;
-                &behind
-            }
+            None => match self.routes.find(to) {
+                Some(peer) => {
+                    behind = peer;
+                    &behind
+                }
+                None if self.is_beyond(to) => return self.to_outside(from, bytes, wakes),
+                None => return Err(Drop::Unknown),
+            },
         };
         if Arc::ptr_eq(from, to) {
             return Err(Drop::Own);
@@ -115,6 +123,12 @@ impl Hub {
         rules: &Rules,
         wakes: &mut Wakes,
     ) -> Result<(), Drop> {
+        if self.is_outside(packet, &rules.doors) {
+            return match clamped(packet, bytes, rules.segment) {
+                Some(changed) => self.to_outside(from, &changed, wakes),
+                None => self.to_outside(from, bytes, wakes),
+            };
+        }
         match packet.protocol {
             Protocol::Icmp => wakes.put(from, &echo_reply(packet).ok_or(Drop::Closed)?),
             Protocol::Tcp => {

@@ -1,5 +1,6 @@
 //! The switch without sockets: who gets what, and why not.
 
+mod outside;
 mod routes;
 
 use std::{net::Ipv4Addr, sync::Arc, task::Waker};

@@ -14,7 +14,7 @@ use tokio::{
 use crate::seam::{Desk, PeerId};
 
 /// The port of the register plane (NC section 2).
-pub(super) const REGISTER: u16 = 6440;
+pub(crate) const REGISTER: u16 = 6440;
 /// Name servers answer in milliseconds or not at all.
 const RESOLVE: Duration = Duration::from_secs(5);
 /// How long a forward's target is waited for: one lost SYN and some.

@@ -17,6 +17,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::doors::Doors;
+pub(crate) use self::doors::REGISTER;
 use self::server::Server;
 use crate::hub::Hub;
 

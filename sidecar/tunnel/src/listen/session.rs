@@ -286,7 +286,13 @@ impl Session {
     fn poll_clock(&mut self, cx: &mut Context<'_>) {
         while !matches!(self.phase, Phase::Over(_)) {
             match self.clock.due(Instant::now()) {
-                Due::Dead(why) => self.over(why),
+                Due::Dead(why) => {
+                    // Who was told to go and did not answer has not died.
+                    if !self.peer.has_ended() {
+                        self.hub.found_dead(&self.peer, why);
+                    }
+                    self.over(why);
+                }
                 Due::Ping => {
                     self.peer.ping();
                     cx.waker().wake_by_ref();

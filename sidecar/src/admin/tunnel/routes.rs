@@ -34,7 +34,7 @@ pub(crate) async fn routes(State(admin): State<Arc<Admin>>) -> Response {
 
 /// A network is approved.
 pub(crate) async fn approve(State(admin): State<Arc<Admin>>, Query(behind): Query<Behind>) -> Response {
-    decided(&admin, behind, "approve a route", |control, peer, network| control.approve_route(peer, network)).await
+    decided(&admin, behind, "approve a route", Control::approve_route).await
 }
 
 /// An approval is taken back.

@@ -24,6 +24,8 @@ mod refusals;
 mod restore;
 #[path = "operator/roll.rs"]
 mod roll;
+#[path = "operator/rooms.rs"]
+mod rooms;
 #[path = "operator/secrecy.rs"]
 mod secrecy;
 #[path = "operator/sidecar.rs"]

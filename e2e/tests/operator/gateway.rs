@@ -32,7 +32,7 @@ impl Room {
         Ok(())
     }
 
-    async fn file(&self, name: &str) -> Result<String> {
+    pub(super) async fn file(&self, name: &str) -> Result<String> {
         let map = self.api("ConfigMap").get("mesh-a").await?;
         let text = map.data["data"][name].as_str();
         text.map(str::to_owned).with_context(|| format!("there is no {name}: {}", map.data["data"]))

@@ -14,7 +14,7 @@ use kube::client::Body;
 use super::*;
 
 /// What the tokens of `mesh` are for.
-const AUDIENCE: &str = "interconn.dev/intake";
+pub(super) const AUDIENCE: &str = "interconn.dev/intake";
 
 /// An operator with an intake.
 pub(super) struct Desk {
@@ -44,7 +44,13 @@ impl Desk {
     }
 
     /// Posts to the intake as `token`, under the authority that the operator published. Answers status and body.
-    async fn post(&self, room: &Room, token: Option<&str>, path: &str, body: &Value) -> Result<(u16, Value)> {
+    pub(super) async fn post(
+        &self,
+        room: &Room,
+        token: Option<&str>,
+        path: &str,
+        body: &Value,
+    ) -> Result<(u16, Value)> {
         send(&self.client(room).await?, token, path, body).await
     }
 

@@ -1,6 +1,7 @@
 //! The Datanet directory of a real node, as central systems, administrators and people use it.
 
 mod commands;
+mod gateway;
 mod restart;
 mod seed;
 mod tls;

@@ -5,11 +5,12 @@ use std::{
     net::SocketAddr,
     os::unix::fs::symlink,
     path::Path,
+    sync::OnceLock,
     time::{Duration, SystemTime},
 };
 
-use crds::snapshot;
-use mesh_pki::{Algorithm, Identity, LeafRequest, Pair, Root};
+use crds::{RoomKeys, TunnelKeys, snapshot};
+use mesh_pki::{Algorithm, Identity, LeafRequest, Pair, PlaneSubject, Root};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -25,6 +26,8 @@ pub(crate) struct Bank {
     members: Root,
     /// What its sidecars show.
     pub(crate) member: Pair,
+    /// What the operator keeps for its tunnel and directory, once somebody asks.
+    rooms: OnceLock<RoomKeys>,
 }
 
 /// What a bank's configuration says of a partner.
@@ -41,7 +44,24 @@ impl Bank {
         let generate = || Root::generate(&identity, Algorithm::EcdsaP256, LIFE, SystemTime::now()).unwrap();
         let (root, members) = (generate(), generate());
         let (leaf, member) = (leaf(&root, node_id), leaf(&members, node_id));
-        Self { node_id, root, leaf, members, member }
+        Self { node_id, root, leaf, members, member, rooms: OnceLock::new() }
+    }
+
+    /// What the operator keeps for its tunnel and directory.
+    pub(crate) fn room_keys(&self) -> &RoomKeys {
+        self.rooms.get_or_init(|| {
+            let authority = |name: &str| {
+                let subject = PlaneSubject { organization: None, common_name: name };
+                let root = Root::generate_plane(subject, LIFE, SystemTime::now()).unwrap();
+                (root.certificate_pem().to_owned(), root.key().expose().to_owned())
+            };
+            let tunnel = TunnelKeys { register: authority("register"), join: authority("join") };
+            // Base64 of 32 bytes each.
+            let seed = |letter: &str| format!("{}=", letter.repeat(43));
+            let origin = format!("{}/datanet", self.node_id);
+            let directory = json!({"origin": origin, "log": seed("U"), "directory": seed("Q")}).to_string();
+            RoomKeys { tunnel: Some(tunnel), directory: Some(directory) }
+        })
     }
 
     /// The same with a gateway at `address`; a volume for both roles, of which each reads its own.
@@ -85,6 +105,11 @@ impl Bank {
             files.push((snapshot::MEMBERS_CRT.to_owned(), self.members.certificate_pem().to_owned()));
             files.push((snapshot::MEMBER_CRT.to_owned(), self.member.chain_pem.clone()));
             fs::write(directory.join(snapshot::MEMBER_KEY), self.member.key.expose()).unwrap();
+        }
+        if node.get("tunnel").is_some() || node.get("directory").is_some() {
+            for (file, text) in self.room_keys().files() {
+                fs::write(directory.join(file), text).unwrap();
+            }
         }
         let mut sums = Map::new();
         for (name, text) in &files {

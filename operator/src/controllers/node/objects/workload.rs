@@ -142,6 +142,7 @@ fn starts_with(node: &MeshNode, built: &Built) -> Option<String> {
     let fixed = Tunnel {
         forwards: Vec::new(),
         policy: Vec::new(),
+        routes: Vec::new(),
         interconnection: false,
         mode: TunnelMode::default(),
         register_ca_secret_ref: None,

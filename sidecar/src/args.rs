@@ -11,8 +11,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use directory::{
-    Directory, DirectoryCall, DirectoryCommand, DirectoryGet, DirectoryHistory, DirectoryImport, DirectorySearch,
-    DirectoryTokenCommand, DirectoryWatch, Verify,
+    Directory, DirectoryCall, DirectoryCommand, DirectoryGet, DirectoryHistory, DirectoryImport, DirectoryLs,
+    DirectorySearch, DirectoryTokenCommand, DirectoryWatch, Listed, Verify,
 };
 pub(crate) use grid::{
     ApiCall, Grid, GridClose, GridCommand, GridInfo, GridLs, GridPublish, GridSend, GridTail, Message,

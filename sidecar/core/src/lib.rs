@@ -40,4 +40,4 @@ pub use live::Live;
 pub use refusal::{Fault, ProtocolError, Refusal, Retry};
 pub use snapshot::{ConfigProblem, Leaf, Network, Node, Origin, Parts, Route, Snapshot, Standing};
 pub use urn::Urn;
-pub use workers::{Crew, Seat, Workers};
+pub use workers::{Crew, Seat, Workers, household};

@@ -146,7 +146,8 @@ fn front(workers: usize) -> usize {
 }
 
 /// Whose address it is: of IPv6 a caller usually has a whole /64 to choose from.
-fn household(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 @ IpAddr::V4(_) => v4,

@@ -24,21 +24,21 @@
 //! | leniency 20 | `one_bad_item_refuses_the_whole_snapshot`, `what_two_readers_could_take_for_two_things_is_refused` |
 //! | D-1 | `an_id_is_its_first_owners`, `a_lease_ends_when_the_directory_signs_that_it_did`, `a_lease_ends_with_its_time_and_its_id_stays`, `a_central_system_that_does_not_come_again_is_withdrawn` |
 //! | D-2 | `a_disconnected_one_leaves_nothing_but_its_id` |
-//! | D-3 | `a_snapshot_replaces_the_whole`, `a_snapshot_may_be_guarded` |
+//! | D-3 | `a_snapshot_replaces_the_whole`, `a_snapshot_may_be_guarded`, `a_delta_changes_what_it_names_and_nothing_else`, `a_delta_comes_to_what_the_snapshot_comes_to`, `a_delta_keeps_the_rules_of_snapshots`, `a_delta_may_be_guarded`, `a_delta_is_written_and_stands_in_the_log` |
 //! | D-4 | `an_address_is_under_its_own_central_system_and_there_once`, `a_class_must_be_offered_somewhere_unless_pending` |
 //! | D-5 | `a_class_has_one_definition`, `a_disconnected_one_leaves_nothing_but_its_id` |
 //! | D-6 | `a_label_is_that_of_the_definition_of_today`, `a_shared_label_is_ambiguous_where_one_class_is_meant` |
 //! | D-7 | `what_is_not_connected_can_do_nothing_else`, `addresses_that_cannot_be_are_no_missing_ones` |
 //! | D-8 | `a_revision_that_is_not_there_yet_is_waited_for_elsewhere`, `a_retrieval_by_get_is_cached_until_the_revision_changes` |
-//! | D-9 | `pages_follow_each_other_without_gap_and_overlap`, `pages_have_bounds_and_cursors_their_search` |
-//! | D-10 | `a_watcher_hears_all_from_its_revision_on_and_then_what_comes`, `a_watcher_that_comes_again_goes_on_where_it_was`, `what_changes_is_heard_and_a_node_ends_while_somebody_watches`, `the_piece_that_is_held_longest_gives_way` |
+//! | D-9 | `pages_follow_each_other_without_gap_and_overlap`, `a_list_goes_on_where_it_was_while_others_write`, `data_systems_are_listed_by_their_host_and_their_class`, `all_that_there_is_is_listed_and_written_by_deltas`, `pages_have_bounds_and_cursors_their_search` |
+//! | D-10 | `a_watcher_hears_all_from_its_revision_on_and_then_what_comes`, `a_watcher_that_comes_again_goes_on_where_it_was`, `what_changes_is_heard_and_a_node_ends_while_somebody_watches`, `the_piece_that_is_held_longest_gives_way`, `who_takes_nothing_is_let_go_and_whoever_takes_is_not`, `nobody_takes_all_seats` |
 //! | 5.1 | `what_is_signed_is_known_to_the_byte`, `an_entry_comes_right_after_the_last_of_its_central_system`, `an_own_entry_is_about_its_body_its_time_and_its_key`, `roles_and_operations_go_together` |
 //! | 5.2 | `the_roots_are_those_of_the_reference`, `a_path_names_a_tile`, `each_tile_has_one_spelling`, `the_tiles_of_each_level_are_the_level`, `a_bundle_is_lengths_and_leaves`, `the_example_of_the_specification_is_opened`, `sixteen_signatures_and_more_are_read_up_to_the_bound`, `there_is_one_spelling`, `a_client_of_static_files_has_the_whole_log`, `entries_and_bodies_replay_to_the_state` |
 //! | 5.3 | `the_root_is_that_of_the_definition`, `it_is_a_map_whose_root_does_not_depend_on_its_history`, `a_replay_comes_to_the_same_roots` |
 //! | 5.4 | `a_receipt_is_verified_by_its_text_alone`, `every_leaf_has_its_receipt`, `proofs_are_verified_from_their_json_alone`, `what_was_not_published_is_not_proven`, `what_is_there_and_what_is_not_is_proven_on_request`, `a_write_has_its_receipt_on_request`, `records_are_for_those_who_may_read_them`, `the_log_is_read_verified_and_replayed_over_http_alone`, `a_whole_log_holds_and_continues_each_of_its_checkpoints`, `both_ways_come_to_the_same_roots`, `a_replay_comes_to_the_head_of_the_ledger` |
-//! | 6, L0: witnesses optional; the way to them and back | `two_nodes_sign_each_others_logs_and_go_on_after_kill_9`, `a_log_whose_witness_is_away_is_shown_and_says_so`, `a_checkpoint_is_shown_with_its_signatures_once_enough_have_signed`, `the_last_that_enough_signed_is_shown_until_what_is_behind_it_is_too_old` |
+//! | 6, L0: witnesses optional; the way to them and back | `two_nodes_sign_each_others_logs_over_tls_and_go_on_after_kill_9`, `a_log_whose_witness_is_away_is_shown_and_says_so`, `a_checkpoint_is_shown_with_its_signatures_once_enough_have_signed`, `the_last_that_enough_signed_is_shown_until_what_is_behind_it_is_too_old` |
 //! | 6, L2: the request for a cosignature | `a_request_is_read_as_it_was_written`, `an_answer_means_what_its_status_says`, `a_log_that_grows_is_signed_from_each_size_to_each`, `what_is_no_continuation_is_refused_with_its_status` |
-//! | 6, L2: kept before it is answered, checked and set in one | `of_two_histories_that_come_at_once_one_is_signed`, `two_nodes_sign_each_others_logs_and_go_on_after_kill_9` |
+//! | 6, L2: kept before it is answered, checked and set in one | `of_two_histories_that_come_at_once_one_is_signed`, `two_nodes_sign_each_others_logs_over_tls_and_go_on_after_kill_9` |
 //!
 //! | box of section 8 | tests |
 //! |---|---|
@@ -63,7 +63,8 @@
 //! | an exported log, altered | `what_was_altered_is_named_in_words`, `no_byte_of_an_exported_log_may_change`, `a_receipt_holds_for_its_own_entry_alone` |
 //! | a disk that is gone | `a_directory_whose_disk_is_gone_goes_on_from_what_was_exported`, `a_node_whose_log_is_gone_goes_on_from_what_was_exported` |
 //! | disk full | `what_could_not_be_kept_was_never_there` |
-//! | witness: unknown origin, wrong key, old size too high and too low, forked root, a crash before the answer | `what_is_no_continuation_is_refused_with_its_status`, `a_log_is_signed_as_long_as_it_only_grows_and_each_refusal_has_its_status`, `what_is_no_request_is_refused`, `a_signature_over_something_else_does_not_count`, `two_nodes_sign_each_others_logs_and_go_on_after_kill_9` |
+//! | witness: a request, whoever wrote it | `directory_add_checkpoint` |
+//! | witness: unknown origin, wrong key, old size too high and too low, forked root, a crash before the answer | `what_is_no_continuation_is_refused_with_its_status`, `a_log_is_signed_as_long_as_it_only_grows_and_each_refusal_has_its_status`, `what_is_no_request_is_refused`, `a_signature_over_something_else_does_not_count`, `two_nodes_sign_each_others_logs_over_tls_and_go_on_after_kill_9` |
 //! | bounds of tiles and leaves | `tiles_are_there_as_far_as_the_log_is`, `around_the_bounds_of_tiles_too`, `the_longest_leaf_has_its_bound`, `beyond_the_checkpoint_there_is_nothing` |
 
 use std::{collections::HashSet, fs, path::Path};

@@ -52,6 +52,10 @@ operations! {
     SyncDataSystems = "sync-data-systems";
     /// Replaces its adapter classes (D-3).
     SyncAdapterClasses = "sync-adapter-classes";
+    /// Changes some of its data systems (D-3).
+    DeltaDataSystems = "delta-data-systems";
+    /// Changes some of its adapter classes (D-3).
+    DeltaAdapterClasses = "delta-adapter-classes";
     /// Gives it another key, signed by the old one and the new one.
     RotateKey = "rotate-key";
     /// Gives it another key, signed by a recovery key and the new one.

@@ -4,12 +4,13 @@ use crate::{
     Hash, Strictness, canonical,
     entry::{Entry, Leaf},
     front::gathered,
-    log::{Checkpoint, Note, Receipt, Tile, bundle},
+    log::{Checkpoint, KeyName, Kind as Signs, Note, Receipt, Signer, Tile, Tree, bundle, leaf_hash},
     message::{Call, Message},
     proofs, read_json,
     state::Kind,
     trie::{Change, Trie, place},
     verifier::sparse,
+    witness::{Request, Seen, Witness},
 };
 
 /// A note that is read is written as it was, and its text is a checkpoint in one spelling or none.
@@ -33,6 +34,32 @@ fn directory_receipt() {
             assert_eq!(Receipt::parse(receipt.encode().as_bytes()), Ok(receipt));
         }
     });
+}
+
+/// A request for a cosignature is read in one spelling, and a witness signs no history but the one that it knows, though the log's key
+/// signed both.
+#[test]
+fn directory_add_checkpoint() {
+    let name = |text| KeyName::new(text).unwrap();
+    let log = Signer::from_seed(name("log.example/datanet"), Signs::Log, &[1; 32]).unwrap();
+    let signer = Signer::from_seed(name("witness.example/w"), Signs::Witness, &[9; 32]).unwrap();
+    let witness = Witness::new(signer, vec![log.verifier().clone()]);
+    let roots: Vec<Hash> = (0..=9).map(|size| fuzzed_log(0..size).root()).collect();
+    let seen = Seen { size: 5, root: roots[5] };
+    fuzz::run("directory-add-checkpoint", |bytes| {
+        let Ok(request) = Request::parse(bytes) else { return };
+        assert_eq!(request.encode().as_bytes(), bytes, "one spelling of a request");
+        let Ok(checkpoint) = witness.open(&request) else { return };
+        if let Ok(signed) = Witness::judge(&request, &checkpoint, seen) {
+            assert!(signed.size >= seen.size && roots.contains(&signed.root), "a fork is signed");
+        }
+    });
+}
+
+fn fuzzed_log(leaves: impl IntoIterator<Item = u8>) -> Tree {
+    let mut tree = Tree::default();
+    leaves.into_iter().for_each(|n| tree.append(leaf_hash(&[n])));
+    tree
 }
 
 /// A path names one tile, which has no more than it can hold and as much as it says.

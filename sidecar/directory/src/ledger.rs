@@ -139,14 +139,10 @@ impl Ledger {
 
     /// The directory's entry on behalf of another.
     fn signed(&self, write: &Submission, body: Hash, now: u64) -> Result<Leaf, DirectoryError> {
-        let operation = match write.act {
-            Act::Connect(_) => Operation::Connect,
-            Act::Disconnect => Operation::Disconnect,
-            Act::DataSystems(_) => Operation::SyncDataSystems,
-            Act::Classes(_) => Operation::SyncAdapterClasses,
-            Act::Expire => Operation::Expire,
-            Act::Key(_) => return Err(DirectoryError::malformed("a key is replaced by an entry of its owner's own")),
-        };
+        if let Act::Key(_) = write.act {
+            return Err(DirectoryError::malformed("a key is replaced by an entry of its owner's own"));
+        }
+        let operation = write.act.operation();
         let (sequence, previous) = self.state.next_of(&write.csid);
         let (origin, csid) = (self.state.origin().clone(), write.csid.clone());
         let entry = Entry { origin, csid, operation, sequence, previous, body, time: now };

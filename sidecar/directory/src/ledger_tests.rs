@@ -69,6 +69,11 @@ pub(crate) fn history(ledger: &mut Ledger) -> Vec<Step> {
     take(ledger, token(Message::SyncAdapterClasses, json!({"csid": "yunqi", "adapterClasses": [class]})));
     let data = json!({"dataAddress": "yunqi.1", "name": "n", "endpoint": "a:1", "adapterClass": "c"});
     take(ledger, token(Message::SyncDataSystems, json!({"csid": "yunqi", "dataSystems": [data]})));
+    let data = json!({"dataAddress": "yunqi.2", "name": "n", "endpoint": "a:1", "adapterClass": "c2"});
+    let class = json!({"className": "c2", "protocol": {"name": "P", "version": "2"}});
+    take(ledger, token(Message::DeltaAdapterClasses, json!({"csid": "yunqi", "adapterClasses": [class]})));
+    let delta = json!({"csid": "yunqi", "dataSystems": [data], "withdrawn": ["yunqi.1"]});
+    take(ledger, token(Message::DeltaDataSystems, delta));
     take(ledger, own(ledger, Message::Connect, json!({"id": "own", "endpoint": "b:2"}), 7, None));
     let rotate = json!({"csid": "own", "key": key(8).public()});
     take(ledger, own(ledger, Message::RotateKey, rotate, 7, Some(8)));

@@ -151,6 +151,8 @@ fn read(leaf: &Leaf, body: &[u8]) -> Result<(Act, Guard), ReplayError> {
         Operation::Disconnect => Message::Disconnect,
         Operation::SyncDataSystems => Message::SyncDataSystems,
         Operation::SyncAdapterClasses => Message::SyncAdapterClasses,
+        Operation::DeltaDataSystems => Message::DeltaDataSystems,
+        Operation::DeltaAdapterClasses => Message::DeltaAdapterClasses,
         Operation::RotateKey => Message::RotateKey,
         Operation::Recover => Message::RecoverKey,
         Operation::Expire => return Ok((Act::Expire, Guard::default())),

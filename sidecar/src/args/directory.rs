@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use super::{Output, span};
 
@@ -18,6 +18,8 @@ pub(crate) enum DirectoryCommand {
     Token(DirectoryToken),
     /// Show one record: a central system, a data system by its address, or an adapter class.
     Get(DirectoryGet),
+    /// List all central systems, adapter classes or data systems, or those that fit.
+    Ls(DirectoryLs),
     /// Search adapter classes, or with --class the central systems that offer one.
     Search(DirectorySearch),
     /// Show what became of a central system, entry by entry.
@@ -68,6 +70,40 @@ pub(crate) struct DirectorySearch {
     pub(crate) protocol_version: Option<String>,
     #[command(flatten)]
     pub(crate) call: DirectoryCall,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DirectoryLs {
+    /// What is listed.
+    #[arg(value_enum, default_value_t = Listed::CentralSystems)]
+    pub(crate) what: Listed,
+    /// Data systems of this central system, or adapter classes that it offers.
+    #[arg(long, value_name = "ID")]
+    pub(crate) csid: Option<String>,
+    /// Data systems that use this class, or central systems that offer it.
+    #[arg(long)]
+    pub(crate) class: Option<String>,
+    /// Adapter classes of this protocol.
+    #[arg(long)]
+    pub(crate) protocol: Option<String>,
+    /// Adapter classes of this version of it.
+    #[arg(long)]
+    pub(crate) protocol_version: Option<String>,
+    #[command(flatten)]
+    pub(crate) call: DirectoryCall,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listed {
+    /// Central systems that are connected.
+    CentralSystems,
+    /// Adapter classes that somebody offers.
+    AdapterClasses,
+    /// Data systems.
+    DataSystems,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,7 @@
 //! `mesh directory`: tokens of the node on this machine, by its admin port; records and the log of any, by its own.
 
+mod api;
+mod pages;
 mod reads;
 
 use http::Method;
@@ -26,7 +28,8 @@ pub(crate) fn directory(command: &DirectoryCommand) -> Result<(), Exit> {
     match command {
         DirectoryCommand::Token(token) => tokens(&token.command),
         DirectoryCommand::Get(args) => block_on(reads::get(args)),
-        DirectoryCommand::Search(args) => block_on(reads::search(args)),
+        DirectoryCommand::Search(args) => block_on(pages::search(args)),
+        DirectoryCommand::Ls(args) => block_on(pages::ls(args)),
         DirectoryCommand::History(args) => block_on(reads::history(args)),
         DirectoryCommand::Watch(args) => block_on(reads::watch(args)),
         DirectoryCommand::Export(args) => block_on(reads::export(&args.call)),

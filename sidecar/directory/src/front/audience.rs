@@ -5,9 +5,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::IpAddr,
     sync::Arc,
 };
 
+use mesh_core::household;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -16,7 +18,8 @@ use super::who::Who;
 /// Watchers at once; each is a task and a connection.
 const WATCHERS: usize = 1024;
 
-/// Of them those of one central system, and of all who do not say who they are: nobody takes the seats of the others.
+/// Of them those of one central system, or of one address of those who do not say who they are, and of all who do not: nobody takes the
+/// seats of the others.
 pub(super) const OF_ONE: usize = 128;
 const OF_NOBODY: usize = 512;
 
@@ -43,8 +46,12 @@ impl Default for Audience {
 
 impl Audience {
     /// A seat, if there is one.
-    pub(super) fn seat(&self, who: &Who) -> Option<Seat> {
-        self.seats.take(who)
+    pub(super) fn seat(&self, who: &Who, address: Option<IpAddr>) -> Option<Seat> {
+        let holder = match who {
+            Who::Member(csid) => Holder::Member(csid.clone()),
+            Who::Nobody => Holder::Address(address.map(household)),
+        };
+        self.seats.take(holder)
     }
 
     /// Waits until another piece may be read. Whoever reads keeps it, also where nobody waits for the piece any more.
@@ -60,21 +67,31 @@ impl Audience {
 
 /// The seats that are taken, by whom.
 #[derive(Debug, Default)]
-struct Seats(Mutex<HashMap<Who, usize>>);
+struct Seats(Mutex<HashMap<Holder, usize>>);
+
+/// Whose a seat is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    /// A central system's.
+    Member(String),
+    /// Somebody's at this address who does not say who it is.
+    Address(Option<IpAddr>),
+}
 
 impl Seats {
-    fn take(self: &Arc<Self>, who: &Who) -> Option<Seat> {
-        let most = match who {
-            Who::Nobody => OF_NOBODY,
-            Who::Member(_) => OF_ONE,
-        };
+    fn take(self: &Arc<Self>, holder: Holder) -> Option<Seat> {
         let mut taken = self.0.lock();
-        let (all, own) = (taken.values().sum::<usize>(), taken.get(who).copied().unwrap_or_default());
-        if all >= WATCHERS || own >= most {
+        let own = taken.get(&holder).copied().unwrap_or_default();
+        let of = |fits: fn(&Holder) -> bool| {
+            taken.iter().filter(|(holder, _)| fits(holder)).map(|(_, seats)| *seats).sum::<usize>()
+        };
+        let is_stranger = |holder: &Holder| matches!(holder, Holder::Address(_));
+        let strangers_are_full = is_stranger(&holder) && of(is_stranger) >= OF_NOBODY;
+        if own >= OF_ONE || of(|_| true) >= WATCHERS || strangers_are_full {
             return None;
         }
-        taken.insert(who.clone(), own.saturating_add(1));
-        Some(Seat { seats: Arc::clone(self), who: who.clone() })
+        taken.insert(holder.clone(), own.saturating_add(1));
+        Some(Seat { seats: Arc::clone(self), holder })
     }
 }
 
@@ -82,16 +99,16 @@ impl Seats {
 #[derive(Debug)]
 pub(super) struct Seat {
     seats: Arc<Seats>,
-    who: Who,
+    holder: Holder,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.0.lock();
-        let left = taken.get(&self.who).copied().unwrap_or_default().saturating_sub(1);
+        let left = taken.get(&self.holder).copied().unwrap_or_default().saturating_sub(1);
         if left == 0 {
-            taken.remove(&self.who);
-        } else if let Some(own) = taken.get_mut(&self.who) {
+            taken.remove(&self.holder);
+        } else if let Some(own) = taken.get_mut(&self.holder) {
             *own = left;
         }
     }
@@ -175,10 +192,13 @@ mod tests {
     #[test]
     fn nobody_takes_all_seats() {
         let seats = Arc::new(Seats::default());
-        let member = |n: usize| Who::Member(format!("c{n}"));
-        let take = |who: &Who| std::iter::from_fn(|| seats.take(who)).take(2 * WATCHERS).collect::<Vec<_>>();
-        let strangers = take(&Who::Nobody);
-        assert_eq!(strangers.len(), OF_NOBODY);
+        let member = |n: usize| Holder::Member(format!("c{n}"));
+        let address = |n: u8| Holder::Address(Some([192, 0, 2, n].into()));
+        let take =
+            |holder: &Holder| std::iter::from_fn(|| seats.take(holder.clone())).take(2 * WATCHERS).collect::<Vec<_>>();
+        let strangers: Vec<Vec<Seat>> = (0..5).map(|n| take(&address(n))).collect();
+        let counts: Vec<usize> = strangers.iter().map(Vec::len).collect();
+        assert_eq!(counts, [OF_ONE, OF_ONE, OF_ONE, OF_ONE, 0], "there are {OF_NOBODY} for all of them");
         let mut members: Vec<Vec<Seat>> = (0..8).map(|n| take(&member(n))).collect();
         let counts: Vec<usize> = members.iter().map(Vec::len).collect();
         assert_eq!(counts, [OF_ONE, OF_ONE, OF_ONE, OF_ONE, 0, 0, 0, 0], "there are {WATCHERS} in all");

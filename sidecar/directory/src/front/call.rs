@@ -89,7 +89,7 @@ impl Front {
         self.metrics.lenient(&call.used);
         match call.ask {
             Ask::Write { .. } => self.write(call, bytes, who).await,
-            Ask::CentralSystems { .. } | Ask::AdapterClasses { .. } if self.is_long_to_search() => {
+            Ask::List { .. } | Ask::CentralSystems { .. } | Ask::AdapterClasses { .. } if self.is_long_to_search() => {
                 // A search goes over all that there is: not on a thread that serves others.
                 let (front, who) = (self.clone(), who.clone());
                 let found = tokio::task::spawn_blocking(move || front.retrieve(&call, &who));
@@ -187,7 +187,7 @@ fn subject(ask: &Ask) -> Option<(Kind, &str)> {
         Ask::CentralSystem(csid) => Some((Kind::Csid, csid)),
         Ask::AdapterClass(name) => Some((Kind::Class, name)),
         Ask::DataSystem(address) => Some((Kind::Address, address)),
-        Ask::Write { .. } | Ask::CentralSystems { .. } | Ask::AdapterClasses { .. } => None,
+        Ask::Write { .. } | Ask::List { .. } | Ask::CentralSystems { .. } | Ask::AdapterClasses { .. } => None,
     }
 }
 

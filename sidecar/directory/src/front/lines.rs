@@ -29,11 +29,9 @@ pub(super) fn longest(headers: &HeaderMap) -> usize {
 /// # Errors
 /// 7300 for a message that has no list, a line that is no JSON, and too many of them.
 pub(crate) fn gathered(body: &[u8], message: Option<Message>) -> Result<Value, DirectoryError> {
-    let list = match message {
-        Some(Message::SyncDataSystems) => "dataSystems",
-        Some(Message::SyncAdapterClasses) => "adapterClasses",
-        _ => return Err(DirectoryError::malformed("only a sync, at its own path, comes as lines")),
-    };
+    let list = message.and_then(Message::list);
+    let list =
+        list.ok_or_else(|| DirectoryError::malformed("only a sync or a delta, at its own path, comes as lines"))?;
     let mut lines = body.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
     let read = |(number, line): (usize, &[u8])| {
         let wrong = |error| DirectoryError::malformed(format!("line {} is no JSON: {error}", number.saturating_add(1)));

@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod bad;
+mod lists;
 mod log;
 mod packed;
 mod repeated;

@@ -1,7 +1,7 @@
 //! `/watch`: what changes, as server-sent events, from any revision on (D-10). The log is what is read out, so that nobody who was away
 //! misses anything: a watcher that comes again names the last revision that it has.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{convert::Infallible, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -9,7 +9,10 @@ use http::{
     header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
 };
 use serde_json::json;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout},
+};
 
 use super::{
     Content, Front, Shown,
@@ -63,7 +66,7 @@ impl Front {
         let from = pairs.get("from").map(|text| text.parse::<u64>().map_err(|_| wrong("from"))).transpose()?;
         let csid = pairs.get("csid").map(|text| names::csid(text).map(|_| names::fold(text)));
         let csid = csid.map(|csid| csid.ok_or_else(|| DirectoryError::malformed("csid is no id"))).transpose()?;
-        let seat = self.audience.seat(&who).ok_or_else(|| {
+        let seat = self.audience.seat(&who, shown.address).ok_or_else(|| {
             DirectoryError::new(Code::Internal, Why::Busy, "you or all have too many watchers: come again")
         })?;
         // A revision is the number of entries that led to it: entry n-1 made revision n.
@@ -72,8 +75,18 @@ impl Front {
         let (events, parts) = mpsc::channel(1);
         let (directory, audience) = (Arc::clone(self.directory()), Arc::clone(&self.audience));
         let mut reader = Reader { directory, audience, asking, csid, next };
-        tokio::spawn(async move { reader.read_out(events).await });
-        let mut answer = Response::new(Content::Events(Events { parts, _seat: seat }));
+        let ((here, gone), (let_go, told)) = (oneshot::channel(), oneshot::channel());
+        tokio::spawn(async move {
+            let end = reader.read_out(events).await;
+            // It keeps the store open.
+            drop(reader);
+            // What was handed out before may still be taken.
+            if end == Err(Gone::Stalled) || timeout(SLOWEST, gone).await.is_err() {
+                // Its connection may have ended this moment.
+                let _ = let_go.send(());
+            }
+        });
+        let mut answer = Response::new(Content::Events(Events { parts, let_go: Some(told), _here: here, _seat: seat }));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(answer)
@@ -85,6 +98,8 @@ impl Front {
 #[derive(Debug)]
 pub struct Events {
     parts: mpsc::Receiver<Bytes>,
+    let_go: Option<oneshot::Receiver<()>>,
+    _here: oneshot::Sender<Infallible>,
     _seat: Seat,
 }
 
@@ -92,6 +107,18 @@ impl Events {
     /// The next part, which ends anywhere; `None` when the watch is over.
     pub async fn next(&mut self) -> Option<Bytes> {
         self.parts.recv().await
+    }
+
+    /// Resolves to true when it is let go though it has not taken all, as it takes nothing: whoever has its connection is to end it, for the
+    /// seat is taken until then. To be asked once.
+    pub fn let_go(&mut self) -> impl Future<Output = bool> + Send + use<> {
+        let told = self.let_go.take();
+        async move {
+            match told {
+                Some(told) => told.await.is_ok(),
+                None => false,
+            }
+        }
     }
 
     /// Whether no part waits.
@@ -120,9 +147,14 @@ impl Asking {
     }
 }
 
-/// A watch is over: its caller does not read or may not any more, or the log cannot be read.
+/// Why a watch is over.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Gone;
+pub(super) enum Gone {
+    /// Its caller takes nothing.
+    Stalled,
+    /// Its caller went away or may not read any more, another needs the room, or the log cannot be read.
+    Over,
+}
 
 /// Reads the log out to one watcher.
 pub(super) struct Reader {
@@ -137,15 +169,15 @@ pub(super) struct Reader {
 impl Reader {
     /// Reads out until its caller goes or the directory closes, whatever it waits for: who watches keeps the store open, and nobody
     /// else can open it meanwhile.
-    pub(super) async fn read_out(&mut self, events: mpsc::Sender<Bytes>) {
+    pub(super) async fn read_out(&mut self, events: mpsc::Sender<Bytes>) -> Result<(), Gone> {
         let directory = Arc::clone(&self.directory);
         tokio::select! {
             // Asked first, so that no further piece is read for one who is gone.
             biased;
-            () = events.closed() => {}
-            () = directory.closing() => {}
+            () = events.closed() => Ok(()),
+            () = directory.closing() => Ok(()),
             // The watcher comes again, and hears then what is wrong.
-            _ = self.go_on(&events) => {}
+            end = self.go_on(&events) => end,
         }
     }
 
@@ -154,7 +186,7 @@ impl Reader {
         // The head of the answer is on its way before there is anything to say.
         let mut text = Piece::of_nothing(b": datanet\n\n");
         loop {
-            self.asking.may_read(&self.directory).map_err(|_| Gone)?;
+            self.asking.may_read(&self.directory).map_err(|_| Gone::Over)?;
             text.hand_out(events).await?;
             // Once for all that comes meanwhile, so that a line also comes where all of it is another's.
             let quiet = Instant::now() + QUIET;
@@ -163,7 +195,7 @@ impl Reader {
                     break text;
                 }
                 tokio::select! {
-                    changed = changes.changed() => changed.map_err(|_| Gone)?,
+                    changed = changes.changed() => changed.map_err(|_| Gone::Over)?,
                     () = tokio::time::sleep_until(quiet) => break Piece::of_nothing(b":\n\n"),
                 }
             };
@@ -173,7 +205,7 @@ impl Reader {
     /// The next events, if there are any.
     async fn some(&mut self) -> Result<Option<Piece>, Gone> {
         loop {
-            self.asking.may_read(&self.directory).map_err(|_| Gone)?;
+            self.asking.may_read(&self.directory).map_err(|_| Gone::Over)?;
             let (from, size) = (self.next, self.directory.view().published().size);
             if from >= size {
                 return Ok(None);
@@ -182,8 +214,8 @@ impl Reader {
             let turn = self.audience.turn().await;
             let (directory, csid) = (Arc::clone(&self.directory), self.csid.clone());
             let read = tokio::task::spawn_blocking(move || (piece(&directory, csid.as_deref(), from..to), turn));
-            let (read, turn) = read.await.map_err(|_| Gone)?;
-            let (text, next) = read.ok_or(Gone)?;
+            let (read, turn) = read.await.map_err(|_| Gone::Over)?;
+            let (text, next) = read.ok_or(Gone::Over)?;
             self.next = next;
             if !text.is_empty() {
                 let place = self.audience.hold(text.len());
@@ -210,7 +242,7 @@ impl Piece {
         let Some(mut place) = place else { return hand_out(events, text, SLOWEST).await };
         tokio::select! {
             done = hand_out(events, text, SLOWEST) => done,
-            () = place.gave_way() => Err(Gone),
+            () = place.gave_way() => Err(Gone::Over),
         }
     }
 }
@@ -220,7 +252,7 @@ impl Piece {
 pub(super) async fn hand_out(events: &mpsc::Sender<Bytes>, text: Bytes, slowest: Duration) -> Result<(), Gone> {
     for part in text.chunks(PART) {
         let part = Bytes::copy_from_slice(part);
-        tokio::time::timeout(slowest, events.send(part)).await.map_err(|_| Gone)?.map_err(|_| Gone)?;
+        timeout(slowest, events.send(part)).await.map_err(|_| Gone::Stalled)?.map_err(|_| Gone::Over)?;
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Who is asking, and what they may: a blockchain token, or a certificate, each bound to one central system (contract sections 1
 //! and 2).
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::{
@@ -15,6 +17,8 @@ use crate::{
 pub struct Shown {
     /// The id of the node whose certificate it has. A node writes for the central system of its own id.
     pub certificate: Option<String>,
+    /// Whose address its other end has, where that counts.
+    pub address: Option<IpAddr>,
 }
 
 /// Who is asking.

@@ -46,6 +46,11 @@ pub fn retrieve(
             beside(&mut payload, found.page.cursor, found.suggestions);
             payload
         }
+        Ask::List { list, wanted } => {
+            let (mut payload, cursor) = list.answer(state, wanted)?;
+            beside(&mut payload, cursor, Vec::new());
+            payload
+        }
         Ask::AdapterClasses { protocol, version, wanted } => {
             let found = state.search_classes(protocol.as_deref(), version.as_deref(), wanted)?;
             used.extend(&found.used);
@@ -82,7 +87,7 @@ fn envelope(payload: Map<String, Value>, revision: u64, used: &Used) -> Value {
 }
 
 /// A member where there is something to say.
-fn present<T: Into<Value>>(value: &mut Value, key: &str, member: Option<T>) {
+pub(super) fn present<T: Into<Value>>(value: &mut Value, key: &str, member: Option<T>) {
     if let (Some(members), Some(member)) = (value.as_object_mut(), member) {
         members.insert(key.to_owned(), member.into());
     }
@@ -98,15 +103,28 @@ fn central_system(state: &State, system: &CentralSystem) -> Value {
 }
 
 fn adapter_class(class: &Class) -> Value {
+    let mut value = definition(class);
+    present(&mut value, "params", class.definition().and_then(|offer| offer.params.clone()));
+    value
+}
+
+/// A class without its parameters.
+pub(super) fn definition(class: &Class) -> Value {
     let Some(offer) = class.definition() else { return Value::Null };
     let protocol = json!({ "name": offer.protocol.name, "version": offer.protocol.version });
     let mut value = json!({ "className": offer.class_name, "protocol": protocol });
     present(&mut value, "desc", offer.desc.clone());
-    present(&mut value, "params", offer.params.clone());
     value
 }
 
 fn data_system((data, offered): (&DataSystem, bool)) -> Value {
+    let mut value = registration((data, offered));
+    present(&mut value, "params", data.params.clone());
+    value
+}
+
+/// A data system without its parameters.
+pub(super) fn registration((data, offered): (&DataSystem, bool)) -> Value {
     let mut value = json!({
         "dataAddress": data.data_address,
         "name": data.name,
@@ -114,7 +132,6 @@ fn data_system((data, offered): (&DataSystem, bool)) -> Value {
         "adapterClass": data.adapter_class,
     });
     present(&mut value, "desc", data.desc.clone());
-    present(&mut value, "params", data.params.clone());
     // D-5: its class was withdrawn, or never there.
     present(&mut value, "dangling", (!offered).then_some(true));
     value

@@ -146,6 +146,29 @@ impl<'a> Fields<'a> {
         value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong(format!("{name} is not a list")))
     }
 
+    /// A list that need not be there.
+    pub(super) fn maybe_list(&mut self, name: &'static str) -> Result<&'a [Value], DirectoryError> {
+        if self.members.contains_key(name) { self.list(name) } else { Ok(&[]) }
+    }
+
+    /// Texts that are what they should be; the list need not be there.
+    pub(super) fn texts(
+        &mut self,
+        name: &'static str,
+        fits: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, DirectoryError> {
+        let list = self.maybe_list(name)?;
+        let texts = list.iter().map(|text| text.as_str().filter(|text| fits(text)).map(str::to_owned));
+        let texts = texts.collect::<Option<Vec<_>>>();
+        texts.ok_or_else(|| self.wrong(format!("{name} has something that is the key of nothing that could be there")))
+    }
+
+    /// The id of a central system by which a list is filtered.
+    pub(super) fn filter_csid(&mut self) -> Result<Option<&'a str>, DirectoryError> {
+        let is_there = self.members.contains_key("csid") || self.members.contains_key("id");
+        if is_there { self.csid("csid").map(Some) } else { Ok(None) }
+    }
+
     /// An object that must be there.
     pub(super) fn object(&mut self, name: &'static str) -> Result<&'a Value, DirectoryError> {
         self.member(&[(name, None)])?.ok_or_else(|| self.wrong(format!("{name} is missing")))

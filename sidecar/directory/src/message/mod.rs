@@ -4,18 +4,21 @@
 //! fields.rs   members of one object: aliases, types, bounds, unknown keys
 //! header.rs   what every message has in front
 //! read.rs     bytes to a call
+//! list.rs     lists: what is asked, and the answer
 //! answer.rs   what was found, or why not, to JSON
 //! ```
 
 mod answer;
 mod fields;
 mod header;
+mod list;
 mod read;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{done, refused, retrieve};
 pub use header::{Adoption, Header, Own};
+pub use list::List;
 pub(crate) use read::ask;
 pub use read::{Ask, Call};
 
@@ -69,6 +72,16 @@ messages! {
     SearchCentralSystems = "/central-systems/search", "searchCentralSystems";
     /// 4.2
     SearchAdapterClasses = "/adapter-classes/search", "searchAdapterClasses";
+    /// Ours: some data systems are changed or withdrawn, and all others stay (D-3).
+    DeltaDataSystems = "/data-systems/delta", "deltaDataSystems";
+    /// Ours: the same of adapter classes.
+    DeltaAdapterClasses = "/adapter-classes/delta", "deltaAdapterClasses";
+    /// Ours: all central systems, in pages.
+    ListCentralSystems = "/central-systems/list", "listCentralSystems";
+    /// Ours: all adapter classes with their definitions, in pages.
+    ListAdapterClasses = "/adapter-classes/list", "listAdapterClasses";
+    /// Ours: all data systems, in pages.
+    ListDataSystems = "/data-systems/list", "listDataSystems";
     /// Ours: another key for a central system, signed by the old one and the new one.
     RotateKey = "/central-systems/rotate-key", "rotateKey";
     /// Ours: another key in place of a lost one, signed by a recovery key and the new one.
@@ -98,8 +111,20 @@ impl Message {
     #[must_use]
     pub const fn longest(self) -> usize {
         match self {
-            Self::SyncDataSystems | Self::SyncAdapterClasses => LONGEST_SYNC,
+            Self::SyncDataSystems | Self::SyncAdapterClasses | Self::DeltaDataSystems | Self::DeltaAdapterClasses => {
+                LONGEST_SYNC
+            }
             _ => LONGEST,
+        }
+    }
+
+    /// The list in the body of a sync or a delta that may come as lines.
+    #[must_use]
+    pub const fn list(self) -> Option<&'static str> {
+        match self {
+            Self::SyncDataSystems | Self::DeltaDataSystems => Some("dataSystems"),
+            Self::SyncAdapterClasses | Self::DeltaAdapterClasses => Some("adapterClasses"),
+            _ => None,
         }
     }
 }

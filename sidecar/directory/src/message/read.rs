@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Message, fields::Fields, header::Header};
+use super::{Message, fields::Fields, header::Header, list::List};
 use crate::{
     error::{Code, DirectoryError, Why},
     json,
     lenient::{Leniency, Strictness, Used},
     names::{self, Form},
-    state::{Act, Connect, DataSystem, Guard, NewClass, Protocol, Wanted},
+    state::{Act, Connect, DataSystem, Guard, NewClass, Protocol, Wanted, Which},
 };
 
 /// The longest lease in seconds: 30 days.
@@ -45,6 +45,13 @@ pub enum Ask {
         protocol: Option<String>,
         /// Of this version of it.
         version: Option<String>,
+        /// Which page.
+        wanted: Wanted,
+    },
+    /// All of one kind.
+    List {
+        /// Of which.
+        list: List,
         /// Which page.
         wanted: Wanted,
     },
@@ -137,6 +144,12 @@ pub(crate) fn ask(message: Message, body: &Value) -> Result<(Ask, Used), Directo
             fields.under(Code::BadRequest);
             Ask::AdapterClasses { protocol, version, wanted: wanted(&mut fields)? }
         }
+        Message::DeltaDataSystems => data_delta(&mut fields)?,
+        Message::DeltaAdapterClasses => class_delta(&mut fields)?,
+        Message::ListCentralSystems | Message::ListAdapterClasses | Message::ListDataSystems => {
+            let list = List::read(message, &mut fields)?;
+            Ask::List { list, wanted: wanted(&mut fields)? }
+        }
         Message::RotateKey | Message::RecoverKey => key(&mut fields)?,
     };
     Ok((ask, fields.end()))
@@ -173,6 +186,17 @@ fn data_systems(fields: &mut Fields<'_>) -> Result<Ask, DirectoryError> {
     Ok(Ask::Write { csid, act, guard })
 }
 
+/// Neither list needs to be there: what a delta does not name stays.
+fn data_delta(fields: &mut Fields<'_>) -> Result<Ask, DirectoryError> {
+    let csid = fields.csid("csid")?.to_owned();
+    let guard = guard(fields)?;
+    let changed = fields.maybe_list("dataSystems")?.iter().map(data_system).collect::<Result<Vec<_>, _>>()?;
+    let changed = gathered(fields, changed);
+    fields.under(Code::InvalidDataSystem);
+    let withdrawn = fields.texts("withdrawn", |text| names::address(text).is_some())?;
+    Ok(Ask::Write { csid, act: Act::DataDelta(Which { changed, withdrawn }), guard })
+}
+
 fn data_system(value: &Value) -> Result<(DataSystem, Used), DirectoryError> {
     let mut fields = Fields::new(value, "an item of dataSystems", Code::InvalidDataSystem)?;
     let data_address = address(&mut fields)?;
@@ -194,6 +218,16 @@ fn classes(fields: &mut Fields<'_>) -> Result<Ask, DirectoryError> {
     let list = fields.list("adapterClasses")?.iter().map(class).collect::<Result<Vec<_>, _>>()?;
     let act = Act::Classes(gathered(fields, list));
     Ok(Ask::Write { csid, act, guard })
+}
+
+fn class_delta(fields: &mut Fields<'_>) -> Result<Ask, DirectoryError> {
+    let csid = fields.csid("csid")?.to_owned();
+    let guard = guard(fields)?;
+    let changed = fields.maybe_list("adapterClasses")?.iter().map(class).collect::<Result<Vec<_>, _>>()?;
+    let changed = gathered(fields, changed);
+    fields.under(Code::InvalidClass);
+    let withdrawn = fields.texts("withdrawn", names::name)?;
+    Ok(Ask::Write { csid, act: Act::ClassDelta(Which { changed, withdrawn }), guard })
 }
 
 fn class(value: &Value) -> Result<(NewClass, Used), DirectoryError> {
@@ -241,5 +275,5 @@ fn address(fields: &mut Fields<'_>) -> Result<String, DirectoryError> {
 
 fn wanted(fields: &mut Fields<'_>) -> Result<Wanted, DirectoryError> {
     let cursor = fields.text(&[("cursor", None)])?.map(str::to_owned);
-    Ok(Wanted { limit: fields.whole("limit")?, cursor })
+    Ok(Wanted { limit: fields.whole("limit")?, cursor, any_revision: fields.flag("anyRevision")? })
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     Hash,
-    entry::{Entry, Operation},
+    entry::Entry,
     error::DirectoryError,
     json as strict_json,
     lenient::{Strictness, warning},
@@ -56,18 +56,11 @@ impl Desk {
 
     fn entry(&self, csid: &str, act: &Act, body: &Value) -> Entry {
         let (sequence, previous) = self.state.next_of(csid);
-        let operation = match act {
-            Act::Connect(_) => Operation::Connect,
-            Act::Disconnect => Operation::Disconnect,
-            Act::DataSystems(_) => Operation::SyncDataSystems,
-            Act::Classes(_) => Operation::SyncAdapterClasses,
-            Act::Key(_) | Act::Expire => unreachable!("no message of the seed does that"),
-        };
         let body = Hash::of(&[&strict_json::canonical(body).unwrap()]);
         Entry {
             origin: self.state.origin().clone(),
             csid: csid.to_owned(),
-            operation,
+            operation: act.operation(),
             sequence,
             previous,
             body,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::record::{DataSystem, Protocol};
-use crate::entry::PublicKey;
+use crate::entry::{Operation, PublicKey};
 
 /// Who says it. That a signature or a token shows that is another's matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +29,40 @@ pub enum Act {
     DataSystems(Vec<DataSystem>),
     /// Replaces its classes.
     Classes(Vec<NewClass>),
+    /// Changes some of its data systems, and withdraws those with these addresses; all others stay.
+    DataDelta(Which<DataSystem>),
+    /// Changes some of its classes, and withdraws those with these names; all others stay.
+    ClassDelta(Which<NewClass>),
     /// Gives it another key.
     Key(PublicKey),
     /// Withdraws it since its lease has ended.
     Expire,
+}
+
+impl Act {
+    /// What its entry is called. A key that is replaced is so by its owner, unless it was lost.
+    #[must_use]
+    pub const fn operation(&self) -> Operation {
+        match self {
+            Self::Connect(_) => Operation::Connect,
+            Self::Disconnect => Operation::Disconnect,
+            Self::DataSystems(_) => Operation::SyncDataSystems,
+            Self::Classes(_) => Operation::SyncAdapterClasses,
+            Self::DataDelta(_) => Operation::DeltaDataSystems,
+            Self::ClassDelta(_) => Operation::DeltaAdapterClasses,
+            Self::Key(_) => Operation::RotateKey,
+            Self::Expire => Operation::Expire,
+        }
+    }
+}
+
+/// What a delta changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Which<T> {
+    /// Is there from now on, as it is said here.
+    pub changed: Vec<T>,
+    /// The keys of what is there no more.
+    pub withdrawn: Vec<String>,
 }
 
 /// What a connect says.

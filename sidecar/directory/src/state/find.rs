@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     State,
-    page::{Page, Wanted},
+    page::{Page, WALKED, Wanted},
     record::{CentralSystem, Class, DataSystem, Kind, Offer, Record},
 };
 use crate::{
@@ -31,7 +31,7 @@ pub enum Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    fn classes(self) -> Vec<&'a Class> {
+    pub(super) fn classes(self) -> Vec<&'a Class> {
         match self {
             Self::Nothing => Vec::new(),
             Self::One(class) => vec![class],
@@ -97,10 +97,11 @@ impl State {
         [self.systems.values().filter(|system| system.connected).count(), self.classes.len(), self.addresses.len()]
     }
 
-    /// How many records the longest search goes over.
+    /// How many records the longest search, or page of a list, goes over.
     #[must_use]
     pub fn searched(&self) -> usize {
-        self.systems.len().saturating_add(self.classes.len())
+        let searched = self.systems.len().saturating_add(self.classes.len());
+        searched.saturating_add(self.addresses.len().min(WALKED))
     }
 
     /// The labels of what a central system offers, sorted (leniency 5), and the names, sorted.
@@ -193,12 +194,7 @@ impl State {
         version: Option<&str>,
         wanted: &Wanted,
     ) -> Result<Found<(String, String)>, DirectoryError> {
-        let asks = |asked: Option<&str>, own: &str, fold: fn(&str) -> String| {
-            asked.is_none_or(|asked| fold(asked) == fold(own))
-        };
-        let fits = |offer: &&Offer| {
-            asks(protocol, &offer.protocol.name, fold_name) && asks(version, &offer.protocol.version, fold_version)
-        };
+        let fits = |offer: &&Offer| offer.protocol.answers(protocol, version);
         let offers: Vec<&Offer> = self.classes.values().filter_map(Class::definition).filter(fits).collect();
         let differs = |asked: Option<&str>, own: fn(&Offer) -> &str| {
             asked.is_some_and(|asked| offers.iter().any(|offer| own(offer) != asked))

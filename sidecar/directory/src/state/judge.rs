@@ -63,16 +63,10 @@ impl State {
     }
 }
 
+/// Whether an entry does what the call says. A lost key is replaced by the same words as any other.
 const fn fits(operation: Operation, act: &Act) -> bool {
-    matches!(
-        (operation, act),
-        (Operation::Connect, Act::Connect(_))
-            | (Operation::Disconnect, Act::Disconnect)
-            | (Operation::SyncDataSystems, Act::DataSystems(_))
-            | (Operation::SyncAdapterClasses, Act::Classes(_))
-            | (Operation::RotateKey | Operation::Recover, Act::Key(_))
-            | (Operation::Expire, Act::Expire)
-    )
+    let (said, own) = (operation as u8, act.operation() as u8);
+    said == own || matches!((operation, act), (Operation::Recover, Act::Key(_)))
 }
 
 impl Case<'_> {
@@ -82,6 +76,8 @@ impl Case<'_> {
             Act::Disconnect => self.disconnect(),
             Act::DataSystems(list) => self.data_systems(list),
             Act::Classes(list) => self.classes(list),
+            Act::DataDelta(which) => self.data_delta(which),
+            Act::ClassDelta(which) => self.class_delta(which),
             Act::Key(key) => self.key(Owner::Key(*key)),
             Act::Expire => self.expire(),
         }

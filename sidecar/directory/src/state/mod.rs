@@ -6,12 +6,14 @@
 //! act.rs         what an entry does, as plain values
 //! judge.rs       whether it may, and what changes (D-1 to D-5)
 //! find.rs        retrievals and searches (D-6, D-7)
+//! list.rs        all that is held of one kind
 //! page.rs        pages of long answers (D-9)
 //! ```
 
 mod act;
 mod find;
 mod judge;
+mod list;
 mod page;
 mod record;
 #[cfg(test)]
@@ -23,7 +25,7 @@ use std::{
     sync::Arc,
 };
 
-pub use act::{Act, Author, Connect, Guard, NewClass, Policy};
+pub use act::{Act, Author, Connect, Guard, NewClass, Policy, Which};
 pub use find::{Found, Named};
 pub use page::{Page, Wanted};
 pub use record::{CentralSystem, Change, Class, DataSystem, Kind, Lease, Offer, Owner, Protocol, Record};

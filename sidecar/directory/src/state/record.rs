@@ -84,6 +84,15 @@ impl Protocol {
         let version = |one: &Self| names::fold_version(&one.version);
         names::fold_name(&self.name) == names::fold_name(&other.name) && version(self) == version(other)
     }
+
+    /// Whether it is what a search asks for, however that is written (leniencies 6 and 7).
+    #[must_use]
+    pub fn answers(&self, name: Option<&str>, version: Option<&str>) -> bool {
+        let asks = |asked: Option<&str>, own: &str, fold: fn(&str) -> String| {
+            asked.is_none_or(|asked| fold(asked) == fold(own))
+        };
+        asks(name, &self.name, names::fold_name) && asks(version, &self.version, names::fold_version)
+    }
 }
 
 /// A class as one central system offers it.

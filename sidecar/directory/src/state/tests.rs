@@ -1,10 +1,12 @@
+mod deltas;
+mod lists;
 mod owners;
 mod replay;
 mod snapshots;
 
 use super::*;
 use crate::{
-    entry::{Entry, EntryKey, Operation, PublicKey},
+    entry::{Entry, EntryKey, PublicKey},
     error::DirectoryError,
 };
 
@@ -26,17 +28,6 @@ pub(super) fn author(n: u8) -> Author {
     Author::Key(key(n))
 }
 
-pub(super) const fn operation(act: &Act) -> Operation {
-    match act {
-        Act::Connect(_) => Operation::Connect,
-        Act::Disconnect => Operation::Disconnect,
-        Act::DataSystems(_) => Operation::SyncDataSystems,
-        Act::Classes(_) => Operation::SyncAdapterClasses,
-        Act::Key(_) => Operation::RotateKey,
-        Act::Expire => Operation::Expire,
-    }
-}
-
 impl World {
     pub(super) fn new() -> Self {
         let state = State::new(KeyName::new("log.example/datanet").unwrap());
@@ -49,7 +40,7 @@ impl World {
         Entry {
             origin,
             csid: csid.to_owned(),
-            operation: operation(act),
+            operation: act.operation(),
             sequence,
             previous,
             body: Hash::ZERO,

@@ -184,7 +184,7 @@ impl Connection {
     }
 
     /// Cuts the connection, with everything that waits on it. What was on its way to the other side may be lost.
-    pub(super) fn cut(&self) {
+    pub fn cut(&self) {
         self.traffic.broke();
         self.owed.end(Fate::Lost);
         self.end.cancel();

@@ -16,6 +16,7 @@
 //! ```
 //! What a request means is not known here: it goes to [`Serve`] with the [`Connection`] it came on.
 
+mod abandon;
 mod accept;
 pub mod access;
 mod bundle;
@@ -51,6 +52,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+pub use abandon::Abandon;
 pub use accept::{is_of_one_connection, options};
 pub use connection::{Connection, Security};
 pub use exchange::Settlement;

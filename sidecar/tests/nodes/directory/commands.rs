@@ -122,6 +122,41 @@ async fn people_read_records_history_and_the_whole_log_and_verify_it() {
     assert!(String::from_utf8_lossy(&broken.stderr).contains("entry 1 (sync-adapter-classes of yunqi)"), "{broken:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_there_is_is_listed_and_written_by_deltas() {
+    let stage = Stage::new().await;
+    stage.asks("/central-systems/connect", json!({"id": "yunqi", "endpoint": "1.2.3.4:9904"})).await;
+    let class = json!([{"className": "c", "protocol": {"name": "ODPS", "version": "1"}}]);
+    stage.asks("/adapter-classes/sync", json!({"csid": "yunqi", "adapterClasses": class})).await;
+    let data =
+        |n: u32| json!({"dataAddress": format!("yunqi.{n:X}"), "name": "one", "endpoint": "a:1", "adapterClass": "c"});
+    // More than a page.
+    let many: Vec<_> = (0x1000..0x1000 + 1500).map(data).collect();
+    stage.asks("/data-systems/delta", json!({"csid": "yunqi", "dataSystems": many})).await;
+    stage.asks("/data-systems/delta", json!({"csid": "yunqi", "withdrawn": ["yunqi.1000"]})).await;
+
+    let ls = |args: &[&str]| stage.asks_as(&[&["directory", "ls"][..], args].concat());
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let systems = ls(&[]);
+    let rows: Vec<_> = systems.lines().map(words).collect();
+    assert_eq!(rows, [vec!["CENTRAL", "SYSTEM", "ENDPOINT"], vec!["yunqi", "1.2.3.4:9904"]]);
+    let classes = ls(&["adapter-classes", "--csid", "yunqi"]);
+    assert_eq!(words(classes.lines().nth(1).unwrap()), ["c", "ODPS", "1", "1"]);
+    let all = ls(&["data-systems", "--class", "odps-1", "-o", "json"]);
+    let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["dataAddress"].clone();
+    let addresses: Vec<_> = all.lines().map(read).collect();
+    let expected: Vec<_> = (0x1001..0x1000 + 1500).map(|n| json!(format!("yunqi.{n:X}"))).collect();
+    assert_eq!(addresses, expected, "each once, in order");
+    assert!(ls(&["data-systems", "--csid", "yunqi"]).lines().nth(1).unwrap().starts_with("yunqi.1001 "));
+    for (args, words) in [
+        (&["data-systems", "--csid", "nobody"][..], "7310"),
+        (&["central-systems", "--csid", "yunqi"], "central-systems are filtered by --class"),
+    ] {
+        let refused = stage.command(&[&["directory", "ls", "--token", &stage.token], args].concat());
+        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains(words), "{refused:?}");
+    }
+}
+
 /// HTTP says nothing then: the code counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_knows_a_refusal_by_its_code() {

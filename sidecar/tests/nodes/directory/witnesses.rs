@@ -7,7 +7,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use super::Stage;
-use crate::harness::{Node, configure_as, post, until};
+use crate::harness::{A, B, Bank, Node, Partner, post, until};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -18,32 +18,70 @@ fn public(verifier: &Value) -> String {
     STANDARD.encode(&STANDARD.decode(key).unwrap()[1..])
 }
 
-async fn about(stage: &Stage) -> Value {
-    stage.get("").await.json()
+/// A node of an institution that has a partner, with a directory.
+struct Institution<'b> {
+    bank: &'b Bank,
+    partner: &'b Bank,
+    origin: &'static str,
+    volume: tempfile::TempDir,
+    stage: Stage,
+    about: Value,
 }
 
-/// Has the node sign for `other`, and be signed by it.
-async fn joined(stage: &mut Stage, origin: &str, other: (&Value, &str)) {
-    let (other, url) = other;
-    let [log, witness] = ["logKey", "witnessKey"].map(|key| public(&other[key]));
-    let file = json!({"directory": {
-        "origin": origin,
-        "readers": "Public",
-        "witnesses": {"quorum": 1, "members": [{"name": other["origin"], "url": url, "publicKey": witness}]},
-        "witnessFor": [{"origin": other["origin"], "publicKey": log}],
-    }});
-    configure_as(stage.node.home().parent().unwrap(), &file.to_string());
-    stage.node.kill_and_restart().await;
-}
+impl<'b> Institution<'b> {
+    async fn new(bank: &'b Bank, partner: &'b Bank, origin: &'static str) -> Self {
+        let volume = tempfile::tempdir().unwrap();
+        let partners = [Partner { bank: partner, address: None, more: json!({}) }];
+        bank.publish_with(volume.path(), &partners, &json!({"directory": {"origin": origin, "readers": "Public"}}));
+        let stage = Stage::of(Node::with(&[("MESH_CONFIG_DIR", volume.path().to_str().unwrap())]).await);
+        let about = stage.get("").await.json();
+        Self { bank, partner, origin, volume, stage, about }
+    }
 
-async fn named(origin: &str) -> Stage {
-    let (node, folder) = Node::with_file(&format!("directory: {{origin: {origin}}}\n")).await;
-    let mut stage = Stage::of(node);
-    configure_as(stage.node.home().parent().unwrap(), &format!("directory: {{origin: {origin}}}\n"));
-    drop(folder);
-    stage.node.kill_and_restart().await;
-    stage.token = stage.issue("yunqi");
-    stage
+    /// Where it is reached, over TLS.
+    fn url(&self) -> String {
+        format!("https://{}/datanet/v1", self.stage.node.data)
+    }
+
+    /// Signs for `other` from now on, and is signed by it.
+    async fn joins(&mut self, (other, url): (&Value, &str)) {
+        let [log, witness] = ["logKey", "witnessKey"].map(|key| public(&other[key]));
+        let directory = json!({
+            "origin": self.origin,
+            "readers": "Public",
+            "witnesses": {"quorum": 1, "members": [{"name": other["origin"], "url": url, "publicKey": witness}]},
+            "witnessFor": [{"origin": other["origin"], "publicKey": log}],
+        });
+        let partners = [Partner { bank: self.partner, address: None, more: json!({}) }];
+        self.bank.publish_with(self.volume.path(), &partners, &json!({"directory": directory}));
+        self.stage.node.kill_and_restart().await;
+    }
+
+    async fn connects(&self, endpoint: &str) {
+        self.stage.asks("/central-systems/connect", json!({"id": "yunqi", "endpoint": endpoint})).await;
+    }
+
+    /// Waits until all of its log is signed by its witness, and says what is shown then.
+    async fn signed(&self, size: usize) -> String {
+        until("the log is signed by its witness", PATIENCE, async || {
+            let text = checkpoint(&self.stage).await;
+            text.lines().nth(1) == Some(&size.to_string()) && is_cosigned(&text)
+        })
+        .await;
+        checkpoint(&self.stage).await
+    }
+
+    /// Whether its exported log holds, continues `remembered`, and is signed by `witness`.
+    fn verifies(&self, remembered: &str, witness: &Value) -> std::process::Output {
+        let folder = tempfile::tempdir().unwrap();
+        let [log, old] = ["log", "old"].map(|name| folder.path().join(name));
+        std::fs::write(&log, self.stage.mesh(&["directory", "export"])).unwrap();
+        std::fs::write(&old, remembered).unwrap();
+        let [log_key, directory_key] = ["logKey", "directoryKey"].map(|key| self.about[key].as_str().unwrap());
+        let keys = ["--log-key", log_key, "--directory-key", directory_key];
+        let trust = ["--witness", witness.as_str().unwrap(), "--quorum", "1", "--remembered", old.to_str().unwrap()];
+        self.stage.command(&[&["verify", log.to_str().unwrap()][..], &keys, &trust].concat())
+    }
 }
 
 async fn checkpoint(stage: &Stage) -> String {
@@ -51,69 +89,65 @@ async fn checkpoint(stage: &Stage) -> String {
     stage.node.send(request).await.text()
 }
 
+/// Signed by its log and by a witness.
+fn is_cosigned(checkpoint: &str) -> bool {
+    checkpoint.lines().count() == 6
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_sign_each_others_logs_and_go_on_after_kill_9() {
-    let (mut a, mut b) = (named("a.example/datanet").await, named("b.example/datanet").await);
-    let (about_a, about_b) = (about(&a).await, about(&b).await);
-    let url = |stage: &Stage| format!("http://{}/datanet/v1", stage.node.data);
-    let (url_a, url_b) = (url(&a), url(&b));
-    joined(&mut a, "a.example/datanet", (&about_b, &url_b)).await;
-    joined(&mut b, "b.example/datanet", (&about_a, &url_a)).await;
-    for (stage, endpoint) in [(&a, "a:1"), (&b, "b:1")] {
-        stage.asks("/central-systems/connect", json!({"id": "yunqi", "endpoint": endpoint})).await;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    for (stage, own, other) in [(&a, &about_a, &about_b), (&b, &about_b, &about_a)] {
-        until("the log is signed by its witness", PATIENCE, async || checkpoint(stage).await.lines().count() == 6)
-            .await;
-        let text = checkpoint(stage).await;
-        assert_eq!(text.lines().nth(1), Some("1"), "{text}");
-        let log = folder.path().join("log");
-        std::fs::write(&log, stage.mesh(&["directory", "export"])).unwrap();
-        let keys = ["logKey", "directoryKey"].map(|key| own[key].as_str().unwrap());
-        let witness = other["witnessKey"].as_str().unwrap();
-        let verify = |witness: &str| {
-            let log = log.to_str().unwrap();
-            let args = [
-                "verify",
-                log,
-                "--log-key",
-                keys[0],
-                "--directory-key",
-                keys[1],
-                "--witness",
-                witness,
-                "--quorum",
-                "1",
-            ];
-            stage.command(&args)
-        };
-        let holds = verify(witness);
+async fn two_nodes_sign_each_others_logs_over_tls_and_go_on_after_kill_9() {
+    let (bank_a, bank_b) = (Bank::at_loopback(A), Bank::at_loopback(B));
+    let mut a = Institution::new(&bank_a, &bank_b, "a.example/datanet").await;
+    let mut b = Institution::new(&bank_b, &bank_a, "b.example/datanet").await;
+    let (about_a, about_b) = (a.about.clone(), b.about.clone());
+    let (url_a, url_b) = (a.url(), b.url());
+    a.joins((&about_b, &url_b)).await;
+    b.joins((&about_a, &url_a)).await;
+    for (own, other) in [(&a, &about_b), (&b, &about_a)] {
+        own.connects("a:1").await;
+        let text = own.signed(1).await;
+        let holds = own.verifies(&text, &other["witnessKey"]);
         assert!(String::from_utf8_lossy(&holds.stdout).contains("cosigned by 1"), "{holds:?}");
-        assert_eq!(verify(own["witnessKey"].as_str().unwrap()).status.code(), Some(1), "nobody is their own witness");
-        let receipt = stage.get("/proof/receipt?index=0").await.json();
-        assert!(
-            receipt["receipt"].as_str().unwrap().contains(&format!("\u{2014} {} ", other["origin"].as_str().unwrap()))
-        );
-        assert!(
-            stage.mesh(&["status"]).contains("1 of 1 are enough; they signed 1 entries"),
-            "{}",
-            stage.mesh(&["status"])
-        );
+        let nobody = own.verifies(&text, &own.about["witnessKey"]);
+        assert_eq!(nobody.status.code(), Some(1), "nobody is their own witness: {nobody:?}");
+        let receipt = own.stage.get("/proof/receipt?index=0").await.json();
+        let name = other["origin"].as_str().unwrap();
+        assert!(receipt["receipt"].as_str().unwrap().contains(&format!("\u{2014} {name} ")), "{receipt}");
+        let status = own.stage.mesh(&["status"]);
+        assert!(status.contains("1 of 1 are enough; they signed 1 entries"), "{status}");
     }
 
-    // What was signed is kept: the witness is at 1 after its death, and signs what continues it.
-    b.node.kill_and_restart().await;
-    let old = format!("old 0\n\n{}", checkpoint(&a).await);
-    let known = b.node.send(post("/datanet/v1/add-checkpoint", &[], old)).await;
-    assert_eq!((known.status.as_u16(), known.text().as_str()), (409, "1\n"));
+    // One dies again and again, just when it is asked to sign: what it signed is kept, and it signs nothing else in its place.
+    let mut seen = vec![checkpoint(&a.stage).await];
+    for round in 0..3 {
+        for n in 0..3 {
+            a.connects(&format!("a:{}", 10 * round + n + 2)).await;
+            b.connects(&format!("b:{}", 10 * round + n + 2)).await;
+        }
+        b.stage.node.kill_and_restart().await;
+        seen.push(checkpoint(&a.stage).await);
+    }
+    let known = b.stage.node.send(post("/datanet/v1/add-checkpoint", &[], format!("old 999\n\n{}", seen[0]))).await;
+    assert_eq!(known.status.as_u16(), 400, "an old size above the checkpoint's: {}", known.text());
+    for (own, other) in [(&a, &about_b), (&b, &about_a)] {
+        let last = own.signed(10).await;
+        let holds = own.verifies(&last, &other["witnessKey"]);
+        assert!(holds.status.success(), "log and state are equal: {holds:?}");
+        let found = own.stage.get("/central-systems/retrieve?csid=yunqi").await.json();
+        assert!(found["centralsystem"]["endpoint"].as_str().unwrap().ends_with(":24"), "{found}");
+    }
+    for old in seen.iter().filter(|text| is_cosigned(text)) {
+        let holds = a.verifies(old, &about_b["witnessKey"]);
+        assert!(holds.status.success(), "what the witness ever signed is one history: {holds:?}\n{old}");
+    }
+    // The witness knows what it signed, and says so to a log that begins anew.
+    let known = b
+        .stage
+        .node
+        .send(post("/datanet/v1/add-checkpoint", &[], format!("old 0\n\n{}", checkpoint(&a.stage).await)))
+        .await;
+    assert_eq!((known.status.as_u16(), known.text().as_str()), (409, "10\n"));
     assert_eq!(known.headers["content-type"], "text/x.tlog.size");
-    a.asks("/central-systems/connect", json!({"id": "yunqi", "endpoint": "a:2"})).await;
-    until("the log is signed again", PATIENCE, async || {
-        let text = checkpoint(&a).await;
-        text.lines().nth(1) == Some("2") && text.lines().count() == 6
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::symlink,
     path::Path,
     sync::OnceLock,
@@ -62,6 +62,13 @@ impl Bank {
             let directory = json!({"origin": origin, "log": seed("U"), "directory": seed("Q")}).to_string();
             RoomKeys { tunnel: Some(tunnel), directory: Some(directory) }
         })
+    }
+
+    /// The same, with a certificate that is good for the address of its node here too.
+    pub(crate) fn at_loopback(node_id: &'static str) -> Self {
+        let mut bank = Self::new(node_id);
+        bank.leaf = leaf_at(&bank.root, node_id, vec![Ipv4Addr::LOCALHOST.into()]);
+        bank
     }
 
     /// The same with a gateway at `address`; a volume for both roles, of which each reads its own.
@@ -140,12 +147,16 @@ impl Partner<'_> {
 
 /// A leaf for `node_id` under `root`.
 pub(crate) fn leaf(root: &Root, node_id: &str) -> Pair {
+    leaf_at(root, node_id, Vec::new())
+}
+
+fn leaf_at(root: &Root, node_id: &str, extra_ips: Vec<IpAddr>) -> Pair {
     let request = LeafRequest {
         identity: Identity { node_id: node_id.into(), name: "bank".into() },
         algorithm: Algorithm::EcdsaP256,
         lifetime: LIFE / 2,
         extra_dns: Vec::new(),
-        extra_ips: Vec::new(),
+        extra_ips,
     };
     root.issue(&request, SystemTime::now()).unwrap()
 }

@@ -40,7 +40,7 @@ async fn a_write_needs_the_token_or_the_certificate_of_its_central_system() {
     let unknown = stage.send(post(None), &nobody).await;
     assert_eq!(unknown.headers["www-authenticate"], "Bearer");
 
-    let certificate = |id: &str| Shown { certificate: Some(id.to_owned()) };
+    let certificate = |id: &str| Shown { certificate: Some(id.to_owned()), address: None };
     assert_eq!(stage.send(post(None), &certificate("YUNQI")).await.codes(), (200, 200));
     assert_eq!(stage.send(post(None), &certificate("another")).await.codes(), (403, 7002));
     assert_eq!(stage.send(post(None), &certificate("no.id")).await.codes(), (401, 7002));

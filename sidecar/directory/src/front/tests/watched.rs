@@ -135,10 +135,10 @@ async fn who_takes_nothing_for_too_long_is_gone() {
     let (events, mut body) = mpsc::channel(1);
     let text = Bytes::from(vec![b'x'; 65 << 10]);
     let short = Duration::from_millis(20);
-    assert_eq!(watch::hand_out(&events, text.clone(), short).await, Err(watch::Gone));
+    assert_eq!(watch::hand_out(&events, text.clone(), short).await, Err(watch::Gone::Stalled));
     body.close();
     while body.recv().await.is_some() {}
-    assert_eq!(watch::hand_out(&events, text, PATIENCE).await, Err(watch::Gone));
+    assert_eq!(watch::hand_out(&events, text, PATIENCE).await, Err(watch::Gone::Over));
 }
 
 /// A connection that takes nothing has its part for as long as it likes: the text behind it is 64 MiB long, and counts no more.
@@ -156,7 +156,7 @@ async fn a_part_that_nobody_takes_keeps_no_text_in_memory() {
     let (events, mut body) = mpsc::channel(1);
     let here = Arc::new(());
     let text = Bytes::from_owner(Text { text: vec![b'x'; 1 << 20], _here: Arc::clone(&here) });
-    assert_eq!(watch::hand_out(&events, text, Duration::from_millis(20)).await, Err(watch::Gone));
+    assert_eq!(watch::hand_out(&events, text, Duration::from_millis(20)).await, Err(watch::Gone::Stalled));
     assert_eq!(Arc::strong_count(&here), 1, "the text is freed");
     assert_eq!(body.recv().await.map(|part| part.len()), Some(64 << 10), "its first part is there");
 }
@@ -185,6 +185,35 @@ async fn a_seat_is_taken_until_the_connection_lets_go() {
     assert!(stage.watch("", None).await.is_ok(), "another has seats of its own");
 }
 
+/// Over HTTP/2 it kept its seat for as long as its connection was there, whose window had no room: 512 of them, and no stranger hears
+/// anything. Time is the test's here.
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_is_let_go_and_whoever_takes_is_not() {
+    let stage = Stage::new().settled().await;
+    let mut stalled = stage.watch("?from=1", None).await.unwrap();
+    let mut taking = stage.watch("?from=1", None).await.unwrap();
+    let (let_go, kept) = (stalled.body.let_go(), taking.body.let_go());
+    let began = tokio::time::Instant::now();
+    let took = tokio::spawn(async move { while taking.body.next().await.is_some() {} });
+    assert!(let_go.await);
+    assert!(began.elapsed() < 4 * PATIENCE, "{:?}", began.elapsed());
+    assert!(!took.is_finished());
+    drop(stalled);
+    stage.front.directory().close();
+    took.await.unwrap();
+    assert!(!kept.await, "it has all, and its connection goes on");
+}
+
+/// What ends for another reason may be taken for a while, and no longer.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_over_and_is_not_taken_is_let_go_too() {
+    let stage = Stage::new().settled().await;
+    let mut watcher = stage.watch("?from=1", None).await.unwrap();
+    let let_go = watcher.body.let_go();
+    stage.front.directory().close();
+    assert!(let_go.await);
+}
+
 /// Where a long log has nothing for a watcher, it would be read to its end.
 #[tokio::test]
 async fn nothing_is_read_on_for_a_watcher_that_is_gone() {
@@ -203,7 +232,7 @@ async fn nothing_is_read_on_for_a_watcher_that_is_gone() {
         next: 0,
     };
     let reading = tokio::spawn(async move {
-        reader.read_out(events).await;
+        assert_eq!(reader.read_out(events).await, Ok(()));
         reader.next
     });
     assert!(body.recv().await.is_some());

@@ -1,17 +1,23 @@
-//! Snapshots: the whole of one kind of a central system is replaced at once (D-3 to D-5).
+//! Snapshots: the whole of one kind of a central system is replaced at once, or by a delta some of it (D-3 to D-5).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Case, Verdict};
 use crate::{
     error::{Code, DirectoryError, Why},
     names::{fold, fold_name},
     state::{
-        act::NewClass,
+        act::{NewClass, Which},
         find::Named,
         record::{CentralSystem, Change, Class, DataSystem, Kind, Offer, Record},
     },
 };
+
+/// Data systems of a message, by their keys.
+type Data<'a> = BTreeMap<String, &'a DataSystem>;
 
 fn class_error(why: Why, text: String) -> DirectoryError {
     DirectoryError::new(Code::InvalidClass, why, text)
@@ -25,42 +31,66 @@ impl Case<'_> {
     pub(super) fn data_systems(&self, list: &[DataSystem]) -> Verdict {
         let system = self.connected()?;
         self.unchanged_since(system.data_revision)?;
-        let mut wanted = BTreeMap::new();
+        let wanted = self.wanted_data(system, list)?;
+        let known = self.state.addresses_of(&self.csid).map(|(key, _)| key);
+        let gone = known.filter(|key| !wanted.contains_key(&***key)).map(Arc::clone).collect();
+        self.data_changes(system, &wanted, gone)
+    }
+
+    /// A delta: what it does not name stays. What it withdraws and is not there is gone already.
+    pub(super) fn data_delta(&self, which: &Which<DataSystem>) -> Verdict {
+        let system = self.connected()?;
+        self.unchanged_since(system.data_revision)?;
+        let wanted = self.wanted_data(system, &which.changed)?;
+        let mut gone = BTreeSet::new();
+        for address in &which.withdrawn {
+            let key = fold(address);
+            self.is_own(system, address)?;
+            if wanted.contains_key(&key) {
+                return Err(data_error(Why::Malformed, format!("{address} is changed and withdrawn")));
+            }
+            gone.extend(self.state.addresses.get_key_value(key.as_str()).map(|(key, _)| Arc::clone(key)));
+        }
+        self.data_changes(system, &wanted, gone.into_iter().collect())
+    }
+
+    /// The data systems of a message by their keys, each of which may come once.
+    fn wanted_data<'a>(&self, system: &CentralSystem, list: &'a [DataSystem]) -> Result<Data<'a>, DirectoryError> {
+        let mut wanted = Data::new();
         for data in list {
             self.admits(system, data)?;
             if wanted.insert(fold(&data.data_address), data).is_some() {
                 return Err(data_error(Why::Malformed, format!("{} comes twice", data.data_address)));
             }
         }
-        let known: BTreeMap<&str, (&Arc<str>, &DataSystem)> =
-            self.state.addresses_of(&self.csid).map(|(key, data)| (key.as_ref(), (key, data))).collect();
-        let gone: Vec<Change> = known
-            .iter()
-            .filter(|(key, _)| !wanted.contains_key(**key))
-            .map(|(_, (key, _))| Change { kind: Kind::Address, key: Arc::clone(key), record: None })
-            .collect();
-        self.withdraws(gone.len(), known.len())?;
-        let new =
-            wanted.iter().filter(|(key, data)| known.get(key.as_str()).is_none_or(|(_, known)| !known.says(data)));
+        Ok(wanted)
+    }
+
+    fn data_changes(&self, system: &CentralSystem, wanted: &Data<'_>, gone: Vec<Arc<str>>) -> Verdict {
+        self.withdraws(gone.len(), || self.state.addresses_of(&self.csid).count())?;
+        let known = |key: &str| self.state.addresses.get_key_value(key);
+        let new = wanted.iter().filter(|(key, data)| known(key).is_none_or(|(_, known)| !known.says(data)));
         let revision = self.revision();
         let record = |data: &&DataSystem| Record::Address(Arc::new(DataSystem { revision, ..(*data).clone() }));
-        let key =
-            |key: &String| known.get(key.as_str()).map_or_else(|| key.as_str().into(), |(key, _)| Arc::clone(key));
+        let key = |key: &str| known(key).map_or_else(|| key.into(), |(key, _)| Arc::clone(key));
         let new = new.map(|(name, data)| Change::put(key(name), record(data)));
+        let gone = gone.into_iter().map(|key| Change { kind: Kind::Address, key, record: None });
         let changes: Vec<Change> = new.chain(gone).collect();
         Ok(self.with_system(changes, CentralSystem { data_revision: revision, ..system.clone() }))
     }
 
+    fn is_own(&self, system: &CentralSystem, address: &str) -> Result<(), DirectoryError> {
+        let host = address.split('.').next().unwrap_or_default();
+        if fold(host) == self.csid {
+            return Ok(());
+        }
+        let text = format!("the address {address} is not the caller's: it must begin with \"{}.\"", system.csid);
+        Err(data_error(Why::Conflict, text))
+    }
+
     /// D-4.
     fn admits(&self, system: &CentralSystem, data: &DataSystem) -> Result<(), DirectoryError> {
-        let host = data.data_address.split('.').next().unwrap_or_default();
-        if fold(host) != self.csid {
-            let text = format!(
-                "the address {} is not the caller's: it must begin with \"{}.\"",
-                data.data_address, system.csid
-            );
-            return Err(data_error(Why::Conflict, text));
-        }
+        self.is_own(system, &data.data_address)?;
         let allowed = self.policy.pending || self.guard.pending;
         if !allowed && matches!(self.state.named(&data.adapter_class), Named::Nothing) {
             let text = format!(
@@ -75,6 +105,26 @@ impl Case<'_> {
     pub(super) fn classes(&self, list: &[NewClass]) -> Verdict {
         let system = self.connected()?;
         self.unchanged_since(system.classes_revision)?;
+        let wanted = self.wanted_classes(list)?;
+        let gone = system.classes.iter().filter(|key| !wanted.contains_key(*key)).cloned().collect();
+        self.class_changes(system, &wanted, &gone)
+    }
+
+    /// A delta: what it does not name stays. What it withdraws and is not offered is gone already.
+    pub(super) fn class_delta(&self, which: &Which<NewClass>) -> Verdict {
+        let system = self.connected()?;
+        self.unchanged_since(system.classes_revision)?;
+        let wanted = self.wanted_classes(&which.changed)?;
+        let withdrawn: BTreeSet<String> = which.withdrawn.iter().map(|name| fold_name(name)).collect();
+        if let Some(both) = withdrawn.iter().find(|key| wanted.contains_key(*key)) {
+            return Err(class_error(Why::Malformed, format!("the class {both} is changed and withdrawn")));
+        }
+        let gone = withdrawn.intersection(&system.classes).cloned().collect();
+        self.class_changes(system, &wanted, &gone)
+    }
+
+    /// The classes of a message by their keys, each of which may come once.
+    fn wanted_classes<'a>(&self, list: &'a [NewClass]) -> Result<BTreeMap<String, &'a NewClass>, DirectoryError> {
         let mut wanted = BTreeMap::new();
         for class in list {
             let key = fold_name(&class.name);
@@ -83,12 +133,21 @@ impl Case<'_> {
                 return Err(class_error(Why::Malformed, format!("the class {} comes twice", class.name)));
             }
         }
-        let gone: Vec<&String> = system.classes.iter().filter(|key| !wanted.contains_key(*key)).collect();
-        self.withdraws(gone.len(), system.classes.len())?;
-        let gone = gone.into_iter().filter_map(|key| self.without_offer(key));
-        let changes: Vec<Change> =
-            wanted.iter().filter_map(|(key, class)| self.offered(key, class)).chain(gone).collect();
-        let classes = wanted.into_keys().collect();
+        Ok(wanted)
+    }
+
+    fn class_changes(
+        &self,
+        system: &CentralSystem,
+        wanted: &BTreeMap<String, &NewClass>,
+        gone: &BTreeSet<String>,
+    ) -> Verdict {
+        self.withdraws(gone.len(), || system.classes.len())?;
+        let withdrawn = gone.iter().filter_map(|key| self.without_offer(key));
+        let offered = wanted.iter().filter_map(|(key, class)| self.offered(key, class));
+        let changes: Vec<Change> = offered.chain(withdrawn).collect();
+        let kept = system.classes.iter().chain(wanted.keys()).filter(|key| !gone.contains(*key));
+        let classes = kept.cloned().collect();
         Ok(self.with_system(changes, CentralSystem { classes, classes_revision: self.revision(), ..system.clone() }))
     }
 
@@ -163,9 +222,13 @@ impl Case<'_> {
     }
 
     /// The guard against a snapshot that is empty by mistake.
-    fn withdraws(&self, gone: usize, known: usize) -> Result<(), DirectoryError> {
+    fn withdraws(&self, gone: usize, known: impl FnOnce() -> usize) -> Result<(), DirectoryError> {
         let most = usize::from(self.policy.most_withdrawn);
-        if self.guard.force || gone.saturating_mul(100) <= known.saturating_mul(most) {
+        if self.guard.force || gone == 0 || most >= 100 {
+            return Ok(());
+        }
+        let known = known();
+        if gone.saturating_mul(100) <= known.saturating_mul(most) {
             return Ok(());
         }
         let text = format!("the snapshot withdraws {gone} of {known}, more than {most} %: say force if that is meant");

@@ -1,6 +1,7 @@
 //! D-1 and D-2, keys and the chain of entries.
 
 use super::*;
+use crate::entry::Operation;
 
 #[test]
 fn an_id_is_its_first_owners() {

@@ -13,7 +13,7 @@ struct Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    (0usize..4, 0u8..3, 0u8..6, proptest::collection::vec(0u8..6, 0..4)).prop_map(|(csid, by, what, list)| Step {
+    (0usize..4, 0u8..3, 0u8..8, proptest::collection::vec(0u8..6, 0..4)).prop_map(|(csid, by, what, list)| Step {
         csid,
         by,
         what,
@@ -34,6 +34,17 @@ impl Step {
             4 => {
                 let data = |n: &u8| data(&format!("{}.{n}", IDS[self.csid]), &format!("c{n}"));
                 Act::DataSystems(self.list.iter().map(data).collect())
+            }
+            5 => Act::ClassDelta(Which {
+                changed: self.list.iter().filter(|n| **n > 2).map(|n| class(&format!("c{n}"), "p", "1")).collect(),
+                withdrawn: self.list.iter().filter(|n| **n <= 2).map(|n| format!("c{n}")).collect(),
+            }),
+            6 => {
+                let address = |n: &u8| format!("{}.{n}", IDS[self.csid]);
+                Act::DataDelta(Which {
+                    changed: self.list.iter().filter(|n| **n > 2).map(|n| data(&address(n), "c1")).collect(),
+                    withdrawn: self.list.iter().filter(|n| **n <= 2).map(address).collect(),
+                })
             }
             _ => Act::Key(key(self.list.len() as u8)),
         }

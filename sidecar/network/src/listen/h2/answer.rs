@@ -16,9 +16,10 @@ use http::{
 };
 use http_body::{Body as _, Frame};
 use mesh_core::{Body, BoxError};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::ledger::Account;
-use crate::listen::Settlement;
+use crate::listen::{Abandon, Settlement};
 
 /// What concerns one connection of HTTP/1.1 and is no part of an HTTP/2 message (RFC 9113 section 8.2.2).
 const OF_A_CONNECTION: [HeaderName; 6] = [
@@ -50,6 +51,8 @@ pub(super) struct Writing {
     /// Taken from the body; there was no room for it in the window.
     piece: Option<Bytes>,
     is_first: bool,
+    /// Where the front may give it up.
+    given_up: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 /// Hands over the head of an answer, and with it the whole of an answer without a body.
@@ -61,6 +64,7 @@ pub(super) fn begin(
 ) -> Began {
     let (mut head, mut body) = answer.into_parts();
     let settlement = head.extensions.remove::<Settlement>();
+    let given_up = head.extensions.remove::<Abandon>().map(|abandon| Box::pin(abandon.given_up()));
     dress(&mut head, &body);
     if is_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         body = Body::Empty;
@@ -74,7 +78,7 @@ pub(super) fn begin(
         return Began::Whole;
     }
     match respond.send_response(head, false) {
-        Ok(out) => Began::Part(Writing { body, out, settlement, piece: None, is_first: true }),
+        Ok(out) => Began::Part(Writing { body, out, settlement, piece: None, is_first: true, given_up }),
         // Reset by now, or a head that cannot be sent; a stream that was reset takes no reset.
         Err(_) => {
             respond.send_reset(Reason::INTERNAL_ERROR);
@@ -101,7 +105,8 @@ impl Writing {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, account: &mut Account) -> Poll<()> {
         loop {
             let step = if self.piece.is_some() {
-                match (ready!(self.poll_room(cx)), self.piece.take()) {
+                let Poll::Ready(room) = self.poll_room(cx) else { return self.poll_given_up(cx) };
+                match (room, self.piece.take()) {
                     (Room::Some, Some(piece)) => self.send(piece, account),
                     // The piece goes with the stream, and the body may be at its end.
                     _ => self.lose(),
@@ -134,6 +139,15 @@ impl Writing {
             }
         }
         Poll::Ready(Room::Some)
+    }
+
+    /// Ready when the front gives up what the client has no room for.
+    fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(given_up) = &mut self.given_up else { return Poll::Pending };
+        ready!(given_up.as_mut().poll(cx));
+        self.out.send_reset(Reason::CANCEL);
+        self.lose();
+        Poll::Ready(())
     }
 
     fn take(&mut self, frame: Frame<Bytes>, account: &mut Account) -> Step {

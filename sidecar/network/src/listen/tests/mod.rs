@@ -1,3 +1,4 @@
+mod abandoned;
 mod bounds;
 mod bundles;
 mod ends;

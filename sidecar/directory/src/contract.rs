@@ -1,5 +1,7 @@
 //! What of the Datanet contract this crate keeps, with the tests that fail without it. Tests that need a
-//! node are in `sidecar/tests/nodes/directory`. What needs several replicas is not here, nor is it there yet.
+//! node are in `sidecar/tests/nodes/directory`, those of the commands in `sidecar/src/cli/directory`. What needs several replicas is not
+//! here, nor is it there yet; neither are probing of endpoints (and "healthy first" of D-9), the grid channel of D-10, corrected schemas
+//! (leniency 11), validating witnesses, and a sidecar's own replica (section 7).
 //!
 //! | sentence | tests |
 //! |---|---|
@@ -19,8 +21,12 @@
 //! | leniency 8 | `the_search_for_a_typo_suggests_the_name_that_is_meant`, `distances_are_counted_in_letters` |
 //! | leniency 9 | `ids_have_letters_and_digits_and_leniently_a_hyphen`, `ids_are_unique_without_case_and_kept_as_given` |
 //! | leniency 12 | `endpoints_are_addresses_or_urls` |
+//! | leniency 13 | `a_key_is_known_in_either_case` |
 //! | leniency 14 | `parameters_are_kept_as_they_came`, `a_number_is_the_same_however_it_is_written` |
+//! | leniency 16 | `a_refusal_has_a_message` |
+//! | leniency 17 | `a_code_is_a_number_or_the_text_of_one` |
 //! | leniency 18 | `a_search_without_parameters_has_all_classes` |
+//! | leniency 19 | `of_a_hundred_who_race_for_a_definition_one_wins` |
 //! | leniency 20 | `one_bad_item_refuses_the_whole_snapshot`, `what_two_readers_could_take_for_two_things_is_refused` |
 //! | D-1 | `an_id_is_its_first_owners`, `a_lease_ends_when_the_directory_signs_that_it_did`, `a_lease_ends_with_its_time_and_its_id_stays`, `a_central_system_that_does_not_come_again_is_withdrawn` |
 //! | D-2 | `a_disconnected_one_leaves_nothing_but_its_id` |
@@ -52,6 +58,8 @@
 //! | endpoints | `endpoints_are_addresses_or_urls` |
 //! | searches, cursors, limits | `a_search_without_parameters_has_all_classes`, `an_old_a_foreign_and_a_broken_cursor_are_refused`, `limits_have_bounds` |
 //! | races for an id and for a definition | `of_a_hundred_who_race_for_an_id_one_wins`, `of_a_hundred_who_race_for_a_definition_one_wins`, `of_a_hundred_threads_that_race_for_an_id_one_wins` |
+//! | concurrent syncs of one csid, stale base revision | `of_snapshots_that_come_at_once_the_last_is_there_whole`, `of_snapshots_and_deltas_with_one_base_one_is_taken`, `of_deltas_that_come_at_once_none_is_lost`, `a_snapshot_may_be_guarded` |
+//! | oversized result sets | `limits_have_bounds`, `a_walk_over_much_that_does_not_fit_ends_and_goes_on`, `a_list_that_cannot_be_is_refused` |
 //! | clock skew, replayed, reordered, altered entries, rotation, recovery | `who_holds_a_token_takes_a_key_and_the_token_alone_does_no_more`, `a_clock_may_be_a_little_off`, `no_byte_of_a_leaf_or_a_body_may_change`, `no_leaf_may_be_left_out_repeated_or_moved`, `a_key_is_rotated_by_its_owner_and_recovered_by_a_recovery_key`, `a_key_is_replaced_only_by_one_that_agrees` |
 //! | proofs, and altered ones | `every_leaf_of_every_small_log_is_proven`, `every_small_log_is_proven_to_continue_every_earlier_one`, `nothing_that_was_altered_is_proven`, `no_altered_continuation_is_proven`, `what_is_there_and_what_is_not_is_proven`, `no_altered_proof_holds` |
 //! | a crash and a restart: log root and state root; what was altered is named | `after_kill_9_nothing_that_was_acknowledged_is_lost`, `after_a_restart_log_and_state_are_what_they_were`, `what_was_committed_is_there_after_a_crash`, `what_was_altered_is_found_at_the_start_and_named`, `a_step_that_does_not_follow_is_not_kept_and_neither_is_its_group` |
@@ -87,6 +95,7 @@ fn each_sentence_and_each_box_has_tests_that_are_there() {
     let mut all = String::new();
     sources(&folder, &mut all);
     sources(&folder.join("../../tests/nodes/directory"), &mut all);
+    sources(&folder.join("../../src/cli/directory"), &mut all);
     let name = |line: &str| {
         line.trim()
             .trim_start_matches("async ")

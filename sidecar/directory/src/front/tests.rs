@@ -7,6 +7,7 @@ mod lists;
 mod log;
 mod packed;
 mod repeated;
+mod together;
 mod watched;
 mod witnessed;
 

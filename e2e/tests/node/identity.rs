@@ -1,7 +1,9 @@
 //! Certificates under steady load: a leaf is renewed, a root rolls while partners follow, and no call notices.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use e2e::institution::Institution;
 use e2e::wait;
+use serde_json::Value;
 
 use super::pair::{Pair, institution};
 use super::*;
@@ -48,7 +50,33 @@ async fn three_pods_of_each_institution_exchange_while_leaves_are_renewed_and_a_
     roll(&pair, &x, &y).await?;
     pair.progress("the roll").await?;
     pair.nothing_failed_and_nothing_is_lost().await?;
+    no_key_is_in_the_logs(&[x.bank, y.bank, SYSTEM])?;
     pair.end()
+}
+
+/// Of the keys of these namespaces, roots and new leaves among them, none is in what their pods said.
+fn no_key_is_in_the_logs(namespaces: &[&str]) -> Result<()> {
+    let (mut keys, mut said) = (Vec::new(), String::new());
+    for namespace in namespaces {
+        let secrets: Value = serde_json::from_str(&kubectl(&["-n", namespace, "get", "secrets", "-o", "json"], "")?)?;
+        for secret in secrets["items"].as_array().into_iter().flatten() {
+            let files = secret["data"].as_object().into_iter().flatten();
+            keys.extend(files.filter(|(file, _)| file.ends_with(".key")).map(|(_, key)| key.clone()));
+        }
+        for pod in kubectl(&["-n", namespace, "get", "pods", "-o", "name"], "")?.lines() {
+            // A pod that ends meanwhile has no log any more.
+            let log = kubectl(&["-n", namespace, "logs", pod, "--all-containers", "--tail=-1"], "");
+            said.push_str(&log.unwrap_or_default());
+        }
+    }
+    ensure!(keys.len() >= 6 && said.contains("mesh::start"), "nothing was looked at: {} keys", keys.len());
+    for key in &keys {
+        let encoded = key.as_str().context("no key")?;
+        let pem = String::from_utf8(BASE64_STANDARD.decode(encoded)?)?;
+        let body = pem.lines().nth(1).context("no PEM")?;
+        ensure!(!said.contains(encoded) && !said.contains(body), "a key is in a log");
+    }
+    Ok(())
 }
 
 /// As `docs/identity.md` tells people to.

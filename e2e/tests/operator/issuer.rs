@@ -9,7 +9,7 @@ use super::*;
 const DEFINITION: &str = include_str!("../fixtures/certificaterequests.yaml");
 
 impl Room {
-    async fn knows_requests(&self) -> Result<()> {
+    pub(super) async fn knows_requests(&self) -> Result<()> {
         self.knows("certificaterequests.cert-manager.io", DEFINITION).await
     }
 

@@ -1,44 +1,46 @@
-//! Keys are in Secrets and nowhere else.
+//! Keys, passwords and tokens are in Secrets and nowhere else.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::*;
 
+/// Where each kind of secret is kept, ours and those that people bring.
+const KEPT: [(&str, &str); 9] = [
+    ("our-root", "tls.key"),
+    ("mesh-a-leaf", "tls.key"),
+    ("mesh-b-leaf", "tls.key"),
+    ("mesh-b-member", "member.key"),
+    ("mesh-i-issued", "next.key"),
+    ("their-pair", "tls.key"),
+    ("grid", "tls.key"),
+    ("grid", "jwks.json"),
+    ("grid", "token"),
+];
+/// A route's proxy stands in its spec, so this one is in the MeshRoute and in the configuration that is made of it.
+const PASSWORD: &str = "a-proxys-password-71c4";
+
 #[tokio::test]
 async fn no_key_is_to_be_seen_outside_of_secrets() -> Result<()> {
     let room = Room::open("secrecy").await?;
+    room.knows_requests().await?;
     let operator = room.operator("one").await?;
-    let (root, key) = partner_root()?;
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "our-root"},
-        "stringData": {"tls.crt": root, "tls.key": key}});
-    room.api("Secret").patch("our-root", &force(), &Patch::Apply(&secret)).await?;
-    room.node("a", json!({"certificates": {"rootSecretRef": {"name": "our-root"}}})).await?;
-    // A key where a certificate is wanted is refused, and not quoted.
-    let (_, misplaced) = partner_root()?;
-    room.api("ConfigMap")
-        .patch(
-            "misplaced",
-            &force(),
-            &Patch::Apply(&json!({"apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "misplaced"}, "data": {"ca.crt": misplaced}})),
-        )
-        .await?;
-    room.route("misplaced", json!({"configMapRef": {"name": "misplaced"}})).await?;
-    room.ready("MeshNode", "a").await?;
+    let misplaced = plant(&room).await?;
+    let mut planted = vec![PASSWORD.to_owned(), BASE64_STANDARD.encode(PASSWORD), word(&misplaced)];
+    for (secret, file) in KEPT {
+        planted.extend(kept(&room, secret, file).await?);
+    }
+    for (kind, name) in [("MeshNode", "a"), ("MeshRoute", "theirs")] {
+        room.ready(kind, name).await?;
+    }
     room.condition("MeshRoute", "misplaced", "Accepted", "False", "BadRoot").await?;
+    room.condition("MeshNode", "i", "Stalled", "True", "IssuerPending").await?;
 
-    let leaf = room.api("Secret").get("mesh-a-leaf").await?;
-    let leaf_key = leaf.data["data"]["tls.key"].as_str().context("the leaf has no key")?.to_owned();
-    let body = |pem: &str| pem.lines().nth(1).map(str::to_owned).context("no PEM");
-    let mut planted = vec![leaf_key, body(&key)?, body(&misplaced)?];
-    planted.extend(members(&room).await?);
     let mut seen = vec![("log", std::fs::read_to_string(room.server.folder().join("log/secrecy-one.log"))?)];
     seen.push(("metrics", operator.get("/metrics").await?.1));
-    for kind in ["MeshNode", "MeshRoute"] {
-        let all = ours(&room.client, kind, room.name).list(&ListParams::default()).await?;
-        seen.push((kind, serde_json::to_string(&all.items)?));
-    }
     for (kind, version) in [
+        ("MeshNode", "interconn.dev/v1alpha1"),
+        ("MeshRoute", "interconn.dev/v1alpha1"),
+        ("CertificateRequest", "cert-manager.io/v1"),
         ("ConfigMap", "v1"),
         ("Service", "v1"),
         ("StatefulSet", "apps/v1"),
@@ -46,29 +48,82 @@ async fn no_key_is_to_be_seen_outside_of_secrets() -> Result<()> {
         ("Event", "events.k8s.io/v1"),
     ] {
         let all = endpoint(&room.client, version, kind, room.name).list(&ListParams::default()).await?;
-        let not_planted = all.items.iter().filter(|o| o.metadata.name.as_deref() != Some("misplaced"));
-        seen.push((kind, serde_json::to_string(&not_planted.collect::<Vec<_>>())?));
+        let not_planted = all.items.into_iter().filter(|o| o.metadata.name.as_deref() != Some("misplaced"));
+        let shown: Vec<_> = not_planted.map(|object| without_what_people_wrote(kind, object)).collect();
+        ensure!(!shown.is_empty(), "there is no {kind}: nothing was looked at");
+        seen.push((kind, serde_json::to_string(&shown)?));
     }
     for (place, text) in seen {
         ensure!(!text.is_empty(), "{place} is empty: nothing was looked at");
-        ensure!(!planted.iter().any(|key| text.contains(key.as_str())), "a key is to be seen in: {place}");
+        ensure!(!planted.iter().any(|secret| text.contains(secret.as_str())), "a secret is to be seen in: {place}");
     }
     Ok(())
 }
 
-/// The keys of a node with a gateway: its own, and those of the pair that its sidecars show, in each form that they have.
-async fn members(room: &Room) -> Result<Vec<String>> {
-    room.node("b", json!({"gateway": {"enabled": true, "replicas": 1}})).await?;
-    let mut keys = Vec::new();
-    for (secret, file) in [("mesh-b-leaf", "tls.key"), ("mesh-b-member", "member.key")] {
-        let found = wait::until("the keys of a node with a gateway", SOON, || async {
-            let secret = room.api("Secret").get(secret).await?;
-            secret.data["data"][file].as_str().map(str::to_owned).with_context(|| format!("no {file}"))
-        });
-        let found = found.await?;
-        let pem = String::from_utf8(BASE64_STANDARD.decode(&found)?)?;
-        keys.push(pem.lines().nth(1).context("no PEM")?.to_owned());
-        keys.push(found);
+/// One node for each way to have keys, and what refers to secrets. Answers a key that stands where a certificate is wanted.
+async fn plant(room: &Room) -> Result<String> {
+    let ((root, key), (pair, pair_key), (_, misplaced)) = (partner_root()?, partner_root()?, partner_root()?);
+    for (name, texts) in [
+        ("our-root", json!({"tls.crt": root, "tls.key": key})),
+        ("their-pair", json!({"tls.crt": pair, "tls.key": pair_key})),
+        ("grid", grid(&partner_root()?)),
+    ] {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": texts});
+        room.api("Secret").patch(name, &force(), &Patch::Apply(&secret)).await?;
     }
-    Ok(keys)
+    let jwt = json!({"jwks": {"secretRef": {"name": "grid"}}, "algorithms": ["HS256"]});
+    let grid = json!({"listeners": [{"name": "chat", "tlsSecretRef": {"name": "grid"}, "auth": {"jwt": jwt}}],
+        "backend": {"users": [{"name": "shop", "secretRef": {"name": "grid"}}]}});
+    room.node("a", json!({"certificates": {"rootSecretRef": {"name": "our-root"}}, "grid": grid})).await?;
+    room.node("b", json!({"gateway": {"enabled": true, "replicas": 1}})).await?;
+    room.node("i", json!({"certificates": {"issuerRef": {"name": "nobody"}}})).await?;
+
+    let theirs = json!({"nodeRef": {"name": "a"}, "peer": {"nodeId": "peer-theirs"}, "trust": {"rootPEMs": [root]},
+        "addresses": [{"address": "127.0.0.1:7305"}], "clientCertificateSecretRef": {"name": "their-pair"},
+        "proxy": format!("http://us:{PASSWORD}@127.0.0.1:1")});
+    room.put("MeshRoute", "theirs", theirs).await?;
+    // Refused, and not quoted.
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "misplaced"},
+        "data": {"ca.crt": misplaced}});
+    room.api("ConfigMap").patch("misplaced", &force(), &Patch::Apply(&map)).await?;
+    room.route("misplaced", json!({"configMapRef": {"name": "misplaced"}})).await?;
+    Ok(misplaced)
+}
+
+fn grid((certificate, key): &(String, String)) -> Value {
+    let shared = BASE64_STANDARD.encode("a secret that signs the tokens of users").replace('=', "");
+    let keys = json!({"keys": [{"kty": "oct", "k": shared}]}).to_string();
+    json!({"tls.crt": certificate, "tls.key": key, "jwks.json": keys, "token": "a-shops-token-5b02"})
+}
+
+/// A secret in each form that it has: as the API server gives it, and its own words.
+async fn kept(room: &Room, secret: &str, file: &str) -> Result<[String; 2]> {
+    let what = format!("{file} of {secret}");
+    let found = wait::until(&what, SOON, || async {
+        let secret = room.api("Secret").get(secret).await?;
+        secret.data["data"][file].as_str().map(str::to_owned).with_context(|| format!("no {file}"))
+    });
+    let found = found.await?;
+    let text = String::from_utf8(BASE64_STANDARD.decode(&found)?)?;
+    Ok([found, word(&text)])
+}
+
+/// What nobody else would say: of a key a line of its body, else all of it.
+fn word(text: &str) -> String {
+    text.lines().find(|line| !line.starts_with("-----")).unwrap_or_default().to_owned()
+}
+
+/// People see the proxy in what they wrote themselves, and in the node's configuration.
+fn without_what_people_wrote(kind: &str, mut object: DynamicObject) -> DynamicObject {
+    match kind {
+        "MeshRoute" => object.data["spec"]["proxy"] = Value::Null,
+        "ConfigMap" => {
+            for text in object.data["data"].as_object_mut().into_iter().flat_map(|data| data.values_mut()) {
+                *text = text.as_str().unwrap_or_default().replace(PASSWORD, "").into();
+            }
+        }
+        _ => {}
+    }
+    object.metadata.managed_fields = None;
+    object
 }

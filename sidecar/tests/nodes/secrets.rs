@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::harness::{A, B, Bank, Node};
+use crate::harness::{A, B, Bank, Node, base64};
+
+/// What a proxy on the way to the partner wants to hear.
+const PASSWORD: &str = "a-proxys-password";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_tokens_and_payloads_are_in_no_log_answer_or_metric() {
@@ -20,10 +23,12 @@ async fn keys_tokens_and_payloads_are_in_no_log_answer_or_metric() {
     let pair = json!({
         "node_id": B, "inst_id": "JG2", "address": "127.0.0.1:1", "guest_root": partner.root.certificate_pem(),
         "guest_crt": partner.leaf.chain_pem, "guest_key": partner.leaf.key.expose(),
+        "proxy": format!("http://us:{PASSWORD}@127.0.0.1:1"),
     });
     assert_eq!(node.post("/v1/interconn/net/refresh", &[], &pair).await.code(), "E0000000000");
     let payload = "the-payload-that-nobody-logs";
     assert_eq!(node.push(None, "t", payload).await, "E0000000000");
+    assert_ne!(node.push(Some(B), "t", payload).await, "E0000000000", "nobody is there, and its proxy is not either");
     let mut shown = vec![("log", node.log()), ("answer", refused.text())];
     for path in ["/config", "/status", "/metrics", "/queues"] {
         shown.push((path, node.private(path).await.text()));
@@ -33,8 +38,11 @@ async fn keys_tokens_and_payloads_are_in_no_log_answer_or_metric() {
     }
     let secrets = [own.root.key().expose(), partner.root.key().expose(), partner.leaf.key.expose()];
     let lines = secrets.iter().flat_map(|pem| pem.lines().filter(|line| line.len() > 40 && !line.starts_with("-----")));
-    let lines: Vec<String> =
-        lines.map(str::to_owned).chain([node.token(), payload.to_owned(), "PRIVATE KEY".to_owned()]).collect();
+    let lines: Vec<String> = lines
+        .map(str::to_owned)
+        .chain([node.token(), payload.to_owned(), "PRIVATE KEY".to_owned()])
+        .chain([PASSWORD.to_owned(), base64(&format!("us:{PASSWORD}"))])
+        .collect();
     for (place, text) in &shown {
         for secret in &lines {
             assert!(!text.contains(secret.as_str()), "{place} shows a secret");

@@ -64,6 +64,9 @@ async fn from_elsewhere_nothing_is_answered_without_credentials() {
     assert_eq!(log.asks(&pop("orders")).await["E"]["c"], 201);
     assert_eq!(log.asks(&json!({"m": "server.ping", "i": 1})).await["r"], json!({"s": true}));
     assert_eq!(Socket::with(stage.api, "/ws/v1", &[("authorization", "Bearer no")]).await.err(), Some(401));
+    for path in ["/config", "/status", "/metrics", "/queues"] {
+        assert!(!stage.node.private(path).await.text().contains("secret-"), "a token is in {path}");
+    }
     assert!(!stage.node.log().contains("secret-"), "no token is in the log");
     stage.node.signal("TERM");
     drop((shop, log));

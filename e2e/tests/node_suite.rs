@@ -11,6 +11,8 @@ mod envoy;
 mod figures;
 #[path = "node/grid.rs"]
 mod grid;
+#[path = "node/held.rs"]
+mod held;
 #[path = "node/identity.rs"]
 mod identity;
 #[path = "node/late.rs"]

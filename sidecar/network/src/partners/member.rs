@@ -28,6 +28,7 @@ use self::welcome::Welcome;
 use super::{
     bundle,
     exchange::alert_from,
+    gathered::Gathered,
     health::{Health, SLOW},
     http1::{Asked, Single, Singles},
     http2::{ask, h2_builder, no_http},
@@ -348,12 +349,13 @@ impl Member {
         // Those who do not know bundles get brief calls like any other small ones.
         let lane = if lane == Lane::Brief { Lane::Small } else { lane };
         let pulse = Pulse::default();
-        let io = TokioIo::new(Felt::new(link.stream, &pulse, &dead));
+        let stream = Felt::new(link.stream, &pulse, &dead);
         if link.agreed == Agreed::H1 {
-            let (sender, connection) = http1::handshake(io).await.map_err(|e| no_http(&e))?;
+            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| no_http(&e))?;
             pool.run(connection.with_upgrades(), dead);
             return self.open_single(sender, ends, known).await;
         }
+        let io = TokioIo::new(Gathered::new(stream));
         let (mut sender, mut connection) = h2_builder().handshake(io).await.map_err(|e| no_http(&e))?;
         let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
         let shown = Arc::clone(&room);

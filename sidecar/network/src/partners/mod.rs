@@ -23,6 +23,7 @@ mod bundle;
 mod calls;
 mod exchange;
 mod gateway;
+mod gathered;
 mod health;
 mod held;
 mod http1;

@@ -42,6 +42,32 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+impl Args {
+    /// What this process was called with; it ends with the help or the error that the words deserve.
+    pub(crate) fn of_process() -> Self {
+        if std::env::args_os().nth(1).is_none_or(|word| word != "start") {
+            return Self::parse();
+        }
+        let Alone { command: Node::Start(start) } = Alone::parse();
+        Self { command: Command::Start(start) }
+    }
+}
+
+/// The command that runs a node, without the others: to describe all of them touches megabytes of the program that a node would
+/// keep resident and never use.
+#[derive(Debug, Parser)]
+#[command(name = "mesh", version, propagate_version = true)]
+struct Alone {
+    #[command(subcommand)]
+    command: Node,
+}
+
+#[derive(Debug, Subcommand)]
+enum Node {
+    /// Run a node.
+    Start(Start),
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a node.
@@ -339,5 +365,15 @@ mod tests {
         let args = Args::try_parse_from(["mesh", "start", "--server"]).unwrap();
         assert!(matches!(args.command, Command::Start(Start { server: true, config: None })));
         assert!(Args::try_parse_from(["mesh", "start"]).is_err());
+    }
+
+    #[test]
+    fn the_command_of_a_node_says_the_same_with_and_without_the_others() {
+        for word in ["", "--help", "--version", "--bogus", "--config"] {
+            let words = ["mesh", "start", word];
+            let words = if word.is_empty() { &words[..2] } else { &words[..] };
+            let (alone, whole) = (Alone::try_parse_from(words).unwrap_err(), Args::try_parse_from(words).unwrap_err());
+            assert_eq!(alone.to_string(), whole.to_string(), "{word}");
+        }
     }
 }

@@ -13,15 +13,13 @@ mod start;
 
 use std::{io::Write as _, process::ExitCode};
 
-use clap::Parser as _;
-
 use crate::{
     args::{Args, Command, DiagnoseCommand, QueueCommand, ServiceCommand},
     exit::Exit,
 };
 
 fn main() -> ExitCode {
-    let Args { command } = Args::parse();
+    let Args { command } = Args::of_process();
     let done = match command {
         Command::Start(start) => start::run(&start),
         Command::Status(status) => cli::status(&status),

@@ -85,7 +85,7 @@ mod tests {
     use http_body_util::{BodyExt as _, Full};
     use hyper::client::conn::http2;
     use hyper_util::rt::{TokioExecutor, TokioIo};
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::io::{AsyncReadExt as _, duplex};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! All links of one gateway, and the questions that are open on them. Pure: what is to be sent is taken out ([`Exchange::take`]),
 //! what arrives goes to an [`Inward`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -12,6 +12,10 @@ use super::{
 };
 use crate::fabric::Inward;
 
+/// Questions of one packet that are answered: as many as a room has under way at most. Answers are larger than questions, and are
+/// all there before the first one is sent.
+const MOST_QUESTIONS: usize = 1024;
+
 /// All links of one gateway.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -19,6 +23,8 @@ pub(crate) struct Exchange {
     life: u64,
     /// Bytes of frames that a packet has at most.
     most: usize,
+    /// The next epoch of whichever link: one that was forgotten and comes again does not begin with one that was heard.
+    epoch: u32,
     pairs: BTreeMap<u16, Link>,
     /// Questions without an answer: whom they went to, and who waits.
     open: HashMap<u64, (u16, oneshot::Sender<Bytes>)>,
@@ -46,12 +52,12 @@ impl Exchange {
     /// The links of the gateway `number` in this life. The carrier takes messages of `largest` bytes.
     pub(crate) fn new(number: u16, life: u64, largest: usize) -> Self {
         let most = largest.saturating_sub(HEAD);
-        Self { number, life, most, pairs: BTreeMap::new(), open: HashMap::new(), asked: 0, out: Vec::new() }
+        Self { number, life, most, epoch: 0, pairs: BTreeMap::new(), open: HashMap::new(), asked: 0, out: Vec::new() }
     }
 
     /// A gateway is there.
     pub(crate) fn came(&mut self, number: u16, life: u64) {
-        let mut pair = Pair::new(life);
+        let mut pair = Pair::new(life, self.next_epoch());
         let opening = pair.open();
         self.pairs.insert(number, Link { pair, is_joined: false });
         self.send(number, opening);
@@ -99,15 +105,22 @@ impl Exchange {
             self.leave(from, inward);
             self.join(from, inward);
         }
+        let mut questions = 0;
         for (what, id, content) in arrived.frames {
             match what {
                 What::Notice => inward.told(from, content),
+                What::Question if questions == MOST_QUESTIONS => {}
                 What::Question => {
+                    questions += 1;
                     let answer = inward.asked(from, content);
                     self.put(from, What::Answer, id, answer);
                 }
                 What::Answer => {
-                    if let Some((_, waits)) = self.open.remove(&id) {
+                    // Whom it was put to answers it, and nobody else.
+                    if let Entry::Occupied(open) = self.open.entry(id)
+                        && open.get().0 == from
+                    {
+                        let (_, waits) = open.remove();
                         // Whoever asked may have gone away.
                         let _ = waits.send(content);
                     }
@@ -143,8 +156,9 @@ impl Exchange {
 
     /// Begins anew with one.
     pub(crate) fn begin_anew(&mut self, number: u16, inward: &dyn Inward) {
+        let epoch = self.next_epoch();
         let Some(link) = self.pairs.get_mut(&number) else { return };
-        link.pair.begin_anew();
+        link.pair.begin_anew(epoch);
         let (opening, is_heard) = (link.pair.open(), link.pair.is_heard());
         self.leave(number, inward);
         self.send(number, opening);
@@ -164,6 +178,12 @@ impl Exchange {
         let Some(link) = self.pairs.get_mut(&number) else { return };
         let full = link.pair.put(what, id, content, self.most);
         self.send(number, full);
+    }
+
+    fn next_epoch(&mut self) -> u32 {
+        let epoch = self.epoch;
+        self.epoch = epoch.wrapping_add(1);
+        epoch
     }
 
     fn join(&mut self, number: u16, inward: &dyn Inward) {

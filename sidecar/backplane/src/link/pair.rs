@@ -60,9 +60,9 @@ pub(crate) struct Arrived {
 }
 
 impl Pair {
-    /// A gateway of which nothing was heard.
-    pub(crate) fn new(life: u64) -> Self {
-        Self { life, epoch: 0, next: 0, waiting: BytesMut::new(), heard: Heard::After(None) }
+    /// A gateway of which nothing was heard. `epoch` is later than any that it may have heard of us.
+    pub(crate) fn new(life: u64, epoch: u32) -> Self {
+        Self { life, epoch, next: 0, waiting: BytesMut::new(), heard: Heard::After(None) }
     }
 
     /// Puts something into the packets that go there: whole packets of at most `most` bytes of frames that are full now.
@@ -110,8 +110,8 @@ impl Pair {
     }
 
     /// Begins anew: nobody knows what arrived of what was sent before.
-    pub(crate) fn begin_anew(&mut self) {
-        (self.epoch, self.next) = (self.epoch.wrapping_add(1), 0);
+    pub(crate) fn begin_anew(&mut self, epoch: u32) {
+        (self.epoch, self.next) = (epoch, 0);
         self.waiting.clear();
     }
 
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_a_packet_goes_in_pieces_and_comes_whole() {
-        let (mut here, mut there) = (Pair::new(1), Pair::new(2));
+        let (mut here, mut there) = (Pair::new(1, 0), Pair::new(2, 0));
         let large = vec![7; 10 * MOST];
         let kinds = sent(&mut here, &[b"first", &large, b"", b"last"]);
         assert!(kinds.len() > 10);
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_gap_ends_the_epoch_and_the_next_one_begins_anew() {
-        let (mut here, mut there) = (Pair::new(1), Pair::new(2));
+        let (mut here, mut there) = (Pair::new(1, 0), Pair::new(2, 0));
         let mut first: Vec<Kind> =
             ["a", "b", "c"].iter().flat_map(|text| sent(&mut here, &[text.as_bytes()])).collect();
         assert!(there.arrived(0, first.remove(0)).joined);
@@ -262,7 +262,7 @@ mod tests {
         let again = there.arrived(0, first.remove(0));
         assert_eq!(again, Arrived { lost: Some(0), ..Arrived::default() });
         assert!(here.has_lost(0));
-        here.begin_anew();
+        here.begin_anew(1);
         assert!(!here.has_lost(0));
         let next = there.arrived(1, sent(&mut here, &[b"d"]).remove(0));
         assert!(next.joined && !next.left);
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_loss_of_a_last_packet_is_noticed_by_the_next_beat() {
-        let (mut here, mut there) = (Pair::new(1), Pair::new(2));
+        let (mut here, mut there) = (Pair::new(1, 0), Pair::new(2, 0));
         there.arrived(0, sent(&mut here, &[]).remove(0));
         assert_eq!(there.arrived(0, here.beat()), Arrived::default());
         sent(&mut here, &[b"lost"]);
@@ -281,14 +281,14 @@ mod tests {
 
     #[test]
     fn who_begins_in_the_middle_asks_for_a_beginning() {
-        let mut there = Pair::new(2);
+        let mut there = Pair::new(2, 0);
         assert_eq!(there.arrived(4, Kind::Beat(3)).lost, Some(4));
         assert!(there.arrived(5, Kind::Data(0, Bytes::new())).joined);
     }
 
     #[test]
     fn a_new_epoch_of_one_who_was_heard_means_that_it_left_and_came() {
-        let mut there = Pair::new(2);
+        let mut there = Pair::new(2, 0);
         there.arrived(0, Kind::Data(0, Bytes::new()));
         let again = there.arrived(1, Kind::Data(0, Bytes::new()));
         assert!(again.left && again.joined);
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn frames_that_are_none_end_the_epoch() {
-        let mut there = Pair::new(2);
+        let mut there = Pair::new(2, 0);
         let arrived = there.arrived(0, Kind::Data(0, Bytes::from_static(b"these are no frames at all")));
         assert_eq!((arrived.frames.len(), arrived.left, arrived.lost), (0, true, Some(0)));
     }
@@ -308,7 +308,7 @@ mod tests {
             sizes in proptest::collection::vec(0..300usize, 1..30),
             lost in proptest::collection::vec(any::<bool>(), 200),
         ) {
-            let (mut here, mut there) = (Pair::new(1), Pair::new(2));
+            let (mut here, mut there) = (Pair::new(1, 0), Pair::new(2, 0));
             let (mut told, mut came, mut losses) = (Vec::new(), Vec::new(), lost.into_iter());
             for (n, size) in sizes.into_iter().enumerate() {
                 let content = vec![n as u8; size];

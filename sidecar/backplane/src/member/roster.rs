@@ -32,19 +32,24 @@ pub(crate) enum Change {
 }
 
 impl Roster {
-    /// A gateway has said something, of its own or by its record.
-    pub(crate) fn heard(&mut self, number: u16, life: u64, at: Instant) -> Vec<Change> {
-        match self.0.get_mut(&number) {
-            Some(known) if known.life == life => {
-                known.at = known.at.max(at);
-                Vec::new()
-            }
-            known => {
-                let went = known.map(|_| Change::Went(number));
-                self.0.insert(number, Heard { life, at });
-                went.into_iter().chain([Change::Came(number, life)]).collect()
-            }
+    /// A gateway has written its record: that makes it one of us.
+    pub(crate) fn recorded(&mut self, number: u16, life: u64, at: Instant) -> Vec<Change> {
+        if self.heard(number, life, at) {
+            return Vec::new();
         }
+        let went = self.0.insert(number, Heard { life, at }).map(|_| Change::Went(number));
+        went.into_iter().chain([Change::Came(number, life)]).collect()
+    }
+
+    /// A gateway has said something. Whether it is one of us, in that life: anybody who may publish can say what it likes, and
+    /// what an earlier life said may be late.
+    pub(crate) fn heard(&mut self, number: u16, life: u64, at: Instant) -> bool {
+        let known = self.0.get_mut(&number).filter(|known| known.life == life);
+        if let Some(known) = known {
+            known.at = known.at.max(at);
+            return true;
+        }
+        false
     }
 
     /// A gateway has given its number up, as one that ends does.
@@ -77,12 +82,13 @@ mod tests {
     fn a_gateway_is_there_as_long_as_it_speaks() {
         let (mut roster, start) = (Roster::default(), Instant::now());
         let second = Duration::from_secs(1);
-        assert_eq!(roster.heard(3, 1, start), [Change::Came(3, 1)]);
-        assert_eq!(roster.heard(3, 1, start + 5 * second), []);
+        assert!(!roster.heard(3, 1, start), "its record makes it one of us");
+        assert_eq!(roster.recorded(3, 1, start), [Change::Came(3, 1)]);
+        assert!(roster.heard(3, 1, start + 5 * second));
         assert_eq!(roster.expire(start + SILENCE), []);
         assert_eq!(roster.numbers(), [3]);
         // A record that was kept for longer than it took to come makes nobody older.
-        assert_eq!(roster.heard(3, 1, start), []);
+        assert_eq!(roster.recorded(3, 1, start), []);
         assert_eq!(roster.expire(start + 5 * second + SILENCE), [Change::Went(3)]);
         assert!(roster.numbers().is_empty());
     }
@@ -90,8 +96,10 @@ mod tests {
     #[test]
     fn another_life_ends_the_one_before_and_who_ends_says_so() {
         let (mut roster, now) = (Roster::default(), Instant::now());
-        roster.heard(3, 1, now);
-        assert_eq!(roster.heard(3, 2, now), [Change::Went(3), Change::Came(3, 2)]);
+        roster.recorded(3, 1, now);
+        assert!(!roster.heard(3, 2, now));
+        assert_eq!(roster.recorded(3, 2, now), [Change::Went(3), Change::Came(3, 2)]);
+        assert!(!roster.heard(3, 1, now), "what it said before is late");
         assert_eq!(roster.gave_up(3), Some(Change::Went(3)));
         assert_eq!(roster.gave_up(3), None);
     }
@@ -99,7 +107,7 @@ mod tests {
     #[test]
     fn nobody_is_silent_while_nobody_can_be_heard() {
         let (mut roster, now) = (Roster::default(), Instant::now());
-        roster.heard(3, 1, now);
+        roster.recorded(3, 1, now);
         roster.excuse(now + 5 * SILENCE);
         assert_eq!(roster.expire(now + 5 * SILENCE + SILENCE / 2), []);
     }

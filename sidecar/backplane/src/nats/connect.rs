@@ -13,8 +13,9 @@ use crate::BackplaneError;
 pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 /// The longest time between two tries to reach them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Messages that wait here until they are read: what comes beyond is lost, and noticed.
-const UNREAD: usize = 1 << 16;
+/// Messages of a subscription that wait until they are read: what comes beyond is lost, and noticed. Each is of 1 MiB at most as
+/// servers come, and whoever reads has room of its own.
+const UNREAD: usize = 256;
 
 /// How the servers are reached, and what is kept there.
 #[derive(Clone, Default)]

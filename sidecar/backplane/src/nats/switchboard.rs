@@ -13,7 +13,7 @@ use async_nats::{
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use super::{
     now_ms,
 };
 use crate::{
-    BackplaneError,
+    BackplaneError, NUMBERS,
     fabric::Inward,
     link::{Exchange, Packet},
     member::{Change, Record, Roster},
@@ -36,6 +36,8 @@ use crate::{
 const GO: usize = 256;
 /// A packet is of this size at most, whatever the servers allow: many small things pass between two pieces of a large one.
 const LARGEST_PACKET: usize = 256 << 10;
+/// Bytes of packets that wait to be heard: as much as may wait to be sent.
+const UNHEARD: usize = 128 << 20;
 /// What a watch follows.
 const EVERY_KEY: &str = ">";
 /// How long is waited before a watch that ended is begun again.
@@ -74,13 +76,15 @@ struct Known {
 impl Switchboard {
     /// Works until the end is asked for.
     pub(super) async fn run(self: Box<Self>, inward: Arc<dyn Inward>) {
-        let Self { client, names, store, lease, mut inbox, mut happens, mut commanded, shared, end } = *self;
+        let Self { client, names, store, lease, inbox, mut happens, mut commanded, shared, end } = *self;
         let (number, life) = (lease.number, lease.record.life);
         let largest = client.max_payload().min(LARGEST_PACKET);
         let exchange = Exchange::new(number, life, largest);
         let mut known = Known { exchange, roster: Roster::default(), inward, is_connected: true };
         let (members, mut seen) = mpsc::channel(GO);
         let watching = tokio::spawn(watch(store, members));
+        let (arrives, mut arrived) = mpsc::unbounded_channel();
+        let reading = tokio::spawn(read(inbox, arrives));
         let mut renewing: BoxFuture<'static, (Lease, Result<(), BackplaneError>)> = renew(lease).boxed();
         let mut ticks = interval(RENEWAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -88,19 +92,18 @@ impl Switchboard {
             tokio::select! {
                 () = end.cancelled() => break None,
                 Some(event) = happens.recv() => known.happened(&event, &shared),
-                Some(entry) = seen.recv() => known.member(&entry, (number, life)),
+                Some(entry) = seen.recv() => known.member(&entry, number),
                 Some(command) = commanded.recv() => {
                     if let Some(done) = known.carry_out(command, &mut commanded, &shared) {
                         break Some(done);
                     }
                 }
-                Some(message) = inbox.next() => {
-                    known.heard(message.payload);
+                Some((packet, room)) = arrived.recv() => {
+                    known.heard(packet);
+                    drop(room);
                     for _ in 1..GO {
-                        match inbox.next().now_or_never() {
-                            Some(Some(message)) => known.heard(message.payload),
-                            _ => break,
-                        }
+                        let Ok((packet, _room)) = arrived.try_recv() else { break };
+                        known.heard(packet);
                     }
                 }
                 (lease, renewed) = &mut renewing => {
@@ -117,6 +120,7 @@ impl Switchboard {
             }
         };
         watching.abort();
+        reading.abort();
         known.exchange.cut(&*known.inward);
         shared.others.lock().clear();
         if let Some(done) = leaving {
@@ -136,6 +140,22 @@ impl Switchboard {
 async fn renew(mut lease: Lease) -> (Lease, Result<(), BackplaneError>) {
     let renewed = lease.renew(now_ms()).await;
     (lease, renewed)
+}
+
+/// A packet that has arrived, and the room that it takes until it is heard.
+type Arrived = (Bytes, OwnedSemaphorePermit);
+
+/// Takes packets from the connection as long as there is room for their bytes: small ones may wait in thousands, large ones not.
+async fn read(mut inbox: Subscriber, arrives: mpsc::UnboundedSender<Arrived>) {
+    let room = Arc::new(Semaphore::new(UNHEARD));
+    while let Some(message) = inbox.next().await {
+        // The head of the shortest counts too.
+        let bytes = message.length.clamp(1, UNHEARD);
+        let Ok(taken) = Arc::clone(&room).acquire_many_owned(bytes as u32).await else { return };
+        if arrives.send((message.payload, taken)).is_err() {
+            return;
+        }
+    }
 }
 
 /// Follows the bucket for as long as somebody reads what is found.
@@ -213,14 +233,15 @@ impl Known {
     }
 
     /// A key of the bucket.
-    fn member(&mut self, entry: &Entry, me: (u16, u64)) {
-        let Ok(number) = entry.key.parse::<u16>() else { return };
+    fn member(&mut self, entry: &Entry, me: u16) {
+        let Some(number) = entry.key.parse::<u16>().ok().filter(|number| *number < NUMBERS) else { return };
         let record = (entry.operation == Operation::Put).then(|| Record::read(&entry.value)).flatten();
         let changes = match record {
-            Some(record) if (number, record.life) == me => Vec::new(),
+            // Whether our own is still ours, the lease knows.
+            _ if number == me => Vec::new(),
             Some(record) if !record.name.is_empty() => {
                 // It was written some time ago by the server's clock, which is nobody's here: from now on it may be silent.
-                self.roster.heard(number, record.life, Instant::now())
+                self.roster.recorded(number, record.life, Instant::now())
             }
             _ => self.roster.gave_up(number).into_iter().collect(),
         };
@@ -232,9 +253,10 @@ impl Known {
             tracing::debug!("what another gateway says is of no version that is known here");
             return;
         };
-        let changes = self.roster.heard(packet.from, packet.life, Instant::now());
-        self.changed(changes);
-        self.exchange.heard(packet, &*self.inward);
+        // One whose record is not here yet says the same again with its next beat.
+        if self.roster.heard(packet.from, packet.life, Instant::now()) {
+            self.exchange.heard(packet, &*self.inward);
+        }
     }
 
     fn changed(&mut self, changes: Vec<Change>) {

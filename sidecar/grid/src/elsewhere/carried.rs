@@ -1,4 +1,4 @@
-//! What nodes say to each other. How it is written down is for those who carry it.
+//! What nodes say to each other.
 
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! carried.rs    what nodes say to each other
+//! written/      the same as bytes
 //! alone.rs      the backplane of a node that has no others
 //! counts.rs     subscribers of other nodes, as they were last known (pure)
 //! handover.rs   consumers that are connected to one node and get what came to another
@@ -15,6 +16,7 @@ mod carried;
 mod counts;
 mod handover;
 mod inward;
+mod written;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -92,6 +92,16 @@ impl Event {
         Self(text.into())
     }
 
+    /// As another node takes it.
+    pub(crate) fn written(&self) -> &str {
+        &self.0
+    }
+
+    /// What another node has written.
+    pub(crate) fn from_written(text: String) -> Self {
+        Self(text.into())
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn size(&self) -> usize {

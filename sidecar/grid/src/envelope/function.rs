@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     Channel, GridError,
@@ -38,7 +39,7 @@ pub enum Function {
 }
 
 impl Function {
-    pub(super) fn read(name: &str, arguments: &[&RawValue]) -> Result<Self, GridError> {
+    pub(crate) fn read(name: &str, arguments: &[&RawValue]) -> Result<Self, GridError> {
         let none = || {
             arguments.is_empty().then_some(()).ok_or_else(|| GridError::invalid(format!("{name} takes no argument")))
         };
@@ -61,6 +62,25 @@ impl Function {
         })
     }
 
+    /// Its name and arguments, as [`read`](Self::read) takes them.
+    pub(crate) fn written(&self) -> (&'static str, Vec<Box<RawValue>>) {
+        let names = |all: &[Channel]| all.iter().map(|one| json(one.as_str())).collect();
+        match self {
+            Self::SetValue(key, value) => ("set_context_value", vec![json(key.as_str()), value.clone()]),
+            Self::Set(entries) => ("set_context", vec![json(entries)]),
+            Self::Merge(entries) => ("merge_context", vec![json(entries)]),
+            Self::Context => ("get_context", Vec::new()),
+            Self::Subscribe(channels) => ("subscribe", names(channels)),
+            Self::Unsubscribe(channels) => ("unsubscribe", names(channels)),
+            Self::Close(Close { code: Some(code), reason }) => ("close", vec![json(&code.get()), json(&**reason)]),
+            Self::Close(_) => ("close", Vec::new()),
+            Self::Info => ("info", Vec::new()),
+            Self::Channels => ("channels", Vec::new()),
+            Self::Pause => ("pause", Vec::new()),
+            Self::Resume => ("resume", Vec::new()),
+        }
+    }
+
     /// Whether a caller who may only read may call it: of all functions only `info` (G-21), which tells nothing of the context.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
@@ -75,6 +95,11 @@ impl Function {
             _ => &[],
         }
     }
+}
+
+/// Texts, numbers and JSON that was read: always written.
+fn json<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
+    to_raw_value(value).unwrap_or_default()
 }
 
 fn text<'a>(value: &'a RawValue, what: &str) -> Result<Cow<'a, str>, GridError> {

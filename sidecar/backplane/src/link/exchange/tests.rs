@@ -124,6 +124,20 @@ fn both_begin_anew_where_something_is_lost() {
 }
 
 #[test]
+fn nobody_answers_what_another_one_was_asked() {
+    let mut two = Two::new();
+    two.carry(|| true);
+    two.ends[0].came(3, 33);
+    let (answer, mut answered) = oneshot::channel();
+    two.ends[0].ask(3, "two?".into(), answer);
+    two.ends[1].put(1, What::Answer, 0, "mine".into());
+    for sent in two.ends[1].take() {
+        two.ends[0].heard(Packet::read(sent.packet).unwrap(), &two.hears[0]);
+    }
+    assert_eq!(answered.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+}
+
+#[test]
 fn who_goes_ends_what_was_asked() {
     let mut two = Two::new();
     two.carry(|| true);
@@ -136,6 +150,22 @@ fn who_goes_ends_what_was_asked() {
     // What comes of it still is of nobody.
     two.carry(|| true);
     assert!(two.heard()[0].is_empty());
+}
+
+#[test]
+fn one_that_forgot_the_other_and_finds_it_again_is_heard() {
+    let mut two = Two::new();
+    two.carry(|| true);
+    two.ends[0].went(2, &two.hears[0]);
+    two.ends[0].came(2, 22);
+    two.carry(|| true);
+    two.ends.iter_mut().for_each(Exchange::beat);
+    two.carry(|| true);
+    two.heard();
+    two.ends[0].tell(2, "one".into());
+    two.ends[1].tell(1, "two".into());
+    two.carry(|| true);
+    assert_eq!(two.heard(), [["two"], ["one"]]);
 }
 
 #[test]

@@ -27,7 +27,8 @@ async fn a_nodes_status_counts_its_sidecars_and_those_that_run_on_its_configurat
         room.pods().patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await?;
     }
     counted(2, 2).await?;
-    let report = json!({"configHash": "an older one"}).to_string();
+    let older = json!({"configHash": "0".repeat(64), "leafNotAfter": "2030-01-01T00:00:00Z"});
+    let report = older.to_string();
     let reports = json!({"metadata": {"annotations": {"interconn.dev/report": report}}});
     room.pods().patch("two", &PatchParams::default(), &Patch::Merge(&reports)).await?;
     counted(1, 2).await?;

@@ -23,7 +23,10 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use super::watch::{Shown, lighten};
-use crate::node::pod::{CONTAINER, ROLE_LABEL, Role};
+use crate::{
+    intake::checked,
+    node::pod::{CONTAINER, ROLE_LABEL, Role},
+};
 
 /// A rollout changes many pods within a moment; a node that is told once after it writes one status.
 const GATHER: Duration = Duration::from_millis(500);
@@ -122,8 +125,9 @@ fn member(pod: &Pod) -> Option<Member> {
     let has_ended =
         status.and_then(|s| s.phase.as_deref()).is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
     (has_it && !has_ended && pod.metadata.deletion_timestamp.is_none()).then(|| {
-        // What somebody wrote there by hand is no report.
-        let report = pod.annotations().get(REPORT).and_then(|text| serde_json::from_str(text).ok());
+        // What somebody wrote there by hand is no report, unless it could be one: a status that its schema refuses would never be
+        // written again.
+        let report = pod.annotations().get(REPORT).and_then(|text| checked(serde_json::from_str(text).ok()?).ok());
         let is_ready = status.is_some_and(is_ready);
         let running = Running { pod: pod.name_any(), is_gateway, is_ready, report, role: role(spec) };
         Member { node: node.clone(), running }
@@ -234,9 +238,14 @@ mod tests {
                 {"name": "mesh", "ready": is_ready, "image": "", "imageID": "", "restartCount": 0}]},
         });
         if let Some(applied) = applied {
-            pod["metadata"]["annotations"] = json!({REPORT: json!({"configHash": applied}).to_string()});
+            let report = json!({"configHash": hash(applied), "leafNotAfter": "2030-01-01T00:00:00Z"});
+            pod["metadata"]["annotations"] = json!({REPORT: report.to_string()});
         }
         pod
+    }
+
+    fn hash(configuration: &str) -> String {
+        format!("{:064x}", configuration.len())
     }
 
     fn read(pod: &Value) -> Pod {
@@ -244,7 +253,7 @@ mod tests {
     }
 
     fn counted(seen: &Seen) -> (u32, u32) {
-        let count = seen.count("privacy", "a", Some("now"), Reports::Taken);
+        let count = seen.count("privacy", "a", Some(&hash("now")), Reports::Taken);
         (count.ready, count.total)
     }
 
@@ -260,7 +269,7 @@ mod tests {
             assert_eq!(seen.put(&read(&pod(name, is_ready, applied))), [("privacy".to_owned(), "a".to_owned())]);
         }
         assert_eq!(counted(&seen), (1, 4));
-        let untaken = seen.count("privacy", "a", Some("now"), Reports::Untaken);
+        let untaken = seen.count("privacy", "a", Some(&hash("now")), Reports::Untaken);
         assert_eq!(untaken.ready, 2, "who cannot report is taken at the kubelet's word");
         assert_eq!(seen.put(&read(&pod("silent", true, None))), [], "nothing changed, so nobody is poked");
         assert_eq!(seen.count("elsewhere", "a", None, Reports::Taken).total, 0);
@@ -274,10 +283,14 @@ mod tests {
         assert_eq!(seen.put(&read(&gateway)).len(), 1);
         assert_eq!(counted(&seen), (0, 0));
         let running: Vec<_> = seen.of_node("privacy", "a").collect();
-        assert!(running[0].is_gateway && running[0].report.as_ref().unwrap().config_hash == "now");
-        gateway["metadata"]["annotations"][REPORT] = "no report".into();
-        seen.put(&read(&gateway));
-        assert!(seen.of_node("privacy", "a").next().unwrap().report.is_none(), "what a hand wrote there");
+        assert!(running[0].is_gateway && running[0].report.as_ref().unwrap().config_hash == hash("now"));
+        // The second is one in form; the node's status could not be written with it.
+        let too_much = json!({"configHash": "now", "leafNotAfter": "2030-01-01T00:00:00Z"}).to_string();
+        for text in ["no report", &too_much] {
+            gateway["metadata"]["annotations"][REPORT] = text.into();
+            seen.put(&read(&gateway));
+            assert!(seen.of_node("privacy", "a").next().unwrap().report.is_none(), "what a hand wrote there: {text}");
+        }
     }
 
     #[test]

@@ -43,6 +43,7 @@ use routes::Routes;
 
 pub(crate) use desk::IntakeMetrics;
 pub(crate) use place::Placed;
+pub(crate) use report::checked;
 
 /// The options of the intake. What the chart names, it names to both sides.
 #[derive(Clone, Debug, clap::Args)]

@@ -25,7 +25,7 @@ const NODES: u32 = 1_000_000;
 const ADDRESSES_TAKEN: u32 = 100_000_000;
 
 /// The report as it is kept, or the rule that it breaks.
-pub(super) fn checked(report: Report) -> Result<Report, &'static str> {
+pub(crate) fn checked(report: Report) -> Result<Report, &'static str> {
     let Report { config_hash, leaf_not_after, problem, mut routes, certificates, tunnel, directory } = report;
     if config_hash.len() != 64 || !config_hash.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err("configHash must be the sha256 of the manifest, in hex");

@@ -112,14 +112,24 @@ impl State {
         sorted(system.classes.iter().filter_map(offer))
     }
 
+    /// Whether a class is called so, by its name or by the label of its protocol: at once, also where many share the label.
+    pub(super) fn is_named(&self, text: &str) -> bool {
+        self.classes.contains_key(&fold_name(text)) || self.labelled(text).next().is_some()
+    }
+
+    /// The classes of a label.
+    pub(super) fn labelled(&self, label: &str) -> impl Iterator<Item = &Class> {
+        let keys = self.labels.get(&fold_version(label)).into_iter().flatten();
+        keys.filter_map(|key| self.classes.get(key))
+    }
+
     /// What a class is called by: its name, or the label of its protocol (D-6).
     #[must_use]
     pub fn named(&self, text: &str) -> Named<'_> {
         if let Some(class) = self.classes.get(&fold_name(text)) {
             return Named::One(class);
         }
-        let keys = self.labels.get(&fold_version(text)).into_iter().flatten();
-        let found: Vec<&Class> = keys.filter_map(|key| self.classes.get(key)).collect();
+        let found: Vec<&Class> = self.labelled(text).collect();
         match found.as_slice() {
             [] => Named::Nothing,
             [class] => Named::One(class),
@@ -155,7 +165,7 @@ impl State {
             DirectoryError::new(Code::AddressNotFound, Why::Missing, text)
         };
         let data = self.addresses.get(fold(address).as_str()).ok_or_else(missing)?;
-        Ok((data, self.named(&data.adapter_class) != Named::Nothing))
+        Ok((data, self.is_named(&data.adapter_class)))
     }
 
     /// The central systems that offer a class, by its name or label: 4.1.

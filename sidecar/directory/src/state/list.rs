@@ -2,7 +2,11 @@
 //!
 //! A page walks over a bounded number of records, so that a filter which fits nothing costs no more than one that fits all.
 
-use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    ops::Bound::{Excluded, Included, Unbounded},
+};
 
 use super::{
     State,
@@ -11,7 +15,7 @@ use super::{
 };
 use crate::{
     error::DirectoryError,
-    names::{fold, fold_name},
+    names::{fold, fold_name, fold_version},
 };
 
 impl State {
@@ -68,19 +72,13 @@ impl State {
     ) -> Result<Page<(&DataSystem, bool)>, DirectoryError> {
         let host = self.listed_host(csid)?;
         let prefix = host.as_ref().map_or_else(String::new, |host| format!("{host}."));
-        let classes = class.map(|class| (fold_name(class), self.named(class).classes()));
-        let fits = |data: &DataSystem, own: &[&Class]| {
-            classes.as_ref().is_none_or(|(name, classes)| {
-                let is_one = |own: &&Class| classes.iter().any(|class| std::ptr::eq(*class, *own));
-                fold_name(&data.adapter_class) == *name || own.iter().any(is_one)
-            })
-        };
+        let users = class.map(|class| Users::of(self, class));
         let from = |after: Option<&str>| {
             let begin = after.filter(|after| *after > prefix.as_str()).map_or(Included(prefix.as_str()), Excluded);
             let data = self.addresses.range::<str, _>((begin, Unbounded));
             data.take_while(|(key, _)| key.starts_with(&prefix)).map(|(key, data)| {
-                let own = self.named(&data.adapter_class).classes();
-                (key.as_ref(), fits(data, &own).then_some((data.as_ref(), !own.is_empty())))
+                let fits = users.as_ref().is_none_or(|users| users.has(data));
+                (key.as_ref(), fits.then(|| (data.as_ref(), self.is_named(&data.adapter_class))))
             })
         };
         Page::walked(from, &question("data", [host.clone(), class.map(fold_name), None]), self.revision, wanted)
@@ -89,6 +87,36 @@ impl State {
     /// The folded id of a central system that is named as a filter.
     fn listed_host(&self, csid: Option<&str>) -> Result<Option<String>, DirectoryError> {
         csid.map(|csid| self.central_system(csid).map(|system| fold(&system.csid))).transpose()
+    }
+}
+
+/// Those data systems that use a class. A label may be that of thousands of classes, and data systems name what they use by either:
+/// each name and label is looked at once for all that are asked about.
+struct Users<'a> {
+    state: &'a State,
+    name: String,
+    classes: HashSet<*const Class>,
+    /// Labels, and whether one of the classes has it.
+    labels: RefCell<HashMap<String, bool>>,
+}
+
+impl<'a> Users<'a> {
+    fn of(state: &'a State, class: &str) -> Self {
+        let classes = state.named(class).classes().into_iter().map(std::ptr::from_ref).collect();
+        Self { state, name: fold_name(class), classes, labels: RefCell::default() }
+    }
+
+    fn has(&self, data: &DataSystem) -> bool {
+        let name = fold_name(&data.adapter_class);
+        if name == self.name {
+            return true;
+        }
+        if let Some(class) = self.state.classes.get(&name) {
+            return self.classes.contains(&std::ptr::from_ref(class));
+        }
+        let has =
+            || self.state.labelled(&data.adapter_class).any(|one| self.classes.contains(&std::ptr::from_ref(one)));
+        *self.labels.borrow_mut().entry(fold_version(&data.adapter_class)).or_insert_with(has)
     }
 }
 

@@ -11,7 +11,6 @@ use crate::{
     names::{fold, fold_name},
     state::{
         act::{NewClass, Which},
-        find::Named,
         record::{CentralSystem, Change, Class, DataSystem, Kind, Offer, Record},
     },
 };
@@ -92,7 +91,7 @@ impl Case<'_> {
     fn admits(&self, system: &CentralSystem, data: &DataSystem) -> Result<(), DirectoryError> {
         self.is_own(system, &data.data_address)?;
         let allowed = self.policy.pending || self.guard.pending;
-        if !allowed && matches!(self.state.named(&data.adapter_class), Named::Nothing) {
+        if !allowed && !self.state.is_named(&data.adapter_class) {
             let text = format!(
                 "{} uses the class {}, which nobody offers: sync the classes first, or say pending",
                 data.data_address, data.adapter_class

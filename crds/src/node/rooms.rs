@@ -59,7 +59,7 @@ pub struct JoinToken {
     pub id: String,
     /// How many nodes may still join with it; absent: any number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 4294967295_u32))]
     pub uses_left: Option<u32>,
     /// When it ends, RFC 3339; absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ pub struct DirectoryStatus {
     #[schemars(length(max = 255))]
     pub origin: String,
     /// How many entries the last checkpoint is over.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 9007199254740991_u64))]
     pub size: u64,
     /// When the last of them was signed, RFC 3339; absent: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -23,6 +23,8 @@ const ORIGIN: usize = 255;
 const WITNESSES: u8 = 15;
 const NODES: u32 = 1_000_000;
 const ADDRESSES_TAKEN: u32 = 100_000_000;
+/// The largest number that every reader of JSON knows exactly.
+const ENTRIES: u64 = (1 << 53) - 1;
 
 /// The report as it is kept, or the rule that it breaks.
 pub(crate) fn checked(report: Report) -> Result<Report, &'static str> {
@@ -73,7 +75,7 @@ fn of_directory(mut directory: DirectoryStatus) -> DirectoryStatus {
     directory.origin = cut(&directory.origin, ORIGIN);
     directory.last_checkpoint = directory.last_checkpoint.map(|text| cut(&text, TIME));
     directory.problem = directory.problem.map(|text| clean(&text));
-    directory.size = directory.size.min(i64::MAX.unsigned_abs());
+    directory.size = directory.size.min(ENTRIES);
     directory.quorum = directory.quorum.min(WITNESSES);
     directory.witnesses.truncate(WITNESSES.into());
     for witness in &mut directory.witnesses {
@@ -145,7 +147,7 @@ mod tests {
         let lengths = (tunnel.peers.len(), tunnel.tokens.len(), directory.witnesses.len());
         assert_eq!(lengths, (100, 1, 1), "lists are keyed by name and id");
         assert_eq!((tunnel.nodes, tunnel.addresses_taken), (NODES, ADDRESSES_TAKEN));
-        assert_eq!((directory.size, directory.quorum), (i64::MAX.unsigned_abs(), 15));
+        assert_eq!((directory.size, directory.quorum), (ENTRIES, 15));
         let (peer, token, witness) = (&tunnel.peers[0], &tunnel.tokens[0], &directory.witnesses[0]);
         for (text, most) in [
             (&peer.address, 15),

@@ -101,8 +101,8 @@ async fn the_operator_reaches_the_api_server_alone_where_its_addresses_are_given
     becomes(true, intruder, &outside).await?;
 
     let (host, port) = api_server()?;
-    hold(&format!("networkPolicy.apiServerCIDRs={{{host}/32}},networkPolicy.apiServerPorts={{443,{port}}}"))?;
     let held = async {
+        hold(&format!("networkPolicy.apiServerCIDRs={{{host}/32}},networkPolicy.apiServerPorts={{443,{port}}}"))?;
         becomes(false, stranger, &webhook).await?;
         becomes(false, intruder, &outside).await?;
         becomes(true, stranger, &format!("{its}:8080")).await?;

@@ -34,7 +34,9 @@ for toxic in reset_peer timeout; do
   cure tunnel $toxic downstream
   back() { [ "$(times)" -gt "$before" ]; }
   eventually "the node to come back after $toxic" back
-  comes "after $toxic"
+  # It may have come back before the link was good, and be cut once more.
+  came() { in_net a curl -sSf --max-time 20 -o "$home/came" http://127.0.0.1:8081/piece && cmp "$home/came" "$home/piece"; }
+  eventually "all of it to come after $toxic" came
 done
 kill "${pids[far]}" "${pids[source]}"
 in_net a iptables -t nat -F OUTPUT

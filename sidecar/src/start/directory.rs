@@ -280,7 +280,7 @@ fn rules(config: &crds::Directory) -> Result<Rules, String> {
             crds::DirectoryReaders::Public => Reading::Public,
         },
         search: if config.fuzzy_search { Search::Near } else { Search::Exact },
-        policy: Policy { pending: config.pending_classes, most_withdrawn: config.max_withdrawal },
+        policy: Policy { pending: config.pending_classes, most_withdrawn: config.max_withdrawal, ..Policy::default() },
         recovery: recovery.collect::<Result<_, _>>().map_err(|e| format!("directory.recoveryKeys: {e}"))?,
         witnessed: witnessed(config)?,
         witnesses: config.witnesses.as_ref().map(|all| witnesses(all, config)).transpose()?,

@@ -14,8 +14,10 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 /// The longest time between two tries to reach them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Messages of a subscription that wait until they are read: what comes beyond is lost, and noticed. Each is of 1 MiB at most as
-/// servers come, and whoever reads has room of its own.
-const UNREAD: usize = 256;
+/// servers come, and whoever reads has room of its own; but all that one read of the socket brings is put there before anybody reads.
+const UNREAD: usize = 2048;
+/// What is read of the socket at once: of packets of some 90 bytes, a tenth of [`UNREAD`].
+const READ: u16 = 16 << 10;
 
 /// How the servers are reached, and what is kept there.
 #[derive(Clone, Default)]
@@ -58,6 +60,7 @@ pub(crate) async fn connect(
         .connection_timeout(ANSWER)
         .request_timeout(Some(ANSWER))
         .subscription_capacity(UNREAD)
+        .read_buffer_capacity(READ)
         .reconnect_delay_callback(|tries| LONGEST_PAUSE.min(Duration::from_millis(50 << tries.min(6))))
         .event_callback(move |event| {
             // Whoever listened has ended.

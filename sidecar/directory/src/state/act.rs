@@ -107,15 +107,20 @@ pub struct Policy {
     pub pending: bool,
     /// The share in percent that one snapshot may withdraw without `force`.
     pub most_withdrawn: u8,
+    /// What a central system may have of each kind: a snapshot has its bound by its size, deltas add up.
+    pub most_held: usize,
 }
 
 impl Policy {
+    /// As many as a snapshot may have lines: some 100 MiB of memory.
+    pub const MOST_HELD: usize = 200_000;
+
     /// Of a replay.
-    pub const REPLAY: Self = Self { pending: true, most_withdrawn: 100 };
+    pub const REPLAY: Self = Self { pending: true, most_withdrawn: 100, most_held: usize::MAX };
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { pending: false, most_withdrawn: 100 }
+        Self { pending: false, most_withdrawn: 100, most_held: Self::MOST_HELD }
     }
 }

@@ -165,9 +165,11 @@ impl Carrying {
         Poll::Pending
     }
 
-    /// To the device, which takes a packet at once or loses it.
+    /// To the device, which takes a packet at once or loses it. What waits now, and no more: nodes that send without end must not
+    /// keep those away to whom the machine sends.
     fn outward(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(arrived) = self.hub.outside.poll_take(cx) {
+        if let Poll::Ready(arrived) = self.hub.outside.poll_take(cx) {
+            cx.waker().wake_by_ref();
             for Arrived { packet, .. } in arrived {
                 if let Some(token) = self.device.get_mut().transmit(Instant::ZERO) {
                     token.consume(packet.len(), |room| room.copy_from_slice(&packet));

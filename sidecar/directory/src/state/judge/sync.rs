@@ -50,7 +50,27 @@ impl Case<'_> {
             }
             gone.extend(self.state.addresses.get_key_value(key.as_str()).map(|(key, _)| Arc::clone(key)));
         }
+        let new = wanted.keys().filter(|key| !self.state.addresses.contains_key(key.as_str())).count();
+        self.adds(new, gone.len(), || self.state.addresses_of(&self.csid).count(), data_error)?;
         self.data_changes(system, &wanted, gone.into_iter().collect())
+    }
+
+    /// Whether there is room for what a delta adds.
+    fn adds(
+        &self,
+        new: usize,
+        gone: usize,
+        known: impl FnOnce() -> usize,
+        refusal: fn(Why, String) -> DirectoryError,
+    ) -> Result<(), DirectoryError> {
+        let most = self.policy.most_held;
+        if new <= gone || most == usize::MAX {
+            return Ok(());
+        }
+        if known().saturating_add(new - gone) <= most {
+            return Ok(());
+        }
+        Err(refusal(Why::TooLarge, format!("with this delta there would be more than {most} of them: withdraw others")))
     }
 
     /// The data systems of a message by their keys, each of which may come once.
@@ -118,7 +138,9 @@ impl Case<'_> {
         if let Some(both) = withdrawn.iter().find(|key| wanted.contains_key(*key)) {
             return Err(class_error(Why::Malformed, format!("the class {both} is changed and withdrawn")));
         }
-        let gone = withdrawn.intersection(&system.classes).cloned().collect();
+        let gone: BTreeSet<String> = withdrawn.intersection(&system.classes).cloned().collect();
+        let new = wanted.keys().filter(|key| !system.classes.contains(*key)).count();
+        self.adds(new, gone.len(), || system.classes.len(), class_error)?;
         self.class_changes(system, &wanted, &gone)
     }
 

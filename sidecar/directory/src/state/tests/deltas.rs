@@ -96,3 +96,13 @@ fn a_delta_may_be_guarded() {
     let dangling = data_delta(vec![data("yunqi.5", "nobodys")], &[]);
     assert_eq!(world.guarded("yunqi", author(1), dangling, pending), Ok(true));
 }
+
+#[test]
+fn deltas_add_up_to_no_more_than_a_central_system_may_have() {
+    let mut world = world();
+    world.policy.most_held = 3;
+    assert_eq!(world.does("yunqi", author(1), data_delta(vec![data("yunqi.4", "c1")], &[])), Err((7312, 413)));
+    assert_eq!(world.does("yunqi", author(1), data_delta(vec![data("yunqi.4", "c1")], &["yunqi.1"])), Ok(true));
+    assert_eq!(world.does("yunqi", author(1), class_delta(vec![class("c3", "q", "1")], &[])), Ok(true));
+    assert_eq!(world.does("yunqi", author(1), class_delta(vec![class("c4", "q", "1")], &[])), Err((7311, 413)));
+}

@@ -20,8 +20,8 @@ fn function(name: &str, arguments: &[&str]) -> Function {
 }
 
 /// What differs is seen in how it is shown.
-fn same<T: std::fmt::Debug>(one: &T, read: Option<T>) {
-    assert_eq!(format!("{:?}", Some(one)), format!("{:?}", read.as_ref()));
+fn same<T: std::fmt::Debug>(one: &T, read: Option<&T>) {
+    assert_eq!(format!("{:?}", Some(one)), format!("{read:?}"));
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn questions_are_read_as_they_were_written() {
     let calls = functions.into_iter().map(|function| Question::Call(client(), function));
     let others = [Question::Send(client(), message(Opcode::Binary, "data")), Question::Publish(channels, messages)];
     for question in calls.chain(others) {
-        same(&question, Question::read(question.write()));
+        same(&question, Question::read(question.write()).as_ref());
     }
 }
 
@@ -61,7 +61,7 @@ fn answers_are_read_as_they_were_written() {
         Answer::Called(Err(GridError::Invalid("a key is a string".into()))),
     ];
     for answer in all.map(Answer::Sent).into_iter().chain(others) {
-        same(&answer, Answer::read(answer.write()));
+        same(&answer, Answer::read(answer.write()).as_ref());
     }
     // Any other fault there is a fault of the grid's here.
     let other = Answer::read(Answer::Called(Err(GridError::Draining)).write());
@@ -89,7 +89,7 @@ fn notices_are_read_as_they_were_written() {
         given(Some(9), true),
     ];
     for notice in all {
-        same(&notice, Notice::read(notice.write()));
+        same(&notice, Notice::read(notice.write()).as_ref());
     }
 }
 

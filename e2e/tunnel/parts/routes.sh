@@ -5,11 +5,11 @@ behind=192.168.77.9
 in_net b ip addr add "$behind/32" dev lo
 mkdir -p "$home/behind"
 head -c 5000000 /dev/urandom >"$home/behind/large"
-nsenter --net="/run/netns/links-$$-b" python3 -m http.server --bind "$behind" --directory "$home/behind" 8000 >"$home/behind.log" 2>&1 &
+nsenter --net="/run/netns/links-$$-b" python3 -m http.server --bind "$behind" --directory "$home/behind" 8010 >"$home/behind.log" 2>&1 &
 pids[behind]=$!
-eventually "what stands behind the node" in_net b curl -sf -o /dev/null "http://$behind:8000/"
+eventually "what stands behind the node" in_net b curl -sf -o /dev/null "http://$behind:8010/"
 edge gate b --routes 192.168.77.0/24
-edge user a --forward "8077:$behind:8000"
+edge user a --forward "8077:$behind:8010"
 if in_net a curl -s --max-time 3 -o /dev/null http://127.0.0.1:8077/; then fail "a network that nobody approved is reached"; fi
 gate=$(on server tunnel route ls | awk '$2 == "192.168.77.0/24" && $3 == "waits" {print $1}')
 [ -n "$gate" ] || fail "the network does not wait: $(on server tunnel route ls)"

@@ -8,7 +8,7 @@ STATIC := $(TARGET)/$(HOST)/release
 IMAGES := $(TARGET)/images
 TAG ?= dev
 
-.PHONY: help build demo demo-grid test e2e lint crds chart image bench fuzz soak clean-cluster
+.PHONY: help build demo demo-grid test e2e lint crds chart programs image install bench fuzz soak clean-cluster
 help: ## Show the verbs
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -41,14 +41,21 @@ chart: ## Lint the Helm chart, pack it, and render it as one file for kubectl, t
 	@. e2e/setup.sh && helm=$$(helm) && charts/lint.sh $$helm && charts/build.sh $$helm $(abspath $(TARGET))/charts
 
 # Static programs, one in each image; `--target`, because without it the flag breaks build scripts.
-image: ## Write image archives for this machine's processor to TARGET/images, without a container engine
+programs:
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --target $(HOST) \
 		-p mesh -p mesh-operator -p e2e --bin mesh --bin mesh-operator --bin image --bin pause --bin bank
+
+image: programs ## Write image archives for this machine's processor to TARGET/images, without a container engine
 	$(STATIC)/image localhost/mesh:$(TAG) $(IMAGES)/mesh.tar $(STATIC)/mesh \
-		--command start --command --server --folder /mesh --env MESH_HOME=/mesh --at-most 35
+		--command start --command --server --folder /mesh --env MESH_HOME=/mesh --at-most 38
 	$(STATIC)/image localhost/mesh-operator:$(TAG) $(IMAGES)/mesh-operator.tar $(STATIC)/mesh-operator --command run
 	$(STATIC)/image localhost/pause:e2e $(IMAGES)/pause.tar $(STATIC)/pause
 	$(STATIC)/image localhost/bank:e2e $(IMAGES)/bank.tar $(STATIC)/bank
+
+# The tag names what is in the images, this file's part included: nodes pull no tag twice, and what was built anew must run.
+install: TAG = $(shell sed -n 's/^appVersion: //p' charts/interconn/Chart.yaml)-$(shell cat $(STATIC)/mesh $(STATIC)/mesh-operator Makefile 2>/dev/null | sha256sum | cut -c1-12)
+install: image ## Bring images and chart to kubectl's cluster: REGISTRY=registry.example/team, or none for kind and for a node that is this machine
+	@charts/install.sh $(IMAGES) $(TAG)
 
 bench: ## Figures as ratios against named peers of the same run, which it installs (BENCH=pairs: one part; BENCH_ROUNDS=5, BENCH_SECONDS=3)
 	$(if $(filter-out lookup,$(or $(BENCH),all)),$(CARGO) bench -p mesh --bench bench -- $(filter-out lookup,$(BENCH)))

@@ -8,7 +8,7 @@ mkdir -p "$out"
 "$helm" package --destination "$out" interconn
 {
   cat <<'END'
-# Interconn as one file: kubectl apply --server-side -f interconn.yaml
+# Interconn as one file: kubectl apply -f interconn.yaml, with --server-side or without
 # Rendered from charts/interconn with its defaults; docs/install.md says what differs from `helm install`.
 apiVersion: v1
 kind: Namespace

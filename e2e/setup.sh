@@ -84,3 +84,45 @@ nats_server() { # prints the program's path
   fi
   echo "$root/nats-server"
 }
+
+promql() { # prints the program's path
+  local recipe root
+  recipe=$(cat e2e/promql/* | sha256sum | cut -c1-16)
+  root=$cache/promql-$recipe
+  if [ ! -x "$root/promql" ]; then
+    need_go >&2
+    step "building Prometheus' parser into $root (1 minute, once)" >&2
+    mkdir -p "$root"
+    (cd e2e/promql && GOTOOLCHAIN=local CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w" -o "$root/part.$$" .) >&2 || fail "e2e/promql does not build"
+    mv "$root/part.$$" "$root/promql"
+  fi
+  echo "$root/promql"
+}
+
+# What the chart and the operator write for the programs of others, whose definitions are in these modules.
+definitions_of=(
+  github.com/prometheus-operator/prometheus-operator@v0.85.0/example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml
+  github.com/prometheus-operator/prometheus-operator@v0.85.0/example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml
+  github.com/prometheus-operator/prometheus-operator@v0.85.0/example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml
+  github.com/cert-manager/cert-manager@v1.21.2/deploy/crds/cert-manager.io_certificates.yaml
+  github.com/cert-manager/cert-manager@v1.21.2/deploy/crds/cert-manager.io_certificaterequests.yaml
+  sigs.k8s.io/gateway-api@v1.5.0/config/crd/standard/gateway.networking.k8s.io_tlsroutes.yaml
+)
+
+definitions_of_others() { # prints the folder
+  local root definition module folder
+  root=$cache/definitions-$(printf '%s\n' "${definitions_of[@]}" | sha256sum | cut -c1-16)
+  if [ ! -d "$root" ]; then
+    need_go >&2
+    step "fetching the definitions of others into $root (10 seconds, once)" >&2
+    mkdir -p "$root.part.$$"
+    for definition in "${definitions_of[@]}"; do
+      module=${definition%@*} module=$module@$(cut -d/ -f1 <<<"${definition##*@}")
+      # Outside of any module: it is a file of theirs that is wanted, and no program.
+      folder=$(cd / && GOTOOLCHAIN=local go mod download -json "$module" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+      cp "$folder${definition#"$module"}" "$root.part.$$" || fail "$module cannot be fetched, or has no ${definition#"$module"}"
+    done
+    mv -T "$root.part.$$" "$root" 2>/dev/null || rm -rf "$root.part.$$"
+  fi
+  echo "$root"
+}

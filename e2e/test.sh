@@ -4,6 +4,7 @@
 #   TIERS        which tiers to run, with commas between (lint,unit,clients,api,node)
 #   E2E_KUBERNETES  another version for the clusters that are started here, such as 1.33.13 (built anew, 5 minutes, once)
 #   E2E_CLUSTER  where the node tier runs: local (started here, needs root), kind, or current (what KUBECONFIG names)
+#   E2E_CONSENT  the word without which a cluster of that kind is refused while there are MeshNodes in it (README.md)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -59,7 +60,7 @@ if [ $failed = 1 ]; then
   # Who sees only the end of a long output is to see what failed.
   for tier in "${all[@]}"; do
     [[ "${result[$tier]:-}" != *FAILED* ]] ||
-      grep -hE '^test .* FAILED|panicked at|^error|×|^[a-z0-9_.]+: ' "$target/test-logs/$tier.log" | tail -n 20 | sed "s/^/$tier: /"
+      grep -hE '^test .* FAILED|panicked at|^[Ee]rror|×|^[a-z0-9_.]+: ' "$target/test-logs/$tier.log" | tail -n 20 | sed "s/^/$tier: /"
   done
   echo "logs: $target/test-logs; of the clusters: $E2E_LOGS"
 fi

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . e2e/setup.sh
 . e2e/twice.sh
+. e2e/consent.sh
 
 cluster=${E2E_CLUSTER:-local}
 target=${CARGO_TARGET_DIR:-target}
@@ -29,6 +30,7 @@ tier_lint() {
   shellcheck --external-sources e2e/*.sh e2e/cluster/*.sh charts/*.sh
   step "the chart"
   charts/lint.sh "$(helm)"
+  charts/promql.sh "$(promql)"
   command -v lua5.4 >/dev/null || need_packages lua5.4
   lua5.4 charts/cases/health.lua docs/examples/argocd/health.yaml
 }
@@ -76,6 +78,8 @@ tier_api() {
   e2e/cluster/build.sh >/dev/null
   HELM=$(helm)
   export HELM
+  DEFINITIONS_OF_OTHERS=$(definitions_of_others)
+  export DEFINITIONS_OF_OTHERS
   step "tests on an API server"
   cargo build --quiet --workspace --bins --features e2e/cluster
   # What passes is shown as well: its figures are in the summary.
@@ -130,6 +134,7 @@ node_local() {
 node_current() {
   need_command kubectl "https://kubernetes.io/docs/tasks/tools"
   [ -n "${KUBECONFIG:-}" ] || fail "E2E_CLUSTER=current: KUBECONFIG must name the cluster, by a whole path"
+  may_take_over
   # The release that the tests share; on the other clusters it goes with them.
   trap '"$HELM" uninstall interconn --namespace interconn-system --ignore-not-found' EXIT
   "${node_tests[@]}"

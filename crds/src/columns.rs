@@ -27,7 +27,11 @@ impl Columns for MeshNode {
         REASON,
         ("Gateway", "string", ".status.conditions[?(@.type==\"GatewayReady\")].status", 0),
         ("Sidecars", "integer", ".status.sidecars.total", 0),
-        ("InForce", "integer", ".status.sidecars.ready", 0),
+        ("Current", "integer", ".status.sidecars.ready", 0),
+        // Of the gateway too, which is no sidecar.
+        ("InForce", "string", ".status.conditions[?(@.type==\"InForce\")].status", 0),
+        // Empty unless something is in the way of the next certificate.
+        ("Renewal", "string", ".status.conditions[?(@.type==\"CertificateRenewed\")].reason", 0),
         MESSAGE,
         AGE,
     ];
@@ -51,7 +55,8 @@ impl Columns for MeshRoute {
 impl Columns for ServiceRegistration {
     const COLUMNS: &'static [Column] = &[
         ("Node", "string", ".spec.nodeRef.name", 0),
-        ("Name", "string", ".spec.name", 0),
+        // Not `Name`, which kubectl shows of every object before our columns.
+        ("RegisteredAs", "string", ".spec.name", 0),
         ("Address", "string", ".spec.address", 0),
         ("Service", "string", ".spec.serviceRef.name", 0),
         READY,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DirectoryStatus, MeshRouteSpec, TunnelStatus};
+use crate::{BackplaneStatus, DirectoryStatus, MeshRouteSpec, TunnelStatus};
 
 /// Whom the token of a pod is for.
 pub const AUDIENCE: &str = "interconn.dev/intake";
@@ -53,6 +53,9 @@ pub struct Report {
     /// What there is of the directory. Of gateways only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<DirectoryStatus>,
+    /// How it stands with the backplane. Of gateways that have one only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backplane: Option<BackplaneStatus>,
 }
 
 /// What is known of one address of a partner.

@@ -18,7 +18,8 @@
 //! | `grid-LISTENER.jwks` | the keys that sign the tokens of a listener's end users; some are secrets | the same |
 //! | `grid-USER.token` | the password or token of a backend | the same |
 //! | `tunnel-register.crt`, `.key`, `tunnel-join.crt`, `.key` | the tunnel's authorities; in no manifest | the same |
-//! | `directory.key` | what the directory signs with | the same |
+//! | `directory.key`, `directory.begun` | what the directory signs with, and the log that it began; in no manifest | the same |
+//! | `backplane.creds`, `backplane.crt`, `.key`, `backplane-ca.crt` | what NATS is shown, and known by; in no manifest | the same |
 //!
 //! `members.crt` and the pair of the sidecars are there where the node has a gateway ([`NodeConfig::gateway`]). The manifest names the certificates of both
 //! Secrets; each reader asks for the files of its own [`Role`] ([`Role::reads`]).
@@ -30,8 +31,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, ClientCertificate, Directory, Grid, Peer, PeerAddress, RegisteredService, RegistrationKind, Registry,
-    Transport, Tunnel,
+    Backplane, ByteSize, ClientCertificate, Directory, Grid, Peer, PeerAddress, RegisteredService, RegistrationKind,
+    Registry, Transport, Tunnel,
 };
 
 /// The file that names all others.
@@ -137,6 +138,9 @@ pub struct NodeConfig {
     /// The network controller; absent: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
+    /// What joins the node's gateways; absent: there is one, and it needs nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backplane: Option<Backplane>,
     /// Where the gateway is; absent: there is none, and the lone sidecar is the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayConfig>,
@@ -292,3 +296,7 @@ mod tests {
         assert_eq!(Role::parse("Sidecar"), None);
     }
 }
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod skew;

@@ -112,9 +112,23 @@ fn kubectl_get_shows_readiness_and_age_of_every_kind() {
     assert_eq!(
         shown,
         [
-            of("mn", &["Node", "Institution", "Ready", "Reason", "Gateway", "Sidecars", "InForce", "Age"]),
+            of(
+                "mn",
+                &[
+                    "Node",
+                    "Institution",
+                    "Ready",
+                    "Reason",
+                    "Gateway",
+                    "Sidecars",
+                    "Current",
+                    "InForce",
+                    "Renewal",
+                    "Age"
+                ]
+            ),
             of("mr", &["Node", "Partner", "Address", "Ready", "Reachable", "Reason", "Age"]),
-            of("sreg", &["Node", "Name", "Address", "Service", "Ready", "Reason", "Age"]),
+            of("sreg", &["Node", "RegisteredAs", "Address", "Service", "Ready", "Reason", "Age"]),
         ]
     );
 }

@@ -4,6 +4,9 @@
 set -euo pipefail
 
 name=interconn-e2e
+# The tests make the gateways' volumes here, in the folder that this machine calls temporary.
+volumes=${TMPDIR:-/tmp}
+volumes=${volumes%/}/interconn-e2e-volumes
 
 config() {
   cat <<END
@@ -17,14 +20,13 @@ nodes:
 - role: control-plane${E2E_KUBERNETES:+
   image: kindest/node:v$E2E_KUBERNETES}
   extraMounts:
-  # The tests make the gateways' volumes here.
-  - {hostPath: /tmp/interconn-e2e-volumes, containerPath: /tmp/interconn-e2e-volumes}
+  - {hostPath: "$volumes", containerPath: "$volumes"}
 END
 }
 
 up() { # IMAGES KUBECONFIG
   local archive
-  mkdir -p /tmp/interconn-e2e-volumes
+  mkdir -p "$volumes"
   config | kind create cluster --config - --kubeconfig "$2" --wait 120s
   for archive in mesh mesh-operator bank envoy pause; do
     kind load image-archive "$1/$archive.tar" --name "$name"

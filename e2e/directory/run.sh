@@ -122,6 +122,7 @@ echo "directory: what a witness signed is accepted as it is"
 say() { # PATH BODY
   curl -sf "$base/$1" -H "Authorization: Bearer $token" -d "{\"header\": {\"version\": \"datanet 1.0\"}, \"body\": $2}" >"$work/said" || fail "$1 is not taken"
 }
-say adapter-classes/sync '{"csid": "yunqi", "adapterClasses": [{"className": "odps-adapter", "protocol": {"name": "ODPS", "version": "1"}, "params": {"b": 1.50, "a": [1e3, "\u00e9"]}}]}'
-say data-systems/sync '{"csid": "yunqi", "dataSystems": [{"dataAddress": "yunqi.1F", "name": "a name that is shown as it is: <b>&amp;</b>", "endpoint": "a:1", "adapterClass": "odps-adapter"}]}'
-WORK=$work BASE=http://127.0.0.1:$log_data/datanet TOKEN=$token ENTRIES=$((size + 2)) "$here/page.sh" || fail "the page"
+say adapter-classes/sync '{"csid": "yunqi", "adapterClasses": [{"className": "odps-adapter", "protocol": {"name": "ODPS", "version": "1"}, "params": {"b": 1.50, "a": [1e3, "\u00e9"]}}, {"className": "odps-2.0", "protocol": {"name": "ODPS", "version": "2"}}, {"className": "yunqi", "protocol": {"name": "MySQL", "version": "5.7"}}]}'
+say data-systems/sync '{"csid": "yunqi", "dataSystems": [{"dataAddress": "yunqi.1F", "name": "a name that is shown as it is: <b>&amp;</b>", "endpoint": "a:1", "adapterClass": "odps-adapter"}, {"dataAddress": "yunqi.2F", "name": "n", "endpoint": "a:1", "adapterClass": "mysql-5.7"}]}'
+other=$(MESH_HOME=$work/log MESH_ADMIN_LISTEN=127.0.0.1:$log_admin "$mesh" directory token issue --csid other)
+WORK=$work BASE=http://127.0.0.1:$log_data/datanet TOKEN=$token OTHER=$other ENTRIES=$((size + 2)) "$here/page.sh" || fail "the page"

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 
 	"github.com/transparency-dev/formats/log"
 	"github.com/transparency-dev/merkle/proof"
@@ -283,6 +284,9 @@ func same(one, other *note.Note) bool {
 
 // alteredTiles has each tile and bundle come with one byte changed.
 func (d *directory) alteredTiles(ctx context.Context, checkpoint *log.Checkpoint, leaves [][]byte) error {
+	if err := d.holds(ctx, checkpoint, leaves, d.fetcher.ReadTile); err != nil {
+		return fmt.Errorf("as they are: %w", err)
+	}
 	for n := 0; n < 64; n++ {
 		tiles := func(ctx context.Context, level, index uint64, width uint8) ([]byte, error) {
 			raw, err := d.fetcher.ReadTile(ctx, level, index, width)
@@ -295,7 +299,19 @@ func (d *directory) alteredTiles(ctx context.Context, checkpoint *log.Checkpoint
 		if checkpoint.Size > 1 && d.holds(ctx, checkpoint, leaves, tiles) == nil {
 			return fmt.Errorf("a tile with another byte %d of 64 holds", n)
 		}
-		raw, err := d.fetcher.ReadEntryBundle(ctx, 0, uint8(checkpoint.Size%256))
+		if err := d.alteredBundle(ctx, checkpoint, leaves, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alteredBundle has one bundle after the other come with its byte n of 64 changed, among all others as they are.
+func (d *directory) alteredBundle(ctx context.Context, checkpoint *log.Checkpoint, leaves [][]byte, n int) error {
+	for index := uint64(0); index*256 < checkpoint.Size; index++ {
+		first := index * 256
+		last := min(first+256, checkpoint.Size)
+		raw, err := d.fetcher.ReadEntryBundle(ctx, index, uint8((last-first)%256))
 		if err != nil {
 			return err
 		}
@@ -303,8 +319,12 @@ func (d *directory) alteredTiles(ctx context.Context, checkpoint *log.Checkpoint
 		if bundle.UnmarshalText(flipped(raw, n*len(raw)/64)) != nil {
 			continue
 		}
-		if d.holds(ctx, checkpoint, bundle.Entries, d.fetcher.ReadTile) == nil {
-			return fmt.Errorf("a bundle with another byte %d of 64 holds", n)
+		all := slices.Concat(leaves[:first], bundle.Entries, leaves[last:])
+		if uint64(len(bundle.Entries)) == last-first && slices.EqualFunc(all, leaves, bytes.Equal) {
+			return fmt.Errorf("bundle %d with another byte %d of 64 reads as before", index, n)
+		}
+		if d.holds(ctx, checkpoint, all, d.fetcher.ReadTile) == nil {
+			return fmt.Errorf("bundle %d with another byte %d of 64 holds", index, n)
 		}
 	}
 	return nil

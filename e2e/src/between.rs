@@ -1,7 +1,8 @@
 //! A way from the operator to the API server that breaks off at one write, as if the operator had died there.
 //!
-//! It passes on what comes, watches included. When the write of the given number comes, it is passed on or not, and is never
-//! answered: the test then kills the operator, which has no more idea of what became of that write than a real one would.
+//! It passes on what comes, watches included. The write of the given number is done and never answered, and nothing behind it is done:
+//! the test then kills the operator, which has no more idea of what became of that write than a real one would. Who dies before a write
+//! leaves what one leaves who died after the one before it, so that each state is met once.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -25,19 +26,9 @@ use crate::api::ApiServer;
 /// What the operator writes is far below this.
 const BODY: usize = 4 << 20;
 
-/// What becomes of the write at which the operator dies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Death {
-    /// The API server never hears of it.
-    Before,
-    /// It is done, and the operator never hears of that.
-    After,
-}
-
 struct Way {
     client: Client,
     at: usize,
-    death: Death,
     writes: AtomicUsize,
     reached: Notify,
 }
@@ -50,15 +41,15 @@ pub struct Between {
 }
 
 impl Between {
-    /// A way with the operator's own rights that breaks off at its write `at`, counted from 1.
+    /// A way with the operator's own rights that breaks off behind its write `at`, counted from 1.
     ///
     /// # Errors
     /// When it cannot listen, or the operator's kubeconfig is not usable.
-    pub async fn open(server: &ApiServer, name: &str, at: usize, death: Death) -> Result<Self> {
+    pub async fn open(server: &ApiServer, name: &str, at: usize) -> Result<Self> {
         let own = Kubeconfig::read_from(server.folder().join("etc/operator.kubeconfig"))?;
         let config = Config::from_custom_kubeconfig(own, &KubeConfigOptions::default()).await?;
         let (writes, reached) = (AtomicUsize::new(0), Notify::new());
-        let way = Arc::new(Way { client: Client::try_from(config)?, at, death, writes, reached });
+        let way = Arc::new(Way { client: Client::try_from(config)?, at, writes, reached });
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let kubeconfig = server.folder().join(format!("etc/{name}.kubeconfig"));
@@ -101,12 +92,9 @@ fn counts(request: &Request) -> bool {
 async fn pass(State(way): State<Arc<Way>>, request: Request) -> Response {
     let number = if counts(&request) { way.writes.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
     if number >= way.at {
-        // Whatever comes after it is not answered either: a dead process writes nothing.
-        let is_it = number == way.at;
-        if is_it && way.death == Death::After {
+        // Whatever comes after it is not done: a dead process writes nothing.
+        if number == way.at {
             let _ = send(&way.client, request).await;
-        }
-        if is_it {
             way.reached.notify_one();
         }
         return std::future::pending().await;

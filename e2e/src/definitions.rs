@@ -34,14 +34,30 @@ pub fn committed() -> Result<Vec<Value>> {
 /// # Errors
 /// When one is refused or not served in time.
 pub async fn install(client: &Client) -> Result<()> {
-    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in committed()? {
-        let name = definition["metadata"]["name"].as_str().context("a definition without name")?.to_owned();
-        let params = PatchParams::apply("e2e").force();
-        api.patch(&name, &params, &Patch::Apply(&definition)).await.with_context(|| format!("{name} is refused"))?;
-        wait::until(&format!("{name} to be served"), SERVED, || served(&api, &name)).await?;
+        serve(client, &definition).await?;
     }
     Ok(())
+}
+
+/// The same with a definition that another project publishes, whole: `GROUP_PLURAL` of those that `e2e/setup.sh` fetches.
+///
+/// # Errors
+/// When it was not fetched, is refused, or not served in time.
+pub async fn add(client: &Client, name: &str) -> Result<()> {
+    let folder = std::env::var_os("DEFINITIONS_OF_OTHERS");
+    let folder = folder.context("DEFINITIONS_OF_OTHERS names no folder: run the tests by `make test`")?;
+    let path = Path::new(&folder).join(format!("{name}.yaml"));
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serve(client, &Value::deserialize(serde_yaml::Deserializer::from_str(&text))?).await
+}
+
+async fn serve(client: &Client, definition: &Value) -> Result<()> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = definition["metadata"]["name"].as_str().context("a definition without name")?.to_owned();
+    let params = PatchParams::apply("e2e").force();
+    api.patch(&name, &params, &Patch::Apply(definition)).await.with_context(|| format!("{name} is refused"))?;
+    wait::until(&format!("{name} to be served"), SERVED, || served(&api, &name)).await
 }
 
 async fn served(api: &Api<CustomResourceDefinition>, name: &str) -> Result<()> {

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod between;
+pub mod callers;
 pub mod cluster;
 pub mod definitions;
 pub mod helm;
@@ -14,9 +15,12 @@ pub mod image;
 pub mod institution;
 pub mod kubectl;
 pub mod ledger;
+pub mod loss;
 pub mod objects;
 pub mod operator;
+pub mod signer;
 pub mod wait;
+pub mod webhook;
 
 /// Tells people something. Never fails: whoever listened may be gone, and a cluster has to be taken down all the same.
 pub fn say(text: &str) {

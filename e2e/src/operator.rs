@@ -1,5 +1,6 @@
 //! The operator as a process beside an API server, with the rights of its manifest and no others.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -80,6 +81,20 @@ impl Operator {
         identity: &str,
         options: &[&str],
     ) -> Result<Self> {
+        Self::start_in(&[("KUBECONFIG", kubeconfig.as_os_str())], server, program, identity, options).await
+    }
+
+    /// Starts `program` with these variables, of which `KUBECONFIG` says where the API server is.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn start_in(
+        variables: &[(&str, &OsStr)],
+        server: &ApiServer,
+        program: &Path,
+        identity: &str,
+        options: &[&str],
+    ) -> Result<Self> {
         // For figures: the program as people run it, in place of the one of this build.
         let program = &std::env::var_os("E2E_OPERATOR").map_or_else(|| program.to_owned(), PathBuf::from);
         ensure!(program.exists(), "{} is not built: run the tests by `make test`", program.display());
@@ -93,7 +108,7 @@ impl Operator {
             .args(["run", "--namespace", NAMESPACE, "--identity", identity])
             .args(["--admin-listen", &format!("127.0.0.1:{port}")])
             .args(options)
-            .env("KUBECONFIG", kubeconfig)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)

@@ -17,14 +17,15 @@ where
     F: Future<Output = Result<T>>,
 {
     let start = Instant::now();
+    let mut last = "no answer at all".to_owned();
     loop {
-        // A look that hangs must not outlive the wait.
+        // A look that hangs must not outlive the wait, and the one that is cut short says less than the one before it.
         let left = limit.saturating_sub(start.elapsed()).max(PAUSE);
-        let last = match tokio::time::timeout(left, look()).await {
+        match tokio::time::timeout(left, look()).await {
             Ok(Ok(found)) => return Ok(found),
-            Ok(Err(e)) => format!("{e:#}"),
-            Err(_) => "no answer at all".to_owned(),
-        };
+            Ok(Err(e)) => last = format!("{e:#}"),
+            Err(_) => {}
+        }
         if start.elapsed() >= limit {
             bail!("waited {limit:?} for {what}; seen last: {last}");
         }

@@ -11,6 +11,7 @@ use e2e::helm::{Helm, chart};
 use e2e::objects::{SOON, apply, condition, ours};
 use e2e::operator::{NAMESPACE, Operator};
 use e2e::wait;
+use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -52,6 +53,43 @@ fn is(findings: &[Value], check: &str, subject: &str, state: &str, said: &str) -
     Ok(())
 }
 
+/// Who administers namespaces alone may install there, but for what is the cluster's.
+async fn of_namespaces(client: &Client, server: &ApiServer) -> Result<()> {
+    for name in ["team-system", "team-a"] {
+        let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}");
+        apply(client, &namespace, |_| true).await?;
+        // As the cluster's role `admin` has it, which nobody puts together here.
+        let verbs = ["get", "list", "watch", "create", "update", "patch", "delete"];
+        let group = "rbac.authorization.k8s.io";
+        let role = json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": {"name": "team", "namespace": name},
+            "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": verbs}]});
+        let binding = json!({"apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
+            "metadata": {"name": "team", "namespace": name},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "team"},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": "team"}]});
+        for object in [role, binding] {
+            apply(client, &object.to_string(), |_| true).await?;
+        }
+    }
+    let mut own: Value = serde_yaml::from_str(&std::fs::read_to_string(server.kubeconfig())?)?;
+    own["users"][0]["user"]["as"] = "team".into();
+    let kubeconfig = server.folder().join("etc/team.kubeconfig");
+    std::fs::write(&kubeconfig, own.to_string())?;
+    // The API server knows of bindings a moment later.
+    let team = wait::until("the team to have its rights", SOON, || async {
+        let (said, _) =
+            check(&kubeconfig, &["--preflight", "--namespace", "team-system", "--watch-namespaces", "team-a"])?;
+        is(&said, "rights", "team-system", "ok", "you may install")?;
+        Ok(said)
+    });
+    let team = team.await?;
+    is(&team, "rights", "team-a", "ok", "you may install")?;
+    is(&team, "rights", "the cluster", "failed", "you lack: create customresourcedefinitions")?;
+    let all = "create clusterroles, create clusterrolebindings, create mutatingwebhookconfigurations";
+    is(&team, "rights", "webhook and intake", "warning", all)?;
+    is(&team, "rights", "roles", "warning", "the rights that you have yourself")
+}
+
 /// One test: before, at work, and with faults, in this order in one cluster.
 #[tokio::test]
 async fn it_says_what_is_wrong_and_what_to_do_before_and_after_an_installation() -> Result<()> {
@@ -65,6 +103,7 @@ async fn it_says_what_is_wrong_and_what_to_do_before_and_after_an_installation()
     let (refused, code) = check(&operators, &["--preflight"])?;
     ensure!(code == Some(1), "who may nothing may not install: {refused:?}");
     is(&refused, "rights", "", "failed", "create customresourcedefinitions")?;
+    of_namespaces(&client, server).await?;
     let (absent, code) = check(admin, &["--service-account", "mesh-operator"])?;
     ensure!(code == Some(1), "nothing is installed: {absent:?}");
     is(&absent, "definitions", "meshroutes", "failed", "not installed")?;
@@ -146,7 +185,7 @@ async fn it_says_what_is_wrong_and_what_to_do_before_and_after_an_installation()
     Ok(())
 }
 
-async fn put(client: &kube::Client, kind: &str, name: &str, spec: Value) -> Result<()> {
+async fn put(client: &Client, kind: &str, name: &str, spec: Value) -> Result<()> {
     let object = json!({"apiVersion": "interconn.dev/v1alpha1", "kind": kind,
         "metadata": {"name": name, "namespace": "checked"}, "spec": spec});
     ours(client, kind, "checked").patch(name, &PatchParams::apply("e2e").force(), &Patch::Apply(&object)).await?;

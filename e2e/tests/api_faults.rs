@@ -10,7 +10,7 @@ mod killed;
 #[path = "faults/restored.rs"]
 mod restored;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,6 +40,13 @@ const KINDS: [(&str, &str); 6] = [
     ("StatefulSet", "apps/v1"),
     ("NetworkPolicy", "networking.k8s.io/v1"),
 ];
+
+/// Another bank's root.
+fn partner_root() -> Result<String> {
+    let mut root = CertificateParams::default();
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Ok(root.self_signed(&KeyPair::generate()?)?.pem())
+}
 
 /// A namespace with a node `a`, whatever becomes of it.
 struct Room {
@@ -93,11 +100,9 @@ impl Room {
     }
 
     async fn route(&self, name: &str) -> Result<()> {
-        let mut root = CertificateParams::default();
-        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let spec = json!({"nodeRef": {"name": "a"}, "peer": {"nodeId": format!("peer-{name}")},
             "addresses": [{"address": "127.0.0.1:7305"}],
-            "trust": {"rootPEMs": [root.self_signed(&KeyPair::generate()?)?.pem()]}});
+            "trust": {"rootPEMs": [partner_root()?]}});
         self.put("MeshRoute", name, spec).await
     }
 
@@ -124,7 +129,7 @@ impl Room {
                 all.insert(format!("{kind}/{}", object.metadata.name.unwrap_or_default()));
             }
         }
-        for root in ["mesh-root", "mesh-member-root"] {
+        for root in ["mesh-root", "mesh-member-root", "mesh-rooms"] {
             if self.roots().get_opt(&format!("{root}.{}.a", self.name)).await?.is_some() {
                 all.insert(root.to_owned());
             }
@@ -156,9 +161,26 @@ impl Room {
         Ok(())
     }
 
-    /// The root as partners know it.
-    async fn public_root(&self) -> Result<Option<Value>> {
+    /// The roots that partners find, as PEM.
+    async fn published(&self) -> Result<BTreeSet<String>> {
+        const END: &str = "-----END CERTIFICATE-----";
         let map = self.api("ConfigMap").get_opt("a-root").await?;
-        Ok(map.map(|map| map.data["data"]["ca.crt"].clone()))
+        let text = map.and_then(|map| Some(map.data["data"]["ca.crt"].as_str()?.to_owned())).unwrap_or_default();
+        Ok(text.split_inclusive(END).map(|pem| pem.trim().to_owned()).filter(|pem| pem.ends_with(END)).collect())
+    }
+
+    /// The files of a Secret; none where it is not there.
+    async fn secret(&self, namespace: &str, name: &str) -> Result<BTreeMap<String, String>> {
+        let Some(secret) = endpoint(&self.client, "v1", "Secret", namespace).get_opt(name).await? else {
+            return Ok(BTreeMap::new());
+        };
+        let files = secret.data["data"].as_object().cloned().unwrap_or_default();
+        let text = |value: &Value| anyhow::Ok(String::from_utf8(STANDARD.decode(value.as_str().unwrap_or_default())?)?);
+        files.iter().map(|(file, value)| Ok((file.clone(), text(value)?))).collect()
+    }
+
+    /// The same of a Secret of the node in the operator's namespace.
+    async fn kept(&self, what: &str) -> Result<BTreeMap<String, String>> {
+        self.secret(operator::NAMESPACE, &format!("{what}.{}.a", self.name)).await
     }
 }

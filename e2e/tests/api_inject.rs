@@ -18,7 +18,7 @@ use e2e::api::ApiServer;
 use e2e::cluster::control_plane::free_port;
 use e2e::objects::{SOON, apply, endpoint, ours};
 use e2e::operator::{self, Operator};
-use e2e::{definitions, wait};
+use e2e::{definitions, wait, webhook};
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -94,37 +94,16 @@ impl Room {
 
     /// The configuration as an installer writes it: without the key that is the operator's.
     async fn configure(&self, port: u16, failure_policy: &str) -> Result<()> {
-        let webhook = |name: &str, namespace: Value, pod: Value| {
-            json!({"name": name, "admissionReviewVersions": ["v1"], "sideEffects": "NoneOnDryRun",
-                "reinvocationPolicy": "IfNeeded", "failurePolicy": failure_policy, "timeoutSeconds": 30,
-                "clientConfig": {"url": format!("https://127.0.0.1:{port}/inject")},
-                "namespaceSelector": {"matchExpressions": [
-                    {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [self.name]}, namespace]},
-                "objectSelector": {"matchExpressions": [pod]},
-                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]})
-        };
-        let label = |operator: &str, value: &str| json!({"key": "interconn.dev/inject", "operator": operator, "values": [value]});
-        let configuration = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": self.name}, "webhooks": [
-            webhook("namespace.inject.interconn.dev", label("In", "enabled"), label("NotIn", "disabled")),
-            webhook("pod.inject.interconn.dev", label("NotIn", "enabled"), label("In", "enabled")),
-        ]});
-        // Not forced: a conflict is a failure of the test.
-        let params = PatchParams::apply("installer");
-        self.configuration().patch(self.name, &params, &Patch::Apply(&configuration)).await?;
-        Ok(())
+        webhook::configure(&self.client, self.name, port, failure_policy).await
     }
 
     fn configuration(&self) -> Api<DynamicObject> {
-        endpoint(&self.client, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "")
+        webhook::configurations(&self.client)
     }
 
     /// The authorities that the API server is told to trust, for each webhook.
     async fn bundles(&self) -> Result<Vec<String>> {
-        let configuration = self.configuration().get(self.name).await?;
-        let webhooks = configuration.data["webhooks"].as_array().cloned().unwrap_or_default();
-        let bundle = |webhook: &Value| webhook["clientConfig"]["caBundle"].as_str().unwrap_or_default().to_owned();
-        Ok(webhooks.iter().map(bundle).collect())
+        webhook::bundles(&self.client, self.name).await
     }
 
     async fn secret(&self) -> Result<Value> {

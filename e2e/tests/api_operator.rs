@@ -2,6 +2,18 @@
 //!
 //! Every test has a namespace, an operator and a lease of its own, so that they run beside each other.
 
+#[path = "operator/backplane.rs"]
+mod backplane;
+#[path = "../../sidecar/tests/nodes/harness/charts.rs"]
+mod charts;
+#[path = "../../sidecar/traces/tests/collector/mod.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "other tests need more of it, and it is written for tests alone"
+)]
+mod collector;
 #[path = "operator/gateway.rs"]
 mod gateway;
 #[path = "operator/identity.rs"]
@@ -39,7 +51,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::api::ApiServer;
 use e2e::objects::{SOON, apply, condition, endpoint, ours};
 use e2e::operator::{self, Operator};
-use e2e::{definitions, wait};
+use e2e::{callers, definitions, wait};
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
@@ -103,10 +115,23 @@ impl Room {
         self.put("MeshRoute", name, spec).await
     }
 
+    /// What `kubectl get -o wide` shows of one of our objects: each column's name and cell.
+    async fn shown(&self, plural: &str, name: &str) -> Result<serde_json::Map<String, Value>> {
+        let uri = format!("/apis/interconn.dev/v1alpha1/namespaces/{}/{plural}/{name}", self.name);
+        let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        let request = http::Request::get(uri).header("accept", accept).body(Vec::new())?;
+        let table: Value = self.client.request(request).await?;
+        let columns = table["columnDefinitions"].as_array().context("no columns")?;
+        let cells = table["rows"][0]["cells"].as_array().context("no cells")?;
+        let name = |column: &Value| column["name"].as_str().unwrap_or_default().to_owned();
+        Ok(columns.iter().map(name).zip(cells.iter().cloned()).collect())
+    }
+
     fn api(&self, kind: &str) -> Api<DynamicObject> {
         let version = match kind {
             "StatefulSet" => "apps/v1",
             "NetworkPolicy" => "networking.k8s.io/v1",
+            "PodDisruptionBudget" => "policy/v1",
             _ => "v1",
         };
         endpoint(&self.client, version, kind, self.name)

@@ -72,8 +72,10 @@ async fn a_steady_state_writes_nothing_nor_does_an_operator_that_comes_new_to_it
     let (server, client) = namespace("steady").await?;
     let mut first = start(server, "steady", "steady-first").await?;
     node(&client, "steady").await?;
-    let gateway = json!({"nodeId": "node-b", "instId": "inst-b", "gateway": {"enabled": true}});
-    put(&client, "steady", "MeshNode", "b", gateway).await?;
+    // With tunnel and directory, whose keys are kept beside the roots.
+    let rooms = json!({"nodeId": "node-b", "instId": "inst-b", "gateway": {"enabled": true},
+        "tunnel": {"advertise": "203.0.113.7"}, "directory": {}});
+    put(&client, "steady", "MeshNode", "b", rooms).await?;
     for number in 0..3 {
         route(&client, "steady", number).await?;
     }
@@ -84,6 +86,7 @@ async fn a_steady_state_writes_nothing_nor_does_an_operator_that_comes_new_to_it
     first.ready().await?;
     condition(&ours(&client, "MeshNode", "steady"), "a", "Ready", "True", "").await?;
     condition(&ours(&client, "MeshNode", "steady"), "b", "GatewayReady", "Unknown", "Starting").await?;
+    condition(&ours(&client, "MeshNode", "steady"), "b", "DirectoryReady", "Unknown", "NotReported").await?;
     condition(&ours(&client, "MeshRoute", "steady"), "absent", "Ready", "False", "").await?;
     wait::until("three routes to be ready", RECONCILED, || async {
         let ready = ready(&client, "steady").await?;
@@ -92,6 +95,8 @@ async fn a_steady_state_writes_nothing_nor_does_an_operator_that_comes_new_to_it
     })
     .await?;
     let before = settled(server, "steady").await?;
+    let kept = kept(server, "steady")?;
+    ensure!(kept.iter().any(|write| write.contains("mesh-rooms.steady.b")), "no keys were written: {kept:?}");
 
     tokio::time::sleep(WATCHED).await;
     first.kill()?;
@@ -105,7 +110,15 @@ async fn a_steady_state_writes_nothing_nor_does_an_operator_that_comes_new_to_it
     tokio::time::sleep(Duration::from_secs(3)).await;
     let after = writes(server, "steady")?;
     ensure!(after.len() == before, "written without need: {:?}", &after[before..]);
+    let all = self::kept(server, "steady")?;
+    ensure!(all.len() == kept.len(), "written without need: {:?}", &all[kept.len()..]);
     Ok(())
+}
+
+/// What was written of a namespace's nodes in the operator's own: their roots and keys.
+fn kept(server: &ApiServer, namespace: &str) -> Result<Vec<String>> {
+    let all = writes(server, operator::NAMESPACE)?;
+    Ok(all.into_iter().filter(|write| write.contains(&format!(".{namespace}."))).collect())
 }
 
 /// Waits until the count of writes stands still for a moment, and gives it.

@@ -1,4 +1,4 @@
-//! The pages of bad inputs and of lessons name tests; here is that each of them exists.
+//! The pages of bad inputs and of lessons, and the list of tests that are not asked twice, name tests; here is that each of them exists.
 
 use std::{
     collections::BTreeSet,
@@ -69,5 +69,16 @@ fn every_lesson_of_others_has_its_tests() -> Result<()> {
     ensure!(named.len() >= 25, "only {} tests are named", named.len());
     let missing: Vec<_> = named.into_iter().filter(|name| !tests.contains(*name)).collect();
     ensure!(missing.is_empty(), "the page names tests that are not there: {missing:?}");
+    Ok(())
+}
+
+/// One that was given another name would be asked again.
+#[test]
+fn every_test_whose_failure_is_final_is_there() -> Result<()> {
+    let (list, tests) = (std::fs::read_to_string(root().join("e2e/final.txt"))?, tests()?);
+    let named: Vec<&str> = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    ensure!(named.len() >= 25, "only {} tests are named", named.len());
+    let missing: Vec<_> = named.into_iter().filter(|name| !tests.contains(*name)).collect();
+    ensure!(missing.is_empty(), "e2e/final.txt names tests that are not there: {missing:?}");
     Ok(())
 }

@@ -19,14 +19,15 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("mesh-registry", &["crds", "mesh-core", "mesh-network", "mesh-pki"]),
     ("mesh-websocket", &[]),
     ("mesh-grid", &["crds", "mesh-core", "mesh-network", "traces", "mesh-websocket"]),
-    ("mesh-tunnel", &["crds", "mesh-core", "mesh-network", "mesh-pki", "mesh-websocket", "proto"]),
-    ("mesh-directory", &["mesh-core"]),
+    ("mesh-tunnel", &["crds", "mesh-core", "mesh-network", "mesh-pki", "mesh-websocket", "proto", "traces"]),
+    ("mesh-directory", &["mesh-core", "mesh-pki"]),
     // It carries bytes, and knows of no room what they mean.
     ("mesh-backplane", &["crds"]),
     (
         "mesh",
         &[
             "crds",
+            "mesh-backplane",
             "mesh-core",
             "mesh-directory",
             "mesh-grid",

@@ -1,4 +1,8 @@
-//! The configuration that kind gets, held against what the tests of the node tier ask of a cluster. kind itself needs Docker.
+//! Clusters of others: what `make install` does to them, the configuration that kind gets, held against what the tests of the node tier ask of a cluster (kind itself needs
+//! Docker), and when the cluster that a kubeconfig names is refused.
+
+#[path = "kind/install.rs"]
+mod install;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,35 +13,36 @@ use e2e::institution::{A, B};
 use serde_json::Value;
 
 /// What `kind.sh config` prints, as kind reads it.
-fn config(version: Option<&str>) -> Result<Value> {
+fn config(variables: &[(&str, &str)]) -> Result<Value> {
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster/kind.sh"));
     command.arg("config").env_remove("E2E_KUBERNETES");
-    let output = command.envs(version.map(|version| ("E2E_KUBERNETES", version))).output()?;
+    let output = command.envs(variables.iter().copied()).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_yaml::from_slice(&output.stdout).context("no YAML")
 }
 
 #[test]
 fn the_cluster_of_kind_is_what_the_tests_ask_for() -> Result<()> {
-    let config = config(None)?;
-    ensure!(config["kind"] == "Cluster" && config["apiVersion"] == "kind.x-k8s.io/v1alpha4", "{config}");
+    let made = config(&[])?;
+    ensure!(made["kind"] == "Cluster" && made["apiVersion"] == "kind.x-k8s.io/v1alpha4", "{made}");
     // Addresses of Services that manifests name.
-    ensure!(config["networking"]["serviceSubnet"] == "10.96.0.0/16", "{config}");
+    ensure!(made["networking"]["serviceSubnet"] == "10.96.0.0/16", "{made}");
     ensure!([A, B].iter().all(|bank| bank.address.starts_with("10.96.")), "outside of the Services' range");
     // One node: programs in pods are killed from this machine, and volumes are made on it.
-    let nodes = config["nodes"].as_array().context("no nodes")?;
+    let nodes = made["nodes"].as_array().context("no nodes")?;
     ensure!(nodes.len() == 1 && nodes[0]["role"] == "control-plane" && nodes[0]["image"].is_null(), "{nodes:?}");
+    // Where a test makes its volumes.
     let volumes = std::env::temp_dir().join("interconn-e2e-volumes").display().to_string();
     let mount = &nodes[0]["extraMounts"][0];
-    if volumes.starts_with("/tmp") {
-        ensure!(mount["hostPath"] == volumes && mount["containerPath"] == volumes, "{mount}");
-    }
+    ensure!(mount["hostPath"] == volumes && mount["containerPath"] == volumes, "{mount}");
+    let elsewhere = &config(&[("TMPDIR", "/var/else/")])?["nodes"][0]["extraMounts"][0]["hostPath"];
+    ensure!(elsewhere == "/var/else/interconn-e2e-volumes", "{elsewhere}");
     Ok(())
 }
 
 #[test]
 fn another_version_of_kubernetes_is_another_image_of_the_node() -> Result<()> {
-    let node = config(Some("1.33.7"))?["nodes"][0].clone();
+    let node = config(&[("E2E_KUBERNETES", "1.33.7")])?["nodes"][0].clone();
     ensure!(node["image"] == "kindest/node:v1.33.7" && node["role"] == "control-plane", "{node}");
     ensure!(node["extraMounts"].is_array(), "{node}");
     Ok(())
@@ -71,6 +76,47 @@ fn every_image_that_the_tests_name_is_loaded_into_kind_and_asked_of_clusters_of_
     for image in &named {
         ensure!(loaded.contains(image.as_str()), "kind.sh does not load {image}: {loaded:?}");
         ensure!(readme.contains(&format!("`localhost/{image}:e2e`")), "README.md does not ask for {image}");
+    }
+    Ok(())
+}
+
+/// Asks `may_take_over` of a cluster: what `kubectl get` says there of definitions and of MeshNodes; nothing is an error.
+fn may_take_over(definitions: Option<&str>, nodes: Option<&str>, consent: &str) -> Result<Option<String>> {
+    let script = r#"
+        set -euo pipefail
+        . e2e/setup.sh
+        . e2e/consent.sh
+        kubectl() {
+          case $2 in
+            customresourcedefinitions) [ "$DEFINITIONS" = error ] && return 1; printf '%s' "$DEFINITIONS" ;;
+            meshnodes.interconn.dev) [ "$NODES" = error ] && return 1; printf '%s' "$NODES" ;;
+            *) exit 70 ;;
+          esac
+        }
+        may_take_over
+    "#;
+    let mut bash = Command::new("bash");
+    bash.args(["-c", script]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    bash.env("DEFINITIONS", definitions.unwrap_or("error")).env("NODES", nodes.unwrap_or("error"));
+    let ended = bash.env("E2E_CONSENT", consent).output()?;
+    Ok((!ended.status.success()).then(|| String::from_utf8_lossy(&ended.stderr).into_owned()))
+}
+
+#[test]
+fn a_cluster_with_mesh_nodes_is_taken_over_by_consent_alone() -> Result<()> {
+    let ours = "customresourcedefinition.apiextensions.k8s.io/meshnodes.interconn.dev\n";
+    let others = "customresourcedefinition.apiextensions.k8s.io/certificates.cert-manager.io\n";
+    let two = "bank-a   node   True\nbank-b   node   False\n";
+    for (definitions, nodes) in [(Some(""), None), (Some(others), None), (Some(ours), Some(""))] {
+        let refused = may_take_over(definitions, nodes, "")?;
+        ensure!(refused.is_none(), "{definitions:?} {nodes:?}: {refused:?}");
+    }
+    let refused = may_take_over(Some(ours), Some(two), "yes")?.context("taken over without the word")?;
+    ensure!(refused.contains("2 MeshNodes") && refused.contains("E2E_CONSENT=delete-every-meshnode"), "{refused}");
+    ensure!(may_take_over(Some(ours), Some(two), "delete-every-meshnode")?.is_none(), "the word is not enough");
+    // Who cannot be asked is not empty.
+    for (definitions, nodes) in [(None, Some("")), (Some(ours), None)] {
+        ensure!(may_take_over(definitions, nodes, "")?.is_some(), "{definitions:?} {nodes:?}");
     }
     Ok(())
 }

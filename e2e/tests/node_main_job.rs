@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::institution::{self, A, B, Institution};
 use e2e::kubectl::{apply, kubectl};
 use e2e::ledger::{Failure, now};
-use e2e::{definitions, wait};
+use e2e::{definitions, loss, wait};
 use kube::Client;
 
 /// Below the minute that the kubelet would take by itself.
@@ -213,8 +213,9 @@ impl World {
         wait::until("every message to arrive", STARTED, || async {
             let arrived = B.ledger(&self.client).await?.seen;
             let missing: Vec<&u64> = pushed.difference(&arrived).take(20).collect();
-            ensure!(missing.is_empty(), "of {} messages these are missing: {missing:?}", pushed.len());
-            Ok(())
+            loss::none_unless(missing.is_empty(), || {
+                format!("of {} messages these are missing: {missing:?}", pushed.len())
+            })
         })
         .await
     }
@@ -227,7 +228,7 @@ impl World {
         for bank in [A, B] {
             let ledger = bank.ledger(&self.client).await?;
             let wrong: Vec<Failure> = ledger.failures.into_iter().filter(|f| !must(f)).collect();
-            ensure!(wrong.is_empty(), "{}: calls failed that must not: {wrong:?}", bank.bank);
+            loss::none_unless(wrong.is_empty(), || format!("{}: calls failed that must not: {wrong:?}", bank.bank))?;
         }
         Ok(())
     }

@@ -27,6 +27,10 @@ mod policy;
 mod restarts;
 #[path = "node/restored.rs"]
 mod restored;
+#[path = "node/rooms.rs"]
+mod rooms;
+#[path = "node/volumes.rs"]
+mod volumes;
 
 use std::time::Duration;
 
@@ -52,9 +56,10 @@ async fn installed() -> Result<Client> {
 }
 
 fn install() -> Result<()> {
-    // What the test of the manifests leaves would look after the same namespaces.
+    // What the tests of the manifests and of the chart leave, where they fail, would look after the same namespaces.
     let (limit, left) = (limit(), ["-n", SYSTEM, "delete", "deployment/mesh-operator", "--ignore-not-found", "--wait"]);
     kubectl(&left, "")?;
+    Helm::on(None).run(&["uninstall", "tenants", "--namespace", SYSTEM, "--ignore-not-found", "--wait", &limit])?;
     let images = "image.tag=e2e,image.pullPolicy=Never,sidecar.image.tag=e2e,sidecar.image.pullPolicy=Never";
     let chart = chart();
     let mut install =

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
+use e2e::loss;
 
 /// The end of a test program's output, as Rust's harness writes it; what the first failed test had printed looks like a list itself.
 const TWO_FAILED: &str = r"
@@ -20,6 +21,9 @@ failures:
 
 test result: FAILED. 7 passed; 2 failed; 0 ignored
 ";
+
+/// Of the list, and in no module.
+const LOST: &str = "kill_9_under_load_loses_nothing_acknowledged_and_repeats_nothing_committed";
 
 /// Runs `twice` with a harness that prints `output` and fails at first, and ends with `again` at the second time.
 ///
@@ -77,5 +81,33 @@ fn what_says_nothing_of_the_other_tests_is_not_asked_again() -> Result<()> {
         let (well, said) = twice(&output, 0)?;
         assert!(!well && said.matches("asked:").count() == 1, "{said}");
     }
+    Ok(())
+}
+
+/// A race that loses a message shows itself once in many runs.
+#[test]
+fn who_proves_that_nothing_is_lost_is_not_asked_again_nor_is_who_fails_beside_it() -> Result<()> {
+    let in_a_module = format!("across::{LOST}");
+    for proof in [in_a_module.as_str(), LOST] {
+        let (well, said) = twice(&TWO_FAILED.replace("    a::first\n", &format!("    {proof}\n")), 0)?;
+        assert!(!well && said.matches("asked:").count() == 1, "{said}");
+        let why = "not asked again, as a test of e2e/final.txt is among them: ";
+        assert!(
+            [format!("b::second {proof}\n"), format!("{proof} b::second\n")]
+                .iter()
+                .any(|names| said.contains(&format!("{why}{names}"))),
+            "{said}"
+        );
+    }
+    // A test that proves more says which of it failed.
+    let loss = loss::none_unless(false, || "3 messages".into()).expect_err("it was lost");
+    let (well, said) = twice(
+        &TWO_FAILED.replace("---- b::second stdout ----\n", &format!("---- b::second stdout ----\nError: {loss}\n")),
+        0,
+    )?;
+    assert!(!well && said.contains("not asked again, as something was lost: a::first b::second\n"), "{said}");
+    // Only whole names count.
+    let (well, said) = twice(&TWO_FAILED.replace("a::first", &format!("a::{LOST}_of_another_kind")), 0)?;
+    assert!(well && said.matches("asked:").count() == 2, "{said}");
     Ok(())
 }

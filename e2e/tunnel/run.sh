@@ -53,6 +53,8 @@ edge() { # NAME NET OPTION...
 }
 inner() { sed -n 's/.*joined the tunnel address=\([0-9.]*\).*/\1/p' "$home/$1.log" | tail -n 1; } # NAME
 
+within() { in_net "$1" timeout 120 "${@:2}" >"$home/said" 2>&1 || fail "$1: ${*:2}: $(cat "$home/said")"; } # NET COMMAND...
+
 for part in "$@"; do
   [ -f "$here/parts/$part.sh" ] || fail "there is no part $part"
   . "$here/parts/$part.sh"

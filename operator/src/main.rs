@@ -9,7 +9,7 @@
 //! | `meshnodes/finalizers` | update |
 //! | `secrets` | get, list, watch (each by name: field selector `metadata.name`), create, patch |
 //! | `configmaps`, `services` | get, list, watch, create, patch; `configmaps` also delete |
-//! | `statefulsets` (apps), `serviceaccounts`, `networkpolicies` (networking.k8s.io) | get, list, watch, create, patch, delete |
+//! | `statefulsets` (apps), `serviceaccounts`, `networkpolicies` (networking.k8s.io), `poddisruptionbudgets` (policy) | get, list, watch, create, patch, delete |
 //! | `persistentvolumeclaims` | list |
 //! | `tlsroutes` (gateway.networking.k8s.io) | get, list, watch, create, patch, delete |
 //! | `certificaterequests` (cert-manager.io) | get, list, create, patch, delete |
@@ -29,6 +29,7 @@ mod crowd;
 mod inject;
 mod intake;
 mod lease;
+mod lines;
 mod metrics;
 mod node;
 mod node_metrics;

@@ -6,6 +6,10 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,6 +22,9 @@ use crate::{client::Http, load::pause};
 
 /// A server answers its first probe within this, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ports from 10000 on that servers of the bench take: below 32768, where Linux takes those of connections from.
+const PORTS: u32 = 20_000;
 
 /// A server that is ready.
 pub(crate) struct Server {
@@ -183,9 +190,13 @@ pub(crate) fn open_files() -> Result<u64> {
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
-/// A port that nobody listens on right now.
+/// A port that nobody listens on right now, and that the system gives to no connection: it lies below those that it takes for them.
 pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    /// Begins somewhere else in each process, for several runs may go on at the same time.
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(std::process::id()));
+    let mut ports =
+        (0..PORTS).filter_map(|_| u16::try_from(10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS).ok());
+    ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).context("no port is free")
 }
 
 /// CPU time of the load generator itself.

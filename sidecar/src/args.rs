@@ -20,8 +20,8 @@ pub(crate) use grid::{
 pub(crate) use register::{Attr, Proto, Register};
 pub(crate) use route::{Proof, Route, RouteAdd, RouteCommand, RouteLs, RouteOf, RouteRm, RouteWith, Terms};
 pub(crate) use tunnel::{
-    Behind, BehindCommand, TokenCommand, TokenCreate, Tunnel, TunnelApprove, TunnelCommand, TunnelImport, TunnelJoin,
-    TunnelKick, TunnelPolicy,
+    AuthorityCommand, Behind, BehindCommand, TokenCommand, TokenCreate, Tunnel, TunnelApprove, TunnelCommand,
+    TunnelDeny, TunnelImport, TunnelJoin, TunnelKick, TunnelPolicy,
 };
 
 /// Said at the end of the help: scripts branch on it.
@@ -100,7 +100,7 @@ pub(crate) enum Command {
     Tunnel(Tunnel),
     /// The directory: its records, its log, and the tokens of its central systems.
     Directory(Directory),
-    /// Verify an exported log of a directory, or a receipt, without a network.
+    /// Verify an exported log of a directory, a receipt, or a record with its proof, without a network.
     Verify(Verify),
     /// Call any method of a node by name.
     Exec(Exec),

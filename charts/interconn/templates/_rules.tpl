@@ -19,6 +19,7 @@
 - {apiGroups: [apps], resources: [statefulsets], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [""], resources: [serviceaccounts], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch, delete]}
 # `spec.certificates.issuerRef` and `spec.expose.tlsRoute`, where the cluster has those APIs.
 - {apiGroups: [cert-manager.io], resources: [certificaterequests], verbs: [get, list, create, patch, delete]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [tlsroutes], verbs: [get, list, watch, create, patch, delete]}

@@ -30,9 +30,10 @@ pub struct Directory {
     pub max_withdrawal: u8,
     /// Who may read records, entry tiles and bodies.
     pub readers: DirectoryReaders,
-    /// Whether endpoints that central systems give are probed.
+    /// Whether endpoints that central systems give are probed: accepted, and without effect in this version.
     pub probe_endpoints: bool,
-    /// How long an accepted entry may take to be covered by a checkpoint.
+    /// With witnesses: how long an accepted entry may wait for their signatures until it is shown without. Else it has no effect: an entry is
+    /// in the checkpoint before it is answered.
     pub max_merge_delay: Span,
     /// Ed25519 keys, base64, that may replace the lost key of a central system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -58,7 +59,7 @@ impl Default for Directory {
             max_withdrawal: 100,
             readers: DirectoryReaders::Members,
             probe_endpoints: false,
-            // Datanet section 6: the default that receipts promise.
+            // Datanet section 6.
             max_merge_delay: Span::seconds(60),
             recovery_keys: Vec::new(),
             witnesses: None,
@@ -92,7 +93,7 @@ pub enum DirectoryReaders {
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = law::write(LAWS))]
 pub struct Witnesses {
-    /// How many of the members must have signed before a write is acknowledged: more than half.
+    /// How many of the members must have signed before a checkpoint is shown as theirs: more than half. Writes do not wait for them.
     #[schemars(range(min = 1, max = 15))]
     pub quorum: u8,
     /// The witnesses.
@@ -113,7 +114,7 @@ pub struct Witness {
     /// Its Ed25519 public key, base64.
     #[schemars(length(min = 44, max = 44), regex(pattern = pattern::ED25519))]
     pub public_key: String,
-    /// What it checks before it signs.
+    /// What it checks before it signs: said for people, in this version each counts as one.
     #[serde(default)]
     pub kind: WitnessKind,
 }

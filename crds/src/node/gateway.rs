@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, Violation,
+    ByteSize, DeletionPolicy, Violation,
     law::{self, Law},
     pattern,
 };
@@ -108,11 +108,15 @@ pub struct GatewayStorage {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::OBJECT))]
     pub storage_class_name: Option<String>,
+    /// What becomes of the claim when the gateway goes: with the MeshNode, or as it is switched off. Unread messages, registrations, tunnel
+    /// and directory are on it.
+    pub deletion_policy: DeletionPolicy,
 }
 
 impl Default for GatewayStorage {
     fn default() -> Self {
-        Self { size: ByteSize::gib(10), mode: StorageMode::Persistent, storage_class_name: None }
+        let (mode, deletion_policy) = (StorageMode::Persistent, DeletionPolicy::Retain);
+        Self { size: ByteSize::gib(10), mode, storage_class_name: None, deletion_policy }
     }
 }
 

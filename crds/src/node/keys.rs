@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{Directory, Tunnel};
+use super::{BackplaneSecrets, Directory, Tunnel};
 
 /// The authority of gRPC on 6439 and 6440, and its key.
 pub const REGISTER_CA: (&str, &str) = ("tunnel-register.crt", "tunnel-register.key");
@@ -13,21 +13,28 @@ pub const REGISTER_CA: (&str, &str) = ("tunnel-register.crt", "tunnel-register.k
 pub const JOIN_CA: (&str, &str) = ("tunnel-join.crt", "tunnel-join.key");
 /// What the directory signs with, and what its log was called when they were made: `keys.json` of a node on bare metal.
 pub const DIRECTORY_KEY: &str = "directory.key";
+/// The checkpoint that says how far the directory's log had come at least: a gateway does not begin another one under the same keys.
+/// Absent as long as nobody knows of the log.
+pub const DIRECTORY_BEGUN: &str = "directory.begun";
 
 /// Whether a file of the snapshot is of these.
 #[must_use]
 pub fn is_room_key(file: &str) -> bool {
     let (register, join) = (REGISTER_CA, JOIN_CA);
-    [register.0, register.1, join.0, join.1, DIRECTORY_KEY].contains(&file)
+    [register.0, register.1, join.0, join.1, DIRECTORY_KEY, DIRECTORY_BEGUN].contains(&file)
 }
 
-/// The keys of the rooms that are on. `Debug` shows nothing of them.
+/// The keys of the rooms that are on, and what the backplane refers to. `Debug` shows nothing of them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RoomKeys {
     /// The tunnel's authorities.
     pub tunnel: Option<TunnelKeys>,
     /// The text of [`DIRECTORY_KEY`].
     pub directory: Option<String>,
+    /// The text of [`DIRECTORY_BEGUN`].
+    pub begun: Option<String>,
+    /// What the backplane is shown and known by: nothing of it is kept by the operator.
+    pub backplane: BackplaneSecrets,
 }
 
 /// The authorities of the tunnel's planes, each with its key; PEM.
@@ -40,7 +47,7 @@ pub struct TunnelKeys {
 }
 
 impl RoomKeys {
-    /// Reads the files of the rooms that are there.
+    /// Reads the files of the rooms that are there; of the backplane there are none, and [`DIRECTORY_BEGUN`] need not be there.
     ///
     /// # Errors
     /// What `read` says of the first file that is not there.
@@ -52,10 +59,10 @@ impl RoomKeys {
         let tunnel =
             tunnel.map(|_| Ok(TunnelKeys { register: pair(REGISTER_CA)?, join: pair(JOIN_CA)? })).transpose()?;
         let directory = directory.map(|_| read(DIRECTORY_KEY)).transpose()?;
-        Ok(Self { tunnel, directory })
+        Ok(Self { tunnel, directory, ..Self::default() })
     }
 
-    /// The files, with what stands in them.
+    /// The files of tunnel and directory, with what stands in them.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let tunnel = self.tunnel.iter().flat_map(|tunnel| {
             [
@@ -65,7 +72,8 @@ impl RoomKeys {
                 (JOIN_CA.1, tunnel.join.1.as_str()),
             ]
         });
-        tunnel.chain(self.directory.iter().map(|text| (DIRECTORY_KEY, text.as_str())))
+        let directory = [(DIRECTORY_KEY, &self.directory), (DIRECTORY_BEGUN, &self.begun)];
+        tunnel.chain(directory.into_iter().filter_map(|(file, text)| Some((file, text.as_deref()?))))
     }
 }
 
@@ -92,12 +100,12 @@ mod tests {
         let read = |wanted| RoomKeys::read(wanted, |file| Ok::<_, Infallible>(format!("of {file}"))).unwrap();
         let tunnel = serde_json::from_value(serde_json::json!({"advertise": "203.0.113.7"})).unwrap();
         let (tunnel, directory) = (Some(&tunnel), Some(&Directory::default()));
-        let all = read((tunnel, directory));
+        let all = RoomKeys { begun: Some(format!("of {DIRECTORY_BEGUN}")), ..read((tunnel, directory)) };
         let files: Vec<_> = all.files().collect();
         assert!(files.iter().all(|(file, text)| is_room_key(file) && *text == format!("of {file}")), "{files:?}");
         assert_eq!(
             (files.len(), read((None, directory)).files().count(), read((None, None)).files().count()),
-            (5, 1, 0)
+            (6, 1, 0)
         );
         assert_eq!(format!("{all:?} {:?}", all.tunnel), "RoomKeys Some(TunnelKeys)");
         assert!(!is_room_key("tls.key"));

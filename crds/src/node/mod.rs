@@ -1,7 +1,7 @@
 //! `MeshNode`: this institution's node, its identity, certificates and features.
 //!
-//! One file per section of the spec. A section that a later release fills in (backplane) is accepted by the schema today; the
-//! operator's conditions say what this version does not act on yet.
+//! One file per section of the spec. What a later release fills in is accepted by the schema today; the operator's conditions say
+//! what this version does not act on yet.
 
 mod backplane;
 mod certificates;
@@ -157,6 +157,18 @@ const LAWS: &[Law<MeshNodeSpec>] = &[
         cel: "self.gateway.enabled || !(has(self.tunnel) || has(self.directory))",
         message: "must be enabled while tunnel or directory is on: their state and keys have no place in the pods of applications",
         holds: |n| n.gateway.enabled || n.tunnel.is_none() && n.directory.is_none(),
+    },
+    Law {
+        field: ".gateway",
+        cel: "self.gateway.storage.mode != 'Ephemeral' || !has(self.directory)",
+        message: "must have storage.mode Persistent while directory is on: with its volume the log would end, and another begin under the same key",
+        holds: |n| n.gateway.storage.mode != StorageMode::Ephemeral || n.directory.is_none(),
+    },
+    Law {
+        field: ".gateway",
+        cel: "self.gateway.storage.deletionPolicy != 'Delete' || !has(self.directory)",
+        message: "must have storage.deletionPolicy Retain while directory is on: what was signed is on the volume, and goes for good with it",
+        holds: |n| n.gateway.storage.deletion_policy != DeletionPolicy::Delete || n.directory.is_none(),
     },
 ];
 

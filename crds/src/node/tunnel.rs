@@ -1,6 +1,6 @@
 //! The network controller: join tokens, addresses and the tunnel for edge nodes (NC sections 5, 6 and 8).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,12 +54,54 @@ pub struct Tunnel {
     /// How long the address of an absent node is kept for it; absent: until it is unregistered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_lease: Option<Span>,
+    /// How often one address may try; of IPv6 one /64.
+    #[serde(default, skip_serializing_if = "TunnelLimits::is_default")]
+    pub limits: TunnelLimits,
     /// A Secret with the CA of the register plane: `tls.crt` and `tls.key`; absent: one is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register_ca_secret_ref: Option<LocalRef>,
     /// A Secret with the CA of the join plane: `tls.crt` and `tls.key`; absent: one is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_ca_secret_ref: Option<LocalRef>,
+}
+
+/// How often one address may try (NC section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TunnelLimits {
+    /// Joining with a token, whether the token is good or not.
+    pub joins: TunnelRate,
+    /// Asking for the tunnel itself: nodes behind one NAT come back together when their provider's line does.
+    pub sockets: TunnelRate,
+}
+
+/// So many at once, and so many a second from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TunnelRate {
+    /// At once.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub burst: u32,
+    /// From then on, each second.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub per_second: u32,
+}
+
+impl TunnelRate {
+    /// What either of its numbers may be.
+    pub const BOUNDS: RangeInclusive<u32> = 1..=100_000;
+}
+
+impl TunnelLimits {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for TunnelLimits {
+    fn default() -> Self {
+        Self { joins: TunnelRate { burst: 100, per_second: 10 }, sockets: TunnelRate { burst: 1000, per_second: 100 } }
+    }
 }
 
 /// The network that LiteKube embeds (NC section 6).

@@ -102,6 +102,8 @@ fn api_server(launcher: &Launcher, place: Place) -> Vec<String> {
         ("bind-address", if place.address.is_loopback() { "127.0.0.1" } else { "0.0.0.0" }.into()),
         ("advertise-address", place.address.to_string()),
         ("secure-port", place.port.to_string()),
+        // From 1.37 on nobody is told of an API server on loopback as the Service `kubernetes`; without the flag it does not start.
+        ("endpoint-reconciler-type", if place.address.is_loopback() { "none" } else { "" }.into()),
         ("cert-dir", file("run")),
         ("client-ca-file", file("pki/ca.crt")),
         ("tls-cert-file", file("pki/apiserver.crt")),

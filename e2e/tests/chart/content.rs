@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use e2e::helm::{Helm, chart};
@@ -17,7 +18,7 @@ const MONITORS: [&str; 4] =
 /// Beside the cases. `LISTS=write` writes it anew: read the difference.
 const LIST: &str = "../cases/objects.txt";
 
-fn objects(rendered: &str) -> Result<Vec<Value>> {
+pub(super) fn objects(rendered: &str) -> Result<Vec<Value>> {
     let all = serde_yaml::Deserializer::from_str(rendered).map(|document| {
         let object: Value = serde::Deserialize::deserialize(document)?;
         Ok(object)
@@ -32,7 +33,7 @@ fn render(more: &[&str]) -> Result<Vec<Value>> {
     objects(&Helm::on(None).run(&[&fixed, more].concat())?)
 }
 
-fn text<'o>(object: &'o Value, pointer: &str) -> &'o str {
+pub(super) fn text<'o>(object: &'o Value, pointer: &str) -> &'o str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -147,6 +148,73 @@ pub(super) fn webhook_spares_the_system() -> Result<()> {
         ensure!(!asked(&[(NAME, "bank")], &[])?, "{values}: asked where nobody wants it");
         ensure!(!asked(&enabled, &[(INJECT, "disabled")])?, "{values}: asked about a pod that opted out");
         ensure!(!asked(&enabled, &[("interconn.dev/role", "gateway")])?, "{values}: asked about a gateway");
+    }
+    Ok(())
+}
+
+/// `mesh-operator check` in one of two pods calls the webhook's Service, which may lead to the other one.
+pub(super) fn operators_reach_each_others_webhook() -> Result<()> {
+    let policy = |values: &str| -> Result<Value> {
+        let all = render(&["--set", values])?;
+        let found = all.into_iter().find(|object| object["kind"] == "NetworkPolicy");
+        Ok(found.context("no policy")?["spec"].clone())
+    };
+    let of_port = |rules: &Value, way: &str| -> Value {
+        let mut rules = rules.as_array().into_iter().flatten();
+        rules.find(|rule| rule["ports"][0]["port"] == 9443).map_or(Value::Null, |rule| rule[way].clone())
+    };
+    let held = policy("networkPolicy.apiServerCIDRs={10.0.0.1/32}")?;
+    let (operators, api_server) =
+        (json!({"podSelector": held["podSelector"]}), json!({"ipBlock": {"cidr": "10.0.0.1/32"}}));
+    ensure!(of_port(&held["ingress"], "from") == json!([api_server, operators]), "{held}");
+    ensure!(of_port(&held["egress"], "to") == json!([operators]), "{held}");
+    // Where name servers listen on another port, policies see that one: without it no collector is found by its name.
+    let to_names = ["UDP", "TCP"].map(|protocol| [53, 5353].map(|port| json!({"protocol": protocol, "port": port})));
+    let let_out = || held["egress"].as_array().into_iter().flatten().filter(|rule| rule["to"].is_null());
+    let is_let_out =
+        |port: &Value| let_out().any(|rule| rule["ports"].as_array().is_some_and(|all| all.contains(port)));
+    ensure!(to_names.as_flattened().iter().all(is_let_out), "{held}");
+    let named = policy("networkPolicy.webhookFrom[0].ipBlock.cidr=10.0.0.1/32")?;
+    ensure!(of_port(&named["ingress"], "from") == json!([api_server, operators]), "{named}");
+    ensure!(named["egress"].is_null(), "its egress was not to be held: {named}");
+    let open = policy("replicas=2")?;
+    ensure!(of_port(&open["ingress"], "from").is_null(), "the webhook is open to all unless somebody says: {open}");
+    let without = policy("webhook.enabled=false,networkPolicy.apiServerCIDRs={10.0.0.1/32}")?;
+    ensure!(!without.to_string().contains("9443"), "there is no webhook: {without}");
+    Ok(())
+}
+
+/// What Helm says when it is done can be taken from the screen as it stands there: a heredoc would not end where it is indented.
+pub(super) fn next_commands() -> Result<()> {
+    for (values, namespace) in
+        [("replicas=2", "default"), ("watchNamespaces={bank}", "bank"), ("webhook.enabled=false", "default")]
+    {
+        let chart = chart();
+        let install = ["install", "mine", chart.as_str(), "--namespace", "system", "--dry-run=client", "--set", values];
+        let said = Helm::on(None).run(&install)?;
+        let (made, notes) = said.split_once("\nNOTES:\n").context("no notes")?;
+        let commands: Vec<&str> = notes.lines().filter(|line| line.starts_with("     ")).collect();
+        // Each says what it was told, and what came to it.
+        let tell = r#"tell() { echo "$@"; case " $* " in *" -f - "*) cat;; esac; }; kubectl() { tell kubectl "$@"; }; helm() { tell helm "$@"; }"#;
+        let done = Command::new("bash").args(["-euc", &format!("{tell}\n{}", commands.join("\n"))]).output()?;
+        let told = String::from_utf8(done.stdout)?;
+        ensure!(done.status.success(), "{values}: {}", String::from_utf8_lossy(&done.stderr));
+        let node = told.lines().find(|line| line.starts_with('{')).context("no MeshNode")?;
+        let (node, ids): (Value, _) =
+            (serde_yaml::from_str(node)?, json!({"nodeId": "LX0000010000280", "instId": "JG0100002800000000"}));
+        let wanted = json!({"apiVersion": "interconn.dev/v1alpha1", "kind": "MeshNode", "metadata": {"name": "mine"}, "spec": ids});
+        ensure!(node == wanted, "{values}: {node}");
+        let of_operator = "-n system exec deployment/mine-interconn-operator";
+        ensure!(made.contains("name: mine-interconn-operator"), "{values}: there is no such Deployment");
+        let applies = format!("kubectl apply -n {namespace} -f -");
+        for wanted in [applies.as_str(), "kubectl get meshnodes,meshroutes,serviceregistrations", of_operator] {
+            ensure!(told.contains(wanted), "{values}: {wanted:?} is not in\n{told}");
+        }
+        let (has_webhook, tests) = (!values.starts_with("webhook"), "helm test mine -n system");
+        let label = format!("kubectl label namespace {namespace} {INJECT}=enabled");
+        for wanted in [tests, &label] {
+            ensure!(told.contains(wanted) == has_webhook, "{values}: {wanted:?}, in\n{told}");
+        }
     }
     Ok(())
 }

@@ -1,79 +1,17 @@
-//! The operator dies at its first write, at its second, and so on to the last one of a reconcile, each time in two ways:
-//! before the write was done, and after. What is there then is no half that harms, and the next operator makes it whole.
+//! The operator dies behind its first write, behind its second, and so on to the last one of a reconcile. What is there then is no half
+//! that harms, and the next operator makes it whole.
 
-use e2e::between::{Between, Death};
+mod desk;
+mod work;
+
+use e2e::between::Between;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use self::work::Work;
 use super::*;
 
-/// What the operator is in the middle of.
-#[derive(Clone, Copy, Debug)]
-enum Work {
-    /// A node with a gateway and a route, from nothing.
-    Making,
-    /// The gateway goes, and a second route comes.
-    Changing,
-    /// The node goes, and takes its roots along.
-    Removing,
-}
-
-impl Work {
-    /// Brings the room to where the work begins.
-    async fn prepare(self, room: &Room) -> Result<()> {
-        room.node(true).await?;
-        room.route("r").await?;
-        if matches!(self, Self::Making) {
-            return Ok(());
-        }
-        let mut operator = room.operator("prepares").await?;
-        Self::Making.done(room).await?;
-        operator.kill()?;
-        if matches!(self, Self::Changing) {
-            room.node(false).await?;
-            return room.route("s").await;
-        }
-        ours(&room.client, "MeshNode", &room.name).delete("a", &DeleteParams::default()).await?;
-        Ok(())
-    }
-
-    /// Waits until the work is done, and done well.
-    async fn done(self, room: &Room) -> Result<()> {
-        let mut all = vec!["ConfigMap/a-root", "ConfigMap/mesh-a", "ConfigMap/mesh-a-routes-0", "Secret/mesh-a-leaf"];
-        all.extend(["Secret/mesh-a-member", "Service/mesh-a", "mesh-member-root", "mesh-root"]);
-        match self {
-            Self::Making => {
-                all.extend(["NetworkPolicy/mesh-a", "ServiceAccount/mesh-a", "StatefulSet/mesh-a"]);
-                // Nobody runs its pod here.
-                room.condition("MeshNode", "a", "GatewayReady", "Unknown").await?;
-                room.condition("MeshRoute", "r", "Ready", "True").await?;
-            }
-            Self::Changing => {
-                room.condition("MeshNode", "a", "Ready", "True").await?;
-                room.condition("MeshRoute", "s", "Ready", "True").await?;
-            }
-            Self::Removing => {
-                let nodes = ours(&room.client, "MeshNode", &room.name);
-                return wait::until("the node and its roots to be gone", LATE, || async {
-                    ensure!(nodes.get_opt("a").await?.is_none(), "its finalizer holds it");
-                    let left: Vec<_> = room.written().await?.into_iter().filter(|name| !name.contains('/')).collect();
-                    ensure!(left.is_empty(), "left: {left:?}");
-                    Ok(())
-                })
-                .await;
-            }
-        }
-        let wanted: BTreeSet<String> = all.into_iter().map(str::to_owned).collect();
-        wait::until("all that belongs to the node, and nothing else", LATE, || async {
-            let written = room.written().await?;
-            ensure!(written == wanted, "{written:?}");
-            room.is_whole().await
-        })
-        .await
-    }
-}
-
 /// What must hold at every moment, whoever looks.
-async fn no_harmful_half(room: &Room) -> Result<()> {
+async fn no_harmful_half(room: &Room, work: Work) -> Result<()> {
     let written = room.written().await?;
     let has = |name: &str| written.contains(name);
     // A leaf or a published root without the root's key could never be renewed, and partners would trust what nobody has.
@@ -86,15 +24,30 @@ async fn no_harmful_half(room: &Room) -> Result<()> {
     ] {
         ensure!(!has(what) || has(needs), "{what} without {needs}: {written:?}");
     }
+    let (published, kept) = (room.published().await?, room.kept("mesh-root").await?);
+    let known = published.iter().filter(|root| kept.values().any(|file| file.contains(root.as_str()))).count();
+    let least = match work {
+        // An issuer keeps its own.
+        Work::Issuing => 0,
+        // The old one, under which nothing is shown any more, is forgotten before partners are told.
+        Work::Following => 1,
+        _ => published.len(),
+    };
+    ensure!(known >= least, "{} roots are published, and {known} of them kept", published.len());
+    let (given, kept) = (room.secret(&room.name, "mesh-a-leaf").await?, room.kept("mesh-rooms").await?);
+    for (file, text) in given.iter().filter(|(file, _)| file.starts_with("tunnel-") || *file == "directory.key") {
+        ensure!(kept.get(file) == Some(text), "the gateway has another {file} than is kept");
+    }
     Ok(())
 }
 
 /// Whether write `at` came at all.
-async fn killed_at(work: Work, death: Death, at: usize) -> Result<bool> {
-    let name = format!("{work:?}-{death:?}-{at}").to_lowercase();
+async fn killed_at(work: Work, at: usize) -> Result<bool> {
+    let name = format!("{work:?}-{at}").to_lowercase();
     let room = Room::open(&name).await?;
+    let _signer = if matches!(work, Work::Issuing) { Some(room.signs().await?) } else { None };
     work.prepare(&room).await?;
-    let way = Between::open(room.server, &name, at, death).await?;
+    let way = Between::open(room.server, &name, at).await?;
     let options = ["--lease-name", &name, "--watch-namespaces", &name, "--injection", "off"];
     let dies = format!("{name}-dies");
     room.forget_lease().await?;
@@ -104,35 +57,51 @@ async fn killed_at(work: Work, death: Death, at: usize) -> Result<bool> {
         done = work.done(&room) => { done?; false }
     };
     operator.kill()?;
-    if matches!(work, Work::Making | Work::Changing) {
-        no_harmful_half(&room).await?;
+    if !matches!(work, Work::Removing) {
+        no_harmful_half(&room, work).await?;
     }
-    let root = room.public_root().await?;
+    let published = room.published().await?;
     if matches!(work, Work::Making) && room.file("manifest.json").await?.is_some() {
         // Of a node that is new, the manifest comes last: whoever reads it finds the rest.
         room.is_whole().await?;
     }
     let _next = room.operator("next").await?;
     work.done(&room).await.with_context(|| format!("the next operator, after {}", room.name))?;
-    if let Some(root) = root.filter(|_| !matches!(work, Work::Removing)) {
-        ensure!(room.public_root().await? == Some(root), "partners know another root than there is now");
-    }
+    let now = room.published().await?;
+    let lost = match work {
+        Work::Removing => None,
+        // The old root goes, and nothing comes.
+        Work::Following => now.difference(&published).next(),
+        // An issuer's root comes in place of our own, and stays once it is known.
+        Work::Issuing => {
+            let own = room.kept("mesh-root").await?;
+            published.difference(&now).find(|root| !own.values().any(|file| file.contains(root.as_str())))
+        }
+        Work::Making | Work::Changing | Work::Renewing => published.difference(&now).next(),
+    };
+    ensure!(lost.is_none(), "partners know another root than there is now");
     Ok(met)
 }
 
-/// Kills at every write; gives how many there were.
-async fn at_each_write(work: Work, death: Death) -> Result<usize> {
+/// Kills behind every write, of which there are so many at least.
+async fn each_death_is_mended(work: Work, least: usize) -> Result<()> {
+    let killed = |at| async move { killed_at(work, at).await.with_context(|| format!("{work:?}, after write {at}")) };
+    let writes = until_none_is_met(killed).await?;
+    println!("{work:?}: died after each of {writes} writes");
+    ensure!(writes >= least, "it died at {writes} writes only");
+    Ok(())
+}
+
+/// Counts the writes up to the first that is not met.
+async fn until_none_is_met<Met: Future<Output = Result<bool>>>(killed_at: impl Fn(usize) -> Met) -> Result<usize> {
     // More than any work takes. A few at a time: each is a process or two.
-    let met: Vec<bool> =
-        stream::iter(1..=40)
-            .map(|at| async move {
-                killed_at(work, death, at).await.with_context(|| format!("{work:?}, {death:?} write {at}"))
-            })
-            .buffered(3)
-            // The first that met no write is the end of them; those that were under way beside it are let go.
-            .try_take_while(|met| std::future::ready(Ok(*met)))
-            .try_collect()
-            .await?;
+    let met: Vec<bool> = stream::iter(1..=40)
+        .map(killed_at)
+        .buffered(3)
+        // The first that met no write is the end of them; those that were under way beside it are let go.
+        .try_take_while(|met| std::future::ready(Ok(*met)))
+        .try_collect()
+        .await?;
     ensure!(met.len() < 40, "the writes do not end");
     Ok(met.len())
 }
@@ -140,24 +109,34 @@ async fn at_each_write(work: Work, death: Death) -> Result<usize> {
 #[tokio::test]
 async fn an_operator_that_dies_at_any_write_while_it_makes_a_node_leaves_no_half_and_the_next_one_goes_on() -> Result<()>
 {
-    for death in [Death::Before, Death::After] {
-        let writes = at_each_write(Work::Making, death).await?;
-        println!("making a node: died at each of {writes} writes, {death:?}");
-        // Its roots, public root, Service, two pairs, routes, manifest, policy, account and pods.
-        ensure!(writes >= 11, "it died at {writes} writes only");
-    }
-    Ok(())
+    // Its roots, public root, Service, two pairs, routes, manifest, policy, account and pods.
+    each_death_is_mended(Work::Making, 11).await
 }
 
 #[tokio::test]
 async fn an_operator_that_dies_at_any_write_while_a_node_changes_or_goes_is_followed_by_one_that_ends_the_work()
 -> Result<()> {
-    for (work, least) in [(Work::Changing, 6), (Work::Removing, 3)] {
-        for death in [Death::Before, Death::After] {
-            let writes = at_each_write(work, death).await?;
-            println!("{work:?}: died at each of {writes} writes, {death:?}");
-            ensure!(writes >= least, "it died at {writes} writes only");
-        }
-    }
+    each_death_is_mended(Work::Changing, 6).await?;
+    each_death_is_mended(Work::Removing, 3).await
+}
+
+#[tokio::test]
+async fn an_operator_that_dies_at_any_write_while_keys_and_certificates_change_loses_none_that_others_know()
+-> Result<()> {
+    each_death_is_mended(Work::Renewing, 6).await?;
+    each_death_is_mended(Work::Following, 3).await?;
+    each_death_is_mended(Work::Issuing, 6).await
+}
+
+#[tokio::test]
+async fn an_operator_that_dies_at_any_write_of_its_certificate_or_of_a_route_that_was_asked_for_leaves_no_half()
+-> Result<()> {
+    let writes = until_none_is_met(|at| async move {
+        desk::killed_at(at).await.with_context(|| format!("after write {at} of an operator with webhook and intake"))
+    })
+    .await?;
+    println!("webhook and intake: died after each of {writes} writes");
+    // Certificate, bundle, where the intake is, and the route.
+    ensure!(writes >= 4, "it died at {writes} writes only");
     Ok(())
 }

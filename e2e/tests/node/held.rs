@@ -1,5 +1,7 @@
-//! The chart's own NetworkPolicy, where the API server's addresses are given: the operator gets there and nowhere else, nobody else
-//! gets to its webhook, and it does its work as before.
+//! The chart's own NetworkPolicy, where the API server's addresses are given: the operator gets there and to its own webhook, and
+//! nowhere else; nobody else gets to its webhook; and it does its work as before, `check` among it.
+
+use std::process::Command;
 
 use e2e::wait;
 use k8s_openapi::api::core::v1::Pod;
@@ -36,13 +38,27 @@ fn node(name: &str) -> String {
     )
 }
 
-/// A pod of the operator, and its address.
-async fn operator(client: &Client) -> Result<(String, String)> {
+/// Two pods of the operator, each with its address.
+async fn operators(client: &Client) -> Result<[(String, String); 2]> {
     let release = ListParams::default().labels("app.kubernetes.io/instance=interconn,!interconn.dev/node");
     let pods = Api::<Pod>::namespaced(client.clone(), SYSTEM).list(&release).await?.items;
-    let pod = pods.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none()).context("no operator")?;
-    let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).context("it has no address")?;
-    Ok((pod.name_any(), address))
+    let there = pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let addressed = there.filter_map(|pod| Some((pod.name_any(), pod.status?.pod_ip?)));
+    addressed.collect::<Vec<_>>().try_into().map_err(|found| anyhow::anyhow!("not two operators: {found:?}"))
+}
+
+/// What `check` says of the webhook in this pod; what it says of nodes is no matter here.
+fn webhook_is_well(pod: &str) -> Result<()> {
+    let check = ["-n", SYSTEM, "exec", pod, "--", "/bin/mesh-operator", "check", "-o", "json"];
+    let said = Command::new("kubectl").args(check).output()?;
+    let why = String::from_utf8_lossy(&said.stderr);
+    let answer: Value = serde_json::from_slice(&said.stdout).with_context(|| format!("no JSON: {why}"))?;
+    let all = answer["checks"].as_array().context("no checks")?.iter();
+    let of_webhook: Vec<&Value> = all.filter(|finding| finding["check"] == "webhook").collect();
+    let answers = |f: &&&Value| f["said"].as_str().is_some_and(|said| said.starts_with("answers"));
+    let is_well = of_webhook.iter().all(|f| f["state"] == "ok") && of_webhook.iter().filter(answers).count() == 2;
+    ensure!(is_well, "in {pod}: {of_webhook:?}");
+    Ok(())
 }
 
 /// Whether packets of a container get to an address, whatever is said there.
@@ -91,7 +107,8 @@ async fn the_operator_reaches_the_api_server_alone_where_its_addresses_are_given
     kubectl(&["apply", "-f", "-"], &node("before"))?;
     kubectl(&["-n", NAMESPACE, "wait", "pod/stranger", "--for=condition=Ready", &limit()], "")?;
     let address = kubectl(&["-n", NAMESPACE, "get", "pod/stranger", "-o", "jsonpath={.status.podIP}"], "")?;
-    let (pod, its) = operator(&client).await?;
+    let [(pod, its), (other, of_other)] =
+        wait::until("both operators to be there", STARTED, || operators(&client)).await?;
     let (name, image) = (format!("--container={INTRUDER}"), "--image=localhost/bank:e2e");
     let debug = ["-n", SYSTEM, "debug", &pod, image, "--image-pull-policy=Never", "--profile=restricted"];
     kubectl(&[&debug[..], &[&name, "--quiet", "--", "/bin/bank", "idle"]].concat(), "")?;
@@ -107,6 +124,12 @@ async fn the_operator_reaches_the_api_server_alone_where_its_addresses_are_given
         becomes(false, intruder, &outside).await?;
         becomes(true, stranger, &format!("{its}:8080")).await?;
         becomes(true, intruder, &format!("{host}:{port}")).await?;
+        // The webhook's Service leads to either.
+        becomes(true, intruder, &format!("{of_other}:9443")).await?;
+        becomes(false, intruder, &format!("{of_other}:9444")).await?;
+        for pod in [&pod, &other] {
+            wait::until("check to find the webhook", STARTED, || async { webhook_is_well(pod) }).await?;
+        }
         works()
     };
     let held = held.await;

@@ -61,6 +61,8 @@ async fn an_api_server_that_is_away_for_a_minute_costs_no_call_and_changes_go_on
     let least = AWAY.as_secs() * 10;
     ensure!(pushed >= least && popped >= least, "{pushed} pushes and {popped} pops in {AWAY:?}");
 
+    pair.nothing_failed_and_nothing_is_lost().await?;
+
     rolled_out(SYSTEM, "deployment/interconn-operator")?;
     let off = r#"{"spec": {"disabled": true}}"#;
     kubectl(&["-n", x.bank, "patch", "meshroute/partner", "--type=merge", "-p", off], "")?;
@@ -68,5 +70,6 @@ async fn an_api_server_that_is_away_for_a_minute_costs_no_call_and_changes_go_on
     pair.only_that_failed("E0000000606").await?;
     kubectl(&["-n", x.bank, "patch", "meshroute/partner", "--type=merge", "-p", on], "")?;
     pair.progress("the API server's return").await?;
+    pair.nothing_is_lost().await?;
     pair.end()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use e2e::institution::{EPHEMERAL, Institution};
 use e2e::kubectl::apply;
 use e2e::ledger::{Failure, Ledger, now};
-use e2e::wait;
+use e2e::{loss, wait};
 use futures::future::try_join_all;
 use parking_lot::Mutex;
 use tokio::time::timeout;
@@ -114,23 +114,26 @@ impl Pair {
 
     /// No call has failed, and what was answered with success is at the partner's applications, once.
     pub(crate) async fn nothing_failed_and_nothing_is_lost(&self) -> Result<()> {
+        self.nothing_is_lost().await?;
+        let failures = self.accounts().await?.failures(self.from);
+        loss::none_unless(failures.is_empty(), || format!("calls failed: {failures}"))
+    }
+
+    /// What was answered with success is at the partner's applications, once.
+    pub(crate) async fn nothing_is_lost(&self) -> Result<()> {
         let pushed: Vec<u64> = self.accounts().await?.pushes.iter().flat_map(|l| l.seen.iter().copied()).collect();
         wait::until("every message to arrive", STARTED, || async {
             let accounts = self.accounts().await?;
             let times = accounts.times();
             let missing: Vec<_> = pushed.iter().filter(|number| !times.contains_key(*number)).take(10).collect();
-            ensure!(missing.is_empty(), "of {} these are missing: {missing:?}", pushed.len());
-            Ok(())
+            loss::none_unless(missing.is_empty(), || format!("of {} these are missing: {missing:?}", pushed.len()))
         })
         .await?;
         let accounts = self.accounts().await?;
-        let failures = accounts.failures(self.from);
-        ensure!(failures.is_empty(), "calls failed: {failures}");
         let twice: Vec<_> = accounts.times().into_iter().filter(|(_, times)| *times > 1).take(10).collect();
-        ensure!(twice.is_empty(), "messages that came to more than one: {twice:?}");
+        loss::none_unless(twice.is_empty(), || format!("messages that came to more than one: {twice:?}"))?;
         let again: u64 = accounts.pops.iter().map(|book| book.again).sum();
-        ensure!(again == 0, "{again} messages came again");
-        Ok(())
+        loss::none_unless(again == 0, || format!("{again} messages came again"))
     }
 
     /// Waits until calls are refused with `code`; nothing else may have failed.

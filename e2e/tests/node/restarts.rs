@@ -2,58 +2,34 @@
 //! comes twice, a stream that is under way comes to its end, a WebSocket is told to come back. What is a gateway's state is on its
 //! volume: queues and registrations.
 
-use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::bail;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use e2e::kubectl::apply;
 use e2e::ledger::STREAMED;
+use e2e::loss;
 use serde_json::json;
 
 use super::pair::{Pair, institution};
+use super::volumes::Volumes;
 use super::*;
 
-/// A gateway's claim finds its volume by this name; there is no storage class behind it.
+/// A class of volumes of its own.
 const CLASS: &str = "interconn-e2e";
+
+/// Milliseconds within which a WebSocket is back: seconds where nothing else runs, and for a busy machine a bound of failure.
+const BACK: u64 = 60_000;
 
 /// Messages that wait in a gateway while it starts anew.
 const KEPT: u32 = 5;
-
-/// The names of the volumes, and of their folders.
-fn names() -> [String; 2] {
-    [0, 1].map(|number| format!("{CLASS}-{}-{number}", std::process::id()))
-}
-
-/// Where their folders are; `e2e/cluster/kind.sh` shows it to a node of kind.
-fn home() -> PathBuf {
-    std::env::temp_dir().join("interconn-e2e-volumes")
-}
-
-/// Volumes on the node's own disk, as somebody without a provisioner has them.
-fn volumes() -> Result<()> {
-    for name in names() {
-        let folder = home().join(&name);
-        fs::create_dir_all(&folder)?;
-        // Kubernetes gives a folder of the machine to nobody: its user is whoever may write there.
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
-        let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
-            "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": CLASS,
-                "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": folder}}});
-        apply(&volume.to_string())?;
-    }
-    Ok(())
-}
 
 #[tokio::test]
 async fn restarts_of_applications_gateways_and_the_operator_cost_no_call_and_no_message() -> Result<()> {
     let _beside = ALONE.read().await;
     installed().await?;
-    volumes()?;
+    let volumes = Volumes::make(CLASS, 2)?;
     let storage = "{mode: Persistent, size: 1Gi, storageClassName: interconn-e2e}";
     let mut pushes = institution("restart-x", "LX0000010000281", "push", 3);
     let mut pops = institution("restart-y", "LX0000010000271", "pop", 3);
@@ -103,23 +79,21 @@ async fn restarts_of_applications_gateways_and_the_operator_cost_no_call_and_no_
     );
     let back = again.strip_prefix("open again after ").context("the WebSocket did not come back")?;
     figure(&format!("a WebSocket is back {back} ms after its gateway's 1012"));
+    ensure!(back.trim().parse::<u64>()? < BACK, "the WebSocket came back after {back} ms only");
     let pop = "http://127.0.0.1:7304/v1/interconn/chan/pop";
     for number in 0..KEPT {
         let (_, said) = ask(pops.bank, &pods[1], "POST", pop, r#"{"topic": "kept", "timeout": 5000}"#)?;
-        ensure!(said.contains(&STANDARD.encode(number.to_string())), "message {number} of those kept: {said}");
+        let is_it = said.contains(&STANDARD.encode(number.to_string()));
+        loss::none_unless(is_it, || format!("message {number} of those kept: {said}"))?;
     }
     let wanted: Vec<String> = std::iter::once(200).chain(1..=STREAMED).map(|n| n.to_string()).collect();
-    ensure!(streamed == wanted && stream.wait()?.success(), "the stream broke off: {streamed:?}");
+    let is_whole = streamed == wanted && stream.wait()?.success();
+    loss::none_unless(is_whole, || format!("the stream broke off: {streamed:?}"))?;
     // Registrations by API are the gateway's state: on its volume, and in force again.
     let (status, who) = ask(pops.bank, &pods[1], "GET", "http://127.0.0.1:7304/who", "")?;
     ensure!((status, who.as_str()) == (200, pods[0].as_str()), "after the gateway's restart: {status} {who}");
     pair.progress("the restart of the partner's gateway").await?;
     pair.nothing_failed_and_nothing_is_lost().await?;
-    // The volumes only after the gateways that write to them.
     kubectl(&["delete", "namespace", pushes.bank, pops.bank, &limit()], "")?;
-    for name in names() {
-        kubectl(&["delete", "persistentvolume", &name, &limit()], "")?;
-        fs::remove_dir_all(home().join(&name))?;
-    }
-    Ok(())
+    volumes.remove()
 }

@@ -1,20 +1,11 @@
 //! The intake: pods are known by their tokens, what they report is in the status, and what applications ask for becomes MeshRoutes
 //! where their service accounts may do the same.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use e2e::callers::{AUDIENCE, put, send};
 use e2e::cluster::control_plane::free_port;
 use futures::future::try_join_all;
-use http_body_util::BodyExt;
-use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::Config;
-use kube::api::PostParams;
-use kube::client::Body;
 
 use super::*;
-
-/// What the tokens of `mesh` are for.
-pub(super) const AUDIENCE: &str = "interconn.dev/intake";
 
 /// An operator with an intake.
 pub(super) struct Desk {
@@ -55,16 +46,7 @@ impl Desk {
     }
 
     async fn client(&self, room: &Room) -> Result<Client> {
-        let secrets = endpoint(&room.client, "v1", "Secret", operator::NAMESPACE);
-        let secret = secrets.get(&self.secret).await?;
-        let pem = BASE64_STANDARD.decode(secret.data["data"]["ca.crt"].as_str().context("no authority")?)?;
-        let pem = String::from_utf8(pem)?;
-        let body_of = |pem: &str| pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>();
-        let mut config = Config::new(format!("https://127.0.0.1:{}", self.port).parse()?);
-        config.root_cert = Some(vec![BASE64_STANDARD.decode(body_of(&pem))?]);
-        // It would ask again by itself where it hears 429.
-        config.default_retry = false;
-        Ok(Client::try_from(config)?)
+        callers::intake(&room.client, &self.secret, self.port).await
     }
 
     async fn change(&self, room: &Room, token: &str, change: &Value) -> Result<(String, String)> {
@@ -73,68 +55,6 @@ impl Desk {
         let word = |member: &str| said[member].as_str().unwrap_or_default().to_owned();
         Ok((word("code"), word("message")))
     }
-}
-
-async fn send(client: &Client, token: Option<&str>, path: &str, body: &Value) -> Result<(u16, Value)> {
-    let mut request = http::Request::post(path).header("content-type", "application/json");
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
-    let answer = client.send(request.body(Body::from(serde_json::to_vec(body)?))?).await?;
-    let status = answer.status().as_u16();
-    let bytes = answer.into_body().collect().await?.to_bytes();
-    let said = serde_json::from_slice(&bytes);
-    Ok((status, said.unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()))))
-}
-
-/// A pod with `mesh` in it, of node `a`, that no kubelet runs; it is said to be ready.
-pub(super) async fn pod(room: &Room, name: &str) -> Result<()> {
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "app"}});
-    room.api("ServiceAccount").patch("app", &force(), &Patch::Apply(&account)).await?;
-    let pod = json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "labels": {"interconn.dev/node": "a", "interconn.dev/role": "sidecar"}},
-        "spec": {"serviceAccountName": "app", "automountServiceAccountToken": false,
-            "containers": [{"name": "mesh", "image": "none"}]}});
-    room.api("Pod").patch(name, &force(), &Patch::Apply(&pod)).await?;
-    let status = json!({"status": {"phase": "Running", "containerStatuses": [
-        {"name": "mesh", "ready": true, "image": "", "imageID": "", "restartCount": 0}]}});
-    room.api("Pod").patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await?;
-    Ok(())
-}
-
-/// A token of the service account, bound to a pod or to none.
-pub(super) async fn token(room: &Room, audience: &str, pod: Option<&str>) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(room.client.clone(), room.name);
-    let bound = pod.map(|name| BoundObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("Pod".into()),
-        name: Some(name.into()),
-        uid: None,
-    });
-    let spec =
-        TokenRequestSpec { audiences: vec![audience.into()], bound_object_ref: bound, expiration_seconds: Some(3600) };
-    let request = TokenRequest { spec, ..TokenRequest::default() };
-    let made = accounts.create_token_request("app", &PostParams::default(), &request).await?;
-    Ok(made.status.context("no token")?.token)
-}
-
-/// Lets the service account change routes in its namespace.
-pub(super) async fn grant(room: &Room) -> Result<()> {
-    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "trust"},
-        "rules": [{"apiGroups": ["interconn.dev"], "resources": ["meshroutes"], "verbs": ["create", "update", "delete"]}]});
-    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "trust"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "trust"},
-        "subjects": [{"kind": "ServiceAccount", "name": "app", "namespace": room.name}]});
-    for (kind, object) in [("Role", role), ("RoleBinding", binding)] {
-        let api = endpoint(&room.client, "rbac.authorization.k8s.io/v1", kind, room.name);
-        api.patch("trust", &force(), &Patch::Apply(&object)).await?;
-    }
-    Ok(())
-}
-
-fn put(peer: &str, address: &str, root: &str) -> Value {
-    json!({"change": "put", "route": {"nodeRef": {"name": "another"}, "peer": {"nodeId": peer},
-        "addresses": [{"address": address}], "trust": {"rootPEMs": [root]}, "exports": ["/all"]}})
 }
 
 fn report(hash: &str, routes: &Value) -> Value {
@@ -150,12 +70,17 @@ async fn a_caller_is_known_by_a_token_that_is_bound_to_its_pod_and_by_nothing_el
     let room = Room::open("callers").await?;
     let desk = Desk::open(&room).await?;
     room.node("a", json!({})).await?;
-    pod(&room, "p").await?;
-    let good = token(&room, AUDIENCE, Some("p")).await?;
+    callers::pod(&room.client, room.name, "p").await?;
+    let good = callers::token(&room.client, room.name, AUDIENCE, Some("p")).await?;
     let (head, signature) = good.rsplit_once('.').context("no token")?;
     let foreign = format!("{head}.{}", signature.chars().rev().collect::<String>());
-    let others = token(&room, "https://kubernetes.default.svc", Some("p")).await?;
-    let unbound = token(&room, AUDIENCE, None).await?;
+    let others = callers::token(&room.client, room.name, "https://kubernetes.default.svc", Some("p")).await?;
+    let unbound = callers::token(&room.client, room.name, AUDIENCE, None).await?;
+    // One of its name came after it.
+    callers::pod(&room.client, room.name, "q").await?;
+    let before = callers::token(&room.client, room.name, AUDIENCE, Some("q")).await?;
+    room.api("Pod").delete("q", &Default::default()).await?;
+    callers::pod(&room.client, room.name, "q").await?;
     let body = report(&"0".repeat(64), &json!({}));
     for (what, token) in [
         ("none", None),
@@ -163,6 +88,7 @@ async fn a_caller_is_known_by_a_token_that_is_bound_to_its_pod_and_by_nothing_el
         ("another cluster's", Some(foreign.as_str())),
         ("another audience's", Some(&others)),
         ("one of no pod", Some(&unbound)),
+        ("another pod's, of the same name", Some(&before)),
     ] {
         let (status, said) = desk.post(&room, token, "/intake/v1/reports", &body).await?;
         ensure!(status == 401, "with a token, {what}: {status} {said}");
@@ -174,8 +100,22 @@ async fn a_caller_is_known_by_a_token_that_is_bound_to_its_pod_and_by_nothing_el
     let (_, said) = desk.post(&room, Some(&good), "/intake/v1/reports", &json!({"configHash": "x"})).await?;
     ensure!(said["code"] == "E0000000400", "{said}");
     let metrics = desk.operator.get("/metrics").await?.1;
-    let counted = r#"mesh_operator_intake_calls_total{call="any",outcome="unknown_caller"} 5"#;
+    let counted = r#"mesh_operator_intake_calls_total{call="any",outcome="unknown_caller"} 6"#;
     ensure!(metrics.contains(counted), "not counted: {metrics}");
+    // Each refusal has a line of the audit: what was called, from where, and why it was refused, without the token.
+    let log = std::fs::read_to_string(room.server.folder().join("log/callers-one.log"))?;
+    let refused = |why: &str| {
+        let has = |line: &&str| {
+            ["intake: refused", "audit=true", "/intake/v1/reports", "127.0.0.1", why].iter().all(|w| line.contains(w))
+        };
+        log.lines().filter(has).count()
+    };
+    for (why, times) in [("a bearer token is needed", 1), ("the token does not hold", 4), ("bound to no pod", 1)] {
+        ensure!(refused(why) == times, "{} lines of {why:?}, not {times}: {log}", refused(why));
+    }
+    for token in [&good, &foreign, &others, &unbound, &before] {
+        ensure!(!log.contains(token.as_str()), "a token is in the log");
+    }
     Ok(())
 }
 
@@ -184,9 +124,12 @@ async fn who_calls_too_often_waits_and_keeps_nobody_else_from_calling() -> Resul
     let room = Room::open("toomany").await?;
     let desk = Desk::open(&room).await?;
     room.node("a", json!({})).await?;
-    pod(&room, "busy").await?;
-    pod(&room, "calm").await?;
-    let (busy, calm) = (token(&room, AUDIENCE, Some("busy")).await?, token(&room, AUDIENCE, Some("calm")).await?);
+    callers::pod(&room.client, room.name, "busy").await?;
+    callers::pod(&room.client, room.name, "calm").await?;
+    let (busy, calm) = (
+        callers::token(&room.client, room.name, AUDIENCE, Some("busy")).await?,
+        callers::token(&room.client, room.name, AUDIENCE, Some("calm")).await?,
+    );
     let body = report(&"0".repeat(64), &json!({}));
     // Whoever was known before is known, whatever comes from its address.
     ensure!(desk.post(&room, Some(&calm), "/intake/v1/reports", &body).await?.0 == 200, "it is not known");
@@ -217,11 +160,22 @@ async fn who_calls_too_often_waits_and_keeps_nobody_else_from_calling() -> Resul
 
 /// As many as an address gets back in ten seconds, and a pod has at once.
 async fn reports_by_new_tokens(desk: &Desk, room: &Room, body: &Value) -> Result<Vec<u16>> {
-    pod(room, "late").await?;
-    let tokens = try_join_all((0..10).map(|_| token(room, AUDIENCE, Some("late")))).await?;
+    callers::pod(&room.client, room.name, "late").await?;
+    let tokens = try_join_all((0..10).map(|_| callers::token(&room.client, room.name, AUDIENCE, Some("late")))).await?;
     let client = desk.client(room).await?;
     let calls = tokens.iter().map(|token| send(&client, Some(token), "/intake/v1/reports", body));
     Ok(try_join_all(calls).await?.into_iter().map(|(status, _)| status).collect())
+}
+
+/// What `kubectl get` shows has these cells.
+async fn shows(room: &Room, plural: &str, name: &str, wanted: Value) -> Result<()> {
+    wait::until(&format!("kubectl get {plural} {name} to show {wanted}"), SOON, || async {
+        let shown = room.shown(plural, name).await?;
+        let is_shown = |(column, cell): (&String, &Value)| shown.get(column) == Some(cell);
+        ensure!(wanted.as_object().is_some_and(|wanted| wanted.iter().all(is_shown)), "{shown:?}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
@@ -232,14 +186,14 @@ async fn what_pods_report_is_what_the_status_says() -> Result<()> {
     room.route("r", json!({"rootPEMs": [partner_root()?.0]})).await?;
     room.ready("MeshRoute", "r").await?;
     room.condition("MeshRoute", "r", "Reachable", "Unknown", "NotReported").await?;
-    pod(&room, "p").await?;
+    callers::pod(&room.client, room.name, "p").await?;
     wait::until("the pod to be counted, and not as one that runs on the configuration", SOON, || async {
         let sidecars = status(&room).await?["sidecars"].clone();
         ensure!(sidecars == json!({"ready": 0, "total": 1}), "{sidecars}");
         Ok(())
     })
     .await?;
-    let token = token(&room, AUDIENCE, Some("p")).await?;
+    let token = callers::token(&room.client, room.name, AUDIENCE, Some("p")).await?;
     let hash = status(&room).await?["configHash"].as_str().context("no hash")?.to_owned();
     let tell = |body: Value| {
         let (desk, room, token) = (&desk, &room, &token);
@@ -259,11 +213,28 @@ async fn what_pods_report_is_what_the_status_says() -> Result<()> {
     room.condition("MeshRoute", "r", "Reachable", "True", "Answers").await?;
     let route = ours(&room.client, "MeshRoute", room.name).get("r").await?;
     ensure!(route.data["status"]["addresses"][0]["state"] == "Reachable", "{}", route.data["status"]);
+    shows(
+        &room,
+        "meshnodes",
+        "a",
+        json!({"Node": "node-a", "Institution": "inst-a", "Ready": "True", "Reason": "Ready", "Sidecars": 1, "Current": 1,
+            "InForce": "True"}),
+    )
+    .await?;
+    shows(
+        &room,
+        "meshroutes",
+        "r",
+        json!({"Node": "a", "Partner": "peer-r", "Address": "127.0.0.1:7305", "Ready": "True", "Reachable": "True",
+            "Reason": "Ready", "Disabled": false}),
+    )
+    .await?;
     // A pod that cannot take the newest configuration says why.
     let mut rejected = report(&"1".repeat(64), &json!({}));
     rejected["problem"] = "tls.crt: is missing".into();
     tell(rejected).await?;
     room.condition("MeshNode", "a", "InForce", "False", "Rejected").await?;
+    shows(&room, "meshnodes", "a", json!({"Ready": "True", "Sidecars": 1, "Current": 0, "InForce": "False"})).await?;
     let before = operator::writes(room.server, room.name)?.len();
     let same = report(&hash, &json!({"r": ["answers"]}));
     tell(same.clone()).await?;
@@ -272,7 +243,11 @@ async fn what_pods_report_is_what_the_status_says() -> Result<()> {
         operator::writes(room.server, room.name)?.len() > before,
         "the writes are not seen: this test would prove nothing"
     );
-    Ok(())
+    let registration = json!({"nodeRef": {"name": "a"}, "instanceId": "s", "name": "serving", "address": "10.0.0.5:8000",
+        "services": [{"urn": "/serving"}]});
+    room.put("ServiceRegistration", "s", registration).await?;
+    let cells = json!({"Node": "a", "Name": "s", "RegisteredAs": "serving", "Address": "10.0.0.5:8000", "Ready": "True", "Reason": "Ready"});
+    shows(&room, "serviceregistrations", "s", cells).await
 }
 
 #[tokio::test]
@@ -281,15 +256,25 @@ async fn an_application_changes_trust_only_where_its_service_account_may() -> Re
     let desk = Desk::open(&room).await?;
     room.node("a", json!({})).await?;
     room.ready("MeshNode", "a").await?;
-    pod(&room, "p").await?;
-    let (token, root) = (token(&room, AUDIENCE, Some("p")).await?, partner_root()?.0);
+    callers::pod(&room.client, room.name, "p").await?;
+    let (token, root) = (callers::token(&room.client, room.name, AUDIENCE, Some("p")).await?, partner_root()?.0);
     let asked = put("LX2", "b.example:7304", &root);
     let routes = ours(&room.client, "MeshRoute", room.name);
     let (code, message) = desk.change(&room, &token, &asked).await?;
     ensure!(code == "E0000000614" && message.contains("system:serviceaccount:trust:app"), "{code} {message}");
     ensure!(routes.list(&ListParams::default()).await?.items.is_empty(), "it was written");
+    // Who may nothing is told nothing of what there is either: neither that a route says so already, nor whose it is.
+    room.route("people", json!({"rootPEMs": [root]})).await?;
+    let same = put("peer-people", "127.0.0.1:7305", &root);
+    let others = ["peer-people", "LX9"].map(|partner| json!({"change": "remove", "nodeId": partner}));
+    for change in [same, put("peer-people", "c.example:7304", &root)].into_iter().chain(others) {
+        let (code, message) = desk.change(&room, &token, &change).await?;
+        ensure!(code == "E0000000614" && message.contains(" may not "), "{change}: {code} {message}");
+        ensure!(!message.contains("people"), "{change}: {message}");
+    }
+    routes.delete("people", &Default::default()).await?;
 
-    grant(&room).await?;
+    callers::grant(&room.client, room.name).await?;
     let (code, message) = desk.change(&room, &token, &asked).await?;
     ensure!(code == "E0000000000", "{code} {message}");
     let made = routes.list(&ListParams::default()).await?.items;
@@ -324,14 +309,53 @@ async fn an_application_changes_trust_only_where_its_service_account_may() -> Re
     Ok(())
 }
 
+/// Whoever lists 500 routes of some 5 KiB for each of a hundred calls at once needs more than the chart gives.
+#[tokio::test]
+async fn a_crowd_of_changes_takes_neither_the_lease_nor_the_memory_of_the_operator() -> Result<()> {
+    let room = Room::open("crowd").await?;
+    let desk = Desk::open(&room).await?;
+    room.node("a", json!({})).await?;
+    callers::grant(&room.client, room.name).await?;
+    let root = partner_root()?.0;
+    let wide = json!({"rootPEMs": [format!("{}{root}", "# what people write around a certificate\n".repeat(100))]});
+    let names: Vec<String> = (0..500).map(|n| format!("r{n}")).collect();
+    for some in names.chunks(20) {
+        try_join_all(some.iter().map(|name| room.route(name, wide.clone()))).await?;
+    }
+    let tokens = try_join_all((0..10).map(|n| {
+        let room = &room;
+        async move {
+            let pod = format!("p{n}");
+            callers::pod(&room.client, room.name, &pod).await?;
+            callers::token(&room.client, room.name, AUDIENCE, Some(&pod)).await
+        }
+    }))
+    .await?;
+    let client = desk.client(&room).await?;
+    let calls = (0..100).map(|n| {
+        let (client, token) = (&client, &tokens[n % tokens.len()]);
+        let change = json!({"change": "remove", "nodeId": format!("nobody-{n}")});
+        async move { send(client, Some(token), "/intake/v1/routes", &change).await }
+    });
+    let answers = try_join_all(calls).await?;
+    let is_told = |(status, said): &(u16, Value)| *status == 503 || said["code"] == "E0000000618";
+    ensure!(answers.iter().all(is_told), "{answers:?}");
+    ensure!(desk.operator.leads().await?, "it lost the lease");
+    let memory = desk.operator.process()?.anonymous()?;
+    ensure!(memory < 256 << 20, "it takes {} MiB, and the chart gives 256", memory >> 20);
+    let log = std::fs::read_to_string(room.server.folder().join("log/crowd-one.log"))?;
+    ensure!(!log.contains("leads no more"), "it lost the lease: {log}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_people_made_wins_over_what_applications_ask_for_and_the_loser_says_so() -> Result<()> {
     let room = Room::open("wins").await?;
     let desk = Desk::open(&room).await?;
     room.node("a", json!({})).await?;
-    pod(&room, "p").await?;
-    grant(&room).await?;
-    let (token, root) = (token(&room, AUDIENCE, Some("p")).await?, partner_root()?.0);
+    callers::pod(&room.client, room.name, "p").await?;
+    callers::grant(&room.client, room.name).await?;
+    let (token, root) = (callers::token(&room.client, room.name, AUDIENCE, Some("p")).await?, partner_root()?.0);
     let (code, message) = desk.change(&room, &token, &put("peer-people", "b.example:7304", &root)).await?;
     ensure!(code == "E0000000000", "{code} {message}");
     let routes = ours(&room.client, "MeshRoute", room.name);

@@ -1,31 +1,11 @@
 //! A node whose leaf comes from an issuer of cert-manager's kind; the test is the signer.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose, Issuer};
+use e2e::signer::{self, approved, sign};
 
 use super::*;
 
-const DEFINITION: &str = include_str!("../fixtures/certificaterequests.yaml");
-
 impl Room {
-    pub(super) async fn knows_requests(&self) -> Result<()> {
-        self.knows("certificaterequests.cert-manager.io", DEFINITION).await
-    }
-
-    /// Installs a definition of somebody else's, and waits until it is served.
-    pub(super) async fn knows(&self, name: &str, definition: &str) -> Result<()> {
-        apply(&self.client, definition, |_| true).await?;
-        let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        wait::until(&format!("{name} to be served"), SOON, || async {
-            let definition = definitions.get(name).await?;
-            let conditions = definition.status.and_then(|status| status.conditions).unwrap_or_default();
-            ensure!(conditions.iter().any(|c| c.type_ == "Established" && c.status == "True"), "not yet");
-            Ok(())
-        })
-        .await
-    }
-
     fn requests(&self) -> Api<DynamicObject> {
         endpoint(&self.client, "cert-manager.io/v1", "CertificateRequest", self.name)
     }
@@ -62,32 +42,10 @@ impl Room {
     }
 }
 
-/// What cert-manager's approver says of a request before a signer may look at it.
-fn approved() -> Value {
-    json!({"type": "Approved", "status": "True", "reason": "Policy", "message": "by the test"})
-}
-
-/// Signs what a request asks for, as cert-manager's CA issuer does; of the leaf's thirty days so many are over.
-fn sign(request: &DynamicObject, over: time::Duration) -> Result<Value> {
-    let encoded = request.data["spec"]["request"].as_str().context("no request in it")?;
-    let mut csr = CertificateSigningRequestParams::from_pem(&String::from_utf8(STANDARD.decode(encoded)?)?)?;
-    csr.params.not_before = time::OffsetDateTime::now_utc() - over;
-    csr.params.not_after = csr.params.not_before + time::Duration::days(30);
-    csr.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    let key = KeyPair::generate()?;
-    let mut root = CertificateParams::default();
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let root_pem = root.self_signed(&key)?.pem();
-    let leaf = csr.signed_by(&Issuer::new(root, key))?.pem();
-    let ready = json!([approved(), {"type": "Ready", "status": "True", "reason": "Issued", "message": "signed"}]);
-    Ok(json!({"certificate": STANDARD.encode(leaf), "ca": STANDARD.encode(root_pem), "conditions": ready}))
-}
-
 #[tokio::test]
 async fn a_leaf_is_asked_of_the_issuer_taken_and_asked_anew_for_another_address() -> Result<()> {
     let room = Room::open("issuer").await?;
-    room.knows_requests().await?;
+    signer::install(&room.client).await?;
     let _operator = room.operator("one").await?;
     let issuer = json!({"issuerRef": {"name": "ca", "kind": "ClusterIssuer"}});
     room.node("a", json!({"certificates": issuer})).await?;
@@ -120,7 +78,7 @@ async fn a_leaf_is_asked_of_the_issuer_taken_and_asked_anew_for_another_address(
 #[tokio::test]
 async fn an_approved_request_waits_for_its_signature_and_its_leaf_is_renewed_when_it_is_due() -> Result<()> {
     let room = Room::open("issuer-renews").await?;
-    room.knows_requests().await?;
+    signer::install(&room.client).await?;
     let _operator = room.operator("one").await?;
     let due_at = |percent: u8| json!({"certificates": {"issuerRef": {"name": "ca"}, "renewAt": percent}});
     room.node("a", due_at(67)).await?;

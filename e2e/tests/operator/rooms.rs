@@ -1,15 +1,14 @@
 //! Tunnel and directory of a gateway: what is written for them, that their keys outlive all that was made of them, and what is told.
 
-use super::{
-    intake::{self, Desk},
-    *,
-};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use super::{intake::Desk, *};
 
 /// What both rooms keep.
 const KEYS: [&str; 5] =
     ["directory.key", "tunnel-join.crt", "tunnel-join.key", "tunnel-register.crt", "tunnel-register.key"];
 
-fn both() -> Value {
+pub(super) fn both() -> Value {
     let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let witnesses = json!({"quorum": 1, "members": [{"name": "w", "url": "https://w.example", "publicKey": key}]});
     json!({"gateway": {"enabled": true}, "directory": {"witnesses": witnesses}, "tunnel": {"advertise": "203.0.113.7"}})
@@ -86,19 +85,92 @@ async fn keys_are_not_written_over_somebody_elses_secret() -> Result<()> {
     Ok(())
 }
 
+/// The pod of the gateway, as far as the intake asks for it, and its token.
+async fn gateway_pod(room: &Room) -> Result<String> {
+    callers::pod(&room.client, room.name, "mesh-a-0").await?;
+    let label = json!({"metadata": {"labels": {"interconn.dev/role": "gateway"}}});
+    room.api("Pod").patch("mesh-a-0", &PatchParams::default(), &Patch::Merge(&label)).await?;
+    callers::token(&room.client, room.name, callers::AUDIENCE, Some("mesh-a-0")).await
+}
+
+/// What the directory of the gateway says.
+async fn tell(room: &Room, desk: &Desk, token: &str, directory: Value) -> Result<()> {
+    let report = json!({"configHash": "0".repeat(64), "leafNotAfter": "2031-01-01T00:00:00Z", "directory": directory});
+    let (status, said) = desk.post(room, Some(token), "/intake/v1/reports", &report).await?;
+    ensure!(status == 200 && said["code"] == "E0000000000", "{status} {said}");
+    Ok(())
+}
+
+/// A checkpoint over seven entries, signed with [`SEED`] by OpenSSL, and what its log is called.
+const BEGUN: &str = "LX1/datanet\n7\nSBNJTRN+FjG7owHVrKtue7eqdM4RhdRWVl71HXN2d7I=\n\n\u{2014} LX1/datanet k56tZP4iY+UhfpKlA/Uv2eK1wWG0d8kYXkw7+GEEfZbzAhUB0theL65w+Q5WF36t9S791/FmBrzSH2BFBs8qe/Ac8Qk=\n";
+const SEED: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+const NAME: &str = "LX1/datanet+939ead64";
+
+#[tokio::test]
+async fn a_log_that_was_begun_is_kept_with_its_keys_and_another_one_has_others() -> Result<()> {
+    let room = Room::open("roomsbegun").await?;
+    let desk = Desk::open(&room).await?;
+    room.node("a", both()).await?;
+    let token = gateway_pod(&room).await?;
+    let kept = endpoint(&room.client, "v1", "Secret", operator::NAMESPACE);
+    wait::until("the keys to be made", SOON, || async { keys(&kept.get("mesh-rooms.roomsbegun.a").await?) }).await?;
+    // Keys of bare metal, whose log was signed there.
+    let brought = json!({"origin": "LX1/datanet", "log": SEED, "directory": SEED}).to_string();
+    let brought = json!({"data": {"directory.key": BASE64_STANDARD.encode(brought)}});
+    kept.patch("mesh-rooms.roomsbegun.a", &PatchParams::default(), &Patch::Merge(&brought)).await?;
+    // Of both Secrets: who keeps it, and the gateway.
+    let has = async |file: &str, wanted: Option<&str>| {
+        wait::until(&format!("{file} in both Secrets"), SOON, || async {
+            let secrets = [kept.get("mesh-rooms.roomsbegun.a").await?, room.api("Secret").get("mesh-a-leaf").await?];
+            let found = secrets.map(|secret| secret.data["data"][file].as_str().map(str::to_owned));
+            ensure!(found.iter().all(|found| found.as_deref() == wanted), "{file} is not as it should be");
+            Ok(())
+        })
+        .await
+    };
+    tell(&room, &desk, &token, json!({"origin": "LX1/datanet", "size": 7, "checkpoint": BEGUN})).await?;
+    let brought = brought["data"]["directory.key"].as_str();
+    has("directory.key", brought).await?;
+    has("directory.begun", Some(&BASE64_STANDARD.encode(BEGUN))).await?;
+    room.condition("MeshNode", "a", "DirectoryReady", "True", "Serving").await?;
+
+    tell(&room, &desk, &token, json!({"problem": "this volume has 0", "lost": NAME})).await?;
+    room.condition("MeshNode", "a", "DirectoryReady", "False", "LogLost").await?;
+    let says = async |log: &str| {
+        let annotation = json!({"metadata": {"annotations": {"interconn.dev/abandon-directory-log": log}}});
+        let nodes = ours(&room.client, "MeshNode", room.name);
+        nodes.patch("a", &PatchParams::default(), &Patch::Merge(&annotation)).await
+    };
+    says("LX1/datanet").await?;
+    // What changes with the annotation would have changed with this.
+    let mut renamed = both();
+    renamed["displayName"] = "another".into();
+    room.node("a", renamed).await?;
+    wait::until("the other name to be written", SOON, || async {
+        ensure!(room.file("node.json").await?.contains("another"), "it is not written yet");
+        Ok(())
+    })
+    .await?;
+    has("directory.key", brought).await?;
+    says(NAME).await?;
+    has("directory.begun", None).await?;
+    let secret = room.api("Secret").get("mesh-a-leaf").await?;
+    ensure!(secret.data["data"]["directory.key"].as_str() != brought, "another log under the same key");
+    keys(&secret).map(drop)
+}
+
 #[tokio::test]
 async fn what_a_gateway_reports_of_its_rooms_is_told_in_status_conditions_and_events() -> Result<()> {
     let room = Room::open("roomstold").await?;
     let desk = Desk::open(&room).await?;
     room.node("a", both()).await?;
-    intake::pod(&room, "mesh-a-0").await?;
-    let label = json!({"metadata": {"labels": {"interconn.dev/role": "gateway"}}});
-    room.api("Pod").patch("mesh-a-0", &PatchParams::default(), &Patch::Merge(&label)).await?;
-    let token = intake::token(&room, intake::AUDIENCE, Some("mesh-a-0")).await?;
+    let token = gateway_pod(&room).await?;
     let peer = json!({"name": "n1", "address": "10.1.1.3", "since": "2030-01-01T00:00:00Z"});
+    let lease = json!({"name": "n2", "address": "10.1.1.5", "connected": false});
+    let join_token = json!({"id": "5f2c9a01", "hash": "9e0c".repeat(16), "uses": 2, "usesLeft": 1});
     let mut report = json!({"configHash": "0".repeat(64), "leafNotAfter": "2031-01-01T00:00:00Z",
-        "tunnel": {"nodes": 3, "connected": 1, "addressesTaken": 3, "peers": [peer], "tokensTotal": 1,
-            "tokens": [{"id": "5f2c9a01", "usesLeft": 1}]},
+        "tunnel": {"nodes": 3, "connected": 1, "addressesTaken": 3, "peers": [peer], "leases": [lease], "tokensTotal": 1,
+            "tokens": [join_token]},
         "directory": {"origin": "log", "size": 7, "quorum": 1, "witnesses": [{"name": "w", "state": "Signs"}]}});
     let send = async |report: &Value| -> Result<()> {
         let (status, said) = desk.post(&room, Some(&token), "/intake/v1/reports", report).await?;
@@ -110,7 +182,11 @@ async fn what_a_gateway_reports_of_its_rooms_is_told_in_status_conditions_and_ev
     room.condition("MeshNode", "a", "DirectoryReady", "True", "Serving").await?;
     room.condition("MeshNode", "a", "DirectoryWitnessed", "True", "Signed").await?;
     let status = ours(&room.client, "MeshNode", room.name).get("a").await?.data["status"].clone();
-    ensure!(status["tunnel"]["peers"] == json!([peer]) && status["tunnel"]["tokens"][0]["usesLeft"] == 1, "{status}");
+    ensure!(
+        status["tunnel"]["peers"] == json!([peer]) && status["tunnel"]["tokens"] == json!([join_token]),
+        "{status}"
+    );
+    ensure!(status["tunnel"]["leases"] == json!([lease]), "{status}");
     ensure!(status["directory"]["size"] == 7, "{status}");
 
     report["tunnel"]["exhausted"] = true.into();

@@ -2,7 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::*;
+use super::{intake::Desk, rooms, *};
 
 /// Where each kind of secret is kept, ours and those that people bring.
 const KEPT: [(&str, &str); 9] = [
@@ -16,18 +16,34 @@ const KEPT: [(&str, &str); 9] = [
     ("grid", "jwks.json"),
     ("grid", "token"),
 ];
+/// What the operator keeps in its own namespace: roots, what tunnel and directory sign with, and the authority and the
+/// certificate of webhook and intake.
+const KEPT_BY_THE_OPERATOR: [(&str, &str); 7] = [
+    ("mesh-root.secrecy.b", "tls.key"),
+    ("mesh-member-root.secrecy.b", "tls.key"),
+    ("mesh-rooms.secrecy.b", "directory.key"),
+    ("mesh-rooms.secrecy.b", "tunnel-join.key"),
+    ("mesh-rooms.secrecy.b", "tunnel-register.key"),
+    ("secrecy-certificate", "ca.key"),
+    ("secrecy-certificate", "tls.key"),
+];
 /// A route's proxy stands in its spec, so this one is in the MeshRoute and in the configuration that is made of it.
 const PASSWORD: &str = "a-proxys-password-71c4";
 
 #[tokio::test]
 async fn no_key_is_to_be_seen_outside_of_secrets() -> Result<()> {
     let room = Room::open("secrecy").await?;
-    room.knows_requests().await?;
-    let operator = room.operator("one").await?;
+    e2e::signer::install(&room.client).await?;
+    // With an intake, so that there is the certificate of what pods call.
+    let desk = Desk::open(&room).await?;
     let misplaced = plant(&room).await?;
     let mut planted = vec![PASSWORD.to_owned(), BASE64_STANDARD.encode(PASSWORD), word(&misplaced)];
     for (secret, file) in KEPT {
-        planted.extend(kept(&room, secret, file).await?);
+        planted.extend(kept(&room.api("Secret"), secret, file).await?);
+    }
+    let own = endpoint(&room.client, "v1", "Secret", operator::NAMESPACE);
+    for (secret, file) in KEPT_BY_THE_OPERATOR {
+        planted.extend(kept(&own, secret, file).await?);
     }
     for (kind, name) in [("MeshNode", "a"), ("MeshRoute", "theirs")] {
         room.ready(kind, name).await?;
@@ -36,7 +52,7 @@ async fn no_key_is_to_be_seen_outside_of_secrets() -> Result<()> {
     room.condition("MeshNode", "i", "Stalled", "True", "IssuerPending").await?;
 
     let mut seen = vec![("log", std::fs::read_to_string(room.server.folder().join("log/secrecy-one.log"))?)];
-    seen.push(("metrics", operator.get("/metrics").await?.1));
+    seen.push(("metrics", desk.operator.get("/metrics").await?.1));
     for (kind, version) in [
         ("MeshNode", "interconn.dev/v1alpha1"),
         ("MeshRoute", "interconn.dev/v1alpha1"),
@@ -75,7 +91,7 @@ async fn plant(room: &Room) -> Result<String> {
     let grid = json!({"listeners": [{"name": "chat", "tlsSecretRef": {"name": "grid"}, "auth": {"jwt": jwt}}],
         "backend": {"users": [{"name": "shop", "secretRef": {"name": "grid"}}]}});
     room.node("a", json!({"certificates": {"rootSecretRef": {"name": "our-root"}}, "grid": grid})).await?;
-    room.node("b", json!({"gateway": {"enabled": true, "replicas": 1}})).await?;
+    room.node("b", rooms::both()).await?;
     room.node("i", json!({"certificates": {"issuerRef": {"name": "nobody"}}})).await?;
 
     let theirs = json!({"nodeRef": {"name": "a"}, "peer": {"nodeId": "peer-theirs"}, "trust": {"rootPEMs": [root]},
@@ -97,15 +113,18 @@ fn grid((certificate, key): &(String, String)) -> Value {
 }
 
 /// A secret in each form that it has: as the API server gives it, and its own words.
-async fn kept(room: &Room, secret: &str, file: &str) -> Result<[String; 2]> {
+async fn kept(secrets: &Api<DynamicObject>, secret: &str, file: &str) -> Result<Vec<String>> {
     let what = format!("{file} of {secret}");
     let found = wait::until(&what, SOON, || async {
-        let secret = room.api("Secret").get(secret).await?;
+        let secret = secrets.get(secret).await?;
         secret.data["data"][file].as_str().map(str::to_owned).with_context(|| format!("no {file}"))
     });
     let found = found.await?;
     let text = String::from_utf8(BASE64_STANDARD.decode(&found)?)?;
-    Ok([found, word(&text)])
+    // What a document of JSON holds is secret by itself.
+    let members = serde_json::from_str::<Value>(&text).unwrap_or_default();
+    let seeds = ["log", "directory"].into_iter().filter_map(|of| members[of].as_str().map(str::to_owned));
+    Ok(seeds.chain([found, word(&text)]).collect())
 }
 
 /// What nobody else would say: of a key a line of its body, else all of it.

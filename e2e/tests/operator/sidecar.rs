@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::rt::TokioExecutor;
 
-use super::intake::{Desk, grant, pod, token};
+use super::intake::Desk;
 use super::*;
 
 /// An application gives up after ten seconds; a machine that is busy gets half a minute to be seen within.
@@ -161,8 +161,8 @@ async fn a_real_sidecar_reports_and_changes_trust_through_the_operator_or_says_i
     let mut desk = Desk::open(&room).await?;
     room.node("a", json!({})).await?;
     room.ready("MeshNode", "a").await?;
-    pod(&room, "p").await?;
-    let token = token(&room, "interconn.dev/intake", Some("p")).await?;
+    callers::pod(&room.client, room.name, "p").await?;
+    let token = callers::token(&room.client, room.name, "interconn.dev/intake", Some("p")).await?;
     let mesh = Sidecar::start(&room, &token).await?;
     room.condition("MeshNode", "a", "InForce", "True", "Everywhere").await?;
     let nodes = ours(&room.client, "MeshNode", room.name);
@@ -173,7 +173,7 @@ async fn a_real_sidecar_reports_and_changes_trust_through_the_operator_or_says_i
     let root = partner_root()?.0;
     let (code, message, _) = mesh.refresh(&document("LX2", &root)).await?;
     ensure!(code == "E0000000614" && message.contains("may not"), "nobody granted it: {code} {message}");
-    grant(&room).await?;
+    callers::grant(&room.client, room.name).await?;
     let asked = document("LX2", &root);
     let (code, message, _) = tokio::select! {
         done = mesh.refresh(&asked) => done?,

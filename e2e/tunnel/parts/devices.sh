@@ -13,7 +13,6 @@ join() { # NODE
 }
 join a
 join b
-within() { in_net "$1" timeout 120 "${@:2}" >"$home/said" 2>&1 || fail "$1: ${*:2}: $(cat "$home/said")"; } # NODE COMMAND...
 
 within a ping -c 3 -i 0.2 -W 20 10.1.1.1
 within a ping -c 3 -i 0.2 -W 20 "${inside[b]}"

@@ -108,10 +108,10 @@ async fn connect() -> Result<Client> {
 }
 
 async fn all(client: &Client, arguments: &Arguments) -> Vec<Finding> {
-    if arguments.preflight {
-        return preflight::check(client, &arguments.namespace).await;
-    }
     let scopes = crate::run::scopes(&arguments.watch_namespaces);
+    if arguments.preflight {
+        return preflight::check(client, &arguments.namespace, &scopes).await;
+    }
     let account = arguments.service_account.as_ref();
     let whose = account
         .map_or(Whose::Mine, |name| Whose::Account(format!("system:serviceaccount:{}:{name}", arguments.namespace)));

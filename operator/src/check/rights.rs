@@ -29,6 +29,7 @@ pub(crate) const WATCHED: &[Right] = &[
     ("apps", "statefulsets", &["get", "list", "watch", "create", "patch", "delete"]),
     ("", "serviceaccounts", &["get", "list", "watch", "create", "patch", "delete"]),
     ("networking.k8s.io", "networkpolicies", &["get", "list", "watch", "create", "patch", "delete"]),
+    ("policy", "poddisruptionbudgets", &["get", "list", "watch", "create", "patch", "delete"]),
     ("cert-manager.io", "certificaterequests", &["get", "list", "create", "patch", "delete"]),
     ("gateway.networking.k8s.io", "tlsroutes", &["get", "list", "watch", "create", "patch", "delete"]),
     ("", "persistentvolumeclaims", &["list"]),

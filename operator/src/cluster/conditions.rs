@@ -59,6 +59,23 @@ pub(crate) fn news<'n>(old: &[Condition], new: &'n [Condition]) -> Vec<&'n Condi
     new.iter().filter(|c| !is_old(c)).collect()
 }
 
+/// What kstatus makes of conditions of a current generation: `Stalled` first, then `Reconciling`, then `Ready`.
+///
+/// Helm and Flux wait for what is in progress, until they give up: only what settles by itself may be.
+#[cfg(test)]
+pub(crate) fn kstatus(aspects: &[Aspect]) -> &'static str {
+    let is = |kind: &str| {
+        let found: Vec<_> = aspects.iter().filter(|aspect| aspect.kind == kind).collect();
+        assert_eq!(found.len(), 1, "{kind}: {aspects:?}");
+        found[0].status == ConditionStatus::True
+    };
+    match (is(crds::STALLED), is(crds::RECONCILING), is(crds::READY)) {
+        (true, ..) => "Failed",
+        (false, true, _) | (false, false, false) => "InProgress",
+        (false, false, true) => "Current",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

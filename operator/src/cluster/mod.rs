@@ -2,6 +2,8 @@
 
 pub(crate) mod conditions;
 pub(crate) mod difference;
+#[cfg(test)]
+pub(crate) mod fake;
 pub(crate) mod follow;
 pub(crate) mod nudge;
 pub(crate) mod objects;

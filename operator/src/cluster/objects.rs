@@ -103,18 +103,26 @@ pub(crate) struct Put<K> {
     pub(crate) version: Option<String>,
 }
 
-/// Makes `wanted` so in the cluster.
-///
-/// # Errors
-/// An object of that name that is not ours, and what the API server refuses.
-pub(crate) async fn apply<K>(client: &Client, wanted: &K, ours: &Ours) -> Result<Put<K>, WriteError>
-where
+/// A kind of objects that we write into namespaces.
+pub(crate) trait Kind:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned
+{
+}
+
+impl<K> Kind for K where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
         + std::fmt::Debug
         + Serialize
-        + DeserializeOwned,
+        + DeserializeOwned
 {
+}
+
+/// Makes `wanted` so in the cluster.
+///
+/// # Errors
+/// An object of that name that is not ours, and what the API server refuses.
+pub(crate) async fn apply<K: Kind>(client: &Client, wanted: &K, ours: &Ours) -> Result<Put<K>, WriteError> {
     let api: Api<K> = Api::namespaced(client.clone(), &wanted.namespace().unwrap_or_default());
     apply_dynamic(&api, &K::kind(&()), wanted, ours).await
 }

@@ -63,17 +63,14 @@ async fn take(api: &Api<Secret>, wanted: &Secret) -> Result<String, WriteError> 
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, sync::Arc};
+    use std::sync::Arc;
 
-    use futures::future::BoxFuture;
-    use http::{Method, Request, Response};
-    use http_body_util::BodyExt as _;
-    use kube::client::Body;
+    use http::Method;
     use parking_lot::Mutex;
     use serde_json::{Value, json};
-    use std::task::{Context, Poll};
 
     use super::*;
+    use crate::cluster::fake;
 
     /// An API server with at most one Secret, in this version. It keeps what was asked for, by method.
     #[derive(Clone, Default)]
@@ -102,6 +99,17 @@ mod tests {
             *there = Some("9");
             (200, secret("9"))
         }
+
+        fn client(&self) -> Client {
+            let server = self.clone();
+            fake::client("ns", move |request| {
+                let (server, method) = (server.clone(), request.method().clone());
+                async move {
+                    server.asked.lock().push(method.clone());
+                    server.answer(&method, &fake::body(request).await)
+                }
+            })
+        }
     }
 
     fn secret(version: &str) -> Value {
@@ -109,34 +117,12 @@ mod tests {
             "resourceVersion": version, "labels": {"by": "us"}}})
     }
 
-    impl tower_service::Service<Request<Body>> for Server {
-        type Response = Response<Body>;
-        type Error = Infallible;
-        type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, request: Request<Body>) -> Self::Future {
-            let server = self.clone();
-            Box::pin(async move {
-                let (head, body) = request.into_parts();
-                server.asked.lock().push(head.method.clone());
-                let body = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
-                let (code, body) = server.answer(&head.method, &body);
-                Ok(Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap())
-            })
-        }
-    }
-
     async fn applied(server: &Server, read: Option<&str>, by: &str) -> (Result<Written, WriteError>, Vec<Method>) {
         let wanted = json!({"metadata": {"name": "s", "namespace": "ns", "labels": {"by": by}}, "type": "Opaque",
             "data": {"tls.crt": "cm9vdA=="}});
         let wanted: Secret = serde_json::from_value(wanted).unwrap();
         let read: Option<Secret> = read.map(|version| serde_json::from_value(secret(version)).unwrap());
-        let client = Client::new(server.clone(), "ns");
-        let done = apply(&client, &wanted, &Ours::Label("by", by.into()), read.as_ref()).await;
+        let done = apply(&server.client(), &wanted, &Ours::Label("by", by.into()), read.as_ref()).await;
         (done.map(|put| put.written), server.asked.lock().clone())
     }
 

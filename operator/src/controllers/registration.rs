@@ -14,6 +14,8 @@ use super::{
 };
 use crate::cluster::conditions::{Aspect, merge};
 
+const NODE_NOT_READY: &str = "the node's configuration is not written: kubectl describe meshnode says why";
+
 /// Writes the status of one registration.
 ///
 /// # Errors
@@ -38,15 +40,17 @@ fn judged(verdict: &Verdict) -> Vec<Aspect> {
     if !verdict.is_accepted {
         return refused(verdict.reason(), &verdict.text());
     }
-    let ready = if verdict.is_written {
-        Aspect::yes(READY, "Ready", "part of the node's configuration")
+    let part = "part of the node's configuration";
+    let (ready, reconciling) = if verdict.is_written {
+        (Aspect::yes(READY, "Ready", part), Aspect::no(RECONCILING, "Reconciled", "nothing is left to do"))
     } else {
-        Aspect::no(READY, "NodeNotReady", "the node's configuration is not written: kubectl describe meshnode says why")
+        (Aspect::no(READY, "NodeNotReady", NODE_NOT_READY), Aspect::yes(RECONCILING, "NodeNotReady", NODE_NOT_READY))
     };
+    let accepted = if verdict.is_written { part } else { "valid: part of what is written for the node next" };
     vec![
-        Aspect::yes(ACCEPTED, "Accepted", "part of the node's configuration"),
+        Aspect::yes(ACCEPTED, "Accepted", accepted),
         ready,
-        Aspect::no(RECONCILING, "Reconciled", "nothing is left to do"),
+        reconciling,
         Aspect::no(STALLED, "Progressing", "nothing is in the way"),
     ]
 }
@@ -67,4 +71,33 @@ async fn write(world: &World, registration: &ServiceRegistration, aspects: &[Asp
     let status = ServiceRegistrationStatus { conditions, observed_generation: generation };
     report::events(&world.recorder, registration, &old.conditions, &status.conditions).await;
     report::status(&world.client, &world.metrics, registration, registration.status.as_ref(), &status).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cluster::conditions::kstatus, node::Problem};
+
+    fn verdict(problems: Vec<Problem>, is_accepted: bool, is_written: bool) -> Verdict {
+        let (uid, generation, roots, certificates) = ("u".into(), 1, Vec::new(), Vec::new());
+        Verdict { uid, generation, is_accepted, problems, is_written, roots, reach: None, certificates }
+    }
+
+    #[test]
+    fn only_what_settles_by_itself_is_in_progress_for_those_who_wait() {
+        let bad = || vec![Problem::SelfRoute { node_id: "LX1".into() }];
+        for (aspects, ready, wanted) in [
+            (judged(&verdict(vec![], true, true)), "Ready", "Current"),
+            (judged(&verdict(vec![], true, false)), "NodeNotReady", "InProgress"),
+            (judged(&verdict(bad(), false, true)), "SelfRoute", "Failed"),
+            (judged(&verdict(bad(), false, false)), "SelfRoute", "Failed"),
+            (refused("NodeNotFound", "no node"), "NodeNotFound", "Failed"),
+        ] {
+            let of = |kind: &str| aspects.iter().find(|aspect| aspect.kind == kind).unwrap();
+            assert_eq!((of(READY).reason.as_str(), kstatus(&aspects)), (ready, wanted), "{aspects:?}");
+            assert!(aspects.iter().all(|a| !a.reason.is_empty() && !a.message.is_empty()), "{aspects:?}");
+        }
+        let unwritten = judged(&verdict(vec![], true, false));
+        assert!(!unwritten[0].message.starts_with("part of"), "{unwritten:?}");
+    }
 }

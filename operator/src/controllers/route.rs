@@ -162,7 +162,7 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::sample;
+    use crate::{cluster::conditions::kstatus, node::sample};
 
     fn verdict(problems: Vec<Problem>, is_accepted: bool) -> Verdict {
         Verdict {
@@ -207,17 +207,6 @@ mod tests {
         assert!(said.ends_with("before: 0000"), "{said}");
     }
 
-    /// As kstatus reads conditions of a current generation: `Stalled` first, then `Reconciling`, then `Ready`.
-    fn kstatus(aspects: &[Aspect]) -> &'static str {
-        let is = |kind| status(aspects, kind).0 == ConditionStatus::True;
-        match (is(STALLED), is(RECONCILING), is(READY)) {
-            (true, ..) => "Failed",
-            (false, true, _) | (false, false, false) => "InProgress",
-            (false, false, true) => "Current",
-        }
-    }
-
-    /// Helm and Flux wait for what is in progress, until they give up: only what settles by itself may be.
     #[test]
     fn a_route_that_waits_for_nobody_is_settled_for_those_who_wait_for_it() {
         let expired = || Problem::Expired { field: "spec.expiresAt".into(), at: "t".into(), remedy: "a later time" };

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use crds::{MeshNode, MeshRoute, ServiceRegistration};
 use futures::{
     StreamExt,
-    future::{BoxFuture, join, join5},
+    future::{BoxFuture, join, join_all, join5},
     stream,
 };
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, Pod, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -236,14 +237,17 @@ impl World {
 
     /// What we write: an edit by hand is taken back. Secrets are followed one by one, so that no list of them is asked for.
     async fn watch_written(&self, scope: Option<&str>, shown: impl Fn(&'static str) -> Shown) {
-        // In a box: five watches at once are large, and the future of the whole process would hold them.
-        Box::pin(join5(
+        // Roles of a version before do not name them: nobody waits for their list.
+        let budgets = shown("PodDisruptionBudget");
+        budgets.listed.done();
+        join_all([
             self.watch_one::<ConfigMap>(scope, shown("ConfigMap")),
             self.watch_one::<Service>(scope, shown("Service")),
             self.watch_one::<ServiceAccount>(scope, shown("ServiceAccount")),
             self.watch_one::<StatefulSet>(scope, shown("StatefulSet")),
             self.watch_one::<NetworkPolicy>(scope, shown("NetworkPolicy")),
-        ))
+            self.watch_one::<PodDisruptionBudget>(scope, budgets),
+        ])
         .await;
     }
 

@@ -69,43 +69,24 @@ fn judge(status: &MeshNodeStatus, main: &ConfigMap, authorities_pem: &str) -> bo
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        future::{Ready, ready},
-        task::{Context, Poll},
-    };
+    use std::future::ready;
 
-    use bytes::Bytes;
-    use http::{Request, Response};
-    use http_body_util::Full;
-    use kube::client::Body;
     use serde_json::json;
 
     use super::*;
-    use crate::node::sample;
+    use crate::{cluster::fake, node::sample};
 
     /// An API server with these nodes, and a configuration of theirs that names the authorities `old`.
-    #[derive(Clone)]
-    struct Server(Vec<Value>);
-
-    impl tower_service::Service<Request<Body>> for Server {
-        type Response = Response<Full<Bytes>>;
-        type Error = Infallible;
-        type Future = Ready<Result<Self::Response, Infallible>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn client(nodes: Vec<Value>) -> Client {
+        fake::client("default", move |request| {
             let answer = if request.uri().path().ends_with("/meshnodes") {
-                json!({"metadata": {}, "items": self.0})
+                json!({"metadata": {}, "items": nodes})
             } else {
                 let node = json!({"intake": {"address": "a:443", "ca": "old"}}).to_string();
                 json!({"metadata": {"name": "mesh-a"}, "data": {"node.json": node, "manifest.json": ""}})
             };
-            ready(Ok(Response::new(Full::new(Bytes::from(answer.to_string())))))
-        }
+            ready((200, answer))
+        })
     }
 
     #[tokio::test]
@@ -114,8 +95,7 @@ mod tests {
         node.status = serde_json::from_value(json!({"configHash": hex(&Sha256::digest(""))})).unwrap();
         let mut unreadable = json!(node);
         unreadable["spec"]["transport"] = json!("of a later version");
-        let followed =
-            async |nodes, pem| everywhere(&Client::new(Server(nodes), "default"), &[None], pem).await.unwrap();
+        let followed = async |nodes, pem| everywhere(&client(nodes), &[None], pem).await.unwrap();
         assert!(followed(vec![unreadable.clone()], "new").await);
         assert!(!followed(vec![unreadable.clone(), json!(node)], "new").await);
         assert!(followed(vec![unreadable, json!(node)], "old").await);

@@ -8,12 +8,14 @@
 //! | `names.rs`, `verdict.rs` | labels and annotations; why a pod gets none |
 //! | `choice.rs`, `overrides.rs`, `resources.rs`, `quantity.rs`, `neighbours.rs`, `patch.rs` | the parts of the decision |
 //! | `nodes.rs` | what is known of MeshNodes: a watch, kept by every process |
+//! | `asked.rs` | what the API server has where the watch may be late, asked a few times a second at most |
 //! | `review.rs`, `serve.rs` | AdmissionReview in and out, at a port (`port`) on a thread of its own |
 //! | `tell.rs`, `bucket.rs` | Events and metrics about pods that got none |
 //! | `certificate.rs`, `keeper.rs`, `bundle.rs`, `followed.rs` | the webhook's certificate: which, where it is kept, who trusts it |
 //!
 //! Every process of the operator serves it; the one that leads also keeps the certificate.
 
+mod asked;
 mod bucket;
 mod bundle;
 mod certificate;
@@ -49,6 +51,7 @@ use crate::{
     },
     run::RunArgs,
 };
+use asked::Asked;
 use decide::Settings;
 use keeper::Keeper;
 use nodes::KnownNodes;
@@ -82,7 +85,7 @@ pub(crate) async fn serve(
         own_namespace: args.namespace.clone(),
         guaranteed: args.inject.guaranteed(),
     };
-    let desk = Desk { nodes: nodes.clone(), client: client.clone(), settings, teller };
+    let desk = Desk { nodes: nodes.clone(), asked: Asked::new(client.clone()), settings, teller };
     let watches = join_all(args.scopes().into_iter().map(|scope| {
         let listed = readiness.pending(&format!("MeshNodes for the webhook {}", scope.unwrap_or("of all namespaces")));
         let (nodes, client) = (nodes.clone(), client.clone());

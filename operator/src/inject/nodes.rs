@@ -8,7 +8,6 @@ use crds::MeshNode;
 use futures::{StreamExt, pin_mut};
 use kube::{
     Api, Client, ResourceExt,
-    api::ListParams,
     core::DeserializeGuard,
     runtime::{WatchStreamExt, watcher},
 };
@@ -23,7 +22,7 @@ use crate::{admin::Pending, node::pod::Role};
 pub(super) struct Index(HashMap<String, Arc<Nodes>>);
 
 impl Index {
-    fn put(&mut self, node: &MeshNode) {
+    pub(super) fn put(&mut self, node: &MeshNode) {
         let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
         if node.metadata.deletion_timestamp.is_some() {
             // Its certificates are about to go: nobody joins it any more.
@@ -49,7 +48,7 @@ impl Index {
         nodes.iter().for_each(|node| self.put(node));
     }
 
-    fn of(&self, namespace: &str) -> Arc<Nodes> {
+    pub(super) fn of(&self, namespace: &str) -> Arc<Nodes> {
         self.0.get(namespace).cloned().unwrap_or_default()
     }
 }
@@ -69,21 +68,6 @@ impl KnownNodes {
     /// Those of a namespace.
     pub(super) fn of(&self, namespace: &str) -> Arc<Nodes> {
         self.index.read().of(namespace)
-    }
-
-    /// Those of a namespace as the API server has them now; none if it cannot be asked. They are not kept: the watch, when it is
-    /// back, may know more by then.
-    pub(super) async fn asked(client: &Client, namespace: &str) -> Option<Nodes> {
-        let api = Api::<DeserializeGuard<MeshNode>>::namespaced(client.clone(), namespace);
-        let mut index = Index::default();
-        match api.list(&ListParams::default()).await {
-            Ok(list) => list.items.into_iter().filter_map(|node| node.0.ok()).for_each(|node| index.put(&node)),
-            Err(error) => {
-                tracing::warn!(%error, namespace, "the MeshNodes that a pod may want cannot be listed");
-                return None;
-            }
-        }
-        Some(Arc::unwrap_or_clone(index.of(namespace)))
     }
 
     /// Hears of every change from now on.

@@ -5,6 +5,7 @@
 use std::{
     convert::Infallible,
     net::TcpListener,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,10 +14,11 @@ use anyhow::Result;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, request::Parts};
 use http_body_util::Full;
-use kube::Client;
 use tokio::time::{sleep, timeout};
 
 use super::{
+    asked::Asked,
+    choice::Nodes,
     decide::{Decision, Settings},
     nodes::KnownNodes,
     review,
@@ -33,13 +35,13 @@ const INJECT: &str = "/inject";
 /// gives the webhook.
 const GRACE: Duration = Duration::from_secs(4);
 /// Then the API server is asked: where the node's definition was just upgraded it has ended our watch, and we begin another one
-/// only after a while. A crowd of pods without a node asks twice for each, at most.
+/// only after a while. A crowd of pods without a node asks twice for each, at most, and shares the answers.
 const ASK_AFTER: Duration = Duration::from_secs(1);
 
 /// What answers are made of.
 pub(super) struct Desk {
     pub(super) nodes: KnownNodes,
-    pub(super) client: Client,
+    pub(super) asked: Asked,
     pub(super) settings: Settings,
     pub(super) teller: Teller,
 }
@@ -84,14 +86,17 @@ impl port::Desk for Desk {
         let mut decision = judge();
         let healed = async {
             let mut pause = ASK_AFTER;
+            // What the watch says meanwhile costs us neither the pause nor our place among those who ask.
+            let mut asked = pin!(self.asked_after(pause, &request.namespace));
             while may_heal(&decision) {
                 tokio::select! {
                     _ = changes.changed() => decision = judge(),
-                    () = sleep(pause) => {
-                        pause *= 2;
-                        if let Some(nodes) = KnownNodes::asked(&self.client, &request.namespace).await {
+                    nodes = &mut asked => {
+                        if let Some(nodes) = nodes {
                             decision = review::judge(&request, &nodes, &self.settings);
                         }
+                        pause *= 2;
+                        asked.set(self.asked_after(pause, &request.namespace));
                     }
                 }
             }
@@ -103,6 +108,13 @@ impl port::Desk for Desk {
         let answer = json(StatusCode::OK, &review::answer(&request, &decision));
         self.teller.metrics.seconds.observe(begun.elapsed().as_secs_f64());
         answer
+    }
+}
+
+impl Desk {
+    async fn asked_after(&self, pause: Duration, namespace: &str) -> Option<Arc<Nodes>> {
+        sleep(pause).await;
+        self.asked.of(namespace).await
     }
 }
 

@@ -225,17 +225,12 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    use http_body_util::BodyExt;
+    use http::{Method, Request};
+    use kube::client::Body;
     use serde_json::{Value, json};
 
     use super::{super::signed::tests::Signer, *};
-
-    /// An API server that counts the reviews that it is asked for.
-    #[derive(Clone)]
-    struct Server {
-        asked: Arc<AtomicUsize>,
-        does: Does,
-    }
+    use crate::cluster::fake;
 
     /// What it does with a question.
     #[derive(Clone)]
@@ -246,45 +241,31 @@ mod tests {
         Reviews(Value, String),
     }
 
-    impl tower_service::Service<http::Request<kube::client::Body>> for Server {
-        type Response = http::Response<kube::client::Body>;
-        type Error = std::convert::Infallible;
-        type Future = futures::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-            std::task::Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
-            if request.method() == http::Method::POST {
-                self.asked.fetch_add(1, Ordering::Relaxed);
-            }
-            match self.does.clone() {
-                Does::KeepsSilent => Box::pin(std::future::pending()),
-                Does::Fails => {
-                    let mut answer = http::Response::new(kube::client::Body::empty());
-                    *answer.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-                    Box::pin(std::future::ready(Ok(answer)))
-                }
-                Does::Reviews(keys, token) => Box::pin(async move {
-                    let answer =
-                        if request.method() == http::Method::GET { keys } else { judge(request, &token).await };
-                    Ok(http::Response::new(kube::client::Body::from(answer.to_string().into_bytes())))
-                }),
+    /// What it answers a question with.
+    async fn answer(request: Request<Body>, does: Does) -> (u16, Value) {
+        match does {
+            Does::KeepsSilent => std::future::pending().await,
+            Does::Fails => (500, json!({"code": 500})),
+            Does::Reviews(keys, _) if request.method() == Method::GET => (200, keys),
+            Does::Reviews(_, good) => {
+                let review = fake::body(request).await;
+                let status = if review["spec"]["token"] == good { held() } else { json!({"authenticated": false}) };
+                (200, json!({"metadata": {}, "spec": {}, "status": status}))
             }
         }
     }
 
-    async fn judge(request: http::Request<kube::client::Body>, good: &str) -> Value {
-        let asked = request.into_body().collect().await.unwrap().to_bytes();
-        let review: Value = serde_json::from_slice(&asked).unwrap();
-        let status = if review["spec"]["token"] == good { held() } else { json!({"authenticated": false}) };
-        json!({"metadata": {}, "spec": {}, "status": status})
-    }
-
+    /// With an API server that counts the reviews that it is asked for.
     fn callers(does: Does) -> (Callers, Arc<AtomicUsize>) {
         let asked = Arc::new(AtomicUsize::new(0));
-        (Callers::new(Client::new(Server { asked: Arc::clone(&asked), does }, "default")), asked)
+        let count = Arc::clone(&asked);
+        let client = fake::client("default", move |request| {
+            if request.method() == Method::POST {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            answer(request, does.clone())
+        });
+        (Callers::new(client), asked)
     }
 
     fn held() -> Value {

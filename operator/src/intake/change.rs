@@ -52,6 +52,14 @@ impl Refused {
             Self::Invalid(_) | Self::SelfRoute => "E0000000400",
         }
     }
+
+    /// The name of the route that the text names, which only those hear who may change it.
+    pub(super) fn route(&self) -> Option<&str> {
+        match self {
+            Self::Theirs { name } | Self::Unproven { name, .. } => Some(name),
+            Self::Unknown { .. } | Self::Invalid(_) | Self::SelfRoute => None,
+        }
+    }
 }
 
 impl Step {
@@ -63,19 +71,17 @@ impl Step {
             }
         }
     }
+}
 
-    /// What the caller must be allowed to do with it; `None` where nothing is done.
-    pub(super) fn verb(&self) -> Option<&'static str> {
-        match self {
-            Self::Nothing { .. } => None,
-            Self::Create { .. } => Some("create"),
-            Self::Update { .. } => Some("update"),
-            Self::Delete { .. } => Some("delete"),
-        }
+/// The partner that a change is about.
+pub(super) fn partner(change: &RouteChange) -> &str {
+    match change {
+        RouteChange::Put { route } => &route.peer.node_id,
+        RouteChange::Remove { node_id } => node_id,
     }
 }
 
-/// Decides. `node` is the MeshNode of the caller's pod and `own_id` its node id; `routes` are the node's.
+/// Decides. `node` is the MeshNode of the caller's pod and `own_id` its node id; `routes` are the node's, of that partner.
 pub(super) fn decide(
     change: &RouteChange,
     (node, own_id): (&str, &str),
@@ -166,7 +172,7 @@ fn ours(route: &MeshRoute) -> Result<String, Refused> {
 }
 
 /// The same for a partner at each time, and never that of another node's route: node ids have letters that names may not.
-fn route_name(node: &str, partner: &str) -> String {
+pub(super) fn route_name(node: &str, partner: &str) -> String {
     let sum = Sha256::digest(format!("{node}/{}", partner.to_ascii_lowercase()));
     let hex: String = sum.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
     format!("api-{hex}")

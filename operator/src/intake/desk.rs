@@ -1,6 +1,9 @@
 //! HTTP in and out of the intake: decode, who calls, one call, encode.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use crds::intake::{BODY_MAX, Outcome, REPORT, REPORTS, ROUTES, Report, RouteChange};
@@ -19,18 +22,21 @@ use prometheus_client::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
 use super::{
     caller::{Caller, Callers, Unknown},
+    change::partner,
     rate::{Rate, Turn},
     report::checked,
-    routes::{MANAGER, Routes},
+    routes::{MANAGER, NotWritten, Routes},
 };
-use crate::port::{self, Peer, json, plain};
+use crate::port::{self, Closing, Peer, json, plain};
 
 /// Applications wait for the answer to a change of trust; a call that takes longer is answered as one that may be tried again.
 const LONGEST: Duration = Duration::from_secs(8);
+/// What is said then.
+const SLOW: &str = "the API server is slow";
 
 /// What was asked, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -61,16 +67,18 @@ impl IntakeMetrics {
 pub(super) struct IntakeDesk {
     client: Client,
     callers: Callers,
-    routes: Routes,
+    routes: Arc<Routes>,
     rate: Mutex<Rate>,
     metrics: IntakeMetrics,
+    closing: Closing,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl IntakeDesk {
-    pub(super) fn new(client: Client, callers: Callers, routes: Routes, metrics: IntakeMetrics) -> Self {
-        Self { client, callers, routes, rate: Mutex::default(), metrics }
+    pub(super) fn new(client: Client, metrics: IntakeMetrics, closing: Closing) -> Self {
+        let (callers, routes) = (Callers::new(client.clone()), Arc::new(Routes::new(client.clone())));
+        Self { client, callers, routes, rate: Mutex::default(), metrics, closing }
     }
 
     async fn caller(&self, head: &Parts) -> Result<Caller, Answer> {
@@ -132,28 +140,59 @@ impl IntakeDesk {
         }
     }
 
-    async fn change(&self, caller: &Caller, change: &RouteChange) -> Answer {
-        let (namespace, pod, user) = (&caller.namespace, &caller.pod, &caller.user);
-        let (what, partner) = match change {
-            RouteChange::Put { route } => ("put", &route.peer.node_id),
-            RouteChange::Remove { node_id } => ("remove", node_id),
+    /// Comes to its end and into the log whether somebody still waits for the answer or not: a caller that hangs up takes nothing
+    /// out of the audit. The port's end waits for it as for a connection.
+    async fn change(&self, caller: Caller, change: RouteChange) -> Answer {
+        let (routes, metrics) = (Arc::clone(&self.routes), self.metrics.clone());
+        let done = async move {
+            let came = timeout(LONGEST, routes.change(&caller, &change)).await;
+            answered(&caller, &change, came, &metrics)
         };
-        match self.routes.change(caller, change).await {
-            Ok(done) => {
-                tracing::info!(audit = true, namespace, pod, user, what, partner, done, "intake: change of trust");
-                self.metrics.count("route", "done");
-                outcome(Outcome::DONE, &done)
-            }
-            Err(error) => {
-                tracing::info!(audit = true, namespace, pod, user, what, partner, %error, "intake: change of trust refused");
-                self.metrics.count("route", if error.code().is_some() { "refused" } else { "unavailable" });
-                match error.code() {
-                    Some(code) => outcome(code, &error.to_string()),
-                    None => plain(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
-                }
-            }
-        }
+        let slow = |_| plain(StatusCode::SERVICE_UNAVAILABLE, SLOW);
+        tokio::spawn(self.closing.counted(done)).await.unwrap_or_else(slow)
     }
+}
+
+/// Counts and logs what became of a change, and says it.
+fn answered(
+    caller: &Caller,
+    change: &RouteChange,
+    came: Result<Result<String, NotWritten>, Elapsed>,
+    metrics: &IntakeMetrics,
+) -> Answer {
+    let (namespace, pod, user, partner) = (&caller.namespace, &caller.pod, &caller.user, partner(change));
+    let what = match change {
+        RouteChange::Put { .. } => "put",
+        RouteChange::Remove { .. } => "remove",
+    };
+    let error = match came {
+        Ok(Ok(done)) => {
+            tracing::info!(audit = true, namespace, pod, user, what, partner, done, "intake: change of trust");
+            metrics.count("route", "done");
+            return outcome(Outcome::DONE, &done);
+        }
+        Ok(Err(error)) => match error.code() {
+            Some(code) => {
+                tracing::info!(audit = true, namespace, pod, user, what, partner, %error, "intake: change of trust refused");
+                metrics.count("route", "refused");
+                return outcome(code, &error.to_string());
+            }
+            None => error.to_string(),
+        },
+        Err(_) => SLOW.into(),
+    };
+    tracing::warn!(
+        audit = true,
+        namespace,
+        pod,
+        user,
+        what,
+        partner,
+        error,
+        "intake: change of trust, outcome not known"
+    );
+    metrics.count("route", "unavailable");
+    plain(StatusCode::SERVICE_UNAVAILABLE, &error)
 }
 
 impl port::Desk for IntakeDesk {
@@ -180,13 +219,22 @@ impl port::Desk for IntakeDesk {
                 };
             }
             match read(&body) {
-                Ok(change) => self.change(&caller, &change).await,
-                Err(answer) => *answer,
+                Ok(change) => self.change(caller, change).await,
+                Err(answer) => {
+                    let Caller { namespace, pod, user, .. } = &caller;
+                    tracing::info!(
+                        audit = true,
+                        namespace,
+                        pod,
+                        user,
+                        "intake: change of trust refused: it cannot be read"
+                    );
+                    self.metrics.count("route", "refused");
+                    *answer
+                }
             }
         };
-        timeout(LONGEST, done)
-            .await
-            .unwrap_or_else(|_| plain(StatusCode::SERVICE_UNAVAILABLE, "the API server is slow"))
+        timeout(LONGEST, done).await.unwrap_or_else(|_| plain(StatusCode::SERVICE_UNAVAILABLE, SLOW))
     }
 }
 
@@ -196,4 +244,40 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Answer>> {
 
 fn outcome(code: &str, message: &str) -> Answer {
     json(StatusCode::OK, &json!(Outcome { code: code.into(), message: message.into() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::routes::tests::{Server, caller, put},
+        *,
+    };
+
+    fn desk(server: &Server) -> IntakeDesk {
+        let metrics = IntakeMetrics::new(&mut Registry::default());
+        IntakeDesk::new(server.client(), metrics, Closing::default())
+    }
+
+    fn counted(desk: &IntakeDesk, outcome: &'static str) -> u64 {
+        desk.metrics.0.get_or_create(&Asked { call: "route", outcome }).get()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_comes_to_its_end_though_nobody_waits_for_it_and_a_port_ends_behind_it() {
+        let server = Server::allowing(&[("create", None)]);
+        let desk = desk(&server);
+        let hung_up = timeout(Duration::from_millis(1), desk.change(caller(), put("LX2"))).await;
+        assert!(hung_up.is_err() && server.written().is_empty(), "it was done before: this proves nothing");
+        desk.closing.done(LONGEST).await;
+        assert_eq!((server.written().len(), counted(&desk, "done")), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_write_that_is_not_answered_is_said_that_nothing_is_known() {
+        let server = Server::allowing(&[("create", None)]).silent();
+        let desk = desk(&server);
+        let answer = desk.change(caller(), put("LX2")).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!((server.written().len(), counted(&desk, "unavailable")), (1, 1));
+    }
 }

@@ -24,7 +24,7 @@ mod report;
 mod routes;
 mod signed;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result};
 use crds::snapshot::IntakeConfig;
@@ -32,14 +32,15 @@ use futures::future::pending;
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::port::{
-    self, Closing,
-    tls::{self, Shown},
+use crate::{
+    port::{
+        self, Closing,
+        tls::{self, Shown},
+    },
+    thread,
 };
-use caller::Callers;
 use desk::IntakeDesk;
 use place::Place;
-use routes::Routes;
 
 pub(crate) use desk::IntakeMetrics;
 pub(crate) use place::Placed;
@@ -77,7 +78,7 @@ impl IntakeArgs {
     }
 }
 
-/// Serves the intake, where there is one.
+/// Serves the intake, where there is one: on a thread of its own, as nothing that pods ask for may hold up the Lease.
 ///
 /// # Errors
 /// A port that is taken.
@@ -89,11 +90,14 @@ pub(crate) async fn serve(
     closing: Closing,
 ) -> Result<()> {
     let Some(address) = args.intake_listen else { return pending().await };
-    let listener =
-        port::listen(address).and_then(TcpListener::from_std).with_context(|| format!("intake port {address}"))?;
+    let listener = port::listen(address).with_context(|| format!("intake port {address}"))?;
     let tls = tls::config(shown).context("TLS of the intake")?;
-    let desk = IntakeDesk::new(client.clone(), Callers::new(client.clone()), Routes::new(client), metrics);
-    match port::serve(listener, tls, Arc::new(desk), closing).await {}
+    let desk = IntakeDesk::new(client, metrics, closing.clone());
+    let serve = || async move {
+        let listener = TcpListener::from_std(listener)?;
+        Ok::<Infallible, _>(port::serve(listener, tls, Arc::new(desk), closing).await)
+    };
+    match thread::on_a_thread("intake", serve).await? {}
 }
 
 /// Finds out where pods reach it, for ever; `placed` is told.

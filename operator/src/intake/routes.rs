@@ -1,4 +1,9 @@
 //! Changes of trust, written as MeshRoutes: if the pod's service account may do that very thing to that very route.
+//!
+//! An account is asked about before anything is looked at, so that one without rights learns nothing of the routes and costs no
+//! list. Lists come in pages, a few at a time, and of each only the routes of that partner are kept: what a pod asks for takes
+//! a bounded piece of this process, however many routes its namespace has. Each page takes its turn anew, and of a namespace one
+//! change looks at a time: one with many routes holds up its own pods alone.
 
 use crds::{
     MeshNode, MeshRoute, NODE_LABEL,
@@ -11,13 +16,21 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+    core::Status,
 };
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::{
     caller::Caller,
-    change::{Refused, Step, decide},
+    change::{Refused, Step, decide, partner, route_name},
 };
+use crate::lines::Lines;
+
+/// Pages that are looked at once, of all pods.
+const LOOKING: usize = 2;
+/// Routes of a page: with four roots of 16 KiB each it has some 7 MB, and usually 600 KB.
+const PAGE: u32 = 100;
 
 /// Who writes routes at an application's word: another manager than people's, so that neither takes fields from the other.
 pub(super) const MANAGER: &str = "interconn-intake";
@@ -28,14 +41,16 @@ pub(super) enum NotWritten {
     #[error("{0}")]
     Refused(#[from] Refused),
     #[error(
-        "{user} may not {verb} meshroutes/{name} in namespace {namespace}: let an administrator grant it, or make the MeshRoute with kubectl"
+        "{user} may not {verb} {what} in namespace {namespace}: let an administrator grant it, or make the MeshRoute with kubectl"
     )]
-    Forbidden { user: String, verb: &'static str, name: String, namespace: String },
+    Forbidden { user: String, verb: &'static str, what: String, namespace: String },
     #[error("pod {0} is gone, or carries no label {NODE_LABEL}: it belongs to no node")]
     NoNode(String),
     #[error("MeshRoute {0} was changed by somebody else at the same time: change it there, or try again")]
     Conflict(String),
-    #[error("the API server did not take it: {0}")]
+    #[error("what MeshRoute {0} says was set by somebody else: change it there")]
+    Held(String),
+    #[error("the API server did not say that it took it: {0}")]
     Api(#[from] kube::Error),
 }
 
@@ -44,40 +59,91 @@ impl NotWritten {
     pub(super) fn code(&self) -> Option<&'static str> {
         match self {
             Self::Refused(refused) => Some(refused.code()),
-            Self::Forbidden { .. } | Self::NoNode(_) | Self::Conflict(_) => Some("E0000000614"),
+            Self::Forbidden { .. } | Self::NoNode(_) | Self::Conflict(_) | Self::Held(_) => Some("E0000000614"),
             Self::Api(_) => None,
         }
     }
 }
 
+/// The operator itself writes a route's status just after a change, and that is in the way of the next one. What is in the way
+/// after so many looks is a person's.
+const TRIES: usize = 4;
+
 /// Where routes are written.
 pub(super) struct Routes {
     client: Client,
+    looking: Semaphore,
+    /// One for each namespace where somebody looks.
+    lines: Lines<()>,
 }
 
 impl Routes {
     pub(super) fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, looking: Semaphore::new(LOOKING), lines: Lines::new(|()| false) }
     }
 
     /// Does what is asked. Answers a sentence for people.
     pub(super) async fn change(&self, caller: &Caller, change: &RouteChange) -> Result<String, NotWritten> {
-        let node = self.node(caller).await?;
-        let name = node.name_any();
-        let all = self.api::<MeshRoute>(caller).list(&ListParams::default()).await?.items;
-        let routes: Vec<MeshRoute> = all.into_iter().filter(|route| route.spec.node_ref.name == name).collect();
-        let step = decide(change, (&name, &node.spec.node_id), &routes)?;
-        if let Some(verb) = step.verb() {
-            self.require(caller, verb, step.name()).await?;
+        for _ in 1..TRIES {
+            match self.change_once(caller, change).await {
+                Err(NotWritten::Conflict(_)) => {}
+                done => return done,
+            }
         }
-        let there = routes.iter().find(|route| route.name_any() == step.name());
-        self.write(caller, &step, there).await?;
-        let done = match step.verb() {
-            None => "says so already",
-            Some("delete") => "is deleted",
-            Some(_) => "is written",
+        self.change_once(caller, change).await
+    }
+
+    async fn change_once(&self, caller: &Caller, change: &RouteChange) -> Result<String, NotWritten> {
+        let node = self.node(caller).await?;
+        let (node_name, partner) = (node.name_any(), partner(change));
+        self.require_any(caller, change, &route_name(&node_name, partner)).await?;
+        let routes = self.of_partner(caller, &node_name, partner).await?;
+        let decided = decide(change, (&node_name, &node.spec.node_id), &routes);
+        let name = match &decided {
+            Ok(step) => Some(step.name()),
+            Err(refused) => refused.route(),
         };
-        Ok(format!("MeshRoute {} {done}", step.name()))
+        let there = name.and_then(|name| routes.iter().find(|route| route.name_any() == name));
+        // What is so already takes no right beyond having been heard: an application says it at each of its starts.
+        if let Some(name) = name
+            && !matches!(decided, Ok(Step::Nothing { .. }))
+        {
+            self.require_found(caller, (verb(change, there), name), partner).await?;
+        }
+        let step = decided?;
+        let done = match &step {
+            // Not by its name, which may be a person's.
+            Step::Nothing { .. } => return Ok(format!("the MeshRoute to {partner} says so already")),
+            Step::Create { .. } | Step::Update { .. } => "is written",
+            Step::Delete { .. } => "is deleted",
+        };
+        // Before the write: whatever becomes of us behind it, it is known who asked for it.
+        let Caller { namespace, pod, user, .. } = caller;
+        let route = step.name();
+        tracing::info!(audit = true, namespace, pod, user, route, partner, "intake: writes a change of trust");
+        self.write(caller, &step, there).await?;
+        Ok(format!("MeshRoute {route} {done}"))
+    }
+
+    /// The node's routes to a partner.
+    async fn of_partner(&self, caller: &Caller, node: &str, partner: &str) -> Result<Vec<MeshRoute>, NotWritten> {
+        let line = self.lines.of(&caller.namespace);
+        let _first = line.lock().await;
+        let api = self.api::<MeshRoute>(caller);
+        let (mut found, mut page) = (Vec::new(), ListParams::default().limit(PAGE));
+        loop {
+            // It is never closed. Held until the page is read, and no page longer.
+            let turn = self.looking.acquire().await.ok();
+            let list = api.list(&page).await?;
+            found.extend(list.items.into_iter().filter(|route| {
+                route.spec.node_ref.name == node && route.spec.peer.node_id.eq_ignore_ascii_case(partner)
+            }));
+            drop(turn);
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
     }
 
     fn api<K>(&self, caller: &Caller) -> Api<K>
@@ -94,6 +160,35 @@ impl Routes {
         let name = pod.and_then(|pod| pod.labels().get(NODE_LABEL).cloned());
         let no_node = || NotWritten::NoNode(caller.pod.clone());
         self.api::<MeshNode>(caller).get_opt(&name.ok_or_else(no_node)?).await?.ok_or_else(no_node)
+    }
+
+    /// Whether the account may do anything of the kind, to the route that applications of its node would get: for a `put` that is
+    /// there or not.
+    async fn require_any(&self, caller: &Caller, change: &RouteChange, name: &str) -> Result<(), NotWritten> {
+        match (change, self.require(caller, verb(change, None), name).await) {
+            (RouteChange::Put { .. }, Err(forbidden @ NotWritten::Forbidden { .. })) => {
+                self.require(caller, "update", name).await.map_err(|error| match error {
+                    NotWritten::Forbidden { .. } => forbidden,
+                    other => other,
+                })
+            }
+            (_, answer) => answer,
+        }
+    }
+
+    /// As [`Self::require`], of what the list found: its name is for those who may.
+    async fn require_found(
+        &self,
+        caller: &Caller,
+        (verb, name): (&'static str, &str),
+        partner: &str,
+    ) -> Result<(), NotWritten> {
+        self.require(caller, verb, name).await.map_err(|error| match error {
+            NotWritten::Forbidden { user, verb, namespace, .. } => {
+                NotWritten::Forbidden { user, verb, what: format!("the MeshRoute to {partner}"), namespace }
+            }
+            other => other,
+        })
     }
 
     /// Asks the API server whether the pod's service account may do it itself.
@@ -121,7 +216,7 @@ impl Routes {
             return Ok(());
         }
         let (user, namespace) = (caller.user.clone(), caller.namespace.clone());
-        Err(NotWritten::Forbidden { user, verb, name: name.into(), namespace })
+        Err(NotWritten::Forbidden { user, verb, what: format!("meshroutes/{name}"), namespace })
     }
 
     async fn write(&self, caller: &Caller, step: &Step, there: Option<&MeshRoute>) -> Result<(), NotWritten> {
@@ -142,8 +237,27 @@ impl Routes {
             }
         };
         match written {
+            Err(kube::Error::Api(refusal)) if is_held(&refusal) => Err(NotWritten::Held(step.name().into())),
             Err(kube::Error::Api(refusal)) if refusal.code == 409 => Err(NotWritten::Conflict(step.name().into())),
             other => Ok(other?),
         }
     }
 }
+
+/// Whether fields belong to another manager, which no new look changes: a write that came between says so too, by 409 alone.
+fn is_held(refusal: &Status) -> bool {
+    let causes = refusal.details.iter().flat_map(|details| &details.causes);
+    refusal.code == 409 && causes.into_iter().any(|cause| cause.reason == "FieldManagerConflict")
+}
+
+/// What a change does to a route that is there, or is not.
+fn verb(change: &RouteChange, there: Option<&MeshRoute>) -> &'static str {
+    match (change, there) {
+        (RouteChange::Remove { .. }, _) => "delete",
+        (RouteChange::Put { .. }, Some(_)) => "update",
+        (RouteChange::Put { .. }, None) => "create",
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -4,7 +4,8 @@
 //! Nobody is let in by that: a pod that is gone leaves tokens with good signatures, so the review decides (`caller.rs`). But nobody
 //! else can make one, so a pod pays for its review itself, also with a token that nobody has seen; noise from the same address
 //! (pods behind one NAT) takes nothing from it. Where keys cannot be had, or are of a kind that is not verified here (P-521),
-//! callers pay by their address.
+//! callers pay by their address. A token names its key, as each of Kubernetes does: one that does not speaks for no pod, so what a
+//! stranger brings costs one look at one key at the most.
 
 use std::{
     sync::Arc,
@@ -23,7 +24,7 @@ const KEYS: &str = "/openid/v1/jwks";
 const AGAIN: Duration = Duration::from_secs(30);
 /// Longer than that nobody waits for keys; the review that follows has its own time.
 const LONGEST: Duration = Duration::from_secs(2);
-/// A token without the name of its key is tried with each. Clusters have two, while they roll.
+/// Clusters have two, while they roll.
 const KEYS_MAX: usize = 16;
 
 /// What follows.
@@ -54,13 +55,13 @@ impl Signed {
             return None;
         }
         let keys = self.keys(&token).await;
-        keys.iter().any(|key| key.has_signed(&token)).then_some(token.claims.bound.pod.uid)
+        has_signed(&keys, &token).then_some(token.claims.bound.pod.uid)
     }
 
     /// Those that are known; asked for anew where none has the name.
     async fn keys(&self, token: &Token<'_>) -> Arc<Vec<Key>> {
         let mut known = self.known.lock().await;
-        let is_known = known.keys.iter().any(|key| key.is_named(token));
+        let is_known = known.keys.iter().any(|key| key.name == token.header.kid);
         if !is_known && known.asked.is_none_or(|asked| asked.elapsed() >= AGAIN) {
             known.asked = Some(Instant::now());
             match timeout(LONGEST, self.ask()).await {
@@ -90,8 +91,7 @@ struct Token<'t> {
 #[derive(Deserialize)]
 struct Header {
     alg: String,
-    #[serde(default)]
-    kid: Option<String>,
+    kid: String,
 }
 
 /// Of what Kubernetes says in a token. It always writes a list of audiences.
@@ -139,8 +139,7 @@ struct Set {
 
 #[derive(Deserialize)]
 struct Jwk {
-    #[serde(default)]
-    kid: Option<String>,
+    kid: String,
     #[serde(flatten)]
     material: Written,
 }
@@ -155,7 +154,7 @@ enum Written {
 }
 
 struct Key {
-    name: Option<String>,
+    name: String,
     material: Material,
 }
 
@@ -191,26 +190,26 @@ fn key_of(jwk: Jwk) -> Option<Key> {
     Some(Key { name: jwk.kid, material })
 }
 
-impl Key {
-    fn is_named(&self, token: &Token<'_>) -> bool {
-        token.header.kid.is_none() || self.name == token.header.kid
-    }
+/// By the one key that the token names.
+fn has_signed(keys: &[Key], token: &Token<'_>) -> bool {
+    keys.iter().find(|key| key.name == token.header.kid).is_some_and(|key| key.has_signed(token))
+}
 
+impl Key {
     /// The algorithms are those that Kubernetes signs with, each for one kind of key: a header chooses nothing (RFC 8725).
     fn has_signed(&self, token: &Token<'_>) -> bool {
         let (message, tag) = (token.message, &token.signature);
         let by = |how: &'static dyn signature::VerificationAlgorithm, point: &[u8]| {
             signature::UnparsedPublicKey::new(how, point).verify(message, tag).is_ok()
         };
-        self.is_named(token)
-            && match (&self.material, token.header.alg.as_str()) {
-                (Material::Rsa { n, e }, "RS256") => signature::RsaPublicKeyComponents { n, e }
-                    .verify(&signature::RSA_PKCS1_2048_8192_SHA256, message, tag)
-                    .is_ok(),
-                (Material::P256(point), "ES256") => by(&signature::ECDSA_P256_SHA256_FIXED, point),
-                (Material::P384(point), "ES384") => by(&signature::ECDSA_P384_SHA384_FIXED, point),
-                _ => false,
-            }
+        match (&self.material, token.header.alg.as_str()) {
+            (Material::Rsa { n, e }, "RS256") => signature::RsaPublicKeyComponents { n, e }
+                .verify(&signature::RSA_PKCS1_2048_8192_SHA256, message, tag)
+                .is_ok(),
+            (Material::P256(point), "ES256") => by(&signature::ECDSA_P256_SHA256_FIXED, point),
+            (Material::P384(point), "ES384") => by(&signature::ECDSA_P384_SHA384_FIXED, point),
+            _ => false,
+        }
     }
 }
 
@@ -252,8 +251,12 @@ pub(super) mod tests {
         }
 
         fn sign(&self, claims: &Value) -> String {
+            self.sign_under(&json!({"alg": "ES256", "kid": self.name}), claims)
+        }
+
+        fn sign_under(&self, header: &Value, claims: &Value) -> String {
             let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-            let message = format!("{}.{}", part(&json!({"alg": "ES256", "kid": self.name})), part(claims));
+            let message = format!("{}.{}", part(header), part(claims));
             let tag = self.pair.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
             format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
         }
@@ -261,8 +264,7 @@ pub(super) mod tests {
 
     fn has_signed(signer: &Signer, text: &str) -> bool {
         let keys = serde_json::from_value::<Set>(signer.published()).unwrap().keys();
-        let token = Token::read(text);
-        token.is_some_and(|token| keys.iter().any(|key| key.has_signed(&token)))
+        Token::read(text).is_some_and(|token| super::has_signed(&keys, &token))
     }
 
     #[test]
@@ -276,6 +278,21 @@ pub(super) mod tests {
         assert!(!has_signed(&other, &forged), "other claims");
         for odd in ["", ".", "..", "a.b.c", "e30.e30.", &token[..token.len() - 4]] {
             assert!(!has_signed(&other, odd), "{odd}");
+        }
+    }
+
+    /// Nobody has a stranger's token tried with one key after another.
+    #[test]
+    fn a_token_that_names_no_key_speaks_for_no_pod_whoever_signed_it() {
+        let signer = Signer::new("a");
+        let claims = json!({"aud": [crds::intake::AUDIENCE], "exp": 100, "kubernetes.io": {"pod": {"uid": "1"}}});
+        for (header, holds) in [
+            (json!({"alg": "ES256", "kid": "a"}), true),
+            (json!({"alg": "ES256"}), false),
+            (json!({"alg": "ES256", "kid": null}), false),
+            (json!({"alg": "ES256", "kid": ["a"]}), false),
+        ] {
+            assert_eq!(has_signed(&signer, &signer.sign_under(&header, &claims)), holds, "{header}");
         }
     }
 
@@ -296,7 +313,11 @@ pub(super) mod tests {
     #[test]
     fn what_is_no_key_here_is_passed_over_and_their_number_is_bounded() {
         let set = |keys: Value| serde_json::from_value::<Set>(json!({"keys": keys})).unwrap().keys().len();
-        assert_eq!(set(json!([1, {"kty": "oct", "k": "AA"}, {"kty": "EC", "crv": "P-521", "x": "AA", "y": "AA"}])), 0);
-        assert_eq!(set(json!(vec![json!({"kty": "RSA", "n": "AQ", "e": "AQAB"}); 100])), KEYS_MAX);
+        assert_eq!(
+            set(json!([1, {"kty": "oct", "k": "AA"}, {"kid": "a", "kty": "EC", "crv": "P-521", "x": "AA", "y": "AA"}])),
+            0
+        );
+        assert_eq!(set(json!([{"kty": "RSA", "n": "AQ", "e": "AQAB"}])), 0, "nobody could name it");
+        assert_eq!(set(json!(vec![json!({"kid": "a", "kty": "RSA", "n": "AQ", "e": "AQAB"}); 100])), KEYS_MAX);
     }
 }

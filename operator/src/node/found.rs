@@ -8,7 +8,10 @@ use std::{
     time::SystemTime,
 };
 
-use crds::{GridSecrets, MeshNode, MeshRoute, MeshRouteSpec, ServiceRegistration, snapshot::IntakeConfig};
+use crds::{
+    BackplaneSecrets, DirectoryStatus, GridSecrets, MeshNode, MeshRoute, MeshRouteSpec, ServiceRegistration,
+    snapshot::IntakeConfig,
+};
 use mesh_pki::Pair;
 
 use super::Problem;
@@ -59,6 +62,9 @@ impl From<Pair> for Issued {
     }
 }
 
+/// On a MeshNode: the directory's log that is given up, by its name and the id of its key, once no volume holds it.
+pub(crate) const ABANDON_LOG: &str = "interconn.dev/abandon-directory-log";
+
 /// The keys of the rooms, by the names of `crds::snapshot`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FoundRooms {
@@ -66,6 +72,8 @@ pub(crate) struct FoundRooms {
     pub(crate) kept: Keys,
     /// What the gateway was given last: where the original was lost, that is the only one.
     pub(crate) given: Keys,
+    /// What the gateway says of its directory.
+    pub(crate) told: Option<DirectoryStatus>,
 }
 
 /// What an issuer gave.
@@ -131,6 +139,13 @@ pub(crate) fn references<'r>(node: &MeshNode, routes: impl IntoIterator<Item = &
         let _ = GridSecrets::read(grid, |needed| {
             found.secrets.insert(needed.place().0.to_owned());
             Ok::<_, std::convert::Infallible>(Vec::new())
+        });
+    }
+    if let Some(backplane) = &node.spec.backplane {
+        let _ = BackplaneSecrets::read(backplane, |need| {
+            let objects = if need.is_config_map { &mut found.config_maps } else { &mut found.secrets };
+            objects.insert(need.object.to_owned());
+            Ok::<_, std::convert::Infallible>(String::new())
         });
     }
     for route in routes {

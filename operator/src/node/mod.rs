@@ -16,9 +16,10 @@ pub(crate) mod names;
 pub(crate) mod pod;
 mod problem;
 pub(crate) mod roll;
+pub(crate) mod several;
 pub(crate) mod validate;
 
-pub(crate) use found::{Found, FoundGateway, FoundIssuer, FoundRooms, Issued, Keys, references};
+pub(crate) use found::{ABANDON_LOG, Found, FoundGateway, FoundIssuer, FoundRooms, Issued, Keys, references};
 pub(crate) use problem::{Object, Problem};
 pub(crate) use validate::is_made_by_api;
 

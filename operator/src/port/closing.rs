@@ -32,8 +32,8 @@ impl Closing {
         self.asked.is_cancelled()
     }
 
-    /// Counts a connection for as long as it lives.
-    pub(super) fn counted<F: Future>(&self, connection: F) -> impl Future<Output = F::Output> + use<F> {
+    /// Counts a connection for as long as it lives, or work that is to come to its end without one.
+    pub(crate) fn counted<F: Future>(&self, connection: F) -> impl Future<Output = F::Output> + use<F> {
         self.connections.track_future(connection)
     }
 

@@ -68,7 +68,7 @@ pub(super) fn build(resources: &Resources, read: Read, out: &Path, now: SystemTi
             }
         };
         let rooms = match store::read_rooms(&store::rooms_file(out, key)) {
-            Ok(kept) => FoundRooms { kept, given: Keys::default() },
+            Ok(kept) => FoundRooms { kept, ..FoundRooms::default() },
             Err(e) => {
                 faults.push(Fault::at(&node.place, e));
                 continue;

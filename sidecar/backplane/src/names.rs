@@ -1,6 +1,8 @@
 //! Names within NATS. They are internal, and carry the version of what is said under them and the node's id, so that several nodes
 //! and versions share an account.
 
+use crate::session::Key;
+
 /// The version of what is said under these names.
 const VERSION: &str = "v1";
 
@@ -28,6 +30,36 @@ impl Names {
         format!("interconn-{VERSION}-{}-members", self.node)
     }
 
+    /// The bucket that says who owns which session.
+    pub(crate) fn sessions(&self) -> String {
+        format!("interconn-{VERSION}-{}-sessions", self.node)
+    }
+
+    /// The stream with the logs of all sessions.
+    pub(crate) fn logs(&self) -> String {
+        format!("interconn-{VERSION}-{}-logs", self.node)
+    }
+
+    /// What the logs of all sessions stand under.
+    pub(crate) fn all_of_logs(&self) -> String {
+        format!("interconn.{VERSION}.{}.session.>", self.node)
+    }
+
+    /// All that is kept of a session.
+    pub(crate) fn all_of_session(&self, session: &Key) -> String {
+        format!("interconn.{VERSION}.{}.session.{session}.>", self.node)
+    }
+
+    /// Where a session's batches stand.
+    pub(crate) fn log(&self, session: &Key) -> String {
+        format!("interconn.{VERSION}.{}.session.{session}.log", self.node)
+    }
+
+    /// Where the pieces of a session's large records stand, by their names; `*` for all.
+    pub(crate) fn pieces(&self, session: &Key, name: &str) -> String {
+        format!("interconn.{VERSION}.{}.session.{session}.pieces.{name}", self.node)
+    }
+
     /// Where a gateway hears the others, before it has a number too.
     pub(crate) fn inbox(&self, life: u64) -> String {
         format!("interconn.{VERSION}.{}.link.{life:016x}", self.node)
@@ -43,6 +75,12 @@ mod tests {
         let names = Names::of("LX0000010000280");
         assert_eq!(names.members(), "interconn-v1-LX0000010000280-members");
         assert_eq!(names.inbox(255), "interconn.v1.LX0000010000280.link.00000000000000ff");
+        let session = Key::of("");
+        let under = names.all_of_session(&session);
+        let under = under.trim_end_matches('>');
+        for name in [names.log(&session), names.pieces(&session, "1f")] {
+            assert!(name.starts_with(under) && under.starts_with(names.all_of_logs().trim_end_matches('>')), "{name}");
+        }
         // Nothing in an id reaches another node's names.
         assert_eq!(Names::of("a.b>*_ é").members(), "interconn-v1-a_2eb_3e_2a_5f_20_c3_a9-members");
         assert_ne!(Names::of("a_2e"), Names::of("a."));

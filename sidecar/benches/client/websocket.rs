@@ -41,17 +41,26 @@ impl WebSocket {
         Ok(Self { stream, came })
     }
 
-    /// A message as it goes over the wire.
+    /// A message of a client as it goes over the wire.
     pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Result<Vec<u8>> {
+        Self::framed(opcode, 0x80, &[0; 4], payload)
+    }
+
+    /// The same of a server.
+    pub(crate) fn unmasked(opcode: u8, payload: &[u8]) -> Result<Vec<u8>> {
+        Self::framed(opcode, 0, &[], payload)
+    }
+
+    fn framed(opcode: u8, masked: u8, mask: &[u8], payload: &[u8]) -> Result<Vec<u8>> {
         let mut frame = vec![0x80 | opcode];
         match u16::try_from(payload.len())? {
-            short @ 0..126 => frame.push(0x80 | u8::try_from(short)?),
+            short @ 0..126 => frame.push(masked | u8::try_from(short)?),
             long => {
-                frame.push(0x80 | 126);
+                frame.push(masked | 126);
                 frame.extend(long.to_be_bytes());
             }
         }
-        frame.extend([0; 4]);
+        frame.extend(mask);
         frame.extend(payload);
         Ok(frame)
     }

@@ -35,7 +35,7 @@ use crate::{
 type Measure = fn(Effort, &mut Report) -> Result<()>;
 
 /// In the order in which they run.
-const ALL: [(&str, Measure); 24] = [
+const ALL: [(&str, Measure); 25] = [
     ("pairs", pairs::run),
     ("grpc", grpc::run),
     ("wake", wake::run),
@@ -58,6 +58,7 @@ const ALL: [(&str, Measure); 24] = [
     ("send", grid::send),
     ("queue", grid::queue),
     ("storm", grid::storm),
+    ("backplane", grid::gateways),
     ("tunnel", tunnel::run),
     ("directory", directory::run),
 ];

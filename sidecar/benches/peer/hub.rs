@@ -51,11 +51,21 @@ pub(crate) struct Publisher {
 
 /// A node with a grid. `listener` is what its one listener has beside a name and a path of `/`.
 pub(crate) fn ours(listener: &str, secrets: Option<&Path>) -> Result<Hub> {
+    let secrets = secrets.map(|secrets| format!("secretsDirectory: {}\n", secrets.display()));
+    ours_with(listener, &secrets.unwrap_or_default())
+}
+
+/// One of the gateways of a node that this NATS joins.
+pub(crate) fn ours_among(listener: &str, nats: SocketAddr) -> Result<Hub> {
+    let more = format!(
+        "nodeId: LX0000010000280\ninstId: JG0100002800000000\nbackplane: {{nats: {{url: 'nats://{nats}', storage: Memory}}}}\n"
+    );
+    ours_with(listener, &more)
+}
+
+fn ours_with(listener: &str, more: &str) -> Result<Hub> {
     let (home, backends, clients) = (folder("mesh")?, free_port()?, free_port()?);
-    let mut config = format!("grid: {{listeners: [{{name: bench, path: /, {LISTENER}{listener}}}]}}\n");
-    if let Some(secrets) = secrets {
-        config += &format!("secretsDirectory: {}\n", secrets.display());
-    }
+    let config = format!("grid: {{listeners: [{{name: bench, path: /, {LISTENER}{listener}}}]}}\n{more}");
     let at = |port: u16| format!("127.0.0.1:{port}");
     let server = Server::mesh_with(
         &home,

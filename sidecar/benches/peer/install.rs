@@ -36,7 +36,8 @@ pub(super) fn packaged(program: &str, package: &str) -> Result<PathBuf> {
 
 /// The NATS server, built from its Go module into the cache.
 pub(super) fn nats_server() -> Result<PathBuf> {
-    let (_, version) = NATS.rsplit_once('@').context("no version")?;
+    // The folder is that of the tests (e2e/setup.sh).
+    let (_, version) = NATS.rsplit_once("@v").context("no version")?;
     let folder = cache()?.join(format!("nats-server-{version}"));
     let program = folder.join("nats-server");
     if !program.exists() {

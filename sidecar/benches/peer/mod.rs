@@ -2,6 +2,7 @@
 
 mod echo;
 mod etcd;
+mod fan;
 mod floor;
 mod grouped;
 mod hub;
@@ -23,9 +24,10 @@ use anyhow::Result;
 
 pub(crate) use self::{
     etcd::etcd,
-    hub::{Hub, Publisher, bun_publish, mosquitto, nats_over_websocket, ours},
+    fan::SUBJECT as FAN_SUBJECT,
+    hub::{Hub, Publisher, bun_publish, mosquitto, nats_over_websocket, ours, ours_among},
     legacy::{bytes_alone, go_hub, go_tokens},
-    nats::{SUBJECT, nats, nats_bucket, nats_in_memory},
+    nats::{SUBJECT, nats, nats_bucket, nats_for_gateways, nats_in_memory},
     nginx::Nginx,
     origin::SIZE as ORIGIN_SIZE,
     pair::{NAME, pair},
@@ -43,6 +45,7 @@ pub(crate) fn serve(words: &[&str]) -> Option<Result<()>> {
         ["origin", port] => origin::serve(port, origin::SIZE),
         ["origin", port, size] => size.parse().map_err(Into::into).and_then(|size| origin::serve(port, size)),
         ["echo", port] => echo::serve(port),
+        ["fan", port, nats] => fan::serve(port, nats),
         ["grouped", port, file] => grouped::serve(port, file),
         ["link", port, to] => link::serve(port, to),
         ["pipe", port, to] => pipe::serve(port, to),

@@ -45,6 +45,17 @@ pub(crate) fn nats_in_memory(workers: usize) -> Result<Server> {
     Ok(server)
 }
 
+/// Starts a NATS server that joins gateways, or has a fan.
+pub(crate) fn nats_for_gateways() -> Result<Server> {
+    let (program, home, port) = (nats_server()?, folder("nats")?, free_port()?);
+    let config = home.join("nats.conf");
+    fs::write(&config, format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{}\" }}\n", home.display()))?;
+    let set = |command: &mut std::process::Command| {
+        command.arg("-c").arg(&config).arg("-l").arg(home.join("log"));
+    };
+    Server::start(&program, set, port, Probe::Accepts)
+}
+
 /// Starts a NATS server with one stream that keeps the last of what it is sent.
 pub(crate) fn nats() -> Result<Server> {
     let stream = format!(

@@ -14,6 +14,8 @@ pub enum Caller {
         /// Where its connection comes from: its pod.
         from: IpAddr,
     },
+    /// Another gateway of this node, by the node's own leaf. It passes calls on to the owner of their session, and nothing else.
+    Gateway,
     /// A partner, by a certificate that ends in its route's roots (or by a route that asks for none).
     Partner(Arc<Route>),
     /// Anybody else.
@@ -26,7 +28,7 @@ impl Caller {
     pub fn partner(&self) -> Option<&Arc<Route>> {
         match self {
             Self::Partner(route) => Some(route),
-            Self::Local | Self::Member { .. } | Self::Stranger => None,
+            Self::Local | Self::Member { .. } | Self::Gateway | Self::Stranger => None,
         }
     }
 
@@ -36,9 +38,9 @@ impl Caller {
         matches!(self, Self::Local)
     }
 
-    /// Whether it is another node, or a sidecar of this one.
+    /// Whether it is another node, or a sidecar or another gateway of this one.
     #[must_use]
     pub fn is_node(&self) -> bool {
-        matches!(self, Self::Partner(_) | Self::Member { .. })
+        matches!(self, Self::Partner(_) | Self::Member { .. } | Self::Gateway)
     }
 }

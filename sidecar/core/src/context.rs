@@ -58,6 +58,8 @@ pub struct CallContext {
     /// `x-ptp-here`: a sidecar's word for its gateway that a call ends there whatever its targets say; `*`, or the source whose
     /// messages alone are read (PTP section 5.3).
     pub here: Option<String>,
+    /// `x-ptp-for`: another gateway's word for the partner on whose behalf it passes a call on to the owner of its session.
+    pub behalf: Option<NodeId>,
     /// The values of `mesh-mdc`, in order: the instances that passed the call on (PTP section 11.5).
     pub mdc: Vec<String>,
 }
@@ -151,6 +153,7 @@ impl CallContext {
             Slot::MessageId => self.message_id = Some(value.to_owned()),
             Slot::Lease => self.lease = Some(value.to_owned()),
             Slot::Here => self.here = Some(value.to_owned()),
+            Slot::Behalf => self.behalf = NodeId::given(value),
         }
         Ok(())
     }
@@ -177,11 +180,12 @@ enum Slot {
     MessageId,
     Lease,
     Here,
+    Behalf,
 }
 
 impl Slot {
     /// Its place is the last: there is one for each.
-    const LAST: Self = Self::Here;
+    const LAST: Self = Self::Behalf;
 
     fn of(key: &str) -> Option<Self> {
         Some(match key {
@@ -203,6 +207,7 @@ impl Slot {
             "message-id" => Self::MessageId,
             "lease" => Self::Lease,
             "here" => Self::Here,
+            "for" => Self::Behalf,
             _ => return None,
         })
     }

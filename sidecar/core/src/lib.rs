@@ -19,6 +19,7 @@ mod ids;
 pub mod json;
 mod live;
 pub mod mpi;
+mod own_gateway;
 pub mod private;
 mod refusal;
 mod snapshot;

@@ -120,6 +120,7 @@ fn admit(access: Access, caller: &Caller, name: &str) -> Result<(), Refusal> {
     let open = match caller {
         Caller::Local => true,
         Caller::Member { .. } => access != Access::Local,
+        Caller::Gateway => false,
         Caller::Partner(_) => matches!(access, Access::Partner | Access::Anyone),
         Caller::Stranger => access == Access::Anyone,
     };

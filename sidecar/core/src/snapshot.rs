@@ -9,15 +9,14 @@ use std::{
 };
 
 use crds::{
-    ClientCertificate, GridSecrets, Peer, PeerAddress, RoomKeys,
+    GridSecrets, RoomKeys,
     snapshot::{
-        CA_CRT, GatewayConfig, IntakeConfig, MEMBER_CRT, MEMBERS_CRT, NODE, NodeConfig, RegistrationConfig, Role,
-        RouteConfig, TLS_CRT,
+        CA_CRT, IntakeConfig, MEMBER_CRT, MEMBERS_CRT, NodeConfig, RegistrationConfig, Role, RouteConfig, TLS_CRT,
     },
 };
 use mesh_pki::{CertificateInfo, TrustAnchors};
 
-use crate::{GridSetup, InstId, NodeId};
+use crate::{GridSetup, InstId, NodeId, own_gateway};
 
 /// The configuration in force.
 #[derive(Debug)]
@@ -52,7 +51,10 @@ pub struct Snapshot {
     pub directory: Option<Arc<crds::Directory>>,
     /// The network controller; `None`: off, as in every sidecar.
     pub tunnel: Option<Arc<crds::Tunnel>>,
-    /// What the operator keeps for both; where it keeps nothing, as on bare metal, they make their own.
+    /// What joins this gateway with the others of its node; `None`: there are none. No sidecar has one.
+    pub backplane: Option<Arc<crds::Backplane>>,
+    /// What the operator keeps for tunnel and directory; where it keeps nothing, as on bare metal, they make their own. And what the
+    /// backplane refers to.
     pub room_keys: RoomKeys,
     routes: Vec<Arc<Route>>,
     by_node: HashMap<NodeId, usize>,
@@ -165,7 +167,7 @@ pub struct Parts {
     pub client_pairs: HashMap<String, (String, String)>,
     /// What the Secrets of the grid hold. A sidecar has none.
     pub grid: GridSecrets,
-    /// What is kept for tunnel and directory. A sidecar has none, nor has a node on bare metal.
+    /// What is kept for tunnel and directory, which a node on bare metal has not; what the backplane refers to. A sidecar has none.
     pub room_keys: RoomKeys,
 }
 
@@ -226,7 +228,7 @@ impl Snapshot {
         let shown = if role == Role::Sidecar { MEMBER_CRT } else { TLS_CRT };
         let leaf = Leaf::from_pem(&leaf_pem, &key_pem).map_err(|e| ConfigProblem::certificate(shown, e))?;
         let members = members(&members_pem, &roots)?;
-        let gateway = gateway(role, &node, &roots_pem)?;
+        let gateway = own_gateway::of_sidecar(role, &node, &roots_pem)?;
         let plaintext_from = networks("transport.plaintextFrom", &node.transport.plaintext_from)?;
         let grid = node.grid.map(|config| GridSetup::assemble(config, grid)).transpose()?.map(Arc::new);
         let own = NodeId::new(&node.node_id);
@@ -261,6 +263,7 @@ impl Snapshot {
             grid,
             directory: node.directory.map(Arc::new),
             tunnel: node.tunnel.filter(|_| role == Role::Gateway).map(Arc::new),
+            backplane: node.backplane.filter(|_| role == Role::Gateway).map(Arc::new),
             room_keys,
             routes,
             by_node,
@@ -313,33 +316,6 @@ fn members(pem: &str, own: &TrustAnchors) -> Result<TrustAnchors, ConfigProblem>
         return Err(ConfigProblem::invalid(MEMBERS_CRT, rule));
     }
     Ok(members)
-}
-
-/// The way from a sidecar to its gateway, as if it were a partner: found by its address, known by the node's own roots and name.
-fn gateway(role: Role, node: &NodeConfig, roots_pem: &str) -> Result<Option<Arc<Route>>, ConfigProblem> {
-    if role == Role::Gateway {
-        return Ok(None);
-    }
-    let Some(GatewayConfig { address, static_ips }) = node.gateway.clone() else {
-        let rule = "names no gateway, and MESH_ROLE is sidecar: enable spec.gateway, or start this pod anew";
-        return Err(ConfigProblem::invalid(NODE, rule));
-    };
-    let config = RouteConfig {
-        name: Role::Gateway.as_str().into(),
-        peer: Peer { node_id: node.node_id.clone(), inst_id: node.inst_id.clone(), display_name: String::new() },
-        addresses: vec![PeerAddress { address, server_name: String::new() }],
-        roots: vec![roots_pem.to_owned()],
-        client_certificate: ClientCertificate::default(),
-        client_pair: false,
-        expires_at: None,
-        disabled: false,
-        exports: Vec::new(),
-        max_queued_bytes: None,
-        proxy: String::new(),
-        static_ips,
-        by_api: false,
-    };
-    Route::assemble(config, None).map(|route| Some(Arc::new(route)))
 }
 
 type Index = (HashMap<NodeId, usize>, HashMap<InstId, usize>);
@@ -397,7 +373,10 @@ impl fmt::Debug for Leaf {
 
 impl Route {
     /// `pairs` are what partners issued for us; `None`: this process dials no partner.
-    fn assemble(config: RouteConfig, pairs: Option<&HashMap<String, (String, String)>>) -> Result<Self, ConfigProblem> {
+    pub(crate) fn assemble(
+        config: RouteConfig,
+        pairs: Option<&HashMap<String, (String, String)>>,
+    ) -> Result<Self, ConfigProblem> {
         let place = format!("route {}", config.name);
         let anchors = TrustAnchors::from_pems(&config.roots).map_err(|e| ConfigProblem::certificate(&place, e))?;
         let client_pair = match (pairs.filter(|_| config.client_pair), pairs.and_then(|pairs| pairs.get(&config.name)))

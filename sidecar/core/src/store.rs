@@ -131,20 +131,34 @@ impl Store {
     /// # Errors
     /// The disk failed; then everything is as it was.
     pub fn write<T: Serialize>(&self, table: &str, puts: &[(String, T)], removed: &[String]) -> Result<(), StoreError> {
-        let encoded = puts.iter().map(|(key, value)| match serde_json::to_vec(value) {
-            Ok(bytes) => Ok((key.as_str(), bytes)),
+        let puts = puts.iter().map(|(key, value)| (table, key.as_str(), Some(value)));
+        let removed = removed.iter().map(|key| (table, key.as_str(), None));
+        self.write_rows(puts.chain(removed))
+    }
+
+    /// Puts rows of any tables, each named by its table and its key, and removes those without a value; all of them or none.
+    ///
+    /// # Errors
+    /// The disk failed; then everything is as it was.
+    pub fn write_rows<'r, T: Serialize + 'r>(
+        &self,
+        rows: impl Iterator<Item = (&'r str, &'r str, Option<&'r T>)>,
+    ) -> Result<(), StoreError> {
+        let encoded = rows.map(|(table, key, value)| match value.map(serde_json::to_vec).transpose() {
+            Ok(bytes) => Ok((table, key, bytes)),
             Err(e) => Err(self.value(table, key, &e)),
         });
-        let rows: Vec<(&str, Vec<u8>)> = encoded.collect::<Result<_, _>>()?;
+        let rows: Vec<(&str, &str, Option<Vec<u8>>)> = encoded.collect::<Result<_, _>>()?;
         self.with(|database| {
             let transaction = database.begin_write()?;
-            {
+            for of_one in rows.chunk_by(|(one, ..), (next, ..)| one == next) {
+                let Some((table, ..)) = of_one.first() else { continue };
                 let mut open = transaction.open_table(definition(table))?;
-                for (key, bytes) in &rows {
-                    open.insert(*key, bytes.as_slice())?;
-                }
-                for key in removed {
-                    open.remove(key.as_str())?;
+                for (_, key, value) in of_one {
+                    match value {
+                        Some(bytes) => drop(open.insert(*key, bytes.as_slice())?),
+                        None => drop(open.remove(*key)?),
+                    }
                 }
             }
             Ok(transaction.commit()?)
@@ -284,6 +298,10 @@ mod tests {
         let puts: Vec<_> = (0..3).map(|n| (n.to_string(), n)).collect();
         store.write("t", &puts, &["gone".to_owned(), "never there".to_owned()]).unwrap();
         assert_eq!(store.all::<u32>("t").unwrap(), puts);
+        let rows = [("t", "0", None), ("t", "3", Some(&3)), ("other", "0", Some(&9))];
+        store.write_rows(rows.into_iter()).unwrap();
+        assert_eq!(store.all::<u32>("t").unwrap(), [("1".into(), 1), ("2".into(), 2), ("3".into(), 3)]);
+        assert_eq!(store.get::<u32>("other", "0").unwrap(), Some(9));
     }
 
     #[test]

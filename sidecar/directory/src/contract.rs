@@ -1,7 +1,8 @@
 //! What of the Datanet contract this crate keeps, with the tests that fail without it. Tests that need a
 //! node are in `sidecar/tests/nodes/directory`, those of the commands in `sidecar/src/cli/directory`. What needs several replicas is not
-//! here, nor is it there yet; neither are probing of endpoints (and "healthy first" of D-9), the grid channel of D-10, corrected schemas
-//! (leniency 11), validating witnesses, and a sidecar's own replica (section 7).
+//! here, nor is it there yet; neither are probing of endpoints (and "healthy first" of D-9), corrected schemas
+//! (leniency 11), validating witnesses, and that a sidecar follows and answers from its own replica (section 7): the verified copy is here, and nobody
+//! fetches for it.
 //!
 //! | sentence | tests |
 //! |---|---|
@@ -37,11 +38,12 @@
 //! | D-7 | `what_is_not_connected_can_do_nothing_else`, `addresses_that_cannot_be_are_no_missing_ones` |
 //! | D-8 | `a_revision_that_is_not_there_yet_is_waited_for_elsewhere`, `a_retrieval_by_get_is_cached_until_the_revision_changes` |
 //! | D-9 | `pages_follow_each_other_without_gap_and_overlap`, `a_list_goes_on_where_it_was_while_others_write`, `data_systems_are_listed_by_their_host_and_their_class`, `all_that_there_is_is_listed_and_written_by_deltas`, `pages_have_bounds_and_cursors_their_search` |
-//! | D-10 | `a_watcher_hears_all_from_its_revision_on_and_then_what_comes`, `a_watcher_that_comes_again_goes_on_where_it_was`, `what_changes_is_heard_and_a_node_ends_while_somebody_watches`, `the_piece_that_is_held_longest_gives_way`, `who_takes_nothing_is_let_go_and_whoever_takes_is_not`, `nobody_takes_all_seats` |
+//! | D-10 | `a_watcher_hears_all_from_its_revision_on_and_then_what_comes`, `a_watcher_that_comes_again_goes_on_where_it_was`, `what_changes_is_heard_and_a_node_ends_while_somebody_watches`, `changes_are_heard_in_the_channel_of_their_central_system_and_nobody_else_speaks_there`, `where_members_read_a_channel_says_that_something_was_written_and_not_what`, `the_piece_that_is_held_longest_gives_way`, `who_takes_nothing_is_let_go_and_whoever_takes_is_not`, `nobody_takes_all_seats` |
 //! | 5.1 | `what_is_signed_is_known_to_the_byte`, `an_entry_comes_right_after_the_last_of_its_central_system`, `an_own_entry_is_about_its_body_its_time_and_its_key`, `roles_and_operations_go_together` |
 //! | 5.2 | `the_roots_are_those_of_the_reference`, `a_path_names_a_tile`, `each_tile_has_one_spelling`, `the_tiles_of_each_level_are_the_level`, `a_bundle_is_lengths_and_leaves`, `the_example_of_the_specification_is_opened`, `sixteen_signatures_and_more_are_read_up_to_the_bound`, `there_is_one_spelling`, `a_client_of_static_files_has_the_whole_log`, `entries_and_bodies_replay_to_the_state` |
 //! | 5.3 | `the_root_is_that_of_the_definition`, `it_is_a_map_whose_root_does_not_depend_on_its_history`, `a_replay_comes_to_the_same_roots` |
 //! | 5.4 | `a_receipt_is_verified_by_its_text_alone`, `every_leaf_has_its_receipt`, `proofs_are_verified_from_their_json_alone`, `what_was_not_published_is_not_proven`, `what_is_there_and_what_is_not_is_proven_on_request`, `a_write_has_its_receipt_on_request`, `records_are_for_those_who_may_read_them`, `the_log_is_read_verified_and_replayed_over_http_alone`, `a_whole_log_holds_and_continues_each_of_its_checkpoints`, `both_ways_come_to_the_same_roots`, `a_replay_comes_to_the_head_of_the_ledger` |
+//! | 7, a verified copy: checkpoint and proofs | `a_replica_comes_to_the_same_state_in_steps_of_any_size`, `from_far_behind_each_bundle_is_verified_by_itself`, `a_checkpoint_of_anybody_else_ends_it`, `another_history_of_the_same_log_ends_it_at_any_size`, `no_byte_of_a_bundle_may_change_and_none_may_be_left_out_or_moved`, `what_the_log_signed_against_its_own_rules_ends_it_too`, `more_than_there_is_room_for_ends_it_and_is_let_go` |
 //! | 6, L0: witnesses optional; the way to them and back | `two_nodes_sign_each_others_logs_over_tls_and_go_on_after_kill_9`, `a_log_whose_witness_is_away_is_shown_and_says_so`, `a_checkpoint_is_shown_with_its_signatures_once_enough_have_signed`, `the_last_that_enough_signed_is_shown_until_what_is_behind_it_is_too_old` |
 //! | 6, L2: the request for a cosignature | `a_request_is_read_as_it_was_written`, `an_answer_means_what_its_status_says`, `a_log_that_grows_is_signed_from_each_size_to_each`, `what_is_no_continuation_is_refused_with_its_status` |
 //! | 6, L2: kept before it is answered, checked and set in one | `of_two_histories_that_come_at_once_one_is_signed`, `two_nodes_sign_each_others_logs_over_tls_and_go_on_after_kill_9` |

@@ -1,6 +1,7 @@
 //! One open directory: its keys, its store, its writer, and who may read and write. What the front, the administrator and the clock
 //! ask of it.
 
+mod checking;
 mod witnessing;
 
 use std::{fs::File, io, path::PathBuf, sync::Arc};
@@ -14,7 +15,8 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     DirectoryError, Strictness,
     entry::{Leaf, PublicKey},
-    error::{Code, Why},
+    error::{Code, STORE_FAILED, Why},
+    identity::Stated,
     keeper::{Done, Keeper, View},
     keys::Keys,
     ledger::{By, Ledger, Submission},
@@ -25,6 +27,7 @@ use crate::{
     witness::{Cosigned, Member, Witness},
 };
 
+use checking::Checking;
 pub use witnessing::{NotSigned, Signed};
 
 /// Who may read records, entry tiles and bodies (contract 5.4).
@@ -117,6 +120,7 @@ pub enum OpenError {
 /// An open directory.
 pub struct Directory {
     keeper: Keeper,
+    checking: Checking,
     store: Arc<Store>,
     /// What each request is judged by: it waits for nobody who changes them.
     tokens: ArcSwap<Tokens>,
@@ -142,16 +146,20 @@ impl Directory {
         let store = Arc::new(Store::open(store, path, keys.origin())?);
         let (state, peaks) = store.load(keys.origin())?;
         let (signer, custodian) = (keys.signer()?, keys.custodian()?);
+        store.is_signed_by(signer.verifier())?;
+        store.is_written_by(&custodian.public())?;
         let (log_key, public) = (signer.verifier().clone(), custodian.public());
         let ledger = Ledger::new(state, peaks, signer, custodian, rules.recovery.clone(), rules.policy);
-        let witness = Witness::new(keys.witness()?, rules.witnessed.clone());
+        let witness = Witness::new(keys.witness(store.id()?.as_ref())?, rules.witnessed.clone());
         let cosigned = rules.witnesses.clone();
         let cosigned = cosigned.map(|all| Cosigned::new(all.members, all.quorum, all.delay));
         let cosigned = cosigned.map(|cosigned| resumed(cosigned, &store, &log_key)).transpose()?.map(Mutex::new);
         let tokens = ArcSwap::from_pointee(store.tokens()?);
         let keeper = Keeper::start(ledger, Arc::clone(&store))?;
+        let checking = Checking::new(keeper.view().published().size);
         Ok(Self {
             keeper,
+            checking,
             store,
             tokens,
             changing: Mutex::default(),
@@ -207,11 +215,43 @@ impl Directory {
         &self.custodian
     }
 
+    /// What its node `node` says of its keys.
+    #[must_use]
+    pub fn keys(&self, node: &str) -> Stated {
+        let (log, directory, witness) = (self.log_key.clone(), self.custodian, self.witness_key().clone());
+        Stated { node: node.to_owned(), log, directory, witness }
+    }
+
+    /// Why the store is closed until the process starts anew, or what of it is damaged, as far as it was read since it was opened.
+    /// Nothing is written from then on: what is restored from a backup would lack it.
+    #[must_use]
+    pub fn damage(&self) -> Option<&str> {
+        self.store.lost().or_else(|| self.checking.damage())
+    }
+
+    /// Begins to read all that was kept when it was opened, where that has not begun: whoever serves it says when, as a start is not to
+    /// share the disk.
+    ///
+    /// # Errors
+    /// There can be no thread; it may be tried again.
+    pub fn check(&self) -> io::Result<()> {
+        self.checking.begin(&self.store)
+    }
+
+    /// Whether all that was kept when it was opened was read since, and holds.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.checking.is_done()
+    }
+
     /// Writes, and answers when it is kept. `now` in milliseconds since 1970.
     ///
     /// # Errors
     /// What the state refuses; 7314 where nothing can be kept.
     pub async fn submit(&self, write: Submission, now: u64) -> Result<Done, DirectoryError> {
+        if self.damage().is_some() {
+            return Err(DirectoryError::new(Code::Internal, Why::Internal, STORE_FAILED));
+        }
         let (tell, told) = oneshot::channel();
         // Whoever asked may have gone; the write stands.
         self.keeper.submit(write, now, move |answer| drop(tell.send(answer)));
@@ -248,9 +288,9 @@ impl Directory {
                 latest.size
             )));
         }
-        let extra = self.store.leaf(index).map_err(unkept)?.unwrap_or_default();
+        let extra = self.store.leaf(index).map_err(|error| DirectoryError::of_store(&error))?.unwrap_or_default();
         let proof = prove::inclusion(self.store.as_ref(), index, published.size)
-            .map_err(|error| DirectoryError::new(Code::Internal, Why::Internal, error.to_string()))?;
+            .map_err(|error| DirectoryError::of_store(&error))?;
         Ok(Receipt { extra, index, proof, checkpoint: published.note.clone() }.encode())
     }
 
@@ -303,14 +343,13 @@ impl std::fmt::Debug for Directory {
 
 /// The witnesses, as an earlier process left them: what they had signed is shown on, and not all at once what they never saw.
 fn resumed(mut cosigned: Cosigned, store: &Store, log_key: &Verifier) -> Result<Cosigned, StoreError> {
-    let Some(note) = store.cosigned()? else { return Ok(cosigned) };
-    let head = Checkpoint::head(note.text()).filter(|_| note.open(std::slice::from_ref(log_key)).is_ok());
-    let Some(size) = head.map(|head| head.size) else { return Ok(cosigned) };
+    let Some((note, Checkpoint { size, .. })) = store.cosigned(log_key)? else { return Ok(cosigned) };
     let behind = store.leaf(size)?.and_then(|leaf| Leaf::read(&leaf).ok()).map(|leaf| leaf.entry.time);
     cosigned.resume(note, store.size()?, behind);
     Ok(cosigned)
 }
 
+/// For the administrator, who may know the reason.
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn unkept(error: StoreError) -> DirectoryError {
     DirectoryError::new(Code::Internal, Why::Internal, error.to_string())
@@ -318,26 +357,39 @@ fn unkept(error: StoreError) -> DirectoryError {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::OpenOptions, path::Path};
+
     use super::*;
-    use crate::log::KeyName;
+    use crate::{
+        log::{KeyName, Kind, Signer},
+        state::Connect,
+    };
+
+    fn keys_of(name: &str) -> Keys {
+        Keys::make(KeyName::new(name).unwrap(), &SystemRandom::new()).unwrap()
+    }
+
+    /// A witness, and the rules of a log that has it alone.
+    fn witnessed() -> (Signer, Rules) {
+        let witness = Signer::from_seed(KeyName::new("w.example").unwrap(), Kind::Witness, &[7; 32]).unwrap();
+        let member = Member { verifier: witness.verifier().clone(), url: String::new() };
+        let witnesses = Some(Witnesses { members: vec![member], quorum: 1, delay: 60_000 });
+        (witness, Rules { witnesses, ..Rules::default() })
+    }
+
+    fn open_in(home: &Path, keys: &Keys, rules: &Rules) -> Result<Directory, OpenError> {
+        let path = home.join("directory.redb");
+        let store = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+        Directory::open(Place { store, path, keys: keys.clone() }, rules.clone())
+    }
 
     /// An uncosigned checkpoint was shown at once after `kill -9`, as nobody knew of the last one that was signed.
     #[tokio::test]
     async fn a_directory_that_is_opened_again_shows_what_its_witnesses_signed() {
-        use crate::log::{Kind, Signer};
-        use crate::state::Connect;
         let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("directory.redb");
-        let keys = Keys::make(KeyName::new("log.example/datanet").unwrap(), &SystemRandom::new()).unwrap();
-        let witness = Signer::from_seed(KeyName::new("w.example").unwrap(), Kind::Witness, &[7; 32]).unwrap();
-        let member = Member { verifier: witness.verifier().clone(), url: String::new() };
-        let witnesses = Some(Witnesses { members: vec![member], quorum: 1, delay: 60_000 });
-        let rules = Rules { witnesses, ..Rules::default() };
-        let open = || {
-            let mut file = std::fs::OpenOptions::new();
-            let store = file.read(true).write(true).create(true).truncate(false).open(&path).unwrap();
-            Directory::open(Place { store, path: path.clone(), keys: keys.clone() }, rules.clone()).unwrap()
-        };
+        let keys = keys_of("log.example/datanet");
+        let (witness, rules) = witnessed();
+        let open = || open_in(home.path(), &keys, &rules).unwrap();
         let connect = async |directory: &Directory, endpoint: &str, now| {
             let act = Act::Connect(Connect { endpoint: endpoint.to_owned(), desc: None, ttl: None });
             let body = json!({"id": "yunqi", "endpoint": endpoint});
@@ -358,10 +410,26 @@ mod tests {
         assert_eq!(again.shown(62_001).size, 2, "what came at 2 s is hidden for no longer than before");
     }
 
+    /// It was "damaged" for ever: witnesses were asked for the empty log too.
+    #[test]
+    fn a_log_that_nobody_knows_takes_another_name_whoever_signed_the_empty_one() {
+        let home = tempfile::tempdir().unwrap();
+        let (witness, rules) = witnessed();
+        let first = open_in(home.path(), &keys_of("log.example/datanet"), &rules).unwrap();
+        let published = first.view().published();
+        first.cosigned().unwrap().lock().begin(&published, 1000);
+        first.add_cosignature(0, 0, &witness.sign(published.note.text(), 1)).unwrap();
+        assert_eq!(first.cosigned().unwrap().lock().covered(), Some(0));
+        drop((published, first));
+        let renamed = open_in(home.path(), &keys_of("other.example/datanet"), &rules).unwrap();
+        assert_eq!(renamed.cosigned().unwrap().lock().covered(), None, "another's signature");
+        assert_eq!(renamed.shown(2000).note.signatures().len(), 1);
+    }
+
     /// A disk commit takes milliseconds, and each request asks whose its token is.
     #[test]
     fn whose_a_token_is_waits_for_nobody_who_changes_them() {
-        let keys = Keys::make(KeyName::new("log.example/datanet").unwrap(), &SystemRandom::new()).unwrap();
+        let keys = keys_of("log.example/datanet");
         let place = Place { store: tempfile::tempfile().unwrap(), path: PathBuf::new(), keys };
         let directory = Directory::open(place, Rules::default()).unwrap();
         let token = directory.issue("yunqi", None, 0).unwrap();

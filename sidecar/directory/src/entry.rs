@@ -9,13 +9,10 @@ mod leaf;
 pub use key::{EntryKey, PublicKey};
 pub use leaf::{Leaf, LeafError, Mark, Signed};
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde_json::{Map, Value};
 
-use crate::{
-    Hash,
-    json::{self, LARGEST_WHOLE},
-    log::KeyName,
-};
+use crate::{Hash, json::LARGEST_WHOLE, log::KeyName};
 
 /// The version of the format of entries.
 const VERSION: &str = "datanet-entry 1";
@@ -93,21 +90,6 @@ pub struct Entry {
 const KEYS: [&str; 8] = ["body", "csid", "operation", "origin", "previous", "sequence", "time", "version"];
 
 impl Entry {
-    /// As it is written into a leaf and into a call's header.
-    #[must_use]
-    pub fn value(&self) -> Value {
-        json!({
-            "version": VERSION,
-            "origin": self.origin.as_str(),
-            "csid": self.csid,
-            "operation": self.operation.as_str(),
-            "sequence": self.sequence,
-            "previous": self.previous.to_string(),
-            "body": self.body.to_string(),
-            "time": self.time,
-        })
-    }
-
     /// Reads what a caller or a leaf has. Nothing may be missing and nothing may be added: it is signed as a whole.
     #[must_use]
     pub fn read(value: &Value) -> Option<Self> {
@@ -129,7 +111,7 @@ impl Entry {
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
         // Texts and whole numbers are always written.
-        json::canonical(&self.value()).unwrap_or_default()
+        serde_json::to_vec(self).unwrap_or_default()
     }
 
     /// What the next entry of this central system names as its previous one.
@@ -145,6 +127,23 @@ impl Entry {
     }
 }
 
+/// As it is written into a leaf and into a call's header: by the names of its fields in their order, which is canonical JSON, as there
+/// are only texts and whole numbers that all readers hold.
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_struct("Entry", KEYS.len())?;
+        members.serialize_field("body", &self.body)?;
+        members.serialize_field("csid", &self.csid)?;
+        members.serialize_field("operation", self.operation.as_str())?;
+        members.serialize_field("origin", self.origin.as_str())?;
+        members.serialize_field("previous", &self.previous)?;
+        members.serialize_field("sequence", &self.sequence)?;
+        members.serialize_field("time", &self.time)?;
+        members.serialize_field("version", VERSION)?;
+        members.end()
+    }
+}
+
 /// A whole number that every reader holds.
 fn whole(members: &Map<String, Value>, key: &str) -> Option<u64> {
     members.get(key).and_then(Value::as_u64).filter(|number| *number <= LARGEST_WHOLE)
@@ -152,7 +151,10 @@ fn whole(members: &Map<String, Value>, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::json;
 
     pub(crate) fn entry(operation: Operation) -> Entry {
         Entry {
@@ -184,14 +186,16 @@ pub(crate) mod tests {
     fn an_entry_is_read_as_it_is_written() {
         for operation in Operation::ALL {
             let entry = entry(*operation);
-            let written = json::read(&entry.canonical()).unwrap();
+            let bytes = entry.canonical();
+            let written = json::read(&bytes).unwrap();
+            assert_eq!(json::canonical(&written).unwrap(), bytes);
             assert_eq!(Entry::read(&written), Some(entry));
         }
     }
 
     #[test]
     fn nothing_may_be_missing_added_or_of_another_type() {
-        let whole = entry(Operation::Connect).value();
+        let whole = json!(entry(Operation::Connect));
         for key in KEYS {
             let mut without = whole.clone();
             without.as_object_mut().unwrap().remove(key);

@@ -1,6 +1,8 @@
 //! Why the directory refuses a call: the code of the protocol family, what HTTP says of it, and whether trying again may help.
 
-use std::fmt;
+use std::{fmt, time::Instant};
+
+use crate::seldom::Seldom;
 
 /// The codes that the directory answers with (contract section 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,6 +75,10 @@ pub enum Why {
     Internal,
 }
 
+/// What callers are told of a store that fails: the reason has paths of this machine, and is for whoever runs it.
+pub(crate) const STORE_FAILED: &str =
+    "the directory's disk fails at this: its log and its status say why to whoever runs it";
+
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryError {
@@ -95,6 +101,17 @@ impl DirectoryError {
     #[must_use]
     pub fn malformed(message: impl Into<String>) -> Self {
         Self::new(Code::BadRequest, Why::Malformed, message)
+    }
+
+    /// A call that the store failed at. The reason goes to the log alone, once a minute.
+    #[must_use]
+    pub fn of_store(reason: &impl fmt::Display) -> Self {
+        static SAID: Seldom = Seldom::new();
+        let reason = reason.to_string();
+        if let Some(due) = SAID.due(&reason, Instant::now()) {
+            tracing::error!(times = due.times, "a call of the directory failed: {reason}");
+        }
+        Self::new(Code::Internal, Why::Internal, STORE_FAILED)
     }
 
     /// What HTTP says where its status mirrors the code (contract section 2).

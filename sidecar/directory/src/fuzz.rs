@@ -163,7 +163,7 @@ fn directory_lines() {
     fuzz::run("directory-lines", |bytes| {
         let Ok(message) = gathered(bytes, Some(Message::SyncDataSystems)) else { return };
         let whole = message.to_string();
-        let by_lines = Call::of(&message, Some(Message::SyncDataSystems), Strictness::Lenient);
+        let by_lines = Call::of(message, Some(Message::SyncDataSystems), Strictness::Lenient);
         let at_once = Call::read(whole.as_bytes(), Some(Message::SyncDataSystems), Strictness::Lenient);
         assert_eq!(by_lines, at_once);
     });

@@ -89,7 +89,10 @@ fn nibble(digit: u8) -> Option<u8> {
 /// Lower-case hexadecimal digits.
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let digit = |n: u8| char::from(if n < 10 { b'0' + n } else { b'a' - 10 + n });
+        // One text: each piece of a formatter's costs as much as all digits.
+        let digits: String = self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+        f.write_str(&digits)
     }
 }
 

@@ -3,13 +3,23 @@
 //! Two readers that disagree about a document are two directories: so a key that comes twice is refused, and a number is what a
 //! double can hold, as every implementation of RFC 8785 has it.
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// How deep documents may be: parameters of 16 levels (leniency 14) within a body, a list and an object, and some to spare.
 pub(crate) const DEEPEST: u8 = 24;
+
+/// Values of the largest message that is taken: some 430 MiB of them. The longest snapshot has 200 000 items, each with 30 of them as
+/// they are counted here.
+pub(crate) const MOST_VALUES: usize = 6_000_000;
+
+/// What an object takes before its first member, in values: its map begins with places for some.
+const OBJECT: usize = 4;
+
+/// What a list takes with its first item, in values: it begins with so many places.
+const LIST: usize = 4;
 
 /// The largest whole number that all readers agree about: 2^53 - 1.
 pub const LARGEST_WHOLE: u64 = (1 << 53) - 1;
@@ -19,9 +29,38 @@ pub const LARGEST_WHOLE: u64 = (1 << 53) - 1;
 /// # Errors
 /// What is no JSON, has a key twice in one object, is deeper than 24 levels, or has a number that no double holds.
 pub fn read(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    // What was kept once is read again, however much it is.
+    read_within(bytes, &Room::new(usize::MAX))
+}
+
+/// The same as long as there is room for it: a list of zeros takes forty times its bytes when it is read.
+///
+/// # Errors
+/// As [`read`]; and where there is no room, as [`Room::is_short`] says then.
+pub(crate) fn read_within(bytes: &[u8], room: &Room) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Reader { left: DEEPEST }.deserialize(&mut reader)?;
+    let value = Reader { left: DEEPEST, room }.deserialize(&mut reader)?;
     reader.end().map(|()| value)
+}
+
+/// How many values may still be read.
+#[derive(Debug)]
+pub(crate) struct Room(Cell<Option<usize>>);
+
+impl Room {
+    pub(crate) const fn new(values: usize) -> Self {
+        Self(Cell::new(Some(values)))
+    }
+
+    /// Whether more came than there was room for.
+    pub(crate) const fn is_short(&self) -> bool {
+        self.0.get().is_none()
+    }
+
+    fn take<E: serde::de::Error>(&self, values: usize) -> Result<(), E> {
+        self.0.set(self.0.get().and_then(|left| left.checked_sub(values)));
+        if self.is_short() { Err(E::custom("more values than are taken")) } else { Ok(()) }
+    }
 }
 
 /// The form of a value that is hashed and signed.
@@ -87,18 +126,19 @@ pub(crate) fn depth(value: &Value) -> usize {
 
 /// Reads one value with so many levels left below it.
 #[derive(Clone, Copy)]
-struct Reader {
+struct Reader<'r> {
     left: u8,
+    room: &'r Room,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn inside<E: serde::de::Error>(self) -> Result<Self, E> {
         let left = self.left.checked_sub(1);
-        left.map(|left| Self { left }).ok_or_else(|| E::custom(format!("deeper than {DEEPEST} levels")))
+        left.map(|left| Self { left, ..self }).ok_or_else(|| E::custom(format!("deeper than {DEEPEST} levels")))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Reader {
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -113,7 +153,7 @@ fn whole(number: i128) -> Value {
     fits.map_or_else(|| Number::from_f64(number as f64).map_or(Value::Null, Value::Number), Value::from)
 }
 
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -157,6 +197,7 @@ impl<'de> Visitor<'de> for Reader {
         let inside = self.inside()?;
         let mut list = Vec::new();
         while let Some(item) = items.next_element_seed(inside)? {
+            self.room.take(if list.is_empty() { LIST } else { 1 })?;
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -166,6 +207,8 @@ impl<'de> Visitor<'de> for Reader {
         let inside = self.inside()?;
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
+            // Itself, and its key beside it.
+            self.room.take(if object.is_empty() { OBJECT + 2 } else { 2 })?;
             let value = members.next_value_seed(inside)?;
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format!("the key {key:?} comes twice")));
@@ -251,6 +294,31 @@ mod tests {
         ] {
             assert!(read(wrong).is_err(), "{}", wrong.escape_ascii());
         }
+    }
+
+    #[test]
+    fn what_takes_too_much_memory_is_not_read() {
+        assert!(size_of::<Value>() <= 72, "MOST_VALUES counts on it");
+        for (text, values) in [
+            ("1", 0),
+            ("[]", 0),
+            ("{}", 0),
+            ("[0,0,0]", LIST + 2),
+            // Each of them has its places, however little stands there.
+            ("[[[[0]]]]", 4 * LIST),
+            ("[[0],[],[0]]", 3 * LIST + 2),
+            (r#"{"a":0,"b":[0]}"#, OBJECT + 4 + LIST),
+            (r#"[{"a":0},{"a":0}]"#, 2 * OBJECT + LIST + 5),
+        ] {
+            let room = Room::new(values);
+            assert!(read_within(text.as_bytes(), &room).is_ok() && !room.is_short(), "{text}");
+            assert_eq!(room.0.get(), Some(0), "{text}");
+            let Some(fewer) = values.checked_sub(1) else { continue };
+            let room = Room::new(fewer);
+            assert!(read_within(text.as_bytes(), &room).is_err() && room.is_short(), "{text}");
+        }
+        let room = Room::new(LIST);
+        assert!(read_within(b"[0", &room).is_err() && !room.is_short(), "what is broken is not too much");
     }
 
     #[test]

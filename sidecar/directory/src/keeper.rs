@@ -1,7 +1,7 @@
-//! Writes of many callers at once: one thread judges them in their order, keeps each group in one commit, and only then shows it to
-//! readers and answers. Nobody ever sees what could be lost.
+//! Writes of many callers at once: one thread judges them in their order, another keeps what was judged meanwhile in one commit, and only
+//! then shows it to readers and answers. Nobody ever sees what could be lost.
 //!
-//! A group is whatever has come while the last one was written, so that a fast disk makes small groups and a slow one large ones.
+//! A group is whatever was judged while the last one was written, so that a fast disk makes small groups and a slow one large ones.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use parking_lot::RwLock;
+use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::{
@@ -28,16 +28,16 @@ use crate::{
 /// Writes that may wait: a second's worth of what one disk keeps. Beyond it callers are told to come again.
 const WAITING: usize = 4096;
 
-/// Writes of one group: some megabytes, and some milliseconds until readers see it.
+/// Writes of one group: some megabytes, and some milliseconds until readers see it. No more are judged before it is written.
 const GROUP: usize = 512;
 
 /// Where steps are kept.
 pub trait Keep: Send + Sync + 'static {
-    /// Keeps all of them or none.
+    /// Keeps all of them or none, with the checkpoint over the log that they lead to.
     ///
     /// # Errors
     /// Why none was kept.
-    fn commit(&self, steps: &[Step]) -> Result<(), StoreError>;
+    fn commit(&self, steps: &[Step], head: &Note) -> Result<(), StoreError>;
 
     /// What is kept.
     ///
@@ -47,8 +47,8 @@ pub trait Keep: Send + Sync + 'static {
 }
 
 impl Keep for Store {
-    fn commit(&self, steps: &[Step]) -> Result<(), StoreError> {
-        Self::commit(self, steps)
+    fn commit(&self, steps: &[Step], head: &Note) -> Result<(), StoreError> {
+        Self::commit(self, steps, Some(head))
     }
 
     fn load(&self, state: &State) -> Result<(State, Peaks), StoreError> {
@@ -68,11 +68,14 @@ pub struct Done {
 /// What a caller is told, once its write is kept.
 pub type Answer = Result<Done, DirectoryError>;
 
+/// Who is told.
+type Tell = Box<dyn FnOnce(Answer) + Send>;
+
 /// A write that waits.
 struct Waiting {
     write: Submission,
     now: u64,
-    answer: Box<dyn FnOnce(Answer) + Send>,
+    answer: Tell,
 }
 
 /// What readers see: no more than is kept.
@@ -111,11 +114,11 @@ impl View {
     }
 }
 
-/// The way to the thread that writes. When it is dropped, what waits is written first.
+/// The way to the threads that judge and write. When it is dropped, what waits is written first.
 pub struct Keeper {
     queue: Option<SyncSender<Waiting>>,
     view: Arc<View>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Keeper {
@@ -124,15 +127,14 @@ impl Keeper {
     /// # Errors
     /// When there can be no thread, or the log's name makes no checkpoint.
     pub fn start(ledger: Ledger, store: Arc<impl Keep>) -> io::Result<Self> {
-        let published = published(&ledger).ok_or_else(|| io::Error::other("the log's origin makes no checkpoint"))?;
-        let changed = watch::Sender::new(published.size);
-        let state = RwLock::new(ledger.state().clone());
-        let view = View { state, published: ArcSwap::from_pointee(published), changed };
-        let view = Arc::new(view);
+        let judge = Arc::new(Writer::new(ledger, store)?);
+        let (view, writer) = (Arc::clone(&judge.view), Arc::clone(&judge));
         let (queue, waiting) = sync_channel(WAITING);
-        let mut writer = Writer { ledger, store, view: Arc::clone(&view), in_step: true };
-        let thread = thread::Builder::new().name("directory".to_owned()).spawn(move || writer.run(&waiting))?;
-        Ok(Self { queue: Some(queue), view, thread: Some(thread) })
+        let threads = vec![
+            thread::Builder::new().name("directory".to_owned()).spawn(move || judge.judge_all(&waiting))?,
+            thread::Builder::new().name("directory-disk".to_owned()).spawn(move || writer.keep_all())?,
+        ];
+        Ok(Self { queue: Some(queue), view, threads })
     }
 
     /// What readers see.
@@ -141,7 +143,7 @@ impl Keeper {
         &self.view
     }
 
-    /// Takes a write in, at `now` (milliseconds since 1970). `answer` is called on the writing thread and must not wait.
+    /// Takes a write in, at `now` (milliseconds since 1970). `answer` is called on the thread that writes and must not wait.
     pub fn submit(&self, write: Submission, now: u64, answer: impl FnOnce(Answer) + Send + 'static) {
         let waiting = Waiting { write, now, answer: Box::new(answer) };
         let refused = match &self.queue {
@@ -159,7 +161,7 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.queue.take());
         // A thread that panicked was heard of already.
-        let _ = self.thread.take().map(JoinHandle::join);
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
 
@@ -167,69 +169,134 @@ fn published(ledger: &Ledger) -> Option<Published> {
     Some(Published { note: ledger.checkpoint()?, size: ledger.state().revision() })
 }
 
-/// The thread that writes.
-struct Writer<K> {
+/// What was judged, and is written together. An answer to a refusal waits too: it may rest on what is not kept yet.
+#[derive(Default)]
+struct Group {
+    steps: Vec<Step>,
+    answers: Vec<(Tell, Answer)>,
+}
+
+/// What both threads share.
+struct Line {
     ledger: Ledger,
+    /// What was judged since the other thread took a group.
+    group: Group,
+    /// Whether the ledger is at what is kept, or will be when what is judged was written.
+    in_step: bool,
+    /// One of the threads has ended, and nobody waits for it.
+    closed: bool,
+}
+
+/// Two threads: one judges, one writes.
+struct Writer<K> {
+    line: Mutex<Line>,
+    changed: Condvar,
     store: Arc<K>,
     view: Arc<View>,
-    /// Whether the ledger is at what is kept.
-    in_step: bool,
 }
 
 impl<K: Keep> Writer<K> {
-    fn run(&mut self, waiting: &Receiver<Waiting>) {
-        while let Ok(first) = waiting.recv() {
-            let rest = waiting.try_iter().take(GROUP - 1);
-            self.group(std::iter::once(first).chain(rest));
+    fn new(ledger: Ledger, store: Arc<K>) -> io::Result<Self> {
+        let published = published(&ledger).ok_or_else(|| io::Error::other("the log's origin makes no checkpoint"))?;
+        let changed = watch::Sender::new(published.size);
+        let state = RwLock::new(ledger.state().clone());
+        let view = Arc::new(View { state, published: ArcSwap::from_pointee(published), changed });
+        let line = Line { ledger, group: Group::default(), in_step: true, closed: false };
+        Ok(Self { line: Mutex::new(line), changed: Condvar::new(), store, view })
+    }
+
+    fn judge_all(&self, waiting: &Receiver<Waiting>) {
+        let _closing = Closing(self);
+        while let Ok(write) = waiting.recv() {
+            let mut line = self.line.lock();
+            self.changed.wait_while(&mut line, |line| line.group.answers.len() >= GROUP && !line.closed);
+            if line.closed {
+                return;
+            }
+            self.judge(&mut line, write);
+            drop(line);
+            self.changed.notify_all();
         }
     }
 
-    /// Judges, keeps, shows and answers. A refusal waits too: it may rest on what is not kept yet.
-    fn group(&mut self, all: impl Iterator<Item = Waiting>) {
-        let (mut steps, mut answers) = (Vec::new(), Vec::new());
-        let ready = self.catch_up();
-        for Waiting { write, now, answer } in all {
-            let judged = if ready { self.ledger.submit(&write, now) } else { Err(not_kept()) };
-            let index = judged.as_ref().ok().and_then(Option::as_ref).map(|step| step.index);
-            let revision = self.ledger.state().revision();
-            let told = judged.map(|step| steps.extend(step)).map(|()| Done { revision, index });
-            answers.push((answer, told));
+    fn judge(&self, line: &mut Line, Waiting { write, now, answer }: Waiting) {
+        let judged = if self.catch_up(line) { line.ledger.submit(&write, now) } else { Err(not_kept()) };
+        let index = judged.as_ref().ok().and_then(Option::as_ref).map(|step| step.index);
+        let revision = line.ledger.state().revision();
+        let told = judged.map(|step| line.group.steps.extend(step)).map(|()| Done { revision, index });
+        line.group.answers.push((answer, told));
+    }
+
+    /// After a commit that failed, the ledger goes on from what is kept. That may be more than was shown: a disk that failed with the
+    /// last of a commit may have all of it.
+    fn catch_up(&self, line: &mut Line) -> bool {
+        if !line.in_step
+            && let Ok((state, peaks)) = self.store.load(line.ledger.state())
+        {
+            line.ledger.reset(state, peaks);
+            if let Some(published) = published(&line.ledger).filter(|now| now.size != self.view.published().size) {
+                self.show(published, |state| *state = line.ledger.state().clone());
+            }
+            line.in_step = true;
         }
-        let kept = steps.is_empty() || self.store.commit(&steps).is_ok();
-        if kept {
-            self.show(steps);
-        } else {
-            self.in_step = false;
+        line.in_step
+    }
+
+    fn keep_all(&self) {
+        let _closing = Closing(self);
+        loop {
+            let mut line = self.line.lock();
+            self.changed.wait_while(&mut line, |line| line.group.answers.is_empty() && !line.closed);
+            let group = std::mem::take(&mut line.group);
+            if group.answers.is_empty() {
+                return;
+            }
+            let head = if group.steps.is_empty() { None } else { published(&line.ledger) };
+            drop(line);
+            self.changed.notify_all();
+            self.finish(group, head);
+        }
+    }
+
+    /// Keeps, shows and answers. `head` is the checkpoint over the log with all steps, where there are any.
+    fn finish(&self, Group { steps, mut answers }: Group, head: Option<Published>) {
+        let kept = steps.is_empty() || head.is_some_and(|head| self.keep(steps, head));
+        if !kept {
+            let mut line = self.line.lock();
+            line.in_step = false;
+            // It rests on what is not kept.
+            answers.append(&mut std::mem::take(&mut line.group).answers);
         }
         for (answer, told) in answers {
             answer(if kept { told } else { Err(not_kept()) });
         }
     }
 
-    /// After a commit that failed, the ledger goes on from what is kept.
-    fn catch_up(&mut self) -> bool {
-        if !self.in_step
-            && let Ok((state, peaks)) = self.store.load(self.ledger.state())
-        {
-            self.ledger.reset(state, peaks);
-            self.in_step = true;
+    /// Keeps what the ledger took in, with the checkpoint that it led to, and then shows it. Whether it is kept.
+    fn keep(&self, steps: Vec<Step>, published: Published) -> bool {
+        if let Err(error) = self.store.commit(&steps, &published.note) {
+            tracing::error!("the directory keeps nothing: {error}");
+            return false;
         }
-        self.in_step
+        self.show(published, |state| steps.into_iter().for_each(|step| state.accept(step.delta)));
+        true
     }
 
-    fn show(&self, steps: Vec<Step>) {
-        if steps.is_empty() {
-            return;
-        }
-        {
-            let mut state = self.view.state.write();
-            steps.into_iter().for_each(|step| state.accept(step.delta));
-        }
-        if let Some(published) = published(&self.ledger) {
-            let size = published.size;
-            self.view.published.store(Arc::new(published));
-            self.view.changed.send_replace(size);
-        }
+    fn show(&self, published: Published, change: impl FnOnce(&mut State)) {
+        change(&mut self.view.state.write());
+        let size = published.size;
+        self.view.published.store(Arc::new(published));
+        self.view.changed.send_replace(size);
+    }
+}
+
+/// However a thread ends, the other one ends too.
+struct Closing<'w, K>(&'w Writer<K>);
+
+impl<K> Drop for Closing<'_, K> {
+    fn drop(&mut self) {
+        self.0.line.lock().closed = true;
+        self.0.changed.notify_all();
     }
 }
 

@@ -10,12 +10,47 @@ use ring::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    Hash,
     entry::EntryKey,
     log::{KeyName, Kind, NoSigner, Seed, Signer, new_seed},
 };
 
 /// What the key of a witness is made for.
 const WITNESS: &[u8] = b"datanet witness";
+
+/// What one store has and no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreId([u8; 16]);
+
+impl StoreId {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When the system has no random bytes.
+    pub fn make(random: &dyn SecureRandom) -> Result<Self, NoSigner> {
+        let mut bytes = [0; 16];
+        random.fill(&mut bytes).map_err(|_| NoSigner)?;
+        Ok(Self(bytes))
+    }
+
+    /// The one of a text that [`StoreId::text`] wrote.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let (id, _) = text.split_once(' ')?;
+        let id = Self(BASE64_STANDARD.decode(id).ok()?.try_into().ok()?);
+        (id.text() == text).then_some(id)
+    }
+
+    /// As it is kept: with its hash, as another id would be another witness.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{} {}", BASE64_STANDARD.encode(self.0), Hash::of(&[&self.0]).base64())
+    }
+
+    const fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// The keys, from which all others are made.
 #[derive(Clone, PartialEq, Eq)]
@@ -98,14 +133,16 @@ impl Keys {
     }
 
     /// Signs the checkpoints of others. Its key is made from the log's by HKDF (RFC 5869): no file has to be given another form, and
-    /// neither key says anything of the other.
+    /// neither key says anything of the other. It is that of one store, which knows what was signed: with another, which does not, the
+    /// witness is another one too, and nobody is told that it never signed two histories. A store of earlier versions has no id.
     ///
     /// # Errors
     /// When the seed is refused.
-    pub fn witness(&self) -> Result<Signer, NoSigner> {
+    pub fn witness(&self, store: Option<&StoreId>) -> Result<Signer, NoSigner> {
         let mut seed = Seed::default();
         let secret = Salt::new(HKDF_SHA256, &[]).extract(&self.log);
-        let filled = secret.expand(&[WITNESS], HKDF_SHA256).and_then(|made| made.fill(&mut seed));
+        let info = [WITNESS, store.map_or(&[][..], StoreId::bytes)];
+        let filled = secret.expand(&info, HKDF_SHA256).and_then(|made| made.fill(&mut seed));
         filled.map_err(|_| NoSigner)?;
         Signer::from_seed(self.origin.clone(), Kind::Witness, &seed)
     }
@@ -139,8 +176,20 @@ mod tests {
         assert!(keys.clone().of(KeyName::new("other").unwrap()).sign_as(&keys));
         assert!(!Keys::make(origin, &SystemRandom::new()).unwrap().sign_as(&keys));
         assert_ne!(keys.log, keys.custodian);
-        let witness = keys.witness().unwrap().verifier().to_string();
-        assert_eq!(witness, Keys::read(&keys.text()).unwrap().witness().unwrap().verifier().to_string());
+        let of = |keys: &Keys, store: Option<StoreId>| keys.witness(store.as_ref()).unwrap().verifier().to_string();
+        let witness = of(&keys, None);
+        assert_eq!(witness, of(&Keys::read(&keys.text()).unwrap(), None));
+        let store = StoreId::make(&SystemRandom::new()).unwrap();
+        assert_eq!(StoreId::read(&store.text()), Some(store));
+        for byte in 0..store.text().len() {
+            let mut altered = store.text().into_bytes();
+            altered[byte] ^= 1;
+            assert_eq!(StoreId::read(&String::from_utf8(altered).unwrap()), None, "it would be another witness");
+        }
+        let again = StoreId::read(&store.text()).unwrap();
+        assert_eq!(of(&keys, Some(store)), of(&keys, Some(again)));
+        assert_ne!(of(&keys, Some(store)), of(&keys, None));
+        assert_ne!(of(&keys, Some(store)), of(&keys, Some(StoreId::make(&SystemRandom::new()).unwrap())));
         assert!(
             witness.starts_with("log.example/datanet+") && witness != keys.signer().unwrap().verifier().to_string()
         );

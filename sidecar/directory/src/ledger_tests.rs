@@ -8,9 +8,9 @@ use crate::{
     replay::{Replay, ReplayError},
 };
 
-const NOW: u64 = 1_800_000_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000_000;
 
-fn key(n: u8) -> EntryKey {
+pub(crate) fn key(n: u8) -> EntryKey {
     EntryKey::from_seed(&[n; 32]).unwrap()
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn write(message: Message, body: Value, by: By) -> Submission {
 }
 
 /// A write that its owner signed.
-fn own(ledger: &Ledger, message: Message, body: Value, by: u8, new: Option<u8>) -> Submission {
+pub(crate) fn own(ledger: &Ledger, message: Message, body: Value, by: u8, new: Option<u8>) -> Submission {
     let mut write = write(message, body, By::Token);
     let operation = match message {
         Message::Connect => Operation::Connect,

@@ -8,12 +8,15 @@
 //! state/      the state machine: what an entry may do and what changes, retrievals and searches
 //! trie/       the sparse Merkle tree over the state, and its proofs
 //! ledger.rs   accepted writes become leaves
+//! identity.rs  what the node says of its directory's keys, under its certificate
 //! keeper.rs   writes of many callers, one commit for each group, and what readers see
 //! store.rs    where it is kept
+//! change.rs   one entry as those hear it who follow
 //! publish.rs  the log as others read it: checkpoint, tiles, bundles, bodies
 //! tokens.rs   who may write without a key
 //! proofs.rs   proofs as JSON, and as a client verifies them
 //! replay.rs   a log read from its first leaf on, and whether it may be so
+//! replica.rs  a verified copy of another's directory
 //! restore.rs  a store from an exported log
 //! verifier.rs  whether an exported log or a receipt holds, on a way of its own
 //! witness/    whose checkpoints we sign, and who signs ours
@@ -22,6 +25,7 @@
 //! ```
 //! All below the front but the store is pure: bytes and values in, values out, without a network and without a clock.
 
+pub mod change;
 #[cfg(test)]
 mod contract;
 pub mod directory;
@@ -30,7 +34,10 @@ mod error;
 pub mod front;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod golden;
 mod hash;
+pub mod identity;
 mod json;
 pub mod keeper;
 pub mod keys;
@@ -43,7 +50,9 @@ mod names;
 pub mod proofs;
 pub mod publish;
 pub mod replay;
+pub mod replica;
 pub mod restore;
+mod seldom;
 pub mod state;
 pub mod store;
 pub mod tokens;

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use crate::{
     DirectoryError, Hash,
-    error::{Code, Why},
     log::{Nodes, ProofError, prove},
     state::{Kind, State},
     trie::{Leaf, Proof, place},
@@ -97,7 +96,7 @@ fn within(size: u64, published: u64) -> Result<(), DirectoryError> {
 
 fn refused<E: std::error::Error>(error: ProofError<E>) -> DirectoryError {
     match error {
-        ProofError::Nodes(error) => DirectoryError::new(Code::Internal, Why::Internal, error.to_string()),
+        ProofError::Nodes(error) => DirectoryError::of_store(&error),
         other => DirectoryError::malformed(other.to_string()),
     }
 }

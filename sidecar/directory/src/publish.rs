@@ -144,7 +144,7 @@ mod tests {
             ledger.submit(&write(Message::Connect, body, By::Token), n).unwrap().unwrap()
         };
         let steps: Vec<_> = (0..size).map(step).collect();
-        store.commit(&steps).unwrap();
+        store.commit(&steps, ledger.checkpoint().as_ref()).unwrap();
         (store, ledger)
     }
 

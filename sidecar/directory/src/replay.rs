@@ -93,9 +93,21 @@ impl Replay {
     /// What is wrong with it.
     pub fn next(&mut self, bytes: &[u8], body: &[u8]) -> Result<(), ReplayError> {
         let delta = self.judged(bytes, body)?;
+        self.accept(bytes, delta);
+        Ok(())
+    }
+
+    /// Size and root of the log with these leaves behind the ones so far.
+    pub(crate) fn head_with<'l>(&self, leaves: impl Iterator<Item = &'l [u8]>) -> (u64, Hash) {
+        let mut peaks = self.peaks.clone();
+        leaves.for_each(|leaf| peaks.append(leaf_hash(leaf), |_, _| ()));
+        (peaks.size(), peaks.root())
+    }
+
+    /// Takes in a leaf that was judged right before.
+    pub(crate) fn accept(&mut self, bytes: &[u8], delta: Delta) {
         self.state.accept(delta);
         self.peaks.append(leaf_hash(bytes), |_, _| ());
-        Ok(())
     }
 
     /// The same, with what a store keeps of it.
@@ -111,7 +123,8 @@ impl Replay {
         Ok(Step { index, leaf, body, body_hash, delta, nodes })
     }
 
-    fn judged(&self, bytes: &[u8], body: &[u8]) -> Result<Delta, ReplayError> {
+    /// What a leaf would change, where it may come next.
+    pub(crate) fn judged(&self, bytes: &[u8], body: &[u8]) -> Result<Delta, ReplayError> {
         let leaf = Leaf::read(bytes)?;
         leaf.check()?;
         if Hash::of(&[body]) != leaf.entry.body {

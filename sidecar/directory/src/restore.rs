@@ -39,16 +39,16 @@ pub fn restore(mut lines: impl BufRead, keys: &Keys, recovery: Vec<PublicKey>, s
         let step = replay.step(leaf.as_bytes(), body.as_bytes());
         group.push(step.map_err(|e| format!("entry {number}{}: {e}", named(leaf)))?);
         if group.len() == GROUP {
-            store.commit(&group).map_err(|e| said(&e))?;
+            store.commit(&group, None).map_err(|e| said(&e))?;
             group.clear();
         }
     }
-    store.commit(&group).map_err(|e| said(&e))?;
     let (size, root) = replay.head();
-    if (size, root) == (checkpoint.size, checkpoint.root) {
-        return Ok(size);
+    if (size, root) != (checkpoint.size, checkpoint.root) {
+        return Err(format!("the checkpoint is over {} entries, and the file's {size} are not those", checkpoint.size));
     }
-    Err(format!("the checkpoint is over {} entries, and the file's {size} are not those", checkpoint.size))
+    store.commit(&group, Some(&note)).map_err(|e| said(&e))?;
+    Ok(size)
 }
 
 #[cfg(test)]
@@ -105,6 +105,7 @@ mod tests {
         let again = open(&second, &keys);
         assert_eq!(again.view().published().note.encode(), head.note.encode());
         assert_eq!(exported(&again), text);
+        assert_ne!(again.witness_key(), first.witness_key(), "it does not know what the first signed");
         assert_eq!(again.submit(connect(601), 601).await.unwrap().revision, 601);
 
         let others = Keys::make(keys.origin().clone(), &SystemRandom::new()).unwrap();

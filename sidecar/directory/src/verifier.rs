@@ -1,4 +1,4 @@
-//! What `mesh verify` does: whether a log that somebody exported, or a receipt, holds. No network, and nothing of what builds proofs
+//! What `mesh verify` does: whether a log that somebody exported, a receipt, or a proof of the state holds. No network, and nothing of what builds proofs
 //! or keeps the tree: the root is computed from the leaves by the words of RFC 6962, the state's by its definition, both anew.
 //!
 //! What is believed comes from [`Trust`], which the caller has from elsewhere: never from what is verified.
@@ -8,11 +8,13 @@ use std::io::{BufRead, Read as _};
 use serde_json::{Value, json};
 
 use crate::{
-    Hash,
-    entry::{Leaf, PublicKey},
+    Hash, canonical,
+    entry::{Leaf, Mark, PublicKey},
     json as reader,
     log::{Checkpoint, KeyName, Note, Receipt, Verifier, verify},
+    proofs,
     replay::Replay,
+    state::Kind,
     trie::place,
 };
 
@@ -27,8 +29,8 @@ const LONGEST_LINE: u64 = 256 << 20;
 pub struct Trust {
     /// Who signs checkpoints.
     pub log: Verifier,
-    /// Who signs entries for holders of tokens.
-    pub directory: PublicKey,
+    /// Who signs entries for holders of tokens; a log is not verified without.
+    pub directory: Option<PublicKey>,
     /// Who may replace lost keys.
     pub recovery: Vec<PublicKey>,
     /// Who cosigns checkpoints.
@@ -62,6 +64,12 @@ pub fn line(leaf: &str, body: &str) -> Value {
     json!({"leaf": leaf, "body": body})
 }
 
+/// Whether a file begins like an exported log.
+#[must_use]
+pub fn is_log(first: &[u8]) -> bool {
+    reader::read(first).is_ok_and(|first| first.get("format").is_some())
+}
+
 /// Verifies an exported log from its first entry to its last: signatures, chains, rules, state roots, the checkpoint's root, and that
 /// it continues the `remembered` checkpoint.
 ///
@@ -86,7 +94,8 @@ pub fn log(mut lines: impl BufRead, trust: &Trust, remembered: Option<&[u8]>) ->
         ));
     }
     let mut hashes = Vec::new();
-    let mut replay = Replay::new(trust.log.name().clone(), trust.directory, trust.recovery.clone());
+    let directory = trust.directory.ok_or("a log is not verified without the key of its directory")?;
+    let mut replay = Replay::new(trust.log.name().clone(), directory, trust.recovery.clone());
     while let Some(line) = next(&mut lines)? {
         let number = hashes.len();
         let text = |name: &str| line[name].as_str().ok_or_else(|| format!("entry {number} has no {name}"));
@@ -129,6 +138,11 @@ pub fn log(mut lines: impl BufRead, trust: &Trust, remembered: Option<&[u8]>) ->
 /// # Errors
 /// In words, what does not hold.
 pub fn receipt(text: &[u8], trust: &Trust) -> Result<Report, String> {
+    received(text, trust).map(|(_, _, report)| report)
+}
+
+/// The number and the entry of a receipt that holds.
+fn received(text: &[u8], trust: &Trust) -> Result<(u64, Leaf, Report), String> {
     let receipt = Receipt::parse(text).map_err(|e| e.to_string())?;
     let leaf = receipt.extra.as_slice();
     if leaf.is_empty() {
@@ -148,10 +162,56 @@ pub fn receipt(text: &[u8], trust: &Trust) -> Result<Report, String> {
             entry.csid,
             entry.sequence
         ),
-        format!("signed by {} as {}", read.signed.key, read.mark.as_str()),
+        signer(&read, trust)?,
         format!("in the log of {} entries that {} signed", checkpoint.size, trust.log.name()),
     ];
-    Ok(Report { origin: checkpoint.origin, size: checkpoint.size, witnesses: cosigned, verified })
+    let report = Report { origin: checkpoint.origin, size: checkpoint.size, witnesses: cosigned, verified };
+    Ok((receipt.index, read, report))
+}
+
+/// Who signed an entry, and what of that one entry alone shows.
+fn signer(leaf: &Leaf, trust: &Trust) -> Result<String, String> {
+    let (key, mark) = (leaf.signed.key, leaf.mark);
+    let of_others = |whose: &str| Err(format!("the entry is marked as signed by the {whose}, and the key is another"));
+    let known = match mark {
+        Mark::Directory => match trust.directory {
+            Some(own) if own == key => "which is the directory's key",
+            Some(_) => return of_others("directory"),
+            None => "which nobody compared: no directory key was given",
+        },
+        Mark::Recovery if trust.recovery.contains(&key) => "which is a recovery key",
+        Mark::Recovery if !trust.recovery.is_empty() => return of_others("holder of a recovery key"),
+        Mark::Recovery => "which nobody compared: no recovery key was given",
+        Mark::Owner => "whose it is only the whole log shows",
+    };
+    Ok(format!("signed as {} by {key}, {known}", mark.as_str()))
+}
+
+/// Verifies a proof of the state: an answer's `proof`, and beside it the `receipt` of the entry that made its revision. That the record in
+/// it is the one which that entry led to, or that there is none.
+///
+/// # Errors
+/// In words, what does not hold.
+pub fn state_proof(text: &[u8], trust: &Trust) -> Result<Report, String> {
+    let said = reader::read(text).map_err(|e| format!("the file is no JSON: {e}"))?;
+    let proof = said.get("proof").ok_or("the file has no proof: ask with --proof")?;
+    let text = |name: &str| proof[name].as_str().ok_or_else(|| format!("the proof has no {name}"));
+    let kind = Kind::read(text("kind")?).ok_or("the proof is of no kind that there is")?;
+    let key = text("key")?;
+    let receipt = said["receipt"].as_str().ok_or("the proof comes without the receipt of its entry")?;
+    let (index, leaf, mut report) = received(receipt.as_bytes(), trust)?;
+    if proof["revision"].as_u64() != index.checked_add(1) {
+        return Err(format!("the proof is not of the revision that entry {index} made"));
+    }
+    let value = proofs::verified_state(proof, kind, key, &leaf.state)?;
+    report.verified.push(match (value, &proof["record"]) {
+        (None, Value::Null) => format!("after entry {index} there is no {} {key}", kind.as_str()),
+        (Some(hash), record) if canonical(record).is_ok_and(|bytes| Hash::of(&[&bytes]) == hash) => {
+            format!("after entry {index} the {} {key} is {record}", kind.as_str())
+        }
+        _ => return Err("the record is not the one that the proof is about".into()),
+    });
+    Ok(report)
 }
 
 /// A checkpoint that the log signed and enough witnesses cosigned.
@@ -227,154 +287,5 @@ pub(crate) fn sparse(leaves: &[(Hash, Hash)], depth: u8) -> Hash {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        ledger::{
-            Step,
-            tests::{history, ledger, origin},
-        },
-        log::{Kind, Signer, Tree, leaf_hash, prove},
-        trie::{Change, Trie},
-    };
-
-    /// A log with all that may be in one, as it is exported, and whom to believe of it.
-    fn exported() -> (Vec<Step>, Vec<Note>, Trust) {
-        let mut ledger = ledger();
-        let steps = history(&mut ledger);
-        let replay = crate::ledger::tests::replay();
-        let signer = Signer::from_seed(origin(), Kind::Log, &[1; 32]).unwrap();
-        let trust = Trust {
-            log: signer.verifier().clone(),
-            directory: *replay.custodian(),
-            recovery: replay.recovery().to_vec(),
-            witnesses: vec![],
-            quorum: 0,
-        };
-        let (mut tree, mut notes) = (Tree::default(), Vec::new());
-        for step in &steps {
-            tree.append(leaf_hash(&step.leaf));
-            let checkpoint = Checkpoint { origin: origin(), size: tree.size(), root: tree.root() };
-            let text = checkpoint.text();
-            notes.push(Note::new(text.clone(), vec![signer.sign(&text, 0)]).unwrap());
-        }
-        (steps, notes, trust)
-    }
-
-    fn file(steps: &[Step], note: &Note) -> String {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let lines = steps.iter().map(|step| line(&text(&step.leaf), &text(&step.body)).to_string() + "\n");
-        first_line(&note.encode()).to_string() + "\n" + &lines.collect::<String>()
-    }
-
-    #[test]
-    fn a_whole_log_holds_and_continues_each_of_its_checkpoints() {
-        let (steps, notes, trust) = exported();
-        let text = file(&steps, notes.last().unwrap());
-        for old in &notes {
-            let report = log(text.as_bytes(), &trust, Some(old.encode().as_bytes())).unwrap();
-            assert_eq!((report.size, report.verified.len()), (steps.len() as u64, 4));
-        }
-        let first = log(file(&steps[..1], &notes[0]).as_bytes(), &trust, notes[0].encode().as_bytes().into());
-        assert_eq!(first.map(|report| report.size), Ok(1));
-    }
-
-    #[test]
-    fn what_was_altered_is_named_in_words() {
-        let (steps, notes, trust) = exported();
-        let last = notes.last().unwrap();
-        let text = file(&steps, last);
-        let refused = |text: &str, trust: &Trust, old: Option<&Note>| {
-            log(text.as_bytes(), trust, old.map(|old| old.encode().into_bytes()).as_deref()).unwrap_err()
-        };
-        let lines: Vec<&str> = text.lines().collect();
-        let without = |gone: usize| {
-            let rest: Vec<&str> =
-                lines.iter().enumerate().filter(|(at, _)| *at != gone).map(|(_, line)| *line).collect();
-            rest.join("\n")
-        };
-        let mut swapped = lines.clone();
-        swapped.swap(1, 2);
-        let other = Trust { directory: PublicKey::new([7; 32]), ..trust.clone() };
-        let witnessed = Trust { quorum: 1, ..trust.clone() };
-        let stranger = Signer::from_seed(origin(), Kind::Log, &[9; 32]).unwrap().verifier().clone();
-        for (what, found, words) in [
-            ("nothing", refused("", &trust, None), "the file is empty"),
-            ("another file", refused("{}", &trust, None), "is no exported log"),
-            ("no checkpoint", refused(&without(0), &trust, None), "is no exported log"),
-            ("an entry is missing", refused(&without(1), &trust, None), "entry "),
-            ("the last is missing", refused(&without(lines.len() - 1), &trust, None), "and the file has"),
-            ("two are swapped", refused(&swapped.join("\n"), &trust, None), "entry "),
-            (
-                "an earlier checkpoint",
-                refused(&file(&steps, &notes[0]), &trust, None),
-                "the checkpoint is over 1 entries",
-            ),
-            (
-                "entries were taken out",
-                refused(&file(&steps[..1], &notes[0]), &trust, Some(last)),
-                "entries were taken out",
-            ),
-            ("another directory's key", refused(&text, &other, None), "the key is another"),
-            ("no witness", refused(&text, &witnessed, None), "1 must have"),
-            (
-                "another log's key",
-                refused(&text, &Trust { log: stranger, ..trust.clone() }, None),
-                "the checkpoint does not hold",
-            ),
-        ] {
-            assert!(found.contains(words), "{what}: {found}");
-        }
-    }
-
-    #[test]
-    fn no_byte_of_an_exported_log_may_change() {
-        let (steps, notes, trust) = exported();
-        let text = file(&steps, notes.last().unwrap());
-        let whole = log(text.as_bytes(), &trust, None).unwrap();
-        for at in (0..text.len()).step_by(7) {
-            let mut changed = text.clone().into_bytes();
-            changed[at] ^= 1;
-            let found = log(changed.as_slice(), &trust, None);
-            // The space between lines, and unknown signatures, say nothing.
-            assert!(found.is_err() || found == Ok(whole.clone()), "byte {at}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn a_receipt_holds_for_its_own_entry_alone() {
-        let (steps, notes, trust) = exported();
-        let mut tree = Tree::default();
-        steps.iter().for_each(|step| tree.append(leaf_hash(&step.leaf)));
-        let made = |index: u64, leaf: &[u8]| Receipt {
-            extra: leaf.to_vec(),
-            index,
-            proof: prove::inclusion(&tree, index, tree.size()).unwrap(),
-            checkpoint: notes.last().unwrap().clone(),
-        };
-        for (index, step) in (0..).zip(&steps) {
-            let report = receipt(made(index, &step.leaf).encode().as_bytes(), &trust).unwrap();
-            assert!(report.verified[0].starts_with(&format!("entry {index} of the log")));
-            let other = &steps[(usize::try_from(index).unwrap() + 1) % steps.len()];
-            let wrong = receipt(made(index, &other.leaf).encode().as_bytes(), &trust).unwrap_err();
-            assert!(wrong.contains("is not number"), "{wrong}");
-        }
-        assert!(receipt(made(0, b"").encode().as_bytes(), &trust).unwrap_err().contains("does not have its entry"));
-        assert!(receipt(b"x", &trust).is_err());
-    }
-
-    /// The verifier's own way comes to what the server's comes to, for each size of log and of state.
-    #[test]
-    fn both_ways_come_to_the_same_roots() {
-        let (mut tree, mut trie, mut hashes, mut values) = (Tree::default(), Trie::default(), Vec::new(), Vec::new());
-        for n in 0..70u8 {
-            assert_eq!((root(&hashes), sparse(&values, 0)), (tree.root(), trie.root()), "{n}");
-            tree.append(leaf_hash(&[n]));
-            hashes.push(leaf_hash(&[n]));
-            let (key, value) = (place("csid", &n.to_string()), Hash::of(&[&[n]]));
-            trie = trie.with(vec![Change { key, value: Some(value) }]);
-            values.push((key, value));
-            values.sort_unstable();
-        }
-    }
-}
+#[path = "verifier_tests.rs"]
+mod tests;

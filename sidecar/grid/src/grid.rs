@@ -131,6 +131,18 @@ impl Grid {
         outcomes
     }
 
+    /// Whether somebody may hear what is said in one of `channels`: a subscriber of this node, or one of another.
+    #[must_use]
+    pub fn is_heard(&self, channels: &[Channel]) -> bool {
+        self.elsewhere.nodes() > 0 || channels.iter().any(|channel| self.clients.subscribers(channel) > 0)
+    }
+
+    /// Publishes what the node itself has to say, by nobody's leave. Whom it does not reach is counted as for a backend's publication.
+    pub async fn announce(&self, channels: Vec<Channel>, text: String) {
+        let message = Message { opcode: crate::wire::Opcode::Text, payload: text.into() };
+        drop(self.published(channels, vec![message]).await);
+    }
+
     async fn carry_out(&self, permit: &Permit, session: Option<&Session>, call: Call) -> Outcome {
         permit.check(&call)?;
         let session = || session.ok_or_else(|| GridError::invalid("consuming needs a WebSocket: /ws/v1"));

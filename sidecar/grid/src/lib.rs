@@ -31,6 +31,6 @@ pub use context::{Context, Entries, Key, TooLarge};
 pub use elsewhere::{Answer, Backplane, Notice, Question};
 pub use error::{GridError, TOO_MANY_ERRORS, Unsent};
 pub use grid::{Grid, Taken};
-pub use ids::{ClientId, EPOCH_MS, Ids, Mint, NoClientId, NoIds, NodeNumber, NotReserved};
+pub use ids::{ClientId, EPOCH_MS, Ids, Lease, Mint, NoClientId, NoIds, NodeNumber, NotReserved};
 pub use link::now_ms;
-pub use names::{Channel, MOST_OF_NAME, NoName, Topic};
+pub use names::{Channel, MOST_OF_NAME, NoName, OF_DIRECTORY, Topic};

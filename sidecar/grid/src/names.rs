@@ -5,6 +5,9 @@ use std::{fmt, hash::Hash, marker::PhantomData, sync::Arc};
 /// Bytes of a channel's or a topic's name.
 pub const MOST_OF_NAME: usize = 255;
 
+/// How the channels begin that the node's directory publishes to, and nobody else (Datanet D-10).
+pub const OF_DIRECTORY: &str = "datanet:";
+
 /// What connections are subscribed to.
 pub type Channel = Name<OfChannel>;
 /// Where a listener puts what its clients send.
@@ -42,6 +45,14 @@ impl<Of> Name<Of> {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Channel {
+    /// Whether the node's directory alone publishes there.
+    #[must_use]
+    pub fn is_of_directory(&self) -> bool {
+        self.as_str().starts_with(OF_DIRECTORY)
     }
 }
 

@@ -34,6 +34,8 @@ pub struct CertificateInfo {
     pub dns_names: Vec<String>,
     /// The addresses it speaks for.
     pub ips: Vec<IpAddr>,
+    /// The URIs it speaks for.
+    pub uris: Vec<String>,
     /// Whether it may sign others.
     pub is_ca: bool,
     /// SHA-256 of the certificate, lower-case hex.
@@ -69,7 +71,7 @@ impl CertificateInfo {
     }
 
     pub(crate) fn of(certificate: &X509Certificate<'_>, der: &[u8]) -> Self {
-        let (dns_names, ips) = alt_names(certificate);
+        let (dns_names, ips, uris) = alt_names(certificate);
         Self {
             subject: subject(certificate),
             issuer: display(certificate.issuer()),
@@ -77,6 +79,7 @@ impl CertificateInfo {
             not_after: from_unix_seconds(certificate.validity().not_after.timestamp()),
             dns_names,
             ips,
+            uris,
             is_ca: certificate.is_ca(),
             sha256: sha256(der),
             serial: hex(certificate.raw_serial()),
@@ -116,17 +119,18 @@ fn issuer_key_id(certificate: &X509Certificate<'_>) -> Option<String> {
     })
 }
 
-fn alt_names(certificate: &X509Certificate<'_>) -> (Vec<String>, Vec<IpAddr>) {
-    let (mut dns, mut ips) = (Vec::new(), Vec::new());
-    let Ok(Some(names)) = certificate.subject_alternative_name() else { return (dns, ips) };
+fn alt_names(certificate: &X509Certificate<'_>) -> (Vec<String>, Vec<IpAddr>, Vec<String>) {
+    let (mut dns, mut ips, mut uris) = (Vec::new(), Vec::new(), Vec::new());
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return (dns, ips, uris) };
     for name in &names.value.general_names {
         match name {
             GeneralName::DNSName(text) => dns.push(clean(text)),
             GeneralName::IPAddress(bytes) => ips.extend(address(bytes)),
+            GeneralName::URI(text) => uris.push(clean(text)),
             _ => {}
         }
     }
-    (dns, ips)
+    (dns, ips, uris)
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

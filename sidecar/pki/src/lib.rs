@@ -15,6 +15,7 @@
 //! | `armor.rs` | PEM in and out |
 //! | `info.rs`, `pair.rs` | what a certificate says; whether key and chain belong together |
 //! | `trust.rs`, `names.rs`, `verdict.rs`, `problem.rs` | whether a peer's chain holds, and what to do when it does not |
+//! | `statement.rs` | what a node says under its certificate outside of TLS |
 //! | `renewal.rs` | when to renew |
 
 mod armor;
@@ -35,6 +36,7 @@ mod renewal;
 mod request;
 mod root;
 mod secret;
+mod statement;
 mod trust;
 mod verdict;
 
@@ -53,4 +55,5 @@ pub use request::{CertificateRequest, RequestedKey};
 pub use root::Root;
 pub use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 pub use secret::{Pair, PrivateKeyPem};
+pub use statement::{require_signed, sign_statement};
 pub use trust::{Role, TrustAnchors};

@@ -12,6 +12,7 @@ use crate::armor::encode_certificate;
 use crate::body::{Body, Signer, common_subject};
 use crate::error::PkiError;
 use crate::extensions::{AltNames, Purpose, key_id};
+use crate::info::sha256;
 use crate::key::{Algorithm, SigningKey};
 use crate::life::{check_in_force, life};
 use crate::request::RequestedKey;
@@ -72,9 +73,24 @@ impl Root {
         lifetime: Duration,
         now: SystemTime,
     ) -> Result<Pair, PkiError> {
+        self.issue_plane_of_key(subject, usage, lifetime, now).map(|(pair, _)| pair)
+    }
+
+    /// The same, with the key's name: [`RequestedKey::sha256`] of it.
+    ///
+    /// # Errors
+    /// As [`issue_plane`](Self::issue_plane).
+    pub fn issue_plane_of_key(
+        &self,
+        subject: PlaneSubject<'_>,
+        usage: PlaneUse<'_>,
+        lifetime: Duration,
+        now: SystemTime,
+    ) -> Result<(Pair, String), PkiError> {
         let (key, key_pem) = SigningKey::generate_sec1()?;
-        let chain_pem = self.plane_leaf(subject, usage, (&key.public_key_info(), false), (lifetime, now))?;
-        Ok(Pair { chain_pem, key: key_pem })
+        let public_key_info = key.public_key_info();
+        let chain_pem = self.plane_leaf(subject, usage, (&public_key_info, false), (lifetime, now))?;
+        Ok((Pair { chain_pem, key: key_pem }, sha256(&public_key_info)))
     }
 
     /// The same for a key that stays with whoever asks.

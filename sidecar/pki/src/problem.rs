@@ -68,6 +68,11 @@ pub enum ChainProblem {
         "a signature in the chain does not fit the trusted root of that name: the partner may have a new root; get it"
     )]
     BadSignature,
+    /// What was said under it was signed by another key, or is another text.
+    #[error(
+        "the statement was not signed with the key of the certificate that is shown for it: get it anew from its node"
+    )]
+    BadStatement,
     /// It was issued for another use.
     #[error("the certificate was not issued for TLS {role}s: have it issued with that extended key usage")]
     WrongPurpose {

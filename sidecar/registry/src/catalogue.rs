@@ -194,6 +194,11 @@ impl Catalogue {
         self.live.get(key)
     }
 
+    /// All live entries, in no order.
+    pub(crate) fn live_entries(&self) -> impl Iterator<Item = (&Key, &Entry)> {
+        self.live.iter()
+    }
+
     /// Whether a permanent entry is in force for a key.
     #[must_use]
     pub(crate) fn is_permanent(&self, key: &Key) -> bool {

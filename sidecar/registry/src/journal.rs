@@ -112,7 +112,10 @@ impl Registry {
         let last = batch.entries;
         let written = if last.is_empty() { Ok(()) } else { self.kept().write(last.clone(), Vec::new()).await };
         if written.is_ok() {
-            self.change(|state| last.into_iter().fold(Change::None, |change, entry| change.or(state.put(entry))));
+            self.change(|state| {
+                self.tell_put(state, &last);
+                last.into_iter().fold(Change::None, |change, entry| change.or(state.put(entry)))
+            });
         }
         for (done, count) in touched {
             done.send(written.clone().map(|()| count)).ok();
@@ -123,7 +126,9 @@ impl Registry {
     async fn remove_one(&self, key: Key, registrant: &Registrant<'_>) -> Result<usize, RegistryError> {
         let Some(found) = self.looked(|state| state.catalogue.live(&key).cloned()) else { return Ok(0) };
         registrant.may_name(&found.registration, &self.configuration().load().origin, dial::is_ours)?;
-        self.forget(vec![key]).await
+        let gone = self.forget(vec![key.clone()]).await?;
+        self.tell_removed(&key);
+        Ok(gone)
     }
 
     async fn forget(&self, keys: Vec<Key>) -> Result<usize, RegistryError> {
@@ -131,7 +136,12 @@ impl Registry {
             return Ok(0);
         }
         self.kept().write(Vec::new(), keys.clone()).await?;
-        self.change(|state| keys.iter().fold(Change::None, |change, key| change.or(state.remove(key))));
+        self.change(|state| {
+            keys.iter().fold(Change::None, |change, key| {
+                state.theirs.forget(key);
+                change.or(state.remove(key))
+            })
+        });
         Ok(keys.len())
     }
 }

@@ -36,6 +36,7 @@ mod proxy;
 mod registration;
 mod registry;
 mod routes;
+mod shared;
 mod table;
 mod watch;
 
@@ -51,4 +52,5 @@ pub use permit::Registrant;
 pub use proxy::{Generic, Proxy};
 pub use registration::{Content, Key, Kind, Reference, Registration, Service};
 pub use registry::{InstanceStatus, Reach, Registry};
+pub use shared::Others;
 pub use table::{Leaf, Table};

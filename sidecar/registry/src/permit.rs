@@ -23,7 +23,7 @@ impl Registrant<'_> {
     pub(crate) fn may_control(&self) -> Result<(), RegistryError> {
         match self.caller {
             Caller::Local | Caller::Member { .. } => Ok(()),
-            Caller::Partner(_) | Caller::Stranger => Err(RegistryError::NotPermitted(
+            Caller::Gateway | Caller::Partner(_) | Caller::Stranger => Err(RegistryError::NotPermitted(
                 "only this node's own applications and sidecars register services: call your own node".into(),
             )),
         }

@@ -3,7 +3,11 @@
 //! Readers (the proxy) load the table without a lock. A change is durable before it is in force, and in force before it
 //! is answered.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use arc_swap::{ArcSwap, Guard};
 use mesh_core::{Live, Origin, store::Store};
@@ -29,6 +33,7 @@ use crate::{
     offer, permanent,
     permit::Registrant,
     routes::{MOST_IN_ONE_PLACE, Routes, Source},
+    shared::{Others, Theirs},
     table::Table,
 };
 
@@ -60,11 +65,14 @@ pub struct Registry {
     pub(crate) exports: Arc<Semaphore>,
     /// Told when there may be an instance that was never checked.
     pub(crate) news: tokio::sync::Notify,
+    /// The node's other gateways, where it has any.
+    pub(crate) others: OnceLock<Arc<dyn Others>>,
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) catalogue: Catalogue,
+    pub(crate) theirs: Theirs,
     pub(crate) routes: Routes,
     /// Whether proxies came or went that nobody was told of yet.
     are_proxies_news: bool,
@@ -107,7 +115,8 @@ impl Registry {
         let dialer = Dialer::new(reach.own, Arc::clone(&live), reach.names);
         let most_calls = Most::from(0);
         let routes = Routes::new(dialer, most_calls.clone());
-        let mut state = State { catalogue: Catalogue::default(), routes, are_proxies_news: false };
+        let mut state =
+            State { catalogue: Catalogue::default(), theirs: Theirs::default(), routes, are_proxies_news: false };
         for entry in kept.all()? {
             match state.admits(&entry, &Ahead::default(), &mut Ahead::default()) {
                 Ok(()) => drop(state.put(entry)),
@@ -126,6 +135,7 @@ impl Registry {
             metrics: Metrics::new(metered),
             exports: Arc::new(Semaphore::new(1)),
             news: tokio::sync::Notify::new(),
+            others: OnceLock::new(),
         };
         registry.follow_configuration();
         Ok(Arc::new(registry))

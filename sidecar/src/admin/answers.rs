@@ -13,7 +13,7 @@ use axum::{
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::Value;
 
-use super::{Admin, Diagnose, GridPage, QueuePage, ServicePage, directory, server::Peer, shown, tunnel};
+use super::{Admin, Diagnose, GridPage, Phase, QueuePage, ServicePage, directory, server::Peer, shown, tunnel};
 
 /// A log level is a line.
 const LONGEST_BODY: usize = 4096;
@@ -35,6 +35,8 @@ pub(super) fn routes(admin: Arc<Admin>) -> Router {
         .route("/tunnel/tokens", get(tunnel::tokens).post(tunnel::mint).delete(tunnel::revoke))
         .route("/tunnel/kick", post(tunnel::kick))
         .route("/tunnel/approve", post(tunnel::approve))
+        .route("/tunnel/deny", post(tunnel::deny))
+        .route("/tunnel/authorities", get(tunnel::authorities).delete(tunnel::forget_authority))
         .route("/tunnel/routes", get(tunnel::routes).post(tunnel::approve_route).delete(tunnel::revoke_route))
         .route("/tunnel/policy", get(tunnel::policy))
         .route("/tunnel/import", post(tunnel::import).layer(DefaultBodyLimit::max(LONGEST_IMPORT)))
@@ -51,6 +53,24 @@ pub(super) fn routes(admin: Arc<Admin>) -> Router {
         .with_state(admin)
 }
 
+/// The same before there is anything to show: the process waits for something.
+pub(super) fn starting(phase: Arc<Phase>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .fallback(|State(phase): State<Arc<Phase>>| async move {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", readiness(&phase).1))
+        })
+        .with_state(phase)
+}
+
+/// What a probe is answered.
+fn readiness(phase: &Phase) -> (StatusCode, String) {
+    match phase.unready() {
+        None => (StatusCode::OK, phase.name().to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+    }
+}
+
 /// From loopback, and with the token; both, because containers of a pod share the loopback address.
 async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
     let is_loopback = request.extensions().get::<Peer>().is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
@@ -62,8 +82,8 @@ async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) ->
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    let status = if admin.phase.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, format!("{}\n", admin.phase.name())).into_response()
+    let (status, text) = readiness(&admin.phase);
+    (status, format!("{text}\n")).into_response()
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {

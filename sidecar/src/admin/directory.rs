@@ -118,5 +118,7 @@ pub(super) fn levels(admin: &Admin) -> Value {
         "dataSystems": addresses,
         "witnessKey": directory.witness_key().to_string(),
         "witnesses": witnesses,
+        "checked": directory.is_checked(),
+        "damage": directory.damage(),
     })
 }

@@ -27,7 +27,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub(crate) use directory::NewDirectoryToken;
-pub(crate) use server::serve;
+pub(crate) use server::{Door, serve};
 pub(crate) use token::Token;
 pub(crate) use tunnel::NewToken;
 
@@ -55,6 +55,8 @@ pub(crate) trait Rooms: Send + Sync {
     fn grid(&self) -> Value;
     /// The grid's topics, and its clients one by one, a page of them; or why there are none here.
     fn grid_page(&self, ask: &GridPage) -> Result<Value, &'static str>;
+    /// How it stands with the backplane; null where there is none.
+    fn backplane(&self) -> Value;
     /// The network controller, where it is on.
     fn tunnel(&self) -> Option<Arc<mesh_tunnel::control::Control>>;
     /// The Datanet directory, where it is on.
@@ -112,30 +114,43 @@ pub(crate) struct GridPage {
 }
 
 /// How far the process is: what readiness says.
-#[derive(Debug, Default)]
-pub(crate) struct Phase(AtomicU8);
+pub(crate) struct Phase {
+    reached: AtomicU8,
+    /// Why no call should come here though the process could take it.
+    held_up: Box<dyn Fn() -> Option<String> + Send + Sync>,
+}
 
 impl Phase {
     const SERVING: u8 = 1;
     const DRAINING: u8 = 2;
 
+    /// The process has begun.
+    pub(crate) fn starting(held_up: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { reached: AtomicU8::default(), held_up: Box::new(held_up) }
+    }
+
     /// Every listener is bound.
     pub(crate) fn serving(&self) {
-        self.0.store(Self::SERVING, Ordering::Release);
+        self.reached.store(Self::SERVING, Ordering::Release);
     }
 
     /// The end was asked for.
     pub(crate) fn draining(&self) {
-        self.0.store(Self::DRAINING, Ordering::Release);
+        self.reached.store(Self::DRAINING, Ordering::Release);
     }
 
-    /// Whether new calls should come here.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::SERVING
+    /// Why new calls should not come here; `None`: they should.
+    pub(crate) fn unready(&self) -> Option<String> {
+        let name = self.name();
+        match (self.reached.load(Ordering::Acquire), (self.held_up)()) {
+            (Self::SERVING, None) => None,
+            (Self::DRAINING, _) | (_, None) => Some(name.to_owned()),
+            (_, Some(why)) => Some(format!("{name}: {why}")),
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        match self.0.load(Ordering::Acquire) {
+        match self.reached.load(Ordering::Acquire) {
             Self::SERVING => "serving",
             Self::DRAINING => "draining",
             _ => "starting",

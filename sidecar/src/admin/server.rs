@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tower_service::Service as _;
 
 use super::{
-    Admin, answers,
+    Admin, Phase, answers,
     places::{Ended, Place, Places},
 };
 
@@ -36,16 +36,42 @@ const LONGEST_CONNECTION: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
+/// What whoever comes finds: little while the process waits for something, and all once there is all.
+pub(crate) struct Door {
+    starting: Router,
+    whole: OnceLock<Router>,
+}
+
+impl Door {
+    /// Nothing is there yet.
+    pub(crate) fn starting(phase: Arc<Phase>) -> Arc<Self> {
+        Arc::new(Self { starting: answers::starting(phase), whole: OnceLock::new() })
+    }
+
+    /// From now on all is shown.
+    pub(crate) fn open(&self, admin: Admin) {
+        self.whole.get_or_init(|| answers::routes(Arc::new(admin)));
+    }
+
+    fn routes(&self) -> Router {
+        self.whole.get().unwrap_or(&self.starting).clone()
+    }
+
+    #[cfg(test)]
+    fn to(whole: Router) -> Arc<Self> {
+        Arc::new(Self { starting: Router::new(), whole: whole.into() })
+    }
+}
+
 /// Serves on a thread of its own until `ended`; the probes answer for as long as the drain takes.
-pub(crate) fn serve(listener: TcpListener, admin: Admin, ended: Drained) -> io::Result<std::thread::JoinHandle<()>> {
+pub(crate) fn serve(listener: TcpListener, door: Arc<Door>, ended: Drained) -> io::Result<std::thread::JoinHandle<()>> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let routes = answers::routes(Arc::new(admin));
     std::thread::Builder::new().name("admin".into()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
                 () = ended.asked() => {}
-                result = accept(listener, routes) => {
+                result = accept(listener, door) => {
                     if let Err(error) = result {
                         tracing::error!("the admin port ended: {error}");
                     }
@@ -56,14 +82,14 @@ pub(crate) fn serve(listener: TcpListener, admin: Admin, ended: Drained) -> io::
     })
 }
 
-async fn accept(listener: TcpListener, routes: Router) -> io::Result<()> {
+async fn accept(listener: TcpListener, door: Arc<Door>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let places = Places::new(CONNECTIONS, OF_ONE_ADDRESS);
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (routes, place) = (routes.clone(), places.enter(peer.ip()));
-                tokio::spawn(serve_connection(stream, peer, routes, place, LONGEST_CONNECTION));
+                let (door, place) = (Arc::clone(&door), places.enter(peer.ip()));
+                tokio::spawn(serve_connection(stream, peer, door, place, LONGEST_CONNECTION));
             }
             // Out of descriptors, or a client that left before it was greeted: neither ends the port.
             Err(error) => {
@@ -77,14 +103,14 @@ async fn accept(listener: TcpListener, routes: Router) -> io::Result<()> {
 async fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
-    routes: Router,
+    door: Arc<Door>,
     (place, ended): (Place, Ended),
     longest: Duration,
 ) {
     let place = Arc::new(place);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        let (mut routes, place) = (routes.clone(), Arc::clone(&place));
+        let (mut routes, place) = (door.routes(), Arc::clone(&place));
         async move {
             place.is_served(true);
             let answer = routes.call(request).await;
@@ -125,7 +151,7 @@ mod tests {
         let routes = Router::new().route("/metrics", get(|| async { "x".repeat(64 << 20) }));
         client.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         let place = Places::new(1, 1).enter(peer.ip());
-        let served = serve_connection(stream, peer, routes, place, Duration::from_millis(200));
+        let served = serve_connection(stream, peer, Door::to(routes), place, Duration::from_millis(200));
         assert!(timeout(Duration::from_secs(60), served).await.is_ok());
         drop(client);
     }
@@ -136,7 +162,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(accept(listener, Router::new().route("/livez", get(|| async { "ok" }))));
+        tokio::spawn(accept(listener, Door::to(Router::new().route("/livez", get(|| async { "ok" })))));
         let mut silent = Vec::new();
         for _ in 0..OF_ONE_ADDRESS {
             silent.push(TcpStream::connect(address).await.unwrap());

@@ -20,6 +20,7 @@ pub(super) fn config(admin: &Admin) -> Value {
         "transport": snapshot.transport,
         "plaintextFrom": snapshot.transport.plaintext_from,
         "registry": snapshot.registry,
+        "backplane": snapshot.backplane,
         "registrations": snapshot.registrations,
         "routes": routes,
     })
@@ -53,6 +54,7 @@ pub(super) fn status(admin: &Admin) -> Value {
         .collect();
     json!({
         "state": admin.phase.name(),
+        "unready": admin.phase.unready(),
         "role": snapshot.role.as_str(),
         "gateway": snapshot.gateway.as_ref().map(|gateway| gateway_state(admin, gateway)),
         "version": env!("CARGO_PKG_VERSION"),
@@ -60,6 +62,7 @@ pub(super) fn status(admin: &Admin) -> Value {
         "config": origin(admin, &snapshot),
         "queues": admin.rooms.queues(),
         "grid": admin.rooms.grid(),
+        "backplane": admin.rooms.backplane(),
         "tunnel": tunnel::levels(admin),
         "directory": directory::levels(admin),
         "instances": admin.rooms.instances(),

@@ -30,6 +30,8 @@ pub(crate) enum DirectoryCommand {
     Export(DirectoryExport),
     /// Make the store of this machine's node of an exported log, where it is gone and its keys are not.
     Import(DirectoryImport),
+    /// Make the store of this machine's node, which is stopped, as small as what is in it.
+    Compact,
 }
 
 /// Which directory is asked, and by whom.
@@ -185,14 +187,23 @@ pub(crate) struct TokenOf {
 /// Whom to believe comes with the call, and from elsewhere than the file: who made the one may have made the other.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Verify {
-    /// An exported log, or a receipt; `-` is standard input.
+    /// An exported log, a receipt, or what `mesh directory get --proof` printed; `-` is standard input.
     pub(crate) file: PathBuf,
     /// The key that signs the log's checkpoints, as `GET /datanet/v1` shows it (logKey).
-    #[arg(long, value_name = "KEY")]
-    pub(crate) log_key: String,
-    /// The key that signs entries for holders of tokens (directoryKey); a log is not verified without it.
+    #[arg(long, value_name = "KEY", required_unless_present = "identity")]
+    pub(crate) log_key: Option<String>,
+    /// The key that signs entries for holders of tokens (directoryKey); a log is not verified without it, and of one entry the signer is not compared.
     #[arg(long, value_name = "KEY")]
     pub(crate) directory_key: Option<String>,
+    /// What `GET /datanet/v1` answered: where the certificate of its node holds by --root, log key and directory key are those that it signed.
+    #[arg(long, value_name = "FILE", requires = "root", requires = "node")]
+    pub(crate) identity: Option<PathBuf>,
+    /// The id of that node: below one root others may have certificates, too.
+    #[arg(long, value_name = "ID", requires = "identity")]
+    pub(crate) node: Option<String>,
+    /// The roots of that node, PEM.
+    #[arg(long, value_name = "FILE", requires = "identity")]
+    pub(crate) root: Option<PathBuf>,
     /// A key that may replace lost ones (recoveryKeys).
     #[arg(long, value_name = "KEY")]
     pub(crate) recovery_key: Vec<String>,

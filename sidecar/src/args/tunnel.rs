@@ -28,6 +28,10 @@ pub(crate) enum TunnelCommand {
     Kick(TunnelKick),
     /// Let a node open its tunnel that joined with a token made with --approval.
     Approve(TunnelApprove),
+    /// Refuse a certificate that leaked, an administrator's or a node's, for as long as it lasts.
+    Deny(TunnelDeny),
+    /// The authorities whose certificates are taken.
+    Authority(TunnelAuthority),
     /// Networks behind edge nodes.
     Route(TunnelRoute),
     /// Show who may reach whom, or whether one edge node may reach another.
@@ -44,6 +48,9 @@ pub(crate) struct TunnelJoin {
     /// The server's bootstrap port, where the token does not name it.
     #[arg(long, value_name = "HOST[:PORT]", requires = "token")]
     pub(crate) server: Option<String>,
+    /// Go on as a node of LiteKube's: its YAML (mode: client) names the server, the node's token and its certificate.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub(crate) legacy: Option<PathBuf>,
     /// Where the node's keys and certificates are kept; MESH_HOME/edge if not given.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
@@ -53,6 +60,12 @@ pub(crate) struct TunnelJoin {
     /// A port of this node's address in the tunnel that leads to something this machine reaches.
     #[arg(long = "expose", value_name = "PORT:HOST:PORT")]
     pub(crate) exposed: Vec<Exposed>,
+    /// Put this machine itself into the network, by a TUN device: it wants CAP_NET_ADMIN, and any packet passes.
+    #[arg(long, conflicts_with_all = ["forwards", "exposed"])]
+    pub(crate) tun: bool,
+    /// Let the server give that device a network which is not private (RFC 1918, RFC 6598): the machine reaches it through the tunnel alone.
+    #[arg(long, requires = "tun")]
+    pub(crate) tun_public: bool,
     /// Networks of this machine that others in the tunnel reach by TCP through it, once the server's administrator approved them.
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub(crate) routes: Vec<Network>,
@@ -144,6 +157,33 @@ pub(crate) struct TunnelKick {
     /// Forget the node: its token and certificates are worth nothing, its address is free.
     #[arg(long)]
     pub(crate) unregister: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TunnelDeny {
+    /// The certificate as a PEM file, or the SHA-256 of its public key (SubjectPublicKeyInfo) in hex.
+    #[arg(value_name = "FILE|SHA256")]
+    pub(crate) certificate: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TunnelAuthority {
+    #[command(subcommand)]
+    pub(crate) command: AuthorityCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthorityCommand {
+    /// List them: those in force, those that take over, and those that were replaced.
+    Ls(TunnelLs),
+    /// Trust one no more that was replaced: no connection begins with its certificates from then on.
+    Forget(AuthorityForget),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AuthorityForget {
+    /// The SHA-256 of its certificate in hex, as `mesh tunnel authority ls` shows it.
+    pub(crate) sha256: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -18,7 +18,7 @@ use crate::{
     admin::NewDirectoryToken,
     args::{DirectoryCommand, DirectoryImport, DirectoryTokenCommand, Form},
     exit::Exit,
-    start::import_log,
+    start::{compact_log, import_log},
 };
 
 const TOKENS: &str = "/directory/tokens";
@@ -34,7 +34,16 @@ pub(crate) fn directory(command: &DirectoryCommand) -> Result<(), Exit> {
         DirectoryCommand::Watch(args) => block_on(reads::watch(args)),
         DirectoryCommand::Export(args) => block_on(reads::export(&args.call)),
         DirectoryCommand::Import(args) => import(args),
+        DirectoryCommand::Compact => compact(),
     }
+}
+
+/// `mesh directory compact`.
+fn compact() -> Result<(), Exit> {
+    let settings = Settings::read(&Environment::of_process()).map_err(|e| Exit::Refused(e.to_string()))?;
+    let (before, after) = compact_log(&settings.home).map_err(Exit::Refused)?;
+    println!("{before} bytes, now {after}");
+    Ok(())
 }
 
 /// `mesh directory import`.

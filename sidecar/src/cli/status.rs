@@ -40,6 +40,9 @@ fn print(shown: &Value) {
         Some(other) => other.to_string(),
     };
     println!("node         {} ({}), {}", text("/node/nodeId"), text("/node/name"), text("/state"));
+    if text("/state") == "serving" && !text("/unready").is_empty() {
+        println!("not ready    {}", text("/unready"));
+    }
     println!("institution  {}", text("/node/instId"));
     if text("/role") == "sidecar" {
         let reason = text("/gateway/reached/0/reason");
@@ -62,6 +65,9 @@ fn print(shown: &Value) {
     if let Some(line) = grid(&shown["grid"]) {
         println!("grid         {line}");
     }
+    if let Some(line) = backplane(&shown["backplane"]) {
+        println!("backplane    {line}");
+    }
     if !shown["directory"].is_null() {
         let [systems, classes, data, entries, origin] =
             ["centralSystems", "adapterClasses", "dataSystems", "entries", "origin"]
@@ -69,6 +75,9 @@ fn print(shown: &Value) {
         println!(
             "directory    {systems} central systems, {classes} adapter classes, {data} data systems; {entries} entries in {origin}"
         );
+    }
+    if let Some(damage) = shown["directory"]["damage"].as_str() {
+        println!("             takes no writes: {damage}");
     }
     for line in witnesses(&shown["directory"]["witnesses"]) {
         println!("{line}");
@@ -109,6 +118,15 @@ fn grid(grid: &Value) -> Option<String> {
         grid["clients"], grid["backends"], grid["messages"], grid["topics"], grid["unacked"]
     ))
 }
+
+/// How it stands with the other gateways, in a line; none where there is no backplane.
+fn backplane(shown: &Value) -> Option<String> {
+    let state = shown["state"].as_str()?.to_lowercase();
+    let number = shown["number"].as_u64().map_or_else(String::new, |number| format!(" as gateway {number}"));
+    let problem = shown["problem"].as_str().map_or_else(String::new, |problem| format!("; {problem}"));
+    Some(format!("{state}{number}, {} others are there{problem}", shown["others"]))
+}
+
 /// Who signs the directory's log, and who does not.
 fn witnesses(shown: &Value) -> Vec<String> {
     let members = shown["members"].as_array().map_or(&[][..], Vec::as_slice);

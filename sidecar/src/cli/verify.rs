@@ -1,16 +1,19 @@
-//! `mesh verify`: a log or a receipt, without a network.
+//! `mesh verify`: a log, a receipt, or a proof of the state, without a network.
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, Read as _, stdin},
+    io::{BufRead as _, BufReader, Cursor, Read as _, stdin},
     path::Path,
     str::FromStr,
+    time::SystemTime,
 };
 
 use mesh_directory::{
+    identity::{self, Stated},
     log::Verifier,
     verifier::{self, Report, Trust},
 };
+use mesh_pki::TrustAnchors;
 
 use crate::{args::Verify, exit::Exit};
 
@@ -23,16 +26,26 @@ const LONGEST_NOTE: u64 = 1 << 20;
 /// `mesh verify`.
 pub(crate) fn verify(args: &Verify) -> Result<(), Exit> {
     let mut file = opened(&args.file)?;
-    let start = file.fill_buf().map_err(|e| Exit::local(args.file.display(), e))?;
+    let local = |e| Exit::local(args.file.display(), e);
+    let start = file.fill_buf().map_err(local)?;
+    let stated = stated(args)?;
+    let trust = trust(args, stated.as_ref())?;
     let report = if start.starts_with(RECEIPT) {
-        let text = whole(file, &args.file)?;
-        verifier::receipt(&text, &trust(args, args.directory_key.as_deref().unwrap_or(NOBODY))?)
+        verifier::receipt(&whole(file, &args.file)?, &trust)
     } else {
-        let directory = args.directory_key.as_deref();
-        let directory = directory.ok_or_else(|| Exit::Refused("a log is verified with --directory-key".into()))?;
-        let remembered = args.remembered.as_deref().map(|path| whole(opened(path)?, path)).transpose()?;
-        verifier::log(file, &trust(args, directory)?, remembered.as_deref())
+        let mut first = Vec::new();
+        file.by_ref().take(LONGEST_NOTE).read_until(b'\n', &mut first).map_err(local)?;
+        if verifier::is_log(&first) {
+            let remembered = args.remembered.as_deref().map(|path| whole(opened(path)?, path)).transpose()?;
+            verifier::log(Cursor::new(first).chain(file), &trust, remembered.as_deref())
+        } else {
+            first.extend(whole(file, &args.file)?);
+            verifier::state_proof(&first, &trust)
+        }
     };
+    if let Some(Stated { node, .. }) = &stated {
+        println!("ok  the keys are those that node {node} signed under its certificate, which the given root leads to");
+    }
     let Report { origin, size, witnesses, verified } =
         report.map_err(|e| Exit::Refused(format!("it does not hold: {e}")))?;
     verified.iter().for_each(|line| println!("ok  {line}"));
@@ -40,18 +53,41 @@ pub(crate) fn verify(args: &Verify) -> Result<(), Exit> {
     Ok(())
 }
 
-/// A receipt names who signed its entry; the directory's key is not asked for.
-const NOBODY: &str = "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+/// What a node says of its directory's keys under its certificate.
+fn stated(args: &Verify) -> Result<Option<Stated>, Exit> {
+    let (Some(about), Some(root), Some(node)) = (&args.identity, &args.root, &args.node) else { return Ok(None) };
+    let refused = |e: String| Exit::Refused(format!("the identity in {} does not hold: {e}", about.display()));
+    let pem = whole(opened(root)?, root)?;
+    let roots = TrustAnchors::from_pems(&[String::from_utf8_lossy(&pem)])
+        .map_err(|e| Exit::Refused(format!("{}: {e}", root.display())))?;
+    identity::verified(&whole(opened(about)?, about)?, node, &roots, SystemTime::now()).map(Some).map_err(refused)
+}
 
-fn trust(args: &Verify, directory: &str) -> Result<Trust, Exit> {
+fn trust(args: &Verify, stated: Option<&Stated>) -> Result<Trust, Exit> {
     let quorum = args.quorum;
+    let log = known("log key", args.log_key.as_deref(), stated.map(|stated| &stated.log))?;
     Ok(Trust {
-        log: key(&args.log_key)?,
-        directory: key(directory)?,
+        log: log.ok_or_else(|| Exit::Refused("give --log-key, or --identity with --root".to_owned()))?,
+        directory: known("directory key", args.directory_key.as_deref(), stated.map(|stated| &stated.directory))?,
         recovery: args.recovery_key.iter().map(|text| key(text)).collect::<Result<_, _>>()?,
         witnesses: args.witness.iter().map(|text| key::<Verifier>(text)).collect::<Result<_, _>>()?,
         quorum,
     })
+}
+
+/// The key that was given, or that the node signed; where there are both, they must be one.
+fn known<K: FromStr + Clone + PartialEq>(
+    what: &str,
+    given: Option<&str>,
+    stated: Option<&K>,
+) -> Result<Option<K>, Exit> {
+    let given = given.map(key::<K>).transpose()?;
+    match (&given, stated) {
+        (Some(given), Some(stated)) if given != stated => {
+            Err(Exit::Refused(format!("the {what} that was given is not the one that the node signed")))
+        }
+        _ => Ok(given.or_else(|| stated.cloned())),
+    }
 }
 
 pub(super) fn key<K: FromStr>(text: &str) -> Result<K, Exit> {

@@ -6,10 +6,10 @@ use std::{convert::Infallible, sync::Arc};
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 use http::{Request, Response, Version};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::StreamBody;
 use mesh_core::{Body, Caller, Code, grpc::is_grpc};
-use mesh_directory::front::{Content, Events, Shown};
+use mesh_directory::front::{Admission, Content, Events, Shown};
 use mesh_network::listen::{Abandon, Connection};
 
 use super::{Front, answers, body};
@@ -27,15 +27,19 @@ impl Front {
         };
         let shown = shown(caller, connection);
         let (head, body) = request.into_parts();
-        if front.knows(&head.headers, &shown) {
+        let Admission { known, longest, place } = front.admits(&head, &shown, body.size_hint().exact());
+        if known {
             connection.know();
         }
         let (path, version) = (head.uri.path().to_owned(), head.version);
-        let longest = front.longest(&path, &head.headers, &shown);
-        let answer = match body::whole(body, u64::try_from(longest).unwrap_or(u64::MAX)).await {
-            Ok(body) => front.answer(Request::from_parts(head, body), &shown).await,
-            Err(refusal) if refusal.code == Code::TOO_LARGE => front.too_large(&path),
-            Err(_) => front.broken_off(&path),
+        let answer = match place {
+            // Kept until the answer is there.
+            Ok(_place) => match body::whole(body, u64::try_from(longest).unwrap_or(u64::MAX)).await {
+                Ok(body) => front.answer(Request::from_parts(head, body), &shown).await,
+                Err(refusal) if refusal.code == Code::TOO_LARGE => front.too_large(&path),
+                Err(_) => front.broken_off(&path),
+            },
+            Err(refused) => *refused,
         };
         let (mut head, content) = answer.into_parts();
         let body = match content {

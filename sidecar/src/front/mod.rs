@@ -240,7 +240,7 @@ impl Front {
     async fn services(&self, request: Request<Body>, caller: &Caller) -> Response<Body> {
         match caller {
             Caller::Local => self.services.serve(request).await,
-            Caller::Member { .. } | Caller::Partner(_) | Caller::Stranger => {
+            Caller::Member { .. } | Caller::Gateway | Caller::Partner(_) | Caller::Stranger => {
                 let text = "health and reflection are open to this node's own applications only";
                 answers::grpc_denied(&Refusal::of_caller(Code::NOT_PERMITTED, text))
             }

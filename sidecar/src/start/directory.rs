@@ -1,15 +1,21 @@
 //! The Datanet directory of this process: open where the snapshot has one, as the snapshot has it. Follows the snapshot, and ends the
 //! leases of central systems that do not come again.
 
+mod begun;
+mod channel;
+mod compacting;
 mod cosigning;
 mod importing;
+mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs::{self, OpenOptions},
     io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Weak},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use mesh_core::{
@@ -17,15 +23,11 @@ use mesh_core::{
     private::{self, NotPrivate},
 };
 use mesh_directory::{
-    Strictness,
-    directory::{Directory, Place, Reading, Rules, Search, Status, Witnesses},
-    entry::PublicKey,
+    directory::{Directory, Place},
     front::Front,
     keys::Keys,
-    log::{KeyName, Kind, Verifier},
+    log::KeyName,
     metrics::Metrics,
-    state::Policy,
-    witness::Member,
 };
 use mesh_grid::auth::Outward;
 use parking_lot::{Mutex, RwLock};
@@ -33,7 +35,9 @@ use prometheus_client::registry::Registry;
 use ring::rand::SystemRandom;
 use tokio::runtime::Handle;
 
-pub(crate) use self::importing::import;
+use self::begun::Begun;
+pub(crate) use self::{compacting::compact, importing::import};
+use super::GridPlace;
 use crate::exit::Exit;
 
 /// Where below the home it is kept.
@@ -55,35 +59,63 @@ pub(crate) struct DirectoryPlace {
     config: Mutex<Option<(crds::Directory, String)>>,
     front: RwLock<Option<Arc<Front>>>,
     /// Why it is not open, though it is on.
-    problem: RwLock<Option<String>>,
+    problem: RwLock<Option<NotOpen>>,
     metrics: Metrics,
     /// The way to witnesses.
     outward: Outward,
+    /// Where its changes are published.
+    grid: Arc<GridPlace>,
     runtime: Handle,
+}
+
+/// Why a directory is not open.
+#[derive(Debug, PartialEq, Eq)]
+struct NotOpen {
+    /// For people.
+    said: String,
+    /// The log that was begun and is not on this volume.
+    lost: Option<String>,
+}
+
+impl From<String> for NotOpen {
+    fn from(said: String) -> Self {
+        Self { said, lost: None }
+    }
 }
 
 impl DirectoryPlace {
     /// Builds it, on a thread of the runtime; nothing is open yet.
-    pub(super) fn new(live: Arc<Live>, home: &Path, outward: Outward, registry: &mut Registry) -> Arc<Self> {
+    pub(super) fn new(
+        live: Arc<Live>,
+        home: &Path,
+        (outward, grid): (Outward, Arc<GridPlace>),
+        registry: &mut Registry,
+    ) -> Arc<Self> {
         let (config, front, problem) = (Mutex::default(), RwLock::default(), RwLock::default());
         let metrics = Metrics::default();
         if live.load().role == Role::Gateway {
             metrics.register(registry);
         }
         let runtime = Handle::current();
-        Arc::new(Self { live, home: home.join(FOLDER), config, front, problem, metrics, outward, runtime })
+        Arc::new(Self { live, home: home.join(FOLDER), config, front, problem, metrics, outward, grid, runtime })
     }
 
-    /// Why it is not open, though it is on.
+    /// Why it is not open, though it is on, or takes no writes.
     pub(super) fn problem(&self) -> Option<String> {
-        self.problem.read().clone()
+        let damage = || self.front()?.directory().damage().map(str::to_owned);
+        self.problem.read().as_ref().map(|problem| problem.said.clone()).or_else(damage)
+    }
+
+    /// The log that was begun under the node's keys, where this volume does not hold it.
+    pub(super) fn lost(&self) -> Option<String> {
+        self.problem.read().as_ref()?.lost.clone()
     }
 
     /// Opens it, if the snapshot has it. What cannot be opened now ends the start of a node on bare metal; a gateway serves all else,
     /// and its operator is told.
     pub(super) fn open(&self) -> Result<(), Exit> {
         match self.live.load().origin {
-            Origin::Standalone => self.put_in_force().map_err(|e| Exit::Local(format!("the directory: {e}"))),
+            Origin::Standalone => self.put_in_force().map_err(|e| Exit::Local(format!("the directory: {}", e.said))),
             Origin::Managed { .. } => {
                 self.try_to_open();
                 Ok(())
@@ -95,7 +127,7 @@ impl DirectoryPlace {
         let problem = self.put_in_force().err();
         let mut known = self.problem.write();
         if let Some(problem) = problem.as_ref().filter(|problem| known.as_ref() != Some(problem)) {
-            tracing::error!("the directory is not served: {problem}");
+            tracing::error!("the directory is not served: {}", problem.said);
         }
         *known = problem;
     }
@@ -111,6 +143,9 @@ impl DirectoryPlace {
             // It ends only if it panics, and the next one goes on.
             let _ = tokio::task::spawn_blocking(move || place.try_to_open()).await;
             if let Some(front) = self.front() {
+                if let Err(e) = front.directory().check() {
+                    tracing::warn!("the directory's log is not checked yet: {e}");
+                }
                 front.directory().end_leases(now()).await;
             }
         }
@@ -130,7 +165,7 @@ impl DirectoryPlace {
 
     /// Opens, closes, or opens anew with other rules. Calls under way keep the old one open for as long as they take; until then the
     /// new one cannot be opened, and that is tried again.
-    fn put_in_force(&self) -> Result<(), String> {
+    fn put_in_force(&self) -> Result<(), NotOpen> {
         let snapshot = self.live.snapshot();
         let wanted = snapshot.directory.as_deref().filter(|_| snapshot.role == Role::Gateway);
         let node = snapshot.node.node_id.as_str();
@@ -142,14 +177,18 @@ impl DirectoryPlace {
             _ => false,
         };
         if is_same {
+            if let Some(front) = self.front() {
+                front.vouch(node, &snapshot.node.leaf);
+            }
             return Ok(());
         }
         self.close();
-        *self.front.write() = None;
+        let before = self.front.write().take().map(|front| Arc::downgrade(front.directory()));
         self.metrics.show(None);
         *config = None;
         let Some(wanted) = wanted else { return Ok(()) };
-        let directory = open(&self.home, wanted, node, snapshot.room_keys.directory.as_deref())?;
+        before.iter().for_each(let_go);
+        let directory = open(&self.home, wanted, node, Given::of(&snapshot.room_keys))?;
         without_effect(wanted)
             .for_each(|part| tracing::warn!("directory.{part} has no effect: it is not in this version"));
         tracing::info!(origin = %directory.log_key().name(), size = directory.view().published().size, "the directory is open");
@@ -158,13 +197,26 @@ impl DirectoryPlace {
         if directory.cosigned().is_some() {
             self.runtime.spawn(cosigning::run(Arc::clone(&directory), self.outward.clone()));
         }
-        *self.front.write() = Some(Arc::new(Front::new(directory, self.metrics.clone())));
+        self.runtime.spawn(channel::run(Arc::clone(&directory), Arc::clone(&self.grid)));
+        let front = Front::new(directory, self.metrics.clone());
+        front.vouch(node, &snapshot.node.leaf);
+        *self.front.write() = Some(Arc::new(front));
         *config = Some((wanted.clone(), node.to_owned()));
         Ok(())
     }
 
     fn is_unknown(&self) -> bool {
         self.front().is_some_and(|front| front.directory().is_unknown())
+    }
+}
+
+/// Waits until those that follow the directory that was closed have heard of it: who opens its store before that is refused.
+/// Calls under way may hold it for longer; then it is tried again.
+#[expect(clippy::disallowed_methods, reason = "this is asked for on a thread for what blocks, as opening a store does")]
+fn let_go(before: &Weak<Directory>) {
+    let until = Instant::now() + Duration::from_millis(500);
+    while before.strong_count() > 0 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -182,35 +234,60 @@ fn without_effect(config: &crds::Directory) -> impl Iterator<Item = &'static str
     parts.into_iter().filter(|(_, is_set)| *is_set).map(|(part, _)| part)
 }
 
-/// Opens the directory of a node. `given`: the keys that the operator keeps for it.
-fn open(home: &Path, config: &crds::Directory, node: &str, given: Option<&str>) -> Result<Directory, String> {
+/// What the operator keeps for it: the keys, and the checkpoint of the log that was begun under them.
+#[derive(Clone, Copy, Default)]
+struct Given<'k> {
+    keys: Option<&'k str>,
+    begun: Option<&'k str>,
+}
+
+impl<'k> Given<'k> {
+    fn of(keys: &'k crds::RoomKeys) -> Self {
+        Self { keys: keys.directory.as_deref(), begun: keys.begun.as_deref() }
+    }
+}
+
+/// Opens the directory of a node.
+fn open(home: &Path, config: &crds::Directory, node: &str, given: Given<'_>) -> Result<Directory, NotOpen> {
     fs::create_dir_all(home).map_err(|e| format!("{}: {e}", home.display()))?;
+    let begun = given.begun.map(Begun::read).transpose()?;
+    if let Some(begun) = begun.as_ref().filter(|_| !home.join(STORE).exists()) {
+        // An export is imported beside its keys.
+        if let (None, Some(keys)) = (kept(home)?, given.keys) {
+            keep(home, &read_given(keys)?)?;
+        }
+        return Err(begun.lost(0));
+    }
     let name = if config.origin.is_empty() { format!("{node}/datanet") } else { config.origin.clone() };
     let wanted = KeyName::new(&name).ok_or_else(|| format!("{name} is no name of a log: set directory.origin"))?;
-    let keys = match given {
+    let keys = match given.keys {
         Some(given) => given_keys(home, config, given)?,
         None => keys(home, &wanted)?,
     };
     let own = keys.origin().clone();
     let directory = open_with(home, config, keys.clone())?;
+    if let Some(begun) = begun {
+        begun.goes_on_in(&directory)?;
+    }
     if own == wanted || (config.origin.is_empty() && !directory.is_unknown()) {
         return Ok(directory);
     }
     if !directory.is_unknown() {
-        return Err(format!("the log is {own}, and directory.origin says {wanted}: a log keeps its name for ever"));
+        let kept = format!("the log is {own}, and directory.origin says {wanted}: a log keeps its name for ever");
+        return Err(kept.into());
     }
     // Nobody knows a log without entries. The keys first: a store without entries takes the name that they have.
     drop(directory);
     let keys = keys.of(wanted);
     keep(home, &keys)?;
-    open_with(home, config, keys)
+    Ok(open_with(home, config, keys)?)
 }
 
 fn open_with(home: &Path, config: &crds::Directory, keys: Keys) -> Result<Directory, String> {
     let path = home.join(STORE);
     let store =
         private::open(&path, OpenOptions::new().read(true).write(true).create(true)).map_err(|e| e.to_string())?;
-    Directory::open(Place { store, path, keys }, rules(config)?).map_err(|e| e.to_string())
+    Directory::open(Place { store, path, keys }, rules::of(config)?).map_err(|e| e.to_string())
 }
 
 /// The keys that are kept; new ones for the log `wanted` where there is none yet.
@@ -221,7 +298,7 @@ fn keys(home: &Path, wanted: &KeyName) -> Result<Keys, String> {
 /// The keys that the operator keeps, under the name that the log has here. They win over keys that were made here, unless those have
 /// signed: nobody could follow a log whose keys changed without a word.
 fn given_keys(home: &Path, config: &crds::Directory, given: &str) -> Result<Keys, String> {
-    let given = Keys::read(given).map_err(|e| format!("{}: {e}", crds::DIRECTORY_KEY))?;
+    let given = read_given(given)?;
     match kept(home)? {
         Some(kept) if kept.sign_as(&given) => return Ok(kept),
         Some(kept) if !open_with(home, config, kept.clone())?.is_unknown() => {
@@ -234,6 +311,10 @@ fn given_keys(home: &Path, config: &crds::Directory, given: &str) -> Result<Keys
     }
     keep(home, &given)?;
     Ok(given)
+}
+
+fn read_given(text: &str) -> Result<Keys, String> {
+    Keys::read(text).map_err(|e| format!("{}: {e}", crds::DIRECTORY_KEY))
 }
 
 /// The keys that are kept.
@@ -267,124 +348,8 @@ fn new_keys(home: &Path, origin: &KeyName) -> Result<Keys, String> {
     Ok(keys)
 }
 
-fn rules(config: &crds::Directory) -> Result<Rules, String> {
-    let recovery = config.recovery_keys.iter().map(|key| format!("ed25519:{key}").parse::<PublicKey>());
-    Ok(Rules {
-        strictness: if config.strict { Strictness::Strict } else { Strictness::Lenient },
-        status: match config.http_status {
-            crds::HttpStatus::Mirror => Status::Mirror,
-            crds::HttpStatus::AlwaysOk => Status::AlwaysOk,
-        },
-        reading: match config.readers {
-            crds::DirectoryReaders::Members => Reading::Members,
-            crds::DirectoryReaders::Public => Reading::Public,
-        },
-        search: if config.fuzzy_search { Search::Near } else { Search::Exact },
-        policy: Policy { pending: config.pending_classes, most_withdrawn: config.max_withdrawal, ..Policy::default() },
-        recovery: recovery.collect::<Result<_, _>>().map_err(|e| format!("directory.recoveryKeys: {e}"))?,
-        witnessed: witnessed(config)?,
-        witnesses: config.witnesses.as_ref().map(|all| witnesses(all, config)).transpose()?,
-    })
-}
-
-/// The logs that are signed for.
-fn witnessed(config: &crds::Directory) -> Result<Vec<Verifier>, String> {
-    let log = |log: &crds::WitnessedLog| verifier(&log.origin, Kind::Log, &log.public_key);
-    config.witness_for.iter().map(log).collect::<Result<_, _>>().map_err(|e| format!("directory.witnessFor: {e}"))
-}
-
-/// The witnesses of the own log.
-fn witnesses(all: &crds::Witnesses, config: &crds::Directory) -> Result<Witnesses, String> {
-    let member = |witness: &crds::Witness| {
-        let verifier = verifier(&witness.name, Kind::Witness, &witness.public_key)?;
-        Ok(Member { verifier, url: witness.url.clone() })
-    };
-    let members = all.members.iter().map(member).collect::<Result<_, String>>();
-    Ok(Witnesses {
-        members: members.map_err(|e| format!("directory.witnesses: {e}"))?,
-        quorum: usize::from(all.quorum),
-        delay: u64::try_from(config.max_merge_delay.get().as_millis()).unwrap_or(u64::MAX),
-    })
-}
-
-fn verifier(name: &str, kind: Kind, key: &str) -> Result<Verifier, String> {
-    let name = KeyName::new(name).ok_or_else(|| format!("{name} is no name of a signer"))?;
-    Verifier::of_public(name, kind, key).ok_or_else(|| format!("{key} is no Ed25519 key in base64"))
-}
-
 /// Milliseconds since 1970.
 pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use mesh_directory::{
-        ledger::{By, Submission},
-        state::{Act, Connect, Guard},
-    };
-    use serde_json::json;
-
-    use super::*;
-
-    async fn write(directory: &Directory) {
-        let body = json!({"id": "yunqi", "endpoint": "a:1"});
-        let connect = Connect { endpoint: "a:1".to_owned(), desc: None, ttl: None };
-        let (act, guard, by) = (Act::Connect(connect), Guard::default(), By::Token);
-        directory.submit(Submission { csid: "yunqi".to_owned(), act, guard, body, by }, now()).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_log_is_called_as_its_node_until_it_has_an_entry_and_keeps_its_keys() {
-        let home = tempfile::tempdir().unwrap();
-        let config = crds::Directory::default();
-        let first = open(home.path(), &config, "LX0", None).unwrap();
-        let (custodian, token) = (*first.custodian(), first.issue("yunqi", None, now()).unwrap());
-        drop(first);
-        let named = open(home.path(), &config, "LX1", None).unwrap();
-        assert_eq!((named.log_key().name().as_str(), named.custodian()), ("LX1/datanet", &custodian));
-        assert_eq!(named.holder(&token, now()), Ok("yunqi".to_owned()), "tokens stay");
-        write(&named).await;
-        let key = named.log_key().to_string();
-        drop(named);
-        let again = open(home.path(), &config, "LX2", None).unwrap();
-        assert_eq!(again.log_key().to_string(), key, "a node that is called otherwise has the same log");
-        drop(again);
-        let renamed = crds::Directory { origin: "other".into(), ..config };
-        assert!(open(home.path(), &renamed, "LX1", None).unwrap_err().contains("keeps its name"));
-    }
-
-    #[test]
-    fn a_log_without_its_keys_is_not_gone_on_with() {
-        let home = tempfile::tempdir().unwrap();
-        drop(open(home.path(), &crds::Directory::default(), "LX1", None).unwrap());
-        fs::remove_file(home.path().join(KEYS)).unwrap();
-        assert!(open(home.path(), &crds::Directory::default(), "LX1", None).unwrap_err().contains("restore it"));
-    }
-
-    /// A volume that is gone takes no identity with it, and one that has an identity of its own is not given another.
-    #[tokio::test]
-    async fn the_keys_that_the_operator_keeps_are_those_of_every_new_volume() {
-        let (config, random) = (crds::Directory::default(), SystemRandom::new());
-        let text = || Keys::make(KeyName::new("LX1/datanet").unwrap(), &random).unwrap().text();
-        let (given, others) = (text(), text());
-        let key = |directory: &Directory| (directory.log_key().to_string(), *directory.custodian());
-        let wanted = {
-            let home = tempfile::tempdir().unwrap();
-            key(&open(home.path(), &config, "LX1", Some(&given)).unwrap())
-        };
-        let home = tempfile::tempdir().unwrap();
-        drop(open(home.path(), &config, "LX1", None).unwrap());
-        let directory = open(home.path(), &config, "LX1", Some(&given)).unwrap();
-        assert_eq!(key(&directory), wanted, "keys that signed nothing give way");
-        write(&directory).await;
-        drop(directory);
-        let problem = open(home.path(), &config, "LX1", Some(&others)).unwrap_err();
-        assert!(problem.contains("other keys") && !problem.contains(&others), "{problem}");
-        assert_eq!(key(&open(home.path(), &config, "LX1", Some(&given)).unwrap()), wanted);
-        fs::remove_file(home.path().join(KEYS)).unwrap();
-        assert_eq!(key(&open(home.path(), &config, "LX1", Some(&given)).unwrap()), wanted, "they are kept elsewhere");
-        assert!(open(home.path(), &config, "LX1", Some("{}")).unwrap_err().starts_with("directory.key: "));
-    }
 }

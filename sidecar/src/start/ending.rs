@@ -9,8 +9,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::rooms::Rooms;
+use super::{BackplanePlace, rooms::Rooms};
 use crate::{admin::Phase, exit::Exit};
+
+/// Clients of this gateway would be taken for another's: it ends, and is another one when it comes again.
+const FENCED: &str = "another gateway has the number of this one, which was away for too long: start it again";
 
 /// The signals that ask for the end.
 pub(crate) struct Signals {
@@ -35,7 +38,7 @@ impl Signals {
     }
 
     /// Runs `step` to its end, or to the next signal. Says whether it reached its end.
-    async fn unless_again(&mut self, step: impl Future<Output = ()>) -> bool {
+    pub(super) async fn unless_again(&mut self, step: impl Future<Output = ()>) -> bool {
         tokio::select! {
             () = step => true,
             () = self.next() => false,
@@ -43,9 +46,19 @@ impl Signals {
     }
 }
 
-/// Waits for a signal, then brings the node to its end.
-pub(crate) async fn wait(signals: &mut Signals, drain: &Drain, phase: &Phase, settings: &Settings, rooms: &Rooms) {
-    signals.next().await;
+/// Waits for a signal, or until another gateway has this one's number, then brings the node to its end.
+///
+/// # Errors
+/// Nobody asked for the end: whoever started the process starts it again.
+pub(crate) async fn wait(
+    signals: &mut Signals,
+    drain: &Drain,
+    phase: &Phase,
+    settings: &Settings,
+    (rooms, backplane): (&Rooms, &BackplanePlace),
+) -> Result<(), Exit> {
+    let is_fenced = signals.unless_again(backplane.fenced()).await;
+    let outcome = if is_fenced { Err(Exit::Local(FENCED.into())) } else { Ok(()) };
     phase.draining();
     rooms.stop_health();
     tracing::info!(delay = ?settings.drain_delay, limit = ?settings.drain_limit, "asked to end: not ready any more, still serving");
@@ -68,8 +81,10 @@ pub(crate) async fn wait(signals: &mut Signals, drain: &Drain, phase: &Phase, se
     if !kept {
         tracing::warn!("asked to end again: unread messages that were not kept yet are lost with this process");
     }
+    backplane.leave().await;
     // After all that matters more.
     rooms.end_traces().await;
+    outcome
 }
 
 /// Keeps what nobody has read for the next start, where `MESH_HOME` is on a disk.

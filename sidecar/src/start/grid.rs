@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use traces::Traces;
 
-use super::{bind, limits};
+use super::{BackplanePlace, bind, limits};
 use crate::{
     exit::Exit,
     front::{Ending, GridCalls, Passing},
@@ -81,6 +81,7 @@ pub(super) struct Floor {
     pub(super) names: NameCheck,
     pub(super) workers: Workers,
     pub(super) drained: Drained,
+    pub(super) backplane: Arc<BackplanePlace>,
 }
 
 impl GridPlace {
@@ -91,13 +92,14 @@ impl GridPlace {
         traces: Option<Arc<Traces>>,
         metrics: &mut Registry,
     ) -> Result<Arc<Self>, Exit> {
-        let Floor { live, gate, proxy, egress, names, workers, drained } = floor;
+        let Floor { live, gate, proxy, egress, names, workers, drained, backplane } = floor;
         let snapshot = live.snapshot();
         let config = snapshot.grid.as_ref().map(|setup| setup.config.clone()).unwrap_or_default();
-        let number = NodeNumber::new(config.node_number).unwrap_or_default();
-        let now = mesh_grid::now_ms();
-        let ids = Ids::open(&settings.home, number, now).map_err(|e| Exit::Local(e.to_string()))?;
-        let grid = Arc::new(Grid::new(&config, (number, &host_name(settings)), ids, workers.count()));
+        let name = host_name(settings);
+        let grid = match backplane.grid(&config, &name, workers.count()) {
+            Some(among_others) => among_others,
+            None => alone(settings, &config, &name, workers.count())?,
+        };
         let usual = match settings.role {
             Role::Gateway => {
                 Metrics::register(&grid, metrics);
@@ -238,6 +240,13 @@ impl GridPlace {
     }
 }
 
+/// The grid of a gateway that has no others: its number is the configuration's, and its ids are kept in `MESH_HOME`.
+fn alone(settings: &Settings, config: &crds::Grid, name: &str, shards: usize) -> Result<Arc<Grid>, Exit> {
+    let number = NodeNumber::new(config.node_number).unwrap_or_default();
+    let ids = Ids::open(&settings.home, number, mesh_grid::now_ms()).map_err(|e| Exit::Local(e.to_string()))?;
+    Ok(Arc::new(Grid::new(config, (number, name), ids, shards)))
+}
+
 /// While the process ends, backends that come learn that it does, and when to come again (Grid section 4). Nobody waits for them:
 /// this goes on until the process has ended.
 async fn refuse_late<S: listen::Serve>(
@@ -269,7 +278,7 @@ fn open_noted(listen: Listen, own: &OwnAddresses) -> io::Result<TcpListener> {
 }
 
 /// What events call this node (`N`): its name, else that of the machine, which is the pod's.
-fn host_name(settings: &Settings) -> String {
+pub(super) fn host_name(settings: &Settings) -> String {
     let given = settings.name.clone();
     let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|text| text.trim().to_owned());
     given.or_else(host).filter(|name| !name.is_empty()).unwrap_or_else(|| "mesh".into())

@@ -1,5 +1,6 @@
 //! `mesh start --server`: configuration first, then ports, then the rooms; and the same backwards at the end.
 
+mod backplane;
 mod bind;
 mod diagnoses;
 mod directory;
@@ -23,18 +24,20 @@ use mesh_core::{
     store::Store,
     telemetry::{self, LevelHandle},
 };
+use mesh_network::intake::Intake;
 use prometheus_client::registry::Registry;
 
 pub(crate) use self::{
-    directory::{DirectoryPlace, import as import_log, now},
+    backplane::BackplanePlace,
+    directory::{DirectoryPlace, compact as compact_log, import as import_log, now},
     grid::GridPlace,
     rooms::ChannelFront,
 };
 use crate::{
-    admin::{self, Admin, Phase, Token},
+    admin::{self, Admin, Door, Phase, Token},
     args::Start,
     exit::Exit,
-    start::{bind::Listeners, ending::Signals, rooms::Rooms},
+    start::{bind::Listeners, ending::Signals, reports::Reporter, rooms::Rooms},
 };
 
 /// Runs a node until it is asked to end.
@@ -88,11 +91,30 @@ impl Node {
         workers: Workers,
     ) -> Result<(), Exit> {
         let mut signals = Signals::listen()?;
-        let (drain, ended, phase) = (Drain::new(), Drain::new(), Arc::new(Phase::default()));
+        let (drain, ended, live) = (Drain::new(), Drain::new(), self.keeper.live());
+        let backplane = BackplanePlace::new(Arc::clone(live), settings.backplane.address(settings.listen));
+        let held_up = Arc::clone(&backplane);
+        let phase = Arc::new(Phase::starting(move || held_up.unready()));
         let own = listeners.addresses()?;
-        let rooms = Rooms::build(&self.keeper, &self.store, &settings, (&own, workers), &mut metrics, &drain.handle())?;
-        rooms.serve(listeners.data, &drain.handle())?;
+        let door = Door::starting(Arc::clone(&phase));
+        let answering = admin::serve(listeners.admin, Arc::clone(&door), ended.handle())
+            .map_err(|e| Exit::local("the admin port", e))?;
         drain.handle().spawn(Arc::clone(&self.keeper).watch(drain.handle()));
+        let intake = settings.directory.as_ref().map(|directory| Arc::new(Intake::new(Arc::clone(live), directory)));
+        if !signals.unless_again(Box::pin(self.joined(&settings, &backplane, intake.as_ref()))).await {
+            tracing::info!("asked to end before anything was served");
+            return Ok(());
+        }
+        let others = (intake, Arc::clone(&backplane));
+        let drained = drain.handle();
+        let rooms =
+            Rooms::build(&self.keeper, &self.store, &settings, (&own, workers), others, &mut metrics, &drained)?;
+        if !signals.unless_again(rooms.share_sessions()).await {
+            tracing::info!("asked to end before anything was served");
+            backplane.leave().await;
+            return Ok(());
+        }
+        rooms.serve(listeners.data, &drained)?;
         let node = self.keeper.live().load().node.node_id.to_string();
         let admin = Admin {
             keeper: self.keeper,
@@ -102,13 +124,28 @@ impl Node {
             phase: Arc::clone(&phase),
             rooms: Box::new(rooms.view()),
         };
-        let admin =
-            admin::serve(listeners.admin, admin, ended.handle()).map_err(|e| Exit::local("the admin port", e))?;
+        door.open(admin);
         phase.serving();
         tracing::info!(node, listen = ?settings.listen, admin = %settings.admin_listen, version = env!("CARGO_PKG_VERSION"), "serving");
-        ending::wait(&mut signals, &drain, &phase, &settings, &rooms).await;
+        let outcome = ending::wait(&mut signals, &drain, &phase, &settings, (&rooms, &backplane)).await;
         ended.run(std::time::Duration::ZERO).await;
         // Its thread ends at once: it was asked, and holds nothing.
-        admin.join().map_err(|_| Exit::Local("the admin port's thread panicked".into()))
+        answering.join().map_err(|_| Exit::Local("the admin port's thread panicked".into()))?;
+        outcome
+    }
+
+    /// Resolves when this gateway has joined the others, or has none. The operator hears meanwhile why it has not.
+    async fn joined(&self, settings: &Settings, backplane: &Arc<BackplanePlace>, intake: Option<&Arc<Intake>>) {
+        let name = grid::host_name(settings);
+        let reported = async {
+            let Some(intake) = intake else { return std::future::pending().await };
+            let (keeper, intake, backplane) = (Arc::clone(&self.keeper), Arc::clone(intake), Arc::clone(backplane));
+            Reporter { keeper, intake, backplane, rooms: None }.report_changes().await;
+        };
+        tokio::select! {
+            biased;
+            () = backplane.join(&name) => {}
+            () = reported => {}
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What this process runs on, told to the operator: at the start and at each change. What was not taken is made anew when it is
+//! What this process runs on, told to the operator: at the start, at each change, and every ten minutes. What was not taken is made anew when it is
 //! sent again, so that nothing waits but the newest.
 
 use std::{
@@ -16,7 +16,7 @@ use mesh_network::{
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{shortened::shortened, told::Told};
+use super::{BackplanePlace, shortened::shortened, told::Told};
 
 /// How often a gateway looks whether partners came or went, and a sidecar whether its configuration was refused: partners are asked
 /// every twelve seconds.
@@ -25,14 +25,17 @@ const LOOK: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// An operator that was away for an hour is told within a minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// What was taken is told again by then: it stands in an annotation of the pod, which anybody who may write the pod can take away.
+/// The same word again writes nothing.
+const AGAIN: Duration = Duration::from_secs(600);
 
 /// What is told, and where.
 pub(super) struct Reporter {
     pub(super) keeper: Arc<Keeper>,
-    pub(super) partners: Arc<Partners>,
     pub(super) intake: Arc<Intake>,
-    /// What is told of tunnel and directory. A sidecar has none.
-    pub(super) told: Told,
+    pub(super) backplane: Arc<BackplanePlace>,
+    /// The partners, and what is told of tunnel and directory; `None`: no room is there yet.
+    pub(super) rooms: Option<(Arc<Partners>, Told)>,
 }
 
 impl Reporter {
@@ -44,18 +47,20 @@ impl Reporter {
         }
     }
 
-    async fn report_changes(&self) {
+    /// Reports for as long as somebody wants it.
+    pub(super) async fn report_changes(&self) {
         let mut changes = self.keeper.live().changes();
-        let (mut told, mut pause) = (None, FIRST_PAUSE);
+        let (mut taken, mut pause) = (Taken::default(), FIRST_PAUSE);
         loop {
             changes.mark_unchanged();
             let report = self.report();
-            let is_wanted = self.keeper.live().load().intake.is_some() && told.as_ref() != Some(&report);
+            let is_wanted = self.keeper.live().load().intake.is_some() && !taken.still_holds(&report, Instant::now());
             let wait = match is_wanted {
                 false => LOOK,
                 true => match self.tell(&report, pause == FIRST_PAUSE).await {
                     Ok(()) => {
-                        (told, pause) = (Some(report), FIRST_PAUSE);
+                        taken.keep(report, Instant::now());
+                        pause = FIRST_PAUSE;
                         LOOK
                     }
                     Err(()) => {
@@ -96,12 +101,14 @@ impl Reporter {
     fn report(&self) -> Report {
         let snapshot = self.keeper.live().snapshot();
         let ends = jiff::Timestamp::try_from(snapshot.node.leaf.info.not_after);
-        let (routes, certificates) = match snapshot.role {
-            Role::Gateway => routes(&snapshot, SystemTime::now(), |route| self.partners.addresses(route)),
-            // It reaches partners through the gateway, which tells of them.
-            Role::Sidecar => Default::default(),
+        let (routes, certificates) = match (snapshot.role, &self.rooms) {
+            (Role::Gateway, Some((partners, _))) => {
+                routes(&snapshot, SystemTime::now(), |route| partners.addresses(route))
+            }
+            // A sidecar reaches partners through the gateway, which tells of them.
+            (Role::Sidecar, _) | (_, None) => Default::default(),
         };
-        let (tunnel, directory) = self.told.now();
+        let (tunnel, directory) = self.rooms.as_ref().map(|(_, told)| told.now()).unwrap_or_default();
         shortened(Report {
             config_hash: snapshot.hash.clone(),
             leaf_not_after: ends.map(|ends| ends.to_string()).unwrap_or_default(),
@@ -110,7 +117,22 @@ impl Reporter {
             certificates,
             tunnel,
             directory,
+            backplane: self.backplane.status(),
         })
+    }
+}
+
+/// The report that the operator took last, and until when it is held to have it.
+#[derive(Default)]
+struct Taken(Option<(Report, Instant)>);
+
+impl Taken {
+    fn still_holds(&self, report: &Report, now: Instant) -> bool {
+        self.0.as_ref().is_some_and(|(taken, until)| taken == report && now < *until)
+    }
+
+    fn keep(&mut self, report: Report, now: Instant) {
+        self.0 = Some((report, now + spread(AGAIN)));
     }
 }
 
@@ -163,6 +185,18 @@ fn spread(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_taken_is_told_again_when_it_changes_and_every_ten_minutes() {
+        let of = |hash: &str| Report { config_hash: hash.into(), ..Report::default() };
+        let (mut taken, now) = (Taken::default(), Instant::now());
+        assert!(!taken.still_holds(&of("a"), now));
+        taken.keep(of("a"), now);
+        assert!(taken.still_holds(&of("a"), now + AGAIN / 2) && !taken.still_holds(&of("b"), now));
+        assert!(!taken.still_holds(&of("a"), now + AGAIN), "a pod's annotation may be gone by then");
+        taken.keep(of("a"), now + AGAIN);
+        assert!(taken.still_holds(&of("a"), now + AGAIN + AGAIN / 2));
+    }
 
     #[test]
     fn a_pause_is_spread_and_never_longer() {

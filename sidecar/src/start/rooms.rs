@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use tokio::{runtime::Handle, time::Instant};
 use traces::{Options, Traces};
 
+use super::BackplanePlace;
 use super::{
     diagnoses::Diagnoses,
     directory::DirectoryPlace,
@@ -59,6 +60,7 @@ pub(crate) struct Rooms {
     grid: Arc<GridPlace>,
     tunnel: Option<TunnelPlace>,
     directory: Arc<DirectoryPlace>,
+    backplane: Arc<BackplanePlace>,
 }
 
 impl Rooms {
@@ -68,6 +70,7 @@ impl Rooms {
         store: &Arc<Store>,
         settings: &Settings,
         (own, workers): (&[SocketAddr], Workers),
+        (intake, backplane): (Option<Arc<Intake>>, Arc<BackplanePlace>),
         metrics: &mut prometheus_client::registry::Registry,
         drained: &Drained,
     ) -> Result<Self, Exit> {
@@ -92,13 +95,9 @@ impl Rooms {
         if !is_sidecar {
             drained.spawn(Arc::clone(&registry).run(drained.clone()));
         }
-        let intake = if let Some(directory) = &settings.directory {
-            let intake = Arc::new(Intake::new(Arc::clone(live), directory));
-            keeper.set_trust_desk(Arc::clone(&intake) as Arc<dyn TrustDesk>);
-            Some(intake)
-        } else {
-            None
-        };
+        if let Some(intake) = &intake {
+            keeper.set_trust_desk(Arc::clone(intake) as Arc<dyn TrustDesk>);
+        }
         let control = Control::new(Arc::clone(keeper), Arc::clone(&partners), settings.data_centres.clone());
         let mut table = Table::default();
         control.register(&mut table);
@@ -119,20 +118,32 @@ impl Rooms {
             names,
             workers,
             drained: drained.clone(),
+            backplane: Arc::clone(&backplane),
         };
         let traces = Traces::open(&Options::from_environment(), "mesh", env!("CARGO_PKG_VERSION"))
             .map_err(|e| Exit::Refused(e.to_string()))?
             .map(Arc::new);
         let grid = GridPlace::build(settings, floor, traces.clone(), metrics)?;
         let tunnel = TunnelPlace::build(settings, (live, store), (gate.addresses(), tunnel_workers), metrics)?;
+        if let (Some(tunnel), Some(traces)) = (&tunnel, &traces) {
+            tunnel.control().set_traces(Arc::clone(traces));
+        }
         let to_witnesses = Outside::with_partners(Arc::clone(live), names);
         let to_witnesses = Outward::new(WayOut::new(gate.addresses(), partners.egress(), Arc::new(to_witnesses)));
-        let directory = DirectoryPlace::new(Arc::clone(live), &settings.home, to_witnesses, metrics);
+        let directory =
+            DirectoryPlace::new(Arc::clone(live), &settings.home, (to_witnesses, Arc::clone(&grid)), metrics);
         if let Some(intake) = intake {
             let told = Told::new(tunnel.as_ref().map(|tunnel| Arc::clone(tunnel.control())), Arc::clone(&directory));
-            let reporter = Reporter { keeper: Arc::clone(keeper), partners: Arc::clone(&partners), intake, told };
+            let reporter = Reporter {
+                keeper: Arc::clone(keeper),
+                intake,
+                backplane: Arc::clone(&backplane),
+                rooms: Some((Arc::clone(&partners), told)),
+            };
             drained.spawn(reporter.run(drained.clone()));
         }
+        backplane.share(&registry);
+        backplane.open(metrics);
         let front = Front {
             directory: Arc::clone(&directory),
             grid: Arc::clone(&grid),
@@ -146,7 +157,12 @@ impl Rooms {
             // Not the name, which is nobody else's business.
             instance: HeaderValue::from_str(&random::hex::<8>()?).map_err(|e| Exit::local("an instance", e))?,
         };
-        Ok(Self { channels, registry, front: Arc::new(front), gate, partners, grid, tunnel, directory })
+        Ok(Self { channels, registry, front: Arc::new(front), gate, partners, grid, tunnel, directory, backplane })
+    }
+
+    /// Shares the channels' sessions with the other gateways of the node, where there are any. Before anybody is served.
+    pub(crate) async fn share_sessions(&self) {
+        self.backplane.share_sessions(&self.channels).await;
     }
 
     /// Accepts on `listeners` until `drained` is asked.
@@ -175,6 +191,7 @@ impl Rooms {
             grid: Arc::clone(&self.grid),
             tunnel: self.tunnel.as_ref().map(|tunnel| Arc::clone(tunnel.control())),
             directory: Arc::clone(&self.directory),
+            backplane: Arc::clone(&self.backplane),
             diagnoses: Diagnoses::new(Arc::clone(&self.partners), Handle::current()),
         }
     }
@@ -216,6 +233,7 @@ pub(crate) struct View {
     grid: Arc<GridPlace>,
     tunnel: Option<Arc<mesh_tunnel::control::Control>>,
     directory: Arc<DirectoryPlace>,
+    backplane: Arc<BackplanePlace>,
     diagnoses: Diagnoses,
 }
 
@@ -257,6 +275,10 @@ impl admin::Rooms for View {
 
     fn grid_page(&self, ask: &admin::GridPage) -> Result<Value, &'static str> {
         self.grid.page(ask)
+    }
+
+    fn backplane(&self) -> Value {
+        self.backplane.levels()
     }
 
     fn tunnel(&self) -> Option<Arc<mesh_tunnel::control::Control>> {

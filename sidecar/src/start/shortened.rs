@@ -12,6 +12,9 @@ const REASONS: [usize; 4] = [256, 64, 16, 0];
 pub(super) fn shortened(mut report: Report) -> Report {
     for limit in REASONS {
         report.problem = report.problem.map(|text| cut(&text, REASONS[0]));
+        if let Some(backplane) = &mut report.backplane {
+            backplane.problem = cut(&backplane.problem, REASONS[0]);
+        }
         for reach in report.routes.values_mut().flatten() {
             if let Reach::Fails(reason) = reach {
                 *reason = cut(reason, limit);

@@ -3,14 +3,19 @@
 
 use std::{
     collections::HashMap,
+    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crds::{DirectoryStatus, JoinToken, LISTED, TunnelPeer, TunnelStatus, WitnessState, WitnessStatus};
+use crds::{DirectoryStatus, JoinToken, LISTED, TunnelLease, TunnelPeer, TunnelStatus, WitnessState, WitnessStatus};
 use jiff::Timestamp;
 use mesh_directory::{directory::Directory, entry::Leaf};
-use mesh_tunnel::control::Control;
+use mesh_tunnel::{
+    control::Control,
+    ledger::{NodeView, TokenRow},
+    seam::ConnState,
+};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -52,8 +57,13 @@ impl Told {
             last.tunnel.next(fresh, |old, new| old.exhausted != new.exhausted, now)
         });
         let directory = match (self.directory.front(), self.directory.problem()) {
-            (Some(front), _) => Some(directory(front.directory(), &mut last.failing, now)),
-            (None, Some(problem)) => Some(DirectoryStatus { problem: Some(problem), ..DirectoryStatus::default() }),
+            (Some(front), problem) => {
+                Some(DirectoryStatus { problem, ..directory(front.directory(), &mut last.failing, now) })
+            }
+            (None, Some(problem)) => {
+                let lost = self.directory.lost();
+                Some(DirectoryStatus { problem: Some(problem), lost, ..DirectoryStatus::default() })
+            }
             (None, None) => None,
         };
         (tunnel, directory.map(|fresh| last.directory.next(fresh, is_news, now)))
@@ -65,7 +75,10 @@ fn is_news(old: &DirectoryStatus, new: &DirectoryStatus) -> bool {
     let states = |told: &DirectoryStatus| -> Vec<_> {
         told.witnesses.iter().map(|witness| (witness.name.clone(), witness.state)).collect()
     };
-    (&old.problem, &old.origin) != (&new.problem, &new.origin) || states(old) != states(new)
+    // From the first entry on, and from the first signature for others, no other log may be begun.
+    let (begun, before) = (new.checkpoint.is_some(), old.checkpoint.is_some());
+    let is_other = (&old.problem, &old.lost, &old.origin) != (&new.problem, &new.lost, &new.origin);
+    is_other || begun != before || states(old) != states(new)
 }
 
 /// What was told last, and when.
@@ -119,27 +132,49 @@ fn tunnel(control: &Control) -> TunnelStatus {
     let peers = peers.collect();
     let now = Timestamp::now().as_second();
     let good: Vec<_> = ledger.tokens().into_iter().filter(|(_, row)| row.is_good(now)).collect();
-    let tokens = good.iter().take(LISTED).map(|(id, row)| JoinToken {
-        id: id.clone(),
-        uses_left: row.max_uses.map(|most| most.saturating_sub(row.uses)),
-        expires: row.expires.and_then(|at| Timestamp::from_second(at).ok()).map(|at| at.to_string()),
-    });
+    let nodes = ledger.nodes();
     TunnelStatus {
-        nodes: count(ledger.nodes().len()),
+        nodes: count(nodes.len()),
         connected: count(live.len()),
         addresses_taken: count(ledger.addresses_taken()),
         exhausted: false,
         peers,
+        leases: leases(&nodes),
         tokens_total: count(good.len()),
-        tokens: tokens.collect(),
+        tokens: good.iter().take(LISTED).map(join_token).collect(),
+    }
+}
+
+/// Addresses of nodes that are away, then of those that are connected, each in the order in which the nodes joined.
+fn leases(nodes: &[NodeView]) -> Vec<TunnelLease> {
+    let is_connected = |node: &NodeView| node.state == ConnState::Connected;
+    let mut held: Vec<_> = nodes.iter().filter_map(|node| Some((node, node.row.address?))).collect();
+    held.sort_by_key(|(node, _)| (is_connected(node), node.peer));
+    let lease = |(node, address): (&NodeView, Ipv4Addr)| TunnelLease {
+        name: node.peer.to_string(),
+        address: address.to_string(),
+        connected: is_connected(node),
+    };
+    held.into_iter().take(LISTED).map(lease).collect()
+}
+
+fn join_token((id, row): &(String, TokenRow)) -> JoinToken {
+    JoinToken {
+        id: id.clone(),
+        hash: row.secret.clone(),
+        uses: row.uses,
+        uses_left: row.max_uses.map(|most| most.saturating_sub(row.uses)),
+        expires: row.expires.and_then(|at| Timestamp::from_second(at).ok()).map(|at| at.to_string()),
     }
 }
 
 fn directory(directory: &Directory, failing: &mut HashMap<String, Instant>, now: Instant) -> DirectoryStatus {
-    let size = directory.view().published().size;
+    let published = directory.view().published();
+    let size = published.size;
     let mut told = DirectoryStatus {
         origin: directory.log_key().name().as_str().to_owned(),
         size,
+        checkpoint: (!directory.is_unknown()).then(|| published.note.encode()),
         last_checkpoint: last_entry(directory, size),
         ..DirectoryStatus::default()
     };
@@ -198,7 +233,38 @@ fn count(n: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use mesh_tunnel::{ledger::NodeRow, seam::PeerId};
+
     use super::*;
+
+    fn node(number: u64, address: Option<[u8; 4]>, state: ConnState) -> NodeView {
+        let row = NodeRow { address: address.map(Ipv4Addr::from), ..NodeRow::default() };
+        NodeView { peer: PeerId(number), state, row, labels: Arc::default() }
+    }
+
+    #[test]
+    fn leases_are_told_of_who_has_one_and_first_of_who_is_away() {
+        let nodes = [
+            node(1, Some([10, 1, 1, 3]), ConnState::Connected),
+            node(2, None, ConnState::Idle),
+            node(3, Some([10, 1, 1, 5]), ConnState::Idle),
+        ];
+        let told: Vec<_> = leases(&nodes).into_iter().map(|of| (of.name, of.address, of.connected)).collect();
+        assert_eq!(told, [("n3".into(), "10.1.1.5".into(), false), ("n1".into(), "10.1.1.3".into(), true)]);
+        let many: Vec<_> = (0..500).map(|n| node(n, Some([10, 1, 1, 3]), ConnState::Idle)).collect();
+        assert_eq!(leases(&many).len(), LISTED);
+    }
+
+    #[test]
+    fn of_a_token_its_hash_its_uses_and_its_end_are_told() {
+        let row =
+            TokenRow { secret: "9e0c".into(), uses: 3, max_uses: Some(5), expires: Some(0), ..TokenRow::default() };
+        let token = join_token(&("5f2c9a01".into(), row.clone()));
+        assert_eq!((token.id.as_str(), token.hash.as_str(), token.uses), ("5f2c9a01", "9e0c", 3));
+        assert_eq!((token.uses_left, token.expires.as_deref()), (Some(2), Some("1970-01-01T00:00:00Z")));
+        let endless = join_token(&("5f2c9a01".into(), TokenRow { max_uses: None, expires: None, ..row }));
+        assert_eq!((endless.uses, endless.uses_left, endless.expires), (3, None, None));
+    }
 
     /// A directory that is written to all day, or a network whose nodes come and go, would be a write a second at the API server.
     #[test]

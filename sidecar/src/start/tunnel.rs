@@ -96,7 +96,7 @@ impl TunnelPlace {
         self.control.set_sessions(Arc::clone(&hub) as Arc<dyn Sessions>);
         if self.has_device {
             let subnet = self.control.setup().places.subnet;
-            let device = tun::serve(Arc::clone(&hub), subnet, self.config.mtu);
+            let device = tun::serve(Arc::clone(&hub), self.config.mtu);
             let device = device.map_err(|e| Exit::Local(format!("the tunnel's mode Tun: {e}")))?;
             tracing::info!(device, %subnet, "this machine is in the tunnel's network");
         }
@@ -104,7 +104,11 @@ impl TunnelPlace {
         let doors = Doors::new(desk, &self.config, move || own.all());
         // Not among those who are asked to finish: it ends with the process, and connections in it with their nodes.
         tokio::spawn(inside::serve(Arc::clone(&hub), Arc::clone(&doors), self.config.mtu));
-        drained.spawn(follow(Arc::clone(&self.live), Arc::clone(&hub), doors, drained.clone()));
+        drained.spawn(follow(
+            Arc::clone(&self.live),
+            (Arc::clone(&self.control), Arc::clone(&hub), doors),
+            drained.clone(),
+        ));
         drained.spawn(listen::serve(nodes, hub, self.workers.clone(), drained.clone()));
         Ok(())
     }
@@ -115,9 +119,9 @@ impl TunnelPlace {
     }
 }
 
-/// Puts other rules and forwards in force as the snapshot brings them. Its network, its address and its ports stay as they were
+/// Puts other rules, forwards and limits in force as the snapshot brings them. Its network, its address and its ports stay as they were
 /// at the start: nodes have them in their certificates and tokens.
-async fn follow(live: Arc<Live>, hub: Arc<Hub>, doors: Arc<Doors>, drained: Drained) {
+async fn follow(live: Arc<Live>, (control, hub, doors): (Arc<Control>, Arc<Hub>, Arc<Doors>), drained: Drained) {
     let mut changes = live.changes();
     loop {
         tokio::select! {
@@ -125,6 +129,7 @@ async fn follow(live: Arc<Live>, hub: Arc<Hub>, doors: Arc<Doors>, drained: Drai
             changed = changes.changed() => if changed.is_err() { return },
         }
         if let Some(tunnel) = live.snapshot().tunnel.clone() {
+            control.limit(tunnel.limits);
             hub.configure(&tunnel);
             doors.configure(&tunnel);
         }
@@ -150,5 +155,6 @@ fn setup(settings: &Settings, config: &crds::Tunnel, [register, bootstrap]: [&Tc
             crds::TunnelCertificate::Required => Certificates::Required,
         },
         address_lease: config.address_lease.map(crds::Span::get),
+        limits: config.limits,
     })
 }

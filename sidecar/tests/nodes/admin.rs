@@ -10,7 +10,7 @@ use std::{
 use http::Request;
 use http_body_util::Full;
 
-use crate::harness::{Node, from, post};
+use crate::harness::{Node, free_port, from, lacking, post};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_and_metrics_are_open_and_the_rest_wants_the_token() {
@@ -33,6 +33,29 @@ async fn probes_and_metrics_are_open_and_the_rest_wants_the_token() {
     }
     let mode = std::fs::metadata(node.home().join("admin.token")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// The operator's metrics, the backplane's and the sidecar's own are looked at where these run.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_alerts_and_dashboard_ask_for_is_among_the_metrics() {
+    let ports = [(); 5].map(|()| format!("127.0.0.1:{}", free_port()));
+    let names = [
+        "MESH_TUNNEL_LISTEN",
+        "MESH_TUNNEL_GRPC_LISTEN",
+        "MESH_TUNNEL_BOOTSTRAP_LISTEN",
+        "MESH_GRID_LISTEN",
+        "MESH_GRID_CLIENT_LISTEN",
+    ];
+    let mut variables: Vec<(&str, &str)> = names.into_iter().zip(ports.iter().map(String::as_str)).collect();
+    variables.push(("MESH_TUNNEL_ADVERTISE", "127.0.0.1"));
+    let node = Node::with(&variables).await;
+    // Codes are counted from the first refusal on.
+    assert_ne!(node.push(Some("LX9"), "t", "for nobody").await, "E0000000000");
+    let rooms = ["mesh_config_", "mesh_transport_", "mesh_network_", "mesh_registry_", "mesh_tunnel_", "mesh_grid_"];
+    let page = node.admin("/metrics").await.text();
+    // That one is there where a device is (`mode: Tun`); its name is compared beside the metrics of the tunnel.
+    let lacking: Vec<&str> = lacking(&rooms, &page).into_iter().collect();
+    assert_eq!(lacking, ["mesh_tunnel_device_up"], "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

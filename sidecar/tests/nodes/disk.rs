@@ -10,7 +10,7 @@ const OK: &str = "E0000000000";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_changes_until_there_is_room() {
-    let node = on_a_small_disk("3m", "").await;
+    let node = on_a_small_disk("3m", "transport: {}\n").await;
     let root = node.become_node(A).await;
     let filler = fill_disk(&node);
 
@@ -50,7 +50,7 @@ async fn push_until_full(node: &Node, payload: &str) -> (usize, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_makes_pushes_wait_and_what_is_acknowledged_stays() {
     // Three segments and the rest of the node's state.
-    let node = on_a_small_disk("110m", "store: Disk").await;
+    let node = on_a_small_disk("110m", "transport: {store: Disk}\n").await;
     let payload = "A".repeat(1 << 20);
     let (kept, code) = push_until_full(&node, &payload).await;
     assert_eq!(code, "E0000000700", "after {kept}");

@@ -1,18 +1,14 @@
 //! A gateway with sidecars beside it (design section 5): who is a member, what a sidecar passes on, and what becomes of calls while
 //! the gateway is away. That the answers are the gateway's own says `contract/sidecar.rs`.
 
+mod load;
+mod renewed;
+
 use std::{
-    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -21,7 +17,8 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::harness::{A, B, Bank, Client, Node, Partner, Raw, free_port, over_tls, post, until};
+use self::load::Load;
+use crate::harness::{A, B, Bank, Client, Node, Partner, Raw, free_port, lacking, over_tls, post, until};
 
 const OK: &str = "E0000000000";
 /// A gateway that starts again on a busy machine, and more.
@@ -237,6 +234,9 @@ async fn a_sidecar_answers_what_its_configuration_says_and_names_who_decides() {
     assert_eq!((told.status.code(), &line("sidecar")["state"]), (Some(1), &json!("ok")), "{report:#}");
     assert_eq!(line("partner")["state"], "failed");
     assert!(line("partner")["remedy"].as_str().unwrap().contains("in the gateway's pod"), "{report:#}");
+    let page = one.admin("/metrics").await.text();
+    let lacking = lacking(&["mesh_config_", "mesh_network_"], &page);
+    assert!(lacking.is_empty(), "alerts and dashboard ask for {lacking:?}:\n{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,6 +293,31 @@ async fn a_sidecar_is_ready_without_its_gateway_and_its_calls_wait_for_it() {
     assert!(late.text().contains("gateway"), "{}", late.text());
 }
 
+/// A Service that is made anew has another address, and the first configuration of a node may be older than its Service.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_wait_for_their_gateway_find_it_at_the_address_that_is_said_meanwhile() {
+    let place = Place::new(&json!({}));
+    let says = |address| place.bank.publish_for_gateway(place.volume.path(), &[], &json!({}), address);
+    says(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+    let one = place.sidecar().await;
+    let work = async {
+        let headers = [("x-ptp-session-id", "s"), ("x-ptp-timeout", "60000")];
+        let message = json!({"topic": "t", "payload": "aGVsbG8="});
+        let wanted = json!({"topic": "t", "timeout": 60_000});
+        let push = one.post("/v1/interconn/chan/push", &headers, &message);
+        let pop = one.post("/v1/interconn/chan/pop", &headers, &wanted);
+        tokio::join!(push, pop)
+    };
+    let moves = async {
+        let waiting = async || one.metric("mesh_network_gateway_waiting").await >= 2.0;
+        until("both to wait", PATIENCE, waiting).await;
+        says(place.address);
+        place.gateway().await
+    };
+    let ((push, pop), _gateway) = tokio::join!(work, moves);
+    assert_eq!((push.code().as_str(), pop.json()["payload"].as_str()), (OK, Some("aGVsbG8=")), "{}", pop.text());
+}
+
 /// How the gateway ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -300,61 +325,13 @@ enum End {
     Killed,
 }
 
-/// Steady load through two sidecars while the gateway ends and comes back: every call succeeds, every message comes, and none
-/// comes again unmarked.
+/// Steady load through two sidecars while the gateway ends and comes back.
 async fn under_load(end: End) {
     let place = Place::new(&json!({"store": "Disk"}));
-    let (mut gateway, one, two) = (place.gateway().await, place.sidecar().await, place.sidecar().await);
-    let (one, two, done) = (Arc::new(one), Arc::new(two), Arc::new(AtomicBool::new(false)));
-    let pushers: Vec<_> = (0..4)
-        .map(|pusher| {
-            let (one, done) = (Arc::clone(&one), Arc::clone(&done));
-            tokio::spawn(async move {
-                let mut pushed = Vec::new();
-                while !done.load(Ordering::Relaxed) {
-                    let text = format!("{pusher}-{}", pushed.len());
-                    let headers = [("x-ptp-session-id", "s"), ("x-ptp-timeout", "60000")];
-                    let body = json!({"topic": "t", "payload": STANDARD.encode(&text)});
-                    let answer = one.post("/v1/interconn/chan/push", &headers, &body).await;
-                    assert_eq!(answer.code(), OK, "{text}: {}", answer.text());
-                    pushed.push(text);
-                }
-                pushed
-            })
-        })
-        .collect();
-    let popper = {
-        let (two, done) = (Arc::clone(&two), Arc::clone(&done));
-        tokio::spawn(async move {
-            let mut popped: BTreeMap<String, Vec<bool>> = BTreeMap::new();
-            loop {
-                let was_done = done.load(Ordering::Relaxed);
-                let timeout = if was_done { 2000 } else { 60_000 };
-                let request: Request<Full<Bytes>> = post(
-                    "/v1/interconn/chan/pop",
-                    &[("x-ptp-session-id", "s")],
-                    json!({"topic": "t", "timeout": timeout}).to_string(),
-                );
-                let answer = two.send(request).await;
-                assert_eq!(answer.code(), OK, "{}", answer.text());
-                match answer.json()["payload"].as_str() {
-                    Some(text) => {
-                        let text = String::from_utf8(STANDARD.decode(text).unwrap()).unwrap();
-                        popped.entry(text).or_default().push(answer.headers.contains_key("x-ptp-redelivered"));
-                    }
-                    None if was_done => return popped,
-                    None => {}
-                }
-            }
-        })
-    };
-    let flows = async |more: f64| {
-        let before = one.metric("mesh_network_partner_requests_total").await;
-        let on = async || one.metric("mesh_network_partner_requests_total").await > before + more;
-        until("the load to flow", PATIENCE, on).await;
-    };
+    let mut gateway = place.gateway().await;
+    let load = Load::start(place.sidecar().await, place.sidecar().await);
     for _ in 0..2 {
-        flows(30.0).await;
+        load.flows(30.0).await;
         match end {
             End::Killed => gateway.kill_and_restart().await,
             End::Orderly => {
@@ -364,21 +341,8 @@ async fn under_load(end: End) {
             }
         }
     }
-    flows(30.0).await;
-    done.store(true, Ordering::Relaxed);
-    let mut pushed = Vec::new();
-    for pusher in pushers {
-        pushed.extend(pusher.await.unwrap());
-    }
-    // What is the last to be pushed wakes the popper that may wait for it.
-    assert_eq!(one.push(None, "t", "last").await, OK);
-    pushed.push("last".to_owned());
-    let popped = popper.await.unwrap();
-    let lost: Vec<_> = pushed.iter().filter(|text| !popped.contains_key(*text)).collect();
-    assert!(lost.is_empty(), "lost: {lost:?}");
-    let doubled: Vec<_> = popped.iter().filter(|(_, times)| times.iter().skip(1).any(|marked| !marked)).collect();
-    assert!(doubled.is_empty(), "came again unmarked: {doubled:?}");
-    assert_eq!(popped.len(), pushed.len());
+    load.flows(30.0).await;
+    load.settle().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 
 mod across;
 mod admin;
+mod backplane;
 mod configuration;
 mod contract;
 mod directory;

@@ -18,7 +18,8 @@ use collector::{Arrived, Collector};
 
 use crate::{
     grid::Stage,
-    harness::{A, B, Node, Socket, base64, from, post, until},
+    harness::{A, B, Client, Node, Socket, base64, from, post, tls, until},
+    tunnel,
 };
 
 #[path = "../../traces/tests/collector/mod.rs"]
@@ -104,6 +105,30 @@ async fn calls_and_handshakes_at_the_grids_ports_have_spans_and_messages_have_no
     let wanted = [("grid/client", "101"), ("grid/client", "404"), ("grid/publish", "200"), ("grid/socket", "101")];
     assert_eq!(told, wanted.map(|(name, status)| (name, status.to_owned(), CALLER.to_owned())));
     assert!(collector.spans.len() == 4 && !format!("{:?}", collector.spans).contains("planted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_and_nodes_at_the_tunnels_ports_have_spans_and_packets_have_none() {
+    let mut collector = Collector::start().await;
+    let endpoint = collector.endpoint();
+    let stage = tunnel::Stage::beside(&sends(&endpoint, "node")).await;
+    let shown = stage.mesh(&["tunnel", "token", "create", "--legacy"]);
+    let joined = stage.joins(shown.split_once('@').unwrap().0).await;
+    let (mut socket, address) = stage.opens(&joined.token).await;
+    socket.says("E").await;
+    let stream = tls(stage.tunnel, Client::Nothing, &[]).await;
+    drop(Socket::over(stream, "ws://127.0.0.1/ws", &[("Node-Token", "planted-token")]).await.unwrap());
+    collector.until(|spans| spans.iter().filter(|arrived| arrived.span.name.starts_with("tunnel/")).count() >= 3).await;
+    let said = |arrived: &Arrived| arrived.said("rpc.method").or_else(|| arrived.said("http.response.status_code"));
+    let mut told: Vec<_> = collector.spans.iter().map(|arrived| (arrived.span.name.clone(), said(arrived))).collect();
+    told.sort_unstable();
+    let wanted = [("tunnel/rpc", "GetToken"), ("tunnel/socket", "101"), ("tunnel/socket", "101")];
+    assert_eq!(told, wanted.map(|(name, said)| (name.to_owned(), Some(said.to_owned()))));
+    let all = format!("{:?}", collector.spans);
+    assert_eq!(all.matches("invalid token").count(), 1, "{all}");
+    for secret in [joined.token.as_str(), "planted", address.trim_end_matches("/24")] {
+        assert!(!all.contains(secret), "{secret} is in {all}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use mesh_core::{Code, Fault, ProtocolError, Retry, SessionId};
 
-use crate::log::LogError;
+use crate::{log::LogError, shared::OwnerError};
 
 /// Why a channel call fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +36,13 @@ pub enum TransportError {
     Ends,
     /// The log did not do it.
     #[error("{0}")]
-    Log(#[from] LogError),
+    Log(LogError),
+    /// Another gateway of the node owns the session now, or is about to. Nothing was done.
+    #[error("another gateway of this node has the session now, and could not be asked in time: ask again")]
+    Moved,
+    /// What the gateways of the node share did not do it.
+    #[error("{0}")]
+    Shared(OwnerError),
     /// A message that never fits.
     #[error("a message of {bytes} bytes is larger than {name} of {limit} bytes: split it, or raise {name}")]
     TooLarge {
@@ -180,19 +186,36 @@ pub enum TransportError {
     },
 }
 
+impl From<LogError> for TransportError {
+    fn from(why: LogError) -> Self {
+        match why {
+            LogError::Shared(why) => why.into(),
+            why => Self::Log(why),
+        }
+    }
+}
+
+impl From<OwnerError> for TransportError {
+    fn from(why: OwnerError) -> Self {
+        if why == OwnerError::Moved { Self::Moved } else { Self::Shared(why) }
+    }
+}
+
 impl ProtocolError for TransportError {
     fn code(&self) -> Code {
         match self {
-            Self::Released { .. } => Code::SESSION_RELEASED,
+            Self::Released { .. } | Self::Shared(OwnerError::Released { .. }) => Code::SESSION_RELEASED,
             Self::Full { .. }
             | Self::TooManySessions { .. }
             | Self::PartnerSessions { .. }
             | Self::PartnerWaits { .. }
             | Self::TooManyLeases
             | Self::DiskFull { .. }
-            | Self::Log(LogError::Full { .. }) => Code::BUFFER_FULL,
-            Self::Ends => Code::UNREACHABLE,
-            Self::Log(_) | Self::Unwritable { .. } => Code::INTERNAL,
+            | Self::Log(LogError::Full { .. })
+            | Self::Shared(OwnerError::Full(_)) => Code::BUFFER_FULL,
+            Self::Ends | Self::Moved | Self::Shared(OwnerError::Away(_)) => Code::UNREACHABLE,
+            Self::Shared(OwnerError::Unsure) => Code::TIMEOUT,
+            Self::Log(_) | Self::Shared(_) | Self::Unwritable { .. } => Code::INTERNAL,
             Self::PeerGrpc { code, .. } => *code,
             Self::TooLarge { .. } | Self::BodyTooLarge { .. } => Code::TOO_LARGE,
             Self::TooSlow { .. } => Code::TIMEOUT,
@@ -208,9 +231,13 @@ impl ProtocolError for TransportError {
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Full { .. } | Self::TooManySessions { .. } | Self::DiskFull { .. } | Self::Ends | Self::Log(_) => {
-                Fault::Ours
-            }
+            Self::Full { .. }
+            | Self::TooManySessions { .. }
+            | Self::DiskFull { .. }
+            | Self::Ends
+            | Self::Log(_)
+            | Self::Moved
+            | Self::Shared(_) => Fault::Ours,
             Self::PeerStatus { .. }
             | Self::PeerGrpc { .. }
             | Self::PeerRefused { .. }
@@ -229,8 +256,11 @@ impl ProtocolError for TransportError {
             | Self::DiskFull { .. }
             | Self::Ends
             | Self::TooSlow { .. }
-            | Self::Log(LogError::Full { .. }) => Retry::Safe,
-            Self::Log(_) => Retry::Unknown,
+            | Self::Log(LogError::Full { .. })
+            | Self::Moved
+            | Self::Shared(OwnerError::Full(_) | OwnerError::Away(_)) => Retry::Safe,
+            Self::Shared(OwnerError::Released { .. }) => Retry::Useless,
+            Self::Log(_) | Self::Shared(_) => Retry::Unknown,
             // It did not begin with what it does not know, does not permit, or finds too large.
             Self::PeerGrpc { code: Code::NOT_FOUND | Code::UNAUTHORISED | Code::TOO_LARGE, .. } => Retry::Useless,
             Self::PeerStatus { .. } | Self::PeerGrpc { .. } | Self::PeerAnswer { .. } | Self::PeerCode { .. } => {

@@ -6,11 +6,14 @@
 mod channels;
 mod error;
 mod front;
+mod kept;
 mod log;
 mod queue;
+mod shared;
 mod sync;
 
 pub use channels::{Channels, Delivery, Key, Lease, Levels, Page, QueueRow, SessionRow, Unread};
 pub use error::TransportError;
 pub use front::{Front, Op, Peers, path_of, refused, refused_mpi};
 pub use queue::{Draft, MessageId, Metadata, NoMessageId, Numbered, Origin, Reader};
+pub use shared::{Begin, Landed, Opened, Ours, Owner, OwnerError, Owners, Place, SessionLog, Theirs};

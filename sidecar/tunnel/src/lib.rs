@@ -15,6 +15,7 @@ pub mod legacy;
 pub mod listen;
 mod packet;
 pub mod seam;
+mod shares;
 mod tcp;
 #[cfg(test)]
 mod testing;

@@ -13,6 +13,7 @@ use std::{
 
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
+use traces::Span;
 
 use crate::addresses::{Network, Subnet, Unroutable};
 
@@ -54,8 +55,9 @@ impl ConnState {
 pub struct Knock<'a> {
     /// The header `Node-Token`, as it came.
     pub token: &'a str,
-    /// The client certificate that TLS verified against the join CA, if one was shown.
-    pub certificate: Option<&'a CertificateDer<'a>>,
+    /// The client certificate, if one was shown, and behind it what came with it. TLS has proved that the client has its key, and
+    /// nothing else.
+    pub chain: &'a [CertificateDer<'a>],
     /// Where it comes from, for the rate limit.
     pub source: IpAddr,
 }
@@ -75,7 +77,7 @@ pub struct Admission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// For ever: answered after the 101 with close 1000 `invalid token <t>` (NC section 4).
-    #[error("the token is unknown, reserved, or not that of the certificate")]
+    #[error("the token is unknown, reserved, or the certificate is not good or another node's")]
     Invalid,
     /// For now: 503 before the upgrade.
     #[error("the node waits for an administrator: `mesh tunnel approve` on the server")]
@@ -86,6 +88,18 @@ pub enum Denied {
     /// For now: 503 before the upgrade.
     #[error("too many attempts from there")]
     Busy,
+}
+
+impl Denied {
+    /// In a few words, for traces.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid token",
+            Self::Waits => "waits for an administrator",
+            Self::NoAddress => "no address",
+            Self::Busy => "too many attempts",
+        }
+    }
 }
 
 /// Why an admitted node gets no address after all.
@@ -130,13 +144,22 @@ pub trait Desk: Send + Sync {
     /// The networks behind a node that an administrator approved for it. Reads memory only.
     fn approved(&self, peer: PeerId) -> Vec<Network>;
 
+    /// The networks that an administrator approved for any node, there or away. Reads memory only.
+    fn all_approved(&self) -> Vec<Network>;
+
     /// The network, and the server's own address in it.
     fn subnet(&self) -> Subnet;
 
     /// The TLS of port 6441 as it is now; asked at each connection, because certificates and CAs change while it runs.
     fn tls(&self) -> Arc<rustls::ServerConfig>;
 
-    /// Serves a connection that a node made to port 6440 of the server's tunnel address, to its end. It counts as the node's,
+    /// Begins a span, where traces are on.
+    fn span(&self, name: &'static str) -> Option<Span>;
+
+    /// The port of the register plane that nodes are told: 6440, unless its listener is at another one.
+    fn register_port(&self) -> u16;
+
+    /// Serves a connection that a node made to the register plane at the server's tunnel address, to its end. It counts as the node's,
     /// never as local.
     fn register_plane(&self, stream: Box<dyn Stream>, peer: PeerId, from: SocketAddr);
 }
@@ -260,4 +283,7 @@ pub trait Sessions: Send + Sync {
 
     /// What has moved since the start.
     fn moved(&self) -> Moved;
+
+    /// Whether the machine is in the network by a TUN device now; `None`: it was never to be.
+    fn device_is_up(&self) -> Option<bool>;
 }

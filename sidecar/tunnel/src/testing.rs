@@ -3,10 +3,13 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
-use crds::Tunnel;
+use crds::{REGISTER_PORT, Tunnel};
 use parking_lot::Mutex;
 
 use crate::{
@@ -32,6 +35,8 @@ pub(crate) struct Office {
     pub(crate) denies: Mutex<Option<Denied>>,
     pub(crate) tls: OnceLock<Arc<rustls::ServerConfig>>,
     pub(crate) visits: Mutex<Vec<Visit>>,
+    /// The next connection breaks who brings it.
+    pub(crate) breaks: AtomicBool,
 }
 
 impl Office {
@@ -49,6 +54,7 @@ impl Office {
             denies: Mutex::default(),
             tls: OnceLock::new(),
             visits: Mutex::default(),
+            breaks: AtomicBool::default(),
         })
     }
 
@@ -101,6 +107,10 @@ impl Desk for Office {
         self.approved.lock().get(&peer.0).cloned().unwrap_or_default()
     }
 
+    fn all_approved(&self) -> Vec<Network> {
+        self.approved.lock().values().flatten().copied().collect()
+    }
+
     fn subnet(&self) -> Subnet {
         self.subnet
     }
@@ -109,7 +119,16 @@ impl Desk for Office {
         Arc::clone(self.tls.get().expect("the test gave a TLS configuration"))
     }
 
+    fn span(&self, _: &'static str) -> Option<traces::Span> {
+        None
+    }
+
+    fn register_port(&self) -> u16 {
+        REGISTER_PORT
+    }
+
     fn register_plane(&self, stream: Box<dyn Stream>, peer: PeerId, from: SocketAddr) {
+        assert!(!self.breaks.swap(false, Relaxed), "as the test wants it");
         self.visits.lock().push((stream, peer, from));
     }
 }

@@ -84,7 +84,9 @@ pub(super) async fn all(
         };
         // A Secret of somebody else's is no copy of ours.
         let copy = given.clone().filter(|secret| Ours::Owner(owner(node)).is(secret));
-        let rooms = FoundRooms { kept: room_keys(kept), given: room_keys(copy) };
+        let told = world.sidecars.running(&namespace, &name).into_iter().filter(|pod| pod.is_gateway);
+        let told = told.filter_map(|pod| pod.report?.directory).next();
+        let rooms = FoundRooms { kept: room_keys(kept), given: room_keys(copy), told };
         let leaf = given.and_then(|secret| pair(secret, TLS_CRT, TLS_KEY));
         let gateway = match node.spec.gateway.enabled {
             true => Some(FoundGateway {

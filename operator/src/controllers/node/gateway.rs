@@ -27,8 +27,17 @@ struct Trouble {
 
 /// What is said of the gateway.
 pub(super) fn ready(seen: &Seen) -> Aspect {
-    if is_ready(seen) {
-        return Aspect::yes(GATEWAY_READY, "Serving", "the gateway's pod is ready");
+    let (up, wanted) = seen.set.as_ref().map_or((0, 1), counted);
+    match (is_ready(seen), wanted) {
+        (true, ..=1) => return Aspect::yes(GATEWAY_READY, "Serving", "the gateway's pod is ready"),
+        (true, _) => return Aspect::yes(GATEWAY_READY, "Serving", format!("{up} of {wanted} gateways are ready")),
+        // The Service leads to the others.
+        (false, 2..) if up > 0 => {
+            let why = trouble(seen).map_or_else(|| starting(seen), |trouble| trouble.message);
+            let message = format!("{up} of {wanted} gateways are ready, and serve; {why}");
+            return Aspect::yes(GATEWAY_READY, "ServingInPart", message);
+        }
+        (false, _) => {}
     }
     match trouble(seen) {
         Some(Trouble { reason, message }) => Aspect::no(GATEWAY_READY, reason, message),
@@ -38,7 +47,8 @@ pub(super) fn ready(seen: &Seen) -> Aspect {
 
 /// Nothing is wrong as far as is known. Where it lasts, the pod itself says more.
 fn starting(seen: &Seen) -> String {
-    match (seen.pods.first(), &seen.set) {
+    let is_up = |pod: &&Pod| containers(pod).iter().any(|container| container.name == CONTAINER && container.ready);
+    match (seen.pods.iter().find(|pod| !is_up(pod)).or(seen.pods.first()), &seen.set) {
         (Some(pod), _) => {
             format!(
                 "the gateway's pod is not ready yet; kubectl describe pod {} says what it waits for",
@@ -57,10 +67,17 @@ pub(super) fn is_ready(seen: &Seen) -> bool {
     seen.set.as_ref().is_some_and(is_serving)
 }
 
-/// Whether its pod is of the newest template and ready.
+/// Whether all its pods are of the newest template and ready.
 pub(super) fn is_serving(set: &StatefulSet) -> bool {
-    let ready = set.status.as_ref().and_then(|status| status.ready_replicas);
-    is_rolled(set) && ready.is_some_and(|ready| ready > 0)
+    let (up, wanted) = counted(set);
+    is_rolled(set) && up >= wanted
+}
+
+/// How many pods are ready, and of how many.
+fn counted(set: &StatefulSet) -> (i32, i32) {
+    let up = set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
+    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    (up, wanted.max(1))
 }
 
 /// Whether its pod is of the newest template. Between a new one and the end of the old pod that one is ready, and not what is
@@ -283,6 +300,31 @@ mod tests {
         };
         assert_eq!(ready(&seen(&revisions("old"), &Value::Null, &[])).status, Unknown);
         assert_eq!(ready(&seen(&revisions("new"), &Value::Null, &[])).status, True);
+    }
+
+    #[test]
+    fn of_several_gateways_those_that_are_ready_serve_for_the_others() {
+        let of_three = |up: i32, update: &str, pod: &Value| {
+            let status = json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": up,
+                "currentRevision": "old", "updateRevision": update});
+            let mut seen = seen(&status, pod, &[]);
+            let spec = json!({"replicas": 3, "serviceName": "mesh-a", "selector": {}, "template": {}});
+            seen.set.as_mut().unwrap().spec = serde_json::from_value(spec).unwrap();
+            let aspect = ready(&seen);
+            (aspect, is_serving(seen.set.as_ref().unwrap()))
+        };
+        let waits = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "no room"}]});
+        for (up, update, pod, status, reason, part) in [
+            (3, "old", &Value::Null, True, "Serving", "3 of 3 gateways"),
+            (2, "new", &Value::Null, True, "ServingInPart", "2 of 3 gateways"),
+            (2, "old", &waits, True, "ServingInPart", "no machine takes pod mesh-a-0: no room"),
+            (0, "old", &waits, False, "Unschedulable", "no room"),
+        ] {
+            let (aspect, serves) = of_three(up, update, pod);
+            assert_eq!((aspect.status, aspect.reason.as_str()), (status, reason), "{}", aspect.message);
+            assert!(aspect.message.contains(part), "{}", aspect.message);
+            assert_eq!(serves, up == 3, "the next node's gateways wait for all of these");
+        }
     }
 
     #[test]

@@ -113,13 +113,13 @@ pub(crate) fn is_refused(node: &MeshNode) -> bool {
     conditions.any(|condition| condition.r#type == READY && condition.reason == Problem::OTHER_OPERATOR)
 }
 
-/// Whether somebody holds this Lease of our namespace.
 /// Whether it may be a Lease's name: whoever may write the ConfigMap may write anything there, and it becomes part of a path.
 fn is_name(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     (1..=253).contains(&text.len()) && text.bytes().all(is_part) && !text.starts_with('.')
 }
 
+/// Whether somebody holds this Lease of our namespace.
 async fn leads(world: &World, lease: &str) -> Step<bool> {
     let leases: Api<Lease> = Api::namespaced(world.client.clone(), &world.operator.namespace);
     let found = leases.get_opt(lease).await;

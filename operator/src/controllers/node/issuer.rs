@@ -75,7 +75,11 @@ impl<'d> Desk<'d> {
         let turn = decide(&self.node.spec, &kept, (&answer, asked_at), now);
         let mut again = None;
         let problem = match turn.map_err(|error| ("NotIssued", error.to_string()))? {
-            Turn::Rest => None,
+            Turn::Rest => {
+                // Who was here before may have died between keeping the leaf and withdrawing its request.
+                self.withdraw_others("").await?;
+                None
+            }
             Turn::Ask(asked) => {
                 kept.asked = Some(asked);
                 self.keep(&kept).await?;
@@ -171,7 +175,12 @@ impl<'d> Desk<'d> {
     /// Requests that nobody waits for any more.
     async fn withdraw_others(&self, name: &str) -> Step<()> {
         let labelled = ListParams::default().labels(&format!("{}={}", crds::NODE_LABEL, self.node.name_any()));
-        for request in self.requests.list_metadata(&labelled).await.map_err(|error| fetch_failed(&error))? {
+        let sent = match self.requests.list_metadata(&labelled).await {
+            // Who takes the kind away takes the requests along.
+            Err(error) if is_unknown_kind(&error) => return Ok(()),
+            sent => sent.map_err(|error| fetch_failed(&error))?,
+        };
+        for request in sent {
             let other = request.name_any();
             if other != name {
                 remove_dynamic(&self.requests, REQUEST, &other, &self.ours)

@@ -1,6 +1,7 @@
 //! `MeshNode`: dereference, validate, build, apply, status.
 
 mod apply;
+mod backplane;
 mod certificate;
 mod dereference;
 mod gateway;

@@ -1,5 +1,6 @@
 //! The objects of a node, from its files: pure, complete, and the same bytes for the same input.
 
+mod budget;
 mod placement;
 mod policy;
 mod ports;
@@ -18,6 +19,7 @@ use k8s_openapi::{
         apps::v1::StatefulSet,
         core::v1::{ConfigMap, Secret, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
@@ -36,6 +38,7 @@ use crate::{
         build::{Built, Place},
         names::{leaf_name, main_name, member_name, part_name, public_root_name},
         pod::{GatewayDefaults, Image},
+        several,
         validate::Judgement,
     },
 };
@@ -85,6 +88,8 @@ pub(super) struct Resources<State> {
     pub(super) gateway: Option<Box<Gateway>>,
     /// `None`: there must be none. Its policy stands or falls with the gateway.
     pub(super) policy: Option<NetworkPolicy>,
+    /// `None`: there must be none.
+    pub(super) budget: Option<PodDisruptionBudget>,
     pub(super) tls_route: Exposed,
     pub(super) owner: OwnerReference,
     pub(super) hash: String,
@@ -166,6 +171,7 @@ pub(super) fn prepare(
             let collector = operator.image.traces.endpoint.as_deref();
             policy::network_policy(node, operator.namespace, collector, judgement)
         }),
+        budget: budget::budget(node, several::gateways(&node.spec.gateway)),
         tls_route: tls_route(node, seen),
         owner: owner(node),
         hash: built.hash.clone(),

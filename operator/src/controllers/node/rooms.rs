@@ -5,7 +5,7 @@
 
 use crds::{DirectoryStatus, MeshNodeSpec, TunnelStatus, WitnessState, intake::Report};
 
-use crate::cluster::conditions::Aspect;
+use crate::{cluster::conditions::Aspect, node::ABANDON_LOG};
 
 /// Edge nodes are served.
 const TUNNEL_READY: &str = "TunnelReady";
@@ -38,24 +38,42 @@ fn of_tunnel(tunnel: Option<&TunnelStatus>) -> Aspect {
 }
 
 fn of_directory(directory: Option<&DirectoryStatus>) -> Aspect {
-    match directory.map(|directory| &directory.problem) {
-        None => not_reported(DIRECTORY_READY),
-        Some(Some(problem)) => {
-            let remedy = "the gateway's log has more, and it tries again each second";
+    let Some(DirectoryStatus { problem, lost, .. }) = directory else { return not_reported(DIRECTORY_READY) };
+    let away = "the gateway does not serve the directory";
+    match (problem, lost) {
+        (None, _) => Aspect::yes(DIRECTORY_READY, "Serving", "the gateway serves the directory under /datanet/v1"),
+        (Some(problem), Some(lost)) => {
+            let remedy = format!(
+                "what it served would be another log under the same key. Restore the volume, or import an export, and it is opened; where the log is gone for good, set the annotation {ABANDON_LOG}={lost}: another one is begun, under new keys"
+            );
+            Aspect::no(DIRECTORY_READY, "LogLost", format!("{away}: {problem}; {remedy}"))
+        }
+        (Some(problem), None) if directory.is_some_and(is_open) => {
+            let remedy = "look after the disk and delete the gateway's pod, or restore the file from a backup, or import an export (docs/directory.md)";
             Aspect::no(
                 DIRECTORY_READY,
-                "NotOpen",
-                format!("the gateway does not serve the directory: {problem}; {remedy}"),
+                "ReadOnly",
+                format!("records are read from memory as before, and nothing is written: {problem}; {remedy}"),
             )
         }
-        Some(None) => Aspect::yes(DIRECTORY_READY, "Serving", "the gateway serves the directory under /datanet/v1"),
+        (Some(problem), None) => {
+            let remedy = "the gateway's log has more, and it tries again each second";
+            Aspect::no(DIRECTORY_READY, "NotOpen", format!("{away}: {problem}; {remedy}"))
+        }
     }
 }
 
+/// Whether a gateway has the directory open: it knows then what its log is called, whatever became of its disk since.
+fn is_open(directory: &DirectoryStatus) -> bool {
+    !directory.origin.is_empty()
+}
+
 fn witnessed(directory: Option<&DirectoryStatus>) -> Aspect {
-    let Some(DirectoryStatus { witnesses, quorum, problem: None, .. }) = directory else {
-        return not_reported(DIRECTORY_WITNESSED);
-    };
+    let Some(directory) = directory else { return not_reported(DIRECTORY_WITNESSED) };
+    if directory.problem.is_some() && !is_open(directory) {
+        return Aspect::unknown(DIRECTORY_WITNESSED, "NotOpen", "the directory is not open: see DirectoryReady");
+    }
+    let DirectoryStatus { witnesses, quorum, .. } = directory;
     let failing: Vec<String> = witnesses
         .iter()
         .filter(|witness| witness.state == WitnessState::Fails)
@@ -124,8 +142,9 @@ mod tests {
         report.tunnel.as_mut().unwrap().exhausted = true;
         let mut directory = |state, problem: Option<&str>| {
             let witness = WitnessStatus { name: "w".into(), state, problem: "refused".into() };
-            let problem = problem.map(str::to_owned);
-            let told = DirectoryStatus { quorum: 1, witnesses: vec![witness], problem, ..DirectoryStatus::default() };
+            let (origin, problem) = ("log.example".to_owned(), problem.map(str::to_owned));
+            let told =
+                DirectoryStatus { origin, quorum: 1, witnesses: vec![witness], problem, ..DirectoryStatus::default() };
             report.directory = Some(told);
             (said(&spec(), Some(&report)), aspects(&spec(), Some(&report)).pop().unwrap().message)
         };
@@ -136,7 +155,17 @@ mod tests {
         let (all, message) = directory(WitnessState::Fails, None);
         assert_eq!(all, row(exhausted, serving, (False, "WitnessAway")));
         assert!(message.starts_with("w: refused; the others are not enough"), "{message}");
-        assert_eq!(directory(WitnessState::Signs, Some("no room")).0, row(exhausted, (False, "NotOpen"), none));
+        // A disk that failed under an open directory: what is in memory is served, and restarting helps, waiting does not.
+        let (all, _) = directory(WitnessState::Signs, Some("leaf 7 is not the one whose hash is kept"));
+        assert_eq!(all, row(exhausted, (False, "ReadOnly"), (True, "Signed")));
+        let told = DirectoryStatus { problem: Some("no room".into()), ..DirectoryStatus::default() };
+        report.directory = Some(told);
+        assert_eq!(said(&spec(), Some(&report)), row(exhausted, (False, "NotOpen"), (Unknown, "NotOpen")));
+        let (problem, lost) = (Some("restore it".to_owned()), Some("log+00000001".to_owned()));
+        report.directory = Some(DirectoryStatus { problem, lost, ..DirectoryStatus::default() });
+        assert_eq!(said(&spec(), Some(&report)), row(exhausted, (False, "LogLost"), (Unknown, "NotOpen")));
+        let message = aspects(&spec(), Some(&report)).swap_remove(1).message;
+        assert!(message.contains("interconn.dev/abandon-directory-log=log+00000001"), "{message}");
         assert_eq!(said(&MeshNodeSpec::with_ids("LX1", "JG1"), Some(&report)), []);
     }
 }

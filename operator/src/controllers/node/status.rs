@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use mesh_pki::{CertificateInfo, Pair, encode_certificate, parse_certificates};
 
 use super::{
-    Step, World, certificate, gateway,
+    Step, World, backplane, certificate, gateway,
     in_force::{self, Settled},
     objects::{Applied, Planned, Resources, keeps_other_claims},
     role, rooms,
@@ -77,6 +77,7 @@ pub(super) async fn written(
     aspects.extend(role::stale(node.spec.gateway.enabled, &world.sidecars.running(&namespace, &name)));
     aspects.extend(built.roll.as_ref().map(roll_pending));
     aspects.extend(rooms::aspects(&node.spec, reporter(node, &pods)));
+    aspects.extend(backplane::aspect(&node.spec, &pods));
     aspects.extend(pending(&judgement.remarks));
     let left = world.written.left(&namespace, &name, &applied.hash, Instant::now());
     let settled = if left.is_some() { Settled::NotYet } else { Settled::Yes };
@@ -230,7 +231,16 @@ pub(super) async fn not_written(
     error: WriteError,
 ) -> (&'static str, String) {
     tell_verdicts(world, node, judgement, None, None);
-    let (reason, mut aspects) = match &error {
+    let (reason, mut aspects) = unwritten(&error);
+    aspects.extend(standing.aspects(node));
+    match write(world, node, &aspects, None).await {
+        Ok(()) => (reason, error.to_string()),
+        Err(other) => other,
+    }
+}
+
+fn unwritten(error: &WriteError) -> (&'static str, Vec<Aspect>) {
+    match error {
         WriteError::NameConflict { .. } => ("NameConflict", stalled("NameConflict", &error.to_string())),
         WriteError::Api { .. } | WriteError::Overtaken { .. } => {
             let message = format!("{error}; it is tried again");
@@ -241,11 +251,6 @@ pub(super) async fn not_written(
             ];
             ("WriteFailed", aspects)
         }
-    };
-    aspects.extend(standing.aspects(node));
-    match write(world, node, &aspects, None).await {
-        Ok(()) => (reason, error.to_string()),
-        Err(other) => other,
     }
 }
 
@@ -391,4 +396,41 @@ fn verdicts<T>(
         )
     };
     judged.iter().map(verdict).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::conditions::kstatus;
+
+    #[test]
+    fn only_what_settles_by_itself_is_in_progress_for_those_who_wait() {
+        let gateway = |status| Aspect { status, ..Aspect::yes("GatewayReady", "G", "as it is") };
+        let (serves, starts, fails) =
+            (gateway(ConditionStatus::True), gateway(ConditionStatus::Unknown), gateway(ConditionStatus::False));
+        let refused = Aspect::no("CertificateValid", "Expired", "nobody takes it");
+        let with = |refused, gateway| summary(refused, gateway, "written".into());
+        let overtaken = WriteError::Overtaken { kind: "Secret".into(), name: "s".into() };
+        let taken = WriteError::NameConflict { kind: "Secret".into(), name: "s".into() };
+        for (what, aspects, ready, wanted) in [
+            ("it serves", with(None, Some(&serves)), "Ready", "Current"),
+            ("it needs no gateway", with(None, None), "Ready", "Current"),
+            ("its gateway starts", with(None, Some(&starts)), "G", "InProgress"),
+            (
+                "its gateway has trouble, which a volume or a machine may end",
+                with(None, Some(&fails)),
+                "G",
+                "InProgress",
+            ),
+            ("no partner takes its certificate", with(Some(&refused), Some(&serves)), "Expired", "Failed"),
+            ("and its gateway starts", with(Some(&refused), Some(&starts)), "Expired", "Failed"),
+            ("it is refused", stalled("Invalid", "spec"), "Invalid", "Failed"),
+            ("a write is tried again", unwritten(&overtaken).1, "WriteFailed", "InProgress"),
+            ("its name is taken", unwritten(&taken).1, "NameConflict", "Failed"),
+        ] {
+            let of = |kind: &str| aspects.iter().find(|aspect| aspect.kind == kind).unwrap();
+            assert_eq!((of(READY).reason.as_str(), kstatus(&aspects)), (ready, wanted), "{what}: {aspects:?}");
+            assert!(aspects.iter().all(|a| !a.reason.is_empty() && !a.message.is_empty()), "{what}: {aspects:?}");
+        }
+    }
 }

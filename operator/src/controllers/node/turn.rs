@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     cluster::conditions::Aspect,
-    node::pod::{GatewayDefaults, Image, digest_of},
+    node::pod::{GatewayDefaults, Image, ROLE_LABEL, Role, digest_of},
 };
 
 /// Annotation of the StatefulSet: what the operator that wrote it brought.
@@ -234,10 +234,12 @@ async fn another(client: &Client, scope: Option<&str>, own: &Option<String>) -> 
         for set in listed.items.iter().filter(|set| set.uid() != *own).filter(tries) {
             let namespace = set.namespace().unwrap_or_default();
             let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-            let pod = pods.get_opt(&format!("{}-0", set.name_any())).await?;
-            if let Some(node) =
-                set.labels().get(crds::NODE_LABEL).filter(|_| holds_others_up(set, pod.as_slice(), Timestamp::now()))
-            {
+            let Some(node) = set.labels().get(crds::NODE_LABEL) else { continue };
+            let of_set = format!("{}={node},{ROLE_LABEL}={}", crds::NODE_LABEL, Role::Gateway.label());
+            let mut pods = pods.list(&ListParams::default().labels(&of_set)).await?.items;
+            // Anybody there may give a pod these labels.
+            pods.retain(|pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == set.uid().as_ref()));
+            if holds_others_up(set, &pods, Timestamp::now()) {
                 return Ok(Some((namespace, node.clone())));
             }
         }
@@ -247,7 +249,7 @@ async fn another(client: &Client, scope: Option<&str>, own: &Option<String>) -> 
 }
 
 /// Whether nobody else should restart yet: the gateway served until it was given what the operator brings. A pod that no machine
-/// or volume takes, or that was never made, says nothing about that.
+/// or volume takes, or that was never made, says nothing about that; another one that is not ready beside it does.
 fn holds_others_up(set: &StatefulSet, pods: &[Pod], now: Timestamp) -> bool {
     let Some(began) = set.annotations().get(BEGAN) else { return false };
     let for_long = || {
@@ -255,7 +257,14 @@ fn holds_others_up(set: &StatefulSet, pods: &[Pod], now: Timestamp) -> bool {
         began.is_none_or(|began| now.duration_since(began) > LONG.try_into().unwrap_or(SignedDuration::MAX))
     };
     let never_made = pods.is_empty() && for_long();
-    !is_serving(set) && !never_made && !pods.iter().any(|pod| is_the_clusters(pod, now))
+    let mut not_ready = pods.iter().filter(|pod| !is_ready_pod(pod)).peekable();
+    let is_the_clusters = not_ready.peek().is_some() && not_ready.all(|pod| is_the_clusters(pod, now));
+    !is_serving(set) && !never_made && !is_the_clusters
+}
+
+fn is_ready_pod(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// What people are told of a gateway that waits.

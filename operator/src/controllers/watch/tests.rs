@@ -1,53 +1,28 @@
 //! The watch against an API server that answers from a list and then falls silent.
 
-use std::{
-    collections::VecDeque,
-    convert::Infallible,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
-use bytes::Bytes;
 use crds::MeshRoute;
-use futures::future::BoxFuture;
-use http::{Request, Response};
-use http_body_util::Full;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::client::Body;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use tower_service::Service;
 
 use super::*;
-use crate::{admin::Readiness, node::sample};
-
-#[derive(Clone)]
-struct Server(Arc<Mutex<VecDeque<Value>>>);
-
-impl Service<Request<Body>> for Server {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
-        let next = self.0.lock().pop_front();
-        Box::pin(async {
-            match next {
-                Some(answer) => Ok(Response::new(Full::new(format!("{answer}\n").into()))),
-                None => std::future::pending().await,
-            }
-        })
-    }
-}
+use crate::{admin::Readiness, cluster::fake, node::sample};
 
 fn client(answers: impl IntoIterator<Item = Value>) -> Client {
-    Client::new(Server(Arc::new(Mutex::new(answers.into_iter().collect()))), "default")
+    let answers: Arc<Mutex<VecDeque<Value>>> = Arc::new(Mutex::new(answers.into_iter().collect()));
+    fake::client("default", move |_| {
+        let next = answers.lock().pop_front();
+        async {
+            match next {
+                Some(answer) => (200, answer),
+                None => std::future::pending().await,
+            }
+        }
+    })
 }
 
 fn list(version: &str, items: &[Value]) -> Value {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use crds::{
-    is_room_key,
+    is_of_backplane, is_room_key,
     snapshot::{FORMAT, GRID, MANIFEST, MEMBER_CRT, MEMBER_KEY, Manifest, TLS_CRT},
 };
 use sha2::{Digest, Sha256};
@@ -72,7 +72,8 @@ impl fmt::Debug for Files {
 
 /// Whether a file holds a private key or another secret, or goes with one that older sidecars do not know: it is no part of the manifest.
 pub(crate) fn is_key(name: &str) -> bool {
-    name.ends_with(".key") || is_room_key(name) || name.starts_with(GRID) && !name.ends_with(".crt")
+    let is_of_room = is_room_key(name) || is_of_backplane(name);
+    name.ends_with(".key") || is_of_room || name.starts_with(GRID) && !name.ends_with(".crt")
 }
 
 fn place(name: &str) -> Place {

@@ -89,6 +89,7 @@ pub(crate) fn node(judgement: &Judgement, now: SystemTime) -> Result<Option<Buil
     files.add_text(TLS_CRT, &leaf.pair.chain_pem);
     files.add_text(TLS_KEY, leaf.pair.key.expose());
     add_grid(&mut files, &valid.grid);
+    valid.backplane.files().for_each(|(file, text)| files.add_text(file, text));
     let new_rooms = rooms::add(&mut files, valid, now)?;
     let members = add_members(&mut files, valid, now)?;
     let namespace = valid.node.namespace().unwrap_or_else(|| "default".into());
@@ -251,6 +252,8 @@ fn node_config(valid: &ValidNode) -> NodeConfig {
         grid: spec.grid.clone(),
         directory: spec.directory.clone(),
         tunnel: spec.tunnel.clone().map(|tunnel| Tunnel { mode: mode(valid, &tunnel), ..tunnel }),
+        // Several gateways of one node are a later step here.
+        backplane: spec.backplane.clone(),
         gateway: valid.gateway.as_ref().map(|found| gateway_config(valid, found)),
         intake: valid.intake.clone(),
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use crds::{DIRECTORY_KEY, JOIN_CA, MeshNodeSpec, REGISTER_CA, RoomKeys};
+use crds::{DIRECTORY_BEGUN, DIRECTORY_KEY, JOIN_CA, MeshNodeSpec, REGISTER_CA, RoomKeys};
 use mesh_pki::{PkiError, PlaneSubject, Root};
 
 use super::{Files, unwritable};
@@ -22,7 +22,9 @@ pub(super) fn add(files: &mut Files, valid: &ValidNode, now: SystemTime) -> Resu
     make(&mut keys, spec, now)?;
     let rooms = (spec.tunnel.as_ref(), spec.directory.as_ref());
     let unmade = |file: &str| Problem::Unwritable(format!("{file} was not made"));
-    let given = RoomKeys::read(rooms, |file| keys.text(file).map(str::to_owned).ok_or_else(|| unmade(file)))?;
+    let read = |file: &'static str| keys.text(file).map(str::to_owned).ok_or_else(|| unmade(file));
+    let begun = spec.directory.as_ref().and_then(|_| keys.text(DIRECTORY_BEGUN)).map(str::to_owned);
+    let given = RoomKeys { begun, ..RoomKeys::read(rooms, read)? };
     given.files().for_each(|(file, text)| files.add_text(file, text));
     Ok(Some(keys).filter(|keys| *keys != valid.kept_rooms))
 }

@@ -44,7 +44,8 @@ impl Mesh<'_> {
             ports: Some(vec![port("mesh-ptp", DATA_PORT), port("mesh-admin", ADMIN_PORT)]),
             restart_policy: (self.role != Role::Gateway).then(|| "Always".into()),
             lifecycle: (self.role != Role::Gateway).then(until_ready),
-            startup_probe: (self.role == Role::Gateway).then(|| asks("/readyz", WHILE_STARTING, STARTS)),
+            // Not whether it is ready: one whose backplane is away waits for it, and is not to be killed for that.
+            startup_probe: (self.role == Role::Gateway).then(|| asks("/livez", WHILE_STARTING, STARTS)),
             readiness_probe: Some(asks("/readyz", READY_EVERY, 3)),
             liveness_probe: Some(asks("/livez", ALIVE_EVERY, DEAD_AFTER)),
             resources: Some(resources::of(self.role, self.queues, self.resources)),
@@ -69,7 +70,9 @@ impl Mesh<'_> {
         let at_once = (self.role == Role::Sidecar).then_some(("MESH_DRAIN_DELAY", "0s"));
         let in_a_pod = (self.role != Role::Gateway).then_some(("MESH_CONFIG_WAIT", FITS_WITHIN));
         let ours = fixed.into_iter().chain(at_once).chain(in_a_pod).map(|(name, value)| variable(name, value));
-        ours.chain(self.for_traces()).collect()
+        // Not its name: the other gateways call it before its DNS has one.
+        let reached = (self.role == Role::Gateway).then(|| of_the_pod("MESH_BACKPLANE_ADDRESS", "status.podIP"));
+        ours.chain(reached).chain(self.for_traces()).collect()
     }
 
     /// Where traces go, and what tells this pod's from others'. Kubernetes puts in values only what stands before them.

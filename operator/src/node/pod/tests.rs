@@ -37,12 +37,14 @@ fn the_gateways_container_is_this() {
         "env": [
             {"name": "MESH_ROLE", "value": "gateway"}, {"name": "MESH_CONFIG_DIR", "value": "/etc/mesh"},
             {"name": "MESH_HOME", "value": "/mesh"}, {"name": "MESH_ADMIN_LISTEN", "value": "[::]:7305"},
+            {"name": "MESH_BACKPLANE_ADDRESS",
+                "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}},
         ],
         "ports": [
             {"name": "mesh-ptp", "containerPort": 7304, "protocol": "TCP"},
             {"name": "mesh-admin", "containerPort": 7305, "protocol": "TCP"},
         ],
-        "startupProbe": probe("/readyz", 1, 120),
+        "startupProbe": probe("/livez", 1, 120),
         "readinessProbe": probe("/readyz", 2, 3),
         "livenessProbe": probe("/livez", 10, 6),
         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "4", "memory": "2560Mi"}},

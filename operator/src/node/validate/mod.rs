@@ -2,6 +2,8 @@
 //!
 //! A bad resource harms no other: it is left out with its problems, and the rest goes on.
 
+mod backplane;
+mod begun;
 mod credentials;
 mod grid;
 mod lost;
@@ -14,7 +16,7 @@ mod routes;
 use std::{sync::Arc, time::SystemTime};
 
 use crds::{
-    GridSecrets, MeshNode, MeshRoute, TunnelMode,
+    BackplaneSecrets, GridSecrets, MeshNode, MeshRoute, TunnelMode,
     intake::{INTAKE, MADE_BY},
     snapshot::{IntakeConfig, RegistrationConfig},
 };
@@ -27,6 +29,7 @@ pub(crate) use routes::ValidRoute;
 use super::{
     Found, FoundGateway, Issued, Keys, Problem,
     roll::{self, ROLL_ROOT, Roll, TRUSTS_ROOT, annotation},
+    several,
 };
 
 /// The verdict about all of a node's resources.
@@ -63,6 +66,8 @@ pub(crate) struct ValidNode {
     pub(crate) intake: Option<IntakeConfig>,
     /// What the grid's Secrets hold.
     pub(crate) grid: GridSecrets,
+    /// What NATS is shown, and known by.
+    pub(crate) backplane: BackplaneSecrets,
     /// The keys of the rooms that there are, under their names in the snapshot.
     pub(crate) rooms: Keys,
     /// The same, as they are kept.
@@ -108,6 +113,10 @@ fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, V
         Ok(grid) => grid,
         Err(problem) => return (Err(vec![problem]), remarks),
     };
+    let backplane = match backplane::secrets(found) {
+        Ok(backplane) => backplane,
+        Err(problem) => return (Err(vec![problem]), remarks),
+    };
     let rooms = match rooms::keys(&found.node, &found.rooms, &found.secrets, turns.now) {
         Ok(rooms) => rooms,
         Err(problem) => return (Err(vec![problem]), remarks),
@@ -124,6 +133,7 @@ fn node(found: &Found, turns: &mut Turns) -> (Result<ValidNode, Vec<Problem>>, V
         gateway: found.gateway.clone(),
         intake: found.intake.clone(),
         grid,
+        backplane,
         rooms,
         kept_rooms: found.rooms.kept.clone(),
         roll,
@@ -142,17 +152,18 @@ fn roll_of(credentials: &Credentials, found: &Found, turns: &mut Turns) -> Roll 
 /// What is accepted and not acted on.
 fn not_yet(found: &Found) -> Vec<Problem> {
     let spec = &found.node.spec;
-    let backplane = spec
-        .backplane
-        .as_ref()
-        .map(|_| Problem::NotYet { field: "spec.backplane", remedy: "leave it, and update later" });
+    let has_several = found.gateway.is_some() && several::are_too_many(&spec.gateway);
+    let several = has_several.then_some(Problem::NotYet {
+        field: "spec.gateway.replicas",
+        remedy: "one gateway runs, as several give some messages out twice when they start anew: set it to 1, or leave it and update later",
+    });
     // Pod Security *restricted* has no place for what a device needs.
     let has_device = spec.tunnel.as_ref().is_some_and(|tunnel| tunnel.mode == TunnelMode::Tun);
     let device = (has_device && found.gateway.is_some()).then_some(Problem::NotYet {
         field: "spec.tunnel.mode",
         remedy: "a gateway's pod may make no device, and moves packets as with Userspace, which does the same: set that",
     });
-    backplane.into_iter().chain(device).collect()
+    several.into_iter().chain(device).collect()
 }
 
 /// Collects the next moment at which time alone changes something.

@@ -6,12 +6,13 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use crds::{DIRECTORY_KEY, JOIN_CA, LocalRef, MeshNode, REGISTER_CA, Tunnel};
+use crds::{DIRECTORY_BEGUN, DIRECTORY_KEY, JOIN_CA, LocalRef, MeshNode, REGISTER_CA, Tunnel};
 use kube::ResourceExt;
 use mesh_pki::{Root, check_pair};
 use serde::{Deserialize, Serialize};
 
-use crate::node::{FoundRooms, Keys, Object, Problem, names::rooms_name};
+use super::begun;
+use crate::node::{ABANDON_LOG, FoundRooms, Keys, Object, Problem, names::rooms_name, roll::annotation};
 
 /// The keys of a Secret of type `kubernetes.io/tls`.
 const CRT: &str = "tls.crt";
@@ -34,11 +35,16 @@ pub(super) fn keys(
     now: SystemTime,
 ) -> Result<Keys, Problem> {
     let mut keys = found.kept.clone();
-    for group in [&[REGISTER_CA.0, REGISTER_CA.1][..], &[JOIN_CA.0, JOIN_CA.1], &[DIRECTORY_KEY]] {
+    // Of a log that was begun the keys alone would not say so.
+    for (group, beside) in [
+        (&[REGISTER_CA.0, REGISTER_CA.1][..], None),
+        (&[JOIN_CA.0, JOIN_CA.1], None),
+        (&[DIRECTORY_KEY], Some(DIRECTORY_BEGUN)),
+    ] {
         let has = |keys: &Keys| group.iter().filter(|file| keys.text(file).is_some()).count();
         if has(&keys) == 0 && has(&found.given) == group.len() {
-            let copy = group.iter().filter_map(|file| Some(((*file).to_owned(), found.given.0.get(*file)?.clone())));
-            keys.0.extend(copy);
+            let all = group.iter().copied().chain(beside);
+            keys.0.extend(all.filter_map(|file| Some((file.to_owned(), found.given.0.get(file)?.clone()))));
         }
     }
     if let Some(tunnel) = &node.spec.tunnel {
@@ -49,6 +55,7 @@ pub(super) fn keys(
     }
     if node.spec.directory.is_some() {
         directory(&keys).map_err(|why| broken(node, why))?;
+        begun::follow(&mut keys, annotation(node, ABANDON_LOG), found.told.as_ref());
     }
     Ok(keys)
 }
@@ -138,17 +145,15 @@ mod tests {
     #[test]
     fn what_is_kept_decides_and_what_was_lost_comes_back_from_the_gateways_copy() {
         let (own, copy) = (kept(), kept());
-        let both = FoundRooms { kept: own.clone(), given: copy.clone() };
+        let found = |kept: Keys, given: Keys| FoundRooms { kept, given, told: None };
+        let both = found(own.clone(), copy.clone());
         assert_eq!(judged(&both).unwrap(), own);
-        assert_eq!(judged(&FoundRooms { kept: Keys::default(), given: copy.clone() }).unwrap(), copy);
+        assert_eq!(judged(&found(Keys::default(), copy.clone())).unwrap(), copy);
         let mut without_directory = own.clone();
         without_directory.0.remove(DIRECTORY_KEY);
-        let found = FoundRooms { kept: without_directory.clone(), given: copy.clone() };
-        assert_eq!(judged(&found).unwrap().0[DIRECTORY_KEY], copy.0[DIRECTORY_KEY]);
-        assert_eq!(
-            judged(&FoundRooms { kept: without_directory.clone(), ..found }).unwrap().0[REGISTER_CA.0],
-            own.0[REGISTER_CA.0]
-        );
+        let without = judged(&found(without_directory, copy.clone())).unwrap();
+        assert_eq!(without.0[DIRECTORY_KEY], copy.0[DIRECTORY_KEY]);
+        assert_eq!(without.0[REGISTER_CA.0], own.0[REGISTER_CA.0]);
         assert_eq!(judged(&FoundRooms::default()).unwrap(), Keys::default(), "they have yet to be made");
     }
 
@@ -170,7 +175,7 @@ mod tests {
         for (harm, expected) in table {
             let mut kept = kept();
             harm(&mut kept);
-            let problem = judged(&FoundRooms { kept, given: Keys::default() }).unwrap_err().to_string();
+            let problem = judged(&FoundRooms { kept, ..FoundRooms::default() }).unwrap_err().to_string();
             assert!(problem.starts_with("Secret mesh-rooms.privacy.bank-a of the operator's namespace: "), "{problem}");
             assert!(
                 problem.contains(expected) && !problem.contains("PRIVATE") && !problem.contains("planted"),
@@ -183,7 +188,7 @@ mod tests {
     fn an_authority_that_was_brought_along_is_taken_and_kept() {
         let (mut node, own) = (node(), kept());
         node.spec.tunnel.as_mut().unwrap().join_ca_secret_ref = named("legacy");
-        let found = FoundRooms { kept: own.clone(), given: Keys::default() };
+        let found = FoundRooms { kept: own.clone(), ..FoundRooms::default() };
         let with = |entries: &[(&str, &str)]| {
             keys(&node, &found, &BTreeMap::from([("legacy".to_owned(), secret(entries))]), now())
         };

@@ -5,8 +5,11 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use super::There;
 
 /// A gateway that says nothing for so long is gone: five of its words, so that a leader that moves among the servers (some
 /// seconds) ends nobody.
@@ -18,7 +21,7 @@ pub(crate) struct Roster(BTreeMap<u16, Heard>);
 
 #[derive(Debug)]
 struct Heard {
-    life: u64,
+    there: There,
     at: Instant,
 }
 
@@ -33,18 +36,19 @@ pub(crate) enum Change {
 
 impl Roster {
     /// A gateway has written its record: that makes it one of us.
-    pub(crate) fn recorded(&mut self, number: u16, life: u64, at: Instant) -> Vec<Change> {
+    pub(crate) fn recorded(&mut self, number: u16, life: u64, address: &str, at: Instant) -> Vec<Change> {
         if self.heard(number, life, at) {
             return Vec::new();
         }
-        let went = self.0.insert(number, Heard { life, at }).map(|_| Change::Went(number));
+        let there = There { life, address: Arc::from(address) };
+        let went = self.0.insert(number, Heard { there, at }).map(|_| Change::Went(number));
         went.into_iter().chain([Change::Came(number, life)]).collect()
     }
 
     /// A gateway has said something. Whether it is one of us, in that life: anybody who may publish can say what it likes, and
     /// what an earlier life said may be late.
     pub(crate) fn heard(&mut self, number: u16, life: u64, at: Instant) -> bool {
-        let known = self.0.get_mut(&number).filter(|known| known.life == life);
+        let known = self.0.get_mut(&number).filter(|known| known.there.life == life);
         if let Some(known) = known {
             known.at = known.at.max(at);
             return true;
@@ -69,8 +73,8 @@ impl Roster {
     }
 
     /// All that are there.
-    pub(crate) fn numbers(&self) -> Vec<u16> {
-        self.0.keys().copied().collect()
+    pub(crate) fn there(&self) -> BTreeMap<u16, There> {
+        self.0.iter().map(|(number, heard)| (*number, heard.there.clone())).collect()
     }
 }
 
@@ -83,22 +87,23 @@ mod tests {
         let (mut roster, start) = (Roster::default(), Instant::now());
         let second = Duration::from_secs(1);
         assert!(!roster.heard(3, 1, start), "its record makes it one of us");
-        assert_eq!(roster.recorded(3, 1, start), [Change::Came(3, 1)]);
+        assert_eq!(roster.recorded(3, 1, "a:1", start), [Change::Came(3, 1)]);
         assert!(roster.heard(3, 1, start + 5 * second));
         assert_eq!(roster.expire(start + SILENCE), []);
-        assert_eq!(roster.numbers(), [3]);
+        let there = There { life: 1, address: "a:1".into() };
+        assert_eq!(roster.there(), BTreeMap::from([(3, there)]));
         // A record that was kept for longer than it took to come makes nobody older.
-        assert_eq!(roster.recorded(3, 1, start), []);
+        assert_eq!(roster.recorded(3, 1, "a:1", start), []);
         assert_eq!(roster.expire(start + 5 * second + SILENCE), [Change::Went(3)]);
-        assert!(roster.numbers().is_empty());
+        assert!(roster.there().is_empty());
     }
 
     #[test]
     fn another_life_ends_the_one_before_and_who_ends_says_so() {
         let (mut roster, now) = (Roster::default(), Instant::now());
-        roster.recorded(3, 1, now);
+        roster.recorded(3, 1, "a:1", now);
         assert!(!roster.heard(3, 2, now));
-        assert_eq!(roster.recorded(3, 2, now), [Change::Went(3), Change::Came(3, 2)]);
+        assert_eq!(roster.recorded(3, 2, "a:1", now), [Change::Went(3), Change::Came(3, 2)]);
         assert!(!roster.heard(3, 1, now), "what it said before is late");
         assert_eq!(roster.gave_up(3), Some(Change::Went(3)));
         assert_eq!(roster.gave_up(3), None);
@@ -107,7 +112,7 @@ mod tests {
     #[test]
     fn nobody_is_silent_while_nobody_can_be_heard() {
         let (mut roster, now) = (Roster::default(), Instant::now());
-        roster.recorded(3, 1, now);
+        roster.recorded(3, 1, "a:1", now);
         roster.excuse(now + 5 * SILENCE);
         assert_eq!(roster.expire(now + 5 * SILENCE + SILENCE / 2), []);
     }

@@ -1,12 +1,12 @@
 //! A connection to the servers, as the settings say.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, jetstream};
-use crds::NatsStorage;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use crds::{BackplaneSecrets, NatsStorage};
 use tokio::sync::mpsc;
 
+use super::tls;
 use crate::BackplaneError;
 
 /// What the servers answer at least within: they are a millisecond away, or they are away.
@@ -26,16 +26,47 @@ pub struct Settings {
     pub url: String,
     /// The text of a credentials file, or `user:password`, or a token.
     pub credentials: Option<String>,
-    /// The roots that the servers' certificates chain to, as PEM; `None`: the machine's.
-    pub roots: Option<String>,
-    /// A chain and its key for the servers, as PEM.
-    pub pair: Option<(String, String)>,
+    /// TLS, whatever the URL says; `None`: where the URL says so, by the machine's roots.
+    pub tls: Option<Tls>,
     /// The JetStream domain; empty: none.
     pub domain: String,
     /// How many servers keep what is kept: 1, 3 or 5.
     pub replicas: usize,
     /// Where they keep it.
     pub storage: NatsStorage,
+    /// What the stream with the sessions' records may hold, in bytes; `None`: as much as the servers allow.
+    pub max_bytes: Option<u64>,
+    /// Where the other gateways reach this one, as host:port; empty: nowhere.
+    pub address: String,
+}
+
+/// How the servers are known, and what they see.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// The roots that the servers' certificates chain to, as PEM; `None`: the machine's.
+    pub roots: Option<String>,
+    /// A chain and its key for the servers, as PEM.
+    pub pair: Option<(String, String)>,
+    /// The name that the servers' certificates carry; empty: each its host in the URL.
+    pub server_name: String,
+}
+
+impl Settings {
+    /// What the configuration says, with what its references lead to.
+    #[must_use]
+    pub fn of(nats: &crds::Nats, secrets: &BackplaneSecrets) -> Self {
+        let BackplaneSecrets { credentials, roots, pair } = secrets.clone();
+        Self {
+            url: nats.url.clone(),
+            credentials,
+            tls: nats.tls.as_ref().map(|tls| Tls { roots, pair, server_name: tls.server_name.clone() }),
+            domain: nats.jetstream_domain.clone(),
+            replicas: nats.replicas.into(),
+            storage: nats.storage,
+            max_bytes: nats.max_bytes.map(|bytes| bytes.0),
+            address: String::new(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Settings {
@@ -70,8 +101,10 @@ pub(crate) async fn connect(
     if let Some(credentials) = &settings.credentials {
         options = with_credentials(options, credentials.trim())?;
     }
-    if settings.roots.is_some() || settings.pair.is_some() {
-        options = options.tls_client_config(tls(settings)?).require_tls(true);
+    if let Some(tls) = &settings.tls {
+        options = options.tls_client_config(tls::client(tls)?).require_tls(true);
+    } else if settings.url.contains("tls://") {
+        options = options.tls_client_config(tls::client(&Tls::default())?);
     }
     options.connect(servers).await.map_err(BackplaneError::away)
 }
@@ -91,34 +124,4 @@ fn with_credentials(options: ConnectOptions, text: &str) -> Result<ConnectOption
         Some((user, password)) => options.user_and_password(user.into(), password.into()),
         None => options.token(text.into()),
     })
-}
-
-fn tls(settings: &Settings) -> Result<rustls::ClientConfig, BackplaneError> {
-    let wrong = |what: &str| BackplaneError::Settings(format!("{what} cannot be read"));
-    let mut roots = rustls::RootCertStore::empty();
-    match &settings.roots {
-        Some(pem) => {
-            for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let root = root.map_err(|_| wrong("a root of the servers"))?;
-                roots.add(root).map_err(|_| wrong("a root of the servers"))?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| BackplaneError::Settings(e.to_string()))?
-        .with_root_certificates(roots);
-    match &settings.pair {
-        None => Ok(builder.with_no_client_auth()),
-        Some((chain, key)) => {
-            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
-            let chain = chain.map_err(|_| wrong("the certificate for the servers"))?;
-            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| wrong("the key for the servers"))?;
-            builder.with_client_auth_cert(chain, key).map_err(|_| wrong("the pair for the servers"))
-        }
-    }
 }

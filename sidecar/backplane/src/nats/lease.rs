@@ -58,9 +58,14 @@ pub(crate) async fn bucket(jetstream: &Context, name: &str, settings: &Settings)
 
 impl Lease {
     /// Takes the lowest number that is free.
-    pub(crate) async fn claim(store: Store, life: u64, name: &str, now_ms: u64) -> Result<Self, BackplaneError> {
+    pub(crate) async fn claim(
+        store: Store,
+        life: u64,
+        (name, address): (&str, &str),
+        now_ms: u64,
+    ) -> Result<Self, BackplaneError> {
         let ids_until = now_ms + millis(IDS_AHEAD);
-        let record = Record { life, name: name.into(), ids_until };
+        let record = Record { life, name: name.into(), ids_until, address: address.into() };
         for number in 0..NUMBERS {
             match store.create(number.to_string(), Bytes::from(record.write())).await {
                 Ok(revision) => return Ok(Self { store, revision, number, record, ids_from: now_ms }),

@@ -6,12 +6,14 @@
 //! lease.rs         the number of this gateway
 //! switchboard.rs   the one task between the connection and the rooms
 //! standing.rs      how things stand, for conditions and readiness
+//! tls.rs           by what the servers are known, and what they are shown
 //! ```
 
 mod connect;
 mod lease;
 mod standing;
 mod switchboard;
+mod tls;
 
 use std::{
     fmt,
@@ -22,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+use async_nats::jetstream;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
 use parking_lot::Mutex;
@@ -29,7 +32,11 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::{connect::Settings, standing::Standing};
+pub(crate) use self::connect::ANSWER;
+pub use self::{
+    connect::{Settings, Tls},
+    standing::Standing,
+};
 use self::{
     lease::Lease,
     switchboard::{Command, Switchboard},
@@ -38,6 +45,7 @@ use crate::{
     BackplaneError,
     fabric::{Fabric, Inward},
     link::LARGEST,
+    member::Present,
     names::Names,
 };
 
@@ -47,8 +55,12 @@ const WAITING: usize = 2 * LARGEST;
 
 /// This gateway among those that NATS joins.
 pub struct Nats {
-    number: u16,
+    pub(crate) number: u16,
+    pub(crate) life: u64,
     ids_from: u64,
+    jetstream: jetstream::Context,
+    settings: Settings,
+    names: Names,
     shared: Arc<Shared>,
     start: Mutex<Option<Box<Switchboard>>>,
     /// Ends its tasks.
@@ -61,7 +73,7 @@ struct Shared {
     commands: mpsc::UnboundedSender<Command>,
     /// Bytes that wait to be sent.
     waiting: AtomicUsize,
-    others: Mutex<Vec<u16>>,
+    present: watch::Sender<Present>,
     standing: watch::Sender<Standing>,
 }
 
@@ -80,15 +92,16 @@ impl Nats {
         // It hears before anybody can know of it.
         let inbox = client.subscribe(names.inbox(life)).await.map_err(BackplaneError::away)?;
         client.flush().await.map_err(BackplaneError::away)?;
-        let lease = Lease::claim(store.clone(), life, name, now_ms()).await?;
+        let lease = Lease::claim(store.clone(), life, (name, &settings.address), now_ms()).await?;
         let (number, ids_from) = (lease.number, lease.ids_from);
         let (commands, commanded) = mpsc::unbounded_channel();
         let standing = watch::Sender::new(Standing::joined(lease.record.ids_until));
-        let shared = Arc::new(Shared { commands, waiting: AtomicUsize::new(0), others: Mutex::default(), standing });
+        let shared =
+            Arc::new(Shared { commands, waiting: AtomicUsize::new(0), present: watch::Sender::default(), standing });
         let end = CancellationToken::new();
         let switchboard = Switchboard {
             client,
-            names,
+            names: names.clone(),
             store,
             lease,
             inbox,
@@ -99,7 +112,8 @@ impl Nats {
         };
         let start = Mutex::new(Some(Box::new(switchboard)));
         tracing::info!(number, "the backplane is joined");
-        Ok(Arc::new(Self { number, ids_from, shared, start, _end: end.drop_guard() }))
+        let (settings, _end) = (settings.clone(), end.drop_guard());
+        Ok(Arc::new(Self { number, life, ids_from, jetstream, settings, names, shared, start, _end }))
     }
 
     /// From when on this gateway may issue ids, in milliseconds since 1970. Until when, [`Standing::ids_until`] says.
@@ -112,6 +126,23 @@ impl Nats {
     #[must_use]
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.shared.standing.subscribe()
+    }
+
+    pub(crate) fn jetstream(&self) -> jetstream::Context {
+        self.jetstream.clone()
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The other gateways that are there, from now on.
+    pub(crate) fn present(&self) -> watch::Receiver<Present> {
+        self.shared.present.subscribe()
     }
 
     /// Leaves in order: the others need not wait until it was silent for long.
@@ -130,7 +161,7 @@ impl Fabric for Nats {
     }
 
     fn others(&self) -> Vec<u16> {
-        self.shared.others.lock().clone()
+        self.shared.present.borrow().there.keys().copied().collect()
     }
 
     fn ask(&self, number: u16, question: Bytes) -> BoxFuture<'static, Option<Bytes>> {
@@ -192,7 +223,7 @@ fn random() -> u64 {
 }
 
 /// Milliseconds since 1970.
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -28,7 +28,7 @@ use crate::{
     BackplaneError, NUMBERS,
     fabric::Inward,
     link::{Exchange, Packet},
-    member::{Change, Record, Roster},
+    member::{Change, Present, Record, Roster},
     names::Names,
 };
 
@@ -71,6 +71,10 @@ struct Known {
     roster: Roster,
     inward: Arc<dyn Inward>,
     is_connected: bool,
+    /// Whether somebody came or went who is not shown yet.
+    has_changed: bool,
+    /// Whether all records were read at least once.
+    has_read: bool,
 }
 
 impl Switchboard {
@@ -80,7 +84,14 @@ impl Switchboard {
         let (number, life) = (lease.number, lease.record.life);
         let largest = client.max_payload().min(LARGEST_PACKET);
         let exchange = Exchange::new(number, life, largest);
-        let mut known = Known { exchange, roster: Roster::default(), inward, is_connected: true };
+        let mut known = Known {
+            exchange,
+            roster: Roster::default(),
+            inward,
+            is_connected: true,
+            has_changed: false,
+            has_read: false,
+        };
         let (members, mut seen) = mpsc::channel(GO);
         let watching = tokio::spawn(watch(store, members));
         let (arrives, mut arrived) = mpsc::unbounded_channel();
@@ -88,6 +99,7 @@ impl Switchboard {
         let mut renewing: BoxFuture<'static, (Lease, Result<(), BackplaneError>)> = renew(lease).boxed();
         let mut ticks = interval(RENEWAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let hurry = CancellationToken::new();
         let leaving = loop {
             tokio::select! {
                 () = end.cancelled() => break None,
@@ -108,11 +120,11 @@ impl Switchboard {
                 }
                 (lease, renewed) = &mut renewing => {
                     shared.renewed(&lease, renewed);
-                    renewing = async { sleep(RENEWAL).await; renew(lease).await }.boxed();
+                    renewing = renew_later(lease, hurry.clone()).boxed();
                 }
                 _ = ticks.tick() => known.tick(Instant::now()),
             }
-            *shared.others.lock() = known.roster.numbers();
+            known.show(&shared);
             if !known.send(&client, &names).await {
                 known.cut(&shared);
                 // In vain: it is being tried already.
@@ -122,8 +134,9 @@ impl Switchboard {
         watching.abort();
         reading.abort();
         known.exchange.cut(&*known.inward);
-        shared.others.lock().clear();
+        shared.present.send_modify(|present| present.there.clear());
         if let Some(done) = leaving {
+            hurry.cancel();
             let (lease, _) = timeout(ANSWER, renewing).await.map_or((None, ()), |(lease, _)| (Some(lease), ()));
             if let Some(lease) = lease
                 && let Err(e) = lease.give_up().await
@@ -134,6 +147,14 @@ impl Switchboard {
         }
         // In vain: what is said last is not needed.
         let _ = client.drain().await;
+    }
+}
+
+/// The same at its time; whoever is in a hurry gets the lease as it is.
+async fn renew_later(lease: Lease, hurry: CancellationToken) -> (Lease, Result<(), BackplaneError>) {
+    tokio::select! {
+        () = sleep(RENEWAL) => renew(lease).await,
+        () = hurry.cancelled() => (lease, Ok(())),
     }
 }
 
@@ -241,11 +262,21 @@ impl Known {
             _ if number == me => Vec::new(),
             Some(record) if !record.name.is_empty() => {
                 // It was written some time ago by the server's clock, which is nobody's here: from now on it may be silent.
-                self.roster.recorded(number, record.life, Instant::now())
+                self.roster.recorded(number, record.life, &record.address, Instant::now())
             }
             _ => self.roster.gave_up(number).into_iter().collect(),
         };
         self.changed(changes);
+        if entry.seen_current && !std::mem::replace(&mut self.has_read, true) {
+            self.has_changed = true;
+        }
+    }
+
+    /// Shows who is there.
+    fn show(&mut self, shared: &Shared) {
+        if std::mem::take(&mut self.has_changed) {
+            shared.present.send_replace(Present { is_known: self.has_read, there: self.roster.there() });
+        }
     }
 
     fn heard(&mut self, bytes: Bytes) {
@@ -261,6 +292,7 @@ impl Known {
 
     fn changed(&mut self, changes: Vec<Change>) {
         for change in changes {
+            self.has_changed = true;
             match change {
                 Change::Came(number, life) => {
                     tracing::info!(number, "another gateway is there");

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use mesh_backplane::{BackplaneError, Fabric as _, Nats, Settings};
+use mesh_backplane::{BackplaneError, Fabric as _, Nats, Settings, Tls};
 use mesh_pki::{PlaneSubject, PlaneUse, Root};
 
 use crate::{
@@ -149,34 +149,59 @@ async fn credentials_decide_and_are_shown_nowhere() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_permissions_of_the_guide_are_enough() -> Result<()> {
+    let guide = include_str!("../../../../docs/backplane.md");
+    let block = guide.split("```nats\n").nth(1).and_then(|rest| rest.split("```").next());
+    let permissions = block.context("the guide has no permissions")?.replace("NODE", NODE);
+    let users =
+        format!("authorization {{ users: [{{ user: mesh, password: hunter2, permissions: {{ {permissions} }} }}] }}");
+    let server = Server::start(&users)?;
+    let settings =
+        Settings { url: server.url(), credentials: Some("mesh:hunter2".into()), replicas: 1, ..Settings::default() };
+    let (a, b) = (Nats::join(&settings, NODE, "a").await?, Nats::join(&settings, NODE, "b").await?);
+    let _rooms = (Room::of(&*a), Room::of(&*b));
+    answers(&a, b.number()).await?;
+    let until_then = a.standing().borrow().ids_until;
+    until("the lease to be renewed", || a.standing().borrow().ids_until > until_then).await?;
+    b.leave(PATIENCE).await;
+    until("it to be gone", || a.others().is_empty()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tls_both_show_who_they_are() -> Result<()> {
     let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
     let named = |common_name| PlaneSubject { organization: None, common_name };
     let root = Root::generate_plane(named("servers"), day, now)?;
-    let own = root.issue_plane(named("nats"), PlaneUse::Server(&["127.0.0.1".parse()?]), day, now)?;
+    let own = root.issue_plane(named("nats"), PlaneUse::Server(&["127.0.0.2".parse()?]), day, now)?;
     let pair = root.issue_plane(named("mesh"), PlaneUse::Client(None), day, now)?;
     let tls =
         "tls { cert_file: \"FOLDER/tls.crt\", key_file: \"FOLDER/tls.key\", ca_file: \"FOLDER/ca.crt\", verify: true }";
     let files =
         [("tls.crt", own.chain_pem.as_str()), ("tls.key", own.key.expose()), ("ca.crt", root.certificate_pem())];
     let server = Server::start_with(tls, &files)?;
-    let right = Settings {
-        url: server.url().replace("nats:", "tls:"),
+    // Servers are dialled here by another address than stands in their certificate.
+    let right = Tls {
         roots: Some(root.certificate_pem().into()),
         pair: Some((pair.chain_pem.clone(), pair.key.expose().into())),
-        replicas: 1,
-        ..Settings::default()
+        server_name: "127.0.0.2".into(),
     };
-    let (a, b) = (Nats::join(&right, NODE, "a").await?, Nats::join(&right, NODE, "b").await?);
+    let with = |tls: Tls| {
+        let url = server.url().replace("nats:", "tls:");
+        Settings { url, tls: Some(tls), replicas: 1, ..Settings::default() }
+    };
+    let (a, b) =
+        (Nats::join(&with(right.clone()), NODE, "a").await?, Nats::join(&with(right.clone()), NODE, "b").await?);
     let _rooms = (Room::of(&*a), Room::of(&*b));
     answers(&a, b.number()).await?;
     let stranger = Root::generate_plane(named("others"), day, now)?;
     let wrong = [
-        Settings { pair: None, ..right.clone() },
-        Settings { roots: Some(stranger.certificate_pem().into()), ..right.clone() },
+        ("no pair", Tls { pair: None, ..right.clone() }),
+        ("roots of others", Tls { roots: Some(stranger.certificate_pem().into()), ..right.clone() }),
+        ("the host's name", Tls { server_name: String::new(), ..right.clone() }),
+        ("another name", Tls { server_name: "nats.example".into(), ..right.clone() }),
     ];
-    for settings in wrong {
-        ensure!(Nats::join(&settings, NODE, "c").await.is_err(), "{settings:?} joins");
+    for (what, tls) in wrong {
+        ensure!(Nats::join(&with(tls), NODE, "c").await.is_err(), "with {what} it joins");
     }
     Ok(())
 }

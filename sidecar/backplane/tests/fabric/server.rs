@@ -26,13 +26,33 @@ impl Server {
 
     /// The same with files in its folder, which `more` names by `FOLDER/`.
     pub(crate) fn start_with(more: &str, files: &[(&str, &str)]) -> Result<Self> {
+        // Whoever dials at the same time may be given the port that was free.
+        let tries = (0..4).find_map(|_| Self::start_once(more, files).ok());
+        tries.map_or_else(|| Self::start_once(more, files), Ok)
+    }
+
+    fn start_once(more: &str, files: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         for (name, content) in files {
             fs::write(folder.path().join(name), content)?;
         }
         let more = more.replace("FOLDER", &folder.path().to_string_lossy());
-        // The kernel gives a port that was given just now to nobody else for a while.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        Self::start_at(free_port()?, folder, &more)
+    }
+
+    /// Three servers that are one.
+    pub(crate) fn three() -> Result<Vec<Self>> {
+        let routes = (0..3).map(|_| free_port()).collect::<Result<Vec<_>>>()?;
+        let urls: Vec<String> = routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+        let start = |(n, route): (usize, &u16)| {
+            let cluster = format!("name: three, listen: \"127.0.0.1:{route}\", routes: [{}]", urls.join(", "));
+            let more = format!("server_name: n{n}\ncluster {{ {cluster} }}");
+            Self::start_at(free_port()?, tempfile::tempdir()?, &more)
+        };
+        routes.iter().enumerate().map(start).collect()
+    }
+
+    fn start_at(port: u16, folder: TempDir, more: &str) -> Result<Self> {
         let store = folder.path().join("store");
         let config = format!(
             "listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{}\", max_mem: 64M, max_file: 256M }}\n{more}\n",
@@ -85,6 +105,11 @@ fn run(folder: &TempDir, port: u16) -> Result<Child> {
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(process)
+}
+
+/// The kernel gives a port that was given just now to nobody else for a while.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn program() -> PathBuf {

@@ -98,7 +98,7 @@ fn fill(store: &Store, keys: &Keys) -> Result<Peaks> {
             peaks.append(leaf_hash(&leaf), |place, hash| nodes.push((place, hash)));
             Step { index, leaf, nodes, ..like.clone() }
         };
-        store.commit(&(from..(from + AT_ONCE).min(ENTRIES)).map(step).collect::<Vec<_>>())?;
+        store.commit(&(from..(from + AT_ONCE).min(ENTRIES)).map(step).collect::<Vec<_>>(), None)?;
     }
     Ok(peaks)
 }

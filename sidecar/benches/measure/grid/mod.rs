@@ -1,13 +1,15 @@
 //! The grid: one who tells many, many who are silent, calls that send, queues with acknowledgements, and a storm of handshakes.
 
 mod fanout;
+mod gateways;
 mod idle;
 mod queue;
 mod send;
 mod storm;
 
 pub(super) use self::{
-    fanout::run as fanout, idle::run as idle, queue::run as queue, send::run as send, storm::run as storm,
+    fanout::run as fanout, gateways::run as gateways, idle::run as idle, queue::run as queue, send::run as send,
+    storm::run as storm,
 };
 
 use std::net::{IpAddr, Ipv4Addr};

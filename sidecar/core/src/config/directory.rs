@@ -9,7 +9,7 @@ use std::{
 };
 
 use crds::{
-    GridSecrets, Needed, RoomKeys,
+    BackplaneSecrets, DIRECTORY_BEGUN, GridSecrets, Needed, RoomKeys,
     snapshot::{
         CA_CRT, FORMAT, MANIFEST, MEMBER_CRT, MEMBER_KEY, MEMBERS_CRT, Manifest, NODE, NodeConfig, Role, TLS_CRT,
         TLS_KEY, grid_keys, grid_pair, grid_token,
@@ -217,11 +217,16 @@ impl Files<'_> {
         })
     }
 
-    /// What the operator keeps for tunnel and directory. They never make their own beside a configuration that has them: the next
-    /// volume would not have those.
+    /// What the operator keeps for tunnel and directory, and what the backplane refers to. They never make their own beside a
+    /// configuration that has them: the next volume would not have those.
     fn room_keys(&self, node: &NodeConfig) -> Result<RoomKeys, ConfigProblem> {
         let rooms = (node.tunnel.as_ref(), node.directory.as_ref());
-        RoomKeys::read(rooms, |file| self.bytes(file).and_then(|bytes| self.text(file, &bytes)))
+        let text = |file: &'static str| self.bytes(file).and_then(|bytes| self.text(file, &bytes));
+        let backplane = node.backplane.as_ref().map(|found| BackplaneSecrets::read(found, |need| text(need.file)));
+        let backplane = backplane.transpose()?.unwrap_or_default();
+        let has_begun = node.directory.is_some() && self.data.join(DIRECTORY_BEGUN).exists();
+        let begun = has_begun.then(|| text(DIRECTORY_BEGUN)).transpose()?;
+        Ok(RoomKeys { backplane, begun, ..RoomKeys::read(rooms, text)? })
     }
 
     fn bytes(&self, name: &str) -> Result<Vec<u8>, ConfigProblem> {
@@ -242,7 +247,7 @@ impl Files<'_> {
     }
 
     fn text(&self, name: &str, bytes: &[u8]) -> Result<String, ConfigProblem> {
-        String::from_utf8(bytes.to_vec()).map_err(|_| self.problem(name, "is not PEM: it holds bytes that are no text"))
+        String::from_utf8(bytes.to_vec()).map_err(|_| self.problem(name, "holds bytes that are no text"))
     }
 
     fn problem(&self, name: &str, rule: impl std::fmt::Display) -> ConfigProblem {

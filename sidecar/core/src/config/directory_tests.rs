@@ -50,19 +50,28 @@ fn what_is_missing_torn_or_foreign_is_named() {
 
 /// Keys of its own making would be gone with the volume. A sidecar has none, and needs none.
 #[test]
-fn a_gateway_with_tunnel_and_directory_waits_for_their_keys() {
+fn a_gateway_waits_for_the_keys_of_its_rooms() {
     let directory = tempfile::tempdir().unwrap();
     write_directory(directory.path(), "LX1", &[]);
     add_gateway(directory.path(), "LX1");
     let path = |file: &str| directory.path().join(file);
     let json = |file: &str| serde_json::from_slice::<serde_json::Value>(&fs::read(path(file)).unwrap()).unwrap();
     let (mut node, mut manifest) = (json(NODE), json(MANIFEST));
+    let nats = serde_json::json!({"url": "nats://n:4222", "credentialsSecretRef": {"name": "nats"}});
+    node["backplane"] = serde_json::json!({"nats": nats});
     node["directory"] = serde_json::json!({});
     node["tunnel"] = serde_json::json!({"advertise": "203.0.113.7"});
     manifest["files"][NODE] = hex(&Sha256::digest(node.to_string())).into();
     fs::write(path(NODE), node.to_string()).unwrap();
     fs::write(path(MANIFEST), manifest.to_string()).unwrap();
-    for file in ["tunnel-register.crt", "tunnel-register.key", "tunnel-join.crt", "tunnel-join.key", "directory.key"] {
+    for file in [
+        "backplane.creds",
+        "tunnel-register.crt",
+        "tunnel-register.key",
+        "tunnel-join.crt",
+        "tunnel-join.key",
+        "directory.key",
+    ] {
         assert!(refusal(directory.path()).ends_with(&format!("{file}: is missing")), "{}", refusal(directory.path()));
         fs::write(path(file), file).unwrap();
     }
@@ -70,8 +79,11 @@ fn a_gateway_with_tunnel_and_directory_waits_for_their_keys() {
     let gateway = of(Role::Gateway);
     assert!(gateway.tunnel.is_some() && gateway.room_keys.files().all(|(file, text)| file == text));
     assert_eq!(gateway.room_keys.files().count(), 5);
+    let backplane: Vec<_> = gateway.room_keys.backplane.files().collect();
+    assert_eq!((gateway.backplane.is_some(), backplane), (true, vec![("backplane.creds", "backplane.creds")]));
     let sidecar = of(Role::Sidecar);
-    assert!(sidecar.tunnel.is_none() && sidecar.room_keys.files().count() == 0);
+    assert!(sidecar.tunnel.is_none() && sidecar.backplane.is_none());
+    assert_eq!(sidecar.room_keys, RoomKeys::default());
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::{
 };
 
 use crds::{
-    Certificates, Directory, Grid, GridSecrets, MeshNode, MeshRoute, Registry, ServiceRegistration, Transport, Tunnel,
-    Violation,
+    Backplane, BackplaneSecrets, Certificates, Directory, Grid, GridSecrets, MeshNode, MeshRoute, Registry,
+    ServiceRegistration, Transport, Tunnel, Violation,
     read::Kind,
     snapshot::{RegistrationConfig, RouteConfig},
 };
@@ -40,6 +40,8 @@ pub(super) struct FileConfig {
     pub(super) directory: Option<Directory>,
     pub(super) grid_secrets: GridSecrets,
     pub(super) tunnel: Option<Tunnel>,
+    pub(super) backplane: Option<Backplane>,
+    pub(super) backplane_secrets: BackplaneSecrets,
     pub(super) routes: Vec<RouteConfig>,
     pub(super) client_pairs: HashMap<String, (String, String)>,
     pub(super) registrations: Vec<RegistrationConfig>,
@@ -107,7 +109,9 @@ impl Reader<'_> {
             .known::<CertificateFiles>(members.remove("certificateFiles").unwrap_or(json!({})), "certificateFiles")?;
         let secrets = members.remove("secretsDirectory");
         let mut config = self.node(members)?;
-        config.grid_secrets = self.grid_secrets(config.grid.as_ref(), secrets)?;
+        let secrets: Option<PathBuf> = secrets.map(|value| self.known(value, "secretsDirectory")).transpose()?;
+        config.grid_secrets = self.grid_secrets(config.grid.as_ref(), secrets.as_deref())?;
+        config.backplane_secrets = self.backplane_secrets(config.backplane.as_ref(), secrets.as_deref())?;
         (config.root, config.leaf) = self.certificates(&files)?;
         for (i, route) in routes.into_iter().enumerate() {
             self.route(&mut config, route, &format!("routes[{i}]"))?;
@@ -155,6 +159,7 @@ impl Reader<'_> {
             grid: spec.grid,
             directory: spec.directory,
             tunnel: self.tunnel(spec.tunnel)?,
+            backplane: spec.backplane,
             notes: self.without_effect(&members),
             ..FileConfig::default()
         })
@@ -162,17 +167,32 @@ impl Reader<'_> {
 
     /// What the grid's references to Secrets lead to: `secretsDirectory` has a directory for each Secret and in it a file for
     /// each key, as Kubernetes mounts them.
-    fn grid_secrets(&self, grid: Option<&Grid>, directory: Option<Value>) -> Result<GridSecrets, ConfigProblem> {
-        let directory: Option<PathBuf> = directory.map(|value| self.known(value, "secretsDirectory")).transpose()?;
+    fn grid_secrets(&self, grid: Option<&Grid>, directory: Option<&Path>) -> Result<GridSecrets, ConfigProblem> {
         let Some(grid) = grid else { return Ok(GridSecrets::default()) };
-        GridSecrets::read(grid, |needed| {
-            let (secret, key) = needed.place();
-            let Some(directory) = &directory else {
-                let rule = format!("is needed: the grid refers to the Secret {secret}, key {key}");
-                return Err(self.problem("secretsDirectory", rule));
-            };
-            self.file(&directory.join(secret).join(key)).map(String::into_bytes)
-        })
+        GridSecrets::read(grid, |needed| self.secret(directory, "grid", needed.place()).map(String::into_bytes))
+    }
+
+    /// The same of the backplane's; its ConfigMap is a directory there too.
+    fn backplane_secrets(
+        &self,
+        backplane: Option<&Backplane>,
+        directory: Option<&Path>,
+    ) -> Result<BackplaneSecrets, ConfigProblem> {
+        let Some(backplane) = backplane else { return Ok(BackplaneSecrets::default()) };
+        BackplaneSecrets::read(backplane, |need| self.secret(directory, "backplane", (need.object, need.key)))
+    }
+
+    fn secret(
+        &self,
+        directory: Option<&Path>,
+        room: &str,
+        (object, key): (&str, &str),
+    ) -> Result<String, ConfigProblem> {
+        let Some(directory) = directory else {
+            let rule = format!("is needed: the {room} refers to {object}, key {key}");
+            return Err(self.problem("secretsDirectory", rule));
+        };
+        self.file(&directory.join(object).join(key))
     }
 
     /// Its authorities are made at the first start, or imported; there are no Secrets here.
@@ -191,7 +211,6 @@ impl Reader<'_> {
             ("gateway", "the node is this process"),
             ("expose", "only Kubernetes has Services"),
             ("networkPolicy", "only Kubernetes has network policies"),
-            ("backplane", "the backplane is not in this version"),
         ];
         let present = sections.iter().filter(|(name, _)| members.contains_key(*name));
         present.map(|(name, reason)| format!("{} {name} has no effect: {reason}", self.path.display())).collect()

@@ -6,6 +6,8 @@ use crate::config::testing::root;
 fn read_text(text: &str) -> Result<FileConfig, ConfigProblem> {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("b.crt"), root("LX2").certificate_pem()).unwrap();
+    fs::create_dir(directory.path().join("nats")).unwrap();
+    fs::write(directory.path().join("nats/nats.creds"), "mesh:hunter2").unwrap();
     let path = directory.path().join("mesh.yaml");
     fs::write(&path, text).unwrap();
     read(&path)
@@ -21,6 +23,8 @@ transport: {maxBodyBytes: 64Mi, plaintextFrom: [10.0.0.0/8]}
 directory: {strict: true}
 tunnel: {advertise: 203.0.113.7}
 networkPolicy: None
+backplane: {nats: {url: 'nats://n:4222', credentialsSecretRef: {name: nats}}}
+secretsDirectory: .
 routes:
   - name: b
     peer: {nodeId: LX2, instId: JG2}
@@ -48,6 +52,8 @@ fn a_file_has_the_keys_of_the_resources() {
     assert_eq!(config.registrations[0].services[0].address, "https://127.0.0.1:8443");
     assert!(config.directory.is_some_and(|directory| directory.strict));
     assert!(config.tunnel.is_some_and(|tunnel| tunnel.advertise == "203.0.113.7"));
+    assert_eq!(config.backplane.unwrap().nats.url, "nats://n:4222");
+    assert_eq!(config.backplane_secrets.credentials.as_deref(), Some("mesh:hunter2"));
     assert_eq!(config.notes.len(), 1, "the network policy is named: {:?}", config.notes);
 }
 
@@ -76,6 +82,11 @@ fn bad_files_are_refused_by_place_and_rule() {
         ("routes: [{peer: {nodeId: LX2}, trust: {configMapRef: {name: b}}}]", "routes[0]: refers to Kubernetes"),
         ("registrations: [{instanceId: a, name: b, address: 'h:1', services: []}]", "registrations[0].services"),
         ("certificates: {rootSecretRef: {name: r}}", "certificates: refers to Kubernetes"),
+        ("backplane: {nats: {url: 'nats://me:hunter2@n'}}", "backplane.nats.url"),
+        (
+            "backplane: {nats: {url: 'nats://n', credentialsSecretRef: {name: nats}}}",
+            "secretsDirectory: is needed: the backplane refers to nats, key nats.creds",
+        ),
         ("certificateFiles: {root: a.crt}", "certificateFiles: must name root and rootKey"),
     ];
     for (text, expected) in table {

@@ -136,6 +136,7 @@ impl Keeper {
                 if let Some(address) = &settings.address {
                     file.address.clone_from(address);
                 }
+                settings.backplane.lay_over(&mut file)?;
                 file.notes.iter().for_each(|note| tracing::warn!("{note}"));
                 let node = Standalone::open(file, &store, now)?;
                 let parts = node.parts()?;

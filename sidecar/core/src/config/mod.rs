@@ -4,6 +4,7 @@
 //! operator writes, from a file written by hand, or from what the API was told and the store kept. [`Keeper`] brings
 //! them together: it alone puts a [`Snapshot`](crate::Snapshot) in force.
 
+mod backplane;
 mod bounded;
 mod check;
 mod credentials;
@@ -26,6 +27,7 @@ mod trust;
 mod tunnel;
 mod watch;
 
+pub use backplane::BackplaneSettings;
 pub use check::{Checked, check};
 pub use environment::Environment;
 pub use identity::{ApiRoute, ApiRoutes, NodeIdentity, RouteChange};

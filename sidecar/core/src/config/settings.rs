@@ -8,7 +8,7 @@ use std::{
 
 use crds::{ADMIN_PORT, DATA_PORT, Span, snapshot::Role};
 
-use super::{TunnelSettings, environment::Environment, trick};
+use super::{BackplaneSettings, TunnelSettings, environment::Environment, trick};
 use crate::{
     ConfigProblem,
     snapshot::networks,
@@ -57,6 +57,8 @@ pub struct Settings {
     pub grid_client_listen: Option<Listen>,
     /// `MESH_TUNNEL_ADVERTISE` and what goes with it: the network controller, and where its ports are.
     pub tunnel: TunnelSettings,
+    /// `MESH_BACKPLANE_NATS_URL` and what goes with it: what joins the gateways of a node that no configuration directory decides.
+    pub backplane: BackplaneSettings,
     /// `MESH_DIRECTORY`: switches the Datanet directory on where no configuration directory decides.
     pub datanet: bool,
     /// `MESH_PLAINTEXT_FROM`; beats what file and directory say.
@@ -132,9 +134,13 @@ impl Settings {
         let tunnel = TunnelSettings::read(environment, role)?;
         if directory.is_some() && tunnel.says_what() {
             notes.push(
-                "MESH_TUNNEL_ADVERTISE, MESH_TUNNEL_SUBNET and MESH_TUNNEL_MODE have no effect: the MeshNode says it"
+                "MESH_TUNNEL_ADVERTISE, _SUBNET, _MODE, _JOIN_LIMIT and _SOCKET_LIMIT have no effect: the MeshNode says it"
                     .into(),
             );
+        }
+        let backplane = BackplaneSettings::read(environment)?;
+        if directory.is_some() && backplane.says_something() {
+            notes.push("MESH_BACKPLANE_NATS_URL has no effect: the MeshNode's spec.backplane says it".into());
         }
         let bool_rule = "true or false";
         let datanet = parse(environment, "MESH_DIRECTORY", "on or off", boolean)?.unwrap_or(false);
@@ -151,6 +157,7 @@ impl Settings {
             grid_listen: listen(environment, "MESH_GRID_LISTEN")?,
             grid_client_listen: grid_client_listen(environment)?,
             tunnel,
+            backplane,
             datanet,
             directory,
             plaintext_from,

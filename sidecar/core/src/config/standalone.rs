@@ -88,6 +88,7 @@ impl Standalone {
             grid: self.file.grid.clone(),
             directory: self.file.directory.clone(),
             tunnel: self.file.tunnel.clone(),
+            backplane: self.file.backplane.clone(),
             gateway: None,
             intake: None,
         };
@@ -106,7 +107,7 @@ impl Standalone {
             members_pem: String::new(),
             client_pairs,
             grid: self.file.grid_secrets.clone(),
-            room_keys: crds::RoomKeys::default(),
+            room_keys: crds::RoomKeys { backplane: self.file.backplane_secrets.clone(), ..crds::RoomKeys::default() },
         })
     }
 

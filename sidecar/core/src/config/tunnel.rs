@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crds::{BOOTSTRAP_PORT, MeshNodeSpec, REGISTER_PORT, TUNNEL_PORT, Tunnel, TunnelMode};
+use crds::{BOOTSTRAP_PORT, MeshNodeSpec, REGISTER_PORT, TUNNEL_PORT, Tunnel, TunnelMode, TunnelRate};
 use serde_json::json;
 
 use super::{
@@ -15,13 +15,24 @@ use crate::{ConfigProblem, Role};
 const ADVERTISE: &str = "MESH_TUNNEL_ADVERTISE";
 const SUBNET: &str = "MESH_TUNNEL_SUBNET";
 const MODE: &str = "MESH_TUNNEL_MODE";
+const JOIN_LIMIT: &str = "MESH_TUNNEL_JOIN_LIMIT";
+const SOCKET_LIMIT: &str = "MESH_TUNNEL_SOCKET_LIMIT";
 /// What says something of it beside the address.
-const OTHERS: [&str; 5] =
-    [SUBNET, MODE, "MESH_TUNNEL_LISTEN", "MESH_TUNNEL_GRPC_LISTEN", "MESH_TUNNEL_BOOTSTRAP_LISTEN"];
+const OTHERS: [&str; 7] = [
+    SUBNET,
+    MODE,
+    JOIN_LIMIT,
+    SOCKET_LIMIT,
+    "MESH_TUNNEL_LISTEN",
+    "MESH_TUNNEL_GRPC_LISTEN",
+    "MESH_TUNNEL_BOOTSTRAP_LISTEN",
+];
 const ADDRESS_RULE: &str = "an IPv4 address such as 203.0.113.7; no name, because legacy clients refuse names";
 const MODE_RULE: &str = "Userspace, or Tun for a device at the server, which wants CAP_NET_ADMIN";
 const SUBNET_RULE: &str =
     "the server's own address and the length of the network's prefix, 8 to 29, such as 10.1.1.1/24";
+
+const LIMIT_RULE: &str = "how many at once, and how many a second from then on, such as 100,10, each from 1 to 100000";
 
 /// The network controller, as the environment has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +43,10 @@ pub struct TunnelSettings {
     subnet: Option<String>,
     /// `MESH_TUNNEL_MODE`.
     mode: Option<TunnelMode>,
+    /// `MESH_TUNNEL_JOIN_LIMIT`.
+    joins: Option<TunnelRate>,
+    /// `MESH_TUNNEL_SOCKET_LIMIT`.
+    sockets: Option<TunnelRate>,
     /// A variable that says something of it beside the address.
     other: Option<&'static str>,
     /// The tunnel's port: `MESH_TUNNEL_LISTEN`.
@@ -54,6 +69,8 @@ impl TunnelSettings {
             advertise,
             subnet: environment.get(SUBNET).map(str::to_owned),
             mode: parse(environment, MODE, MODE_RULE, mode)?,
+            joins: parse(environment, JOIN_LIMIT, LIMIT_RULE, rate)?,
+            sockets: parse(environment, SOCKET_LIMIT, LIMIT_RULE, rate)?,
             other: OTHERS.into_iter().find(|name| environment.get(name).is_some()),
             listen: port("MESH_TUNNEL_LISTEN", TUNNEL_PORT)?,
             grpc_listen: port("MESH_TUNNEL_GRPC_LISTEN", REGISTER_PORT)?,
@@ -63,7 +80,11 @@ impl TunnelSettings {
 
     /// Whether it says more than where the ports are.
     pub(super) fn says_what(&self) -> bool {
-        self.advertise.is_some() || self.subnet.is_some() || self.mode.is_some()
+        self.advertise.is_some() || self.subnet.is_some() || self.mode.is_some() || self.limits_something()
+    }
+
+    fn limits_something(&self) -> bool {
+        self.joins.is_some() || self.sockets.is_some()
     }
 
     /// Lays what the environment says over what the file says, by the rules of `MeshNode.spec.tunnel`; `None`: it is off.
@@ -86,9 +107,15 @@ impl TunnelSettings {
             let place = if self.advertise.is_some() { ADVERTISE } else { "tunnel.advertise" };
             return Err(ConfigProblem::invalid(place, format_args!("{} is not {ADDRESS_RULE}", tunnel.advertise)));
         }
+        if let Some(taken) = tunnel.forwards.iter().find(|forward| forward.port == self.grpc_listen.port()) {
+            let why = format_args!("port {} is the network controller's own (MESH_TUNNEL_GRPC_LISTEN)", taken.port);
+            return Err(ConfigProblem::invalid("tunnel.forwards", why));
+        }
         if let Some(mode) = self.mode {
             tunnel.mode = mode;
         }
+        tunnel.limits.joins = self.joins.unwrap_or(tunnel.limits.joins);
+        tunnel.limits.sockets = self.sockets.unwrap_or(tunnel.limits.sockets);
         if let Some(subnet) = &self.subnet {
             tunnel.subnet.clone_from(subnet);
             if !is_valid(&tunnel) {
@@ -105,6 +132,12 @@ fn mode(text: &str) -> Option<TunnelMode> {
         "Tun" => Some(TunnelMode::Tun),
         _ => None,
     }
+}
+
+fn rate(text: &str) -> Option<TunnelRate> {
+    let number = |text: &str| text.trim().parse::<u32>().ok().filter(|number| TunnelRate::BOUNDS.contains(number));
+    let (burst, per_second) = text.split_once(',')?;
+    Some(TunnelRate { burst: number(burst)?, per_second: number(per_second)? })
 }
 
 /// All of it at its default.
@@ -154,6 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_the_environment_says_leaves_the_other_one() {
+        let limits = |said: &[(&str, &str)]| {
+            let file = of([203, 0, 113, 7].into()).unwrap();
+            read(said, Some(file)).unwrap().unwrap().limits
+        };
+        let usual = crds::TunnelLimits::default();
+        assert_eq!(limits(&[]), usual);
+        let joins = TunnelRate { burst: 500, per_second: 20 };
+        assert_eq!(limits(&[(JOIN_LIMIT, "500, 20")]), crds::TunnelLimits { joins, ..usual });
+        let sockets = TunnelRate { burst: 1, per_second: 100_000 };
+        assert_eq!(limits(&[(SOCKET_LIMIT, "1,100000")]), crds::TunnelLimits { sockets, ..usual });
+    }
+
+    #[test]
     fn names_empty_addresses_and_networks_that_are_none_are_refused_by_variable() {
         for (variables, name) in [
             (vec![(ADVERTISE, "mesh.example")], ADVERTISE),
@@ -165,11 +212,19 @@ mod tests {
             (vec![(ADVERTISE, "203.0.113.7"), (SUBNET, "10.1.1.1")], SUBNET),
             (vec![(ADVERTISE, "203.0.113.7"), (MODE, "tun0")], MODE),
             (vec![(MODE, "Tun")], ADVERTISE),
+            (vec![(JOIN_LIMIT, "100,10")], ADVERTISE),
+            (vec![(ADVERTISE, "203.0.113.7"), (JOIN_LIMIT, "100")], JOIN_LIMIT),
+            (vec![(ADVERTISE, "203.0.113.7"), (JOIN_LIMIT, "0,10")], JOIN_LIMIT),
+            (vec![(ADVERTISE, "203.0.113.7"), (SOCKET_LIMIT, "10,100001")], SOCKET_LIMIT),
             (vec![(ADVERTISE, "203.0.113.7"), ("MESH_TUNNEL_LISTEN", "x")], "MESH_TUNNEL_LISTEN"),
         ] {
             let problem = read(&variables, None).unwrap_err();
             assert!(problem.starts_with(name), "{problem}");
         }
+        let forwards = vec![crds::Forward { port: 7440, address: "127.0.0.1:80".into() }];
+        let file = Tunnel { forwards, ..of([203, 0, 113, 7].into()).unwrap() };
+        let moved = read(&[("MESH_TUNNEL_GRPC_LISTEN", "127.0.0.1:7440")], Some(file)).unwrap_err();
+        assert!(moved.starts_with("tunnel.forwards") && moved.contains("7440"), "{moved}");
         let file = of([0, 0, 0, 0].into()).unwrap();
         assert!(read(&[], Some(file)).unwrap_err().starts_with("tunnel.advertise"));
     }

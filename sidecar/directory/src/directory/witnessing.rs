@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::Directory;
 use crate::{
+    error::STORE_FAILED,
     keeper::Published,
     log::{Signature, Verifier},
     store::StoreError,
@@ -31,7 +32,7 @@ pub enum NotSigned {
     #[error("this checkpoint is signed, and was asked for more than {REPEATS} times in a second: come again")]
     TooOften,
     /// What would be signed cannot be kept.
-    #[error(transparent)]
+    #[error("{STORE_FAILED}")]
     Unkept(#[from] StoreError),
 }
 

@@ -1,7 +1,8 @@
 //! A leaf of the log: an entry, who signed it, and the root of the state that it led to.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde_json::Value;
 
 use super::{Entry, EntryKey, Operation, PublicKey};
 use crate::{Hash, json, log::bundle};
@@ -51,14 +52,20 @@ impl Signed {
         self.key.verify(message, &self.signature)
     }
 
-    fn value(&self) -> Value {
-        json!({ "keyId": self.key, "signature": BASE64_STANDARD.encode(&self.signature) })
-    }
-
     fn read(value: &Value) -> Option<Self> {
         let members = value.as_object().filter(|members| members.len() == 2)?;
         let text = |key: &str| members.get(key).and_then(Value::as_str);
         Some(Self { key: text("keyId")?.parse().ok()?, signature: BASE64_STANDARD.decode(text("signature")?).ok()? })
+    }
+}
+
+/// Its members in the order of canonical JSON.
+impl Serialize for Signed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_struct("Signed", 2)?;
+        members.serialize_field("keyId", &self.key)?;
+        members.serialize_field("signature", &BASE64_STANDARD.encode(&self.signature))?;
+        members.end()
     }
 }
 
@@ -99,20 +106,7 @@ impl Leaf {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         // Texts and whole numbers are always written.
-        json::canonical(&self.value()).unwrap_or_default()
-    }
-
-    fn value(&self) -> Value {
-        let mut value = json!({
-            "entry": self.entry.value(),
-            "signer": self.mark.as_str(),
-            "signed": self.signed.value(),
-            "stateRoot": self.state.to_string(),
-        });
-        if let Some(replacement) = &self.replacement {
-            value["replacement"] = replacement.value();
-        }
-        value
+        serde_json::to_vec(self).unwrap_or_default()
     }
 
     /// Reads what a log keeps, in its one spelling.
@@ -159,6 +153,21 @@ impl Leaf {
     }
 }
 
+/// Its members in the order of canonical JSON.
+impl Serialize for Leaf {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_struct("Leaf", 5)?;
+        members.serialize_field("entry", &self.entry)?;
+        if let Some(replacement) = &self.replacement {
+            members.serialize_field("replacement", replacement)?;
+        }
+        members.serialize_field("signed", &self.signed)?;
+        members.serialize_field("signer", self.mark.as_str())?;
+        members.serialize_field("stateRoot", &self.state)?;
+        members.end()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::tests::entry, *};
@@ -188,7 +197,9 @@ mod tests {
             leaf(Operation::Expire, Mark::Directory, None),
         ] {
             assert_eq!(leaf.check(), Ok(()));
-            assert_eq!(Leaf::read(&leaf.encode()), Ok(leaf));
+            let bytes = leaf.encode();
+            assert_eq!(json::canonical(&json::read(&bytes).unwrap()).unwrap(), bytes);
+            assert_eq!(Leaf::read(&bytes), Ok(leaf));
         }
     }
 

@@ -1,14 +1,20 @@
 //! Many messages in one: each is judged alone, in its order, and answered in its place. Where the answers are too long together, the
-//! rest is refused, each in its place, and not done.
+//! rest is refused, each in its place, and not done. An `Idempotency-Key` of the batch is one of each of its writes, by their places.
 
-use bytes::Bytes;
-use serde_json::{Value, json};
+use http::HeaderMap;
+use serde_json::Value;
 
-use super::{Front, call::given_up, who::Who};
+use super::{
+    Front, Whole,
+    call::{Came, given_up, repeated},
+    repeats,
+    who::Who,
+};
 use crate::{
-    DirectoryError,
+    DirectoryError, Hash,
     error::{Code, Why},
     json as reader,
+    lenient::{Strictness, Used},
     message::{self, Ask, Call, Message},
 };
 
@@ -22,8 +28,8 @@ const LONGEST: usize = 8 << 20;
 enum Read {
     /// It is no write, and was answered so, with so many bytes.
     Answered(Value, usize),
-    /// It is a write that came as so many bytes.
-    Write(Box<Call>, usize),
+    /// It is a write that came as so many bytes, which have this hash.
+    Write(Box<Call>, usize, Hash),
 }
 
 impl Read {
@@ -35,50 +41,69 @@ impl Read {
 
 impl Front {
     /// Answers `{"body": {"messages": [...]}}`; each message names itself in `header.operation`.
-    pub(super) async fn batch(&self, body: Bytes, who: &Who) -> Result<Value, DirectoryError> {
+    pub(super) async fn batch(&self, headers: &HeaderMap, whole: Whole, who: &Who) -> Result<Value, DirectoryError> {
         who.may_read(self.directory().rules().reading)?;
-        let read = tokio::task::spawn_blocking(move || messages(&body)).await;
+        let key = repeated(headers)?;
+        key.map_or(Ok(()), repeats::fits)?;
+        let strictness = self.directory().rules().strictness;
+        let Whole { bytes, turn } = whole;
+        let read = tokio::task::spawn_blocking(move || messages(&bytes, strictness)).await;
+        // Each of its messages that is long waits for a turn of its own.
+        drop(turn);
+        let (messages, used) = read.unwrap_or_else(|_| Err(given_up()))?;
+        self.metrics.lenient(&used);
         let (mut answers, mut left) = (Vec::new(), Some(LONGEST));
-        for message in read.unwrap_or_else(|_| Err(given_up()))? {
+        for (place, message) in messages.into_iter().enumerate() {
+            let key = key.map(|key| Hash::of(&[key.as_bytes(), &[0], place.to_string().as_bytes()]).to_string());
             let answer = match left.take() {
-                Some(bytes) => self.within(bytes, message, who).await,
+                Some(bytes) => self.within(bytes, message, key, who).await,
                 None => None,
             };
-            let (answer, rest) = answer.unwrap_or_else(|| (message::refused(&too_long()), None));
+            let (answer, rest) = answer.unwrap_or_else(|| (self.refusal(&too_long()), None));
             left = rest;
             answers.push(answer);
         }
-        let revision = self.directory().view().read(crate::state::State::revision);
-        Ok(json!({"code": 200, "answers": answers, "revision": revision}))
+        let mut answer = message::done(self.directory().view().read(crate::state::State::revision), &used);
+        answer["answers"] = answers.into();
+        Ok(answer)
     }
 
     /// Answers a message in `left` bytes, and says how many are left then. `None`: its answer is longer.
-    async fn within(&self, left: usize, message: Value, who: &Who) -> Option<(Value, Option<usize>)> {
-        let (front, asking) = (self.clone(), who.clone());
+    async fn within(
+        &self,
+        left: usize,
+        message: String,
+        key: Option<String>,
+        who: &Who,
+    ) -> Option<(Value, Option<usize>)> {
+        let (front, asking, turn) = (self.clone(), who.clone(), self.desk.turn(message.len()).await);
         // A search may go over all that there is: not on a thread that serves others. One by one, so that a batch ends with its caller.
         let read = tokio::task::spawn_blocking(move || front.read(&message, &asking)).await;
-        match read.unwrap_or_else(|_| Read::answered(message::refused(&given_up()))) {
+        match read.unwrap_or_else(|_| Read::answered(self.refusal(&given_up()))) {
             Read::Answered(answer, length) => left.checked_sub(length).map(|left| (answer, Some(left))),
-            Read::Write(call, bytes) => {
+            Read::Write(call, bytes, hash) => {
+                let came = Came::new(bytes, turn);
+                let answer = match key {
+                    Some(key) => self.once(&key, hash, *call, came, who).await,
+                    None => self.call(*call, came, who).await,
+                };
                 // What was written is said, whatever is left.
-                let answer = self.call(*call, bytes, who).await.unwrap_or_else(|error| message::refused(&error));
+                let answer = answer.unwrap_or_else(|error| self.refusal(&error));
                 let left = left.checked_sub(answer.to_string().len());
                 Some((answer, left))
             }
         }
     }
 
-    fn read(&self, message: &Value, who: &Who) -> Read {
-        let text = message.to_string();
+    fn read(&self, text: &str, who: &Who) -> Read {
         let answered = match Call::read(text.as_bytes(), None, self.directory().rules().strictness) {
-            Ok(call) if matches!(call.ask, Ask::Write { .. }) => return Read::Write(Box::new(call), text.len()),
-            Ok(call) => {
-                self.metrics.lenient(&call.used);
-                self.retrieve(&call, who)
+            Ok(call) if matches!(call.ask, Ask::Write { .. }) => {
+                return Read::Write(Box::new(call), text.len(), Hash::of(&[text.as_bytes()]));
             }
+            Ok(call) => self.retrieve(&call, who),
             Err(error) => Err(error),
         };
-        Read::answered(answered.unwrap_or_else(|error| message::refused(&error)))
+        Read::answered(answered.unwrap_or_else(|error| self.refusal(&error)))
     }
 }
 
@@ -87,14 +112,18 @@ fn too_long() -> DirectoryError {
     DirectoryError::new(Code::BadRequest, Why::TooLarge, text)
 }
 
-fn messages(body: &[u8]) -> Result<Vec<Value>, DirectoryError> {
+/// The messages as texts, which take less than when they are read, and what it took to read the batch.
+fn messages(body: &[u8], strictness: Strictness) -> Result<(Vec<String>, Used), DirectoryError> {
     if body.len() > Message::SyncDataSystems.longest() {
         return Err(DirectoryError::malformed("the batch is longer than 8 MiB"));
     }
-    let value =
-        reader::read(body).map_err(|error| DirectoryError::malformed(format!("the batch is no JSON: {error}")))?;
-    let wrong =
-        || DirectoryError::malformed(format!("a batch is {{\"body\": {{\"messages\": [...]}}}} with at most {MOST}"));
-    let list = value["body"]["messages"].as_array().ok_or_else(wrong)?;
-    if list.len() > MOST { Err(wrong()) } else { Ok(list.clone()) }
+    let room = reader::Room::new(reader::MOST_VALUES);
+    let value = reader::read_within(body, &room).map_err(|error| message::unread("the batch", &room, &error))?;
+    let (list, used) = message::batch(&value)?;
+    strictness.judge(&used)?;
+    if list.len() > MOST {
+        let text = format!("a batch is {{\"body\": {{\"messages\": [...]}}}} with at most {MOST}");
+        return Err(DirectoryError::malformed(text));
+    }
+    Ok((list.iter().map(Value::to_string).collect(), used))
 }

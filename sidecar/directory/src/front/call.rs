@@ -2,71 +2,91 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 use super::{
-    Front, lines, now,
+    Front, Whole, audit,
+    desk::{LONG, Turn},
+    lines, now,
     repeats::{Repeat, Repeats},
     who::Who,
 };
 use crate::{
     DirectoryError, Hash,
     error::{Code, Why},
-    keeper::Done,
     ledger::{By, Submission},
     message::{self, Ask, Call, Message},
     proofs,
-    state::{Kind, State},
+    state::{Class, Kind, State},
     tokens,
 };
 
 /// The key by which a caller says that it is the same call (contract section 2).
 const REPEATED: &str = "idempotency-key";
 
-/// Central systems and classes up to which a search takes less time than a thread's hand-over.
+/// Records up to which a search, or a central system with its classes, takes less time than a thread's hand-over.
 const QUICK: usize = 256;
 
-/// Reading a longer body takes longer than other requests should wait for a thread that serves them.
-const LONG: usize = 64 << 10;
+/// What a message came as.
+pub(super) struct Came {
+    /// Its bytes.
+    bytes: usize,
+    /// Its turn, where it is long: until it is answered. It is paid for then.
+    turn: Option<Turn>,
+}
+
+impl Came {
+    pub(super) const fn new(bytes: usize, turn: Option<Turn>) -> Self {
+        Self { bytes, turn }
+    }
+
+    /// The bytes that are still to be paid for.
+    const fn due(&self) -> Option<usize> {
+        if self.turn.is_some() { None } else { Some(self.bytes) }
+    }
+}
 
 impl Front {
     /// Reads a message and answers it.
     pub(super) async fn read_and_call(
         &self,
         headers: &HeaderMap,
-        body: Bytes,
+        whole: Whole,
         message: Option<Message>,
         who: &Who,
     ) -> Result<Value, DirectoryError> {
-        let (strictness, hash, bytes) = (self.directory().rules().strictness, Hash::of(&[&body]), body.len());
+        let Whole { bytes: body, turn } = whole;
+        let came = Came::new(body.len(), turn);
+        let (strictness, hash) = (self.directory().rules().strictness, Hash::of(&[&body]));
         let read = if lines::are_said(headers) {
-            |body: &[u8], message, strictness| Call::of(&lines::gathered(body, message)?, message, strictness)
+            |body: &[u8], message, strictness| Call::of(lines::gathered(body, message)?, message, strictness)
         } else {
             Call::read
         };
         let call = if body.len() <= LONG {
             read(&body, message, strictness)?
         } else {
-            // A stranger does not keep threads busy.
-            who.member()?;
             let read = tokio::task::spawn_blocking(move || read(&body, message, strictness));
             read.await.unwrap_or_else(|_| Err(given_up()))?
         };
-        match headers.get(REPEATED) {
-            Some(key) if matches!(call.ask, Ask::Write { .. }) => {
-                let key = key.to_str().map_err(|_| DirectoryError::malformed("the Idempotency-Key is no text"))?;
-                self.once(key, hash, call, bytes, who).await
-            }
-            _ => self.call(call, bytes, who).await,
+        match repeated(headers)? {
+            Some(key) if matches!(call.ask, Ask::Write { .. }) => self.once(key, hash, call, came, who).await,
+            _ => self.call(call, came, who).await,
         }
     }
 
     /// A write that may come again.
-    async fn once(&self, key: &str, body: Hash, call: Call, bytes: usize, who: &Who) -> Result<Value, DirectoryError> {
+    pub(super) async fn once(
+        &self,
+        key: &str,
+        body: Hash,
+        call: Call,
+        came: Came,
+        who: &Who,
+    ) -> Result<Value, DirectoryError> {
         let csid = who.member()?.to_owned();
         // The same body at another path is another call.
         let body = Hash::of(&[body.bytes(), call.message.operation().as_bytes()]);
@@ -77,59 +97,74 @@ impl Front {
         let (front, who) = (self.clone(), who.clone());
         // In a task of its own: where the caller goes away, what is written all the same is remembered all the same.
         let answered = async move {
-            let answered = front.call(call, bytes, &who).await;
+            let answered = front.call(call, came, &who).await;
             place.came_to(answered.as_ref().ok());
             answered
         };
         tokio::spawn(answered.in_current_span()).await.unwrap_or_else(|_| Err(given_up()))
     }
 
-    /// Answers a message that was read from so many bytes.
-    pub(super) async fn call(&self, call: Call, bytes: usize, who: &Who) -> Result<Value, DirectoryError> {
-        self.metrics.lenient(&call.used);
+    /// Answers a message.
+    pub(super) async fn call(&self, call: Call, came: Came, who: &Who) -> Result<Value, DirectoryError> {
         match call.ask {
-            Ask::Write { .. } => self.write(call, bytes, who).await,
-            Ask::List { .. } | Ask::CentralSystems { .. } | Ask::AdapterClasses { .. } if self.is_long_to_search() => {
-                // A search goes over all that there is: not on a thread that serves others.
-                let (front, who) = (self.clone(), who.clone());
-                let found = tokio::task::spawn_blocking(move || front.retrieve(&call, &who));
-                found.await.unwrap_or_else(|_| Err(given_up()))
+            Ask::Write { .. } => {
+                self.metrics.lenient(&call.used);
+                self.write(call, came, who).await
             }
-            _ => self.retrieve(&call, who),
+            _ => self.retrieved(call, who).await,
         }
     }
 
-    fn is_long_to_search(&self) -> bool {
-        self.directory().view().read(State::searched) > QUICK
+    /// A retrieval or a search. What goes over much does not on a thread that serves others.
+    pub(super) async fn retrieved(&self, call: Call, who: &Who) -> Result<Value, DirectoryError> {
+        if self.directory().view().read(|state| gone_over(state, &call.ask)) <= QUICK {
+            return self.retrieve(&call, who);
+        }
+        let (front, who) = (self.clone(), who.clone());
+        let found = tokio::task::spawn_blocking(move || front.retrieve(&call, &who));
+        found.await.unwrap_or_else(|_| Err(given_up()))
     }
 
     /// A retrieval or a search.
     pub(super) fn retrieve(&self, call: &Call, who: &Who) -> Result<Value, DirectoryError> {
         let rules = self.directory().rules();
         who.may_read(rules.reading)?;
-        self.directory().view().read(|state| {
+        let mut used = call.used.clone();
+        let found = self.directory().view().read(|state| {
             is_there_yet(state, call.header.revision)?;
             let near = rules.search == crate::directory::Search::Near;
-            let answer = message::retrieve(state, &call.ask, &call.used, near, rules.strictness);
-            let Some((kind, key)) = subject(&call.ask).filter(|_| call.header.proof) else {
+            let answer = message::retrieve(state, &call.ask, &mut used, near, rules.strictness);
+            let Some((kind, key)) = subject(state, &call.ask).filter(|_| call.header.proof) else {
                 return answer.map(Option::unwrap_or_default);
             };
             // That there is nothing is proven as well.
             let mut answer = match answer {
-                Err(error) if error.why == Why::Missing => message::refused(&error),
+                Err(error) if error.why == Why::Missing => message::refused(&error, state.revision()),
                 other => other?.unwrap_or_default(),
             };
             answer["proof"] = proof(state, kind, key)?;
             Ok(answer)
-        })
+        });
+        self.metrics.lenient(&used);
+        found
     }
 
-    async fn write(&self, call: Call, bytes: usize, who: &Who) -> Result<Value, DirectoryError> {
+    /// Whose write it is, if it may be.
+    fn admitted<'w>(&self, who: &'w Who, csid: &str, came: &Came) -> Result<&'w str, DirectoryError> {
+        let holder = who.member()?;
+        tokens::may_write(holder, csid)?;
+        came.due().map_or(Ok(()), |bytes| self.rates.lock().take(holder, bytes, now()))?;
+        Ok(holder)
+    }
+
+    async fn write(&self, call: Call, came: Came, who: &Who) -> Result<Value, DirectoryError> {
         let Call { message, header, ask, used, body } = call;
         let Ask::Write { csid, act, guard } = ask else { return Err(given_up()) };
-        let (holder, started) = (who.member()?, Instant::now());
-        tokens::may_write(holder, &csid)?;
-        self.rates.lock().take(holder, bytes, now())?;
+        let started = Instant::now();
+        let admitted = self.admitted(who, &csid, &came);
+        let holder = admitted.inspect_err(|error| {
+            audit::turned_away(message.operation(), who.member().ok(), error);
+        })?;
         let by = match (header.own, header.adoption) {
             (Some(own), _) => By::Own(Box::new(own)),
             (None, Some(adoption)) => By::Adopt(Box::new(adoption)),
@@ -137,7 +172,7 @@ impl Front {
         };
         let done = self.directory().submit(Submission { csid, act, guard, body, by }, now()).await;
         self.metrics.wrote(started.elapsed());
-        audit(message, holder, &done);
+        audit::judged(message, holder, &done);
         let done = done?;
         let mut answer = message::done(done.revision, &used);
         if let Some(index) = done.index.filter(|_| header.receipt) {
@@ -147,18 +182,10 @@ impl Front {
     }
 }
 
-/// Who changed what, for who keeps the log of the process; what it says stands in the directory's own.
-fn audit(message: Message, holder: &str, done: &Result<Done, DirectoryError>) {
-    let action = message.operation();
-    match done {
-        Ok(done) => {
-            tracing::info!(target: "audit", action, source = "datanet", what = holder, revision = done.revision, "directory");
-        }
-        Err(error) => {
-            let code = error.code.number();
-            tracing::info!(target: "audit", action, source = "datanet", what = holder, code, "directory refused");
-        }
-    }
+/// The key by which a caller says that it is the same call.
+pub(super) fn repeated(headers: &HeaderMap) -> Result<Option<&str>, DirectoryError> {
+    let key = headers.get(REPEATED).map(http::HeaderValue::to_str).transpose();
+    key.map_err(|_| DirectoryError::malformed("the Idempotency-Key is no text"))
 }
 
 /// Frees the place of a write, whatever became of it.
@@ -181,11 +208,23 @@ impl Drop for Place {
     }
 }
 
-/// What a retrieval is about, where that is one key of the state.
-fn subject(ask: &Ask) -> Option<(Kind, &str)> {
+/// How many records the answer goes over.
+fn gone_over(state: &State, ask: &Ask) -> usize {
+    match ask {
+        Ask::List { .. } | Ask::CentralSystems { .. } | Ask::AdapterClasses { .. } => state.searched(),
+        Ask::CentralSystem(csid) => state.central_system(csid).map_or(1, |system| system.classes.len()),
+        Ask::Write { .. } | Ask::AdapterClass(_) | Ask::DataSystem(_) => 1,
+    }
+}
+
+/// What a retrieval is about, where that is one key of the state. A class that was asked for by its label is at its name (D-6).
+fn subject<'a>(state: &'a State, ask: &'a Ask) -> Option<(Kind, &'a str)> {
     match ask {
         Ask::CentralSystem(csid) => Some((Kind::Csid, csid)),
-        Ask::AdapterClass(name) => Some((Kind::Class, name)),
+        Ask::AdapterClass(name) => {
+            let found = state.class(name).ok().and_then(Class::definition);
+            Some((Kind::Class, found.map_or(name.as_str(), |offer| offer.class_name.as_str())))
+        }
         Ask::DataSystem(address) => Some((Kind::Address, address)),
         Ask::Write { .. } | Ask::List { .. } | Ask::CentralSystems { .. } | Ask::AdapterClasses { .. } => None,
     }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Front, answer, who::Who};
 use crate::{
     DirectoryError,
+    error::Code,
     message::{Call, Message},
 };
 
@@ -21,13 +22,21 @@ const OF_THE_HEADER: [&str; 3] = ["proof", "revision", "maxStaleness"];
 
 impl Front {
     /// Answers a retrieval whose message stands in the query.
-    pub(super) fn got(&self, message: Message, head: &Parts, who: &Who) -> Result<Response<Bytes>, DirectoryError> {
+    pub(super) async fn got(
+        &self,
+        message: Message,
+        head: &Parts,
+        who: &Who,
+    ) -> Result<Response<Bytes>, DirectoryError> {
         let text = as_message(head.uri.query().unwrap_or_default())?.to_string();
         let call = Call::read(text.as_bytes(), Some(message), self.directory().rules().strictness)?;
-        let value = self.retrieve(&call, who)?;
+        let value = self.retrieved(call, who).await?;
         let tag = format!("\"{}\"", value["revision"].as_u64().unwrap_or_default());
+        let code = value["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or_default();
+        self.metrics.called(message.operation(), code);
         let mut answer = answer::found(&value, self.directory().rules().status);
-        if is_known(&head.headers, &tag) {
+        // Of what is not there nobody has a copy (RFC 9110 section 13.2.1).
+        if code == Code::Success.number() && is_known(&head.headers, &tag) {
             *answer.body_mut() = Bytes::new();
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
         }

@@ -4,7 +4,10 @@
 use http::{HeaderMap, header::CONTENT_TYPE};
 use serde_json::Value;
 
-use crate::{DirectoryError, json, message::Message};
+use crate::{
+    DirectoryError, json,
+    message::{self, Message},
+};
 
 /// Bytes of the longest snapshot: it is held in memory while it is judged.
 const LONGEST: usize = 64 << 20;
@@ -32,10 +35,11 @@ pub(crate) fn gathered(body: &[u8], message: Option<Message>) -> Result<Value, D
     let list = message.and_then(Message::list);
     let list =
         list.ok_or_else(|| DirectoryError::malformed("only a sync or a delta, at its own path, comes as lines"))?;
+    let room = json::Room::new(json::MOST_VALUES);
     let mut lines = body.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
     let read = |(number, line): (usize, &[u8])| {
-        let wrong = |error| DirectoryError::malformed(format!("line {} is no JSON: {error}", number.saturating_add(1)));
-        json::read(line).map_err(wrong)
+        let wrong = |error| message::unread(&format!("line {}", number.saturating_add(1)), &room, &error);
+        json::read_within(line, &room).map_err(wrong)
     };
     let mut first = lines.next().map_or_else(|| Err(DirectoryError::malformed("there is no line")), read)?;
     let items = lines.by_ref().take(MOST).map(read).collect::<Result<Vec<Value>, _>>()?;

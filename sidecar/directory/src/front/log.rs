@@ -47,7 +47,7 @@ impl Front {
             publish::resource(directory.store(), &shown.note, published.size, &path)
         });
         let found = found.await.map_err(|_| given_up())?;
-        let found = found.map_err(|error| DirectoryError::new(Code::Internal, Why::Internal, error.to_string()))?;
+        let found = found.map_err(|error| DirectoryError::of_store(&error))?;
         let resource = found.ok_or_else(|| {
             let text = "the log has nothing there yet: its checkpoint says how long it is";
             DirectoryError::new(Code::BadRequest, Why::Missing, text)
@@ -98,7 +98,7 @@ impl Front {
                 proven.await.map_err(|_| given_up())??
             }
         };
-        let mut answer = json!({"code": 200});
+        let mut answer = json!({"code": 200, "revision": self.directory().view().published().size});
         if let (Some(members), Value::Object(proven)) = (answer.as_object_mut(), proven) {
             members.extend(proven);
         }

@@ -8,8 +8,10 @@
 //! call.rs     the nine messages, one by one
 //! repeats.rs  writes that come twice
 //! rate.rs     who writes too often
+//! audit.rs    who wrote, and who was turned away
 //! get.rs      the retrievals by GET
 //! batch.rs    many messages in one
+//! desk.rs     long messages, few at once
 //! watch.rs    what changes, as events
 //! audience.rs  what all watchers together may have
 //! log.rs      the log's files and proofs
@@ -17,13 +19,15 @@
 //! page.rs     the directory for people
 //! answer.rs   what was found, or why not, as HTTP
 //! ```
-//! Who calls it read the body, up to [`Front::longest`], and knows whose certificate the connection has.
+//! Who calls it has [`Front::admits`] asked, reads the body up to what that says, and knows whose certificate the connection has.
 
 mod answer;
 mod audience;
+mod audit;
 mod batch;
 mod call;
 mod coding;
+mod desk;
 mod get;
 mod lines;
 mod log;
@@ -42,12 +46,15 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, request::Parts};
+use mesh_core::Leaf;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+pub use desk::Place;
 #[cfg(test)]
 pub(crate) use lines::gathered;
 pub use page::is_page;
@@ -55,11 +62,18 @@ pub use paths::PREFIX;
 pub use watch::Events;
 pub use who::Shown;
 
-use self::{audience::Audience, coding::Coding, paths::Room, who::Who};
+use self::{
+    audience::Audience,
+    coding::Coding,
+    desk::{Desk, Turn},
+    paths::Room,
+    who::Who,
+};
 use crate::{
     DirectoryError,
     directory::{Directory, Status},
     error::{Code, Why},
+    identity::Vouched,
     message,
     metrics::Metrics,
 };
@@ -72,7 +86,26 @@ pub struct Front {
     repeats: Arc<Mutex<repeats::Repeats>>,
     rates: Arc<Mutex<rate::Rates>>,
     audience: Arc<Audience>,
+    desk: Arc<Desk>,
     witnessing: Arc<Semaphore>,
+    vouched: Arc<ArcSwapOption<Vouched>>,
+}
+
+/// What is said of a request before any of its body is read.
+#[derive(Debug)]
+pub struct Admission {
+    /// Whether it is a central system that calls, by its token or its certificate.
+    pub known: bool,
+    /// Bytes that its body may have.
+    pub longest: usize,
+    /// The body's place, which is kept until the request is answered; or the answer.
+    pub place: Result<Place, Box<Response<Content>>>,
+}
+
+/// The body of a request.
+struct Whole {
+    bytes: Bytes,
+    turn: Option<Turn>,
 }
 
 /// The body of an answer.
@@ -88,8 +121,20 @@ impl Front {
     /// A front of `directory`.
     #[must_use]
     pub fn new(directory: Arc<Directory>, metrics: Metrics) -> Self {
-        let (repeats, rates, audience) = Default::default();
-        Self { directory, metrics, repeats, rates, audience, witnessing: Arc::new(Semaphore::new(witness::AT_ONCE)) }
+        let (repeats, rates, audience, desk) = Default::default();
+        let witnessing = Arc::new(Semaphore::new(witness::AT_ONCE));
+        let vouched = Arc::default();
+        Self { directory, metrics, repeats, rates, audience, desk, witnessing, vouched }
+    }
+
+    /// Has the node `node` say under its certificate which keys are the directory's: what strangers see of that. Each time that the
+    /// certificate may be another; the same is not signed again.
+    pub fn vouch(&self, node: &str, leaf: &Leaf) {
+        let keys = self.directory.keys(node);
+        if self.vouched.load().as_ref().is_some_and(|known| known.is_of(&keys, leaf)) {
+            return;
+        }
+        self.vouched.store(Some(Arc::new(Vouched::by(keys, leaf))));
     }
 
     /// The directory behind it.
@@ -98,17 +143,21 @@ impl Front {
         &self.directory
     }
 
-    /// Bytes that the body of a request may have, known before any of it is read: nobody who is unknown sends much.
-    #[must_use]
-    pub fn longest(&self, path: &str, headers: &HeaderMap, shown: &Shown) -> usize {
-        let longest = Room::of(path).map_or(paths::SHORT, Room::longest).max(lines::longest(headers));
-        if longest <= paths::SHORT || self.knows(headers, shown) { longest } else { paths::SHORT }
-    }
-
-    /// Whether it is a central system that calls, by its token or its certificate.
-    #[must_use]
-    pub fn knows(&self, headers: &HeaderMap, shown: &Shown) -> bool {
-        who::who(&self.directory, headers, shown, now()).is_ok_and(|who| who.member().is_ok())
+    /// What is said of a request before any of its body is read. `announced` is how long the body says to be at least: all of it where
+    /// it names its length, else nothing.
+    pub fn admits(&self, head: &Parts, shown: &Shown, announced: Option<u64>) -> Admission {
+        let path = head.uri.path();
+        let longest = Room::of(path).map_or(paths::SHORT, Room::longest).max(lines::longest(&head.headers));
+        let who = who::who(&self.directory, &head.headers, shown, now());
+        let Some(csid) = who.as_ref().ok().and_then(|who| who.member().ok()) else {
+            // Nobody who is unknown sends much.
+            return Admission { known: false, longest: longest.min(paths::SHORT), place: Ok(Place::SHORT) };
+        };
+        let is_packed = !matches!(Coding::of(&head.headers), Ok(None));
+        let announced = announced.filter(|_| !is_packed).and_then(|bytes| usize::try_from(bytes).ok());
+        let place = self.desk.place(csid, announced.map_or(longest, |bytes| bytes.min(longest)));
+        let refused = |error| Box::new(self.refused(path, &error).map(Content::Whole));
+        Admission { known: true, longest, place: place.map_err(refused) }
     }
 
     /// Answers a request.
@@ -121,6 +170,8 @@ impl Front {
         let Some(room) = Room::of(path) else { return self.refused(path, &paths::unknown()).map(Content::Whole) };
         if room == Room::Watch && head.method == Method::GET {
             let watched = self.watch(&head.headers, head.uri.query(), shown);
+            let code = watched.as_ref().map_or_else(|error| error.code, |_| Code::Success);
+            self.metrics.called(room.name(), code.number());
             return watched.unwrap_or_else(|error| self.refused(path, &error).map(Content::Whole));
         }
         let answer = match self.dispatch(room, &head, body, shown).await {
@@ -133,7 +184,7 @@ impl Front {
         packed(&head, answer).await.map(Content::Whole)
     }
 
-    /// A request whose body is longer than [`Front::longest`].
+    /// A request whose body is longer than it may be.
     #[must_use]
     pub fn too_large(&self, path: &str) -> Response<Content> {
         let text = "the message is too large: 8 MiB for a sync (above that as lines), 64 KiB for all others";
@@ -154,34 +205,64 @@ impl Front {
         shown: &Shown,
     ) -> Result<Response<Bytes>, DirectoryError> {
         room.takes(&head.method)?;
-        let who = who::who(&self.directory, &head.headers, shown, now())?;
+        let who = who::who(&self.directory, &head.headers, shown, now());
         if matches!(head.method, Method::GET | Method::HEAD) {
-            return self.read_out(room, head, &who).await;
+            return self.read_out(room, head, &who?).await;
         }
+        let turned_away = |holder: Option<&str>, error: &DirectoryError| {
+            if room.may_write() {
+                audit::turned_away(room.name(), holder, error);
+            }
+        };
+        let who = who.inspect_err(|error| turned_away(None, error))?;
         let longest = room.longest().max(lines::longest(&head.headers));
-        let body = match Coding::of(&head.headers)? {
+        let whole = self.whole(&head.headers, body, longest, &who).await;
+        let whole = whole.inspect_err(|error| turned_away(who.member().ok(), error))?;
+        let said = match room {
+            Room::AddCheckpoint => return Ok(self.add_checkpoint(whole.bytes).await),
+            Room::Batch => self.batch(&head.headers, whole, &who).await,
+            Room::Message(message) => self.read_and_call(&head.headers, whole, Some(message), &who).await,
+            _ => self.read_and_call(&head.headers, whole, None, &who).await,
+        };
+        self.said(room, said)
+    }
+
+    /// A body as it was before it was packed. Where it is long, with its turn and paid for: also what is refused then took its time.
+    async fn whole(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+        longest: usize,
+        who: &Who,
+    ) -> Result<Whole, DirectoryError> {
+        let coding = Coding::of(headers)?;
+        // A stranger has nothing unpacked that is long.
+        let longest = if who.member().is_ok() { longest } else { paths::SHORT };
+        let turn = self.desk.turn(if coding.is_some() { longest } else { body.len() }).await;
+        let bytes = match coding {
             None => body,
             Some(coding) => {
-                // A stranger has nothing unpacked that is long.
-                let longest = if who.member().is_ok() { longest } else { paths::SHORT };
                 let unpacked = tokio::task::spawn_blocking(move || coding.unpack(&body, longest)).await;
                 unpacked.unwrap_or_else(|_| Err(call::given_up()))?
             }
         };
-        let said = match room {
-            Room::AddCheckpoint => return Ok(self.add_checkpoint(body).await),
-            Room::Batch => self.batch(body, &who).await,
-            Room::Message(message) => self.read_and_call(&head.headers, body, Some(message), &who).await,
-            _ => self.read_and_call(&head.headers, body, None, &who).await,
-        };
-        self.said(room, said)
+        if bytes.len() <= desk::LONG {
+            return Ok(Whole { bytes, turn: None });
+        }
+        // A stranger does not keep threads busy.
+        self.rates.lock().take(who.member()?, bytes.len(), now())?;
+        Ok(Whole { bytes, turn })
     }
 
     /// What is asked for by GET.
     async fn read_out(&self, room: Room<'_>, head: &Parts, who: &Who) -> Result<Response<Bytes>, DirectoryError> {
         match room {
-            Room::Message(message) => self.got(message, head, who),
-            Room::Log(path) => self.log_file(path, who).await,
+            Room::Message(message) => self.got(message, head, who).await,
+            Room::Log(path) => {
+                let file = self.log_file(path, who).await?;
+                self.metrics.called(room.name(), Code::Success.number());
+                Ok(file)
+            }
             Room::Proof(proof) => {
                 let proven = self.proof(proof, head.uri.query(), who).await;
                 self.said(room, proven)
@@ -193,6 +274,7 @@ impl Front {
     /// What somebody needs who wants to verify what this directory says.
     fn about(&self) -> Value {
         let directory = &self.directory;
+        let published = directory.view().published();
         let recovery: Vec<String> = directory.rules().recovery.iter().map(ToString::to_string).collect();
         let mut about = json!({
             "version": "datanet 1.0",
@@ -201,8 +283,12 @@ impl Front {
             "directoryKey": directory.custodian().to_string(),
             "recoveryKeys": recovery,
             "witnessKey": directory.witness_key().to_string(),
-            "size": directory.view().published().size,
+            "size": published.size,
+            "revision": published.size,
         });
+        if let Some(statement) = self.vouched.load().as_ref().and_then(|vouched| vouched.said()) {
+            about["identity"] = statement.clone();
+        }
         if let Some(cosigned) = directory.cosigned() {
             let cosigned = cosigned.lock();
             let keys: Vec<String> = cosigned.members().map(|(member, _)| member.verifier.to_string()).collect();
@@ -220,7 +306,12 @@ impl Front {
     }
 
     fn refused(&self, path: &str, error: &DirectoryError) -> Response<Bytes> {
-        answer::refused(error, &message::refused(error), self.status(Room::of(path)))
+        answer::refused(error, &self.refusal(error), self.status(Room::of(path)))
+    }
+
+    /// A refusal as it is answered, at the revision that readers see (D-8).
+    fn refusal(&self, error: &DirectoryError) -> Value {
+        message::refused(error, self.directory.view().published().size)
     }
 
     /// What HTTP says of what is there. The setting is for messages: who reads the log and proofs knows HTTP alone.

@@ -75,6 +75,15 @@ impl<'p> Room<'p> {
         }
     }
 
+    /// Whether something may be changed by it.
+    pub(super) const fn may_write(self) -> bool {
+        match self {
+            Self::About | Self::Batch => true,
+            Self::Message(message) => message.writes(),
+            Self::Watch | Self::Log(_) | Self::Proof(_) | Self::AddCheckpoint => false,
+        }
+    }
+
     /// Bytes that the body may have.
     pub(super) const fn longest(self) -> usize {
         match self {

@@ -42,6 +42,17 @@ pub(super) enum Repeat {
     Again(Value),
 }
 
+/// That a key is one.
+///
+/// # Errors
+/// 7300 where it is not.
+pub(super) fn fits(key: &str) -> Result<(), DirectoryError> {
+    if (1..=LONGEST).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(DirectoryError::malformed(format!("an Idempotency-Key has 1 to {LONGEST} visible characters")))
+}
+
 /// The keys that were used.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
@@ -56,10 +67,7 @@ impl Repeats {
     /// 7300 (409) for a key that was used for something else, or is being answered.
     pub(super) fn begin(&mut self, csid: &str, key: &str, body: Hash, now: u64) -> Result<Repeat, DirectoryError> {
         self.forget(now);
-        let fits = (1..=LONGEST).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-        if !fits {
-            return Err(DirectoryError::malformed(format!("an Idempotency-Key has 1 to {LONGEST} visible characters")));
-        }
+        fits(key)?;
         let conflict = |text: &str| Err(DirectoryError::new(Code::BadRequest, Why::Conflict, text));
         let key = (csid.to_owned(), key.to_owned());
         match self.known.get(&key) {

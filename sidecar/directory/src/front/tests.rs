@@ -3,10 +3,13 @@
 mod access;
 mod answers;
 mod bad;
+mod counted;
+mod failing;
 mod lists;
 mod log;
 mod packed;
 mod repeated;
+mod signed;
 mod together;
 mod watched;
 mod witnessed;
@@ -29,7 +32,8 @@ use crate::{
 /// A front with the directory behind it, and tokens of two central systems.
 struct Stage {
     front: Arc<Front>,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
+    keys: Keys,
     yunqi: String,
     other: String,
 }
@@ -59,14 +63,36 @@ impl Stage {
     }
 
     fn with(rules: Rules) -> Self {
-        let home = tempfile::tempdir().unwrap();
         let keys = Keys::make(KeyName::new("log.example/datanet").unwrap(), &SystemRandom::new()).unwrap();
+        Self::on(tempfile::tempdir().unwrap(), keys, rules)
+    }
+
+    /// On what is in a folder.
+    fn on(home: tempfile::TempDir, keys: Keys, rules: Rules) -> Self {
         let path = home.path().join("directory.redb");
         let store = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
-        let directory = Directory::open(Place { store, path, keys }, rules).unwrap();
+        let directory = Directory::open(Place { store, path, keys: keys.clone() }, rules).unwrap();
         let token = |csid| directory.issue(csid, None, 1).unwrap();
         let (yunqi, other) = (token("yunqi"), token("other"));
-        Self { front: Front::new(directory.into(), Metrics::default()).into(), _home: home, yunqi, other }
+        Self { front: Front::new(directory.into(), Metrics::default()).into(), home, keys, yunqi, other }
+    }
+
+    /// The same once its process has ended and somebody altered what it kept.
+    fn altered(self, change: impl FnOnce(&redb::WriteTransaction)) -> Self {
+        let Self { front, home, keys, .. } = self;
+        drop(front);
+        let database = redb::Database::open(home.path().join("directory.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        change(&transaction);
+        transaction.commit().unwrap();
+        drop(database);
+        Self::on(home, keys, Rules::default())
+    }
+
+    /// What is said of a POST before its body is read.
+    fn admits(&self, path: &str, token: &str, announced: Option<u64>) -> super::Admission {
+        let request = Request::post(format!("{PREFIX}{path}")).header(AUTHORIZATION, format!("Bearer {token}"));
+        self.front.admits(&request.body(()).unwrap().into_parts().0, &Shown::default(), announced)
     }
 
     async fn answer(&self, request: Request<Bytes>, shown: &Shown) -> Response<Content> {

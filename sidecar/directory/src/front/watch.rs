@@ -8,7 +8,6 @@ use http::{
     HeaderMap, HeaderValue, Response,
     header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
 };
-use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout},
@@ -23,8 +22,8 @@ use super::{
 };
 use crate::{
     DirectoryError,
+    change::Change,
     directory::Directory,
-    entry::Leaf,
     error::{Code, Why},
     names,
 };
@@ -271,21 +270,9 @@ pub(super) fn piece(directory: &Directory, csid: Option<&str>, entries: Range<u6
 
 /// One event; empty for another's, `None` where the log cannot be read.
 fn event(directory: &Directory, csid: Option<&str>, index: u64) -> Option<String> {
-    let leaf = Leaf::read(&directory.store().leaf(index).ok()??).ok()?;
-    if csid.is_some_and(|csid| csid != names::fold(&leaf.entry.csid)) {
+    let change = Change::read(directory.store(), index)?;
+    if csid.is_some_and(|csid| csid != change.folded()) {
         return Some(String::new());
     }
-    let body = directory.store().body(&leaf.entry.body).ok()??;
-    let body = String::from_utf8(body).ok()?;
-    let revision = index.saturating_add(1);
-    let data = json!({
-        "revision": revision,
-        "csid": leaf.entry.csid,
-        "operation": leaf.entry.operation.as_str(),
-        "time": leaf.entry.time,
-        "signer": leaf.mark.as_str(),
-    });
-    let data = data.to_string();
-    // The body is canonical JSON, in one line: read and written again it would be in memory many times.
-    Some(format!("id: {revision}\nevent: entry\ndata: {},\"body\":{body}}}\n\n", data.strip_suffix('}')?))
+    Some(format!("id: {}\nevent: entry\ndata: {}\n\n", change.revision(), change.whole(directory.store())?))
 }

@@ -15,24 +15,23 @@ pub fn done(revision: u64, used: &Used) -> Value {
     envelope(Map::new(), revision, used)
 }
 
-/// What a refusal is answered with: `message` accompanies every code but 200 (leniency 16).
+/// What a refusal at this revision is answered with: `message` accompanies every code but 200 (leniency 16).
 #[must_use]
-pub fn refused(error: &DirectoryError) -> Value {
-    json!({ "code": error.code.number(), "message": error.message })
+pub fn refused(error: &DirectoryError, revision: u64) -> Value {
+    json!({ "code": error.code.number(), "message": error.message, "revision": revision })
 }
 
-/// Answers a retrieval or a search; `None` for a write, which needs more than a state.
+/// Answers a retrieval or a search; `None` for a write, which needs more than a state. What it took beside reading it is added to `used`.
 ///
 /// # Errors
 /// What is not there, and a search's cursor that is not one; 7300 for a leniency that a strict directory refuses.
 pub fn retrieve(
     state: &State,
     ask: &Ask,
-    used: &Used,
+    used: &mut Used,
     near: bool,
     strictness: Strictness,
 ) -> Result<Option<Value>, DirectoryError> {
-    let mut used = used.clone();
     let payload = match ask {
         Ask::Write { .. } => return Ok(None),
         Ask::CentralSystem(csid) => payload("centralsystem", central_system(state, state.central_system(csid)?)),
@@ -62,8 +61,8 @@ pub fn retrieve(
             payload
         }
     };
-    strictness.judge(&used)?;
-    Ok(Some(envelope(payload, state.revision(), &used)))
+    strictness.judge(used)?;
+    Ok(Some(envelope(payload, state.revision(), used)))
 }
 
 fn payload(key: &str, value: Value) -> Map<String, Value> {
@@ -119,7 +118,7 @@ pub(super) fn definition(class: &Class) -> Value {
 
 fn data_system((data, offered): (&DataSystem, bool)) -> Value {
     let mut value = registration((data, offered));
-    present(&mut value, "params", data.params.clone());
+    present(&mut value, "params", data.params.as_deref().cloned());
     value
 }
 
@@ -131,7 +130,7 @@ pub(super) fn registration((data, offered): (&DataSystem, bool)) -> Value {
         "endpoint": data.endpoint,
         "adapterClass": data.adapter_class,
     });
-    present(&mut value, "desc", data.desc.clone());
+    present(&mut value, "desc", data.desc.as_deref());
     // D-5: its class was withdrawn, or never there.
     present(&mut value, "dangling", (!offered).then_some(true));
     value

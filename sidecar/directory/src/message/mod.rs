@@ -19,8 +19,8 @@ mod tests;
 pub use answer::{done, refused, retrieve};
 pub use header::{Adoption, Header, Own};
 pub use list::List;
-pub(crate) use read::ask;
 pub use read::{Ask, Call};
+pub(crate) use read::{ask, batch, unread};
 
 macro_rules! messages {
     ($($(#[$doc:meta])* $name:ident = $path:literal, $operation:literal;)*) => {
@@ -116,6 +116,22 @@ impl Message {
             }
             _ => LONGEST,
         }
+    }
+
+    /// Whether it changes something.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(
+            self,
+            Self::Connect
+                | Self::Disconnect
+                | Self::SyncDataSystems
+                | Self::SyncAdapterClasses
+                | Self::DeltaDataSystems
+                | Self::DeltaAdapterClasses
+                | Self::RotateKey
+                | Self::RecoverKey
+        )
     }
 
     /// The list in the body of a sync or a delta that may come as lines.

@@ -81,9 +81,9 @@ impl Call {
         if bytes.len() > of_path.map_or(Message::SyncDataSystems.longest(), Message::longest) {
             return Err(too_large());
         }
-        let value =
-            json::read(bytes).map_err(|error| DirectoryError::malformed(format!("the message is no JSON: {error}")))?;
-        let call = Self::of(&value, of_path, strictness)?;
+        let room = json::Room::new(json::MOST_VALUES);
+        let value = json::read_within(bytes, &room).map_err(|error| unread("the message", &room, &error))?;
+        let call = Self::of(value, of_path, strictness)?;
         if bytes.len() > call.message.longest() { Err(too_large()) } else { Ok(call) }
     }
 
@@ -91,8 +91,8 @@ impl Call {
     ///
     /// # Errors
     /// As [`Call::read`].
-    pub fn of(value: &Value, of_path: Option<Message>, strictness: Strictness) -> Result<Self, DirectoryError> {
-        let mut fields = Fields::new(value, "the message", Code::BadRequest)?;
+    pub fn of(mut value: Value, of_path: Option<Message>, strictness: Strictness) -> Result<Self, DirectoryError> {
+        let mut fields = Fields::new(&value, "the message", Code::BadRequest)?;
         let (header, mut used) = Header::read(fields.any("header"))?;
         let body = fields.object("body")?;
         used.extend(fields.end());
@@ -105,8 +105,32 @@ impl Call {
         let (ask, more) = ask(message, body)?;
         used.extend(more);
         strictness.judge(&used)?;
-        Ok(Self { message, header, ask, used, body: body.clone() })
+        let body = value.get_mut("body").map(Value::take).unwrap_or_default();
+        Ok(Self { message, header, ask, used, body })
     }
+}
+
+/// The messages of a batch, and what it took to read it: its header is one like any other, and says nothing of what they do.
+pub(crate) fn batch(value: &Value) -> Result<(&[Value], Used), DirectoryError> {
+    let mut fields = Fields::new(value, "the batch", Code::BadRequest)?;
+    let (header, mut used) = Header::read(fields.any("header"))?;
+    if header.operation.is_some() {
+        return Err(DirectoryError::malformed("header.operation is in each message of a batch, not in its own header"));
+    }
+    let mut body = Fields::new(fields.object("body")?, "body", Code::BadRequest)?;
+    let list = body.list("messages")?;
+    used.extend(fields.end());
+    used.extend(body.end());
+    Ok((list, used))
+}
+
+/// Why a document was not read.
+pub(crate) fn unread(what: &str, room: &json::Room, error: &serde_json::Error) -> DirectoryError {
+    if room.is_short() {
+        let text = format!("{what} has more values than are taken at once: send it in parts");
+        return DirectoryError::new(Code::BadRequest, Why::TooLarge, text);
+    }
+    DirectoryError::malformed(format!("{what} is no JSON: {error}"))
 }
 
 fn too_large() -> DirectoryError {
@@ -199,16 +223,16 @@ fn data_delta(fields: &mut Fields<'_>) -> Result<Ask, DirectoryError> {
 
 fn data_system(value: &Value) -> Result<(DataSystem, Used), DirectoryError> {
     let mut fields = Fields::new(value, "an item of dataSystems", Code::InvalidDataSystem)?;
-    let data_address = address(&mut fields)?;
-    let name = fields.name(&[("name", None)])?.to_owned();
-    let endpoint = fields.endpoint()?;
+    let data_address = address(&mut fields)?.into();
+    let name = fields.name(&[("name", None)])?.into();
+    let endpoint = fields.endpoint()?.into();
     let class = [
         ("adapterClass", None),
         ("adpaterClass", Some(Leniency::MisspelledClass)),
         ("adapterClassName", Some(Leniency::ClassKey)),
     ];
-    let adapter_class = fields.name(&class)?.to_owned();
-    let (desc, params) = (fields.desc()?, fields.params()?);
+    let adapter_class = fields.name(&class)?.into();
+    let (desc, params) = (fields.desc()?.map(Into::into), fields.params()?.map(Box::new));
     Ok((DataSystem { data_address, name, endpoint, adapter_class, desc, params, revision: 0 }, fields.end()))
 }
 

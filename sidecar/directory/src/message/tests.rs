@@ -31,7 +31,7 @@ impl Desk {
 
     /// Sends a message as it stands in a document.
     pub(super) fn send(&mut self, message: Message, text: &str) -> Value {
-        self.serve(message, text.as_bytes()).unwrap_or_else(|error| refused(&error))
+        self.serve(message, text.as_bytes()).unwrap_or_else(|error| refused(&error, self.state.revision()))
     }
 
     /// Sends a body of the right version.
@@ -43,7 +43,7 @@ impl Desk {
 
     fn serve(&mut self, message: Message, bytes: &[u8]) -> Result<Value, DirectoryError> {
         let call = Call::read(bytes, Some(message), self.strictness)?;
-        if let Some(answer) = retrieve(&self.state, &call.ask, &call.used, self.near, self.strictness)? {
+        if let Some(answer) = retrieve(&self.state, &call.ask, &mut call.used.clone(), self.near, self.strictness)? {
             return Ok(answer);
         }
         let Ask::Write { csid, act, guard } = &call.ask else { unreachable!("all others are answered") };

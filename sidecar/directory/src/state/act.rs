@@ -107,20 +107,26 @@ pub struct Policy {
     pub pending: bool,
     /// The share in percent that one snapshot may withdraw without `force`.
     pub most_withdrawn: u8,
-    /// What a central system may have of each kind: a snapshot has its bound by its size, deltas add up.
-    pub most_held: usize,
+    /// Data systems that a central system may have: a snapshot has its bound by its size, deltas add up.
+    pub most_data: usize,
+    /// Classes that it may offer: each entry of its own writes their names, and each search that finds nothing looks at them.
+    pub most_classes: usize,
 }
 
 impl Policy {
     /// As many as a snapshot may have lines: some 100 MiB of memory.
-    pub const MOST_HELD: usize = 200_000;
+    pub const MOST_DATA: usize = 200_000;
+
+    /// Some tens run at a central system.
+    pub const MOST_CLASSES: usize = 1000;
 
     /// Of a replay.
-    pub const REPLAY: Self = Self { pending: true, most_withdrawn: 100, most_held: usize::MAX };
+    pub const REPLAY: Self =
+        Self { pending: true, most_withdrawn: 100, most_data: usize::MAX, most_classes: usize::MAX };
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { pending: false, most_withdrawn: 100, most_held: Self::MOST_HELD }
+        Self { pending: false, most_withdrawn: 100, most_data: Self::MOST_DATA, most_classes: Self::MOST_CLASSES }
     }
 }

@@ -181,12 +181,13 @@ impl State {
         let (mut used, mut suggestions) = (Used::new(), Vec::new());
         let mut classes = self.named(class).classes();
         if classes.is_empty() {
-            suggestions = self.near(class, NEAR);
-            let closest = self.near(class, 1);
-            if let ([only], true) = (closest.as_slice(), near) {
+            let others = self.near(class);
+            let mut closest = others.iter().take_while(|(distance, _)| *distance == 1).map(|(_, name)| *name);
+            if let (true, Some(only), None) = (near, closest.next(), closest.next()) {
                 used.insert(Leniency::NearName);
                 classes = self.named(only).classes();
             }
+            suggestions = others.into_iter().take(SUGGESTIONS).map(|(_, name)| name.to_owned()).collect();
         }
         let ids: BTreeSet<&String> = classes.iter().flat_map(|class| class.offers.keys()).collect();
         let systems = ids.into_iter().filter_map(|id| Some((id.as_str(), self.systems.get(id)?)));
@@ -224,17 +225,16 @@ impl State {
         Ok(Found { page: Page::of(items, &question, self.revision, wanted)?, used, suggestions: Vec::new() })
     }
 
-    /// Names of classes that differ from `text` in few letters, the nearest first.
-    fn near(&self, text: &str, most: usize) -> Vec<String> {
+    /// Names of classes that differ from `text` in few letters, and in how many, the nearest first.
+    fn near(&self, text: &str) -> Vec<(usize, &str)> {
         let asked: Vec<char> = fold_name(text).chars().collect();
-        let far = |key: &str| distance(&asked, &key.chars().collect::<Vec<char>>(), most);
         let mut near: Vec<(usize, &str)> = self
             .classes
             .iter()
-            .filter_map(|(key, class)| Some((far(key)?, class.definition()?.class_name.as_str())))
+            .filter_map(|(key, class)| Some((distance(&asked, key)?, class.definition()?.class_name.as_str())))
             .collect();
         near.sort_unstable();
-        near.into_iter().take(SUGGESTIONS).map(|(_, name)| name.to_owned()).collect()
+        near
     }
 }
 
@@ -245,34 +245,74 @@ fn sorted<'a>(offers: impl Iterator<Item = &'a Offer>) -> (Vec<String>, Vec<Stri
     (labels.into_iter().collect(), names.into_iter().collect())
 }
 
-/// How many letters must be put in, left out or changed; `None` above `most`.
-fn distance(a: &[char], b: &[char], most: usize) -> Option<usize> {
-    if a.len().abs_diff(b.len()) > most {
-        return None;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (left, x) in a.iter().enumerate() {
-        let mut next = vec![left + 1];
-        for ((y, diagonal), above) in b.iter().zip(&row).zip(row.iter().skip(1)) {
-            let before = next.last().copied().unwrap_or_default();
-            next.push((diagonal + usize::from(x != y)).min(above + 1).min(before + 1));
+/// How many letters must be put in, left out or changed; `None` above [`NEAR`]. Of the table of all prefixes only what may still be near
+/// is looked at, five places for each letter, and no further than to where nothing is: classes are many, and their names long.
+fn distance(a: &[char], b: &str) -> Option<usize> {
+    /// What is too far, and stays so.
+    const FAR: usize = NEAR + 1;
+    // The place `k` of a row is about `NEAR` fewer and `k` more letters of `a` than of `b`.
+    let letters = |of_b: usize, k: usize| (of_b + k).checked_sub(NEAR).filter(|of_a| *of_a <= a.len());
+    let first = |k| letters(0, k).map_or(FAR, |of_a| of_a.min(FAR));
+    let mut row: [usize; 2 * NEAR + 1] = std::array::from_fn(first);
+    let mut of_b = 0;
+    for y in b.chars() {
+        of_b += 1;
+        let mut left = FAR;
+        let above = row.into_iter().skip(1).chain([FAR]);
+        let mut next = [FAR; 2 * NEAR + 1];
+        for (k, ((place, diagonal), above)) in next.iter_mut().zip(row).zip(above).enumerate() {
+            let Some(of_a) = letters(of_b, k) else { continue };
+            let x = of_a.checked_sub(1).and_then(|before| a.get(before));
+            let here = x.map_or(of_b, |x| diagonal + usize::from(*x != y)).min(above + 1).min(left + 1).min(FAR);
+            (*place, left) = (here, here);
         }
         row = next;
+        if row.iter().all(|far| *far == FAR) {
+            return None;
+        }
     }
-    row.last().copied().filter(|distance| *distance <= most)
+    let last = (0..row.len()).find(|k| letters(of_b, *k) == Some(a.len()))?;
+    row.get(last).copied().filter(|distance| *distance < FAR)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn far(a: &str, b: &str) -> Option<usize> {
+        distance(&a.chars().collect::<Vec<_>>(), b)
+    }
 
     #[test]
     fn distances_are_counted_in_letters() {
-        let far = |a: &str, b: &str| distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>(), 2);
         assert_eq!(far("odps-adpter", "odps-adapter"), Some(1));
         assert_eq!(far("", ""), Some(0));
         assert_eq!(far("ab", "ba"), Some(2));
         assert_eq!(far("数据", "数居"), Some(1));
         assert_eq!((far("abc", "xyz"), far("a", "abcd")), (None, None));
+        assert_eq!((far("", "ab"), far("ab", ""), far("", "abc")), (Some(2), Some(2), None));
+    }
+
+    /// The whole table, by its definition.
+    fn of_all(a: &[char], b: &[char]) -> usize {
+        let mut row: Vec<usize> = (0..=b.len()).collect();
+        for (n, x) in a.iter().enumerate() {
+            let mut next = vec![n + 1];
+            for (m, y) in b.iter().enumerate() {
+                next.push((row[m] + usize::from(x != y)).min(row[m + 1] + 1).min(next[m] + 1));
+            }
+            row = next;
+        }
+        row[b.len()]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_near_is_what_the_whole_table_says(a in "[abc]{0,9}", b in "[abc]{0,9}") {
+            let all = of_all(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>());
+            prop_assert_eq!(far(&a, &b), (all <= NEAR).then_some(all));
+        }
     }
 }

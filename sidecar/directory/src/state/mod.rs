@@ -8,6 +8,7 @@
 //! find.rs        retrievals and searches (D-6, D-7)
 //! list.rs        all that is held of one kind
 //! page.rs        pages of long answers (D-9)
+//! shared.rs      one copy of what many say
 //! ```
 
 mod act;
@@ -16,6 +17,7 @@ mod judge;
 mod list;
 mod page;
 mod record;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +31,7 @@ pub use act::{Act, Author, Connect, Guard, NewClass, Policy, Which};
 pub use find::{Found, Named};
 pub use page::{Page, Wanted};
 pub use record::{CentralSystem, Change, Class, DataSystem, Kind, Lease, Offer, Owner, Protocol, Record};
+pub use shared::Shared;
 
 use crate::{
     Hash,

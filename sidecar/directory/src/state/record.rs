@@ -30,36 +30,37 @@ pub struct Lease {
     pub until: u64,
 }
 
-/// A central system that is registered, or was and keeps its id.
+/// A central system that is registered, or was and keeps its id. Its fields are in the order of their names, which is that of canonical
+/// JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CentralSystem {
-    /// Its id as it was registered first.
-    pub csid: String,
-    /// Where it is reached.
-    pub endpoint: String,
-    /// What it says of itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub desc: Option<String>,
-    /// Whose it is.
-    pub owner: Owner,
-    /// Whether it is there; one that is not keeps its id and nothing else.
-    pub connected: bool,
-    /// Until when, if it said so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease: Option<Lease>,
     /// The folded names of the classes that it offers.
     pub classes: BTreeSet<String>,
     /// When its classes changed last, as a revision.
     pub classes_revision: u64,
+    /// Whether it is there; one that is not keeps its id and nothing else.
+    pub connected: bool,
+    /// Its id as it was registered first.
+    pub csid: String,
     /// When its data systems changed last, as a revision.
     pub data_revision: u64,
-    /// How many entries it has.
-    pub sequence: u64,
-    /// The hash of the last of them.
+    /// What it says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desc: Option<String>,
+    /// Where it is reached.
+    pub endpoint: String,
+    /// Until when, if it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// Whose it is.
+    pub owner: Owner,
+    /// The hash of the last of its entries.
     pub previous: Hash,
     /// When this record changed last.
     pub revision: u64,
+    /// How many entries it has.
+    pub sequence: u64,
 }
 
 /// What an adapter class speaks.
@@ -134,24 +135,25 @@ impl Class {
     }
 }
 
-/// A data system. Its fields are in the order of their names, which is that of canonical JSON.
+/// A data system. Its fields are in the order of their names, which is that of canonical JSON. There are millions: texts have no room to
+/// grow, and those that others have too are shared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DataSystem {
     /// The class that it uses, by name or by label.
-    pub adapter_class: String,
+    pub adapter_class: Arc<str>,
     /// Its address as it was registered.
-    pub data_address: String,
+    pub data_address: Arc<str>,
     /// What is said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub desc: Option<String>,
+    pub desc: Option<Box<str>>,
     /// Where it is reached.
-    pub endpoint: String,
+    pub endpoint: Box<str>,
     /// Its name, which need not be unique.
-    pub name: String,
+    pub name: Box<str>,
     /// Kept as they came (leniency 14).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub params: Option<Value>,
+    pub params: Option<Box<Value>>,
     /// When this record changed last; 0 in what a caller says.
     pub revision: u64,
 }
@@ -229,17 +231,15 @@ impl Record {
     /// Its canonical JSON.
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
-        let value = match self {
-            Self::Csid(system) => serde_json::to_value(system),
-            Self::Class(class) => serde_json::to_value(class),
-            // There are many, and their fields are in order; what parameters hold, only the long way knows.
-            Self::Address(data) if data.params.is_none() => {
-                return serde_json::to_vec(data.as_ref()).unwrap_or_default();
-            }
-            Self::Address(data) => serde_json::to_value(data.as_ref()),
+        // Where fields are in order it is what is written anyway; what parameters hold, only the long way knows.
+        let written = match self {
+            Self::Csid(system) => serde_json::to_vec(system),
+            Self::Address(data) if data.params.is_none() => serde_json::to_vec(data.as_ref()),
+            Self::Address(data) => serde_json::to_value(data.as_ref()).and_then(|value| json::canonical(&value)),
+            Self::Class(class) => serde_json::to_value(class).and_then(|value| json::canonical(&value)),
         };
         // Texts, whole numbers and parameters that were JSON: always written.
-        value.and_then(|value| json::canonical(&value)).unwrap_or_default()
+        written.unwrap_or_default()
     }
 
     /// A record that was written.
@@ -278,5 +278,46 @@ impl Change {
     pub fn leaf(&self) -> trie::Change {
         let value = self.record.as_ref().map(|record| Hash::of(&[&record.canonical()]));
         trie::Change { key: trie::place(self.kind.as_str(), &self.key), value }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The short way to write a record is that of RFC 8785.
+    #[test]
+    fn every_record_is_written_in_its_canonical_form() {
+        let odd = "\u{1}\t\"\\/\u{7f}\u{2028}é😀";
+        let system = |owner: Value| {
+            json!({"csid": "yunqi", "endpoint": odd, "desc": odd, "owner": owner, "connected": true,
+                "lease": {"until": json::LARGEST_WHOLE, "ttl": 1}, "classes": ["b", "a"], "classesRevision": 3,
+                "dataRevision": 2, "sequence": 9, "previous": Hash::ZERO, "revision": 1})
+        };
+        let key = PublicKey::new([7; 32]);
+        let data = |params: Option<Value>| {
+            let mut data = json!({"revision": 4, "name": odd, "endpoint": odd, "desc": odd, "dataAddress": "yunqi.1",
+                "adapterClass": odd});
+            data.as_object_mut().unwrap().extend(params.map(|params| ("params".to_owned(), params)));
+            data
+        };
+        let offer = json!({"className": odd, "protocol": {"version": "1", "name": odd}, "desc": odd});
+        for (kind, value) in [
+            (Kind::Csid, system(json!("token"))),
+            (Kind::Csid, system(json!({"key": key}))),
+            (Kind::Class, json!({"revision": 1, "offers": {"yunqi": [1, offer]}})),
+            (Kind::Address, data(None)),
+            (Kind::Address, data(Some(json!({"z": 1.5, "a": [odd]})))),
+        ] {
+            let record = Record::read(kind, value.to_string().as_bytes()).unwrap();
+            let written = record.canonical();
+            let value: Value = serde_json::from_slice(&written).unwrap();
+            assert_eq!(
+                String::from_utf8(serde_json_canonicalizer::to_vec(&value).unwrap()),
+                String::from_utf8(written)
+            );
+        }
     }
 }

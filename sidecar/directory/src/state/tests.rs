@@ -83,10 +83,10 @@ pub(super) fn class(name: &str, protocol: &str, version: &str) -> NewClass {
 
 pub(super) fn data(address: &str, class: &str) -> DataSystem {
     DataSystem {
-        data_address: address.to_owned(),
-        name: "n".to_owned(),
-        endpoint: "a:1".to_owned(),
-        adapter_class: class.to_owned(),
+        data_address: address.into(),
+        name: "n".into(),
+        endpoint: "a:1".into(),
+        adapter_class: class.into(),
         desc: None,
         params: None,
         revision: 0,

@@ -1,17 +1,20 @@
 //! What this node signed last as a witness of other logs. Compared and kept in one transaction, and on disk before anybody has the
 //! signature: two requests at once, or a crash between them, never make it sign two histories.
 
-use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{Range, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use super::{META, Store, StoreError, table};
+use super::{META, Store, StoreError, said, table};
 use crate::{
     Hash,
-    log::{KeyName, Note},
+    log::{Checkpoint, KeyName, Note, Verifier},
     witness::Seen,
 };
 
 /// Origin to size and root.
 const WITNESSED: TableDefinition<'_, &str, (u64, &[u8; 32])> = TableDefinition::new("witnessed");
+
+/// Where the hash of all of them is: a witness that forgot what it signed would sign another history.
+const MARK: &str = "witnessed";
 
 /// Where the own log's last cosigned checkpoint is.
 const COSIGNED: &str = "cosigned";
@@ -34,7 +37,7 @@ impl Store {
             Ok(_) => {}
         }
         // Another request may have come first: judged is what the transaction finds.
-        self.run(|database| {
+        self.write(|database| {
             let transaction = database.begin_write()?;
             let changed = {
                 let mut table = transaction.open_table(WITNESSED)?;
@@ -46,6 +49,8 @@ impl Store {
                 let is_new = known != Some(seen);
                 if is_new {
                     table.insert(origin.as_str(), (seen.size, seen.root.bytes()))?;
+                    let all = mark(table.iter()?)?;
+                    transaction.open_table(META)?.insert(MARK, all.to_string().as_str())?;
                 }
                 is_new
             };
@@ -56,9 +61,20 @@ impl Store {
         })
     }
 
+    /// That what was signed last for other logs is what was kept of it.
+    pub(super) fn has_witnessed_what_it_says(&self) -> Result<(), StoreError> {
+        let holds = self.read(|database| {
+            let read = database.begin_read()?;
+            let Some(known) = said(&read, MARK)? else { return Ok(true) };
+            let Some(table) = table(&read, WITNESSED)? else { return Ok(false) };
+            Ok(mark(table.iter()?)?.to_string() == known)
+        })?;
+        if holds { Ok(()) } else { Err(self.damaged("what was signed for other logs is not what was kept of it")) }
+    }
+
     /// What was signed last for `origin`.
     fn witnessed(&self, origin: &KeyName) -> Result<Option<Seen>, StoreError> {
-        self.run(|database| {
+        self.read(|database| {
             let Some(table) = table(&database.begin_read()?, WITNESSED)? else { return Ok(None) };
             Ok(table.get(origin.as_str())?.map(|row| seen(row.value())))
         })
@@ -70,7 +86,7 @@ impl Store {
     /// # Errors
     /// The disk refuses; then the one before it is kept.
     pub fn keep_cosigned(&self, note: impl FnOnce() -> Option<Note>) -> Result<(), StoreError> {
-        self.run(|database| {
+        self.write(|database| {
             let transaction = database.begin_write()?;
             let Some(note) = note() else { return Ok(()) };
             transaction.open_table(META)?.insert(COSIGNED, note.encode().as_str())?;
@@ -78,15 +94,20 @@ impl Store {
         })
     }
 
-    /// The last checkpoint of the own log that enough witnesses signed; nothing of it is verified.
+    /// The last checkpoint of this log that enough witnesses signed, with what it says. Who signed it beside the log is not looked at.
+    /// `None` also where it is another's and there is no entry: a log that nobody knows may have had another name or key.
     ///
     /// # Errors
-    /// The disk fails.
-    pub fn cosigned(&self) -> Result<Option<Note>, StoreError> {
-        self.run(|database| {
-            let Some(meta) = table(&database.begin_read()?, META)? else { return Ok(None) };
-            Ok(meta.get(COSIGNED)?.and_then(|note| Note::parse(note.value().as_bytes()).ok()))
-        })
+    /// The disk fails, or it is none that this log signed.
+    pub fn cosigned(&self, log: &Verifier) -> Result<Option<(Note, Checkpoint)>, StoreError> {
+        let Some(note) = self.read(|database| said(&database.begin_read()?, COSIGNED))? else { return Ok(None) };
+        let wrong = || self.damaged("the checkpoint that witnesses signed last is none of this log");
+        let note = Note::parse(note.as_bytes()).map_err(|_| wrong())?;
+        match Checkpoint::open(&note, log, &[]) {
+            Ok((checkpoint, _)) => Ok(Some((note, checkpoint))),
+            Err(_) if self.size()? == 0 => Ok(None),
+            Err(_) => Err(wrong()),
+        }
     }
 
     /// Whether anything was ever signed as a witness: the key's name is known then.
@@ -94,13 +115,24 @@ impl Store {
     /// # Errors
     /// The disk fails.
     pub fn has_witnessed(&self) -> Result<bool, StoreError> {
-        self.run(|database| {
+        self.read(|database| {
             Ok(match table(&database.begin_read()?, WITNESSED)? {
                 Some(rows) => !rows.is_empty()?,
                 None => false,
             })
         })
     }
+}
+
+/// Over all that was signed last: as many rows as the configuration has logs.
+fn mark(rows: Range<'_, &'static str, (u64, &'static [u8; 32])>) -> Result<Hash, redb::Error> {
+    let mut hash = Hash::ZERO;
+    for row in rows {
+        let (origin, seen) = row?;
+        let (size, root) = seen.value();
+        hash = Hash::of(&[hash.bytes(), &size.to_be_bytes(), root, origin.value().as_bytes()]);
+    }
+    Ok(hash)
 }
 
 const fn seen((size, root): (u64, &[u8; 32])) -> Seen {
@@ -121,19 +153,20 @@ mod tests {
         let store = Store::open(file, PathBuf::new(), &KeyName::new("log.example/l").unwrap()).unwrap();
         let five = Seen { size: 5, root: Hash::of(&[b"5"]) };
         assert_eq!(store.witness(&origin, |_| Ok::<_, ()>(five)).unwrap(), Ok(true));
-        let writing = store.database.begin_write().unwrap();
-        thread::scope(|scope| {
-            let (tell, told) = mpsc::channel();
-            let (store, origin) = (&store, &origin);
-            scope.spawn(move || {
-                let again = store.witness(origin, |seen| if seen == five { Ok(five) } else { Err(()) }).unwrap();
-                let refused = store.witness(origin, |_| Err::<Seen, _>(())).unwrap();
-                tell.send((again, refused)).unwrap();
-            });
-            // Only a test that fails waits for so long.
-            let answers = told.recv_timeout(Duration::from_secs(60));
-            drop(writing);
-            assert_eq!(answers, Ok((Ok(false), Err(()))));
+        let answers = store.write(|database| {
+            let _writing = database.begin_write()?;
+            Ok(thread::scope(|scope| {
+                let (tell, told) = mpsc::channel();
+                let (store, origin) = (&store, &origin);
+                scope.spawn(move || {
+                    let again = store.witness(origin, |seen| if seen == five { Ok(five) } else { Err(()) }).unwrap();
+                    let refused = store.witness(origin, |_| Err::<Seen, _>(())).unwrap();
+                    tell.send((again, refused)).unwrap();
+                });
+                // Only a test that fails waits for so long.
+                told.recv_timeout(Duration::from_secs(60))
+            }))
         });
+        assert_eq!(answers.unwrap(), Ok((Ok(false), Err(()))));
     }
 }

@@ -74,6 +74,10 @@ impl Permit {
         if self.role != BackendRole::Write {
             return Err(GridError::NotPermitted(self.only_reads()));
         }
+        if let Some(channel) = channels.iter().find(|channel| channel.is_of_directory()) {
+            let text = format!("only this node's directory publishes to {channel}");
+            return Err(GridError::NotPermitted(text));
+        }
         let refused = channels.iter().find(|channel| !self.publishes(channel));
         refused.map_or(Ok(()), |channel| {
             Err(GridError::NotPermitted(format!("{} may not publish to {channel}", self.name)))
@@ -114,6 +118,16 @@ mod tests {
 
     fn code(permit: &Permit, text: &str) -> u16 {
         permit.check(&Request::read(text).call.unwrap()).map_or_else(|e| e.code(), |()| 0)
+    }
+
+    #[test]
+    fn nobody_publishes_what_the_directory_says() {
+        let everything = user(&json!({"role": "write"}));
+        for permit in [Permit::local(), everything] {
+            assert_eq!(code(&permit, r#"{"m":"mesh.publish","p":{"c":["room:1","datanet:yunqi"],"d":"x"}}"#), 501);
+            assert_eq!(code(&permit, r#"{"m":"mesh.publish","p":{"c":"datanet","d":"x"}}"#), 0);
+            assert_eq!(code(&permit, r#"{"m":"conn.call","p":{"c":"7","f":"subscribe","a":["datanet:yunqi"]}}"#), 0);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod reserved;
 
 use std::{fmt, str::FromStr};
 
-pub use self::reserved::{Ids, NoIds};
+pub use self::reserved::{Ids, Lease, NoIds};
 
 /// The epoch of the snowflakes: Twitter's, as in the original (Grid section 2).
 pub const EPOCH_MS: u64 = 1_288_834_974_657;

@@ -1,11 +1,12 @@
 //! What keeps ids from coming twice when the process dies: a small file that says up to when ids may have been issued, written
-//! before they are (G-5).
+//! before they are (G-5); or, among several nodes, the lease of this one's number, which says the same.
 //!
 //! A life begins where the file ends, whatever the clock says by then; where there is none, as far ahead of the clock as another life
 //! may have been that had a file elsewhere, on a disk that went with its pod. The file is written once in half of [`AHEAD`] while clients
 //! come, and never while none do.
 
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -35,8 +36,9 @@ pub struct Ids(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     mint: Mutex<Mint>,
-    /// `None`: nothing outlives the process.
+    /// `None`: nothing outlives the process, or a lease says it.
     file: Option<Durable>,
+    lease: Option<Arc<dyn Lease>>,
     is_reserving: AtomicBool,
     /// Those who wait for the disk, one after the other.
     turn: tokio::sync::Mutex<()>,
@@ -47,6 +49,13 @@ struct Durable {
     path: PathBuf,
     /// Up to when the file reserves.
     until_ms: Mutex<u64>,
+}
+
+/// The lease of this node's number, from whoever gave it.
+pub trait Lease: fmt::Debug + Send + Sync {
+    /// Ids may be issued that are older than this, in milliseconds since 1970. `None`: none any more, for the number is another
+    /// node's.
+    fn until_ms(&self) -> Option<u64>;
 }
 
 /// Why there are no ids.
@@ -66,6 +75,9 @@ pub enum NoIds {
         /// The file.
         path: PathBuf,
     },
+    /// The lease of the number was not renewed, or is another's.
+    #[error("this node's number is not leased any more: what leases it is away, or gave it to another")]
+    NotLeased,
     /// The ids of the layout are used up, or the process ends.
     #[error("no client id is left")]
     UsedUp,
@@ -88,19 +100,32 @@ impl Ids {
         };
         let Some(until_ms) = until_ms else { return Err(NoIds::Damaged { path }) };
         let mint = Mint::new(node, until_ms.max(now_ms));
-        Ok(Self::new(mint, Some(Durable { path, until_ms: Mutex::new(until_ms) })))
+        Ok(Self::new(mint, Some(Durable { path, until_ms: Mutex::new(until_ms) }), None))
     }
 
-    fn new(mint: Mint, file: Option<Durable>) -> Self {
+    /// The ids of a number that is leased, from the millisecond `from_ms` (since 1970) on.
+    #[must_use]
+    pub fn leased(node: NodeNumber, from_ms: u64, lease: Arc<dyn Lease>) -> Self {
+        Self::new(Mint::new(node, from_ms), None, Some(lease))
+    }
+
+    fn new(mint: Mint, file: Option<Durable>, lease: Option<Arc<dyn Lease>>) -> Self {
         let (mint, is_reserving, turn) = (Mutex::new(mint), AtomicBool::new(false), tokio::sync::Mutex::default());
-        Self(Arc::new(Shared { mint, file, is_reserving, turn }))
+        Self(Arc::new(Shared { mint, file, lease, is_reserving, turn }))
     }
 
     /// The next id. It waits for the disk where nothing is reserved: before the first one, and after a minute without any.
     ///
     /// # Errors
-    /// When the disk refuses; what was reserved before is issued nevertheless.
+    /// When the disk refuses, or the lease has run out; what was reserved before is issued nevertheless, unless the number is
+    /// another's.
     pub async fn issue(&self, now_ms: u64) -> Result<ClientId, NoIds> {
+        if let Some(lease) = &self.0.lease {
+            let until_ms = lease.until_ms().ok_or(NoIds::NotLeased)?;
+            let mut mint = self.0.mint.lock();
+            mint.reserve(until_ms);
+            return mint.issue(now_ms).map_err(|_| NoIds::NotLeased);
+        }
         if let Some(id) = self.try_issue(now_ms) {
             return Ok(id);
         }
@@ -162,7 +187,7 @@ fn write(path: &Path, until_ms: u64) -> io::Result<()> {
 /// Ids of this life only: for tests and benches.
 impl From<Mint> for Ids {
     fn from(mint: Mint) -> Self {
-        Self::new(mint, None)
+        Self::new(mint, None, None)
     }
 }
 
@@ -240,6 +265,30 @@ mod tests {
         assert!(matches!(ids.issue(NOW + AHEAD).await, Err(NoIds::Disk { .. })));
         fs::create_dir_all(home.path()).unwrap();
         assert!(ids.issue(NOW + AHEAD).await.is_ok());
+    }
+
+    /// As long as ids are reserved; 0: the number is another's.
+    #[derive(Debug, Default)]
+    struct Until(std::sync::atomic::AtomicU64);
+
+    impl Lease for Until {
+        fn until_ms(&self) -> Option<u64> {
+            Some(self.0.load(Ordering::SeqCst)).filter(|until| *until != 0)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_leased_number_issues_as_far_as_its_lease_says_and_nothing_once_it_is_anothers() {
+        let lease = Arc::new(Until((NOW + 10).into()));
+        let ids = Ids::leased(NodeNumber::new(5).unwrap(), NOW, Arc::clone(&lease) as Arc<dyn Lease>);
+        let first = ids.issue(NOW - 86_400_000).await.unwrap();
+        assert_eq!((first.issued_ms(), first.node().get()), (NOW, 5), "it begins where the lease does");
+        assert!(ids.issue(NOW + 9).await.is_ok());
+        assert!(matches!(ids.issue(NOW + 10).await, Err(NoIds::NotLeased)));
+        lease.0.store(NOW + 20, Ordering::SeqCst);
+        assert!(ids.issue(NOW + 10).await.is_ok(), "it was renewed");
+        lease.0.store(0, Ordering::SeqCst);
+        assert!(matches!(ids.issue(NOW + 10).await, Err(NoIds::NotLeased)), "ten milliseconds are reserved still");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crds::ClientCommands;
 use serde_json::Value;
 
 use super::{Content, Pattern};
-use crate::{Channel, GridError, context::Context};
+use crate::{Channel, GridError, OF_DIRECTORY, context::Context};
 
 /// What clients may ask for.
 #[derive(Debug)]
@@ -75,7 +75,12 @@ impl Commands {
     }
 
     fn allowed(&self, channels: Vec<Channel>, context: &Context) -> Result<Vec<Channel>, GridError> {
-        let is_allowed = |channel: &Channel| self.allow.iter().any(|pattern| pattern.allows(channel.as_str(), context));
+        // What was allowed before there was a directory does not open it.
+        let is_meant =
+            |pattern: &Pattern, channel: &Channel| !channel.is_of_directory() || pattern.begins_with(OF_DIRECTORY);
+        let is_allowed = |channel: &Channel| {
+            self.allow.iter().any(|pattern| is_meant(pattern, channel) && pattern.allows(channel.as_str(), context))
+        };
         match channels.iter().find(|channel| !is_allowed(channel)) {
             Some(channel) => {
                 Err(GridError::NotPermitted(format!("channel {channel} is not among those of this client")))

@@ -53,6 +53,12 @@ impl Pattern {
         Ok(Self(pieces))
     }
 
+    /// Whether what it stands for begins with `text`, as whoever wrote it sees: neither `*` nor a value has any of it.
+    #[must_use]
+    pub fn begins_with(&self, text: &str) -> bool {
+        matches!(self.0.first(), Some(Piece::Text(first)) if first.starts_with(text))
+    }
+
     /// Whether a name is one of those that the pattern stands for, for a connection with that context.
     #[must_use]
     pub fn allows(&self, name: &str, context: &Context) -> bool {

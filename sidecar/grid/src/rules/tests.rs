@@ -101,6 +101,26 @@ fn clients_subscribe_themselves_within_what_is_allowed() {
 }
 
 #[test]
+fn channels_of_the_directory_are_allowed_by_name_alone() {
+    for (allow, allowed) in [
+        (json!(["datanet:*"]), true),
+        (json!(["room:*", "datanet:yunqi"]), true),
+        (json!(["*"]), false),
+        (json!(["data*"]), false),
+        (json!(["{team}:*", "*:yunqi"]), false),
+    ] {
+        let commands = json!({"pointer": "/op", "channelPointer": "/c", "subscribe": ["sub"], "allow": allow});
+        let rules = rules(json!({"clientCommands": commands}));
+        let mut context = Context::default();
+        context
+            .merge(Entries::read(&RawValue::from_string(r#"{"team":"datanet"}"#.into()).unwrap()).unwrap(), 100)
+            .unwrap();
+        let read = rules.commands.as_ref().unwrap().read(&Content::of(r#"{"op":"sub","c":"datanet:yunqi"}"#), &context);
+        assert_eq!(read.unwrap().is_ok(), allowed, "{allow}");
+    }
+}
+
+#[test]
 fn what_cannot_be_compiled_is_refused() {
     for rule in
         [json!({"match": {"regex": "("}, "topic": "t"}), json!({"match": {"regex": "(a{999}){999}"}, "topic": "t"})]

@@ -137,12 +137,20 @@ fn node_of(name: &str) -> Option<NodeId> {
     mesh_pki::node_dns_name(label).eq_ignore_ascii_case(name).then(|| NodeId::given(label)).flatten()
 }
 
-/// A pair that we issued to a partner ends in our own root; the leaf says which partner.
+/// A pair that we issued to a partner ends in our own root; the leaf says which partner. The node's own leaf is shown by its other
+/// gateways, where there are any.
 fn issued_by_us(snapshot: &Snapshot, leaf: &CertificateInfo, until: SystemTime) -> Proven {
     match named(snapshot, leaf) {
         Some((_, route)) => Proven::Partner { route: Arc::clone(route), until },
+        None if snapshot.backplane.is_some() && is_of(leaf, &snapshot.node.node_id) => Proven::Gateway { until },
         None => Proven::Nothing(Denied::OwnRoot),
     }
+}
+
+/// Whether the leaf is that node's, and nobody else's.
+fn is_of(leaf: &CertificateInfo, node: &NodeId) -> bool {
+    let mut nodes = leaf.dns_names.iter().filter_map(|name| node_of(name)).peekable();
+    nodes.peek().is_some() && nodes.all(|named| named == *node)
 }
 
 /// The first end of a certificate in the chain, its root included.

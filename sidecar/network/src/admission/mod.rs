@@ -30,6 +30,11 @@ pub(crate) enum Proven {
         /// When a certificate of the chain ends.
         until: SystemTime,
     },
+    /// It is this node's own: another gateway of it has it, until its first certificate ends.
+    Gateway {
+        /// When a certificate of the chain ends.
+        until: SystemTime,
+    },
     /// It proves nothing, for this reason.
     Nothing(Denied),
 }
@@ -38,7 +43,10 @@ impl Proven {
     /// What it is worth at `now`, on a connection that comes `from` there.
     pub(crate) fn now(&self, now: SystemTime, from: IpAddr) -> Result<Caller, Denied> {
         match self {
-            Self::Partner { until, .. } | Self::Member { until } if *until < now => Err(Denied::CertificateEnded),
+            Self::Partner { until, .. } | Self::Member { until } | Self::Gateway { until } if *until < now => {
+                Err(Denied::CertificateEnded)
+            }
+            Self::Gateway { .. } => Ok(Caller::Gateway),
             Self::Member { .. } => Ok(Caller::Member { from: from.to_canonical() }),
             Self::Partner { route, .. } => open(route, now),
             Self::Nothing(denied) => Err(denied.clone()),

@@ -167,6 +167,24 @@ fn a_member_is_whose_chain_ends_in_the_members_root_and_nobody_else() {
     assert_eq!(judged_at(&snapshot, &chain(&members.leaf()), late), "403", "its time is up");
 }
 
+/// Its key is where the node's gateways are, and nowhere else.
+#[test]
+fn the_nodes_own_certificate_is_another_gateways_where_there_are_several() {
+    let (a, b) = (institution(A), institution(B));
+    let mut parts = a.parts(vec![b.route()]);
+    parts.node.backplane = Some(crds::Backplane { nats: crds::Nats::at("nats://n:4222") });
+    let snapshot = Snapshot::assemble(parts).unwrap();
+    assert_eq!(judged(&snapshot, &a.leaf()), "Gateway");
+    assert_eq!(judged(&snapshot, &b.leaf()), B);
+    assert_eq!(judged(&snapshot, &a.leaf_for(B)), B, "a pair that was issued for a partner");
+    for (whose, pair) in [("nobody's", a.leaf_for(C)), ("another root's", institution(A).leaf())] {
+        assert_eq!(judged(&snapshot, &pair), "403", "{whose}");
+    }
+    let late = SystemTime::now() + 2 * YEAR;
+    assert_eq!(judged_at(&snapshot, &chain(&a.leaf()), late), "403", "its time is up");
+    assert_eq!(judged(&a.snapshot(vec![b.route()]), &a.leaf()), "403", "a node without others");
+}
+
 #[test]
 fn a_closed_route_is_recognised_and_no_partner() {
     let (a, b, c) = (institution(A), institution(B), institution(C));

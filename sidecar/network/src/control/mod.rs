@@ -167,7 +167,7 @@ impl Control {
 fn permit(caller: &Caller, call: &'static str) -> Result<(), ControlError> {
     match caller {
         Caller::Local => Ok(()),
-        Caller::Member { .. } | Caller::Partner(_) => Err(ControlError::NotOpen { call }),
+        Caller::Member { .. } | Caller::Gateway | Caller::Partner(_) => Err(ControlError::NotOpen { call }),
         Caller::Stranger => Err(ControlError::Stranger { call }),
     }
 }

@@ -55,7 +55,9 @@ impl Control {
         let node = NodeId::new(route::node_id(document)?);
         match caller {
             Caller::Local => self.offer(&node, document).await,
-            Caller::Member { .. } => Err(permit(caller, "net/weave").err().map_or_else(nobody, Refusal::from)),
+            Caller::Member { .. } | Caller::Gateway => {
+                Err(permit(caller, "net/weave").err().map_or_else(nobody, Refusal::from))
+            }
             Caller::Partner(route) => self.taken_from_partner(route, &node, document, Said::Weave).await,
             Caller::Stranger => Ok(self.taken_from_stranger(node, document).await?),
         }

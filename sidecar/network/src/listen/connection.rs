@@ -204,7 +204,9 @@ impl Connection {
                 let claimed = CallContext::from_headers(shown.headers).ok().and_then(|context| context.source_node);
                 admission::unproven(snapshot, claimed.as_ref(), now).unwrap_or(Err(denied))?
             }
-            proven @ (Proven::Partner { .. } | Proven::Member { .. }) => proven.now(now, self.peer.ip())?,
+            proven @ (Proven::Partner { .. } | Proven::Member { .. } | Proven::Gateway { .. }) => {
+                proven.now(now, self.peer.ip())?
+            }
         };
         if let Caller::Partner(route) = &caller {
             let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

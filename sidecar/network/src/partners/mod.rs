@@ -56,6 +56,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, timeout, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 use traces::SpanKind;
 
 use crate::{
@@ -66,7 +67,9 @@ use crate::{
     sharing::Sharing,
     tls::Outside,
 };
+use exchange::Undone;
 pub use exchange::was_not_processed;
+use gateway::Wait;
 pub use gateway::WaitUntil;
 use metrics::Metrics;
 use pool::{Identity, Pool};
@@ -96,6 +99,8 @@ pub struct Partners {
     names: NameCheck,
     dialler: Dialler,
     pools: Mutex<HashMap<NodeId, Arc<Pool>>>,
+    /// The pools of this node's other gateways, by their addresses, and when they were used last.
+    gateways: Mutex<HashMap<String, (Arc<Pool>, Instant)>>,
     /// Of the last snapshot that somebody asked about.
     sharing: Mutex<Option<Arc<Sharing>>>,
     metrics: Metrics,
@@ -122,6 +127,7 @@ impl Partners {
             names,
             dialler: Dialler { resolver: Resolver::default(), own, egress: Egress::default(), outside },
             pools: Mutex::default(),
+            gateways: Mutex::default(),
             sharing: Mutex::default(),
             metrics: Metrics::register(registry),
             checks: Arc::new(Semaphore::new(MOST_CHECKS)),
@@ -163,29 +169,39 @@ impl Partners {
         mut request: Request<Body>,
         deadline: Instant,
     ) -> Result<Response<Body>, RouteError> {
-        let snapshot = self.live.snapshot();
-        // A sidecar reaches everybody through its gateway.
-        let peer = snapshot.gateway.as_ref().unwrap_or(route);
-        let pool = self.pool(&snapshot, &peer.node_id)?;
+        let mut pool = self.pool_to(route)?;
         self.guard.pass(request.headers_mut())?;
         self.metrics.requests.inc();
-        let progress = Progress::default();
-        let answer = tokio::select! {
-            // Its connections break at the same moment, and that is not the reason.
-            biased;
-            () = pool.closed() => return Err(self.closed(&pool.node, &progress)),
-            answer = timeout_at(deadline, pool.send(request, &progress)) => answer,
-        };
-        let answer = answer.unwrap_or_else(|_| Err(pool.too_late(&progress)));
-        if answer.is_err() {
-            self.metrics.failures.inc();
+        let slip = request.extensions_mut().remove::<Slip>().unwrap_or_default();
+        let (mut wait, progress) = (Wait::of(&mut request), Progress::default());
+        loop {
+            let is_current = || self.pool_to(route).is_ok_and(|current| Arc::ptr_eq(&current, &pool));
+            let answer = tokio::select! {
+                // Its connections break at the same moment, and that is not the reason.
+                biased;
+                () = pool.closed() => return Err(self.closed(&pool.node, &progress)),
+                answer = timeout_at(deadline, pool.send(request, (&slip, &mut wait), &progress, is_current)) => answer,
+            };
+            match answer {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(Undone { request: Some(back), .. })) => {
+                    (pool, request) = (self.pool_to(route).map_err(|error| self.failed(error))?, back);
+                }
+                Ok(Err(Undone { error, request: None })) => return Err(self.failed(error)),
+                Err(_) => return Err(self.failed(pool.too_late(&progress))),
+            }
         }
-        answer.map_err(|error| match error {
-            RouteError::Unreachable { address, reason, .. } if snapshot.gateway.is_some() => {
+    }
+
+    /// What a call hears that failed.
+    fn failed(&self, error: RouteError) -> RouteError {
+        self.metrics.failures.inc();
+        match error {
+            RouteError::Unreachable { address, reason, .. } if self.live.load().gateway.is_some() => {
                 RouteError::GatewayAway { address, reason }
             }
             other => other,
-        })
+        }
     }
 
     /// What answers at a partner: `/stats` over its route.
@@ -223,6 +239,14 @@ impl Partners {
         pool.map(|pool| pool.members.iter().map(|member| member.state()).collect()).unwrap_or_default()
     }
 
+    /// The pool for calls to the partner of `route` as of now: a sidecar reaches everybody through its gateway.
+    fn pool_to(&self, route: &Arc<Route>) -> Result<Arc<Pool>, RouteError> {
+        let snapshot = self.live.snapshot();
+        let peer = snapshot.gateway.as_ref().unwrap_or(route);
+        let is_own = snapshot.gateway.is_none() && peer.node_id == snapshot.node.node_id;
+        if is_own { self.pool_of_gateway(&snapshot, peer) } else { self.pool(&snapshot, &peer.node_id) }
+    }
+
     /// The pool of a partner whose route is open, for the certificate and addresses of this snapshot.
     fn pool(&self, snapshot: &Snapshot, node: &NodeId) -> Result<Arc<Pool>, RouteError> {
         // A route that was removed since the caller looked is as good as disabled.
@@ -237,6 +261,24 @@ impl Partners {
         let close = pools.get(node).map(|old| old.close.clone()).unwrap_or_default();
         let pool = Pool::new(identity, self.names, given, self.dialler.clone(), self.metrics.clone(), close)?;
         pools.insert(node.clone(), Arc::clone(&pool));
+        Ok(pool)
+    }
+
+    /// The pool of another gateway of this node.
+    fn pool_of_gateway(&self, snapshot: &Snapshot, route: &Arc<Route>) -> Result<Arc<Pool>, RouteError> {
+        let no_address = || RouteError::NoAddress { node: route.node_id.clone() };
+        let address = &route.config.addresses.first().ok_or_else(no_address)?.address;
+        let mut gateways = self.gateways.lock();
+        if let Some((pool, used)) = gateways.get_mut(address)
+            && pool.is_of(snapshot, route, || self.sharing(snapshot))
+        {
+            *used = Instant::now();
+            return Ok(Arc::clone(pool));
+        }
+        let identity = Identity::of(snapshot, route, &self.sharing(snapshot));
+        let (dialler, metrics) = (self.dialler.clone(), self.metrics.clone());
+        let pool = Pool::new(identity, self.names, Given::ByOperator, dialler, metrics, CancellationToken::new())?;
+        gateways.insert(address.clone(), (Arc::clone(&pool), Instant::now()));
         Ok(pool)
     }
 

@@ -29,11 +29,16 @@ use crate::{
     tls::{Offers, Trust},
 };
 
+/// What another gateway of this node is asked at the same time, against a partner: each passes on what all its clients ask.
+const OF_GATEWAYS: usize = 16;
+
 /// What a pool was made for. Another certificate, root or address makes another pool.
 pub(super) struct Identity {
     pub(super) route: Arc<Route>,
     pub(super) leaf: Arc<Leaf>,
     to_gateway: bool,
+    /// Whether it is another gateway of this node.
+    to_own: bool,
     /// Whether a root of the route is another party's too.
     is_shared: bool,
     /// Calls at the same time. Beyond it the partner is too slow for what is asked of it, and more waiting calls would only fill
@@ -73,7 +78,9 @@ impl Identity {
         let most_calls = usize::try_from(snapshot.transport.max_calls_per_partner).unwrap_or(usize::MAX);
         let generation = snapshot.generation;
         let is_shared = sharing.concerns(route);
-        Self { route: Arc::clone(route), leaf: Arc::clone(leaf), to_gateway, is_shared, most_calls, generation }
+        let to_own = route.node_id == snapshot.node.node_id;
+        let most_calls = if to_own && !to_gateway { most_calls.saturating_mul(OF_GATEWAYS) } else { most_calls };
+        Self { route: Arc::clone(route), leaf: Arc::clone(leaf), to_gateway, to_own, is_shared, most_calls, generation }
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -100,11 +107,11 @@ impl Pool {
             .map_err(|e| RouteError::OwnPair { node: node.clone(), reason: e.to_string() })?;
         let proxy = Some(&route.config.proxy).filter(|proxy| !proxy.is_empty()).map(|proxy| Proxy::parse(proxy));
         let waits = identity.to_gateway;
-        if waits {
+        if identity.to_own {
             // The node's own way out begins at its gateway.
             dialler.egress = Egress::default();
         }
-        let rest = if waits { health::GATEWAY_REST } else { health::LONGEST_REST };
+        let rest = if identity.to_own { health::GATEWAY_REST } else { health::LONGEST_REST };
         let members = route.config.addresses.iter().map(|given| Arc::new(Member::new(given, rest))).collect();
         let seen = AtomicU64::new(identity.generation);
         let (calls, egress) = (Arc::new(Semaphore::new(identity.most_calls)), dialler.egress.changes());
@@ -155,25 +162,30 @@ impl Pool {
         self.close.cancelled().await;
     }
 
-    /// Tries the addresses in order until one answers or the request may have arrived.
+    /// Tries the addresses in order until one answers or the request may have arrived. A call that waits for its gateway comes back
+    /// when the pool is not `current` any more: another one knows better where the gateway is.
     pub(super) async fn send(
         self: &Arc<Self>,
         mut request: Request<Body>,
+        (slip, wait): (&Slip, &mut Wait),
         progress: &Progress,
-    ) -> Result<Response<Body>, RouteError> {
+        is_current: impl Fn() -> bool,
+    ) -> Result<Response<Body>, Undone> {
         let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() else {
-            return Err(RouteError::Crowded { node: self.node.clone(), limit: self.identity.most_calls });
+            let error = RouteError::Crowded { node: self.node.clone(), limit: self.identity.most_calls };
+            return Err(Undone { error, request: None });
         };
-        let slip = request.extensions_mut().remove::<Slip>().unwrap_or_default();
-        let mut wait = self.waits.then(|| Wait::of(&mut request));
         loop {
-            let (error, back) = match self.try_all(request, &slip, progress).await {
+            let Undone { error, request: back } = match self.try_all(request, slip, progress).await {
                 Ok(answer) => return Ok(answer.with(Some(permit))),
-                Err(Undone { error, request }) => (error, request),
+                Err(undone) => undone,
             };
-            match (&mut wait, back) {
-                (Some(wait), Some(back)) if wait.helps(&error) => request = wait.pause(back, &self.metrics).await,
-                _ => return Err(error),
+            let Some(back) = back.filter(|_| self.waits && wait.helps(&error)) else {
+                return Err(Undone { error, request: None });
+            };
+            request = wait.pause(back, &self.metrics).await;
+            if !is_current() {
+                return Err(Undone { error, request: Some(request) });
             }
         }
     }

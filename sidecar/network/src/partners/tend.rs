@@ -13,6 +13,8 @@ use super::{Partners, pool::Pool};
 
 /// Often enough for "disabling or expiry ends live connections and waits within a second" (design section 4).
 const LOOK: Duration = Duration::from_millis(500);
+/// A connection to a gateway that nothing is said to for so long is closed.
+const FORGOTTEN: Duration = Duration::from_secs(600);
 const _: () = assert!(LOOK.as_millis() < 1000);
 
 pub(super) async fn all(partners: Weak<Partners>, drained: Drained) {
@@ -23,6 +25,7 @@ pub(super) async fn all(partners: Weak<Partners>, drained: Drained) {
         }
         let Some(partners) = partners.upgrade() else { return };
         partners.close_shut();
+        partners.forget_gateways();
         partners.check_idle();
         for pool in partners.failing() {
             tokio::spawn(async move {
@@ -47,6 +50,12 @@ impl Partners {
             }
             open
         });
+    }
+
+    /// Forgets gateways of this node to which nothing was said for long: they are started again at other addresses.
+    fn forget_gateways(&self) {
+        let now = Instant::now();
+        self.gateways.lock().retain(|_, (_, used)| now.saturating_duration_since(*used) < FORGOTTEN);
     }
 
     /// Asks the addresses of open routes of which nothing was heard for a while (PTP section 11.4), and now and then all of

@@ -120,6 +120,7 @@ impl Institution {
                 grid: None,
                 directory: None,
                 tunnel: None,
+                backplane: None,
                 intake: None,
             },
             routes,

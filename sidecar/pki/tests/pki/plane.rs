@@ -45,7 +45,8 @@ fn a_plane_has_the_subjects_and_extensions_of_the_contract() {
 
 #[test]
 fn keys_are_sec1_with_their_curve_and_belong_to_their_certificate() {
-    let pair = authority().issue_plane(CLIENT, PlaneUse::Client(None), YEAR, now()).unwrap();
+    let (pair, key) = authority().issue_plane_of_key(CLIENT, PlaneUse::Client(None), YEAR, now()).unwrap();
+    assert_eq!(CertificateInfo::from_pem(&pair.chain_pem).unwrap().spki_sha256, key);
     assert!(pair.key.expose().starts_with("-----BEGIN EC PRIVATE KEY-----\n"));
     check_pair(&pair.chain_pem, pair.key.expose()).unwrap();
     let provider = rustls::crypto::ring::default_provider();

@@ -16,6 +16,7 @@ mod life;
 mod names;
 mod plain;
 mod secure;
+mod shared;
 mod streaming;
 mod two_nodes;
 mod websocket;

@@ -23,7 +23,7 @@ pub(crate) async fn import(State(admin): State<Arc<Admin>>, Json(takeover): Json
                 .into_response()
         }
         Err(e @ ImportProblem::Authority(_)) => refused(StatusCode::BAD_REQUEST, e),
-        Err(e @ ImportProblem::Ledger(_)) => refused(StatusCode::SERVICE_UNAVAILABLE, e),
+        Err(e @ (ImportProblem::Ledger(_) | ImportProblem::Admin(_))) => refused(StatusCode::SERVICE_UNAVAILABLE, e),
     })
     .await
 }

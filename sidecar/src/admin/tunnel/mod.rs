@@ -1,6 +1,7 @@
 //! What the admin port answers of the network controller: nodes and tokens, shown, made and taken back. The disk is written where
 //! blocking does no harm.
 
+mod authorities;
 mod import;
 mod policy;
 mod routes;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub(super) use self::{
+    authorities::{authorities, forget as forget_authority},
     import::import,
     policy::policy,
     routes::{approve as approve_route, revoke as revoke_route, routes},
@@ -185,6 +187,21 @@ pub(super) async fn approve(State(admin): State<Arc<Admin>>, Query(named): Query
             Json(json!({"id": named.id, "changed": changed})).into_response()
         }
         Ok(None) => unknown(),
+        Err(e) => refused(StatusCode::SERVICE_UNAVAILABLE, e),
+    })
+    .await
+}
+
+/// Certificates with a key are refused.
+pub(super) async fn deny(State(admin): State<Arc<Admin>>, Query(named): Query<Named>) -> Response {
+    let Some(control) = admin.rooms.tunnel() else { return off() };
+    let key = named.id;
+    if key.len() != 64 || !key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return refused(StatusCode::BAD_REQUEST, "a key is named by its SHA-256: 64 hexadecimal digits");
+    }
+    tracing::info!(target: "audit", action = "deny", source = "admin port", what = key, "tunnel");
+    blocking(move || match control.deny(&key) {
+        Ok(node) => Json(json!({"id": key, "node": node.map(|peer| peer.to_string())})).into_response(),
         Err(e) => refused(StatusCode::SERVICE_UNAVAILABLE, e),
     })
     .await

@@ -9,8 +9,11 @@ use http::{
     HeaderMap, Request, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
 };
-use http_body_util::{BodyExt as _, Limited};
-use hyper::{Response, body::Incoming};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::{
+    Response,
+    body::{Body as _, Incoming},
+};
 use mesh_core::Body;
 use mesh_directory::{
     entry::Leaf,
@@ -104,8 +107,16 @@ impl<'a> Api<'a> {
     }
 
     async fn bytes(&self, body: Incoming) -> Result<Vec<u8>, Exit> {
+        // However often it is asked for, it is as long.
+        let too_long = || Exit::Refused(format!("{}: the answer has more than {LARGEST} bytes", self.call.address));
+        if !usize::try_from(body.size_hint().lower()).is_ok_and(|length| length <= LARGEST) {
+            return Err(too_long());
+        }
         let body = Limited::new(body, LARGEST).collect().await;
-        Ok(body.map_err(|e| self.unreachable(&*e))?.to_bytes().to_vec())
+        let failed = |e: Box<dyn std::error::Error + Send + Sync>| {
+            if e.is::<LengthLimitError>() { too_long() } else { self.unreachable(&*e) }
+        };
+        Ok(body.map_err(failed)?.to_bytes().to_vec())
     }
 
     /// Status and bytes of the answer to a question that changes nothing.
@@ -146,6 +157,15 @@ impl<'a> Api<'a> {
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, Exit> {
         self.said(Question::Get(path)).await
+    }
+
+    /// The same, where an answer that comes with a proof counts though it says that nothing is there.
+    pub(super) async fn found(&self, path: &str, with_proof: bool) -> Result<Value, Exit> {
+        let (_, body) = self.whole(Question::Get(path)).await?;
+        match serde_json::from_slice::<Value>(&body) {
+            Ok(said) if is_success(&said) || (with_proof && said["proof"].is_object()) => Ok(said),
+            _ => Err(refused(&body)),
+        }
     }
 
     pub(super) async fn ask(&self, path: &str, body: &Value) -> Result<Value, Exit> {
@@ -284,6 +304,22 @@ mod tests {
         assert_eq!(calls.load(Ordering::SeqCst), 3);
         assert_eq!(api.get("/x").await.unwrap(), json!({"code": 200}), "it was there, and comes again");
         assert_eq!(calls.load(Ordering::SeqCst), 5);
+    }
+
+    /// It was taken for a node that is gone.
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_is_asked_for_once() {
+        let long = "HTTP/1.1 200 OK\r\ncontent-length: 134217729\r\n\r\n";
+        let (address, calls) = node(vec![GOOD, long, GOOD]);
+        let call = call(address);
+        let api = Api::new(&call);
+        assert!(api.get("/x").await.is_ok());
+        let refused = api.get("/x").await.unwrap_err();
+        assert!(
+            matches!(refused, Exit::Refused(_)) && refused.to_string().contains("more than 134217728"),
+            "{refused}"
+        );
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

@@ -26,7 +26,14 @@ pub(super) async fn get(args: &DirectoryGet) -> Result<(), Exit> {
     if args.proof {
         pairs.push(("proof", "true"));
     }
-    print_json(&Api::new(&args.call).get(&path(at, &pairs)).await?)
+    let api = Api::new(&args.call);
+    let mut answer = api.found(&path(at, &pairs), args.proof).await?;
+    // The root that the proof leads to stands in the entry which made its revision: together they are verified without a network.
+    if let Some(index) = answer["proof"]["revision"].as_u64().and_then(|revision| revision.checked_sub(1)) {
+        let receipt = api.get(&path("/proof/receipt", &[("index", &index.to_string())])).await?;
+        answer["receipt"] = receipt["receipt"].clone();
+    }
+    print_json(&answer)
 }
 
 /// `mesh directory history`: the entries of one central system.
@@ -44,10 +51,7 @@ pub(super) async fn history(args: &DirectoryHistory) -> Result<(), Exit> {
                 Form::Json => {
                     let body = api.body(&read).await?;
                     let body: Value = serde_json::from_str(&body).unwrap_or_default();
-                    println!(
-                        "{}",
-                        json!({"index": index, "entry": entry.value(), "signer": read.mark.as_str(), "body": body})
-                    );
+                    println!("{}", json!({"index": index, "entry": entry, "signer": read.mark.as_str(), "body": body}));
                 }
                 Form::Text => {
                     let at = i64::try_from(entry.time).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -14,13 +14,15 @@ use mesh_tunnel::{
 };
 use serde_json::json;
 
-use super::{Admin, asked, text};
+use super::{
+    Admin, asked,
+    legacy::{document, pem, read},
+    text,
+};
 use crate::{args::TunnelImport, exit::Exit};
 
 /// What the original calls its database.
 const DATABASE: &str = "litekube-nc.db";
-/// Some 62 nodes, and all tokens that there ever were: far below.
-const LARGEST: u64 = 16 << 20;
 
 /// Where everything is.
 #[derive(Debug, Default)]
@@ -86,11 +88,7 @@ fn tell(takeover: &Takeover) {
 }
 
 fn read_config(path: &Path) -> Result<LegacyConfig, Exit> {
-    let unfit = |e: &dyn std::fmt::Display| Exit::Refused(format!("{}: {e}", path.display()));
-    let text = String::from_utf8(read(path)?).map_err(|e| unfit(&e))?;
-    let document = crds::yaml::documents(&text).map_err(|e| unfit(&e))?.into_iter().next();
-    let document = document.ok_or_else(|| unfit(&"it is empty"))?;
-    LegacyConfig::read(document).map_err(|e| unfit(&e))
+    LegacyConfig::read(document(path)?).map_err(|e| Exit::Refused(format!("{}: {e}", path.display())))
 }
 
 /// The section of our file that says the same, and the variables for ports that are not the usual ones.
@@ -128,10 +126,7 @@ fn authority(folder: &Path) -> Result<Pem, Exit> {
         let text = "it has no authority: neither ca.pem with ca-key.pem nor ca.crt with ca.key";
         return Err(Exit::local(folder.display(), text));
     };
-    let pem = |name: &str| {
-        let path = folder.join(name);
-        String::from_utf8(read(&path)?).map_err(|_| Exit::local(path.display(), "it is no PEM"))
-    };
+    let pem = |name: &str| pem(&folder.join(name));
     Ok(Pem { certificate: pem(certificate)?, key: pem(key)? })
 }
 
@@ -154,16 +149,6 @@ fn local(text: &str) -> Option<i64> {
     }
     let at: DateTime = text.parse().ok()?;
     at.to_zoned(TimeZone::system()).ok().map(|at| at.timestamp().as_second())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Exit> {
-    let failed = |e: io::Error| Exit::local(path.display(), e);
-    let mut bytes = Vec::new();
-    fs::File::open(path).map_err(failed)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(Exit::local(path.display(), "it has more than 16 MiB"));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -6,10 +6,13 @@ use mesh_core::{
     config::{Environment, Settings},
     telemetry,
 };
-use mesh_tunnel::join::{self, JoinError, Member, Ticket, Ways};
+use mesh_tunnel::{
+    join::{self, Confines, JoinError, Member, Ticket, Ways},
+    tun,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::block_on;
+use super::{block_on, legacy};
 use crate::{args::TunnelJoin, exit::Exit};
 
 /// In `MESH_HOME`, where no folder is named.
@@ -24,6 +27,7 @@ pub(super) fn join(args: &TunnelJoin) -> Result<(), Exit> {
     block_on(async {
         // Before a token is used up: a port that is taken is found out now.
         let ways = Ways::open(&args.forwards, args.exposed.clone(), args.routes.clone()).await?;
+        let ways = if args.tun { by_device(ways, args.tun_public)? } else { ways };
         let member = member(args, &folder).await?;
         let stop = async {
             let listen = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
@@ -37,12 +41,24 @@ pub(super) fn join(args: &TunnelJoin) -> Result<(), Exit> {
     })
 }
 
+/// The machine itself, where it lets a device be made.
+fn by_device(ways: Ways, public: bool) -> Result<Ways, Exit> {
+    tun::try_out().map_err(|e| Exit::Local(e.to_string()))?;
+    Ok(ways.by_device(if public { Confines::Public } else { Confines::Private }))
+}
+
 /// The node of the folder, or a new one.
 async fn member(args: &TunnelJoin, folder: &Path) -> Result<Member, Exit> {
     if let Some(member) = Member::load(folder)? {
-        if args.token.is_some() {
-            tracing::info!("{} holds a node: the token is not used", folder.display());
+        if args.token.is_some() || args.legacy.is_some() {
+            tracing::info!("{} holds a node: what else was given is not used", folder.display());
         }
+        return Ok(member);
+    }
+    if let Some(path) = &args.legacy {
+        let member = legacy::node(path)?;
+        member.keep(folder)?;
+        tracing::info!("goes on as the node of {}, kept in {}", path.display(), folder.display());
         return Ok(member);
     }
     let Some(token) = &args.token else {

@@ -4,8 +4,11 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+mod authority;
+mod deny;
 mod import;
 mod join;
+mod legacy;
 mod policy;
 mod route;
 
@@ -25,6 +28,8 @@ pub(crate) fn tunnel(command: &TunnelCommand) -> Result<(), Exit> {
         }
         TunnelCommand::Policy(args) => asked(async |admin| policy::policy(admin, args).await),
         TunnelCommand::Route(args) => asked(async |admin| route::route(admin, &args.command).await),
+        TunnelCommand::Authority(args) => asked(async |admin| authority::authority(admin, &args.command).await),
+        TunnelCommand::Deny(args) => asked(async |admin| deny::deny(admin, args).await),
         TunnelCommand::Approve(args) => asked(async |admin| approve(admin, args).await),
         TunnelCommand::Import(args) => import::import(args),
         TunnelCommand::Kick(args) => asked(async |admin| kick(admin, args).await),

@@ -64,6 +64,10 @@ async fn rounds(directory: &Arc<Directory>, outward: &Outward) {
         askers.spawn(asker.run(target.subscribe()));
     }
     let mut changes = directory.view().changes();
+    // The empty log says nothing, and may still have another name.
+    if changes.wait_for(|size| *size > 0).await.is_err() {
+        return;
+    }
     loop {
         let published = directory.view().published();
         cosigned.lock().begin(&published, now());

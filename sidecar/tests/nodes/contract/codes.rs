@@ -114,7 +114,7 @@ const CHANGES: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_code_of_its_own_is_500_on_every_way() {
-    let node = on_a_small_disk("3m", "").await;
+    let node = on_a_small_disk("3m", "transport: {}\n").await;
     let root = node.become_node(A).await;
     fill_disk(&node);
     let route = |n: usize| json!({"node_id": format!("LX{n}"), "inst_id": "JG1", "address": node.data.to_string(), "guest_root": root});

@@ -30,9 +30,27 @@ async fn tokens_are_issued_listed_and_revoked() {
     let message = json!({"header": {"version": "datanet 1.0"}, "body": connect}).to_string();
     let refused = stage.says("/central-systems/connect", &message).await;
     assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (401, &json!(7002)));
+    let other = stage.mesh(&["directory", "token", "issue", "--csid", "other"]);
+    for _ in 0..20 {
+        let foreign = stage.says_by(&other, "/central-systems/connect", &message).await;
+        assert_eq!((foreign.status.as_u16(), &foreign.json()["code"]), (403, &json!(7002)));
+    }
     let unfit = stage.command(&["directory", "token", "issue", "--csid", "a.b"]);
     assert_eq!(unfit.status.code(), Some(1), "{unfit:?}");
     let log = stage.node.log();
+    let audit: Vec<&str> = log.lines().filter(|line| line.contains(" audit: ")).collect();
+    for words in [
+        ["action=\"issue\"", "what=\"timed\""],
+        ["action=\"connect\"", "what=\"yunqi\" revision=1"],
+        ["action=\"revoke\"", "what=\"YunQi\""],
+        ["action=\"connect\"", "what=\"nobody\" code=7002 status=401"],
+        ["action=\"connect\"", "what=\"other\" code=7002 status=403"],
+    ] {
+        assert!(audit.iter().any(|line| words.iter().all(|word| line.contains(word))), "{words:?}: {audit:?}");
+    }
+    let foreign = audit.iter().filter(|line| line.contains("status=403")).count();
+    assert!(foreign < 20, "nobody fills the log: {audit:?}");
+    assert!(audit.iter().all(|line| !line.contains("1.2.3.4")), "no content: {audit:?}");
     for secret in [&stage.token, &timed] {
         assert!(!log.contains(secret.as_str()) && !listed.to_string().contains(secret.as_str()));
     }
@@ -114,6 +132,36 @@ async fn people_read_records_history_and_the_whole_log_and_verify_it() {
     std::fs::write(&receipt, answer["receipt"].as_str().unwrap()).unwrap();
     let holds = verify(&receipt_path, &[]);
     assert!(String::from_utf8_lossy(&holds.stdout).contains("entry 3 of the log: connect of yunqi"), "{holds:?}");
+
+    // Who has the node's root needs no key. A stranger's root, and a key that the node did not sign, are refused.
+    let [answer, root, others] = ["about", "root", "others"].map(|name| folder.path().join(name));
+    std::fs::write(&answer, about.to_string()).unwrap();
+    std::fs::write(&root, stage.node.root().await).unwrap();
+    std::fs::write(&others, Node::start().await.root().await).unwrap();
+    let of = |node: &str, root: &std::path::Path, more: &[&str]| {
+        let identity = ["verify", &log_path, "--identity", &path(&answer), "--root", &path(root), "--node", node];
+        stage.command(&[&identity[..], more].concat())
+    };
+    let (id, _) = about["origin"].as_str().and_then(|origin| origin.split_once('/')).unwrap();
+    let by = |root: &std::path::Path, more: &[&str]| of(id, root, more);
+    let holds = by(&root, &[]);
+    assert!(String::from_utf8_lossy(&holds.stdout).contains("holds: 3 entries"), "{holds:?}");
+    let witness_key = about["witnessKey"].as_str().unwrap();
+    for refused in [by(&others, &[]), by(&root, &["--log-key", witness_key]), of("LX0", &root, &[])] {
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    }
+
+    let proof = folder.path().join("proof");
+    for (name, words) in
+        [("yunqi", "after entry 3 the csid yunqi is {"), ("nobody", "after entry 3 there is no csid nobody")]
+    {
+        std::fs::write(&proof, stage.asks_as(&["directory", "get", name, "--proof"])).unwrap();
+        let holds = verify(&path(&proof), &[]);
+        assert!(String::from_utf8_lossy(&holds.stdout).contains(words), "{holds:?}");
+    }
+    let text = std::fs::read_to_string(&proof).unwrap().replace("\"key\": \"nobody\"", "\"key\": \"yunqi\"");
+    std::fs::write(&proof, text).unwrap();
+    assert_eq!(verify(&path(&proof), &[]).status.code(), Some(1), "yunqi is there");
 
     let altered = std::fs::read_to_string(&log).unwrap().replace("odps-adapter", "0dps-adapter");
     std::fs::write(&log, altered).unwrap();

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use http::Request;
+use http_body_util::Full;
 use mesh_pki::CertificateInfo;
 use serde_json::json;
 
@@ -29,9 +31,9 @@ async fn started(config: &str, data: u16, more: &[(&str, &str)]) -> (Node, Vec<S
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_serves_directory_and_tunnel_with_keys_that_outlive_its_volume() {
+async fn a_gateway_serves_directory_and_tunnel_with_keys_that_outlive_its_volume_and_begins_no_second_log() {
     let data = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let (bank, volume) = (Bank::new(A), tempfile::tempdir().unwrap());
+    let (mut bank, volume) = (Bank::new(A), tempfile::tempdir().unwrap());
     let rooms = json!({"directory": {}, "tunnel": {"advertise": "127.0.0.1"}});
     bank.publish_for_gateway(volume.path(), &[], &rooms, data);
     let config = volume.path().to_str().unwrap();
@@ -51,6 +53,16 @@ async fn a_gateway_serves_directory_and_tunnel_with_keys_that_outlive_its_volume
     let token = gateway.mesh(&["tunnel", "token", "create"]);
     assert!(token.contains(&pin), "{token} is not of the authority that was given: {pin}");
 
+    // What the resource says from now on is in force without a restart.
+    let rooms = json!({"directory": {"strict": true}, "tunnel": {"advertise": "127.0.0.1"}});
+    bank.publish_for_gateway(volume.path(), &[], &rooms, data);
+    let lenient = r#"{"body": {"csid": "yunqi"}}"#;
+    until("the directory to be strict", PATIENCE, async || {
+        gateway.says("/central-systems/retrieve", lenient).await.json()["code"] == 7300
+    })
+    .await;
+    assert_eq!(gateway.get("").await.json()["size"], 1);
+
     let mut shown = vec![gateway.node.log(), beside.node.log()];
     for path in ["/config", "/status", "/metrics", "/tunnel/tokens"] {
         shown.extend([gateway.node.private(path).await.text(), beside.node.private(path).await.text()]);
@@ -62,14 +74,39 @@ async fn a_gateway_serves_directory_and_tunnel_with_keys_that_outlive_its_volume
         assert!(!secret.starts_with("-----") && shown.iter().all(|text| !text.contains(&secret)), "a key is shown");
     }
 
+    // The operator keeps what the log signed, with its keys; the claim is deleted.
+    let begun = gateway.get("/log/checkpoint").await.text();
+    bank.keeps(Some(begun), None);
+    bank.publish_for_gateway(volume.path(), &[], &rooms, data);
     gateway.node.signal("TERM");
     gateway.node.ended(PATIENCE).await;
-    let (another, _) = started(config, data.port(), &[]).await;
-    let another = Stage::of(another);
-    let now = another.get("").await.json();
-    assert_eq!((&now["size"], &now["logKey"]), (&json!(0), &about["logKey"]), "another volume, the same log");
-    assert!(another.mesh(&["tunnel", "token", "create"]).contains(&pin));
-    // Tokens were on the volume.
-    let beside = Stage { token: another.token.clone(), ..beside };
-    until("the sidecar to find it", PATIENCE, async || beside.get("").await.json()["size"] == 0).await;
+    let (mut another, tunnel) = started(config, data.port(), &[]).await;
+    assert!(tunnel.iter().all(opens), "all else is served");
+    let lost = "was begun and has 1 entries at least; this volume has 0";
+    until("it to say so", PATIENCE, async || another.log().contains(lost)).await;
+    let about_it = || Request::get("/datanet/v1").body(Full::default()).unwrap();
+    assert_eq!(another.send(about_it()).await.status, 404, "another log was begun under the same key");
+    another.signal("TERM");
+    another.ended(PATIENCE).await;
+
+    // The volume is found again: the log goes on, and a sidecar finds it.
+    let kept = gateway.node.home();
+    let (restored, _) = started(config, data.port(), &[("MESH_HOME", kept.to_str().unwrap())]).await;
+    let mut restored = Stage { node: restored, token: gateway.token.clone() };
+    let now = restored.get("").await.json();
+    assert_eq!((&now["size"], &now["logKey"]), (&json!(1), &about["logKey"]));
+    until("the sidecar to find it", PATIENCE, async || beside.get("").await.json()["size"] == 1).await;
+    restored.node.signal("TERM");
+    restored.node.ended(PATIENCE).await;
+
+    // The log is gone for good, and a person said so: another one, under another key.
+    let seed = |letter: &str| format!("{}=", letter.repeat(43));
+    let keys = json!({"origin": format!("{A}/datanet"), "log": seed("E"), "directory": seed("I")});
+    bank.keeps(None, Some(keys.to_string()));
+    bank.publish_for_gateway(volume.path(), &[], &rooms, data);
+    let (fresh, _) = started(config, data.port(), &[]).await;
+    let fresh = Stage::of(fresh);
+    let now = fresh.get("").await.json();
+    assert_eq!((&now["size"], now["logKey"] == about["logKey"]), (&json!(0), false), "{now}");
+    assert!(fresh.mesh(&["tunnel", "token", "create"]).contains(&pin));
 }

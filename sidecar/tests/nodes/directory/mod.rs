@@ -1,5 +1,6 @@
 //! The Datanet directory of a real node, as central systems, administrators and people use it.
 
+mod channel;
 mod commands;
 mod gateway;
 mod restart;
@@ -7,6 +8,8 @@ mod seed;
 mod tls;
 mod watch;
 mod witnesses;
+
+use std::path::PathBuf;
 
 use http::Request;
 use http_body_util::Full;
@@ -39,9 +42,15 @@ impl Stage {
         self.mesh(&["directory", "token", "issue", "--csid", csid])
     }
 
+    /// The node's home, which may be on a disk that is the node's own.
+    fn home(&self) -> PathBuf {
+        let own = PathBuf::from(format!("/proc/{}/root{}", self.node.pid(), self.node.home().display()));
+        if own.exists() { own } else { self.node.home() }
+    }
+
     fn command(&self, args: &[&str]) -> std::process::Output {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mesh"));
-        command.args(args).env("MESH_HOME", self.node.home()).env("MESH_ADMIN_LISTEN", self.node.admin.to_string());
+        command.args(args).env("MESH_HOME", self.home()).env("MESH_ADMIN_LISTEN", self.node.admin.to_string());
         command.env("MESH_ADDRESS", self.node.data.to_string()).output().unwrap()
     }
 

@@ -33,12 +33,12 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, Node, Socket, free_port, from, post};
 
 /// A node with a grid.
-pub(super) struct Stage {
-    node: Node,
+pub(crate) struct Stage {
+    pub(crate) node: Node,
     /// Where backends call.
-    pub(super) api: SocketAddr,
+    pub(crate) api: SocketAddr,
     /// Where end users connect.
-    pub(super) clients: SocketAddr,
+    pub(crate) clients: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
@@ -48,7 +48,7 @@ impl Stage {
         Self::with(&json!({"grid": grid}), &[]).await
     }
 
-    pub(super) async fn with(file: &Value, variables: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(file: &Value, variables: &[(&str, &str)]) -> Self {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (api, clients) = (loopback(free_port()), loopback(free_port()));
         let (at, client_at) = (api.to_string(), clients.to_string());
@@ -59,12 +59,12 @@ impl Stage {
     }
 
     /// A backend of the same machine.
-    async fn backend(&self) -> Socket {
+    pub(crate) async fn backend(&self) -> Socket {
         Socket::to(self.api, "/ws/v1").await
     }
 
     /// A backend that consumes topics.
-    async fn consumer(&self, topics: &[&str]) -> Socket {
+    pub(crate) async fn consumer(&self, topics: &[&str]) -> Socket {
         let mut backend = self.backend().await;
         let answer = backend.asks(&json!({"m": "queue.pop", "p": {"t": topics}, "i": 1})).await;
         assert_eq!(answer, json!({"E": null, "r": {"s": true}, "i": 1}));
@@ -72,8 +72,13 @@ impl Stage {
     }
 
     /// An end user.
-    async fn user(&self, path: &str) -> Socket {
+    pub(crate) async fn user(&self, path: &str) -> Socket {
         Socket::to(self.clients, path).await
+    }
+
+    /// The node, and the folder of its file.
+    pub(crate) fn into_parts(self) -> (Node, tempfile::TempDir) {
+        (self.node, self._folder)
     }
 
     async fn post(&self, path: &str, body: &str) -> Answer {
@@ -81,7 +86,7 @@ impl Stage {
     }
 
     /// A number among the grid's own metrics; 0 where it is not there.
-    async fn metric(&self, name: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("mesh_grid_{name} ")));
         line.map_or(0.0, |number| number.parse().unwrap())

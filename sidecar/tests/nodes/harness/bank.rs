@@ -22,8 +22,8 @@ pub(crate) struct Bank {
     pub(crate) node_id: &'static str,
     pub(crate) root: Root,
     pub(crate) leaf: Pair,
-    /// Signs the pairs of its sidecars, where it has a gateway.
-    members: Root,
+    /// Who signs the pairs of its sidecars, where it has a gateway: the newest first.
+    members_pem: String,
     /// What its sidecars show.
     pub(crate) member: Pair,
     /// What the operator keeps for its tunnel and directory, once somebody asks.
@@ -41,10 +41,23 @@ pub(crate) struct Partner<'b> {
 impl Bank {
     pub(crate) fn new(node_id: &'static str) -> Self {
         let identity = Identity { node_id: node_id.into(), name: "bank".into() };
-        let generate = || Root::generate(&identity, Algorithm::EcdsaP256, LIFE, SystemTime::now()).unwrap();
-        let (root, members) = (generate(), generate());
-        let (leaf, member) = (leaf(&root, node_id), leaf(&members, node_id));
-        Self { node_id, root, leaf, members, member, rooms: OnceLock::new() }
+        let root = Root::generate(&identity, Algorithm::EcdsaP256, LIFE, SystemTime::now()).unwrap();
+        let (members_pem, member) = new_member(node_id);
+        Self { node_id, leaf: leaf(&root, node_id), root, members_pem, member, rooms: OnceLock::new() }
+    }
+
+    /// Another pair for its sidecars, under another root; the one before is known beside it.
+    pub(crate) fn renew_member(&mut self) {
+        let (root, member) = new_member(self.node_id);
+        self.members_pem.insert_str(0, &root);
+        self.member = member;
+    }
+
+    /// Takes the roots before the newest away.
+    pub(crate) fn forget_old_members(&mut self) {
+        const END: &str = "-----END CERTIFICATE-----\n";
+        let newest = self.members_pem.find(END).unwrap() + END.len();
+        self.members_pem.truncate(newest);
     }
 
     /// What the operator keeps for its tunnel and directory.
@@ -60,8 +73,15 @@ impl Bank {
             let seed = |letter: &str| format!("{}=", letter.repeat(43));
             let origin = format!("{}/datanet", self.node_id);
             let directory = json!({"origin": origin, "log": seed("U"), "directory": seed("Q")}).to_string();
-            RoomKeys { tunnel: Some(tunnel), directory: Some(directory) }
+            RoomKeys { tunnel: Some(tunnel), directory: Some(directory), ..RoomKeys::default() }
         })
+    }
+
+    /// What the operator knows of the directory's log from now on, and its keys where they are others.
+    pub(crate) fn keeps(&mut self, begun: Option<String>, directory: Option<String>) {
+        let kept = self.room_keys().clone();
+        let directory = directory.or(kept.directory.clone());
+        self.rooms = OnceLock::from(RoomKeys { begun, directory, ..kept });
     }
 
     /// The same, with a certificate that is good for the address of its node here too.
@@ -109,7 +129,7 @@ impl Bank {
             (snapshot::TLS_CRT.to_owned(), self.leaf.chain_pem.clone()),
         ];
         if node.get("gateway").is_some() {
-            files.push((snapshot::MEMBERS_CRT.to_owned(), self.members.certificate_pem().to_owned()));
+            files.push((snapshot::MEMBERS_CRT.to_owned(), self.members_pem.clone()));
             files.push((snapshot::MEMBER_CRT.to_owned(), self.member.chain_pem.clone()));
             fs::write(directory.join(snapshot::MEMBER_KEY), self.member.key.expose()).unwrap();
         }
@@ -143,6 +163,13 @@ impl Partner<'_> {
         members.extend(self.more.as_object().cloned().unwrap_or_default());
         route
     }
+}
+
+/// A root that signs pairs of sidecars, and the first of them.
+fn new_member(node_id: &str) -> (String, Pair) {
+    let identity = Identity { node_id: node_id.into(), name: "bank".into() };
+    let root = Root::generate(&identity, Algorithm::EcdsaP256, LIFE, SystemTime::now()).unwrap();
+    (root.certificate_pem().to_owned(), leaf(&root, node_id))
 }
 
 /// A leaf for `node_id` under `root`.

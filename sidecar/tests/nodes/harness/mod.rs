@@ -1,6 +1,7 @@
 //! What all tests share: nodes, banks with certificates, HTTP with and without TLS.
 
 mod bank;
+mod charts;
 pub(crate) mod h2;
 mod http;
 mod node;
@@ -18,8 +19,9 @@ use std::sync::{
 
 pub(crate) use self::{
     bank::{Bank, Partner, leaf},
+    charts::lacking,
     http::{Answer, connect, from, post, try_exchange},
-    node::{Node, base64, configure, configure_as, until},
+    node::{Node, base64, configure_as, unbase64, until},
     raw::{Heard, Raw},
     relay::Relay,
     small_disk::{fill_disk, on_a_small_disk},

@@ -62,6 +62,15 @@ impl Node {
         (node, folder)
     }
 
+    /// A node with this configuration file in its own folder.
+    pub(crate) async fn with_own_file(yaml: &str) -> Self {
+        Self::run(free_port(), &[], |home, mesh| {
+            configure_as(home, yaml);
+            mesh
+        })
+        .await
+    }
+
     /// A node on a given port of loopback.
     pub(crate) async fn on(port: u16, variables: &[(&str, &str)]) -> Self {
         Self::run(port, variables, |home, mesh| {
@@ -87,6 +96,13 @@ impl Node {
 
     /// A node started by what `wrap` makes of its command.
     pub(crate) async fn run(port: u16, variables: &[(&str, &str)], wrap: impl Fn(&Path, Command) -> Command) -> Self {
+        let mut node = Self::begun(port, variables, wrap);
+        node.ready().await;
+        node
+    }
+
+    /// The same, which nobody has waited for.
+    pub(crate) fn begun(port: u16, variables: &[(&str, &str)], wrap: impl Fn(&Path, Command) -> Command) -> Self {
         let home = tempfile::tempdir().unwrap();
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (data, admin) = (loopback(port), loopback(free_port()));
@@ -99,9 +115,7 @@ impl Node {
         all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         fs::create_dir(home.path().join("mesh")).unwrap();
         let child = spawn(wrap(home.path(), command()), &all, home.path());
-        let mut node = Self { child, variables: all, data, admin, home };
-        node.ready().await;
-        node
+        Self { child, variables: all, data, admin, home }
     }
 
     pub(crate) fn home(&self) -> PathBuf {
@@ -124,7 +138,8 @@ impl Node {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    async fn ready(&mut self) {
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&mut self) {
         until("the node to be ready", PATIENCE, async || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the node ended: {status}\n{}", self.log());
@@ -246,6 +261,11 @@ impl Node {
         let document = json!({"node_id": node_id, "inst_id": institution(node_id), "inst_name": "互联互通节点X"});
         let answer = self.post("/v1/interconn/node/refresh", &[], &document).await;
         assert_eq!(answer.code(), "E0000000000", "{}", answer.text());
+        self.root().await
+    }
+
+    /// The node's root, as partners get it.
+    pub(crate) async fn root(&self) -> String {
         self.mpi("mesh.net.environ", &json!({})).await["root_crt"].as_str().unwrap().to_owned()
     }
 
@@ -318,7 +338,7 @@ pub(crate) fn base64(text: &str) -> String {
     STANDARD.encode(text)
 }
 
-fn unbase64(text: &str) -> String {
+pub(crate) fn unbase64(text: &str) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
 }

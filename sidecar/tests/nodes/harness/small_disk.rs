@@ -2,12 +2,12 @@
 
 use std::{fs, io::Write as _, path::PathBuf, process::Command};
 
-use super::{Node, configure, free_port};
+use super::{Node, configure_as, free_port};
 
-/// A node whose home is a file system of `size`, in a mount namespace of its own that ends with it.
-pub(crate) async fn on_a_small_disk(size: &str, transport: &str) -> Node {
+/// A node whose home is a file system of `size`, started with this file, in a mount namespace of its own that ends with it.
+pub(crate) async fn on_a_small_disk(size: &str, yaml: &str) -> Node {
     Node::run(free_port(), &[], |home, mesh| {
-        configure(home, transport);
+        configure_as(home, yaml);
         let script = format!(r#"mount -t tmpfs -o size={size} tmpfs "$1" && shift && exec "$@""#);
         let mut command = Command::new("unshare");
         // With a user namespace it needs no root either.

@@ -66,3 +66,38 @@ async fn the_admins_files_open_the_register_plane_and_are_nobody_elses() {
     let unknown = stage.command(&["tunnel", "kick", "n1"]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrators_certificate_that_leaked_is_refused_and_there_is_another_one() {
+    let stage = Stage::new().await;
+    let mut open = stage.as_admin().await;
+    let ask = || GetBootStrapTokenRequest { expire_time: 10 };
+    assert_eq!(open.get_boot_strap_token(ask()).await.unwrap().into_inner().code, "200");
+    let file = stage.node.home().join("tunnel/admin/client.pem");
+    let leaked = std::fs::read_to_string(&file).unwrap();
+    let said = stage.mesh(&["tunnel", "deny", file.to_str().unwrap()]);
+    let key = mesh_pki::CertificateInfo::from_pem(&leaked).unwrap().spki_sha256;
+    assert_eq!(said, format!("certificates of the key {key} are refused"));
+    assert!(open.get_boot_strap_token(ask()).await.is_err(), "on a connection that was open");
+    assert_ne!(std::fs::read_to_string(&file).unwrap(), leaked);
+    assert_eq!(stage.as_admin().await.get_boot_strap_token(ask()).await.unwrap().into_inner().code, "200");
+    // A node's, by its key.
+    let token = stage.mesh(&["tunnel", "token", "create", "--legacy"]);
+    let joined = stage.joins(token.split_once('@').unwrap().0).await;
+    let key = mesh_pki::CertificateInfo::from_pem(&super::pem(&joined.network_client_cert)).unwrap().spki_sha256;
+    assert!(stage.mesh(&["tunnel", "deny", &key.to_uppercase()]).ends_with("which is of n1"));
+    for wrong in ["nothing", &key[1..]] {
+        assert_eq!(stage.command(&["tunnel", "deny", wrong]).status.code(), Some(5), "{wrong}");
+    }
+    // The authorities of both planes are in force, and stay.
+    let listed = stage.mesh(&["tunnel", "authority", "ls"]);
+    let rows: Vec<Vec<&str>> = listed.lines().skip(1).map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(
+        rows.iter().map(|row| row[1..3].to_vec()).collect::<Vec<_>>(),
+        [["register", "inForce"], ["join", "inForce"]]
+    );
+    for (kept, why) in [(rows[0][0], "only one that was replaced"), (&"0".repeat(64)[..], "no authority has that")] {
+        let refused = stage.command(&["tunnel", "authority", "forget", kept]);
+        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains(why), "{refused:?}");
+    }
+}

@@ -1,5 +1,6 @@
 //! The network controller of a real node: its control plane as legacy clients, administrators and people use it.
 
+mod certificates;
 mod commands;
 mod contract;
 mod crashes;
@@ -25,18 +26,25 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::harness::{Client, Node, Socket, configure_as, free_port, tls};
 
+pub(crate) type Tls = TlsStream<TcpStream>;
+
 /// A node with a network controller.
-struct Stage {
+pub(crate) struct Stage {
     node: Node,
-    tunnel: SocketAddr,
+    pub(crate) tunnel: SocketAddr,
     register: SocketAddr,
     bootstrap: SocketAddr,
 }
 
 impl Stage {
     async fn new() -> Self {
-        Self::made_by(async |ports| Node::with(&[&[("MESH_TUNNEL_ADVERTISE", "127.0.0.1")], ports].concat()).await)
-            .await
+        Self::beside(&[]).await
+    }
+
+    /// The same with more variables.
+    pub(crate) async fn beside(more: &[(&str, &str)]) -> Self {
+        let variables = [&[("MESH_TUNNEL_ADVERTISE", "127.0.0.1")], more].concat();
+        Self::made_by(async |ports| Node::with(&[&variables, ports].concat()).await).await
     }
 
     /// The same with more members of the section `tunnel`, as YAML.
@@ -75,7 +83,7 @@ impl Stage {
         LiteKubeNcServiceClient::new(channel(tls(self.register, Client::Pair(&pair), &["h2"]).await).await)
     }
 
-    async fn joins(&self, bootstrap: &str) -> GetTokenResponse {
+    pub(crate) async fn joins(&self, bootstrap: &str) -> GetTokenResponse {
         self.tries(bootstrap).await.unwrap()
     }
 
@@ -87,14 +95,11 @@ impl Stage {
     }
 
     /// Opens a node's tunnel, as legacy clients do. Answers its address with the length of the network's prefix.
-    async fn opens(&self, token: &str) -> (Socket<TlsStream<TcpStream>>, String) {
+    pub(crate) async fn opens(&self, token: &str) -> (Socket<Tls>, String) {
         let stream = tls(self.tunnel, Client::Nothing, &[]).await;
         let mut socket = Socket::over(stream, "ws://127.0.0.1/ws", &[("Node-Token", token)]).await.unwrap();
-        socket.says(r#"{"connectionState":2,"payload":null}"#).await;
-        let reply: Value = serde_json::from_slice(&socket.next().await.into_data()).unwrap();
-        assert_eq!(reply["connectionState"], 2);
-        let cidr = STANDARD.decode(reply["payload"].as_str().unwrap()).unwrap();
-        (socket, String::from_utf8(cidr).unwrap())
+        let address = greeted(&mut socket).await;
+        (socket, address)
     }
 
     fn command(&self, args: &[&str]) -> std::process::Output {
@@ -104,7 +109,7 @@ impl Stage {
     }
 
     /// What a command that succeeds prints.
-    fn mesh(&self, args: &[&str]) -> String {
+    pub(crate) fn mesh(&self, args: &[&str]) -> String {
         let output = self.command(args);
         assert!(output.status.success(), "{args:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -113,6 +118,20 @@ impl Stage {
     fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.mesh(&[args, &["-o", "json"]].concat())).unwrap()
     }
+}
+
+/// Asks for the address, and reads it.
+async fn greeted(socket: &mut Socket<Tls>) -> String {
+    socket.says(r#"{"connectionState":2,"payload":null}"#).await;
+    let reply: Value = serde_json::from_slice(&socket.next().await.into_data()).unwrap();
+    assert_eq!(reply["connectionState"], 2);
+    let cidr = STANDARD.decode(reply["payload"].as_str().unwrap()).unwrap();
+    String::from_utf8(cidr).unwrap()
+}
+
+/// A certificate or key of an answer.
+fn pem(field: &str) -> String {
+    String::from_utf8(STANDARD.decode(field).unwrap()).unwrap()
 }
 
 /// gRPC over a connection that is there, whose TLS it does not know of; there is no second one.

@@ -19,7 +19,7 @@ const CONFIG: &str = "mode: server\nserver:\n  ip: 127.0.0.1\n  port: 6441\n  bo
                       interconnection: true\n  mtu: 0\n  logDir: log\n  tlsDir: tls\n  debug: false\n";
 
 /// A folder of the original's, and what its administrator has.
-fn left_behind(folder: &Path) -> Pair {
+pub(super) fn left_behind(folder: &Path) -> Pair {
     fs::write(folder.join("nc.yaml"), CONFIG).unwrap();
     fs::write(folder.join("litekube-nc.db"), DATABASE).unwrap();
     let year = Duration::from_secs(365 * 24 * 3600);
@@ -95,8 +95,13 @@ async fn what_cannot_be_taken_over_is_said_and_changes_nothing() {
     refused(&["--database", &at("nc.yaml")], 5, "no SQLite 3 database");
     refused(&["--register-ca", &at("log")], 5, "ca.pem with ca-key.pem");
     refused(&[], 2, "--config");
-    fs::write(at("certs/grpc/ca-key.pem"), "no key").unwrap();
-    refused(&["--register-ca", &at("certs/grpc")], 1, "400");
+    // One authority cannot be used: neither is the other, and no node is taken over.
+    fs::write(at("certs/network/ca-key.pem"), "no key").unwrap();
+    refused(
+        &["--register-ca", &at("certs/grpc"), "--join-ca", &at("certs/network"), "--database", &at("litekube-nc.db")],
+        1,
+        "400",
+    );
     // What a writer has left beside the file would be missing.
     fs::write(at("litekube-nc.db-wal"), "x").unwrap();
     refused(&["--database", &at("litekube-nc.db")], 5, "wal_checkpoint");

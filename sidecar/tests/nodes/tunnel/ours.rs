@@ -20,7 +20,7 @@ use proto::nc::{UnRegisterRequest, lite_kube_nc_service_client::LiteKubeNcServic
 
 use serde_json::Value;
 
-use super::{Stage, channel};
+use super::{Stage, channel, pem};
 use crate::harness::{Client, connect, free_port, tls, until};
 
 /// A busy machine.
@@ -34,8 +34,11 @@ struct Edge {
 
 impl Edge {
     fn join(token: &str, ways: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let child = spawn(folder.path(), &[&[token], ways].concat());
+        Self::within(tempfile::tempdir().unwrap(), &[&[token], ways].concat())
+    }
+
+    fn within(folder: tempfile::TempDir, args: &[&str]) -> Self {
+        let child = spawn(folder.path(), args);
         Self { child, folder }
     }
 
@@ -190,7 +193,7 @@ async fn a_node_that_was_unregistered_ends_and_says_so() {
 async fn a_node_that_unregisters_itself_through_its_own_tunnel_hears_the_answer_and_ends() {
     let (stage, token) = stage().await;
     let local = free_port();
-    let mut edge = Edge::join(&token, &["--forward", &format!("{local}:10.1.1.1:6440")]);
+    let mut edge = Edge::join(&token, &["--forward", &format!("{local}:10.1.1.1:{}", stage.register.port())]);
     edge.joins().await;
     let kept = fs::read_to_string(edge.folder.path().join("edge/node.json")).unwrap();
     let member: Value = serde_json::from_str(&kept).unwrap();
@@ -281,4 +284,47 @@ async fn a_legacy_token_joins_a_node_of_ours_too() {
     let edge = Edge::join(&token, &[]);
     edge.joins().await;
     assert_eq!(stage.json(&["tunnel", "ls"])["nodes"][0]["state"], 3);
+}
+
+/// With strict servers its certificate is what counts, so it is the one that LiteKube's node had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_litekube_goes_on_as_one_of_ours_with_its_token_its_certificate_and_its_address() {
+    let stage = Stage::with("clientCertificate: Required, roleSplit: true").await;
+    let token = stage.mesh(&["tunnel", "token", "create", "--legacy"]);
+    let joined = stage.joins(token.split_once('@').unwrap().0).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (yaml, certs) = (folder.path().join("nc.yaml"), folder.path().join("certs"));
+    let settings = format!(
+        "mode: client\nclient:\n  serverAddr: 127.0.0.1\n  port: {}\n  token: \"{}\"\n  networkCertDir: certs\n  \
+         redirectGateway: true\n  mtu: 1400\n",
+        stage.tunnel.port(),
+        joined.token
+    );
+    fs::write(&yaml, settings).unwrap();
+    let yaml = yaml.to_str().unwrap();
+
+    // Without its certificate it is none, and nothing is kept.
+    let refused = stage.command(&["tunnel", "join", "--legacy", yaml]);
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("client.pem"), "{refused:?}");
+    assert!(!stage.node.home().join("edge/node.json").exists());
+
+    fs::create_dir(&certs).unwrap();
+    fs::write(certs.join("ca.pem"), pem(&joined.network_ca_cert)).unwrap();
+    fs::write(certs.join("client.pem"), pem(&joined.network_client_cert)).unwrap();
+    fs::write(certs.join("client-key.pem"), pem(&joined.network_client_key)).unwrap();
+    let mut edge = Edge::within(folder, &["--legacy", yaml]);
+    edge.joins().await;
+    let log = edge.log();
+    assert!(log.contains("passed over: redirectGateway") && log.contains("passed over: mtu"), "{log}");
+    assert!(!log.contains(&joined.token), "a log tells a secret");
+    // Another start needs the folder alone.
+    edge.child.kill().unwrap();
+    edge.child.wait().unwrap();
+    fs::remove_dir_all(&certs).unwrap();
+    edge.again(&["--legacy", yaml]).wait().unwrap();
+    edge.joins_times(2).await;
+    let nodes = stage.json(&["tunnel", "ls"]);
+    assert_eq!(nodes["nodes"].as_array().map(Vec::len), Some(1), "{nodes}");
+    assert_eq!((&nodes["nodes"][0]["address"], &nodes["nodes"][0]["state"]), (&"10.1.1.3".into(), &3.into()));
 }

@@ -123,7 +123,7 @@ impl Lease {
             Owner::Here(Spot { channels, cell, topic, seq }) => {
                 channels.metrics.leases.dec();
                 match verdict {
-                    Verdict::Commit => Some(Box::pin(channels.commit(&cell, &topic, seq)?)),
+                    Verdict::Commit => channels.commit(&cell, &topic, seq),
                     Verdict::Return => {
                         channels.hand_back(&cell, &topic, seq);
                         None

@@ -1,7 +1,7 @@
-//! What ties the channels to the log: pushes go to it before they enter, what is gone is marked in it, and what it held is
-//! put back at start (design section 6, `store: Disk`).
+//! What ties the channels to what outlives the process: pushes go there before they enter, and what is gone is marked there (design
+//! section 6, `store: Disk`). That is the log on this machine's disk, or where several gateways share their sessions, each session's own.
 //!
-//! The log is opened at start if there is one, else when the first message goes to disk. So `store` may change while the
+//! The log on disk is opened at start if there is one, else when the first message goes to disk. So `store` may change while the
 //! node runs: what was pushed before stays where it was.
 
 use std::{
@@ -11,17 +11,18 @@ use std::{
 };
 
 use crds::Store;
+use futures::future::FutureExt as _;
 use mesh_core::{NodeId, SessionId};
+use mesh_network::listen::Finishing;
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Channels, Key, cell::Cell};
 use crate::{
-    TransportError,
-    log::{
-        self, Claim, Entry, Found, Keeping, Kept, Log, LogError, Marked, PushedBefore, Record, Replayed, Stored, millis,
-    },
-    queue::{Draft, Effects, Landed, Origin, REMEMBERED_FOR, Served, Setting, Write},
+    kept::{ByPlace, Kept, ToKeep},
+    log::{self, Claim, Entry, Keeping, Log, LogError, Marked, Record, Replayed, Stored, millis},
+    queue::{Draft, Effects, Landed, Served, Setting, Write},
+    shared,
 };
 
 /// As many marks are set one by one, some µs each; more are left to the writer of the log, which sets neighbours at once.
@@ -60,12 +61,12 @@ impl Journal {
     }
 
     /// Reads the log, and what it holds.
-    fn read(&self) -> Result<(Log, Replayed), LogError> {
+    pub(super) fn read(&self) -> Result<(Log, Replayed), LogError> {
         Log::open(self.folder.as_deref().ok_or(LogError::Nowhere)?, self.metrics.clone())
     }
 
     /// From now on this is the log.
-    fn install(&self, log: Log) -> &Log {
+    pub(super) fn install(&self, log: Log) -> &Log {
         self.log.get_or_init(|| log)
     }
 
@@ -83,16 +84,20 @@ impl Journal {
     }
 
     /// Removes the log, which nobody holds.
-    fn remove(&self) -> Result<(), LogError> {
+    pub(super) fn remove(&self) -> Result<(), LogError> {
         self.folder.as_deref().map_or(Ok(()), log::remove)
     }
 
-    /// What is to be written before the message enters.
-    pub(super) fn record(&self, key: &Key, draft: &Draft, keeping: Keeping) -> Result<Box<Record>, LogError> {
-        self.open()?;
+    /// What is to be written before the message enters; with `is_shared` to its session's own log.
+    pub(super) fn record(&self, key: &Key, draft: &Draft, is_shared: bool) -> Result<ToKeep, LogError> {
         let (session, topic, draft) = (key.session.clone(), key.topic.clone(), draft.clone());
-        let stored = Stored { session, topic, draft, keeping };
-        Ok(Box::new(Entry::Message(stored).record(millis(SystemTime::now()))))
+        let entry = Entry::Message(Stored { session, topic, draft, keeping: Keeping::UntilRead });
+        let now = millis(SystemTime::now());
+        if is_shared {
+            return Ok(ToKeep::Shared(shared::Record::of(&entry, now, false)));
+        }
+        self.open()?;
+        Ok(ToKeep::Disk(Box::new(entry.record(now))))
     }
 
     /// Has written what a step in `cell` let in. Called with the session locked, so that it is written in that order.
@@ -100,64 +105,99 @@ impl Journal {
         if fx.writes.is_empty() && fx.involved.is_empty() {
             return;
         }
-        let (Some(log), Some(channels)) = (self.opened(), self.channels.get()) else { return };
+        let Some(channels) = self.channels.get() else { return };
         for write in fx.writes.drain(..) {
-            let Write { ticket, topic, draft, charge, record, claim, .. } = write;
-            let (cell, channels, since) = (Arc::clone(cell), Weak::clone(channels), Instant::now());
-            let tried = draft.id.clone().map(|numbered| (draft.origin.clone(), numbered));
-            let landed = move |landed: Result<Kept, LogError>| {
-                let Some(channels) = channels.upgrade() else { return };
-                let landed = landed.map(|kept| Landed {
-                    draft,
-                    charge,
-                    kept: Some(kept),
-                    keeping: Keeping::UntilRead,
-                    since,
-                    redelivered: false,
-                });
-                channels.apply(&cell, |session, setting, fx| match landed {
-                    Ok(landed) => session.landed(ticket, &topic, landed, setting, fx),
-                    Err(why) => session.not_landed(ticket, why, setting, fx),
-                });
-                if let Some((sender, numbered)) = tried {
-                    channels.senders.decided(&sender, &numbered);
-                }
-            };
-            log.append(*record, claim, Box::new(landed));
+            self.write_one(cell, channels, write);
         }
-        let on_disk = |channels: Arc<Channels>| channels.live.load().transport.store == Store::Disk;
-        if !fx.involved.is_empty() && channels.upgrade().is_some_and(on_disk) {
-            fx.involved.drain(..).for_each(|partner| involve(log, channels, cell, partner));
+        let is_kept = |channels: Arc<Channels>| channels.live.load().transport.store == Store::Disk;
+        if !fx.involved.is_empty() && channels.upgrade().is_some_and(is_kept) {
+            fx.involved.drain(..).for_each(|partner| self.involve(channels, cell, partner));
+        }
+    }
+
+    fn write_one(&self, cell: &Arc<Cell>, channels: &Weak<Channels>, write: Write) {
+        let Write { ticket, topic, draft, charge, record, claim, .. } = write;
+        let (tried, numbered) = (draft.id.clone().map(|id| (draft.origin.clone(), id)), draft.numbered());
+        let (of, channels, since) = (Arc::clone(cell), Weak::clone(channels), Instant::now());
+        let landed = move |landed: Result<Kept, LogError>| {
+            let Some(channels) = channels.upgrade() else { return };
+            let landed = landed.map(|kept| Landed {
+                draft,
+                charge,
+                kept: Some(kept),
+                keeping: Keeping::UntilRead,
+                since,
+                redelivered: false,
+            });
+            channels.apply(&of, |session, setting, fx| match landed {
+                Ok(landed) => session.landed(ticket, &topic, landed, setting, fx),
+                Err(why) => session.not_landed(ticket, why, setting, fx),
+            });
+            if let Some((sender, numbered)) = tried {
+                channels.senders.decided(&sender, &numbered);
+            }
+        };
+        match (record, self.opened(), cell.log()) {
+            (ToKeep::Disk(record), Some(log), _) => {
+                log.append(*record, claim, Box::new(move |kept| landed(kept.map(Kept::Disk))));
+            }
+            (ToKeep::Shared(record), _, Some(log)) => {
+                let landed = move |it: Result<_, _>| landed(it.map(Kept::Shared).map_err(LogError::Shared));
+                log.append(record, numbered, claim, landed);
+            }
+            // Neither comes without its log.
+            (ToKeep::Disk(_) | ToKeep::Shared(_), ..) => {}
         }
     }
 
     /// Has written down that `served` was given out, where it is on disk: after a crash it comes again as redelivered. Nobody may
-    /// see it before that is done.
+    /// see it before that is done. What another gateway finds in a session's log may have been given out, all of it.
     pub(super) fn given(&self, served: &Served) -> Option<Marked> {
-        served.kept.as_ref().and_then(|kept| self.opened()?.given(kept))
+        match &served.kept {
+            Some(Kept::Disk(kept)) => self.opened()?.given(kept),
+            Some(Kept::Shared(_)) | None => None,
+        }
     }
 
     /// Has marked what is gone.
     pub(super) fn gone(&self, unkept: Vec<Kept>) {
+        if unkept.is_empty() {
+            return;
+        }
+        let ByPlace { disk, shared } = unkept.into_iter().collect();
+        if !shared.is_empty() {
+            drop(shared::consume(&shared));
+        }
         let Some(log) = self.opened() else { return };
-        if unkept.len() > AT_ONCE {
-            return log.bury(unkept, None);
+        if disk.len() > AT_ONCE {
+            return log.bury(disk, None);
         }
         // Whoever wants to know when asks for them by itself.
-        unkept.iter().for_each(|kept| drop(log.gone(kept)));
+        disk.iter().for_each(|kept| drop(log.gone(kept)));
     }
 
     /// Has marked what was committed; whoever hears of it may rely on it once that is done.
-    pub(super) fn committed(&self, unkept: &[Kept]) -> Option<Marked> {
+    pub(super) fn committed(&self, unkept: Vec<Kept>) -> Option<Finishing> {
+        if unkept.is_empty() {
+            return None;
+        }
+        let ByPlace { disk, shared } = unkept.into_iter().collect();
+        if !shared.is_empty() {
+            // In vain: another gateway has the session, and may give it out again.
+            return Some(shared::consume(&shared).map(drop).boxed());
+        }
         // They are marked in this order, so the last one tells of all.
-        unkept.iter().filter_map(|kept| self.opened()?.gone(kept)).last()
+        let marked = disk.iter().filter_map(|kept| self.opened()?.gone(kept)).last()?;
+        Some(Box::pin(marked))
     }
 
     /// Marks what is gone, and returns when that is durable.
     pub(super) async fn bury(&self, unkept: Vec<Kept>) -> Result<(), LogError> {
-        let Some(log) = self.opened().filter(|_| !unkept.is_empty()) else { return Ok(()) };
+        let ByPlace { disk, shared } = unkept.into_iter().collect();
+        shared::consume(&shared).await?;
+        let Some(log) = self.opened().filter(|_| !disk.is_empty()) else { return Ok(()) };
         let (tell, told) = oneshot::channel();
-        log.bury(unkept, Some(Box::new(move |done| drop(tell.send(done)))));
+        log.bury(disk, Some(Box::new(move |done| drop(tell.send(done)))));
         told.await.unwrap_or(Err(LogError::Ended))
     }
 
@@ -170,7 +210,7 @@ impl Journal {
     }
 
     /// The same for what is left at the end, where the log's place survives the process.
-    pub(super) async fn spill(&self, record: Record, until: Instant) -> Result<Kept, LogError> {
+    pub(super) async fn spill(&self, record: Record, until: Instant) -> Result<log::Kept, LogError> {
         let home = self.folder.as_deref().and_then(Path::parent);
         if home.is_none_or(|home| !log::survives(home)) {
             return Err(LogError::Nowhere);
@@ -179,7 +219,7 @@ impl Journal {
     }
 
     /// Has `record` written; returns when it is durable, or when there is no room `until` then.
-    pub(super) async fn keep(&self, record: Record, until: Instant) -> Result<Kept, LogError> {
+    pub(super) async fn keep(&self, record: Record, until: Instant) -> Result<log::Kept, LogError> {
         let log = self.open()?;
         let (claim, (tell, mut told)) = (Claim::default(), oneshot::channel());
         log.append(record, claim.clone(), Box::new(move |landed| drop(tell.send(landed))));
@@ -196,105 +236,32 @@ impl Journal {
             log.end();
         }
     }
-}
 
-/// Has written that the session of `cell` involves `partner`: after a restart it may read what it might read before.
-fn involve(log: &Log, channels: &Weak<Channels>, cell: &Arc<Cell>, partner: NodeId) {
-    let record = Entry::Involved { session: cell.id.clone(), partner }.record(millis(SystemTime::now()));
-    let (cell, channels) = (Arc::clone(cell), Weak::clone(channels));
-    let landed = move |landed: Result<Kept, LogError>| match (landed, channels.upgrade()) {
-        (Ok(kept), Some(channels)) => channels.apply(&cell, |session, _, fx| session.keep_record(kept, fx)),
-        (Err(why), _) => tracing::warn!("who may read in a session will be forgotten at a restart: {why}"),
-        (Ok(_), None) => {}
-    };
-    log.append(record, Claim::default(), Box::new(landed));
+    /// Has written that the session of `cell` involves `partner`: after a restart it may read what it might read before.
+    fn involve(&self, channels: &Weak<Channels>, cell: &Arc<Cell>, partner: NodeId) {
+        let (entry, now) = (Entry::Involved { session: cell.id.clone(), partner }, millis(SystemTime::now()));
+        let (of, channels) = (Arc::clone(cell), Weak::clone(channels));
+        let landed = move |landed: Result<Kept, LogError>| match (landed, channels.upgrade()) {
+            (Ok(kept), Some(channels)) => channels.apply(&of, |session, _, fx| session.keep_record(kept, fx)),
+            (Err(why), _) => tracing::warn!("who may read in a session will be forgotten at a restart: {why}"),
+            (Ok(_), None) => {}
+        };
+        if let Some(log) = cell.log() {
+            let landed = move |it: Result<_, _>| landed(it.map(Kept::Shared).map_err(LogError::Shared));
+            log.append(shared::Record::of(&entry, now, false), None, Claim::default(), landed);
+        } else if let Some(log) = self.opened() {
+            log.append(entry.record(now), Claim::default(), Box::new(move |kept| landed(kept.map(Kept::Disk))));
+        }
+    }
 }
 
 impl Channels {
-    /// Opens the log if there is one or is to be one, and puts back what it held.
-    pub(super) fn replay(&self, store: Store) -> Result<(), LogError> {
-        if store == Store::Memory && !self.journal.is_there() {
-            return Ok(());
-        }
-        let (log, Replayed { found, pushed }) = self.journal.read()?;
-        self.remember(pushed);
-        if !found.is_empty() {
-            tracing::info!(records = found.len(), "unread messages of the last run are there again");
-        }
-        let spilled = |found: &Found| match &found.entry {
-            Entry::Message(stored) => stored.keeping == Keeping::WithSession,
-            Entry::Involved { .. } => true,
-            Entry::Tombstone { .. } | Entry::Pushed { .. } => false,
-        };
-        if store == Store::Memory && found.iter().all(spilled) {
-            // They only lived through the restart there.
-            self.restore(found, false);
-            drop(log);
-            return self.journal.remove();
-        }
-        self.journal.install(log);
-        self.restore(found, true);
-        Ok(())
-    }
-
-    /// Puts messages back: everything in order, and nothing of a session that was released.
-    fn restore(&self, found: Vec<Found>, stay: bool) {
-        let clocks = Clocks::now();
-        let (tombstones, rest) =
-            found.into_iter().partition::<Vec<_>, _>(|found| matches!(found.entry, Entry::Tombstone { .. }));
-        for found in tombstones {
-            if let Entry::Tombstone { session, until } = &found.entry {
-                self.shards.refuse(session, clocks.to_come(*until));
-            }
-        }
-        for Found { entry, kept, time, given } in rest {
-            let session = match &entry {
-                Entry::Message(stored) => &stored.session,
-                Entry::Involved { session, .. } | Entry::Tombstone { session, .. } => session,
-                Entry::Pushed { .. } => continue,
-            };
-            let cell = match self.shards.open(session, &Origin::Application, &self.guests, clocks.instant) {
-                Ok(cell) => cell,
-                Err(TransportError::Released { .. }) => {
-                    // The machine went down before that was written at every message.
-                    kept.gone();
-                    continue;
-                }
-                Err(why) => {
-                    tracing::error!("an unread message stays on disk until the next start: {why}");
-                    continue;
-                }
-            };
-            match entry {
-                Entry::Message(stored) => {
-                    let live = self.live.load();
-                    let route = match &stored.draft.origin {
-                        Origin::Partner(partner) => live.route_to(partner),
-                        Origin::Application => None,
-                    };
-                    let charge = self.lines.charge_again(&stored.draft, route.map(|route| &**route));
-                    let Stored { topic, draft, keeping, .. } = stored;
-                    let since = clocks.passed(time);
-                    let kept = stay.then_some(kept);
-                    let landed = Landed { draft, charge, kept, keeping, since, redelivered: given };
-                    self.apply(&cell, |session, setting, fx| session.restore(&topic, landed, setting, fx));
-                }
-                Entry::Involved { partner, .. } => {
-                    self.apply(&cell, |session, setting, fx| {
-                        session.involve(&partner, setting.now, fx);
-                        fx.involved.clear();
-                        if stay {
-                            session.keep_record(kept, fx);
-                        }
-                    });
-                }
-                Entry::Tombstone { .. } | Entry::Pushed { .. } => {}
-            }
-        }
-    }
-
     /// One step within a session that may be closed, for the log.
-    fn apply(&self, cell: &Arc<Cell>, step: impl FnOnce(&mut crate::queue::Session, &Setting<'_>, &mut Effects)) {
+    pub(super) fn apply(
+        &self,
+        cell: &Arc<Cell>,
+        step: impl FnOnce(&mut crate::queue::Session, &Setting<'_>, &mut Effects),
+    ) {
         let bounds = self.bounds();
         let setting = Setting { now: Instant::now(), bounds: &bounds, node: self.lines.node() };
         let mut fx = Effects::default();
@@ -304,38 +271,6 @@ impl Channels {
             self.journal.write(cell, &mut fx);
         }
         self.after(Some(cell), fx);
-    }
-
-    /// Pushes with an id that were taken before the restart are not taken again.
-    fn remember(&self, pushed: Vec<PushedBefore>) {
-        let clocks = Clocks::now();
-        for PushedBefore { sender, id, time } in pushed {
-            self.senders.remember(&sender, id, clocks.passed(time) + REMEMBERED_FOR);
-        }
-    }
-}
-
-/// The clock of the log and that of the channels, read at once.
-struct Clocks {
-    instant: Instant,
-    millis: u64,
-}
-
-impl Clocks {
-    fn now() -> Self {
-        Self { instant: Instant::now(), millis: millis(SystemTime::now()) }
-    }
-
-    /// When it was `time`; a time to come, as after a change of the clock, is now.
-    fn passed(&self, time: u64) -> Instant {
-        let ago = Duration::from_millis(self.millis.saturating_sub(time));
-        self.instant.checked_sub(ago).unwrap_or(self.instant)
-    }
-
-    /// When it will be `time`.
-    fn to_come(&self, time: u64) -> Instant {
-        let rest = Duration::from_millis(time.saturating_sub(self.millis));
-        self.instant.checked_add(rest).unwrap_or(self.instant)
     }
 }
 

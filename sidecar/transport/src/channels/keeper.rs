@@ -82,6 +82,7 @@ impl Channels {
             let swept = self.shards.sweep(part, now, idle);
             self.metrics.expired_sessions.inc_by(swept.closed.len() as u64);
             self.metrics.dropped_by_idleness.inc_by(swept.fx.dropped as u64);
+            swept.closed.iter().for_each(|cell| self.give_back(cell));
             drop(swept.closed);
             self.after(None, swept.fx);
             looked += swept.looked;

@@ -37,6 +37,9 @@ pub(crate) struct Metrics {
     pub(crate) dropped_by_release: Counter,
     pub(crate) dropped_by_idleness: Counter,
     pub(crate) expired_sessions: Counter,
+    pub(crate) moved_sessions: Counter,
+    pub(crate) lost_messages: Counter,
+    pub(crate) forwarded_calls: Counter,
     pub(crate) room_wait: Histogram,
     pub(crate) waiting_pops: Gauge,
     pub(crate) waiting_pushes: Gauge,
@@ -80,6 +83,9 @@ impl Default for Metrics {
             dropped_by_release: Counter::default(),
             dropped_by_idleness: Counter::default(),
             expired_sessions: Counter::default(),
+            moved_sessions: Counter::default(),
+            lost_messages: Counter::default(),
+            forwarded_calls: Counter::default(),
             room_wait: Histogram::new(WAITS),
             waiting_pops: Gauge::default(),
             waiting_pushes: Gauge::default(),
@@ -110,6 +116,12 @@ impl Metrics {
         let text = "Unread messages of sessions that were idle too long";
         r.register("dropped_by_idleness", text, self.dropped_by_idleness.clone());
         r.register("expired_sessions", "Sessions that were idle too long", self.expired_sessions.clone());
+        let text = "Sessions that went from this gateway to another one of the node";
+        r.register("moved_sessions", text, self.moved_sessions.clone());
+        let text = "Unread messages that only memory had of a session which another gateway took over";
+        r.register("lost_messages", text, self.lost_messages.clone());
+        let text = "Calls that were passed on to the gateway that owns their session";
+        r.register("forwarded_calls", text, self.forwarded_calls.clone());
         let text = "How long pushes and bodies waited for room that had to";
         r.register_with_unit("room_wait", text, Unit::Seconds, self.room_wait.clone());
         r.register("waiting_pops", "Pops that wait for a message now", self.waiting_pops.clone());

@@ -8,6 +8,7 @@ mod cell;
 mod claim;
 mod delivery;
 mod guests;
+mod handed_over;
 mod journal;
 mod keeper;
 mod line;
@@ -15,8 +16,11 @@ mod lines;
 mod list;
 mod metrics;
 mod once;
+mod owned;
 mod purse;
 mod repeats;
+mod required;
+mod restored;
 mod shards;
 mod spill;
 mod steps;
@@ -31,7 +35,11 @@ pub(crate) mod testing;
 #[cfg(feature = "shuttle")]
 mod wakeups;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use crds::{Peek, Store};
 use futures::FutureExt as _;
@@ -51,11 +59,13 @@ use self::{
     lines::Lines,
     metrics::{Gauges, Metrics},
     once::Senders,
+    owned::Openings,
     shards::Shards,
     waiting::{Entering, Popping},
 };
 pub(crate) use self::{
     claim::Room,
+    owned::Whereabouts,
     purse::{Purse, Wait},
 };
 pub use self::{
@@ -65,8 +75,7 @@ pub use self::{
 };
 pub(crate) use crate::queue::LONGEST_RETRY;
 use crate::{
-    TransportError,
-    log::Keeping,
+    OwnerError, Owners, TransportError,
     queue::{Coming, Draft, Effects, Lacks, Origin, Reader, Releasing, Remains},
     sync::Mutex,
 };
@@ -87,6 +96,9 @@ pub struct Channels {
     senders: Senders,
     guests: Guests,
     journal: Journal,
+    /// Who owns each session, where gateways share them.
+    owners: OnceLock<Arc<dyn Owners>>,
+    openings: Openings,
     pub(crate) metrics: Metrics,
     ending: CancellationToken,
     /// What is left of a large release; the keeper takes it apart.
@@ -170,6 +182,8 @@ impl Channels {
             senders: Senders::default(),
             guests: Guests::default(),
             journal,
+            owners: OnceLock::new(),
+            openings: Openings::default(),
             metrics: Metrics::default(),
             ending: CancellationToken::new(),
             remains: Mutex::default(),
@@ -205,6 +219,7 @@ impl Channels {
         room: Option<&Room>,
         until: Instant,
     ) -> Result<(), TransportError> {
+        self.require_here(&key.session, &draft.origin, until).await?;
         match draft.id.clone() {
             None => self.enter_queue(key, draft, route, room, until).await,
             Some(numbered) => self.push_once(key, draft, &numbered, route, room, until).await,
@@ -225,7 +240,7 @@ impl Channels {
         draft.hold_no_more_than_its_own(room.map_or(0, Room::bytes));
         let record = match self.live.load().transport.store {
             Store::Memory => None,
-            Store::Disk => Some(self.journal.record(key, &draft, Keeping::UntilRead)?),
+            Store::Disk => Some(self.journal.record(key, &draft, self.shares())?),
         };
         let coming = Coming {
             topic: key.topic.clone(),
@@ -238,8 +253,14 @@ impl Channels {
         let entered = match self.unless_over(until, &mut entering).await {
             Some(entered) => entered,
             None => match entering.lacks() {
-                // Its record is being written: the disk says how that ends, and nobody else can.
+                // Its record is being written: who writes says how that ends, and nobody else can. Servers that are away say it when
+                // they are back.
+                Lacks::Nothing if self.shares() => entering.end().unwrap_or(Err(OwnerError::Unsure.into())),
                 Lacks::Nothing => (&mut entering).await,
+                Lacks::Disk if self.shares() => {
+                    let late = || OwnerError::Away("the message could not be kept in time".into());
+                    entering.end().unwrap_or_else(|| Err(late().into()))
+                }
                 Lacks::Disk => entering.end().unwrap_or(Err(TransportError::DiskFull { bytes })),
                 Lacks::Room => {
                     let full = || Err(TransportError::Full { session: key.session.clone(), bytes });
@@ -267,6 +288,7 @@ impl Channels {
         until: Instant,
     ) -> Result<Option<Delivery>, TransportError> {
         self.require_session(&key.session, &reader.who)?;
+        self.require_here(&key.session, &reader.who, until).await?;
         let mut popping = Popping::new(self, key, reader, until)?;
         let got = match self.unless_over(until, &mut popping).await {
             Some(got) => got,
@@ -295,13 +317,19 @@ impl Channels {
     /// `E0000000608` for a released session.
     pub async fn peek(self: &Arc<Self>, key: &Key, reader: &Reader) -> Result<Option<Delivery>, TransportError> {
         self.require_session(&key.session, &reader.who)?;
-        let Some(cell) = self.shards.find(&key.session, Instant::now())? else { return Ok(None) };
+        self.require_here(&key.session, &reader.who, Instant::now()).await?;
+        let nothing = || if self.shares() { Err(TransportError::Moved) } else { Ok(None) };
+        let Some(cell) = self.shards.find(&key.session, Instant::now())? else { return nothing() };
         let peek = self.live.load().transport.peek;
         let served = self.step(&cell, |session, setting, fx| match peek {
             Peek::Retain => session.look(&key.topic, reader, setting, fx),
             Peek::Consume => session.lease(&key.topic, reader, setting, fx),
         });
-        let Some(served) = served.flatten() else { return Ok(None) };
+        let served = match served {
+            Some(Some(served)) => served,
+            Some(None) => return Ok(None),
+            None => return nothing(),
+        };
         self.metrics.peeks.inc();
         let lease = (peek == Peek::Consume).then(|| Lease::new(self, cell, key.topic.clone(), served.seq));
         if let Some(given) = lease.as_ref().and_then(|_| self.journal.given(&served)) {
@@ -317,9 +345,17 @@ impl Channels {
     /// `E0000000614` for a partner without a session.
     pub async fn release(self: &Arc<Self>, key: &Key, who: &Origin) -> Result<(), TransportError> {
         self.require_session(&key.session, who)?;
+        match self.require_here(&key.session, who, Instant::now()).await {
+            // What is released already is released with success.
+            Err(TransportError::Released { .. }) => return Ok(()),
+            here => here?,
+        }
         self.metrics.releases.inc();
         let (now, transport) = (Instant::now(), self.live.load().transport.clone());
         let is_session = key.topic.is_empty() && *who == Origin::Application;
+        if is_session && self.shares() {
+            return self.release_shared(&key.session, now + transport.tombstone.get()).await;
+        }
         if is_session {
             let fx = self.shards.release(&key.session, now + transport.tombstone.get());
             self.metrics.dropped_by_release.inc_by(fx.dropped as u64);
@@ -327,6 +363,8 @@ impl Channels {
         } else if let Ok(Some(cell)) = self.shards.find(&key.session, now) {
             // What is not there, or is released already, is released with success.
             self.release_topic(&cell, &key.topic, who).await?;
+        } else if self.shares() {
+            return Err(TransportError::Moved);
         }
         if is_session && transport.store == Store::Disk && !key.session.is_empty() {
             let until = now + transport.push_timeout.get();
@@ -356,7 +394,7 @@ impl Channels {
 
     /// Finishes a step of a release. Where messages are on disk, they are gone there too when this returns.
     async fn release_on_disk(&self, mut fx: Effects) -> Result<(), TransportError> {
-        if self.journal.opened().is_none() {
+        if self.journal.opened().is_none() && !self.shares() {
             self.after(None, fx);
             return Ok(());
         }
@@ -427,35 +465,5 @@ impl Channels {
             tombstones: self.shards.tombstones() as u64,
             oldest: self.oldest.lock().map_or(Duration::ZERO, |since| since.elapsed()),
         }
-    }
-}
-
-/// What is refused at once.
-impl Channels {
-    /// The empty session is everybody's: a partner there would read and free what is not its own (PTP section 2).
-    fn require_session(&self, session: &SessionId, who: &Origin) -> Result<(), TransportError> {
-        if session.is_empty() && *who != Origin::Application { Err(TransportError::NoSession) } else { Ok(()) }
-    }
-
-    /// What a partner may have queued here: what its route says, else a quarter of everything, and always room for one
-    /// message of the largest size.
-    fn route_limit(&self, route: &Route) -> u64 {
-        let live = self.live.load();
-        let (total, body) = (live.transport.total_bytes.bytes(), live.transport.max_body_bytes.bytes());
-        route.config.max_queued_bytes.map_or((total / 4).max(body), crds::ByteSize::bytes)
-    }
-
-    /// What could never fit is refused at once (PTP decision D9).
-    fn require_fit(&self, bytes: usize, route: Option<&Route>) -> Result<(), TransportError> {
-        let live = self.live.load();
-        let total = live.transport.total_bytes.bytes();
-        self.lines.set_limit(total);
-        let limits = [
-            ("sessionBytes", Some(live.transport.session_bytes.bytes())),
-            ("totalBytes", Some(total)),
-            ("maxQueuedBytes", route.map(|route| self.route_limit(route))),
-        ];
-        let exceeded = limits.into_iter().find_map(|(name, limit)| Some((name, limit.filter(|l| bytes as u64 > *l)?)));
-        exceeded.map_or(Ok(()), |(name, limit)| Err(TransportError::TooLarge { bytes, name, limit }))
     }
 }

@@ -87,6 +87,35 @@ impl Shards {
         Ok(cell)
     }
 
+    /// Puts in a session that was made elsewhere.
+    pub(crate) fn put(&self, cell: &Arc<Cell>) -> Result<(), TransportError> {
+        let mut part = self.parts[self.part(&cell.id)].lock();
+        part.admit(&cell.id, Instant::now())?;
+        if self.sessions.load(Ordering::Relaxed) >= MOST_SESSIONS {
+            return Err(TransportError::TooManySessions { limit: MOST_SESSIONS });
+        }
+        if part.cells.insert(cell.id.clone(), Arc::clone(cell)).is_none() {
+            self.sessions.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Takes a session out that was closed.
+    pub(crate) fn forget(&self, cell: &Arc<Cell>) {
+        let mut part = self.parts[self.part(&cell.id)].lock();
+        if part.cells.get(&cell.id).is_some_and(|there| Arc::ptr_eq(there, cell)) {
+            part.cells.remove(&cell.id);
+            self.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends a session here that is another gateway's now. Answers how many of its messages stood nowhere else; `None`: it had ended.
+    pub(crate) fn move_away(&self, cell: &Arc<Cell>, fx: &mut Effects) -> Option<usize> {
+        self.forget(cell);
+        let mut session = cell.session.lock();
+        (!session.is_closed()).then(|| session.move_away(fx))
+    }
+
     /// The session, if it is there.
     pub(crate) fn find(&self, id: &SessionId, now: Instant) -> Result<Option<Arc<Cell>>, TransportError> {
         let part = self.parts[self.part(id)].lock();

@@ -6,10 +6,11 @@ use std::time::SystemTime;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::{Channels, shards::PARTS};
+use super::{Channels, cell::Cell, shards::PARTS};
 use crate::{
-    log::{Entry, Keeping, Stored, millis},
+    log::{Entry, Keeping, LogError, Stored, millis},
     queue::Message,
+    shared,
 };
 
 /// Messages whose records are under way at a time: enough for every group to be full, and no second copy of everything.
@@ -28,57 +29,79 @@ pub struct Unread {
 
 impl Channels {
     /// Keeps what nobody has read, where there is a place that survives the process, until `until`. Nobody is served after
-    /// that.
+    /// that, and sessions that gateways share are given up, each with its log.
     pub async fn keep_unread(&self, until: Instant) -> Unread {
         let mut unread = Unread::default();
         for part in 0..PARTS {
             for cell in self.shards.list(part, None) {
-                let (involved, taken) = {
-                    let mut session = cell.session.lock();
-                    (session.involves(), session.take_unread())
-                };
-                if taken.iter().any(|(_, message)| message.kept.is_none()) {
-                    for partner in involved {
-                        let record =
-                            Entry::Involved { session: cell.id.clone(), partner }.record(millis(SystemTime::now()));
-                        // Without it the partner pushes once more before it reads; that is no loss.
-                        let _ = self.journal.spill(record, until).await;
-                    }
-                }
-                let mut stored = taken.into_iter().map(|(topic, message)| {
-                    let Message { draft, since, redelivered, kept, charge, .. } = *message;
-                    let (session, keeping) = (cell.id.clone(), Keeping::WithSession);
-                    let stored = Stored { session, topic, draft, keeping };
-                    (stored, since, redelivered, kept, charge)
-                });
-                loop {
-                    let some: Vec<_> = stored.by_ref().take(UNDER_WAY).collect();
-                    if some.is_empty() {
-                        break;
-                    }
-                    let all = some.into_iter().map(|(stored, since, redelivered, kept, _charge)| async move {
-                        let bytes = stored.draft.size() as u64;
-                        if kept.is_some() {
-                            return (bytes, true);
-                        }
-                        let time = SystemTime::now().checked_sub(since.elapsed()).map_or(0, millis);
-                        let kept = self.journal.spill(Entry::Message(stored).record(time), until).await;
-                        if let (Ok(kept), true) = (&kept, redelivered) {
-                            kept.given();
-                        }
-                        if let Err(why) = &kept {
-                            tracing::debug!("a message is lost: {why}");
-                        }
-                        (bytes, kept.is_ok())
-                    });
-                    for (bytes, is_kept) in join_all(all).await {
-                        unread.count(bytes, is_kept);
-                    }
-                }
+                self.keep_unread_of(&cell, until, &mut unread).await;
             }
         }
         self.journal.end();
         unread
+    }
+
+    async fn keep_unread_of(&self, cell: &Cell, until: Instant, unread: &mut Unread) {
+        let (involved, taken) = {
+            let mut session = cell.session.lock();
+            (session.involves(), session.take_unread())
+        };
+        if taken.iter().any(|(_, message)| message.kept.is_none()) {
+            for partner in involved {
+                let entry = Entry::Involved { session: cell.id.clone(), partner };
+                // Without it the partner pushes once more before it reads; that is no loss.
+                let _ = self.keep_one(cell, &entry, (SystemTime::now(), false), until).await;
+            }
+        }
+        let is_empty = taken.is_empty();
+        let mut taken = taken.into_iter();
+        loop {
+            let some: Vec<_> = taken.by_ref().take(UNDER_WAY).collect();
+            if some.is_empty() {
+                break;
+            }
+            let all = some.into_iter().map(|(topic, message)| async move {
+                let Message { draft, since, redelivered, kept, charge: _charge, .. } = *message;
+                let bytes = draft.size() as u64;
+                if kept.is_some() {
+                    return (bytes, true);
+                }
+                let stored = Stored { session: cell.id.clone(), topic, draft, keeping: Keeping::WithSession };
+                let time = SystemTime::now().checked_sub(since.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+                let kept = self.keep_one(cell, &Entry::Message(stored), (time, redelivered), until).await;
+                if let Err(why) = &kept {
+                    tracing::debug!("a message is lost: {why}");
+                }
+                (bytes, kept.is_ok())
+            });
+            for (bytes, is_kept) in join_all(all).await {
+                unread.count(bytes, is_kept);
+            }
+        }
+        self.give_up_owned(cell, is_empty, until).await;
+    }
+
+    /// Keeps an entry that was first written then, and was given out or not.
+    async fn keep_one(
+        &self,
+        cell: &Cell,
+        entry: &Entry,
+        (time, given): (SystemTime, bool),
+        until: Instant,
+    ) -> Result<(), LogError> {
+        if let Some(log) = cell.log() {
+            let numbered = match entry {
+                Entry::Message(stored) => stored.draft.numbered(),
+                _ => None,
+            };
+            log.keep(shared::Record::of(entry, millis(time), given), numbered, until).await?;
+            return Ok(());
+        }
+        let kept = self.journal.spill(entry.record(millis(time)), until).await?;
+        if given {
+            kept.given();
+        }
+        Ok(())
     }
 }
 

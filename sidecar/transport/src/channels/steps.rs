@@ -6,10 +6,11 @@ use std::sync::Arc;
 use mesh_core::{SessionId, Topic};
 use tokio::time::Instant;
 
+use mesh_network::listen::Finishing;
+
 use super::{Channels, SESSION_MESSAGES, cell::Cell, keeper::PIECE};
 use crate::{
     TransportError,
-    log::Marked,
     queue::{Bounds, Effects, Origin, Outcome, Session, Setting, Standing, Ticket},
 };
 
@@ -22,7 +23,12 @@ impl Channels {
         mut step: impl FnMut(&mut Session, &Setting<'_>, &mut Effects) -> R,
     ) -> Result<(Arc<Cell>, R), TransportError> {
         loop {
-            let cell = self.shards.open(id, who, &self.guests, Instant::now())?;
+            let cell = if self.shares() {
+                // It is opened before it is used, and whoever finds that it is here no more looks for it again.
+                self.shards.find(id, Instant::now())?.ok_or(TransportError::Moved)?
+            } else {
+                self.shards.open(id, who, &self.guests, Instant::now())?
+            };
             // A session that was closed in between is no longer found, so this ends.
             if let Some(result) = self.step(&cell, &mut step) {
                 return Ok((cell, result));
@@ -50,7 +56,7 @@ impl Channels {
     }
 
     /// Commits a message. What is answered is ready once that is on disk, for one that is.
-    pub(super) fn commit(&self, cell: &Arc<Cell>, topic: &Topic, seq: u64) -> Option<Marked> {
+    pub(super) fn commit(&self, cell: &Arc<Cell>, topic: &Topic, seq: u64) -> Option<Finishing> {
         let mut unkept = Vec::new();
         let committed = self.step(cell, |session, setting, fx| {
             let committed = session.commit(topic, seq, setting, fx);
@@ -60,7 +66,7 @@ impl Channels {
         if committed == Some(true) {
             self.metrics.commits.inc();
         }
-        self.journal.committed(&unkept)
+        self.journal.committed(unkept)
     }
 
     pub(super) fn hand_back(&self, cell: &Arc<Cell>, topic: &Topic, seq: u64) {

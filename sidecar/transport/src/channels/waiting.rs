@@ -75,6 +75,7 @@ impl<'a> Popping<'a> {
     fn got(&self, cell: Arc<Cell>, outcome: Outcome) -> Got {
         match outcome {
             Outcome::Served(served) => Ok((cell, served)),
+            Outcome::Moved => Err(TransportError::Moved),
             Outcome::Released | Outcome::Entered | Outcome::NotWritten(_) => {
                 Err(TransportError::Released { session: self.key.session.clone() })
             }
@@ -164,6 +165,7 @@ impl<'a> Entering<'a> {
         match outcome {
             Outcome::Entered => Ok(()),
             Outcome::NotWritten(why) => Err(why.clone().into()),
+            Outcome::Moved => Err(TransportError::Moved),
             Outcome::Released | Outcome::Served(_) => Err(TransportError::Released { session: self.session.clone() }),
         }
     }

@@ -6,7 +6,7 @@ use super::op::Op;
 use crate::{Origin, TransportError};
 
 /// Admits the caller to `op`, and completes the source ids: a partner's are the verified ones, and a claim to be somebody
-/// else is refused; for everybody else a missing one is this node's own.
+/// else is refused; for everybody else a missing one is this node's own. Another gateway of this node speaks for whom it has admitted.
 pub(crate) fn admit(op: Op, caller: &Caller, node: &Node, context: &mut CallContext) -> Result<Origin, TransportError> {
     match caller {
         Caller::Stranger => Err(TransportError::Stranger),
@@ -15,6 +15,8 @@ pub(crate) fn admit(op: Op, caller: &Caller, node: &Node, context: &mut CallCont
             context.source_inst.get_or_insert_with(|| node.inst_id.clone());
             Ok(Origin::Application)
         }
+        // It has admitted the caller, and completed what it said.
+        Caller::Gateway => Ok(context.behalf.take().map_or(Origin::Application, Origin::Partner)),
         Caller::Partner(_) if !op.is_wrapper() => Err(TransportError::NotOpen { what: op.name() }),
         Caller::Partner(route) => {
             let foreign = |claimed: &dyn std::fmt::Display| TransportError::ForeignSource {

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use mesh_core::{Body, Code, Refusal, Route};
 use mesh_network::{Kind, Place, Slip};
 use tokio::{
@@ -142,17 +142,22 @@ impl<P: Peers> Held<P> {
     }
 
     async fn tell(&self, place: &Place, action: Action) -> Result<Code, Refusal> {
-        let body = serde_json::to_vec(&LeaseCall { id: &self.name, action }).unwrap_or_default();
+        let call = LeaseCall { id: self.name.as_str().into(), action, partner: None };
+        let body = serde_json::to_vec(&call).unwrap_or_default();
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = http::Uri::from_static(PATH);
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         request.extensions_mut().insert(Slip::at(HeaderMap::new(), place.clone()));
-        let response = self.peers.send(&self.route, request, Instant::now() + TRY).await?;
-        let unreadable = || Refusal::of_caller(Code::UNKNOWN, "the answer cannot be read");
-        let body = timeout(TRY, intake::read_short(response.into_body(), LONGEST)).await;
-        let body = body.ok().and_then(Result::ok).ok_or_else(unreadable)?;
-        let answer: Outbound<'_> = serde_json::from_slice(&body).map_err(|_| unreadable())?;
-        answer.code.as_deref().and_then(Code::parse).ok_or_else(unreadable)
+        code_of(self.peers.send(&self.route, request, Instant::now() + TRY).await?).await
     }
+}
+
+/// The code of an answer in JSON.
+pub(super) async fn code_of(response: Response<Body>) -> Result<Code, Refusal> {
+    let unreadable = || Refusal::of_caller(Code::UNKNOWN, "the answer cannot be read");
+    let body = timeout(TRY, intake::read_short(response.into_body(), LONGEST)).await;
+    let body = body.ok().and_then(Result::ok).ok_or_else(unreadable)?;
+    let answer: Outbound<'_> = serde_json::from_slice(&body).map_err(|_| unreadable())?;
+    answer.code.as_deref().and_then(Code::parse).ok_or_else(unreadable)
 }

@@ -22,9 +22,11 @@ use super::{
     flow::{Content, Flow},
     gateway::{self, LAST_TRY, PAUSE},
     hop::{self, Errand, To, Way},
+    involved::Told,
     leases::{Holding, Leases},
     message_id::MessageIds,
     op::Op,
+    owner::Gateways,
     peers::Peers,
     retries::{Budget, LONGEST_PAUSE, Tries},
     trace,
@@ -47,10 +49,14 @@ pub(crate) struct Exchange<P> {
     pub(crate) leases: Leases,
     /// Where large texts are taken apart.
     pub(crate) aside: Aside,
-    peers: Arc<P>,
+    pub(super) peers: Arc<P>,
     /// Those who tell other nodes what became of what was popped there.
     settling: TaskTracker,
-    ids: MessageIds,
+    pub(super) ids: MessageIds,
+    /// The ways to this node's other gateways.
+    pub(super) gateways: Gateways,
+    /// Which owners were told of late whom a session involves.
+    pub(super) told: Told,
     budgets: Mutex<HashMap<NodeId, Budget>>,
 }
 
@@ -59,7 +65,9 @@ pub(crate) struct Exchange<P> {
 pub(crate) struct Party {
     pub(crate) context: CallContext,
     pub(crate) caller: Caller,
-    origin: Origin,
+    pub(super) origin: Origin,
+    /// The route of the partner that calls, or on whose behalf another gateway does.
+    route: Option<Arc<Route>>,
     /// The room that the body of the call has.
     pub(crate) room: Option<Room>,
 }
@@ -68,13 +76,20 @@ impl<P: Peers> Exchange<P> {
     pub(crate) fn new(channels: Arc<Channels>, live: Arc<Live>, peers: Arc<P>) -> Self {
         let (leases, ids, budgets) = (Leases::default(), MessageIds::new(), Mutex::new(HashMap::new()));
         let (aside, settling) = (Aside::default(), TaskTracker::new());
-        Self { channels, live, leases, aside, peers, settling, ids, budgets }
+        let (gateways, told) = (Gateways::default(), Told::default());
+        Self { channels, live, leases, aside, peers, settling, ids, gateways, told, budgets }
     }
 
     /// Admits a caller to `op`.
     pub(crate) fn admit(&self, op: Op, mut context: CallContext, caller: Caller) -> Result<Party, TransportError> {
-        let origin = admit(op, &caller, &self.live.load().node, &mut context)?;
-        Ok(Party { context, caller, origin, room: None })
+        let live = self.live.load();
+        let origin = admit(op, &caller, &live.node, &mut context)?;
+        let route = match (&caller, &origin) {
+            (Caller::Gateway, Origin::Partner(partner)) => live.route_to(partner),
+            _ => caller.partner(),
+        };
+        let route = route.cloned();
+        Ok(Party { context, caller, origin, route, room: None })
     }
 
     /// What pays for a body of `party`: it waits for room as long as a push would.
@@ -90,8 +105,7 @@ impl<P: Peers> Exchange<P> {
         patience: Patience,
     ) -> Purse<'a> {
         let wait = patience.room(named, self.live.load().transport.push_timeout.get());
-        let route = party.caller.partner().map(|route| &**route);
-        self.channels.purse(&party.context.session, &party.origin, route, wait)
+        self.channels.purse(&party.context.session, &party.origin, party.route.as_deref(), wait)
     }
 
     /// Serves a call, or passes it on.
@@ -110,7 +124,8 @@ impl<P: Peers> Exchange<P> {
             Reach::Here { .. } => self.live.load().gateway.clone(),
         };
         match target {
-            None => Ok(Reply::Answer(self.here(call, party, patience).await?)),
+            None if self.channels.shares() => Box::pin(self.at_owner(call, party, patience)).await,
+            None => Ok(Reply::Answer(self.here(call, party, patience, party.message_id()?).await?)),
             Some(_) if party.caller.partner().is_some() => {
                 Err(TransportError::NotOpen { what: "passing a call on to a third node" }.into())
             }
@@ -118,7 +133,14 @@ impl<P: Peers> Exchange<P> {
         }
     }
 
-    async fn here(&self, call: Call, party: &Party, patience: Patience) -> Result<Answer, TransportError> {
+    /// Serves a call by this node's own channels; `id` is that of a push.
+    pub(super) async fn here(
+        &self,
+        call: Call,
+        party: &Party,
+        patience: Patience,
+        id: Option<MessageId>,
+    ) -> Result<Answer, TransportError> {
         let key = Key { session: party.context.session.clone(), topic: call.topic };
         let source = match call.reach {
             Reach::Here { from } => from,
@@ -133,9 +155,9 @@ impl<P: Peers> Exchange<P> {
                     metadata,
                     source: party.context.source_node.clone(),
                     origin: party.origin.clone(),
-                    id: party.message_id()?.map(Numbered::new),
+                    id: id.map(Numbered::new),
                 };
-                let route = party.caller.partner().map(|route| &**route);
+                let route = party.route.as_deref();
                 self.channels.push_with(&key, draft, route, party.room.as_ref(), until).await?;
                 None
             }
@@ -156,7 +178,7 @@ impl<P: Peers> Exchange<P> {
     }
 
     /// A message on its way to whoever asked. Another node of our kind settles its lease by itself, later.
-    fn handed(&self, mut delivery: Delivery, party: &Party) -> Result<Delivery, TransportError> {
+    pub(super) fn handed(&self, mut delivery: Delivery, party: &Party) -> Result<Delivery, TransportError> {
         let wanted = party.lease();
         if wanted.is_none() && party.caller.partner().is_some() {
             // Other kinds do not know the word.
@@ -165,7 +187,7 @@ impl<P: Peers> Exchange<P> {
         if let Some(name) = wanted
             && let Some(lease) = delivery.lease.take()
         {
-            let opened = self.leases.open(Holding { holder: party.origin.clone(), name }, lease);
+            let opened = self.leases.open(Holding { holder: party.holder(), name }, lease);
             delivery.lease = Some(opened.ok_or(TransportError::TooManyLeases)?);
         }
         Ok(delivery)
@@ -199,14 +221,6 @@ impl<P: Peers> Exchange<P> {
         }
     }
 
-    /// An application pushed to `partner` under this session id: the session involves the partner here too.
-    fn involve(&self, party: &Party, partner: &NodeId) {
-        // The push has succeeded; that the session was released here meanwhile is no reason to say otherwise.
-        if let Err(e) = self.channels.involve(&party.context.session, partner) {
-            tracing::debug!(%partner, "session not opened to the partner: {e}");
-        }
-    }
-
     fn until(&self, call: &Call, patience: Patience) -> Instant {
         match &call.operation {
             Operation::Push { payload, .. } => {
@@ -222,7 +236,8 @@ impl<P: Peers> Exchange<P> {
     /// yet.
     pub(crate) fn onward(&self, party: &Party) -> Option<Arc<Route>> {
         // What is in the way is said when the body is here.
-        party.caller.partner().is_none().then(|| hop::target(&self.live.load(), &party.context).ok())?.flatten()
+        let is_own = matches!(party.caller, Caller::Local | Caller::Member { .. });
+        is_own.then(|| hop::target(&self.live.load(), &party.context).ok())?.flatten()
     }
 
     /// Passes on the large push that arrives by `body`, of so many bytes. It is kept for a repeat, so it has its room like any
@@ -272,7 +287,7 @@ impl<P: Peers> Exchange<P> {
         let reply = self.push_often(hop, id, party).await?;
         let is_done = matches!(&reply, Reply::Answer(answer) if answer.code.is_success());
         if is_done && hop.errand.to == To::Partner {
-            self.involve(party, &hop.route.node_id);
+            self.involve(&party.context.session, &hop.route.node_id).await;
         }
         Ok(reply)
     }
@@ -440,9 +455,14 @@ pub(super) fn leased<P: Peers>(mut reply: Reply, claim: Claim<P>, has_lease: boo
 
 impl Party {
     /// The id of its push. Only nodes number: what an application says is nothing that we gave out.
-    fn message_id(&self) -> Result<Option<MessageId>, TransportError> {
+    pub(super) fn message_id(&self) -> Result<Option<MessageId>, TransportError> {
         let named = self.context.message_id.as_deref().filter(|_| self.caller.is_node());
         named.map(str::parse).transpose().map_err(|e: crate::NoMessageId| TransportError::Malformed(e.to_string()))
+    }
+
+    /// Who settles what it pops. Another gateway of this node does so by the name alone.
+    fn holder(&self) -> Origin {
+        if matches!(self.caller, Caller::Gateway) { Origin::Application } else { self.origin.clone() }
     }
 
     /// The name under which it wants to settle what it pops: none where it is no node, or none of our kind.

@@ -41,9 +41,11 @@ fn ends(snapshot: &Snapshot, context: &CallContext, call: &Call) -> bool {
     call.reach != Reach::Addressed || matches!(route::target(snapshot, context), Ok(Target::Local))
 }
 
-/// Where a call ends that a sidecar has decoded: the word is a member's alone.
+/// Where a call ends that a sidecar has decoded, or another gateway: the word is theirs alone.
 pub(super) fn said_by_sidecar(party: &Party) -> Option<Reach> {
-    let Caller::Member { .. } = party.caller else { return None };
+    if !matches!(party.caller, Caller::Member { .. } | Caller::Gateway) {
+        return None;
+    }
     let here = party.context.here.as_deref()?;
     Some(Reach::Here { from: NodeId::given(here).filter(|_| here != "*") })
 }
@@ -66,7 +68,10 @@ impl Hop<'_> {
 
     /// When nobody waits for the answer any longer.
     pub(super) fn deadline(&self) -> Instant {
-        if self.errand.to == To::Gateway { self.until + LATE } else { self.until }
+        match self.errand.to {
+            To::Gateway | To::Owner => self.until + LATE,
+            To::Partner => self.until,
+        }
     }
 
     /// The answer is none: the other node ends, and the next one may have a better one. Nothing came of the call.

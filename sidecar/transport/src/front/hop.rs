@@ -51,6 +51,7 @@ const TIMEOUT: HeaderName = HeaderName::from_static("x-ptp-timeout");
 const PROVIDER: HeaderName = HeaderName::from_static("x-ptp-tech-provider-code");
 const TRACE: HeaderName = HeaderName::from_static("x-ptp-trace-id");
 const HERE: HeaderName = HeaderName::from_static("x-ptp-here");
+const BEHALF: HeaderName = HeaderName::from_static("x-ptp-for");
 const TOKEN: HeaderName = HeaderName::from_static("x-ptp-token");
 
 /// What an answer may take from the gateway to its sidecar, on a busy machine.
@@ -90,6 +91,8 @@ pub(crate) enum To {
     Partner,
     /// This node's gateway, which is told what the application said.
     Gateway,
+    /// The gateway of this node that owns the session, which is told what the caller said, and on whose behalf.
+    Owner,
 }
 
 /// How a call is passed on.
@@ -106,7 +109,7 @@ impl Way {
     pub(crate) fn of(to: To, route: &Route) -> Self {
         match to {
             To::Partner if route::speaks(route) == Speaks::Grpc => Self::Grpc,
-            To::Partner | To::Gateway => Self::Http,
+            To::Partner | To::Gateway | To::Owner => Self::Http,
         }
     }
 
@@ -181,7 +184,9 @@ impl Errand<'_> {
         put(&mut headers, VERSION, context.version.as_deref().unwrap_or(&node.version));
         let claimed = (context.source_node.as_ref(), context.source_inst.as_ref());
         let (source_node, source_inst) = match (self.to, claimed) {
-            (To::Gateway, (node_id, inst_id)) => (node_id.unwrap_or(&node.node_id), inst_id.unwrap_or(&node.inst_id)),
+            (To::Gateway | To::Owner, (node_id, inst_id)) => {
+                (node_id.unwrap_or(&node.node_id), inst_id.unwrap_or(&node.inst_id))
+            }
             (To::Partner, _) => (&node.node_id, &node.inst_id),
         };
         put(&mut headers, SOURCE_NODE, source_node.as_str());
@@ -189,15 +194,24 @@ impl Errand<'_> {
         let mut given = |name: HeaderName, value: Option<&str>| {
             value.into_iter().for_each(|it| put(&mut headers, name.clone(), it));
         };
-        given(TARGET_NODE, context.target_node.as_ref().map(NodeId::as_str));
-        given(TARGET_INST, context.target_inst.as_ref().map(mesh_core::InstId::as_str));
+        if self.to != To::Owner {
+            given(TARGET_NODE, context.target_node.as_ref().map(NodeId::as_str));
+            given(TARGET_INST, context.target_inst.as_ref().map(mesh_core::InstId::as_str));
+        }
         given(SESSION, context.has_session.then(|| context.session.as_str()));
         given(TOPIC, Some(self.call.topic.as_str()).filter(|topic| !topic.is_empty()));
         if matches!(self.call.operation, Operation::Push { .. } | Operation::Pop) {
             given(TIMEOUT, Some(&self.timeout(until).as_millis().max(1).to_string()));
         }
-        if let (To::Gateway, Reach::Here { from }) = (self.to, &self.call.reach) {
-            given(HERE, Some(from.as_ref().map_or("*", NodeId::as_str)));
+        match (self.to, &self.call.reach) {
+            (To::Gateway | To::Owner, Reach::Here { from }) => {
+                given(HERE, Some(from.as_ref().map_or("*", NodeId::as_str)));
+            }
+            (To::Owner, Reach::Addressed) => given(HERE, Some("*")),
+            (To::Partner, _) | (To::Gateway, Reach::Addressed) => {}
+        }
+        if self.to == To::Owner {
+            given(BEHALF, context.behalf.as_ref().map(NodeId::as_str));
         }
         given(PROVIDER, context.provider.as_deref());
         given(TRACE, context.trace_id.as_deref());
@@ -211,8 +225,8 @@ impl Errand<'_> {
         match self.to {
             To::Partner => less_margin(left),
             // A push's time is none to be answered early in.
-            To::Gateway if self.call.operation.op() == Op::Push => left.saturating_sub(WAY_BACK),
-            To::Gateway => with_margin(left.saturating_sub(WAY_BACK)),
+            To::Gateway | To::Owner if self.call.operation.op() == Op::Push => left.saturating_sub(WAY_BACK),
+            To::Gateway | To::Owner => with_margin(left.saturating_sub(WAY_BACK)),
         }
     }
 

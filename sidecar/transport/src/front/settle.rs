@@ -1,9 +1,11 @@
 //! `POST /v1/interconn/chan/lease`: another node of our kind commits, returns or renews what it popped here (PTP section
-//! 8.4). Only what was given to that caller.
+//! 8.4). Only what was given to that caller. Another gateway of this node says here too whom a session of ours involves.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use mesh_core::{Body, Caller, Refusal};
+use mesh_core::{Body, Caller, NodeId, Refusal, SessionId};
 use mesh_network::listen::Finishing;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +21,8 @@ use crate::{Origin, TransportError};
 
 /// Where leases are settled.
 pub(crate) const PATH: &str = "/v1/interconn/chan/lease";
-/// The longest request: a name and an action.
-const LONGEST: u64 = 1024;
+/// The longest request: a name, an action and a partner. The name may be a session's, of which JSON writes some letters as six.
+const LONGEST: u64 = 8 * 1024;
 
 /// What is to be done with a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -32,13 +34,20 @@ pub(crate) enum Action {
     Return,
     /// It is still under way.
     Renew,
+    /// No lease: from now on a partner may read in a session.
+    Involve,
 }
 
 /// The body of the call.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct LeaseCall<'a> {
-    pub(crate) id: &'a str,
+    /// Of the lease, or of a session.
+    #[serde(borrow)]
+    pub(crate) id: Cow<'a, str>,
     pub(crate) action: Action,
+    /// Whom a session involves.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) partner: Option<Cow<'a, str>>,
 }
 
 impl<P: Peers> Front<P> {
@@ -51,7 +60,7 @@ impl<P: Peers> Front<P> {
             return response;
         }
         let answer = match intake::read_short(request.into_body(), LONGEST).await {
-            Ok(body) => match self.settle(&body, &caller) {
+            Ok(body) => match self.settle(&body, &caller).await {
                 Ok(finishing) => {
                     if let Some(finishing) = finishing {
                         finishing.await;
@@ -66,16 +75,21 @@ impl<P: Peers> Front<P> {
     }
 
     /// What is answered must be done before the caller hears of it.
-    fn settle(&self, body: &Bytes, caller: &Caller) -> Result<Option<Finishing>, TransportError> {
+    async fn settle(&self, body: &Bytes, caller: &Caller) -> Result<Option<Finishing>, TransportError> {
         let holder = match caller {
             Caller::Stranger => return Err(TransportError::Stranger),
-            Caller::Local | Caller::Member { .. } => Origin::Application,
+            Caller::Local | Caller::Member { .. } | Caller::Gateway => Origin::Application,
             Caller::Partner(route) => Origin::Partner(route.node_id.clone()),
         };
-        let LeaseCall { id, action } = mesh_core::json::object(body)
+        let LeaseCall { id, action, partner } = mesh_core::json::object(body)
             .map_err(|e| TransportError::Malformed(format!("the body is no lease and action: {e}")))?;
         let unknown = || TransportError::NoSuchLease;
-        let holding = Holding { holder, name: id.into() };
+        if action == Action::Involve {
+            let partner = partner.as_deref().and_then(NodeId::given).filter(|_| matches!(caller, Caller::Gateway));
+            let partner = partner.ok_or(TransportError::NotOpen { what: "saying whom a session involves" })?;
+            return self.exchange.involved(&SessionId::new(&id), &partner).await.map(|()| None);
+        }
+        let holding = Holding { holder, name: (*id).into() };
         match action {
             Action::Renew => self.exchange.leases.renew(&holding).then_some(None).ok_or_else(unknown),
             Action::Commit => self.exchange.leases.take(&holding).map(crate::Lease::commit).ok_or_else(unknown),
@@ -83,6 +97,7 @@ impl<P: Peers> Front<P> {
                 drop(self.exchange.leases.take(&holding).ok_or_else(unknown)?);
                 Ok(None)
             }
+            Action::Involve => Ok(None),
         }
     }
 }

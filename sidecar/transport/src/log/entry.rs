@@ -55,37 +55,51 @@ impl Entry {
     /// The record that says it, first written at `time` (milliseconds since 1970). The payload is not copied.
     pub(crate) fn record(&self, time: u64) -> Record {
         let mut front = vec![0; HEAD];
+        let (kind, payload) = self.encode(&mut front);
+        let mut record = Record::new(kind, front, payload, time);
+        match self {
+            Self::Message(stored) => record.numbered = stored.draft.numbered(),
+            Self::Tombstone { until, .. } => record.lapses = Some(*until),
+            Self::Involved { .. } => {}
+            Self::Pushed { .. } => record.lapses = Some(pushed::lapses(time)),
+        }
+        record
+    }
+
+    /// Of which kind it is, and the body of its record: what is its own, and the payload behind that.
+    pub(crate) fn body(&self) -> (Kind, Vec<u8>, Bytes) {
+        let mut own = Vec::new();
+        let (kind, payload) = self.encode(&mut own);
+        (kind, own, payload)
+    }
+
+    /// Of which kind it is, and its payload; what stands before that goes to the end of `front`.
+    fn encode(&self, front: &mut Vec<u8>) -> (Kind, Bytes) {
         match self {
             Self::Message(stored) => {
-                stored.encode(&mut front);
-                let mut record = Record::new(Kind::Message, front, stored.draft.payload.clone(), time);
-                record.numbered = stored.draft.id.as_ref().map(|numbered| (stored.draft.origin.clone(), numbered.id));
-                record
+                stored.encode(front);
+                (Kind::Message, stored.draft.payload.clone())
             }
             Self::Tombstone { session, until } => {
                 front.extend_from_slice(&until.to_le_bytes());
-                put(&mut front, session.as_str());
-                let mut record = Record::new(Kind::Tombstone, front, Bytes::new(), time);
-                record.lapses = Some(*until);
-                record
+                put(front, session.as_str());
+                (Kind::Tombstone, Bytes::new())
             }
             Self::Involved { session, partner } => {
-                put(&mut front, session.as_str());
-                put(&mut front, partner.as_str());
-                Record::new(Kind::Involved, front, Bytes::new(), time)
+                put(front, session.as_str());
+                put(front, partner.as_str());
+                (Kind::Involved, Bytes::new())
             }
             Self::Pushed { sender, blocks } => {
                 front.push(u8::from(*sender != Origin::Application) * PARTNER);
                 if let Origin::Partner(partner) = sender {
-                    put(&mut front, partner.as_str());
+                    put(front, partner.as_str());
                 }
                 for Block { instance, epoch, number, bits } in blocks {
                     let words = [instance, epoch, number].into_iter().chain(bits);
                     words.for_each(|word| front.extend_from_slice(&word.to_le_bytes()));
                 }
-                let mut record = Record::new(Kind::Pushed, front, Bytes::new(), time);
-                record.lapses = Some(pushed::lapses(time));
-                record
+                (Kind::Pushed, Bytes::new())
             }
         }
     }

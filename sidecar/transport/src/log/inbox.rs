@@ -72,7 +72,8 @@ impl Claim {
         self.become_(WITHDRAWN)
     }
 
-    pub(super) fn take(&self) -> bool {
+    /// It is begun. `false`: the caller gave up.
+    pub(crate) fn take(&self) -> bool {
         self.become_(TAKEN)
     }
 

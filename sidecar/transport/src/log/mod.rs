@@ -56,13 +56,16 @@ use std::{
 
 use parking_lot::Mutex;
 
+use crate::shared::OwnerError;
+
 pub(crate) use self::{
     entry::{Entry, Keeping, Stored},
     inbox::{Buried, Claim, Landed},
     kept::Kept,
     marks::Marked,
     metrics::Metrics,
-    record::Record,
+    pushed::{Block, lapses},
+    record::{Kind, Record},
     replay::{Found, PushedBefore, Replayed},
 };
 use self::{
@@ -134,6 +137,9 @@ pub enum LogError {
         /// The path.
         path: PathBuf,
     },
+    /// What the gateways of the node share did not do it.
+    #[error("{0}")]
+    Shared(#[from] OwnerError),
 }
 
 impl LogError {

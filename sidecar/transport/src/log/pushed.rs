@@ -38,6 +38,21 @@ struct Blocks {
 pub(crate) struct Pushed(HashMap<Origin, Blocks>);
 
 impl Block {
+    /// The block of one id, with it alone in it.
+    pub(crate) fn of(id: MessageId) -> Self {
+        let within = id.sequence & ((1 << BLOCK) - 1);
+        let mut bits = [0; WORDS];
+        if let Some(word) = bits.get_mut((within / 64) as usize) {
+            *word = 1 << (within % 64);
+        }
+        Self { instance: id.instance, epoch: id.epoch, number: id.sequence >> BLOCK, bits }
+    }
+
+    /// Takes in what is in another writing of the same block.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.bits.iter_mut().zip(other.bits).for_each(|(known, new)| *known |= new);
+    }
+
     /// All ids that are in it.
     pub(crate) fn ids(self) -> impl Iterator<Item = MessageId> {
         let Self { instance, epoch, number, bits } = self;
@@ -50,13 +65,7 @@ impl Block {
 impl Pushed {
     /// A push that came at `time`.
     pub(crate) fn add(&mut self, sender: &Origin, id: MessageId, time: u64) {
-        let within = id.sequence & ((1 << BLOCK) - 1);
-        let mut bits = [0; WORDS];
-        if let Some(word) = bits.get_mut((within / 64) as usize) {
-            *word = 1 << (within % 64);
-        }
-        let block = Block { instance: id.instance, epoch: id.epoch, number: id.sequence >> BLOCK, bits };
-        self.add_block(sender, block, time);
+        self.add_block(sender, Block::of(id), time);
     }
 
     /// Several of them, the last of which came at `time`.

@@ -33,6 +33,19 @@ pub(crate) enum Kind {
     Pushed = 4,
 }
 
+impl Kind {
+    /// The kind of that byte.
+    pub(crate) fn of(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Message,
+            2 => Self::Tombstone,
+            3 => Self::Involved,
+            4 => Self::Pushed,
+            _ => return None,
+        })
+    }
+}
+
 /// The head of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -188,13 +201,7 @@ impl Head {
         if check(bytes) != u32::from_le_bytes(*bytes.first_chunk()?) {
             return None;
         }
-        let kind = match bytes[7] {
-            1 => Kind::Message,
-            2 => Kind::Tombstone,
-            3 => Kind::Involved,
-            4 => Kind::Pushed,
-            _ => return None,
-        };
+        let kind = Kind::of(bytes[7])?;
         let number = |at: usize| bytes.get(at..at + 8)?.first_chunk().map(|b| u64::from_le_bytes(*b));
         let small = |at: usize| bytes.get(at..at + 4)?.first_chunk().map(|b| u32::from_le_bytes(*b));
         Some(Self {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use mesh_core::NodeId;
 use tokio::time::Instant;
 
-use super::{Charge, Numbered, involved::Involved};
-use crate::log::{Keeping, Kept};
+use super::{Charge, MessageId, Numbered, involved::Involved};
+use crate::{kept::Kept, log::Keeping};
 
 /// The metadata that a push brought along.
 pub type Metadata = BTreeMap<String, String>;
@@ -137,6 +137,11 @@ impl Draft {
         if (is_small || body > own + own / 8) && !self.payload.is_unique() {
             self.payload = Bytes::copy_from_slice(&self.payload);
         }
+    }
+
+    /// Who pushed it, and its id, where it has one.
+    pub(crate) fn numbered(&self) -> Option<(Origin, MessageId)> {
+        self.id.as_ref().map(|numbered| (self.origin.clone(), numbered.id))
     }
 
     /// What the message is charged in the budgets.

@@ -318,6 +318,7 @@ fn kind(outcome: &Outcome) -> Kind {
         Outcome::Entered => Kind::Entered,
         Outcome::Served(served) => Kind::Served(served.seq),
         Outcome::NotWritten(why) => panic!("nothing is written here: {why}"),
+        Outcome::Moved => panic!("nobody else has it here"),
         Outcome::Released => Kind::Released,
     }
 }

@@ -62,6 +62,27 @@ impl Session {
         }
     }
 
+    /// Ends the session here: another gateway owns it, and whoever waits looks for that one, which finds all records. Answers how many
+    /// messages had none.
+    pub(crate) fn move_away(&mut self, fx: &mut Effects) -> usize {
+        self.moved = true;
+        let (mut topics, mut lost) = (std::mem::take(&mut self.topics), 0);
+        self.close(fx);
+        while let Some(mut queue) = topics.pop() {
+            fx.remains.waiters(std::mem::take(&mut queue.waiters));
+            let leased = std::mem::take(&mut queue.leased);
+            for mut row in std::mem::take(&mut queue.ready).rows().into_iter().chain([leased]) {
+                while let Some(mut message) = row.pop() {
+                    lost += usize::from(message.kept.take().is_none());
+                    fx.remains.message(message);
+                }
+            }
+        }
+        // They are of the session, and not of this ownership.
+        fx.unkept.clear();
+        lost
+    }
+
     fn release_queue(&mut self, topic: &Topic, who: &Origin, fx: &mut Effects) {
         let before = self.load.messages;
         let Some((rows, waiters)) = self.at(topic, |queue, involved| queue.release(who, involved)) else { return };

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{
     loan::Loan, message::Message, queues::Queue, room::WaitingPush, row::Row, topics::Topics, waiters::Waiters,
 };
-use crate::log::Kept;
+use crate::kept::Kept;
 
 /// As many bytes are freed in about the time of a small message.
 const PAGES: usize = 64 * 1024;

@@ -16,7 +16,7 @@ use super::{
     session::{Effects, Outcome, Session, Setting, Short, Ticket},
     writing::Write,
 };
-use crate::log::Record;
+use crate::kept::ToKeep;
 
 /// A message that is to be pushed.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct Coming {
     /// Room that its body has already.
     pub(crate) loan: Option<Arc<Loan>>,
     /// What is written to the log before it enters; `None` where it is kept in memory only.
-    pub(crate) record: Option<Box<Record>>,
+    pub(crate) record: Option<ToKeep>,
 }
 
 /// A push that waits for room.

@@ -29,7 +29,7 @@ use super::{
     waiters::Waiter,
     writing::{Write, WritingPush},
 };
-use crate::log::{Kept, LogError};
+use crate::{kept::Kept, log::LogError};
 
 /// A queue's name, how much there is, and when its oldest message came.
 pub(crate) type Look<'a> = (&'a Topic, Load, Option<Instant>);
@@ -51,6 +51,8 @@ pub(crate) struct Session {
     pub(super) load: Load,
     pub(super) last_use: Instant,
     pub(super) closed: bool,
+    /// Whether it was closed as another gateway owns it.
+    pub(super) moved: bool,
     /// Whether what is in it is kept until it is read, however long nobody uses it.
     pub(super) lasts: bool,
     /// Records that live as long as it does.
@@ -136,6 +138,8 @@ pub(crate) enum Outcome {
     Served(Served),
     /// The topic or session was released.
     Released,
+    /// Another gateway owns the session now.
+    Moved,
     /// The push could not be written to disk.
     NotWritten(LogError),
 }
@@ -164,6 +168,7 @@ impl Session {
             load: Load::default(),
             last_use: now,
             closed: false,
+            moved: false,
             lasts: false,
             records: None,
         }
@@ -256,7 +261,7 @@ impl Session {
                 }
                 None
             }
-            None => standing.gone(now),
+            None => self.gone(standing, now),
         }
     }
 
@@ -277,7 +282,7 @@ impl Session {
             Standing::Room => {
                 let room = &mut self.calls().room;
                 let Ok(at) = room.binary_search_by_key(&ticket, |push| push.ticket) else {
-                    return standing.gone(setting.now);
+                    return self.gone(standing, setting.now);
                 };
                 fx.remains.pushes(room.remove(at).into_iter().collect());
                 self.settle(setting, Turn::Behind, fx);
@@ -286,7 +291,7 @@ impl Session {
             Standing::Queue { topic, reader, .. } => {
                 let waited = self.at(topic, |queue, _| queue.waiters.remove(reader, ticket)).flatten();
                 self.hope_no_more(topic, reader);
-                if waited.is_some() { None } else { standing.gone(setting.now) }
+                if waited.is_some() { None } else { self.gone(standing, setting.now) }
             }
         }
     }
@@ -438,6 +443,16 @@ impl Session {
         }
     }
 
+    /// What a call is to hear that stands nowhere any more and was not decided: it was released, or the session is another gateway's,
+    /// unless its time is up.
+    fn gone(&self, standing: Standing<'_>, now: Instant) -> Option<Outcome> {
+        match standing {
+            Standing::Queue { until, .. } if until <= now => None,
+            Standing::Room | Standing::Queue { .. } if self.moved => Some(Outcome::Moved),
+            Standing::Room | Standing::Queue { .. } => Some(Outcome::Released),
+        }
+    }
+
     fn waker(&mut self, standing: Standing<'_>, ticket: Ticket) -> Option<&mut Waker> {
         match standing {
             Standing::Room => {
@@ -460,16 +475,6 @@ impl Session {
 impl Calls {
     pub(super) fn is_empty(&self) -> bool {
         self.room.is_empty() && self.writing.is_empty() && self.outcomes.is_empty()
-    }
-}
-
-impl Standing<'_> {
-    /// What a call is to hear that stands here no more and was not decided: it was released, unless its time is up.
-    fn gone(&self, now: Instant) -> Option<Outcome> {
-        match self {
-            Standing::Queue { until, .. } if *until <= now => None,
-            Standing::Room | Standing::Queue { .. } => Some(Outcome::Released),
-        }
     }
 }
 

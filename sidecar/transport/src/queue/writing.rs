@@ -16,7 +16,10 @@ use super::{
     room::Coming,
     session::{Effects, Outcome, Session, Setting, Ticket},
 };
-use crate::log::{Claim, Keeping, Kept, LogError, Record};
+use crate::{
+    kept::{Kept, ToKeep},
+    log::{Claim, Keeping, LogError},
+};
 
 /// A message with its room on its way to the disk.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub(crate) struct Write {
     pub(crate) topic: Topic,
     pub(crate) draft: Draft,
     pub(crate) charge: Charge,
-    pub(crate) record: Box<Record>,
+    pub(crate) record: ToKeep,
     pub(crate) claim: Claim,
     loan: Option<Arc<Loan>>,
 }
@@ -51,7 +54,7 @@ pub(crate) enum Lacks {
 
 impl Write {
     /// What a push comes to that has its room, and `record` to be written.
-    pub(super) fn new(ticket: Ticket, coming: Coming, charge: Charge, record: Box<Record>) -> Self {
+    pub(super) fn new(ticket: Ticket, coming: Coming, charge: Charge, record: ToKeep) -> Self {
         let Coming { topic, draft, loan, .. } = coming;
         Self { ticket, topic, draft, charge, record, claim: Claim::default(), loan }
     }
@@ -77,9 +80,16 @@ impl Session {
     ) {
         let waiting = self.take_writing(ticket);
         if self.closed {
-            fx.unkept.extend(landed.kept);
+            let outcome = if self.moved {
+                // Whoever owns the session now finds it.
+                landed.draft.id.iter().for_each(|numbered| numbered.enters());
+                Outcome::Entered
+            } else {
+                fx.unkept.extend(landed.kept);
+                Outcome::Released
+            };
             if let Some(waiting) = waiting {
-                self.hear(ticket, waiting, Outcome::Released, fx);
+                self.hear(ticket, waiting, outcome, fx);
             }
             return;
         }

@@ -34,6 +34,29 @@ async fn who_may_call_what() {
     assert_eq!(node.ask_as(partner(), no_session).await.code(), "E0000000614");
 }
 
+/// Whose message it is decides who may read it: what another gateway says of that is believed, and nobody else is.
+#[tokio::test]
+async fn only_another_gateway_speaks_for_a_partner() {
+    let node = Node::new(A, &[B], &json!({}));
+    let partner = Caller::Partner(node.route(B));
+    let peek =
+        Ask::json("invoke", &json!({"payload": "eyJ0b3BpYyI6InQxIn0="})).header("x-ptp-uri", "/v1/interconn/chan/peek");
+    let said = push_hello().header("x-ptp-for", B);
+    for caller in [Caller::Local, Caller::Member { from: [10, 0, 0, 7].into() }] {
+        assert_eq!(node.ask_as(caller, said.clone()).await.code(), "E0000000000");
+        assert_eq!(node.ask_as(partner.clone(), peek.clone()).await.json()["payload"], Value::Null);
+    }
+    assert_eq!(node.ask_as(Caller::Gateway, said).await.code(), "E0000000000");
+    assert_eq!(node.ask_as(partner, peek).await.json()["payload"], "aGVsbG8=");
+    let involve = json!({"id": "s1", "action": "involve", "partner": B}).to_string();
+    let involves = async |caller: Caller| {
+        let call = Ask { uri: "/v1/interconn/chan/lease".into(), ..Ask::raw("lease", involve.clone()) };
+        node.ask_as(caller, call).await.code()
+    };
+    assert_eq!(involves(Caller::Member { from: [10, 0, 0, 7].into() }).await, "E0000000614");
+    assert_eq!(involves(Caller::Gateway).await, "E0000000000");
+}
+
 #[tokio::test]
 async fn refusals_and_queues_are_counted_without_a_label_of_topics() {
     let node = Node::new(A, &[], &json!({}));

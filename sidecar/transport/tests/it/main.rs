@@ -4,6 +4,7 @@
 #![cfg(not(feature = "shuttle"))]
 
 mod across;
+mod alone;
 mod callers;
 mod disk;
 mod fair;
@@ -14,7 +15,6 @@ mod grpc;
 mod hop;
 mod http1;
 mod kuscia;
-mod laws;
 mod leases;
 mod life;
 mod list;
@@ -23,4 +23,5 @@ mod metrics;
 mod node;
 mod partners;
 mod room;
+mod sharing;
 mod wakeups;

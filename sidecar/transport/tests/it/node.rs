@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
@@ -119,6 +120,18 @@ impl Node {
         let live = Arc::new(Live::new(snapshot(id, routes, transport)));
         let mut registry = Registry::default();
         let channels = Channels::new(Arc::clone(&live), &mut registry);
+        Self::of(live, channels, registry)
+    }
+
+    /// A node whose messages are kept in `home`, without partners.
+    pub(crate) fn on_disk(home: &Path, transport: &Value) -> Self {
+        let live = Arc::new(Live::new(snapshot(A, &[], transport)));
+        let mut registry = Registry::default();
+        let channels = Channels::open(Arc::clone(&live), home, &mut registry).unwrap();
+        Self::of(live, channels, registry)
+    }
+
+    fn of(live: Arc<Live>, channels: Arc<Channels>, registry: Registry) -> Self {
         let wire = Arc::new(Wire::default());
         let mpis = mesh_core::mpi::Table::default();
         let front = Front::new(Arc::clone(&channels), Arc::clone(&wire), Arc::clone(&live), mpis);

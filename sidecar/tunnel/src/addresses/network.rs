@@ -11,6 +11,14 @@ const SHORTEST: u8 = 8;
 /// A single address.
 const LONGEST: u8 = 32;
 
+/// Addresses that are nobody's on the internet: private ones (RFC 1918), and those that providers share (RFC 6598).
+const PRIVATE: [Network; 4] = [
+    Network { first: 10 << 24, prefix: 8 },
+    Network { first: (172 << 24) | (16 << 16), prefix: 12 },
+    Network { first: (192 << 24) | (168 << 16), prefix: 16 },
+    Network { first: (100 << 24) | (64 << 16), prefix: 10 },
+];
+
 /// An IPv4 network: its first address, and how many bits of it all its addresses share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -73,6 +81,28 @@ impl Network {
         Self { first: address.to_bits(), prefix: LONGEST }
     }
 
+    /// The network of `prefix` bits that an address lies in.
+    ///
+    /// # Errors
+    /// It is too wide, or no address has so many bits.
+    pub(crate) fn around(address: Ipv4Addr, prefix: u8) -> Result<Self, NotANetwork> {
+        match prefix {
+            0..SHORTEST => Err(NotANetwork::Wide(prefix)),
+            SHORTEST..=LONGEST => Ok(Self { first: Self::bits_of(address, prefix), prefix }),
+            _ => Err(NotANetwork::Form(format!("{address}/{prefix}"))),
+        }
+    }
+
+    /// Whether all its addresses are nobody's on the internet.
+    pub(crate) fn is_private(self) -> bool {
+        PRIVATE.iter().any(|private| private.covers(self))
+    }
+
+    /// Why nobody's network has addresses of it, wherever the tunnel's is.
+    pub(crate) fn special(self) -> Option<Unroutable> {
+        Unroutable::SPECIAL.into_iter().find(|(_, network)| network.overlaps(self)).map(|(why, _)| why)
+    }
+
     /// Whether an address lies in it.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         address.to_bits() & self.mask() == self.first
@@ -103,14 +133,22 @@ impl Network {
         self.first
     }
 
+    /// Its last address, as a number.
+    pub(crate) fn last(self) -> u32 {
+        self.first | !self.mask()
+    }
+
     /// Whether it can be behind a node of a tunnel with this network.
     ///
     /// # Errors
     /// See [`Unroutable`].
     pub fn routable(self, tunnel: Subnet) -> Result<(), Unroutable> {
         let own = Self { first: tunnel.network().to_bits(), prefix: tunnel.prefix() };
-        let special = Unroutable::SPECIAL.into_iter().chain([(Unroutable::Tunnel, own)]);
-        special.into_iter().find(|(_, network)| network.overlaps(self)).map_or(Ok(()), |(why, _)| Err(why))
+        match self.special() {
+            Some(why) => Err(why),
+            None if own.overlaps(self) => Err(Unroutable::Tunnel),
+            None => Ok(()),
+        }
     }
 
     fn mask(self) -> u32 {

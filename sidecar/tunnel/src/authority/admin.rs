@@ -10,7 +10,7 @@ use std::{
 use mesh_core::private::{self, NotPrivate};
 use mesh_pki::{CertificateInfo, check_pair};
 
-use super::{ADMIN, AuthorityError, Plane, REGISTER};
+use super::{ADMIN, AuthorityError, Plane, REGISTER, guard::Denied};
 
 const FOLDER: [&str; 2] = ["tunnel", "admin"];
 const AUTHORITY: &str = "ca.pem";
@@ -18,9 +18,9 @@ const CERTIFICATE: &str = "client.pem";
 const KEY: &str = "client-key.pem";
 
 /// Writes the files, unless good ones are there. The certificate last, so that whoever finds it finds its key.
-pub(super) fn ensure(plane: &Plane, home: &Path, now: SystemTime) -> Result<(), AuthorityError> {
+pub(super) fn ensure(plane: &Plane, denied: &Denied, home: &Path, now: SystemTime) -> Result<(), AuthorityError> {
     let folder = FOLDER.iter().fold(home.to_owned(), |path, part| path.join(part));
-    if is_good(&folder, plane, now) {
+    if is_good(&folder, plane, denied, now) {
         return Ok(());
     }
     let disk = |source| NotPrivate::Disk { path: folder.clone(), source };
@@ -33,11 +33,11 @@ pub(super) fn ensure(plane: &Plane, home: &Path, now: SystemTime) -> Result<(), 
     Ok(())
 }
 
-fn is_good(folder: &Path, plane: &Plane, now: SystemTime) -> bool {
+fn is_good(folder: &Path, plane: &Plane, denied: &Denied, now: SystemTime) -> bool {
     let read = |name: &str| -> Option<String> { fs::read_to_string(PathBuf::from(folder).join(name)).ok() };
     let (Some(ca), Some(certificate), Some(key)) = (read(AUTHORITY), read(CERTIFICATE), read(KEY)) else {
         return false;
     };
-    let young = |info: &CertificateInfo| !plane.is_due(info, now);
-    ca == plane.bundle_pem() && check_pair(&certificate, &key).is_ok_and(|chain| chain.first().is_some_and(young))
+    let lasts = |info: &CertificateInfo| !plane.is_due(info, now) && !denied.contains(&info.spki_sha256);
+    ca == plane.bundle_pem() && check_pair(&certificate, &key).is_ok_and(|chain| chain.first().is_some_and(lasts))
 }

@@ -1,11 +1,12 @@
-//! Who is let in by TLS: whoever's chain ends in an authority of the plane and, on the register plane, whose key is not denied. On the
-//! join plane that is said behind the upgrade: a legacy client repeats anything else twice a second for ever (NC section 4, refusal).
+//! Who is let in by TLS: on the register plane whoever's chain ends in one of its authorities and whose key is not denied. On the join
+//! plane everybody who has the key of the certificate that is shown: what is wrong with it is said behind the upgrade, as a legacy
+//! client repeats anything else twice a second for ever (NC section 4, refusal).
 //!
 //! Leniencies that clients of others need (NC section 3) are mesh-pki's: authorities with serial 0 or RSA keys, certificates
 //! without alternative names, key usage without key agreement.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,6 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use mesh_core::store::{Store, StoreError};
 use mesh_pki::{CertificateInfo, Role, TrustAnchors};
+use parking_lot::{Mutex, RwLock};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -22,39 +24,74 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use crate::ledger::Beside;
+
 const TABLE: &str = "tunnel-denied";
 
 /// No certificate of a client lives longer than 365 days; then its key needs no place in the list.
 const REMEMBERED: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// The keys whose certificates are refused, as SHA-256 in hex.
+/// A clock that is wrong for less than this forgets nothing.
+const WRONG_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// The keys whose certificates are refused, as SHA-256 in hex, each with the second since 1970 from which on it is.
 #[derive(Debug)]
-pub(super) struct Denied(ArcSwap<HashSet<String>>);
+pub(super) struct Denied {
+    since: RwLock<HashMap<String, u64>>,
+    /// Since which second they were found to be needed no more, each time that somebody looked.
+    over: Mutex<HashMap<String, u64>>,
+}
 
 impl Denied {
-    pub(super) fn load(store: &Store, now: SystemTime) -> Result<Self, StoreError> {
+    pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
         let all: Vec<(String, u64)> = store.all(TABLE)?;
-        let horizon = seconds(now).saturating_sub(REMEMBERED.as_secs());
-        let (young, old): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, since)| *since >= horizon);
-        if !old.is_empty() {
-            let old: Vec<_> = old.into_iter().map(|(key, _)| key).collect();
-            store.write::<u64>(TABLE, &[], &old)?;
-        }
-        Ok(Self(ArcSwap::from_pointee(young.into_iter().map(|(key, _)| key).collect())))
+        Ok(Self { since: RwLock::new(all.into_iter().collect()), over: Mutex::default() })
+    }
+
+    /// What refuses these keys after a restart too.
+    pub(super) fn rows(keys: &[String], now: SystemTime) -> Vec<Beside> {
+        let row = |key: &String| Beside { table: TABLE, key: key.clone(), value: seconds(now).into() };
+        keys.iter().map(row).collect()
+    }
+
+    /// Refuses these keys until the end of the process.
+    pub(super) fn refuse(&self, keys: &[String], now: SystemTime) {
+        self.since.write().extend(keys.iter().map(|key| (key.clone(), seconds(now))));
     }
 
     pub(super) fn add(&self, store: &Store, keys: &[String], now: SystemTime) -> Result<(), StoreError> {
-        self.0.rcu(|denied| {
-            let mut denied = HashSet::clone(denied);
-            denied.extend(keys.iter().cloned());
-            denied
-        });
+        self.refuse(keys, now);
         let rows: Vec<_> = keys.iter().map(|key| (key.clone(), seconds(now))).collect();
         store.write(TABLE, &rows, &[])
     }
 
+    /// Forgets those whose certificates were all over a day ago already, and each time that this was asked since: a clock that is a year
+    /// ahead for a while must not let in again who was refused for good.
+    pub(super) fn forget_old(&self, store: &Store, now: SystemTime) -> Result<(), StoreError> {
+        let now = seconds(now);
+        let horizon = now.saturating_sub(REMEMBERED.as_secs());
+        let is_old = |since: &u64| *since < horizon;
+        let mut over = self.over.lock();
+        over.retain(|key, _| self.since.read().get(key).is_some_and(is_old));
+        for (key, _) in self.since.read().iter().filter(|(_, since)| is_old(since)) {
+            over.entry(key.clone()).or_insert(now);
+        }
+        let is_sure = |first: &u64| now.saturating_sub(*first) >= WRONG_FOR.as_secs();
+        let old: Vec<String> = over.iter().filter(|(_, first)| is_sure(first)).map(|(key, _)| key.clone()).collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        store.write::<u64>(TABLE, &[], &old)?;
+        let mut since = self.since.write();
+        for key in &old {
+            since.remove(key);
+            over.remove(key);
+        }
+        Ok(())
+    }
+
     pub(super) fn contains(&self, key: &str) -> bool {
-        self.0.load().contains(key)
+        self.since.read().contains_key(key)
     }
 }
 
@@ -71,11 +108,16 @@ pub(super) enum Asked {
     IfGiven,
 }
 
+/// Whose certificates are good.
+pub(super) struct Known {
+    pub(super) trusted: Arc<ArcSwap<TrustAnchors>>,
+    pub(super) denied: Arc<Denied>,
+}
+
 /// The judge of a plane's clients.
 pub(super) struct Guard {
-    pub(super) trusted: Arc<ArcSwap<TrustAnchors>>,
     /// Absent: whoever serves the connection asks.
-    pub(super) denied: Option<Arc<Denied>>,
+    pub(super) known: Option<Known>,
     pub(super) asked: Asked,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
@@ -102,15 +144,16 @@ impl ClientCertVerifier for Guard {
         above: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        let Some(Known { trusted, denied }) = &self.known else { return Ok(ClientCertVerified::assertion()) };
         let refused = |why| Error::InvalidCertificate(why);
         let chain: Vec<_> = std::iter::once(leaf).chain(above).map(|der| CertificateDer::from(der.as_ref())).collect();
         let now = UNIX_EPOCH + Duration::from_secs(now.as_secs());
-        self.trusted.load().verify(&chain, Role::Client, now).map_err(|problem| {
+        trusted.load().verify(&chain, Role::Client, now).map_err(|problem| {
             tracing::debug!("a client's certificate on the tunnel's ports is refused: {problem}");
             refused(CertificateError::UnknownIssuer)
         })?;
         let info = CertificateInfo::from_der(leaf).map_err(|_| refused(CertificateError::BadEncoding))?;
-        if self.denied.as_ref().is_some_and(|denied| denied.contains(&info.spki_sha256)) {
+        if denied.contains(&info.spki_sha256) {
             return Err(refused(CertificateError::Revoked));
         }
         Ok(ClientCertVerified::assertion())

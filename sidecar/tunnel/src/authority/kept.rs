@@ -7,6 +7,7 @@ use mesh_pki::{CertificateInfo, PlaneSubject, Root};
 use serde::{Deserialize, Serialize};
 
 use super::AuthorityError;
+use crate::ledger::Beside;
 
 const TABLE: &str = "tunnel-authorities";
 
@@ -142,6 +143,14 @@ impl Kept {
         }
     }
 
+    /// Without those before it of that hash: their clients are let in no more, and it does not come back into force.
+    pub(super) fn without(mut self, sha256: &str) -> Self {
+        let is_it = |pem: &str| CertificateInfo::from_pem(pem).is_ok_and(|info| info.sha256 == sha256);
+        self.before.retain(|old| !is_it(old));
+        self.former.retain(|old| !is_it(&old.certificate));
+        self
+    }
+
     /// Whom clients are told to trust.
     pub(super) fn bundle(&self) -> String {
         match &self.next {
@@ -153,6 +162,14 @@ impl Kept {
 
     pub(super) fn put(&self, store: &Store, plane: &'static str) -> Result<(), StoreError> {
         store.put(TABLE, plane, self)
+    }
+
+    /// The same as a row that others write.
+    pub(super) fn row(&self, plane: &'static str) -> Result<Beside, AuthorityError> {
+        // The text of a JSON error may quote the value, and the value has a key.
+        let value = serde_json::to_value(self)
+            .map_err(|_| AuthorityError::Tls { plane, reason: "it cannot be written".to_owned() })?;
+        Ok(Beside { table: TABLE, key: plane.to_owned(), value })
     }
 
     /// With another in its place, which was brought along or waited. None comes back from before one that was brought.

@@ -8,9 +8,11 @@ mod admin;
 mod guard;
 mod kept;
 mod local;
+mod named;
 mod plane;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -23,12 +25,16 @@ use mesh_core::{
     private::NotPrivate,
     store::{Store, StoreError},
 };
-use mesh_pki::{PkiError, RequestedKey};
+use mesh_pki::{CertificateInfo, PkiError, RequestedKey};
 use parking_lot::Mutex;
 
-pub use self::plane::{Issued, Plane};
+pub(crate) use self::named::Named;
 use self::{guard::Denied, kept::Kept};
-use crate::{addresses::Subnet, seam::PeerId};
+pub use self::{
+    plane::{Issued, Plane},
+    trusted::{Forgotten, Standing, Trusted},
+};
+use crate::{addresses::Subnet, ledger::Beside, seam::PeerId};
 
 /// CN and O of the certificates that clients get (NC section 3).
 pub(crate) const ADMIN: &str = "register-client";
@@ -88,6 +94,14 @@ impl Places {
     }
 }
 
+/// The SHA-256 in hex of the public key of a text's first certificate: what it is refused by.
+///
+/// # Errors
+/// It has none that can be read.
+pub fn key_of(pem: &str) -> Result<String, PkiError> {
+    CertificateInfo::from_pem(pem).map(|info| info.spki_sha256)
+}
+
 /// Puts the authorities that the operator keeps into the store, to be in force from the next [`Authority::open`] on. They win over what
 /// the store made itself: its volume may be another one the next time.
 ///
@@ -117,7 +131,7 @@ impl Authority {
     /// # Errors
     /// See [`AuthorityError`].
     pub fn open(store: Arc<Store>, places: &Places, now: SystemTime) -> Result<Self, AuthorityError> {
-        let denied = Arc::new(Denied::load(&store, now)?);
+        let denied = Arc::new(Denied::load(&store)?);
         let servers = places.of_servers();
         let plane = |name| {
             let mut kept = Kept::ensure(&store, name, now)?;
@@ -132,20 +146,27 @@ impl Authority {
         Ok(Self { store, register, join, denied, changes: Mutex::new(()) })
     }
 
-    /// Replaces an authority by one that was brought along. Certificates of those before stay good, while they last.
+    /// Replaces authorities by those that were brought along, each with its plane, certificate and key: all of them or none.
+    /// Certificates of those before stay good, while they last. `write` puts the rows on the disk, with what else belongs to it.
     ///
     /// # Errors
-    /// See [`AuthorityError`]; the old one is still in force then.
-    pub fn import(
+    /// See [`AuthorityError`], and those of `write`; the old ones are still in force then.
+    pub fn import<T, E: From<AuthorityError>>(
         &self,
-        plane: &Plane,
-        certificate_pem: &str,
-        key_pem: &str,
+        brought: &[(&Plane, &str, &str)],
         now: SystemTime,
-    ) -> Result<(), AuthorityError> {
+        write: impl FnOnce(Vec<Beside>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let _alone = self.changes.lock();
-        let kept = Kept::ensure(&self.store, plane.name(), now)?.replaced_by(certificate_pem, key_pem);
-        self.change(plane, &kept, now)
+        let (mut rows, mut ready) = (Vec::new(), Vec::new());
+        for (plane, certificate, key) in brought {
+            let kept = Kept::ensure(&self.store, plane.name(), now)?.replaced_by(certificate, key);
+            ready.push((plane, plane.prepare(&kept, now)?));
+            rows.push(kept.row(plane.name())?);
+        }
+        let written = write(rows)?;
+        ready.into_iter().for_each(|(plane, ready)| plane.replace(ready));
+        Ok(written)
     }
 
     fn change(&self, plane: &Plane, kept: &Kept, now: SystemTime) -> Result<(), AuthorityError> {
@@ -174,19 +195,19 @@ impl Authority {
         (register, join): (&RequestedKey, &RequestedKey),
         now: SystemTime,
     ) -> Result<(String, String), AuthorityError> {
-        let uri = format!("spiffe://lknm/node/{peer}/ip/{address}");
+        let uri = Named { peer, address }.to_string();
         Ok((
             self.register.certify((REGISTER, NODE), &uri, register, now)?,
             self.join.certify((JOIN, JOINER), &uri, join, now)?,
         ))
     }
 
-    /// Writes the administrator's certificate into `home`, if it is not there or not good for much longer.
+    /// Writes the administrator's certificate into `home`, if it is not there, denied, or not good for much longer.
     ///
     /// # Errors
     /// See [`AuthorityError`].
     pub fn ensure_admin(&self, home: &Path, now: SystemTime) -> Result<(), AuthorityError> {
-        admin::ensure(&self.register, home, now)
+        admin::ensure(&self.register, &self.denied, home, now)
     }
 
     /// Refuses certificates with these keys from now on, also on connections that are open.
@@ -197,13 +218,24 @@ impl Authority {
         self.denied.add(&self.store, keys, now)
     }
 
+    /// The rows that refuse certificates with these keys after a restart, to be written with what else makes them worth nothing; who
+    /// wrote them calls [`Authority::refuse`].
+    pub(crate) fn denials(keys: &[String], now: SystemTime) -> Vec<Beside> {
+        Denied::rows(keys, now)
+    }
+
+    /// Refuses certificates with these keys until the end of the process, also on connections that are open.
+    pub(crate) fn refuse(&self, keys: &[String], now: SystemTime) {
+        self.denied.refuse(keys, now);
+    }
+
     /// Whether certificates with this key are refused.
     pub fn is_denied(&self, key: &str) -> bool {
         self.denied.contains(key)
     }
 
     /// Makes new authorities and server certificates where two thirds of their life are over, and lets a new authority take over once
-    /// its clients know it.
+    /// its clients know it. Forgets which keys were denied so long ago that no certificate of them lasts.
     ///
     /// # Errors
     /// See [`AuthorityError`]; the old one of that plane is still in force then, and the other plane is renewed all the same.
@@ -211,6 +243,9 @@ impl Authority {
         let [register, join] = [&self.register, &self.join].map(|plane| self.renew_plane(plane, now));
         if let (Err(_), Err(other)) = (&register, &join) {
             tracing::error!("certificates of the tunnel are not renewed: {other}");
+        }
+        if let Err(error) = self.denied.forget_old(&self.store, now) {
+            tracing::error!("denials that are over stay in the tunnel's store: {error}");
         }
         register.and(join)
     }

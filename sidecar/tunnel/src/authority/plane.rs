@@ -9,14 +9,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 use mesh_pki::{
-    CertificateInfo, PlaneSubject, PlaneUse, PrivateKeyPem, RequestedKey, Root, TrustAnchors, parse_certificates,
-    parse_key,
+    CertificateInfo, ChainProblem, PlaneSubject, PlaneUse, PrivateKeyPem, RequestedKey, Role, Root, TrustAnchors,
+    parse_certificates, parse_key,
 };
 use rustls::{ServerConfig, crypto::ring, server::NoServerSessionStorage};
+use rustls_pki_types::CertificateDer;
 
 use super::{
     AuthorityError,
-    guard::{Asked, Denied, Guard},
+    guard::{Asked, Denied, Guard, Known},
     kept::Kept,
 };
 
@@ -133,17 +134,20 @@ impl Plane {
         self.trusted.load_full()
     }
 
+    /// Whether a client's chain, its own certificate first, ends in an authority of the plane and is good at `now`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn verify(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> Result<(), ChainProblem> {
+        self.trusted.load().verify(chain, Role::Client, now)
+    }
+
     /// Issues a client certificate with a new key.
     pub(super) fn issue(&self, subject: (&str, &str), now: SystemTime) -> Result<Issued, AuthorityError> {
         let force = self.force.load();
-        let pair = force.root.issue_plane(of(subject), PlaneUse::Client(None), LIFE, now).map_err(|e| self.pki(e))?;
-        let info = CertificateInfo::from_pem(&pair.chain_pem).map_err(|e| self.pki(e))?;
-        Ok(Issued {
-            authority: force.bundle.clone(),
-            certificate: pair.chain_pem,
-            key: pair.key,
-            key_sha256: info.spki_sha256,
-        })
+        let issued = force.root.issue_plane_of_key(of(subject), PlaneUse::Client(None), LIFE, now);
+        let (pair, key_sha256) = issued.map_err(|e| self.pki(e))?;
+        Ok(Issued { authority: force.bundle.clone(), certificate: pair.chain_pem, key: pair.key, key_sha256 })
     }
 
     /// Certifies a key under a URI.
@@ -234,9 +238,9 @@ impl Maker<'_> {
         let pki = |source| AuthorityError::Pki { plane: self.name, source };
         let tls = |e: rustls::Error| AuthorityError::Tls { plane: self.name, reason: e.to_string() };
         let provider = Arc::new(ring::default_provider());
+        let known = || Known { trusted: Arc::clone(self.trusted), denied: Arc::clone(self.denied) };
         let guard = Guard {
-            trusted: Arc::clone(self.trusted),
-            denied: (self.name != "join").then(|| Arc::clone(self.denied)),
+            known: (self.name != "join").then(known),
             asked,
             algorithms: provider.signature_verification_algorithms,
         };

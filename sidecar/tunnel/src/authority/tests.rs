@@ -33,6 +33,19 @@ fn places() -> Places {
     }
 }
 
+/// Brings an authority with its certificate and key to a plane.
+fn bring(
+    (house, authority): (&House, &Authority),
+    plane: &Plane,
+    (certificate, key): (&str, &str),
+    now: SystemTime,
+) -> Result<(), AuthorityError> {
+    authority.import(&[(plane, certificate, key)], now, |rows| {
+        let rows = rows.iter().map(|row| (row.table, row.key.as_str(), Some(&row.value)));
+        Ok(house.store.write_rows(rows)?)
+    })
+}
+
 fn trusts(authority: &str, certificate: &str, now: SystemTime) -> bool {
     let anchors = TrustAnchors::from_pems(&[authority]).unwrap();
     anchors.verify(&parse_certificates(certificate).unwrap(), Role::Client, now).is_ok()
@@ -216,7 +229,7 @@ fn an_authority_that_was_brought_with_little_left_is_replaced_before_it_ends() {
     let authority = house.open(now);
     let subject = PlaneSubject { organization: None, common_name: "lknm-join-ca@1650000000" };
     let brought = Root::generate_plane(subject, 30 * DAY, now).unwrap();
-    authority.import(&authority.join, brought.certificate_pem(), brought.key().expose(), now).unwrap();
+    bring((&house, &authority), &authority.join, (brought.certificate_pem(), brought.key().expose()), now).unwrap();
     authority.renew(now + 21 * DAY).unwrap();
     assert_eq!(authority.join.bundle_pem().matches("-----BEGIN ").count(), 2);
     authority.renew(now + 28 * DAY).unwrap();
@@ -233,8 +246,8 @@ fn an_imported_authority_issues_from_then_on_and_the_old_ones_clients_stay() {
     let (old, _) = authority.for_legacy_node(now).unwrap();
     let subject = PlaneSubject { organization: None, common_name: "lknm-register-ca@1650000000" };
     let brought = Root::generate_plane(subject, 300 * DAY, now).unwrap();
-    assert!(authority.import(&authority.register, brought.certificate_pem(), "no key", now).is_err());
-    authority.import(&authority.register, brought.certificate_pem(), brought.key().expose(), now).unwrap();
+    assert!(bring((&house, &authority), &authority.register, (brought.certificate_pem(), "no key"), now).is_err());
+    bring((&house, &authority), &authority.register, (brought.certificate_pem(), brought.key().expose()), now).unwrap();
     for authority in [&authority, &house.open(now)] {
         let (new, _) = authority.for_legacy_node(now).unwrap();
         assert_eq!(new.authority, brought.certificate_pem());
@@ -243,6 +256,51 @@ fn an_imported_authority_issues_from_then_on_and_the_old_ones_clients_stay() {
             trusted.verify(&parse_certificates(certificate).unwrap(), Role::Client, now).unwrap();
         }
     }
+}
+
+#[test]
+fn an_authority_that_was_replaced_is_forgotten_by_its_hash_and_stays_forgotten() {
+    let (house, now) = (House::new(), SystemTime::now());
+    let authority = house.open(now);
+    let (old, of_join) = authority.for_legacy_node(now).unwrap();
+    let replaced = authority.register.authority_sha256();
+    let subject = PlaneSubject { organization: None, common_name: "lknm-register-ca@1650000000" };
+    let brought = Root::generate_plane(subject, 300 * DAY, now).unwrap();
+    assert_eq!(authority.forget(&replaced, now).unwrap(), Forgotten::Needed);
+    bring((&house, &authority), &authority.register, (brought.certificate_pem(), brought.key().expose()), now).unwrap();
+    let (new, _) = authority.for_legacy_node(now).unwrap();
+    let in_force = authority.register.authority_sha256();
+    let stand = |authority: &Authority| -> Vec<_> {
+        let all = authority.trusted(now).unwrap().into_iter();
+        all.map(|it| (it.plane, it.standing, it.info.sha256)).collect()
+    };
+    let [issuing, joining] = [
+        ("register", Standing::InForce, in_force.clone()),
+        ("join", Standing::InForce, authority.join.authority_sha256()),
+    ];
+    assert_eq!(stand(&authority), [issuing.clone(), ("register", Standing::Before, replaced.clone()), joining.clone()]);
+    assert_eq!(authority.forget(&in_force, now).unwrap(), Forgotten::Needed);
+    assert_eq!(authority.forget(&replaced, now).unwrap(), Forgotten::Done);
+    assert_eq!(authority.forget(&replaced, now).unwrap(), Forgotten::Unknown);
+    for authority in [&authority, &house.open(now)] {
+        assert_eq!(stand(authority), [issuing.clone(), joining.clone()]);
+        let verify = |plane: &Plane, pem: &str| plane.verify(&parse_certificates(pem).unwrap(), now).is_ok();
+        assert!(!verify(&authority.register, &old.certificate) && verify(&authority.register, &new.certificate));
+        assert!(verify(&authority.join, &of_join.certificate));
+    }
+}
+
+/// One that had its time comes back when it was the clock that was wrong, but not if it was forgotten.
+#[test]
+fn a_forgotten_authority_does_not_come_back_with_the_clock() {
+    let (house, now) = (House::new(), SystemTime::now());
+    let first = house.open(now).register.authority_sha256();
+    let later = now + 3000 * DAY;
+    house.open(later);
+    let authority = house.open(later + 366 * DAY);
+    assert_ne!(authority.register.authority_sha256(), first);
+    assert_eq!(authority.forget(&first, later + 366 * DAY).unwrap(), Forgotten::Done);
+    assert_ne!(house.open(later + 10 * DAY).register.authority_sha256(), first);
 }
 
 #[test]
@@ -260,7 +318,8 @@ fn one_that_is_brought_while_another_is_renewed_is_not_lost() {
                 authority.renew(now).unwrap();
             });
             start.wait();
-            authority.import(&authority.register, brought.certificate_pem(), brought.key().expose(), now).unwrap();
+            bring((&house, &authority), &authority.register, (brought.certificate_pem(), brought.key().expose()), now)
+                .unwrap();
         });
         assert_eq!(authority.register.authority_pem(), brought.certificate_pem());
         assert_eq!(house.open(now).register.authority_pem(), brought.certificate_pem());
@@ -283,8 +342,33 @@ fn a_denied_key_stays_denied_over_a_restart_for_as_long_as_certificates_last() {
     let authority = house.open(now);
     authority.deny(&["ab".to_owned()], now).unwrap();
     assert!(authority.is_denied("ab") && !authority.is_denied("cd"));
-    assert!(house.open(now + 365 * DAY).is_denied("ab"));
-    assert!(!house.open(now + 367 * DAY).is_denied("ab"));
+    let again = house.open(now + 365 * DAY);
+    assert!(again.is_denied("ab"));
+    again.renew(now + 367 * DAY).unwrap();
+    again.renew(now + 368 * DAY).unwrap();
+    assert!(!again.is_denied("ab"), "a process that runs for longer forgets it");
+    assert!(!house.open(now + 365 * DAY).is_denied("ab"), "and so does its store");
+    let rows = Authority::denials(&["ef".to_owned()], now);
+    house.store.write_rows(rows.iter().map(|row| (row.table, row.key.as_str(), Some(&row.value)))).unwrap();
+    assert!(house.open(now).is_denied("ef"), "written by somebody else");
+}
+
+/// It was forgotten at once, and let in again for the rest of its year when the clock was right.
+#[test]
+fn a_clock_that_is_a_year_ahead_for_a_while_lets_nobody_in_again_who_was_denied() {
+    let (house, now) = (House::new(), SystemTime::now());
+    house.open(now).deny(&["ab".to_owned()], now).unwrap();
+    let authority = house.open(now + 400 * DAY);
+    let is_denied = |at| {
+        authority.renew(at).unwrap();
+        authority.is_denied("ab") && house.open(at).is_denied("ab")
+    };
+    assert!(is_denied(now + 400 * DAY));
+    assert!(is_denied(now + 400 * DAY + DAY / 2));
+    // Right again, and wrong once more.
+    assert!(is_denied(now + DAY));
+    assert!(is_denied(now + 402 * DAY));
+    assert!(!is_denied(now + 403 * DAY));
 }
 
 /// The operator's Secret decides, so that a new volume begins with the same authorities; what came after it by time or by hand stays.
@@ -307,7 +391,7 @@ fn an_authority_that_is_given_takes_the_place_of_the_stores_once() {
     );
     assert_eq!(authority.register.trusted().roots().count(), 2, "who joined before is let in");
     let brought = keys(&House::new()).register;
-    authority.import(&authority.register, &brought.0, &brought.1, now).unwrap();
+    bring((&house, &authority), &authority.register, (&brought.0, &brought.1), now).unwrap();
     give(&house.store, &given, now).unwrap();
     assert_eq!(house.open(now).register.authority_pem(), brought.0, "what was brought by hand stays");
     let half = crds::TunnelKeys { register: (own, brought.1.clone()), ..given.clone() };

@@ -1,6 +1,9 @@
 //! Who calls: where from, with which certificate, in which role.
 
-use std::net::SocketAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use mesh_pki::CertificateInfo;
 use rustls_pki_types::CertificateDer;
@@ -9,6 +12,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 use super::{Control, Roles};
 use crate::{
     authority::{ADMIN, NODE},
+    ledger::Shows,
     seam::PeerId,
 };
 
@@ -49,6 +53,36 @@ impl Shown {
             _ => Role::Other,
         };
         Some(Self { key, role })
+    }
+}
+
+impl Control {
+    /// Whoever comes from the own address of a node that was imported, through its tunnel, is that node: the certificate of a node that
+    /// it shows is bound to it, so that it counts as its own with the role split, and is refused once the node is unregistered. What
+    /// comes from a network behind the node is somebody else's.
+    pub(super) async fn recognise(
+        self: &Arc<Self>,
+        through: Option<PeerId>,
+        source: SocketAddr,
+        shown: Option<&Shown>,
+    ) {
+        let (Some(peer), Some(Shown { key, role: Role::Node })) = (through, shown) else { return };
+        let is_new = self.ledger.node(peer).is_some_and(|node| {
+            node.row.register_key.is_none() && node.row.address.map(IpAddr::from) == Some(source.ip().to_canonical())
+        });
+        if !is_new || self.ledger.by_key(key).is_some() {
+            return;
+        }
+        let (control, key) = (Arc::clone(self), key.clone());
+        let bound = tokio::task::spawn_blocking(move || control.ledger.show(peer, Shows::Register, &key)).await;
+        match bound {
+            Ok(Ok(())) => {
+                tracing::info!(target: "audit", node = %peer, "the certificate of a node that was imported is bound to it");
+            }
+            Ok(Err(error)) => tracing::warn!(node = %peer, "the certificate of a node is not bound to it: {error}"),
+            // After a panic, which is in the log.
+            Err(_) => {}
+        }
     }
 }
 

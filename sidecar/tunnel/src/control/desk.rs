@@ -3,11 +3,12 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use mesh_core::Drained;
 use mesh_pki::CertificateInfo;
+use traces::Span;
 
 use super::{
     Certificates, Control, ControlError,
@@ -15,7 +16,8 @@ use super::{
 };
 use crate::{
     addresses::{Network, Subnet},
-    ledger::ShowError,
+    authority::Named,
+    ledger::{ShowError, Shows},
     seam::{Admission, ConnState, Denied, Desk, Knock, NoAddress, PeerId, Stream},
     tokens::RESERVED,
 };
@@ -41,15 +43,26 @@ impl FrontDesk {
     /// Whether a certificate, or its absence, goes with the node.
     fn goes_with(&self, peer: PeerId, knock: &Knock<'_>) -> Result<(), Denied> {
         let strict = self.control.setup.certificates == Certificates::Required;
-        let Some(certificate) = knock.certificate else {
+        let Some(certificate) = knock.chain.first() else {
             return if strict { Err(Denied::Invalid) } else { Ok(()) };
         };
-        let key = CertificateInfo::from_der(certificate).map_err(|_| Denied::Invalid)?.spki_sha256;
-        if self.control.authority.is_denied(&key) {
-            return Err(Denied::Invalid);
+        let refused = |why: &dyn std::fmt::Display| {
+            tracing::info!(target: "audit", node = %peer, from = %knock.source, "the certificate of a node is refused: {why}");
+            Err(Denied::Invalid)
+        };
+        if let Err(problem) = self.control.authority.join.verify(knock.chain, SystemTime::now()) {
+            return refused(&problem);
         }
+        let Ok(shown) = CertificateInfo::from_der(certificate) else { return refused(&"it cannot be read") };
+        if self.control.authority.is_denied(&shown.spki_sha256) {
+            return refused(&"its key is denied");
+        }
+        if !self.is_named(peer, &shown) {
+            return refused(&"it names another node or another address");
+        }
+        let key = shown.spki_sha256;
         if strict {
-            return self.control.ledger.show(peer, &key).map_err(|error| match error {
+            return self.control.ledger.show(peer, Shows::Join, &key).map_err(|error| match error {
                 ShowError::NotItsOwn | ShowError::Gone => Denied::Invalid,
                 ShowError::Unwritten(error) => {
                     tracing::error!(node = %peer, "the certificate of a node is not bound to it: {error}");
@@ -64,9 +77,24 @@ impl FrontDesk {
     }
 }
 
+impl FrontDesk {
+    /// Whether a certificate names the node, with an address that it has or had, or nobody, as legacy ones do.
+    fn is_named(&self, peer: PeerId, shown: &CertificateInfo) -> bool {
+        match Named::by(shown) {
+            Ok(None) => true,
+            Ok(Some(named)) => {
+                let node = self.control.ledger.node(peer);
+                named.peer == peer && node.is_some_and(|node| node.row.may_be_named(named.address))
+            }
+            Err(_) => false,
+        }
+    }
+}
+
 impl Desk for FrontDesk {
     fn admit(&self, knock: &Knock<'_>) -> Result<Admission, Denied> {
         if !self.control.knocks.lock().admits(knock.source, Instant::now()) {
+            self.control.metrics.socket_limited();
             return Err(Denied::Busy);
         }
         if knock.token == RESERVED {
@@ -98,12 +126,24 @@ impl Desk for FrontDesk {
         self.control.ledger.routes_of(peer)
     }
 
+    fn all_approved(&self) -> Vec<Network> {
+        self.control.ledger.all_routes()
+    }
+
     fn subnet(&self) -> Subnet {
         self.control.subnet()
     }
 
     fn tls(&self) -> Arc<rustls::ServerConfig> {
         self.control.authority.join.verifying()
+    }
+
+    fn span(&self, name: &'static str) -> Option<Span> {
+        self.control.span(name)
+    }
+
+    fn register_port(&self) -> u16 {
+        self.control.setup.ports.register
     }
 
     fn register_plane(&self, stream: Box<dyn Stream>, peer: PeerId, from: SocketAddr) {

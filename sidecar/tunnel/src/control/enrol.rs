@@ -61,7 +61,7 @@ impl Control {
         if register == join {
             return Err(Status::invalid_argument("the two requests have one key: make one for each plane"));
         }
-        let joiner = Joiner { register_key: register.sha256(), join_key: join.sha256() };
+        let joiner = Joiner { register_key: register.sha256(), join_key: join.sha256(), is_named: true };
         if [&joiner.register_key, &joiner.join_key].into_iter().any(|key| self.ledger.by_key(key).is_some()) {
             return Err(Status::already_exists("a node has a certificate of that key: make another key"));
         }
@@ -69,10 +69,11 @@ impl Control {
             self.ledger.join(&ask.bootstrap_token, joiner, unix_now()).map_err(|e| self.not_enrolled(caller, &e))?;
         let done = self.welcome(&joined, (&register, &join));
         if done.is_err() {
-            // Nobody knows its token: it would hold its number for nothing.
-            self.ledger.unregister(joined.peer).map_err(|e| unwritten(&e))?;
+            // Nobody knows its token: it would hold its number and its address for nothing.
+            self.ledger.unregister(joined.peer, &|_| Vec::new()).map_err(|e| unwritten(&e))?;
+        } else {
+            self.audit_join(caller, &joined);
         }
-        self.audit_join(caller, &joined);
         done
     }
 
@@ -132,6 +133,10 @@ impl Control {
         let verdict = self.refused_join(caller, error);
         match error {
             JoinError::NoToken => Status::permission_denied(verdict.message),
+            JoinError::NoAddress => {
+                self.metrics.exhausted();
+                Status::resource_exhausted(verdict.message)
+            }
             JoinError::TooMany => Status::resource_exhausted(verdict.message),
             JoinError::Random(_) | JoinError::Unwritten(_) => Status::unavailable(verdict.message),
         }

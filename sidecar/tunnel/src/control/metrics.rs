@@ -33,6 +33,7 @@ pub struct Metrics {
     calls: Family<Call, Counter>,
     joined: Counter,
     limited: Counter,
+    sockets_limited: Counter,
     exhausted: Counter,
 }
 
@@ -47,6 +48,10 @@ impl Metrics {
 
     pub(super) fn limited(&self) {
         self.limited.inc();
+    }
+
+    pub(super) fn socket_limited(&self) {
+        self.sockets_limited.inc();
     }
 
     pub(super) fn exhausted(&self) {
@@ -65,6 +70,8 @@ impl Metrics {
         here.register("calls", "Calls of the network controller, by verdict", own.calls.clone());
         here.register("joins", "Nodes that joined", own.joined.clone());
         here.register("limited", "Attempts to join that came too fast", own.limited.clone());
+        let help = "Requests for the tunnel that came too fast";
+        here.register("sockets_limited", help, own.sockets_limited.clone());
         here.register("exhausted", "Nodes that were sent away because no address is free", own.exhausted.clone());
         registry.register_collector(Box::new(Levels(Arc::clone(control))));
     }
@@ -97,11 +104,20 @@ impl Collector for Levels {
             gauge.encode(family.encode_family(&[("plane", plane.name())])?)?;
         }
         let Some(sessions) = self.0.sessions.get() else { return Ok(()) };
+        device(&mut encoder, sessions.device_is_up())?;
         moved(&mut encoder, &sessions.moved())?;
         let mut live = sessions.figures();
         live.truncate(SHOWN);
         of_nodes(&mut encoder, &live)
     }
+}
+
+/// Whether this machine's TUN device is there, where there is to be one.
+fn device(encoder: &mut DescriptorEncoder<'_>, is_up: Option<bool>) -> Result<(), std::fmt::Error> {
+    let Some(is_up) = is_up else { return Ok(()) };
+    let gauge = ConstGauge::new(i64::from(is_up));
+    let help = "1: this machine is in the network by its TUN device; 0: the device is lost, and is made again";
+    gauge.encode(encoder.encode_descriptor("mesh_tunnel_device_up", help, None, MetricType::Gauge)?)
 }
 
 /// What the tunnel has moved and dropped, of all nodes together.
@@ -169,6 +185,7 @@ mod tests {
 
     impl Collector for Both {
         fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+            device(&mut encoder, Some(true))?;
             moved(&mut encoder, &self.0)?;
             of_nodes(&mut encoder, &self.1)
         }
@@ -203,6 +220,7 @@ mod tests {
             "mesh_tunnel_packets_total{direction=\"in\"} 3",
             "mesh_tunnel_packets_total{direction=\"out\"} 0",
             "mesh_tunnel_bytes_total{direction=\"out\"} 1400",
+            "mesh_tunnel_device_up 1",
             "mesh_tunnel_dead_total 4",
             "mesh_tunnel_taken_over_total 5",
             "mesh_tunnel_packets_dropped_total{reason=\"spoofed\"} 2",

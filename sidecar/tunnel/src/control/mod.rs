@@ -9,6 +9,7 @@
 //! | `enrol.rs`, `administration.rs` | our own services |
 //! | `health.rs` | `grpc.health.v1` |
 //! | `serve.rs` | listeners, TLS and HTTP/2, with their bounds |
+//! | `places.rs` | how many connections holders of certificates may have |
 //! | `desk.rs` | what the hub asks |
 //! | `takeover.rs` | what another controller left behind |
 //! | `metrics.rs` | what is counted |
@@ -20,6 +21,7 @@ mod desk;
 mod enrol;
 mod health;
 mod metrics;
+mod places;
 mod register;
 mod serve;
 mod service;
@@ -33,11 +35,13 @@ use std::{
     net::Ipv4Addr,
     path::PathBuf,
     sync::{Arc, OnceLock},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use crds::TunnelLimits;
 use mesh_core::{Drained, store::Store};
 use parking_lot::Mutex;
+use traces::{Span, SpanKind, Traces};
 
 pub use desk::FrontDesk;
 pub use metrics::Metrics;
@@ -47,9 +51,9 @@ pub use takeover::{ImportProblem, Pem, Takeover};
 use crate::{
     addresses::{Network, Subnet},
     authority::{Authority, AuthorityError, Places},
-    ledger::{ApproveError, Away, Ledger, Shelf, StoreShelf, Unwritten},
+    ledger::{ApproveError, Away, Besides, Ledger, NodeRow, Shelf, StoreShelf, Unwritten},
     seam::{Cut, Figures, PeerId, Route, Sessions},
-    tokens::{GET_TOKEN, KNOCK, Rates, Secret},
+    tokens::{Rates, Secret},
 };
 
 /// Certificates are looked at this often; they have months left when they are due.
@@ -72,6 +76,8 @@ pub struct Setup {
     pub certificates: Certificates,
     /// How long the address of an absent node is kept for it; absent: until it is unregistered.
     pub address_lease: Option<Duration>,
+    /// How often one address may try.
+    pub limits: TunnelLimits,
 }
 
 /// The ports that clients are told.
@@ -129,9 +135,11 @@ pub struct Control {
     authority: Authority,
     /// The hub, once it is there.
     sessions: OnceLock<Arc<dyn Sessions>>,
-    get_token: Mutex<Rates>,
+    joins: Mutex<Rates>,
     knocks: Mutex<Rates>,
     metrics: Metrics,
+    /// Where spans go, if traces are on.
+    traces: OnceLock<Arc<Traces>>,
 }
 
 impl Control {
@@ -148,21 +156,41 @@ impl Control {
         let ledger = Ledger::open(shelf, setup.places.subnet)?;
         let authority = Authority::open(Arc::clone(store), &setup.places, now)?;
         authority.ensure_admin(&setup.home, now)?;
+        let limits = setup.limits;
         Ok(Self {
             setup,
             ledger,
             authority,
             sessions: OnceLock::new(),
-            get_token: Mutex::new(Rates::new(GET_TOKEN)),
-            knocks: Mutex::new(Rates::new(KNOCK)),
+            joins: Mutex::new(Rates::new(limits.joins)),
+            knocks: Mutex::new(Rates::new(limits.sockets)),
             metrics: Metrics::default(),
+            traces: OnceLock::new(),
         })
+    }
+
+    /// Puts other limits in force, from the next attempt on.
+    pub fn limit(&self, limits: TunnelLimits) {
+        let now = Instant::now();
+        self.joins.lock().set(limits.joins, now);
+        self.knocks.lock().set(limits.sockets, now);
     }
 
     /// Tells it where the hub is; only the first one counts.
     pub fn set_sessions(&self, sessions: Arc<dyn Sessions>) {
         // There is one hub for each control plane, made once.
         let _ = self.sessions.set(sessions);
+    }
+
+    /// Tells it where spans go; only the first one counts.
+    pub fn set_traces(&self, traces: Arc<Traces>) {
+        // As above.
+        let _ = self.traces.set(traces);
+    }
+
+    /// Begins a span of something that somebody asks for, where traces are on.
+    pub(crate) fn span(&self, name: &'static str) -> Option<Span> {
+        Some(self.traces.get()?.begin(name, SpanKind::Server, None))
     }
 
     /// The ledger.
@@ -196,24 +224,23 @@ impl Control {
 
     /// The same where whoever asks it does so through the tunnel of `through`.
     fn unregister_by_way_of(&self, through: Option<PeerId>, peer: PeerId) -> Result<bool, Unwritten> {
-        let removed = self.parted(peer, Ledger::unregister)?;
+        let removed = self.parted(|beside| self.ledger.unregister(peer, beside))?;
         if removed {
             self.cut_by_way_of(through, peer, Cut::Unregistered);
         }
         Ok(removed)
     }
 
-    /// Forgets a node; its session is the caller's to end.
-    fn parted(&self, peer: PeerId, part: fn(&Ledger, PeerId) -> Result<bool, Unwritten>) -> Result<bool, Unwritten> {
-        let Some(node) = self.ledger.node(peer) else { return Ok(false) };
-        let removed = part(&self.ledger, peer)?;
-        if removed {
-            let keys: Vec<_> = [node.row.register_key, node.row.join_key].into_iter().flatten().collect();
-            if let Err(error) = self.authority.deny(&keys, SystemTime::now()) {
-                tracing::error!(node = %peer, "the certificates of a node are refused until the next start only: {error}");
-            }
+    /// Forgets a node; its session is the caller's to end. That it is gone and that its certificates are refused is one write: nobody
+    /// could refuse them later.
+    fn parted(&self, part: impl FnOnce(Besides<'_>) -> Result<Option<NodeRow>, Unwritten>) -> Result<bool, Unwritten> {
+        let now = SystemTime::now();
+        let Some(row) = part(&|row| Authority::denials(&row.keys(), now))? else { return Ok(false) };
+        self.authority.refuse(&row.keys(), now);
+        if !row.routes.is_empty() {
+            self.reroute();
         }
-        Ok(removed)
+        Ok(true)
     }
 
     /// Ends a node's live session.
@@ -230,8 +257,24 @@ impl Control {
         }
     }
 
+    /// Refuses certificates with this key from now on, as SHA-256 in hex: one that leaked. Where it is the administrator's own, the files
+    /// hold another one then; where it is a node's, its session ends, and the node is told.
+    ///
+    /// # Errors
+    /// The store, or the files; the key is refused until the end of the process all the same.
+    pub fn deny(&self, key: &str) -> Result<Option<PeerId>, AuthorityError> {
+        let now = SystemTime::now();
+        self.authority.deny(&[key.to_owned()], now)?;
+        self.authority.ensure_admin(&self.setup.home, now)?;
+        let owner = self.ledger.by_key(key);
+        if let Some(peer) = owner {
+            self.cut(peer, Cut::Kicked);
+        }
+        Ok(owner)
+    }
+
     fn forgotten(&self, peer: PeerId) -> Result<bool, Unwritten> {
-        let forgotten = self.parted(peer, Ledger::forget)?;
+        let forgotten = self.parted(|beside| self.ledger.forget(peer, beside))?;
         if forgotten {
             self.cut(peer, Cut::Unregistered);
         }

@@ -1,13 +1,16 @@
 //! Ports 6440 and 6439: TLS, HTTP/2, and the bounds of both. What is asked is the services' business.
 //!
 //! tonic serves the messages, which are small; a connection belongs to one task of its own, also one that came through the tunnel.
+//! Whoever is in the TLS handshake or shows no certificate has a place among so many, where the oldest gives way: a node that joins is
+//! done in a second, and whoever comes only to stay keeps nobody out.
 
-use std::{convert::Infallible, fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, future::pending, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh_core::Drained;
+use mesh_network::listen::{Handshake, Handshakes};
 use proto::{
     health::health_server::HealthServer,
     nc::{
@@ -16,18 +19,20 @@ use proto::{
     },
     tunnel::{administration_server::AdministrationServer, enrolment_server::EnrolmentServer},
 };
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tonic::{Status, body::Body, service::Routes};
 use tower_service::Service as _;
+use traces::Span;
 
 use super::{
     Control, ControlError,
     administration::AdministrationDesk,
     bootstrap::BootstrapPlane,
-    caller::{Caller, Shown},
+    caller::{Caller, Role, Shown},
     enrol::EnrolmentDesk,
     health::Watched,
+    places::{Place, Places},
     register::RegisterPlane,
 };
 use crate::seam::{PeerId, Stream};
@@ -38,8 +43,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const CALL: Duration = Duration::from_secs(30);
 /// A token, or two requests for certificates with RSA keys, are far below.
 const MOST_OF_MESSAGE: usize = 64 << 10;
-/// Connections of a port. A node has one of them, for seconds.
-const CONNECTIONS: usize = 4096;
 /// Calls at once on a connection.
 const STREAMS: u32 = 64;
 /// The metadata of a call.
@@ -57,6 +60,20 @@ const REGISTER: &[&str] =
     &["pb.LiteKubeNCService", "interconn.tunnel.v1.Enrolment", "interconn.tunnel.v1.Administration"];
 const BOOTSTRAP: &[&str] = &["pb.LiteKubeNCBootstrapService", "interconn.tunnel.v1.Enrolment"];
 
+/// What spans call the methods by that are called, and all others: paths come from outside.
+const METHODS: [&str; 9] = [
+    "HelloWorld",
+    "HealthCheck",
+    "GetBootStrapToken",
+    "CheckConnState",
+    "UnRegister",
+    "GetRegistedIp",
+    "GetToken",
+    "Enrol",
+    "Renew",
+];
+const OTHER: &str = "other";
+
 /// One of the two ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
@@ -71,7 +88,10 @@ pub(super) struct Served {
     control: Arc<Control>,
     port: Port,
     routes: Routes,
-    connections: Arc<Semaphore>,
+    passing: Arc<Handshakes>,
+    places: Arc<Places>,
+    /// Those of administrators: nodes, however many, keep none of them out.
+    administrators: Arc<Places>,
     drained: Drained,
 }
 
@@ -128,7 +148,8 @@ impl Control {
 impl Served {
     pub(super) fn new(control: Arc<Control>, port: Port, drained: Drained) -> Result<Self, ControlError> {
         let routes = services(&control, port, &drained)?;
-        Ok(Self { control, port, routes, connections: Arc::new(Semaphore::new(CONNECTIONS)), drained })
+        let (passing, places, administrators) = Default::default();
+        Ok(Self { control, port, routes, passing, places, administrators, drained })
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -159,26 +180,32 @@ impl Served {
         source: SocketAddr,
         through: Option<PeerId>,
     ) {
-        let Ok(_place) = Arc::clone(&self.connections).try_acquire_owned() else {
-            tracing::warn!(port = ?self.port, "{CONNECTIONS} connections are open: another one is refused");
-            return;
-        };
+        let passing = self.passing.begin();
         let planes = &self.control.authority;
         let tls = match self.port {
             Port::Register => planes.register.requiring(),
             Port::Bootstrap => planes.register.verifying(),
         };
-        let stream = match timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
+        let accepted = tokio::select! {
+            accepted = timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)) => accepted,
+            () = passing.cut() => return self.gave_way(source),
+        };
+        let stream = match accepted {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(port = ?self.port, %source, "no handshake: {error}"),
             Err(_) => return tracing::debug!(port = ?self.port, %source, "no handshake within {HANDSHAKE:?}"),
         };
         let certificates = stream.get_ref().1.peer_certificates();
         let shown = certificates.and_then(|chain| chain.first()).and_then(Shown::of);
-        let stays = if shown.is_some() { None } else { Some(STRANGERS_STAY) };
+        let Some(held) = self.held(shown.as_ref(), passing) else {
+            return tracing::warn!(target: "audit", port = ?self.port, %source, "as many connections are open with one certificate, or with all, as may be: another one is refused");
+        };
+        self.control.recognise(through, source, shown.as_ref()).await;
         let caller = Caller { source: SocketAddr::new(source.ip().to_canonical(), source.port()), through, shown };
         let routes = self.routes.clone();
-        let service = service_fn(move |request| answer(routes.clone(), caller.clone(), request));
+        let control = Arc::clone(&self.control);
+        let service =
+            service_fn(move |request| answer(routes.clone(), (caller.clone(), control.span("tunnel/rpc")), request));
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
@@ -186,21 +213,60 @@ impl Served {
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING)
             .serve_connection(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
-        let ending = async {
-            match stays {
-                Some(stay) => {
-                    tokio::select! { () = self.drained.asked() => {} () = tokio::time::sleep(stay) => {} }
-                }
-                None => self.drained.asked().await,
+        let served = async {
+            let mut connection = pin!(connection);
+            tokio::select! {
+                ended = connection.as_mut() => return note(ended),
+                () = self.drained.asked() => {}
+                () = held.stayed() => {}
+            }
+            connection.as_mut().graceful_shutdown();
+            if let Ok(ended) = timeout(LAST_CALLS, connection).await {
+                note(ended);
             }
         };
         tokio::select! {
-            ended = connection.as_mut() => return note(ended),
-            () = ending => connection.as_mut().graceful_shutdown(),
+            () = served => {}
+            () = held.cut() => self.gave_way(source),
         }
-        if let Ok(ended) = timeout(LAST_CALLS, connection).await {
-            note(ended);
+    }
+
+    /// What a connection holds from its handshake on; `None`: there is no place for it.
+    pub(super) fn held(&self, shown: Option<&Shown>, passing: Handshake) -> Option<Held> {
+        match shown {
+            None => Some(Held::Passing(passing)),
+            Some(Shown { key, role: Role::Admin }) => self.administrators.take(key).map(Held::Place),
+            Some(Shown { key, .. }) => self.places.take(key).map(Held::Place),
+        }
+    }
+
+    fn gave_way(&self, source: SocketAddr) {
+        tracing::debug!(port = ?self.port, %source, "too many connections: this one gives way");
+    }
+}
+
+/// What a connection holds.
+pub(super) enum Held {
+    /// A holder of a certificate its place.
+    Place(Place),
+    /// A stranger what it had in its handshake.
+    Passing(Handshake),
+}
+
+impl Held {
+    /// Waits until it has been there for as long as it may.
+    async fn stayed(&self) {
+        match self {
+            Self::Place(_) => pending().await,
+            Self::Passing(_) => tokio::time::sleep(STRANGERS_STAY).await,
+        }
+    }
+
+    /// Waits until it has to give way.
+    pub(super) async fn cut(&self) {
+        match self {
+            Self::Place(place) => place.cut().await,
+            Self::Passing(passing) => passing.cut().await,
         }
     }
 }
@@ -216,13 +282,33 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-async fn answer(mut routes: Routes, caller: Caller, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    mut routes: Routes,
+    (caller, span): (Caller, Option<Span>),
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(caller);
+    if let Some(mut span) = span {
+        span.set(
+            "rpc.method",
+            METHODS.into_iter().find(|known| is_called(known, request.uri().path())).unwrap_or(OTHER),
+        );
+        return span.around(called(&mut routes, request)).await;
+    }
+    called(&mut routes, request).await
+}
+
+async fn called(routes: &mut Routes, request: Request<Body>) -> Result<Response<Body>, Infallible> {
     match timeout(CALL, routes.call(request)).await {
         Ok(answered) => answered,
         Err(_) => Ok(Status::deadline_exceeded("the call took too long").into_http()),
     }
+}
+
+/// Whether a path is that of a method: what stands behind its last slash.
+fn is_called(method: &str, path: &str) -> bool {
+    path.rsplit('/').next() == Some(method)
 }
 
 impl fmt::Debug for Served {

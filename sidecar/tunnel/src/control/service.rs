@@ -70,7 +70,8 @@ impl Control {
             tracing::error!("no certificates for a node: {error}");
             Verdict::failed("the certificates could not be made: look at the server's log")
         })?;
-        let joiner = Joiner { register_key: register.key_sha256.clone(), join_key: join.key_sha256.clone() };
+        let (register_key, join_key) = (register.key_sha256.clone(), join.key_sha256.clone());
+        let joiner = Joiner { register_key, join_key, is_named: false };
         let joined =
             self.ledger.join(bootstrap, joiner, unix_now()).map_err(|error| self.refused_join(caller, &error))?;
         self.audit_join(caller, &joined);
@@ -113,7 +114,7 @@ impl Control {
 
     /// Whether a source joins too often.
     pub(super) fn slow_down(&self, caller: &Caller) -> Result<(), Verdict> {
-        if self.get_token.lock().admits(caller.source.ip(), Instant::now()) {
+        if self.joins.lock().admits(caller.source.ip(), Instant::now()) {
             return Ok(());
         }
         self.metrics.limited();

@@ -1,5 +1,5 @@
-//! What another controller left behind, taken over: its authorities first, so that its nodes and its administrators find a server that
-//! they know, then its nodes and tokens.
+//! What another controller left behind, taken over in one piece: its authorities, so that its nodes and its administrators find a
+//! server that they know, its nodes and its tokens.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -32,15 +32,18 @@ pub struct Takeover {
     pub legacy: Legacy,
 }
 
-/// Why it is not taken over, or not all of it. What was is found again, and not taken twice.
+/// Why it is not taken over: nothing of it is, but in the last case.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportProblem {
-    /// An authority, or the administrator's files.
+    /// An authority.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
-    /// Nodes and tokens.
-    #[error("the authorities are in force; the nodes and tokens are not here: {0}")]
+    /// Nodes and tokens, or the disk.
+    #[error("nothing is taken over: {0}")]
     Ledger(#[from] ImportError),
+    /// The administrator's files alone, which the next start makes.
+    #[error("everything is taken over; the administrator's files are those of before until the next start: {0}")]
+    Admin(AuthorityError),
 }
 
 impl Control {
@@ -51,13 +54,16 @@ impl Control {
     /// See [`ImportProblem`].
     pub fn take_over(&self, takeover: &Takeover, now: i64) -> Result<Imported, ImportProblem> {
         let at = UNIX_EPOCH + Duration::from_secs(u64::try_from(now).unwrap_or_default());
-        for (plane, brought) in [(&self.authority.register, &takeover.register), (&self.authority.join, &takeover.join)]
-        {
-            if let Some(Pem { certificate, key }) = brought {
-                self.authority.import(plane, certificate, key, at)?;
-            }
-        }
-        self.authority.ensure_admin(&self.setup.home, at)?;
-        Ok(self.ledger.import(&takeover.legacy, now)?)
+        let planes = [(&self.authority.register, &takeover.register), (&self.authority.join, &takeover.join)];
+        let brought = planes.into_iter().filter_map(|(plane, brought)| {
+            let Pem { certificate, key } = brought.as_ref()?;
+            Some((plane, certificate.as_str(), key.as_str()))
+        });
+        let brought: Vec<_> = brought.collect();
+        let done = self.authority.import(&brought, at, |beside| {
+            self.ledger.import(&takeover.legacy, beside, now).map_err(ImportProblem::from)
+        })?;
+        self.authority.ensure_admin(&self.setup.home, at).map_err(ImportProblem::Admin)?;
+        Ok(done)
     }
 }

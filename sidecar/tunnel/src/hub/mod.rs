@@ -5,6 +5,7 @@
 //! switch.rs    a packet's way: what is dropped, and where the rest goes
 //! table.rs     who has which address
 //! routes.rs    which networks are behind whom
+//! claims.rs    networks that overlap, and the one that an address lies in
 //! policy.rs    who may reach whom, by label
 //! peer.rs      a session: its queue and its figures
 //! queue.rs     what waits for a socket
@@ -15,6 +16,7 @@
 //! drops.rs     why packets are dropped
 //! ```
 
+mod claims;
 mod drops;
 mod inbox;
 mod outside;
@@ -30,7 +32,7 @@ mod table;
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -38,8 +40,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use crds::Tunnel;
+use crds::{REGISTER_PORT, Tunnel};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 pub use self::{
     drops::Drop,
@@ -49,7 +52,7 @@ use self::{
     drops::Drops,
     outside::Outside,
     parting::Parting,
-    policy::Policy,
+    policy::{Marks, Policy},
     routes::{Offer, Routes},
     table::Table,
 };
@@ -61,13 +64,14 @@ pub(crate) use self::{
 };
 use crate::{
     addresses::Subnet,
-    inside::REGISTER,
     packet,
     seam::{Desk, Moved, PeerId},
 };
 
 /// The switch of one network.
 pub struct Hub {
+    /// From where its sessions count the ticks at which they ask their nodes.
+    pub(crate) since: Instant,
     pub(crate) desk: Arc<dyn Desk>,
     pub(crate) subnet: Subnet,
     rules: ArcSwap<Rules>,
@@ -95,6 +99,8 @@ struct Rules {
     /// The largest TCP segment.
     segment: u16,
     policy: Policy,
+    /// Which rules name what lies beyond the tunnel, which has no labels.
+    beyond: Marks,
     /// The ports of the server's own address that the switch serves itself.
     doors: Vec<u16>,
     /// Which networks nodes may offer by their labels.
@@ -107,8 +113,9 @@ impl Hub {
     pub fn new(desk: Arc<dyn Desk>, tunnel: &Tunnel) -> Arc<Self> {
         let subnet = desk.subnet();
         let policies = AtomicU64::new(0);
-        let rules = ArcSwap::from_pointee(Rules::of(tunnel, &policies));
+        let rules = ArcSwap::from_pointee(Rules::of(tunnel, desk.register_port(), &policies));
         Arc::new(Self {
+            since: Instant::now(),
             table: Table::new(subnet.network(), subnet.prefix()),
             desk,
             subnet,
@@ -127,7 +134,7 @@ impl Hub {
 
     /// Other rules, from the next packet on. The network stays as it is.
     pub fn configure(&self, tunnel: &Tunnel) {
-        self.rules.store(Arc::new(Rules::of(tunnel, &self.policies)));
+        self.rules.store(Arc::new(Rules::of(tunnel, self.desk.register_port(), &self.policies)));
         self.reroute();
     }
 
@@ -143,13 +150,15 @@ impl Hub {
 }
 
 impl Rules {
-    fn of(tunnel: &Tunnel, policies: &AtomicU64) -> Self {
+    fn of(tunnel: &Tunnel, register: u16, policies: &AtomicU64) -> Self {
+        let policy = Policy::new(&tunnel.policy, policies.fetch_add(1, Relaxed) + 1);
         Self {
             interconnection: tunnel.interconnection,
             mtu: tunnel.mtu,
             segment: packet::segment(tunnel.mtu),
-            policy: Policy::new(&tunnel.policy, policies.fetch_add(1, Relaxed) + 1),
-            doors: tunnel.forwards.iter().map(|forward| forward.port).chain([REGISTER]).collect(),
+            beyond: policy.marks(&BTreeMap::new()),
+            policy,
+            doors: tunnel.forwards.iter().map(|forward| forward.port).chain([REGISTER_PORT, register]).collect(),
             offers: Offer::all(&tunnel.routes),
         }
     }

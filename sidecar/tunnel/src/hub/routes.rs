@@ -9,7 +9,11 @@ use arc_swap::ArcSwap;
 use crds::TunnelRoute;
 use parking_lot::Mutex;
 
-use super::{Hub, Peer, policy::names};
+use super::{
+    Hub, Peer, Rules,
+    claims::{ByPrefix, Claims},
+    policy::names,
+};
 use crate::{
     addresses::{Network, Subnet},
     seam::{PeerId, Route, Standing},
@@ -30,24 +34,22 @@ pub(super) struct Routes {
 /// The outcome.
 #[derive(Debug, Default)]
 struct Found {
-    /// By the length of the prefix, the longest first.
-    by_prefix: Vec<(u8, HashMap<u32, Arc<Peer>>)>,
+    claims: Claims,
+    by_prefix: ByPrefix<Arc<Peer>>,
     shown: Vec<Route>,
-}
-
-impl Found {
-    fn in_force(&self) -> Vec<(Network, PeerId)> {
-        let in_force = self.shown.iter().filter(|route| route.standing == Standing::InForce);
-        in_force.map(|route| (route.network, route.peer)).collect()
-    }
+    /// What is approved for some node, whether that is there or not.
+    promised: ByPrefix<()>,
 }
 
 impl Routes {
     /// Behind whom an address is.
     pub(super) fn find(&self, address: Ipv4Addr) -> Option<Arc<Peer>> {
-        let found = self.found.load();
-        let mut tables = found.by_prefix.iter();
-        tables.find_map(|(prefix, peers)| peers.get(&Network::bits_of(address, *prefix))).map(Arc::clone)
+        self.found.load().by_prefix.find(address).map(Arc::clone)
+    }
+
+    /// Whether an address lies in a network that is approved for some node, there or away.
+    pub(super) fn is_promised(&self, address: Ipv4Addr) -> bool {
+        self.found.load().promised.find(address).is_some()
     }
 
     /// What is announced, and what became of it.
@@ -81,23 +83,15 @@ impl Offer {
     }
 }
 
-/// What is claimed by whom.
-type Claims = Vec<(Network, Arc<Peer>)>;
-
 impl Hub {
     /// A session with announced networks has its address.
     pub(super) fn announce(&self, peer: &Arc<Peer>) {
         if peer.announced.is_empty() {
             return;
         }
-        {
-            let mut announcers = self.routes.announcers.lock();
-            announcers.retain(|it| !it.has_ended());
-            if announcers.len() >= MOST {
-                tracing::warn!(peer = %peer.id, "{MOST} nodes announce networks: those of another one are passed over");
-                return;
-            }
-            announcers.push(Arc::clone(peer));
+        if !self.is_listed(peer) {
+            tracing::warn!(peer = %peer.id, "{MOST} nodes announce networks: those of another one are passed over");
+            return;
         }
         self.reroute();
         let waiting = self.routes.shown().into_iter().filter(|route| route.peer == peer.id);
@@ -107,15 +101,36 @@ impl Hub {
         }
     }
 
+    /// Takes a session among those whose networks are looked at. Where it is one too many and something of it is approved, it has the
+    /// place of the last one of which nothing is.
+    fn is_listed(&self, peer: &Arc<Peer>) -> bool {
+        let mut announcers = self.routes.announcers.lock();
+        announcers.retain(|it| !it.has_ended());
+        if announcers.len() >= MOST {
+            let rules = self.rules.load();
+            let counts = |peer: &Peer| {
+                let approved = self.desk.approved(peer.id);
+                peer.announced.iter().any(|network| rules.may_have(peer, &approved, *network).is_some())
+            };
+            match announcers.iter().rposition(|it| !counts(it)) {
+                Some(last) if counts(peer) => drop(announcers.remove(last)),
+                _ => return false,
+            }
+        }
+        announcers.push(Arc::clone(peer));
+        true
+    }
+
     /// What becomes of the networks that a session announces, as far as one knows before it has begun: `network=word`, with commas
     /// between them.
     pub(crate) fn becomes_of(&self, peer: &Peer) -> String {
+        if peer.announced.is_empty() {
+            return String::new();
+        }
         let (approved, rules, found) = (self.desk.approved(peer.id), self.rules.load(), self.routes.found.load());
         let word = |network: Network| {
-            let by_hand = approved.iter().any(|approved| approved.covers(network));
-            let may = by_hand || rules.offers.iter().any(|offer| offer.allows(peer, network));
-            let standing = standing(self.subnet, (peer, network), may, || found.in_force());
-            format!("{network}={}", standing.word())
+            let may = rules.may_have(peer, &approved, network).is_some();
+            format!("{network}={}", standing(self.subnet, (peer, network), may, &found.claims).word())
         };
         peer.announced.iter().copied().map(word).collect::<Vec<_>>().join(", ")
     }
@@ -128,72 +143,71 @@ impl Hub {
     }
 
     /// Finds out anew what is in force: somebody came or went, or something else is approved.
-    pub(super) fn reroute(&self) {
+    pub(crate) fn reroute(&self) {
         let mut announcers = self.routes.announcers.lock();
         announcers.retain(|peer| !peer.has_ended());
-        let (mut claims, mut shown) = (Claims::new(), Vec::new());
-        let by_hand: HashMap<PeerId, Vec<Network>> =
-            announcers.iter().map(|peer| (peer.id, self.desk.approved(peer.id))).collect();
         let rules = self.rules.load();
-        for is_by_hand in [true, false] {
-            for peer in announcers.iter() {
-                let approved = by_hand.get(&peer.id).map_or(&[][..], Vec::as_slice);
+        let all: Vec<_> = announcers.iter().map(|peer| (peer, self.desk.approved(peer.id))).collect();
+        let (mut claims, mut shown) = (Claims::default(), Vec::new());
+        let mut own: HashMap<PeerId, Vec<Network>> = HashMap::new();
+        for turn in [Some(By::Hand), Some(By::Rule), None] {
+            for (peer, approved) in &all {
                 for network in peer.announced.iter().copied() {
-                    let by_hand = approved.iter().any(|approved| approved.covers(network));
-                    if by_hand != is_by_hand {
+                    if rules.may_have(peer, approved, network) != turn {
                         continue;
                     }
-                    let may = by_hand || rules.offers.iter().any(|offer| offer.allows(peer, network));
-                    let standing = standing(self.subnet, (peer, network), may, || {
-                        claims.iter().map(|(taken, whose)| (*taken, whose.id)).collect()
-                    });
+                    let standing = standing(self.subnet, (peer, network), turn.is_some(), &claims);
                     if standing == Standing::InForce {
-                        claims.push((network, Arc::clone(peer)));
+                        claims.put(network, peer);
+                        own.entry(peer.id).or_default().push(network);
                     }
                     shown.push(Route { peer: peer.id, network, standing });
                 }
             }
         }
         shown.sort_unstable_by_key(|route| (route.peer, route.network));
-        for peer in announcers.iter() {
-            let own = claims.iter().filter(|(_, whose)| Arc::ptr_eq(whose, peer)).map(|(network, _)| *network);
-            peer.networks.store(Arc::new(own.collect()));
+        for (peer, _) in &all {
+            peer.networks.store(Arc::new(own.remove(&peer.id).unwrap_or_default()));
         }
-        self.routes.found.store(Arc::new(Found { by_prefix: by_prefix(claims), shown }));
+        let found = Found { by_prefix: claims.by_prefix(), claims, shown, promised: self.promised(&rules) };
+        self.routes.found.store(Arc::new(found));
+    }
+
+    /// What is approved for some node. Nobody asks where nothing is carried beyond the tunnel.
+    fn promised(&self, rules: &Rules) -> ByPrefix<()> {
+        if !self.outside.is_open() {
+            return ByPrefix::default();
+        }
+        let by_rule = rules.offers.iter().map(|offer| offer.network);
+        let all = self.desk.all_approved().into_iter().chain(by_rule);
+        ByPrefix::of(all.map(|network| ((network.bits(), network.prefix()), ())))
     }
 }
 
-/// What becomes of a network, where `taken` tells what is in force and whose it is.
-fn standing(
-    tunnel: Subnet,
-    (peer, network): (&Peer, Network),
-    may: bool,
-    taken: impl FnOnce() -> Vec<(Network, PeerId)>,
-) -> Standing {
+/// What a network is approved by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Hand,
+    Rule,
+}
+
+impl Rules {
+    /// By what a peer may have a network, `approved` being what is approved for it by hand.
+    fn may_have(&self, peer: &Peer, approved: &[Network], network: Network) -> Option<By> {
+        if approved.iter().any(|approved| approved.covers(network)) {
+            return Some(By::Hand);
+        }
+        self.offers.iter().any(|offer| offer.allows(peer, network)).then_some(By::Rule)
+    }
+}
+
+/// What becomes of a network, where `claims` are in force.
+fn standing(tunnel: Subnet, (peer, network): (&Peer, Network), may: bool, claims: &Claims) -> Standing {
     if let Err(why) = network.routable(tunnel) {
         return Standing::Refused(why);
     }
     if !may {
         return Standing::Waits;
     }
-    let other = taken().into_iter().find(|(taken, whose)| *whose != peer.id && taken.overlaps(network));
-    other.map_or(Standing::InForce, |(_, whose)| Standing::Taken(whose))
-}
-
-fn by_prefix(claims: Claims) -> Vec<(u8, HashMap<u32, Arc<Peer>>)> {
-    let mut tables: Vec<(u8, HashMap<u32, Arc<Peer>>)> = Vec::new();
-    for (network, peer) in claims {
-        let at = match tables.iter().position(|(prefix, _)| *prefix == network.prefix()) {
-            Some(at) => at,
-            None => {
-                tables.push((network.prefix(), HashMap::new()));
-                tables.len() - 1
-            }
-        };
-        if let Some((_, peers)) = tables.get_mut(at) {
-            peers.insert(network.bits(), peer);
-        }
-    }
-    tables.sort_unstable_by_key(|(prefix, _)| std::cmp::Reverse(*prefix));
-    tables
+    claims.taken(network, peer.id).map_or(Standing::InForce, Standing::Taken)
 }

@@ -8,8 +8,9 @@ use tokio::time::{Instant, timeout};
 use super::{Drop, Hub, Peer};
 use crate::seam::{ConnState, Cut, Figures, Moved, PeerId, Route, Sessions};
 
-/// How long a live session has to answer when a second socket of its node comes (NC section 8, take-over).
-const TAKE_OVER: Duration = Duration::from_secs(5);
+/// How long a live session has to answer when a second socket of its node comes: the second one has its place within 5 s (NC section 8,
+/// take-over), which takes a moment too.
+const TAKE_OVER: Duration = Duration::from_millis(4_800);
 
 /// Another session of the node is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +180,10 @@ impl Sessions for Hub {
 
     fn reroute(&self) {
         self.reroute();
+    }
+
+    fn device_is_up(&self) -> Option<bool> {
+        self.outside.shown()
     }
 
     fn routes(&self) -> Vec<Route> {

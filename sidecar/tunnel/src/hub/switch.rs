@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Drop, Hub, Peer, Rules};
+use super::{Drop, Hub, Peer, Rules, policy::Marks};
 use crate::packet::{Ipv4, Malformed, Protocol, clamped, echo_reply};
 
 /// Whom to wake once all packets of a turn are in their queues: a receiver then finds many, and sends them at once.
@@ -25,7 +25,7 @@ impl Wakes {
         }
     }
 
-    fn put(&mut self, peer: &Arc<Peer>, packet: &[u8]) -> Result<(), Drop> {
+    pub(super) fn put(&mut self, peer: &Arc<Peer>, packet: &[u8]) -> Result<(), Drop> {
         if peer.push(packet)? {
             self.peers.push(Arc::clone(peer));
         }
@@ -51,16 +51,16 @@ impl Hub {
 
     /// Sends a packet of the server itself.
     pub(crate) fn answer(&self, packet: &[u8], wakes: &mut Wakes) {
-        let sent = Ipv4::read(packet).map_err(|_| Drop::Malformed).and_then(|read| {
-            let at = self.table.find(read.destination);
-            match at.as_ref() {
-                Some(to) => wakes.put(to, packet),
-                None => wakes.put(&self.routes.find(read.destination).ok_or(Drop::Unknown)?, packet),
-            }
-        });
+        let sent = read(packet).and_then(|read| wakes.put(&self.receiver(&read)?, packet));
         if let Err(why) = sent {
             self.drops.count(why);
         }
+    }
+
+    /// Who has the address that a packet goes to, or the network that it lies in.
+    pub(super) fn receiver(&self, packet: &Ipv4<'_>) -> Result<Arc<Peer>, Drop> {
+        let at = self.table.find(packet.destination);
+        at.as_ref().map(Arc::clone).or_else(|| self.routes.find(packet.destination)).ok_or(Drop::Unknown)
     }
 
     fn send(&self, from: &Arc<Peer>, bytes: &[u8], wakes: &mut Wakes) -> Result<(), Drop> {
@@ -92,7 +92,7 @@ impl Hub {
                     behind = peer;
                     &behind
                 }
-                None if self.is_beyond(to) => return self.to_outside(from, bytes, wakes),
+                None if self.is_beyond(to) => return self.to_beyond(from, &packet, bytes, &rules, wakes),
                 None => return Err(Drop::Unknown),
             },
         };
@@ -102,12 +102,7 @@ impl Hub {
         if to.is_parting() {
             return Err(Drop::Unknown);
         }
-        if !rules.interconnection {
-            return Err(Drop::Isolated);
-        }
-        if !rules.policy.is_open() && !rules.policy.allows(&rules.marks(from), &rules.marks(to), &packet) {
-            return Err(Drop::Denied);
-        }
+        rules.admit(|rules| (rules.marks(from), rules.marks(to)), &packet)?;
         match clamped(&packet, bytes, rules.segment) {
             Some(changed) => wakes.put(to, &changed),
             None => wakes.put(to, bytes),
@@ -143,8 +138,20 @@ impl Hub {
 }
 
 impl Rules {
+    /// Whether a packet may go from one to the other, neither of which is the server itself.
+    pub(super) fn admit(&self, ends: impl FnOnce(&Self) -> (Marks, Marks), packet: &Ipv4<'_>) -> Result<(), Drop> {
+        if !self.interconnection {
+            return Err(Drop::Isolated);
+        }
+        if self.policy.is_open() {
+            return Ok(());
+        }
+        let (from, to) = ends(self);
+        if self.policy.allows(&from, &to, packet) { Ok(()) } else { Err(Drop::Denied) }
+    }
+
     /// Which rules name a peer, found out once for each policy.
-    fn marks(&self, peer: &Peer) -> super::policy::Marks {
+    pub(super) fn marks(&self, peer: &Peer) -> Marks {
         let known = **peer.marks.load();
         if self.policy.made(&known) {
             return known;
@@ -156,7 +163,7 @@ impl Rules {
 }
 
 /// Reads a packet, or says why it is dropped.
-fn read(bytes: &[u8]) -> Result<Ipv4<'_>, Drop> {
+pub(super) fn read(bytes: &[u8]) -> Result<Ipv4<'_>, Drop> {
     Ipv4::read(bytes).map_err(|why| match why {
         Malformed::NotIpv4 => Drop::NotIpv4,
         Malformed::Header | Malformed::Length => Drop::Malformed,

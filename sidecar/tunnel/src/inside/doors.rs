@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use crds::{Forward, Tunnel};
+use crds::{Forward, REGISTER_PORT, Tunnel};
 use mesh_network::dial::{Given, Patience, Resolver, open_first};
 use tokio::{
     io::{DuplexStream, copy_bidirectional},
@@ -13,8 +13,6 @@ use tokio::{
 
 use crate::seam::{Desk, PeerId};
 
-/// The port of the register plane (NC section 2).
-pub(crate) const REGISTER: u16 = 6440;
 /// Name servers answer in milliseconds or not at all.
 const RESOLVE: Duration = Duration::from_secs(5);
 /// How long a forward's target is waited for: one lost SYN and some.
@@ -56,13 +54,18 @@ impl Doors {
 
     /// Whether a port leads anywhere.
     pub(super) fn has(&self, port: u16) -> bool {
-        port == REGISTER || self.forwards.load().contains_key(&port)
+        self.is_register(port) || self.forwards.load().contains_key(&port)
+    }
+
+    /// Whether a port is the register plane's: where nodes are told that it is, and where they were told before it was moved.
+    pub(super) fn is_register(&self, port: u16) -> bool {
+        port == REGISTER_PORT || port == self.desk.register_port()
     }
 
     /// Lets a connection through.
     pub(super) fn open(self: &Arc<Self>, visitor: Visitor) {
         let Visitor { mut stream, peer, from, port } = visitor;
-        if port == REGISTER {
+        if self.is_register(port) {
             return self.desk.register_plane(Box::new(stream), peer, from);
         }
         let Some((host, to)) = self.forwards.load().get(&port).cloned() else { return };

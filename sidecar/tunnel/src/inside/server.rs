@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,19 +16,33 @@ use tokio::{
 use super::doors::{Doors, Visitor};
 use crate::{
     hub::{Arrived, Hub, Wakes},
+    packet::{Flow, Ipv4},
     seam::PeerId,
-    tcp::{Carrier, Key, Stack},
+    tcp::{Carrier, Key, LARGE, Owned, Stack},
 };
 
-/// Connections of all nodes together; with their buffers that is 32 MiB at most.
-const MOST: usize = 256;
-/// Connections of one node: what a client of 6440 and a handful of forwards need.
-const MOST_OF_ONE: usize = 32;
+/// Connections of all nodes together to forwards, and of one of them; with 64 KiB each way in TCP and 16 KiB before
+/// the service, all are 40 MiB at most.
+const FORWARDS: Bound = Bound { all: 256, of_one: 32 };
+/// The same to the register plane, with which each node of LiteKube keeps a connection: as many nodes as a /20 holds, with 96 MiB and
+/// what TLS and HTTP/2 take. Where they are taken, who has the most gives way to who has fewer.
+const REGISTER: Bound = Bound { all: 2048, of_one: 16 };
+/// Bytes on their way in each direction of a connection to the register plane: its longest message is a request for certificates.
+const SMALL: usize = 8 * 1024;
+
+/// How many connections there may be.
+#[derive(Clone, Copy)]
+struct Bound {
+    all: usize,
+    of_one: usize,
+}
 
 /// The server's own address.
 pub(super) struct Server {
     hub: Arc<Hub>,
-    stack: Stack<PeerId>,
+    /// Each has its own: what idles at the one costs the packets of the other nothing.
+    register: Stack<PeerId>,
+    forwards: Stack<PeerId>,
     way: Way,
     /// When a session that parts has had its time.
     sleep: Pin<Box<Sleep>>,
@@ -42,25 +57,34 @@ struct Way {
 
 impl Server {
     pub(super) fn new(hub: Arc<Hub>, doors: Arc<Doors>, mtu: u16) -> Self {
-        let stack = Stack::new(hub.subnet.server(), hub.subnet.prefix(), mtu);
+        let stack = |buffer| Stack::new((hub.subnet.server(), hub.subnet.prefix()), mtu, buffer);
+        let (register, forwards) = (stack(SMALL), stack(LARGE));
         let way = Way { hub: Arc::clone(&hub), doors, wakes: Wakes::default() };
-        Self { hub, stack, way, sleep: Box::pin(sleep_until(Instant::now())) }
+        Self { hub, register, forwards, way, sleep: Box::pin(sleep_until(Instant::now())) }
     }
 
-    /// Serves for ever.
+    /// Serves until it panics: what it has is of no use then.
     pub(super) async fn run(mut self) {
-        poll_fn(|cx| self.poll(cx)).await;
+        poll_fn(|cx| catch_unwind(AssertUnwindSafe(|| self.poll(cx))).unwrap_or(Poll::Ready(()))).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Poll::Ready(arrived) = self.hub.inbox.poll_take(cx) {
             for Arrived { peer, packet } in arrived {
                 let doors = &self.way.doors;
-                self.stack.arrive(packet, |stack, key| may_open(doors, stack, key, peer).then_some(peer));
+                let (stack, bound) = if port(&packet).is_some_and(|port| doors.is_register(port)) {
+                    (&mut self.register, REGISTER)
+                } else {
+                    (&mut self.forwards, FORWARDS)
+                };
+                let may_open = |stack: &mut Stack<_>, key: &Key| doors.has(key.to.port()) && bound.admits(stack, peer);
+                stack.arrive(packet, |stack, key| may_open(stack, key).then_some(peer));
             }
         }
-        self.stack.poll(cx, &mut self.way);
-        while let Some(next) = self.hub.end_parting(|peer| self.stack.has_delivered(&peer)) {
+        self.register.poll(cx, &mut self.way);
+        self.forwards.poll(cx, &mut self.way);
+        let has_delivered = |peer| self.register.has_delivered(&peer) && self.forwards.has_delivered(&peer);
+        while let Some(next) = self.hub.end_parting(has_delivered) {
             self.sleep.as_mut().reset(next);
             if self.sleep.as_mut().poll(cx).is_pending() {
                 break;
@@ -70,9 +94,25 @@ impl Server {
     }
 }
 
-fn may_open(doors: &Doors, stack: &Stack<PeerId>, key: &Key, peer: PeerId) -> bool {
-    let of_one = || stack.owners().filter(|owner| **owner == peer).count();
-    doors.has(key.to.port()) && stack.owners().len() < MOST && of_one() < MOST_OF_ONE
+impl Bound {
+    /// Whether a node may have one more.
+    fn admits(self, stack: &mut Stack<PeerId>, peer: PeerId) -> bool {
+        let (of_one, all) = (stack.shares().of(&peer), stack.shares().all());
+        of_one < self.of_one && (all < self.all || stack.give_way_to(&peer))
+    }
+}
+
+impl Owned for PeerId {
+    type Whose = Self;
+
+    fn whose(&self) -> Self {
+        *self
+    }
+}
+
+/// The port that a packet is for.
+fn port(packet: &[u8]) -> Option<u16> {
+    Flow::of(&Ipv4::read(packet).ok()?).ports.map(|(_, port)| port)
 }
 
 impl Carrier<PeerId> for Way {

@@ -20,7 +20,9 @@ use tokio::{
 
 use super::{Doors, serve};
 use crate::{
+    addresses::Subnet,
     hub::{Hub, Peer, Wakes},
+    packet::made,
     seam::PeerId,
     tcp::Device,
     testing::{Office, tunnel},
@@ -176,4 +178,72 @@ async fn a_forward_to_a_listener_of_this_node_is_refused() {
     let mut node = Node::connect(&hub, 80).await;
     node.until(|socket| matches!(socket.state(), State::Closed | State::CloseWait)).await;
     assert!(timeout(Duration::from_millis(200), own.accept()).await.is_err());
+}
+
+/// The kind of the last packet that a node was sent: the flags of TCP.
+async fn flags(node: &Peer) -> u8 {
+    let going = async {
+        let mut reader = Reader::default();
+        let reading = Reading { texts: Texts::Bytes, sender: Sender::Server, ..Reading::messages(1 << 20) };
+        loop {
+            while let Some(out) = node.take(Waker::noop()) {
+                out.pieces.iter().for_each(|piece| reader.extend(piece));
+            }
+            while let Some(read) = reader.next(reading).unwrap() {
+                if let Read::Part(Part { data: Data::Binary(packet), .. }) = read
+                    && let Some(flags) = packet.get(33)
+                {
+                    return *flags;
+                }
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LONG, going).await.expect("in time")
+}
+
+/// Each of LiteKube's nodes keeps a connection to 6440: the 257th was refused.
+#[tokio::test]
+async fn each_of_three_hundred_nodes_has_its_connection_to_the_register_plane() {
+    let office = Office::of(Subnet::new(Ipv4Addr::new(10, 1, 0, 1), 22).unwrap());
+    let hub = Hub::new(Arc::clone(&office) as Arc<_>, &tunnel());
+    let doors = Doors::new(Arc::clone(&office) as Arc<_>, &tunnel(), Vec::new);
+    tokio::spawn(serve(Arc::clone(&hub), doors, 1400));
+    let mut nodes = Vec::new();
+    for n in 1..=300_u32 {
+        let own = Ipv4Addr::from_bits(u32::from_be_bytes([10, 1, 0, 1]) + 2 * n);
+        let node = Peer::new(PeerId(n.into()), ([127, 0, 0, 1], 1).into(), Arc::default());
+        hub.begin(&node, Some(own)).await.unwrap();
+        assert!(hub.connect(&node, own, b"{}"));
+        let (mut wakes, syn) = (Wakes::default(), made::tcp(own.octets(), [10, 1, 0, 1], (40_000, 6440), 2, &[]));
+        hub.forward(&node, &syn, &mut wakes);
+        wakes.wake(&hub);
+        nodes.push(node);
+    }
+    for node in &nodes {
+        assert_eq!(flags(node).await, 0x12, "SYN and ACK");
+    }
+}
+
+#[tokio::test]
+async fn the_servers_own_address_begins_anew_when_it_panicked() {
+    let (office, hub) = world(&tunnel()).await;
+    office.breaks.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut node = Node::connect(&hub, 6440).await;
+    node.until(|socket| socket.may_send()).await;
+    // Its connection is not known any more, which it hears when it says something.
+    node.socket().send_slice(b"x").unwrap();
+    node.until(|socket| socket.state() == State::Closed).await;
+    assert!(!office.breaks.load(std::sync::atomic::Ordering::Relaxed) && office.visits.lock().is_empty());
+    hub.leave(&node.peer);
+    let mut again = Node::connect(&hub, 6440).await;
+    again.until(|socket| socket.may_send()).await;
+    timeout(LONG, async {
+        while office.visits.lock().is_empty() {
+            again.step();
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("in time");
 }

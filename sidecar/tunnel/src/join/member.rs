@@ -8,9 +8,11 @@ use std::{
 };
 
 use mesh_core::private::{self, NotPrivate};
+use mesh_pki::{TrustAnchors, check_pair};
 use serde::{Deserialize, Serialize};
 
 use super::JoinError;
+use crate::legacy::LegacyClient;
 
 /// The file in the node's folder.
 const FILE: &str = "node.json";
@@ -31,12 +33,13 @@ pub struct Member {
     pub(super) register: String,
     /// For the tunnel.
     pub(super) join: Papers,
-    /// For the register plane.
+    /// For the register plane; empty where they were not brought along.
+    #[serde(default)]
     pub(super) registered: Papers,
 }
 
 /// Whom it trusts on a plane, and what it shows there. PEM.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Papers {
     pub(super) authority: String,
@@ -45,6 +48,24 @@ pub(super) struct Papers {
 }
 
 impl Member {
+    /// A node of LiteKube's by its settings and, as PEM, the authority that it trusts, its certificate and its key. It goes on under
+    /// its token; its configuration names no certificate of the register plane, which the tunnel does not need.
+    ///
+    /// # Errors
+    /// What is no PEM, or a key of another certificate.
+    pub fn brought(client: &LegacyClient, [authority, certificate, key]: [String; 3]) -> Result<Self, JoinError> {
+        TrustAnchors::from_pems(&[&authority]).map_err(|e| JoinError::Local(format!("the node's authority: {e}")))?;
+        check_pair(&certificate, &key).map_err(|e| JoinError::Local(format!("the node's certificate: {e}")))?;
+        Ok(Self {
+            token: client.token.clone(),
+            node: String::new(),
+            tunnel: client.tunnel.clone(),
+            register: String::new(),
+            join: Papers { authority, certificate, key },
+            registered: Papers::default(),
+        })
+    }
+
     /// The one that is kept in `folder`, if one is.
     ///
     /// # Errors

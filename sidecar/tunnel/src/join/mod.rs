@@ -1,5 +1,5 @@
 //! A node of ours at the other end: it joins a network controller, ours or a legacy one, keeps its tunnel open, and carries TCP
-//! connections of this machine through it, without any privilege (NC sections 2, 4 and 8).
+//! connections of this machine through it, without any privilege (NC sections 2, 4 and 8). By a device it puts the machine itself in.
 //!
 //! ```text
 //! ticket.rs     the text that a person was given: a token, and where it is good (pure)
@@ -12,15 +12,19 @@
 //! renew.rs      new certificates in time
 //! backoff.rs    when to try again (pure)
 //! ways.rs       which local ports lead into the tunnel, and which of the tunnel's lead here
+//! confines.rs   into which networks a server may put this machine (pure)
+//! machine.rs    this machine in the tunnel by a TUN device, where it is asked for
 //! node.rs       all of it together
 //! ```
 
 mod backoff;
+mod confines;
 mod dial;
 mod enrol;
 #[cfg(test)]
 mod fuzz;
 mod link;
+mod machine;
 mod member;
 mod node;
 mod open;
@@ -34,6 +38,7 @@ mod ways;
 use mesh_core::private::NotPrivate;
 
 pub use self::{
+    confines::Confines,
     enrol::enrol,
     member::Member,
     node::run,

@@ -21,12 +21,17 @@ use tokio::{
 use super::{
     JoinError, Member,
     backoff::Backoff,
+    dial,
     link::{Ended, Link},
+    machine::Machine,
     open::{Opened, open},
     renew::{self, Renewing},
     ways::{Entering, Ways, carry},
 };
-use crate::tcp::{Carrier, Key, Stack};
+use crate::{
+    tcp::{Carrier, Key, LARGE, Owned, Stack},
+    tun::Plan,
+};
 
 /// What both ends of a tunnel take where the server does not say it (NC section 4).
 const MTU: u16 = 1400;
@@ -83,6 +88,18 @@ enum Owner {
     Renewing(Option<oneshot::Sender<DuplexStream>>),
 }
 
+impl Owned for Owner {
+    /// Another node; none is this machine.
+    type Whose = Option<Ipv4Addr>;
+
+    fn whose(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Leaving(from) => Some(*from),
+            Self::Entering(_) | Self::Renewing(_) => None,
+        }
+    }
+}
+
 /// A node.
 struct Node {
     member: Arc<Member>,
@@ -93,6 +110,10 @@ struct Node {
     session: Option<String>,
     /// TCP at the node's address, once it has one.
     stack: Option<(Ipv4Addr, Stack<Owner>)>,
+    /// In its place, where the machine itself is in the tunnel.
+    machine: Option<Machine>,
+    /// The one that the server gave last.
+    address: Option<Ipv4Addr>,
     backoff: Backoff,
     renewing: Option<Renewing>,
     next_look: Instant,
@@ -108,6 +129,8 @@ impl Node {
             state,
             session: None,
             stack: None,
+            machine: None,
+            address: None,
             backoff: Backoff::default(),
             renewing: None,
             next_look: Instant::now(),
@@ -130,7 +153,10 @@ impl Node {
         match &mut self.state {
             State::Opening(opening) => {
                 if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
-                    return Poll::Ready(opened.map(|opened| self.opened(opened)));
+                    return Poll::Ready(opened.and_then(|opened| self.opened(opened)));
+                }
+                if let Some(machine) = &mut self.machine {
+                    machine.discard(cx);
                 }
                 // What is under way keeps its time, and is sent again once the link is back.
                 if let Some((_, stack)) = &mut self.stack {
@@ -142,20 +168,30 @@ impl Node {
         }
     }
 
-    fn opened(&mut self, Opened { link, address, prefix, mtu, session, routes }: Opened) {
+    fn opened(&mut self, Opened { link, address, prefix, mtu, session, routes }: Opened) -> Result<(), Ended> {
         if !self.ways.networks.is_empty() {
             said_of(routes.as_deref());
         }
-        tracing::info!(%address, tunnel = self.member.tunnel(), "{} joined the tunnel", self.member.name());
-        if self.stack.as_ref().is_none_or(|(known, _)| *known != address) {
-            let mut stack = Stack::new(address, prefix, mtu.unwrap_or(MTU));
+        let mtu = mtu.unwrap_or(MTU);
+        if let Some(confines) = self.ways.device {
+            // Whatever the server is, the machine is not its to route.
+            confines.hold(address, prefix).map_err(|e| Ended::Refused(e.to_string()))?;
+            let plan = Plan { address, prefix, mtu };
+            if self.machine.as_ref().is_none_or(|machine| !machine.is(plan)) {
+                self.machine = Some(Machine::new(plan).map_err(|e| Ended::Refused(e.to_string()))?);
+            }
+        } else if self.stack.as_ref().is_none_or(|(known, _)| *known != address) {
+            let mut stack = Stack::new((address, prefix), mtu, LARGE);
             if !self.ways.networks.is_empty() {
                 stack.answer_for_all();
             }
             self.stack = Some((address, stack));
         }
+        tracing::info!(%address, tunnel = self.member.tunnel(), "{} joined the tunnel", self.member.name());
         self.session = session;
+        self.address = Some(address);
         self.state = State::Open(Box::new(link));
+        Ok(())
     }
 
     fn again(&mut self, why: &str) {
@@ -189,14 +225,21 @@ impl Node {
             return;
         }
         self.next_look = Instant::now() + RENEWAL_CHECK;
-        let (Some((_, stack)), Ok(to)) = (&mut self.stack, self.member.register.parse::<SocketAddrV4>()) else {
-            return;
-        };
-        if !renew::is_due(&self.member, SystemTime::now()) {
+        let Ok(to) = self.member.register.parse::<SocketAddrV4>() else { return };
+        if !renew::is_due(&self.member, self.address, SystemTime::now()) {
             return;
         }
-        let (give, given) = oneshot::channel();
         let member = Arc::clone(&self.member);
+        if self.machine.is_some() {
+            cx.waker().wake_by_ref();
+            self.renewing = Some(Box::pin(async move {
+                let stream = dial::tcp(&to.ip().to_string(), to.port()).await?;
+                renew::renewed(&member, stream).await
+            }));
+            return;
+        }
+        let Some((_, stack)) = &mut self.stack else { return };
+        let (give, given) = oneshot::channel();
         if stack.connect(to, Owner::Renewing(Some(give))).is_ok() {
             cx.waker().wake_by_ref();
             self.renewing = Some(Box::pin(async move {
@@ -209,6 +252,9 @@ impl Node {
     /// Comes back when the link is over.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.poll_renewal(cx);
+        if let (State::Open(link), Some(machine)) = (&mut self.state, &mut self.machine) {
+            return machine.poll(link, &self.ways, cx);
+        }
         let (State::Open(link), Some((_, stack))) = (&mut self.state, &mut self.stack) else { return Poll::Pending };
         let mut packets = 0;
         while let Poll::Ready(packet) = link.poll_packet(cx) {
@@ -225,7 +271,7 @@ impl Node {
                 break;
             }
         }
-        while stack.owners().len() < MOST
+        while stack.shares().all() < MOST
             && let Poll::Ready(Some(Entering { tcp, to })) = self.ways.entering.poll_recv(cx)
         {
             // Where it cannot be, the application's connection ends here.
@@ -254,17 +300,10 @@ fn said_of(routes: Option<&str>) {
 /// Whether a connection of another node may be.
 fn admit(ways: &Ways, stack: &Stack<Owner>, key: &Key) -> Option<Owner> {
     let from = *key.from.ip();
-    if !ways.has(stack.address(), key.to) || stack.owners().len() >= MOST {
-        return None;
-    }
-    let (mut leaving, mut of_one) = (0, 0);
-    for owner in stack.owners() {
-        if let Owner::Leaving(whose) = owner {
-            leaving += 1;
-            of_one += usize::from(*whose == from);
-        }
-    }
-    (leaving < MOST_LEAVING && of_one < MOST_OF_ONE).then_some(Owner::Leaving(from))
+    let shares = stack.shares();
+    let leaving = shares.all().saturating_sub(shares.of(&None));
+    let has_room = shares.all() < MOST && leaving < MOST_LEAVING && shares.of(&Some(from)) < MOST_OF_ONE;
+    (has_room && ways.has(stack.address(), key.to)).then_some(Owner::Leaving(from))
 }
 
 /// Where packets and connections go.
@@ -317,12 +356,12 @@ mod tests {
     impl Open {
         /// How many more are there after so many were tried.
         fn tried(&mut self, from: [u8; 4], count: u16) -> usize {
-            let before = self.0.owners().len();
+            let before = self.0.shares().all();
             for port in 1..=count {
                 let packet = made::tcp(from, OWN, (port, 80), SYN, &[]);
                 self.0.arrive(packet, |stack, key| admit(&self.1, stack, key));
             }
-            self.0.owners().len() - before
+            self.0.shares().all() - before
         }
     }
 
@@ -330,7 +369,7 @@ mod tests {
     async fn one_node_does_not_take_the_connections_of_others_nor_all_of_them_this_machines() {
         let exposed = vec![Exposed { port: 80, to: ("127.0.0.1".into(), 9) }];
         let ways = Ways::open(&[], exposed, Vec::new()).await.unwrap();
-        let mut open = Open(Stack::new(OWN.into(), 24, MTU), ways);
+        let mut open = Open(Stack::new((OWN.into(), 24), MTU, LARGE), ways);
         assert_eq!(open.tried([10, 1, 1, 5], 1000), MOST_OF_ONE);
         assert_eq!(open.tried([10, 1, 1, 7], 100), 100);
         assert_eq!(open.tried([10, 1, 1, 9], 1000), MOST_OF_ONE);

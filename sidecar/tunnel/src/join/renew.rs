@@ -2,13 +2,14 @@
 
 use std::{
     future::Future,
+    net::Ipv4Addr,
     time::{Duration, SystemTime},
 };
 
 use mesh_pki::{CertificateInfo, RequestedKey, Role, TrustAnchors, check_pair, parse_certificates};
 use proto::tunnel::{RenewRequest, enrolment_client::EnrolmentClient};
 use rustls_pki_types::ServerName;
-use tokio::{io::DuplexStream, time::timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{
@@ -17,23 +18,28 @@ use super::{
     member::Papers,
     trust::Trust,
 };
+use crate::{authority::Named, seam::Stream};
 
 /// What a certificate has left when it is renewed: the last third of a year (NC section 8).
 const LEFT: Duration = Duration::from_secs(365 * 24 * 3600 / 3);
 /// How long TLS with the register plane may take.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
-/// Whether a node's certificates are to be renewed. Those of a legacy server cannot be.
-pub(super) fn is_due(member: &Member, now: SystemTime) -> bool {
-    let ends_soon = |papers: &Papers| {
-        CertificateInfo::from_pem(&papers.certificate)
-            .is_ok_and(|info| info.not_after.duration_since(now).unwrap_or_default() <= LEFT)
+/// Whether a node's certificates are to be renewed: soon they end, or they name another address than the one that it has now. Those
+/// of a legacy server cannot be.
+pub(super) fn is_due(member: &Member, address: Option<Ipv4Addr>, now: SystemTime) -> bool {
+    let is_due = |papers: &Papers| {
+        CertificateInfo::from_pem(&papers.certificate).is_ok_and(|info| {
+            let named = Named::by(&info).ok().flatten();
+            let moved = named.zip(address).is_some_and(|(named, address)| named.address != address);
+            moved || info.not_after.duration_since(now).unwrap_or_default() <= LEFT
+        })
     };
-    !member.node.is_empty() && (ends_soon(&member.join) || ends_soon(&member.registered))
+    !member.node.is_empty() && (is_due(&member.join) || is_due(&member.registered))
 }
 
 /// Asks for new certificates on a connection to the register plane.
-pub(super) async fn renewed(member: &Member, stream: DuplexStream) -> Result<Member, String> {
+pub(super) async fn renewed(member: &Member, stream: impl Stream + 'static) -> Result<Member, String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let (host, _) = dial::split(&member.register).ok_or("the register plane's address is not known")?;
     let trust = Trust::authority(&member.registered.authority).map_err(|e| text(&e))?;

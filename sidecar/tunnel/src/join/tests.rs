@@ -20,7 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Exposed, Forwarded, JoinError, Member, Ticket, Ways, enrol, run};
+use super::{Confines, Exposed, Forwarded, JoinError, Member, Ticket, Ways, enrol, run};
 use crate::{
     authority::{Authority, Places},
     control::{Certificates, Control, FrontDesk, Port, Ports, Roles, Setup},
@@ -38,6 +38,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The first two nodes.
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 3);
 const SECOND: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 5);
+
+/// Where the register plane is told to be: a node reaches it there, wherever its listener is moved to.
+const MOVED: u16 = 7440;
 
 /// A server.
 struct World {
@@ -67,10 +70,11 @@ impl World {
                 subnet: tunnel.subnet.parse().unwrap(),
                 bound: vec![Ipv4Addr::LOCALHOST.into()],
             },
-            ports: Ports { tunnel: nodes.local_addr().unwrap().port(), register: 6440, bootstrap: bootstrap.port() },
+            ports: Ports { tunnel: nodes.local_addr().unwrap().port(), register: MOVED, bootstrap: bootstrap.port() },
             roles: Roles::Joint,
             certificates,
             address_lease: None,
+            limits: tunnel.limits,
         };
         // Authorities that are older than what they issue.
         Authority::open(Arc::clone(&store), &setup.places, SystemTime::now() - 400 * DAY).unwrap();
@@ -233,7 +237,7 @@ async fn a_token_joins_once_and_a_wrong_pin_is_told_nothing() {
     assert!(matches!(enrol(&wrong).await, Err(JoinError::Unreachable(_))));
     assert!(world.control.ledger().nodes().is_empty());
     let member = enrol(&ticket).await.unwrap();
-    assert_eq!((member.name(), member.register.as_str()), ("n1", "10.1.1.1:6440"));
+    assert_eq!((member.name(), member.register.as_str()), ("n1", "10.1.1.1:7440"));
     let once = Mint { max_uses: Some(1), ..Mint::default() };
     let minted = world.control.ledger().mint(once, 0).unwrap();
     let once: Ticket = format!("{}@{}", minted.secret.expose(), world.bootstrap).parse().unwrap();
@@ -294,4 +298,14 @@ async fn certificates_in_the_last_third_of_their_life_are_renewed_through_the_tu
     };
     eventually("the certificates that are kept", is_renewed).await;
     node.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_addresses_of_the_internet_gets_no_device_of_a_machine_that_did_not_ask_for_it() {
+    let world = World::with(Certificates::Optional, &Tunnel { subnet: "203.0.113.1/24".into(), ..tunnel() }).await;
+    let member = world.enrolled().await;
+    let ways = Ways::open(&[], Vec::new(), Vec::new()).await.unwrap().by_device(Confines::Private);
+    let ended = timeout(LONG, started(&member, ways).task).await.expect("in time").unwrap();
+    let Err(JoinError::Refused(why)) = ended else { panic!("{ended:?}") };
+    assert!(why.contains("203.0.113.3/24") && why.contains("--tun-public"), "{why}");
 }

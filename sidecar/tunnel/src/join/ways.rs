@@ -13,7 +13,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{JoinError, dial};
+use super::{Confines, JoinError, dial};
 use crate::{
     addresses::Network,
     ledger::MOST_ROUTES,
@@ -104,6 +104,8 @@ pub struct Ways {
     #[cfg(test)]
     pub(super) listening: Vec<SocketAddr>,
     exposed: Vec<Exposed>,
+    /// Where the machine itself is in the tunnel, by a device: in which networks it may be.
+    pub(super) device: Option<Confines>,
     /// The networks of this machine that are reached through it.
     pub(super) networks: Arc<[Network]>,
 }
@@ -135,10 +137,17 @@ impl Ways {
         Ok(Self {
             entering,
             exposed,
+            device: None,
             networks: networks.into(),
             #[cfg(test)]
             listening,
         })
+    }
+
+    /// The same for a machine that is in the tunnel itself, by a TUN device: ports of it lead nowhere else.
+    #[must_use]
+    pub fn by_device(self, confines: Confines) -> Self {
+        Self { device: Some(confines), ..self }
     }
 
     /// Whether a packet from the tunnel is for this node at `own`: to its address, or TCP to a network behind it.
@@ -172,7 +181,7 @@ impl Ways {
         self.exposed.iter().find(|exposed| exposed.port == port)
     }
 
-    fn is_behind(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn is_behind(&self, address: Ipv4Addr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }
 }

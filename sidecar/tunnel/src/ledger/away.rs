@@ -4,6 +4,7 @@
 use super::{
     Ledger,
     book::Node,
+    nodes::Besides,
     rows::NodeRow,
     shelf::{Change, Unwritten, node_key},
 };
@@ -33,12 +34,12 @@ impl Ledger {
         overdue.collect()
     }
 
-    /// Forgets a node that is away at this moment. `false`: it is not, or there is none.
+    /// Forgets a node that is away at this moment, as [`Ledger::unregister`] does. `None`: it is not, or there is none.
     ///
     /// # Errors
     /// See [`Unwritten`]; the node is still there then.
-    pub fn forget(&self, peer: PeerId) -> Result<bool, Unwritten> {
-        self.remove_where(peer, is_away)
+    pub fn forget(&self, peer: PeerId, beside: Besides<'_>) -> Result<Option<NodeRow>, Unwritten> {
+        self.remove_where(peer, is_away, beside)
     }
 
     /// Frees the address of a node that is away at this moment. `false`: it is not, or has none.
@@ -53,7 +54,7 @@ impl Ledger {
                 return Ok(false);
             };
             let Some(node) = book.node(peer.0) else { return Ok(false) };
-            (NodeRow { address: None, ..node.row.clone() }, address)
+            (node.row.clone(), address)
         };
         let written = Change::put(node_key(peer.0), &row).and_then(|change| self.shelf.write(vec![change]));
         let mut book = self.book.lock();

@@ -37,6 +37,8 @@ pub(super) struct Book {
     aside: HashMap<u64, Ipv4Addr>,
     /// Whose address may be on the disk or not, because its write failed: it is kept, and written again.
     unsure: HashSet<u64>,
+    /// Set aside for nodes that join just now. What is in here when nobody does was not written: it may be on the disk or not.
+    promised: BTreeMap<u64, Ipv4Addr>,
     /// The number of the next node.
     next: u64,
 }
@@ -52,6 +54,7 @@ impl Book {
             by_secret: HashMap::new(),
             aside: HashMap::new(),
             unsure: HashSet::new(),
+            promised: BTreeMap::new(),
             next: 1,
         }
     }
@@ -59,7 +62,7 @@ impl Book {
     pub(super) fn load_node(&mut self, number: u64, mut row: NodeRow) {
         if let Some(address) = row.address.filter(|address| !self.pool.hold(*address)) {
             tracing::warn!(node = %PeerId(number), %address, "is not free in the tunnel's network: the node gets another address");
-            row.address = None;
+            row.loses_address();
         }
         self.reach(number.saturating_add(1));
         self.put_node(number, row);
@@ -106,7 +109,7 @@ impl Book {
         self.nodes.insert(number, Node { row, labels, state, away });
     }
 
-    /// Forgets a node; its address is free.
+    /// Forgets a node; its address is free, or will be when its live session is over, to which packets may go until then.
     pub(super) fn remove_node(&mut self, number: u64) {
         let Some(node) = self.nodes.remove(&number) else { return };
         self.by_token.remove(&node.row.token);
@@ -114,8 +117,13 @@ impl Book {
             self.by_key.remove(key);
         }
         self.unsure.remove(&number);
-        for address in [node.row.address, self.aside.remove(&number)].into_iter().flatten() {
-            self.pool.give_back(address);
+        let aside = self.aside.remove(&number);
+        for address in [node.row.address, aside].into_iter().flatten() {
+            if node.state == ConnState::Connected {
+                self.aside.insert(number, address);
+            } else {
+                self.pool.give_back(address);
+            }
         }
     }
 
@@ -146,7 +154,7 @@ impl Book {
 
     /// Takes a node's address from it, which nobody has then: neither it nor the pool.
     pub(super) fn withdraw(&mut self, number: u64) -> Option<Ipv4Addr> {
-        self.nodes.get_mut(&number)?.row.address.take()
+        self.nodes.get_mut(&number)?.row.loses_address()
     }
 
     /// What was withdrawn is on no disk any more: it is free.
@@ -219,6 +227,25 @@ impl Book {
         Some(address)
     }
 
+    /// An address for a node that is about to be there, taken out of the pool until [`Book::settle`] or [`Book::take_back`].
+    pub(super) fn promise(&mut self, number: u64) -> Option<Ipv4Addr> {
+        let address = self.pool.take()?;
+        self.promised.insert(number, address);
+        Some(address)
+    }
+
+    /// The numbers of nodes that have an address and are not there.
+    pub(super) fn promised(&self) -> Vec<u64> {
+        self.promised.keys().copied().collect()
+    }
+
+    /// Nodes of these numbers are on no disk: what was promised to them is free.
+    pub(super) fn take_back(&mut self, numbers: &[u64]) {
+        for address in numbers.iter().filter_map(|number| self.promised.remove(number)) {
+            self.pool.give_back(address);
+        }
+    }
+
     /// The node did not come for its address.
     pub(super) fn give_back(&mut self, number: u64) {
         if self.unsure.contains(&number) {
@@ -238,6 +265,7 @@ impl Book {
     pub(super) fn settle(&mut self, number: u64, row: NodeRow) {
         self.aside.remove(&number);
         self.unsure.remove(&number);
+        self.promised.remove(&number);
         self.put_node(number, row);
     }
 }

@@ -7,7 +7,7 @@ use super::{
     book::Book,
     nodes::MOST_NODES,
     rows::{NodeRow, TokenRow},
-    shelf::{Change, META, TOKENS, Unwritten, key_of, node_key},
+    shelf::{Beside, Change, META, TOKENS, Unwritten, key_of, node_key},
     tokens::MOST_TOKENS,
 };
 use crate::{
@@ -54,11 +54,11 @@ struct Rows {
 }
 
 impl Ledger {
-    /// Takes over what another controller knew, all of it or nothing. What has no form of a token is passed over.
+    /// Takes over what another controller knew, all of it or nothing, and `beside` with it. What has no form of a token is passed over.
     ///
     /// # Errors
     /// See [`ImportError`].
-    pub fn import(&self, old: &Legacy, now: i64) -> Result<Imported, ImportError> {
+    pub fn import(&self, old: &Legacy, beside: Vec<Beside>, now: i64) -> Result<Imported, ImportError> {
         let _turn = self.writing.lock();
         let mut rows = Rows::default();
         let next = {
@@ -73,6 +73,7 @@ impl Ledger {
         let nodes = rows.nodes.iter().map(|(number, row)| Change::put(node_key(*number), row));
         let tokens = rows.tokens.iter().map(|(id, row)| Change::put(key_of(TOKENS, id), row));
         let changes = nodes.chain(tokens).chain([Change::put(key_of(META, NEXT), &next)]);
+        let changes = changes.chain(beside.into_iter().map(|row| Ok(Change::Beside(row))));
         // After a failure nobody knows what is on the disk: their addresses stay taken until the next start, which finds out.
         self.shelf.write(changes.collect::<Result<_, _>>()?)?;
         let mut book = self.book.lock();

@@ -20,17 +20,17 @@ mod shelf;
 mod tests;
 mod tokens;
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use parking_lot::Mutex;
 
 pub use away::Away;
 pub use import::{ImportError, Imported};
-pub use nodes::{JoinError, Joined, Joiner, NodeView, ShowError};
+pub use nodes::{Besides, JoinError, Joined, Joiner, NodeView, ShowError, Shows};
 pub use routes::ApproveError;
 pub(crate) use routes::MOST_ROUTES;
 pub use rows::{Labels, NodeRow, TokenRow};
-pub use shelf::{Change, Shelf, StoreShelf, Unwritten};
+pub use shelf::{Beside, Change, Shelf, StoreShelf, Unwritten};
 pub use tokens::{Mint, MintError, Minted, RevokeError};
 
 use self::{
@@ -49,8 +49,8 @@ pub struct Ledger {
     key: HashKey,
     /// Held by whoever changes something, over the write to the disk.
     writing: Mutex<()>,
-    /// Who waits to join, and is written by whoever has the next turn.
-    joining: Mutex<Vec<Arc<joining::Joining>>>,
+    /// Who waits to join, and is written by the first of them.
+    joining: Mutex<joining::Queue>,
     book: Mutex<Book>,
 }
 

@@ -6,7 +6,7 @@ use super::{
     Ledger,
     book::Node,
     rows::{Labels, NodeRow},
-    shelf::{Change, Unwritten, node_key},
+    shelf::{Beside, Change, Unwritten, node_key},
 };
 use crate::{
     seam::{ConnState, NoAddress, PeerId},
@@ -23,6 +23,8 @@ pub struct Joiner {
     pub register_key: String,
     /// On the join plane.
     pub join_key: String,
+    /// Whether its certificates name its address, which it then has at once, and not from its first connection on.
+    pub is_named: bool,
 }
 
 /// A new node.
@@ -36,6 +38,18 @@ pub struct Joined {
     pub joined_with: String,
 }
 
+/// What is to be written with a node that is forgotten, by what was known of it.
+pub type Besides<'b> = &'b dyn Fn(&NodeRow) -> Vec<Beside>;
+
+/// On which plane a certificate is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// 6440 and 6439.
+    Register,
+    /// 6441.
+    Join,
+}
+
 /// Why a node does not join.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
@@ -45,6 +59,9 @@ pub enum JoinError {
     /// Enough.
     #[error("there are 131072 nodes: unregister those that are gone")]
     TooMany,
+    /// Its certificates are to name its address, and none is free.
+    #[error("no address is free in the tunnel's network")]
+    NoAddress,
     /// The machine.
     #[error(transparent)]
     Random(#[from] NoRandomness),
@@ -111,23 +128,30 @@ impl Ledger {
         book.nodes().filter_map(|(number, _)| view(&book, number)).collect()
     }
 
-    /// Forgets a node; its address is free, its token worth nothing. `false`: there was none.
+    /// Forgets a node; its address is free, its token worth nothing. Written with what is to be written `beside` it, or not at all.
+    /// Answers what was known of it; `None`: there was none.
     ///
     /// # Errors
     /// See [`Unwritten`]; the node is still there then.
-    pub fn unregister(&self, peer: PeerId) -> Result<bool, Unwritten> {
-        self.remove_where(peer, |_| true)
+    pub fn unregister(&self, peer: PeerId, beside: Besides<'_>) -> Result<Option<NodeRow>, Unwritten> {
+        self.remove_where(peer, |_| true, beside)
     }
 
     /// Forgets a node of which this is so, now that nothing else is written.
-    pub(super) fn remove_where(&self, peer: PeerId, is_so: impl FnOnce(&Node) -> bool) -> Result<bool, Unwritten> {
+    pub(super) fn remove_where(
+        &self,
+        peer: PeerId,
+        is_so: impl FnOnce(&Node) -> bool,
+        beside: Besides<'_>,
+    ) -> Result<Option<NodeRow>, Unwritten> {
         let _turn = self.writing.lock();
-        if !self.book.lock().node(peer.0).is_some_and(is_so) {
-            return Ok(false);
-        }
-        self.shelf.write(vec![Change::Remove(node_key(peer.0))])?;
+        let row = self.book.lock().node(peer.0).filter(|node| is_so(node)).map(|node| node.row.clone());
+        let Some(row) = row else { return Ok(None) };
+        let mut changes = vec![Change::Remove(node_key(peer.0))];
+        changes.extend(beside(&row).into_iter().map(Change::Beside));
+        self.shelf.write(changes)?;
         self.book.lock().remove_node(peer.0);
-        Ok(true)
+        Ok(Some(row))
     }
 
     /// A node that waits may open its tunnel from now on. `None`: there is none; `false`: it did not wait.
@@ -153,6 +177,19 @@ impl Ledger {
 
     /// Sets an address aside for a node that connects and has none. `None`: no address is free.
     pub fn set_aside(&self, peer: PeerId) -> Option<Ipv4Addr> {
+        {
+            let mut book = self.book.lock();
+            let free = book.set_aside(peer.0);
+            if free.is_some() || book.promised().is_empty() {
+                return free;
+            }
+        }
+        // Nobody waits here for those who join just now: whoever hears that nothing is free comes again.
+        let _turn = self.writing.try_lock()?;
+        if let Err(error) = self.take_back() {
+            tracing::error!(node = %peer, "addresses of nodes that did not join are not free: {error}");
+            return None;
+        }
         self.book.lock().set_aside(peer.0)
     }
 
@@ -167,6 +204,10 @@ impl Ledger {
             return Ok(address);
         }
         let _turn = self.writing.lock();
+        if let Err(error) = self.take_back() {
+            tracing::error!(node = %peer, "addresses of nodes that did not join are not free: {error}");
+            return Err(NoAddress::Unwritten);
+        }
         let (row, address) = {
             let mut book = self.book.lock();
             let row = book.node(peer.0).ok_or(NoAddress::Gone)?.row.clone();
@@ -199,24 +240,24 @@ impl Ledger {
         }
     }
 
-    /// Whether the key of a certificate on the join plane is the node's own. A node that was imported without one keeps the first
-    /// that it shows.
+    /// Whether the key of a certificate is the node's own on that plane. A node that was imported without one keeps the first that it
+    /// shows.
     ///
     /// # Errors
     /// See [`ShowError`].
-    pub fn show(&self, peer: PeerId, join_key: &str) -> Result<(), ShowError> {
+    pub fn show(&self, peer: PeerId, plane: Shows, key: &str) -> Result<(), ShowError> {
         let known = self.node(peer).ok_or(ShowError::Gone)?.row;
-        match known.join_key {
-            Some(own) if own == join_key => return Ok(()),
+        match known.key(plane) {
+            Some(own) if own == key => return Ok(()),
             Some(_) => return Err(ShowError::NotItsOwn),
             None => {}
         }
         let _turn = self.writing.lock();
-        let row = self.node(peer).ok_or(ShowError::Gone)?.row;
-        if row.join_key.is_some() || self.by_key(join_key).is_some() {
+        let mut row = self.node(peer).ok_or(ShowError::Gone)?.row;
+        if row.key(plane).is_some() || self.by_key(key).is_some() {
             return Err(ShowError::NotItsOwn);
         }
-        let row = NodeRow { join_key: Some(join_key.to_owned()), ..row };
+        row.keeps(plane, key);
         self.shelf.write(vec![Change::put(node_key(peer.0), &row)?])?;
         self.book.lock().put_node(peer.0, row);
         Ok(())

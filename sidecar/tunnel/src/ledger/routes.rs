@@ -83,6 +83,12 @@ impl Ledger {
         self.book.lock().node(peer.0).map(|node| node.row.routes.clone()).unwrap_or_default()
     }
 
+    /// The networks that are approved for any node.
+    pub fn all_routes(&self) -> Vec<Network> {
+        let book = self.book.lock();
+        book.nodes().flat_map(|(_, node)| node.row.routes.iter().copied()).collect()
+    }
+
     /// Called by whoever holds the turn to write.
     fn keep_routes(&self, peer: PeerId, row: NodeRow) -> Result<(), Unwritten> {
         self.shelf.write(vec![Change::put(node_key(peer.0), &row)?])?;

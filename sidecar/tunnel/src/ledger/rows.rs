@@ -4,10 +4,14 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use super::nodes::Shows;
 use crate::{addresses::Network, tokens::Digest};
 
 /// Labels of a node, by which policy and routes name it.
 pub type Labels = Arc<BTreeMap<String, String>>;
+
+/// Addresses that a node had before: certificates last a year, and a lease is some hours at least.
+const MOST_FORMER: usize = 16;
 
 /// A node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +22,9 @@ pub struct NodeRow {
     /// Its address, from its first connection on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
+    /// The addresses that it had before, newest first: certificates of that time name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Ipv4Addr>,
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -41,6 +48,44 @@ pub struct NodeRow {
     /// The same on the join plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_key: Option<String>,
+}
+
+impl NodeRow {
+    /// The node has no address any more.
+    pub(super) fn loses_address(&mut self) -> Option<Ipv4Addr> {
+        let lost = self.address.take()?;
+        self.former.retain(|address| *address != lost);
+        self.former.insert(0, lost);
+        self.former.truncate(MOST_FORMER);
+        Some(lost)
+    }
+
+    /// The key that it is known by on a plane.
+    pub(super) fn key(&self, plane: Shows) -> Option<&String> {
+        match plane {
+            Shows::Register => self.register_key.as_ref(),
+            Shows::Join => self.join_key.as_ref(),
+        }
+    }
+
+    /// It is known by this key from now on.
+    pub(super) fn keeps(&mut self, plane: Shows, key: &str) {
+        let place = match plane {
+            Shows::Register => &mut self.register_key,
+            Shows::Join => &mut self.join_key,
+        };
+        *place = Some(key.to_owned());
+    }
+
+    /// The keys of its certificates, as far as they are known.
+    pub fn keys(&self) -> Vec<String> {
+        [Shows::Register, Shows::Join].into_iter().filter_map(|plane| self.key(plane).cloned()).collect()
+    }
+
+    /// Whether the node has this address, had it, or has none yet.
+    pub fn may_be_named(&self, address: Ipv4Addr) -> bool {
+        self.address.is_none_or(|own| own == address) || self.former.contains(&address)
+    }
 }
 
 /// A bootstrap token.

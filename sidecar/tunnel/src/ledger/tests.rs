@@ -1,6 +1,7 @@
 //! What must hold whatever happens to the disk: use counts never go backwards, addresses never double (NC section 9).
 
 mod joining;
+mod leaving;
 mod routes;
 
 use std::{
@@ -52,6 +53,7 @@ impl Shelf for Disk {
             match change {
                 Change::Put(key, value) => rows.insert(key, value),
                 Change::Remove(key) => rows.remove(&key),
+                Change::Beside(row) => rows.insert(format!("beside/{}/{}", row.table, row.key), row.value),
             };
         }
         if failing.is_some() { Err(Unwritten::new(&"killed")) } else { Ok(()) }
@@ -72,6 +74,11 @@ fn mint(ledger: &Ledger, max_uses: Option<u32>) -> Minted {
     ledger.mint(Mint { max_uses, legacy: true, ..Mint::default() }, NOW).unwrap()
 }
 
+/// Whether a node was there, and is no more.
+fn gone(ledger: &Ledger, peer: PeerId) -> bool {
+    ledger.unregister(peer, &|_| Vec::new()).unwrap().is_some()
+}
+
 fn join(ledger: &Ledger, token: &Minted) -> Result<Joined, JoinError> {
     ledger.join(token.secret.expose(), Joiner::default(), NOW)
 }
@@ -90,8 +97,8 @@ fn a_node_keeps_its_address_over_a_restart_and_loses_it_with_its_registration() 
     let node = again.by_token(first.token.expose()).unwrap();
     assert_eq!((node.peer, node.state), (first.peer, ConnState::Idle));
     assert_eq!(again.address(first.peer), Ok(Ipv4Addr::new(10, 1, 1, 5)));
-    assert_eq!(again.unregister(second.peer), Ok(true));
-    assert_eq!(again.unregister(second.peer), Ok(false));
+    assert!(gone(&again, second.peer));
+    assert!(!gone(&again, second.peer));
     assert_eq!(again.address(second.peer), Err(NoAddress::Gone));
     assert!(again.by_token(second.token.expose()).is_none());
     let third = join(&again, &token).unwrap();
@@ -105,7 +112,7 @@ fn no_number_is_given_twice_also_after_the_last_node_left_and_a_restart() {
     let ledger = disk.open();
     let token = mint(&ledger, None);
     let first = join(&ledger, &token).unwrap();
-    ledger.unregister(first.peer).unwrap();
+    gone(&ledger, first.peer);
     let again = disk.open();
     assert!(join(&again, &token).unwrap().peer > first.peer);
 }
@@ -169,17 +176,21 @@ fn an_imported_node_keeps_the_first_certificate_that_it_shows_and_nobody_elses()
     let disk = Disk::default();
     let ledger = disk.open();
     let token = mint(&ledger, None);
-    let joiner = |join_key: &str| Joiner { register_key: format!("r-{join_key}"), join_key: join_key.into() };
+    let joiner = |join_key: &str| Joiner {
+        register_key: format!("r-{join_key}"),
+        join_key: join_key.into(),
+        ..Joiner::default()
+    };
     let own = ledger.join(token.secret.expose(), joiner("a"), NOW).unwrap().peer;
-    assert_eq!(ledger.show(own, "a"), Ok(()));
-    assert_eq!(ledger.show(own, "b"), Err(ShowError::NotItsOwn));
+    assert_eq!(ledger.show(own, Shows::Join, "a"), Ok(()));
+    assert_eq!(ledger.show(own, Shows::Join, "b"), Err(ShowError::NotItsOwn));
     let imported = join(&ledger, &token).unwrap().peer;
     let row = NodeRow { register_key: None, join_key: None, ..ledger.node(imported).unwrap().row };
     disk.write(vec![Change::put(shelf::node_key(imported.0), &row).unwrap()]).unwrap();
     let ledger = disk.open();
-    assert_eq!(ledger.show(imported, "a"), Err(ShowError::NotItsOwn));
-    assert_eq!(ledger.show(imported, "c"), Ok(()));
-    assert_eq!(disk.open().show(imported, "d"), Err(ShowError::NotItsOwn));
+    assert_eq!(ledger.show(imported, Shows::Join, "a"), Err(ShowError::NotItsOwn));
+    assert_eq!(ledger.show(imported, Shows::Join, "c"), Ok(()));
+    assert_eq!(disk.open().show(imported, Shows::Join, "d"), Err(ShowError::NotItsOwn));
 }
 
 #[test]
@@ -247,9 +258,9 @@ fn an_ephemeral_node_is_overdue_when_it_was_away_for_its_time() {
     assert_eq!(ledger.overdue(NOW + 230, Some(30)), [Away::Ephemeral(node)]);
     // It knocks before it is forgotten.
     ledger.came(node);
-    assert_eq!((ledger.forget(node), ledger.overdue(NOW + 231, None)), (Ok(false), Vec::new()));
+    assert_eq!((ledger.forget(node, &|_| Vec::new()), ledger.overdue(NOW + 231, None)), (Ok(None), Vec::new()));
     assert_eq!(ledger.overdue(NOW + 261, None), [Away::Ephemeral(node)]);
-    assert_eq!(ledger.forget(node), Ok(true));
+    assert!(ledger.forget(node, &|_| Vec::new()).is_ok_and(|row| row.is_some()));
     assert_eq!(ledger.overdue(NOW + 230, None), []);
 }
 
@@ -281,19 +292,19 @@ fn nodes_and_tokens_of_another_controller_keep_what_they_had_and_come_once() {
     ];
     let legacy =
         old(&[("deac5f329feb4729", None), ("5f2c9a017b3d4e1a", Some(NOW + 60)), ("deac5f329feb4729", None)], &nodes);
-    let imported = ledger.import(&legacy, NOW).unwrap();
+    let imported = ledger.import(&legacy, Vec::new(), NOW).unwrap();
     assert_eq!(imported, Imported { nodes: 4, moved: 2, tokens: 2, known: 2 });
     let again = Imported { known: 8, ..Imported::default() };
     for ledger in [ledger, disk.open()] {
-        assert_eq!(ledger.import(&legacy, NOW), Ok(again));
+        assert_eq!(ledger.import(&legacy, Vec::new(), NOW), Ok(again));
         let found = ledger.by_token("b52f93d3f0ec4be7").unwrap();
         assert_eq!((found.row.address, found.state), (Some([10, 1, 1, 9].into()), ConnState::Idle));
         let (at, moved) = (ledger.address(own.peer), ledger.by_token("0d9a7ad1b1f44f2e").unwrap().peer);
         assert_ne!(ledger.address(moved), at);
         assert!(ledger.is_good("5f2c9a017b3d4e1a", NOW + 59).is_ok());
         assert!(ledger.is_good("5f2c9a017b3d4e1a", NOW + 60).is_err());
-        assert_eq!(ledger.show(found.peer, "the first certificate"), Ok(()));
-        assert_eq!(ledger.show(found.peer, "another"), Err(ShowError::NotItsOwn));
+        assert_eq!(ledger.show(found.peer, Shows::Join, "the first certificate"), Ok(()));
+        assert_eq!(ledger.show(found.peer, Shows::Join, "another"), Err(ShowError::NotItsOwn));
     }
 }
 
@@ -303,7 +314,7 @@ fn an_import_that_is_not_written_leaves_nothing_behind_that_could_be_given_twice
     let ledger = disk.open();
     let legacy = old(&[], &[("b52f93d3f0ec4be7", Some([10, 1, 1, 3]))]);
     disk.set(Some(Failure::After));
-    assert!(matches!(ledger.import(&legacy, NOW), Err(ImportError::Unwritten(_))));
+    assert!(matches!(ledger.import(&legacy, Vec::new(), NOW), Err(ImportError::Unwritten(_))));
     disk.set(None);
     let joined = join(&ledger, &mint(&ledger, None)).unwrap();
     assert_ne!(ledger.address(joined.peer), Ok([10, 1, 1, 3].into()));
@@ -385,7 +396,7 @@ fn take(disk: &Disk, ledger: &mut Ledger, told: &mut Told, (step, failing): (Ste
         Step::Unregister(at) if at < told.nodes.len() => {
             let peer = told.nodes[at].0.peer;
             // Where it failed nobody was told anything: it may be gone after the next start, or not.
-            ledger.unregister(peer).ok();
+            ledger.unregister(peer, &|_| Vec::new()).ok();
             told.nodes.remove(at);
         }
         Step::Revoke(at) => {

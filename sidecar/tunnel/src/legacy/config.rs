@@ -13,8 +13,11 @@ const MTU: u16 = 1400;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAConfig {
     /// That of an edge node.
-    #[error("it is the configuration of a client (mode: client): join it anew with `mesh tunnel join`")]
+    #[error("it is the configuration of a client (mode: client): `mesh tunnel join --legacy` goes on as this node")]
     Client,
+    /// That of a server, where an edge node's is wanted.
+    #[error("it is not the configuration of a client (mode: client): `mesh tunnel import` takes that of a server")]
+    Server,
     /// The public address.
     #[error("its ip {0:?} is no IPv4 address: say which one edge nodes dial")]
     Ip(String),

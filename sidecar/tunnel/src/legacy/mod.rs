@@ -5,9 +5,11 @@
 //! sqlite.rs     the tables of a SQLite file
 //! columns.rs    what a table's columns are called
 //! database.rs   nodes and bootstrap tokens
-//! config.rs     the settings
+//! config.rs     a server's settings
+//! client.rs     those of an edge node
 //! ```
 
+mod client;
 mod columns;
 mod config;
 mod database;
@@ -20,6 +22,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    client::LegacyClient,
     config::{LegacyConfig, NotAConfig},
     database::read,
     sqlite::Unreadable,
@@ -27,6 +30,10 @@ pub use self::{
 
 /// The files of an authority in a folder, in each spelling that the original has: certificate, then key (NC section 3).
 pub const AUTHORITY_FILES: [(&str, &str); 2] = [("ca.pem", "ca-key.pem"), ("ca.crt", "ca.key")];
+
+/// The files of an edge node in a folder, in each spelling: the authority that it trusts, its certificate, its key (NC sections 3 and 7).
+pub const CLIENT_FILES: [[&str; 3]; 2] =
+    [["ca.pem", "client.pem", "client-key.pem"], ["ca.crt", "client.crt", "client.key"]];
 
 /// What its database holds.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

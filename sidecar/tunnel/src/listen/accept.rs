@@ -13,6 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use traces::Span;
 
 use super::{
     clock::HANDSHAKE,
@@ -133,24 +134,28 @@ async fn admit(
     asked: &Asked,
     more: &[u8],
 ) -> io::Result<Option<Box<Session>>> {
+    let mut told = Told(port.hub.desk.span("tunnel/socket"));
     if port.drained.is_asked() {
+        told.of(503, Some("this server ends"));
         return refuse(stream, &head::later("this server ends: come again").response()).await;
     }
     let dialect = dialect(asked);
     let token = asked.token.as_deref().unwrap_or_default();
     let admitted = {
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         match &asked.token {
-            Some(token) => port.hub.desk.admit(&Knock { token, certificate, source: from.ip() }),
+            Some(token) => port.hub.desk.admit(&Knock { token, chain, source: from.ip() }),
             None => Err(Denied::Invalid),
         }
     };
     let admission = match admitted {
         Ok(admission) => admission,
         Err(Denied::Invalid) => {
+            told.of(101, Some(Denied::Invalid.word()));
             return turn_away(stream, switched(port, asked, &dialect.session, ""), &head::invalid(token)).await;
         }
         Err(e @ (Denied::Waits | Denied::NoAddress | Denied::Busy)) => {
+            told.of(503, Some(e.word()));
             return refuse(stream, &head::later(&e.to_string()).response()).await;
         }
     };
@@ -161,10 +166,26 @@ async fn admit(
     stream.write_all(&switched).await?;
     stream.flush().await?;
     if port.hub.begin(&peer, admission.address).await.is_err() {
+        told.of(101, Some("already connected"));
         return turn_away(stream, Vec::new(), &head::already_connected(token)).await;
     }
+    told.of(101, None);
     admitted.stays();
     Ok(Some(Box::new(Session::new(Arc::clone(&port.hub), peer, token.to_owned(), stream, more))))
+}
+
+/// The span of a node that asks for a tunnel: from its head until it is a session or refused.
+struct Told(Option<Span>);
+
+impl Told {
+    /// What it was answered, and why it has no tunnel.
+    fn of(&mut self, status: i64, refused: Option<&'static str>) {
+        let Some(span) = &mut self.0 else { return };
+        span.set("http.response.status_code", status);
+        if let Some(why) = refused {
+            span.failed(why);
+        }
+    }
 }
 
 /// The 101; to who speaks protocol 2 it says more.

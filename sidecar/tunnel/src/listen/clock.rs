@@ -6,8 +6,13 @@ use tokio::time::Instant;
 
 /// How often a node is asked whether it is there (NC section 8).
 const PING: Duration = Duration::from_secs(15);
-/// Pings without an answer that make it dead: with the interval, 45 s at most after its last sign.
+/// Pings go at ticks of so much that all nodes share: a thread that wakes for one asks all whose time has come, and is not woken for each.
+const TICK: Duration = Duration::from_millis(50);
+/// Pings without an answer that make it dead.
 const MISSED: u32 = 2;
+/// How long the last of them may take: with the intervals, the node is found dead within 45 s of its last sign, on a machine that is busy
+/// too.
+const LAST: Duration = Duration::from_millis(14_500);
 /// How long a node has to ask for its address.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the socket may take nothing of what is to be written.
@@ -18,6 +23,8 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// The times of one connection.
 #[derive(Debug)]
 pub(super) struct Clock {
+    /// From where ticks are counted.
+    origin: Instant,
     next_ping: Instant,
     /// When the last ping went that was not answered, and how many such there are.
     asked: Option<Instant>,
@@ -40,9 +47,11 @@ pub(super) enum Due {
 }
 
 impl Clock {
-    pub(super) fn new(now: Instant) -> Self {
+    /// The times of a connection that begins now. `origin`: from where ticks are counted, the same for all connections.
+    pub(super) fn new(now: Instant, origin: Instant) -> Self {
         Self {
-            next_ping: now + PING,
+            origin,
+            next_ping: tick(now + PING, origin),
             asked: None,
             missed: 0,
             handshake: Some(now + HANDSHAKE),
@@ -58,6 +67,9 @@ impl Clock {
 
     /// A pong came: how long it took.
     pub(super) fn pong(&mut self, now: Instant) -> Option<Duration> {
+        if self.missed == MISSED {
+            self.next_ping += PING - LAST;
+        }
         self.missed = 0;
         self.asked.take().map(|asked| now.saturating_duration_since(asked))
     }
@@ -95,13 +107,19 @@ impl Clock {
             if self.missed >= MISSED {
                 return Due::Dead("two pings without an answer");
             }
-            self.next_ping = now + PING;
             self.missed += 1;
+            self.next_ping = tick(now + if self.missed < MISSED { PING } else { LAST }, self.origin);
             self.asked.get_or_insert(now);
             return Due::Ping;
         }
         Due::Nothing(ends.iter().filter_map(|(at, _)| *at).fold(self.next_ping, Ord::min))
     }
+}
+
+/// The tick at or before a moment: later, a node would be found dead too late.
+fn tick(at: Instant, origin: Instant) -> Instant {
+    let behind = at.saturating_duration_since(origin).as_nanos() % TICK.as_nanos();
+    at.checked_sub(Duration::from_nanos(u64::try_from(behind).unwrap_or(0))).unwrap_or(at)
 }
 
 #[cfg(test)]
@@ -115,19 +133,40 @@ mod tests {
     #[test]
     fn a_node_that_answers_no_ping_is_dead_within_45_seconds() {
         let start = Instant::now();
-        let mut clock = Clock::new(start);
+        let mut clock = Clock::new(start, start);
         clock.greeted();
         assert_eq!(clock.due(start), Due::Nothing(start + seconds(15)));
         assert_eq!(clock.due(start + seconds(15)), Due::Ping);
         assert_eq!(clock.due(start + seconds(30)), Due::Ping);
-        assert_eq!(clock.due(start + seconds(44)), Due::Nothing(start + seconds(45)));
-        assert!(matches!(clock.due(start + seconds(45)), Due::Dead(_)));
+        let late = start + seconds(30) + LAST;
+        assert_eq!(clock.due(start + seconds(44)), Due::Nothing(late));
+        assert!(matches!(clock.due(late), Due::Dead(_)) && late < start + seconds(45));
+    }
+
+    #[test]
+    fn nodes_that_come_at_any_time_are_asked_at_the_ticks_of_all_and_never_late() {
+        let origin = Instant::now();
+        for late in [0, 1, 49, 50, 51, 77, 12_345] {
+            let start = origin + Duration::from_millis(late);
+            let mut clock = Clock::new(start, origin);
+            clock.greeted();
+            let mut now = start;
+            for round in 1..=MISSED {
+                let Due::Nothing(at) = clock.due(now) else { panic!("{late}, {round}") };
+                assert_eq!((at - origin).as_millis() % TICK.as_millis(), 0, "{late}, {round}");
+                assert!(at <= now + PING && at > now + PING - TICK, "{late}, {round}");
+                assert_eq!(clock.due(at), Due::Ping, "{late}, {round}");
+                now = at;
+            }
+            let Due::Nothing(dead) = clock.due(now) else { panic!("{late}") };
+            assert!(dead < start + seconds(45) && matches!(clock.due(dead), Due::Dead(_)), "{late}");
+        }
     }
 
     #[test]
     fn an_answer_is_enough_for_three_more_pings() {
         let start = Instant::now();
-        let mut clock = Clock::new(start);
+        let mut clock = Clock::new(start, start);
         clock.greeted();
         for round in 1..10 {
             let now = start + seconds(15) * round;
@@ -135,12 +174,17 @@ mod tests {
             assert_eq!(clock.pong(now + Duration::from_millis(40)), Some(Duration::from_millis(40)));
         }
         assert_eq!(clock.pong(start), None, "nobody asked");
+        let now = start + seconds(150);
+        assert_eq!((clock.due(now), clock.due(now + PING)), (Due::Ping, Due::Ping));
+        // It answers after all: pings go on at their pace.
+        clock.pong(now + PING);
+        assert_eq!(clock.due(now + PING), Due::Nothing(now + 2 * PING));
     }
 
     #[test]
     fn patience_ends_for_each_thing_by_itself() {
         let start = Instant::now();
-        let mut clock = Clock::new(start);
+        let mut clock = Clock::new(start, start);
         assert_eq!(clock.due(start + seconds(9)), Due::Nothing(start + seconds(10)));
         assert!(matches!(clock.due(start + seconds(10)), Due::Dead("no handshake in time")));
         clock.greeted();

@@ -37,6 +37,9 @@ use crate::{
 
 /// The largest message (NC section 4).
 const MESSAGE: usize = 1024 * 1024;
+/// The largest one before the node has its address: the question is shorter, and a packet that comes too early has 2048 bytes at most
+/// (NC section 4). Whoever has a token and nothing else holds no more memory than that.
+const EARLY: usize = 4096;
 /// What is read at a time.
 const PIECE: usize = 16 * 1024;
 /// Pieces that a node may bring before others of its thread have their turn.
@@ -96,6 +99,7 @@ impl Session {
         let mut reader = Reader::default();
         reader.extend(more);
         Self {
+            clock: Clock::new(now, hub.since),
             hub,
             peer,
             token,
@@ -103,19 +107,19 @@ impl Session {
             reader,
             writing: Writing::default(),
             wakes: Wakes::default(),
-            clock: Clock::new(now),
             sleep: Box::pin(sleep_until(now)),
             phase: Phase::New,
             is_deaf: false,
         }
     }
 
-    /// Serves the node until it has gone.
-    pub(super) async fn run(mut self) {
+    /// Serves the node until it has gone. It stays in its box: a task keeps what it is given beside what it makes of it.
+    pub(super) async fn run(mut self: Box<Self>) {
         let why = poll_fn(|cx| self.poll(cx)).await;
         self.hub.leave(&self.peer);
         tracing::info!(peer = %self.peer.id, from = %self.peer.from, "the tunnel of a node ended: {why}");
-        let _ = timeout(GOODBYE, self.stream.shutdown()).await;
+        // The end takes room when it comes, and not before.
+        let _ = Box::pin(timeout(GOODBYE, self.stream.shutdown())).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
@@ -194,7 +198,7 @@ impl Session {
 
     fn understand(&mut self) {
         while !self.is_deaf && !matches!(self.phase, Phase::Over(_)) {
-            match self.reader.next(READING) {
+            match self.reader.next(self.reading()) {
                 Ok(Some(read)) => self.take(read),
                 Ok(None) => return,
                 Err(close) => {
@@ -203,6 +207,13 @@ impl Session {
                     self.reader = Reader::default();
                 }
             }
+        }
+    }
+
+    fn reading(&self) -> Reading {
+        match self.phase {
+            Phase::New | Phase::Addressing(_) => Reading { message_bytes: EARLY, ..READING },
+            _ => READING,
         }
     }
 

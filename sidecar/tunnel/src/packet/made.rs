@@ -14,11 +14,23 @@ pub(crate) fn ipv4(from: [u8; 4], to: [u8; 4], protocol: u8, payload: &[u8]) -> 
     packet
 }
 
-/// A TCP segment without data. The options are filled up to whole words.
+/// A TCP segment without data, the first one. The options are filled up to whole words.
 pub(crate) fn tcp(from: [u8; 4], to: [u8; 4], ports: (u16, u16), flags: u8, options: &[u8]) -> Vec<u8> {
+    tcp_at(from, to, ports, (1, flags), options)
+}
+
+/// The same with a sequence number.
+pub(crate) fn tcp_at(
+    from: [u8; 4],
+    to: [u8; 4],
+    ports: (u16, u16),
+    (number, flags): (u32, u8),
+    options: &[u8],
+) -> Vec<u8> {
     let mut segment = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
     let words = u8::try_from(5 + options.len().div_ceil(4)).unwrap();
-    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, words << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend(number.to_be_bytes());
+    segment.extend([0, 0, 0, 0, words << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
     segment.extend_from_slice(options);
     segment.resize(usize::from(words) * 4, 0);
     let sum = checksum::of(&[&pseudo(from, to, 6, segment.len())[..], &segment].concat());

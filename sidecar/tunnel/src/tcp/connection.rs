@@ -10,7 +10,10 @@ use smoltcp::{
     iface::SocketHandle,
     socket::tcp::{Socket, State},
 };
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
+    time::Instant,
+};
 
 /// Bytes between the connection and who serves it.
 const STREAM: usize = 16 * 1024;
@@ -20,6 +23,10 @@ pub(super) struct Connection<O> {
     pub(super) handle: SocketHandle,
     /// Whose it is, to the one who carries the packets.
     pub(super) owner: O,
+    /// Whether it has one of its owner's places: not once it is over, or has to give way.
+    pub(super) has_place: bool,
+    /// When bytes of it moved last, or when it began.
+    pub(super) moved: Instant,
     ours: DuplexStream,
     /// For whoever serves it, until it is established.
     theirs: Option<DuplexStream>,
@@ -30,7 +37,16 @@ pub(super) struct Connection<O> {
 impl<O> Connection<O> {
     pub(super) fn new(handle: SocketHandle, owner: O) -> Self {
         let (ours, theirs) = duplex(STREAM);
-        Self { handle, owner, ours, theirs: Some(theirs), has_read_all: false, has_written_all: false }
+        Self {
+            handle,
+            owner,
+            has_place: true,
+            moved: Instant::now(),
+            ours,
+            theirs: Some(theirs),
+            has_read_all: false,
+            has_written_all: false,
+        }
     }
 
     /// The other end of its stream, once the other end has shown that it is there: whoever forges or floods opens nothing.

@@ -9,7 +9,9 @@
 mod connection;
 mod device;
 mod stack;
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 pub(crate) use self::device::Device;
-pub(crate) use self::stack::{Carrier, Key, Stack};
+pub(crate) use self::stack::{Carrier, Key, LARGE, Owned, Stack};

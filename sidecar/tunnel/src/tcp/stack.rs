@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     future::Future,
+    hash::Hash,
     net::{Ipv4Addr, SocketAddrV4},
     pin::Pin,
     task::Context,
@@ -22,10 +23,13 @@ use tokio::{
 };
 
 use super::{connection::Connection, device::Device};
-use crate::packet::{Flow, Ipv4, Opening};
+use crate::{
+    packet::{Flow, Ipv4, Opening},
+    shares::Shares,
+};
 
-/// Bytes on their way in one direction of a connection: 64 KiB fill 50 Mbit/s at 10 ms.
-const BUFFER: usize = 64 * 1024;
+/// Bytes on their way in one direction of a connection that carries what somebody else makes: 64 KiB fill 50 Mbit/s at 10 ms.
+pub(crate) const LARGE: usize = 64 * 1024;
 /// Whoever acknowledges nothing for so long is gone.
 const ACKNOWLEDGE: Span = Span::from_secs(60);
 /// How often an idle connection is asked whether it is there.
@@ -46,6 +50,15 @@ pub(crate) struct Key {
     pub(crate) to: SocketAddrV4,
 }
 
+/// What a connection is owned by.
+pub(crate) trait Owned {
+    /// By whom connections are counted.
+    type Whose: Eq + Hash;
+
+    /// Whose it is.
+    fn whose(&self) -> Self::Whose;
+}
+
 /// Who carries the packets, and who serves the connections.
 pub(crate) trait Carrier<O> {
     /// Whether packets may leave now. Where not, they are made once it is asked again.
@@ -62,20 +75,26 @@ pub(crate) trait Carrier<O> {
 }
 
 /// All connections.
-pub(crate) struct Stack<O> {
+pub(crate) struct Stack<O: Owned> {
     address: Ipv4Addr,
     device: Device,
     interface: Interface,
     sockets: SocketSet<'static>,
+    /// What is of no connection is refused here, without a look at all those that there are.
+    none: SocketSet<'static>,
+    /// Bytes on their way in each direction of a connection.
+    buffer: usize,
     connections: HashMap<Key, Connection<O>>,
+    /// Of those that are not over, and need not give way.
+    shares: Shares<O::Whose>,
     next_port: u16,
     start: Instant,
     sleep: Pin<Box<Sleep>>,
 }
 
-impl<O> Stack<O> {
-    /// Without connections.
-    pub(crate) fn new(address: Ipv4Addr, prefix: u8, mtu: u16) -> Self {
+impl<O: Owned> Stack<O> {
+    /// Without connections, each of which will have `buffer` bytes on their way in each direction.
+    pub(crate) fn new((address, prefix): (Ipv4Addr, u8), mtu: u16, buffer: usize) -> Self {
         let (mut device, start) = (Device::new(mtu), Instant::now());
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = rand::random();
@@ -91,7 +110,10 @@ impl<O> Stack<O> {
             device,
             interface,
             sockets: SocketSet::new(Vec::new()),
+            none: SocketSet::new(Vec::new()),
+            buffer,
             connections: HashMap::new(),
+            shares: Shares::default(),
             next_port: rand::random_range(EPHEMERAL),
             start,
             sleep: Box::pin(sleep_until(start)),
@@ -108,9 +130,9 @@ impl<O> Stack<O> {
         self.address
     }
 
-    /// Whose the connections are.
-    pub(crate) fn owners(&self) -> impl ExactSizeIterator<Item = &O> {
-        self.connections.values().map(|connection| &connection.owner)
+    /// How many connections there are, and whose. It takes as long with few as with many: whoever floods asks at each packet.
+    pub(crate) fn shares(&self) -> &Shares<O::Whose> {
+        &self.shares
     }
 
     /// Whether all that connections of an owner had to say has arrived, and each has been closed from here.
@@ -122,40 +144,64 @@ impl<O> Stack<O> {
         own.all(|connection| matches!(self.state(connection), State::FinWait2 | State::TimeWait | State::Closed))
     }
 
+    /// Makes room for one more connection where there are enough: of the owners that have the most the one gives way that was idle for the
+    /// longest. `false`: one of those is `whose` itself. All connections are looked at only where one gives way.
+    pub(crate) fn give_way_to(&mut self, whose: &O::Whose) -> bool {
+        let most = self.shares.most();
+        if self.shares.of(whose) >= most {
+            return false;
+        }
+        let of_most = |it: &Connection<O>| it.has_place && self.shares.of(&it.owner.whose()) == most;
+        let of_most = self.connections.iter().filter(|(_, it)| of_most(it));
+        let Some((key, idle)) = of_most.min_by_key(|(_, it)| it.moved) else { return false };
+        // The other end is told with the next packets, and then it is forgotten.
+        let (key, handle) = (*key, idle.handle);
+        self.sockets.get_mut::<Socket<'_>>(handle).abort();
+        self.give_back(&key);
+        true
+    }
+
     /// One packet. Where it begins a connection, `admit` says whose that is, if it may be.
-    pub(crate) fn arrive(&mut self, packet: Vec<u8>, admit: impl FnOnce(&Self, &Key) -> Option<O>) {
-        let begins =
-            key(&packet).filter(|(key, opening)| *opening == Opening::Begins && !self.connections.contains_key(key));
-        let opens = begins.and_then(|(key, _)| admit(self, &key).map(|owner| (key, owner)));
-        let opened = opens.map(|(key, owner)| {
-            self.listen(key, owner);
-            key
-        });
-        let now = self.now();
-        self.device.arrived = Some(packet);
-        while self.interface.poll_ingress_single(now, &mut self.device, &mut self.sockets)
-            != PollIngressSingleResult::None
-        {}
-        self.device.arrived = None;
-        // What looked like the beginning of a connection was none.
-        if let Some(key) = opened
-            && self.connections.get(&key).is_some_and(|it| self.state(it) == State::Listen)
+    pub(crate) fn arrive(&mut self, packet: Vec<u8>, admit: impl FnOnce(&mut Self, &Key) -> Option<O>) {
+        let read = key(&packet);
+        if let Some((key, Opening::Begins)) = &read
+            && !self.connections.contains_key(key)
+            && let Some(owner) = admit(self, key)
         {
-            self.forget(&key);
+            self.listen(*key, owner);
+        }
+        let is_of_none = read.as_ref().is_some_and(|(key, _)| !self.connections.contains_key(key));
+        let now = self.now();
+        let sockets = if is_of_none { &mut self.none } else { &mut self.sockets };
+        self.device.arrived = Some(packet);
+        while self.interface.poll_ingress_single(now, &mut self.device, sockets) != PollIngressSingleResult::None {}
+        self.device.arrived = None;
+        if let Some((key, _)) = read {
+            self.settle(&key);
+        }
+    }
+
+    /// After a packet of a connection.
+    fn settle(&mut self, key: &Key) {
+        match self.connections.get(key).map(|it| self.state(it)) {
+            // What looked like the beginning was none, or was taken back (RFC 9293 section 3.10.7.4): it waits for whoever comes now,
+            // and that may be somebody else.
+            Some(State::Listen) => self.forget(key),
+            Some(State::Closed) => self.give_back(key),
+            _ => {}
         }
     }
 
     /// Begins a connection. `Err`: it cannot be, and here is the owner.
     pub(crate) fn connect(&mut self, to: SocketAddrV4, owner: O) -> Result<(), O> {
         let Some(port) = self.free_port(to) else { return Err(owner) };
-        let mut socket = socket();
+        let mut socket = socket(self.buffer);
         let remote = (IpAddress::Ipv4(*to.ip()), to.port());
         if socket.connect(self.interface.context(), remote, port).is_err() {
             return Err(owner);
         }
-        let handle = self.sockets.add(socket);
         let key = Key { from: to, to: SocketAddrV4::new(self.address, port) };
-        self.connections.insert(key, Connection::new(handle, owner));
+        self.add(key, socket, owner);
         Ok(())
     }
 
@@ -192,12 +238,25 @@ impl<O> Stack<O> {
     }
 
     fn listen(&mut self, key: Key, owner: O) {
-        let mut socket = socket();
+        let mut socket = socket(self.buffer);
         if socket.listen((IpAddress::Ipv4(*key.to.ip()), key.to.port())).is_err() {
             return;
         }
+        self.add(key, socket, owner);
+    }
+
+    fn add(&mut self, key: Key, socket: Socket<'static>, owner: O) {
+        self.shares.take(owner.whose());
         let handle = self.sockets.add(socket);
         self.connections.insert(key, Connection::new(handle, owner));
+    }
+
+    /// The place of a connection is free, if it has one.
+    fn give_back(&mut self, key: &Key) {
+        if let Some(connection) = self.connections.get_mut(key).filter(|it| it.has_place) {
+            connection.has_place = false;
+            self.shares.give_back(&connection.owner.whose());
+        }
     }
 
     fn state(&self, connection: &Connection<O>) -> State {
@@ -205,6 +264,7 @@ impl<O> Stack<O> {
     }
 
     fn forget(&mut self, key: &Key) {
+        self.give_back(key);
         if let Some(connection) = self.connections.remove(key) {
             self.sockets.remove(connection.handle);
         }
@@ -218,13 +278,17 @@ impl<O> Stack<O> {
                 if let Some(stream) = connection.established(socket) {
                     carrier.open(key, &mut connection.owner, stream);
                 }
-                moved |= connection.pump(socket, cx);
+                if connection.pump(socket, cx) {
+                    connection.moved = Instant::now();
+                    moved = true;
+                }
             }
             self.send(carrier);
             if !moved {
                 return self.forget_closed();
             }
         }
+        self.forget_closed();
         cx.waker().wake_by_ref();
     }
 
@@ -245,8 +309,8 @@ impl<O> Stack<O> {
     }
 }
 
-fn socket() -> Socket<'static> {
-    let buffer = || SocketBuffer::new(vec![0; BUFFER]);
+fn socket(size: usize) -> Socket<'static> {
+    let buffer = || SocketBuffer::new(vec![0; size]);
     let mut socket = Socket::new(buffer(), buffer());
     socket.set_timeout(Some(ACKNOWLEDGE));
     socket.set_keep_alive(Some(KEEP_ALIVE));

@@ -11,5 +11,5 @@ mod text;
 
 pub use digest::{Digest, HashKey};
 pub use life::{Life, Unrepresentable};
-pub use rate::{GET_TOKEN, KNOCK, Rate, Rates};
+pub use rate::Rates;
 pub use text::{NoRandomness, RESERVED, Secret, presented};

@@ -9,43 +9,47 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// GetToken: a burst of 100 nodes that start together, then 10 a second.
-pub const GET_TOKEN: Rate = Rate { burst: 100, per_second: 10 };
-/// Knocks at the tunnel: nodes behind one NAT come back together after their provider's line did.
-pub const KNOCK: Rate = Rate { burst: 1000, per_second: 100 };
+use crds::TunnelRate;
 
 /// Sources that are remembered: some megabytes at most.
 const SOURCES: usize = 65_536;
 /// A provider gives a customer this much of IPv6; who has one address has them all.
 const CUSTOMER_PREFIX: u32 = 64;
 
-/// How much is allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// At once.
-    pub burst: u32,
-    /// From then on.
-    pub per_second: u32,
-}
-
 /// The buckets of all sources.
 #[derive(Debug)]
 pub struct Rates {
-    rate: Rate,
+    rate: TunnelRate,
     /// Until when a source's bucket is filled again.
     full_at: HashMap<IpAddr, Instant>,
 }
 
 impl Rates {
     /// Nobody has tried yet.
-    pub fn new(rate: Rate) -> Self {
+    pub fn new(rate: TunnelRate) -> Self {
         Self { rate, full_at: HashMap::new() }
+    }
+
+    /// Allows another rate from now on. Who had used up the old one waits for no more than the new one, as if it had used up that.
+    pub fn set(&mut self, rate: TunnelRate, now: Instant) {
+        self.rate = rate;
+        let latest = now + self.depth();
+        self.full_at.values_mut().for_each(|full_at| *full_at = latest.min(*full_at));
+    }
+
+    /// How long a bucket takes to fill by one.
+    fn each(&self) -> Duration {
+        Duration::from_secs(1) / self.rate.per_second.max(1)
+    }
+
+    /// How long an empty bucket takes to fill.
+    fn depth(&self) -> Duration {
+        self.each().saturating_mul(self.rate.burst)
     }
 
     /// Whether `source` may try now; if so, it has.
     pub fn admits(&mut self, source: IpAddr, now: Instant) -> bool {
-        let each = Duration::from_secs(1) / self.rate.per_second.max(1);
-        let depth = each.saturating_mul(self.rate.burst);
+        let (each, depth) = (self.each(), self.depth());
         let source = customer(source);
         if self.full_at.len() >= SOURCES && !self.full_at.contains_key(&source) {
             self.forget(now);
@@ -80,13 +84,17 @@ fn customer(source: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn rates() -> Rates {
+        Rates::new(crds::TunnelLimits::default().joins)
+    }
+
     fn admitted(rates: &mut Rates, source: &str, now: Instant) -> usize {
         (0..1000).take_while(|_| rates.admits(source.parse().unwrap(), now)).count()
     }
 
     #[test]
     fn a_source_has_its_burst_and_then_ten_a_second() {
-        let (mut rates, start) = (Rates::new(GET_TOKEN), Instant::now());
+        let (mut rates, start) = (rates(), Instant::now());
         assert_eq!(admitted(&mut rates, "192.0.2.1", start), 100);
         assert_eq!(admitted(&mut rates, "192.0.2.1", start + Duration::from_secs(1)), 10);
         assert_eq!(admitted(&mut rates, "::ffff:192.0.2.1", start + Duration::from_secs(1)), 0);
@@ -95,8 +103,31 @@ mod tests {
     }
 
     #[test]
+    fn another_rate_counts_from_the_next_attempt_on() {
+        let (mut rates, start) = (rates(), Instant::now());
+        assert_eq!(admitted(&mut rates, "192.0.2.1", start), 100);
+        rates.set(TunnelRate { burst: 3, per_second: 1 }, start);
+        assert_eq!(admitted(&mut rates, "192.0.2.2", start), 3);
+        assert_eq!(admitted(&mut rates, "192.0.2.1", start), 0);
+        assert_eq!(admitted(&mut rates, "192.0.2.1", start + Duration::from_secs(11)), 3);
+        rates.set(TunnelRate { burst: 200, per_second: 100_000 }, start);
+        assert_eq!(admitted(&mut rates, "192.0.2.3", start), 200);
+    }
+
+    /// What it had used of a deep bucket kept it out for a day, however high the new rate was.
+    #[test]
+    fn a_higher_rate_lets_in_at_once_who_had_used_up_the_old_one() {
+        let start = Instant::now();
+        let mut rates = Rates::new(TunnelRate { burst: 100_000, per_second: 1 });
+        while rates.admits("192.0.2.1".parse().unwrap(), start) {}
+        rates.set(TunnelRate { burst: 100, per_second: 10 }, start);
+        assert_eq!(admitted(&mut rates, "192.0.2.1", start), 0);
+        assert_eq!(admitted(&mut rates, "192.0.2.1", start + Duration::from_secs(1)), 10);
+    }
+
+    #[test]
     fn a_customers_ipv6_addresses_are_one_source() {
-        let (mut rates, start) = (Rates::new(GET_TOKEN), Instant::now());
+        let (mut rates, start) = (rates(), Instant::now());
         assert_eq!(admitted(&mut rates, "2001:db8:1:2::1", start), 100);
         assert_eq!(admitted(&mut rates, "2001:db8:1:2:ffff::2", start), 0);
         assert_eq!(admitted(&mut rates, "2001:db8:1:3::1", start), 100);
@@ -104,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_table_stays_small_whoever_comes() {
-        let (mut rates, start) = (Rates::new(GET_TOKEN), Instant::now());
+        let (mut rates, start) = (rates(), Instant::now());
         for n in 0..200_000_u32 {
             rates.admits(IpAddr::V4(n.into()), start);
             assert!(rates.full_at.len() <= SOURCES);

@@ -40,15 +40,29 @@ const HEAD: usize = 16;
 /// Gives a device its address with the length of the network's prefix, which the kernel makes a route of; says how large packets
 /// are at most; and switches it on.
 ///
+/// Answers the device's number, which no other has as long as the machine runs.
+///
 /// # Errors
 /// What the kernel says: `EPERM` without CAP_NET_ADMIN.
-pub(super) fn set_up(device: &str, address: Ipv4Addr, prefix: u8, mtu: u16) -> io::Result<()> {
-    let mut socket = Socket::new(Domain::from(NETLINK), Type::from(RAW), Some(Protocol::from(ROUTE)))?;
+pub(super) fn set_up(device: &str, address: Ipv4Addr, prefix: u8, mtu: u16) -> io::Result<u32> {
+    let mut socket = socket()?;
     let index = index(&asked(&mut socket, &named(device))?)?;
     for message in [link(index, mtu), owned(index, address, prefix)] {
         verdict(&asked(&mut socket, &message)?)?;
     }
-    Ok(())
+    Ok(index)
+}
+
+/// Whether the device of that number is there and on.
+///
+/// # Errors
+/// The machine: it has no sockets left.
+pub(super) fn is_up(device: u32) -> io::Result<bool> {
+    Ok(is_on(&asked(&mut socket()?, &numbered(device))?))
+}
+
+fn socket() -> io::Result<Socket> {
+    Socket::new(Domain::from(NETLINK), Type::from(RAW), Some(Protocol::from(ROUTE)))
 }
 
 fn asked(socket: &mut Socket, message: &[u8]) -> io::Result<Vec<u8>> {
@@ -64,6 +78,15 @@ fn asked(socket: &mut Socket, message: &[u8]) -> io::Result<Vec<u8>> {
 fn named(device: &str) -> Vec<u8> {
     let mut body = vec![0; HEAD];
     attribute(&mut body, NAME, &[device.as_bytes(), &[0]].concat());
+    message(GET_LINK, ASKS, &body)
+}
+
+/// What is to be known of the device of a number.
+fn numbered(index: u32) -> Vec<u8> {
+    let mut body = vec![0; HEAD];
+    if let Some(place) = body.get_mut(4..8) {
+        place.copy_from_slice(&index.to_ne_bytes());
+    }
     message(GET_LINK, ASKS, &body)
 }
 
@@ -114,6 +137,12 @@ fn index(answer: &[u8]) -> io::Result<u32> {
     word(answer, HEAD + 4).map(u32::from_ne_bytes).ok_or_else(none)
 }
 
+/// Whether an answer describes a device that is up; any other says that there is none.
+fn is_on(answer: &[u8]) -> bool {
+    kind(answer) == Some(NEW_LINK)
+        && word(answer, HEAD + 8).map(u32::from_ne_bytes).is_some_and(|flags| flags & UP != 0)
+}
+
 /// What the kernel says of a message.
 fn verdict(answer: &[u8]) -> io::Result<()> {
     match (kind(answer), word(answer, HEAD).map(i32::from_ne_bytes)) {
@@ -141,7 +170,7 @@ mod tests {
 
     #[test]
     fn messages_are_as_long_as_they_say_and_their_attributes_are_aligned() {
-        for message in [named("mesh0"), link(7, 1400), owned(7, Ipv4Addr::new(10, 1, 1, 1), 24)] {
+        for message in [named("mesh0"), numbered(7), link(7, 1400), owned(7, Ipv4Addr::new(10, 1, 1, 1), 24)] {
             assert_eq!(u32::from_ne_bytes(message[..4].try_into().unwrap()) as usize, message.len());
             assert_eq!(message.len() % 4, 0);
         }
@@ -161,6 +190,9 @@ mod tests {
         let described = message(NEW_LINK, 0, &[0, 0, 0, 0, 7, 0, 0, 0].map(|byte: u8| byte));
         assert_eq!(index(&described).unwrap(), u32::from_ne_bytes([7, 0, 0, 0]));
         assert_eq!(index(&says(-19)).unwrap_err().raw_os_error(), Some(19));
+        let up = message(NEW_LINK, 0, &[[0; 4], 7u32.to_ne_bytes(), UP.to_ne_bytes()].concat());
+        assert_eq!((index(&up).unwrap(), is_on(&up)), (7, true));
+        assert!([&described, &up[..up.len() - 1], &says(-19), &[]].into_iter().all(|answer| !is_on(answer)));
         assert!(index(&described[..HEAD + 6]).is_err() && index(&says(0)).is_err());
     }
 }

@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 
 use super::workload::some;
-use crate::node::pod::{ROLE_LABEL, Role};
+use crate::node::pod::{ROLE_LABEL, Role, labels};
 
 pub(super) fn toleration(said: &crds::Toleration) -> Toleration {
     Toleration {
@@ -44,8 +44,24 @@ pub(super) fn affinity(said: &crds::Affinity) -> Affinity {
     }
 }
 
+/// What is said; where nothing is, several gateways of a node are on machines of their own as far as there are so many, so that
+/// who loses a machine loses one of them.
+pub(super) fn spread(node: &str, gateways: u8, said: &[crds::TopologySpread]) -> Vec<TopologySpreadConstraint> {
+    if gateways < 2 || !said.is_empty() {
+        return said.iter().map(as_said).collect();
+    }
+    let of_node = LabelSelector { match_labels: Some(labels(node, Role::Gateway)), match_expressions: None };
+    vec![TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".into(),
+        when_unsatisfiable: "ScheduleAnyway".into(),
+        label_selector: Some(of_node),
+        ..TopologySpreadConstraint::default()
+    }]
+}
+
 /// Whoever names no pods means gateways: an absent selector would count none, and spread nothing.
-pub(super) fn spread(said: &crds::TopologySpread) -> TopologySpreadConstraint {
+fn as_said(said: &crds::TopologySpread) -> TopologySpreadConstraint {
     let gateways = || LabelSelector {
         match_labels: Some(BTreeMap::from([(ROLE_LABEL.to_owned(), Role::Gateway.label().to_owned())])),
         match_expressions: None,

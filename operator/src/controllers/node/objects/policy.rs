@@ -92,7 +92,7 @@ fn destinations(node: &MeshNode, own_namespace: &str, judgement: &Judgement) -> 
     let registrations = judgement.registrations.iter().filter_map(|registration| registration.accepted.as_ref());
     let services = registrations.filter_map(|registration| of_address(&registration.address));
     let always = [node.namespace().unwrap_or_default(), own_namespace.to_owned()].map(Destination::Namespace);
-    let asked = ports::asked(node).chain(ports::witnesses(node)).filter_map(of_url);
+    let asked = ports::asked(node).chain(ports::witnesses(node)).chain(ports::backplane(node)).filter_map(of_url);
     let forwards = ports::forwards(node).filter_map(of_address);
     partners.chain(services).chain(forwards).chain(asked).chain(always).collect()
 }
@@ -116,6 +116,7 @@ fn of_url(url: &str) -> Option<Destination> {
     let usual = match scheme {
         "https" => 443,
         "http" => 80,
+        "nats" | "tls" => 4222,
         _ => 1080,
     };
     if has_port { of_address(host) } else { of_address(&format!("{host}:{usual}")) }
@@ -156,6 +157,8 @@ mod tests {
             ("http://user:word@proxy.example/", Some(Destination::Port(80))),
             ("https://proxy.example", Some(Destination::Port(443))),
             ("http://proxy.dmz.svc:3128", namespace("dmz")),
+            ("nats://nats.nats.svc:4222", namespace("nats")),
+            ("tls://nats.example", Some(Destination::Port(4222))),
             ("socks5://[fd00::1]", Some(Destination::Port(1080))),
         ] {
             assert_eq!(of_url(url), wanted, "{url}");

@@ -32,6 +32,11 @@ pub(super) fn witnesses(node: &MeshNode) -> impl Iterator<Item = &str> {
     witnesses.flat_map(|all| &all.members).map(|witness| witness.url.as_str())
 }
 
+/// The servers of NATS that join the gateways, by their URLs.
+pub(super) fn backplane(node: &MeshNode) -> impl Iterator<Item = &str> {
+    node.spec.backplane.iter().flat_map(|backplane| backplane.nats.url.split(','))
+}
+
 /// What the tunnel leads to, as `host:port`.
 pub(super) fn forwards(node: &MeshNode) -> impl Iterator<Item = &str> {
     node.spec.tunnel.iter().flat_map(|tunnel| &tunnel.forwards).map(|forward| forward.address.as_str())

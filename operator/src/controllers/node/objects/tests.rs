@@ -8,7 +8,13 @@ use mesh_pki::{Pair, PrivateKeyPem};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::node::{Found, FoundGateway, Issued, build, pod::restricted, sample, validate};
+use crate::node::{
+    Found, FoundGateway, Issued, build,
+    pod::{Role, labels, restricted},
+    sample, validate,
+};
+
+mod rollouts;
 
 /// etcd takes 1.5 MiB, and the API server holds Secrets and ConfigMaps to 1 MiB of data.
 const OBJECT_MAX: usize = 1 << 20;
@@ -83,6 +89,7 @@ fn all(resources: &Resources<Prepared>) -> Vec<Value> {
         service,
         gateway,
         policy,
+        budget,
         tls_route,
         owner: _,
         hash: _,
@@ -95,7 +102,8 @@ fn all(resources: &Resources<Prepared>) -> Vec<Value> {
         Exposed::Untouched | Exposed::Withdrawn { .. } => None,
     };
     let secrets = new_roots.iter().chain(pairs).map(sent);
-    maps.chain(secrets).chain([sent(service)]).chain(gateway).chain(policy.iter().map(sent)).chain(route).collect()
+    let of_gateway = gateway.chain(policy.iter().map(sent)).chain(budget.iter().map(sent));
+    maps.chain(secrets).chain([sent(service)]).chain(of_gateway).chain(route).collect()
 }
 
 /// A node with a gateway, as it is by default.
@@ -174,6 +182,22 @@ fn everything_but_the_root_goes_with_its_node_and_carries_its_label() {
     }
 }
 
+#[test]
+fn of_several_gateways_one_may_be_away_and_each_is_on_a_machine_of_its_own() {
+    let (node, pods) = (node("bank-a"), json!({"matchLabels": labels("bank-a", Role::Gateway)}));
+    assert!(budget::budget(&node, 1).is_none(), "it would only keep machines from being emptied");
+    let wanted = json!({"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": pods});
+    assert_eq!(value(&budget::budget(&node, 3))["spec"], wanted);
+    assert!(placement::spread("bank-a", 1, &[]).is_empty());
+    let apart = json!([{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": pods}]);
+    assert_eq!(value(&placement::spread("bank-a", 3, &[])), apart);
+    let zones =
+        json!([{"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}]);
+    let said: Vec<crds::TopologySpread> = serde_json::from_value(zones).unwrap();
+    let spread = value(&placement::spread("bank-a", 3, &said));
+    assert!(spread[0]["topologyKey"] == "topology.kubernetes.io/zone" && spread[1].is_null(), "{spread}");
+}
+
 /// The longest name that the API takes for a node: each object's is a DNS label, and the Service's has to be.
 #[test]
 fn the_longest_name_of_a_node_leaves_room_for_what_is_made_of_it() {
@@ -249,28 +273,6 @@ fn the_gateways_pod_passes_restricted_and_holds_no_right() {
     assert_eq!(pod["securityContext"]["fsGroup"], 64304, "so that it may write to its volume");
 }
 
-/// A rollout of the gateway breaks connections: only what the pod itself needs may start one.
-#[test]
-fn no_change_of_the_configuration_starts_a_rollout() {
-    let template = |found: &Found| value(set(&objects_of(found).gateway.unwrap()));
-    let before = template(&with_gateway(|_| {}));
-    assert_eq!(template(&with_gateway_and_parts(9)), before);
-    let changed = with_gateway(|node| {
-        node.spec.display_name = "another".into();
-        node.spec.address = "elsewhere.example:7304".into();
-        node.spec.transport.plaintext_from = vec!["10.0.0.0/8".into()];
-        node.spec.certificates.leaf_lifetime = crds::Span::hours(24);
-        node.spec.expose.service.annotations = [("a".into(), "b".into())].into();
-    });
-    assert_eq!(template(&changed), before);
-    let larger = with_gateway(|node| node.spec.transport.total_bytes = crds::ByteSize::gib(8));
-    assert_eq!(
-        template(&larger)["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"],
-        "8704Mi",
-        "the one exception: queues are held in memory"
-    );
-}
-
 fn with_rooms(change: impl FnOnce(&mut crds::Tunnel)) -> Found {
     let mut tunnel = serde_json::from_value(json!({"advertise": "203.0.113.7"})).unwrap();
     change(&mut tunnel);
@@ -308,43 +310,6 @@ fn the_keys_of_tunnel_and_directory_are_kept_by_the_operator_and_given_to_the_ga
 }
 
 #[test]
-fn a_tunnel_has_its_ports_and_starts_its_gateway_anew_for_what_is_read_at_the_start_alone() {
-    let mut found = with_rooms(|_| {});
-    let first = objects_of(&found);
-    let room = first.new_roots.iter().find(|secret| secret.name_any().starts_with("mesh-rooms.")).unwrap();
-    let kept: BTreeMap<_, _> = room.data.clone().unwrap().into_iter().map(|(file, bytes)| (file, bytes.0)).collect();
-    let ports = |ports: &Value, member: &str| -> Vec<u64> {
-        ports.as_array().unwrap().iter().filter_map(|port| port[member].as_u64()).collect()
-    };
-    let set = value(set(first.gateway.as_ref().unwrap()));
-    let template = &set["spec"]["template"];
-    let container = &template["spec"]["containers"][0];
-    assert_eq!(ports(&container["ports"], "containerPort"), [7304, 7305, 6439, 6440, 6441]);
-    assert_eq!(restricted::refusals(&template["spec"]), Vec::<String>::new());
-    assert_eq!(ports(&value(&first.service)["spec"]["ports"], "port"), [7304, 6439, 6440, 6441]);
-    let ingress = &value(first.policy.as_ref().unwrap())["spec"]["ingress"][0]["ports"];
-    assert_eq!(ports(ingress, "port"), [7304, 7305, 6439, 6440, 6441]);
-
-    let annotation = |found: &mut Found| {
-        found.rooms.kept = crate::node::Keys(kept.clone());
-        value(self::set(&objects_of(found).gateway.unwrap()))["spec"]["template"]["metadata"]["annotations"]
-            ["interconn.dev/tunnel"]
-            .clone()
-    };
-    let sum = template["metadata"]["annotations"]["interconn.dev/tunnel"].clone();
-    assert_eq!(annotation(&mut found), sum);
-    let mut followed = with_rooms(|tunnel| {
-        tunnel.interconnection = true;
-        tunnel.forwards = vec![crds::Forward { port: 80, address: "web.shop.svc:80".into() }];
-        tunnel.policy = vec![crds::TunnelRule::default()];
-    });
-    assert_eq!(annotation(&mut followed), sum, "rules and forwards are followed");
-    assert_ne!(annotation(&mut with_rooms(|tunnel| tunnel.subnet = "10.2.0.1/22".into())), sum);
-    let egress = value(&objects_of(&followed).policy.unwrap())["spec"]["egress"].to_string();
-    assert!(egress.contains("\"shop\""), "{egress}");
-}
-
-#[test]
 fn the_claims_of_a_gateway_that_is_there_stay_and_it_is_told() {
     let found = with_gateway(|_| {});
     let set = set(&objects_of(&found).gateway.unwrap()).clone();
@@ -367,10 +332,28 @@ fn the_claims_of_a_gateway_that_is_there_stay_and_it_is_told() {
 }
 
 #[test]
+fn the_claim_of_a_node_that_goes_stays_unless_its_spec_says_otherwise() {
+    let fate = |found: &Found, seen: &Seen| {
+        let set = value(set(&objects_beside(found, seen).gateway.unwrap()));
+        set["spec"]["persistentVolumeClaimRetentionPolicy"].clone()
+    };
+    let stays = with_gateway(|_| {});
+    let goes = with_gateway(|node| node.spec.gateway.storage.deletion_policy = crds::DeletionPolicy::Delete);
+    assert_eq!(fate(&stays, &Seen::default()), json!({"whenDeleted": "Retain", "whenScaled": "Retain"}));
+    let there = Seen { set: Some(set(&objects_of(&stays).gateway.unwrap()).clone()), ..Seen::default() };
+    assert_eq!(
+        fate(&goes, &there),
+        json!({"whenDeleted": "Delete", "whenScaled": "Retain"}),
+        "of a gateway that is there"
+    );
+}
+
+#[test]
 fn an_ephemeral_gateway_has_scratch_space_and_no_claim() {
     let gateway = objects_of(&with_gateway(|node| node.spec.gateway.storage.mode = StorageMode::Ephemeral)).gateway;
     let set = value(set(&gateway.unwrap()));
     assert!(set["spec"]["volumeClaimTemplates"].is_null());
+    assert!(set["spec"]["persistentVolumeClaimRetentionPolicy"].is_null());
     let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
     assert!(volumes.contains(&json!({"name": "mesh-home", "emptyDir": {}})), "{volumes:?}");
 }

@@ -1,14 +1,17 @@
-//! What the gateway runs in: a StatefulSet of one, its claim, and a service account that may do nothing.
+//! What the gateway runs in: a StatefulSet, a claim for each pod, and a service account that may do nothing.
 //!
 //! Of the node's spec stand in the pod's template `transport.totalBytes`, as the room that its memory needs, and what is said
 //! of the pod itself: any other change reaches the running gateway by its volume. A template that is the same starts no rollout.
 
 use std::collections::BTreeMap;
 
-use crds::{GatewayPod, GatewayStorage, JOIN_CA, MeshNode, REGISTER_CA, StorageMode, Tunnel, TunnelMode};
+use crds::{
+    DeletionPolicy, GatewayPod, GatewayStorage, JOIN_CA, MeshNode, REGISTER_CA, StorageMode, Tunnel, TunnelLimits,
+    TunnelMode, is_of_backplane,
+};
 use k8s_openapi::{
     api::{
-        apps::v1::{StatefulSet, StatefulSetSpec},
+        apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
         core::v1::{
             LocalObjectReference, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec,
             PodTemplateSpec, SeccompProfile, ServiceAccount, VolumeResourceRequirements,
@@ -32,6 +35,7 @@ use crate::{
         build::{Built, hex},
         names::main_name,
         pod::{HOME_VOLUME, Image, Mesh, Role, USER, labels, port, whole_mebibytes},
+        several,
     },
 };
 
@@ -59,13 +63,14 @@ pub(super) fn stateful_set(node: &MeshNode, operator: Operator<'_>, seen: &Seen,
     StatefulSet {
         metadata,
         spec: Some(StatefulSetSpec {
-            replicas: Some(1),
+            replicas: Some(several::gateways(&node.spec.gateway).into()),
             service_name: Some(main_name(&name)),
             selector: LabelSelector { match_labels: Some(labels(&name, Role::Gateway)), match_expressions: None },
             // In order, a pod that never becomes ready would never be replaced, not even by a better one
             // (kubernetes/kubernetes#67250).
             pod_management_policy: Some("Parallel".into()),
             template: template(node, operator, built, claims.is_empty()),
+            persistent_volume_claim_retention_policy: (!claims.is_empty()).then(|| kept_claims(node)),
             volume_claim_templates: Some(claims).filter(|claims| !claims.is_empty()),
             ..StatefulSetSpec::default()
         }),
@@ -77,6 +82,18 @@ pub(super) fn stateful_set(node: &MeshNode, operator: Operator<'_>, seen: &Seen,
 pub(crate) fn keeps_other_claims(node: &MeshNode, existing: &StatefulSet) -> bool {
     let value = |claims: &[PersistentVolumeClaim]| serde_json::to_value(claims).unwrap_or_default();
     !is_contained(&value(&wanted_claims(node)), &value(claims_of(existing)))
+}
+
+/// What becomes of claims when their node goes. Fewer gateways take none away: a number that is set too low by mistake loses nothing.
+fn kept_claims(node: &MeshNode) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
+    let when_deleted = match node.spec.gateway.storage.deletion_policy {
+        DeletionPolicy::Retain => "Retain",
+        DeletionPolicy::Delete => "Delete",
+    };
+    StatefulSetPersistentVolumeClaimRetentionPolicy {
+        when_deleted: Some(when_deleted.into()),
+        when_scaled: Some("Retain".into()),
+    }
 }
 
 fn claims_of(set: &StatefulSet) -> &[PersistentVolumeClaim] {
@@ -101,6 +118,7 @@ fn template(node: &MeshNode, operator: Operator<'_>, built: &Built, is_ephemeral
     let mut annotations = said.annotations.clone();
     annotations.insert("linkerd.io/inject".into(), "disabled".into());
     annotations.extend(starts_with(node, built).map(|sum| (STARTS_WITH.to_owned(), sum)));
+    annotations.extend(joins_with(node, built).map(|sum| (JOINS_WITH.to_owned(), sum)));
     let mut container = mesh.container();
     if node.spec.tunnel.is_some() {
         container.ports.get_or_insert_default().extend(ports::tunnel().map(|(name, number)| port(name, number)));
@@ -126,7 +144,11 @@ fn template(node: &MeshNode, operator: Operator<'_>, built: &Built, is_ephemeral
             node_selector: Some(said.node_selector.clone()).filter(|labels| !labels.is_empty()),
             tolerations: some(said.tolerations.iter().map(placement::toleration).collect()),
             affinity: said.affinity.as_ref().map(placement::affinity),
-            topology_spread_constraints: some(said.topology_spread_constraints.iter().map(placement::spread).collect()),
+            topology_spread_constraints: some(placement::spread(
+                &name,
+                several::gateways(gateway),
+                &said.topology_spread_constraints,
+            )),
             priority_class_name: said.priority_class_name,
             ..PodSpec::default()
         }),
@@ -145,6 +167,7 @@ fn starts_with(node: &MeshNode, built: &Built) -> Option<String> {
         routes: Vec::new(),
         interconnection: false,
         mode: TunnelMode::default(),
+        limits: TunnelLimits::default(),
         register_ca_secret_ref: None,
         join_ca_secret_ref: None,
         ..tunnel
@@ -152,6 +175,19 @@ fn starts_with(node: &MeshNode, built: &Built) -> Option<String> {
     let mut sum = Sha256::new_with_prefix(serde_json::to_vec(&fixed).unwrap_or_default());
     for (certificate, _) in [REGISTER_CA, JOIN_CA] {
         sum.update(built.files.get(certificate).unwrap_or_default());
+    }
+    Some(hex(&sum.finalize()))
+}
+
+/// The sum of what joins the gateways, which is read at their start alone: other servers, or renewed credentials, start them anew.
+const JOINS_WITH: &str = "interconn.dev/backplane";
+
+fn joins_with(node: &MeshNode, built: &Built) -> Option<String> {
+    let backplane = node.spec.backplane.as_ref()?;
+    let mut sum = Sha256::new_with_prefix(serde_json::to_vec(backplane).unwrap_or_default());
+    for (file, bytes) in built.files.iter().filter(|(file, _)| is_of_backplane(file)) {
+        sum.update(Sha256::digest(file));
+        sum.update(Sha256::digest(bytes));
     }
     Some(hex(&sum.finalize()))
 }

@@ -45,6 +45,13 @@ fn a_gateway_holds_others_up_until_its_pod_is_ready_on_the_new_version() {
         assert_eq!(holds_others_up(&set(&status, Some(now)), std::slice::from_ref(pod), now), holds, "{status}");
         assert!(!holds_others_up(&set(&status, None), std::slice::from_ref(pod), now), "its trouble is its own");
     }
+    let serves = pod(&json!({"conditions": [{"type": "Ready", "status": "True"}]}));
+    for (pods, holds) in
+        [([&serves, &waits, &pulls], true), ([&serves, &serves, &waits], false), ([&serves, &serves, &serves], true)]
+    {
+        let pods: Vec<Pod> = pods.into_iter().cloned().collect();
+        assert_eq!(holds_others_up(&set(&rolling(), Some(now)), &pods, now), holds, "{pods:?}");
+    }
     let before = |long| set(&rolling(), Some(now - SignedDuration::try_from(long).unwrap()));
     assert!(holds_others_up(&before(LONG / 2), &[], now), "the old pod went, and the next one comes");
     assert!(!holds_others_up(&before(LONG * 2), &[], now), "no image keeps a pod from being made: a quota does");

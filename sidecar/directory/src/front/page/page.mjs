@@ -10,8 +10,9 @@ const TEXTS = {
     remembered: "seen before", never: "never: this is the first time", signed: "signed", unsigned: "has not signed this checkpoint", quorum: "needed",
     stepCheckpoint: "The log signed its checkpoint.", stepContinues: "It continues the log that this browser saw before.",
     stepFirst: "This browser sees the log for the first time: compare its key with what you know from elsewhere.",
-    stepEntry: "The last entry is in the log.", stepRecord: "The record is what that entry led to.", stepAbsent: "After that entry there is no such record.",
-    otherKey: "the log's key is another than the one that this browser knows", busy: "the directory changed meanwhile: search again",
+    stepEntry: "The entry that the proof is of is in the log.", stepEmpty: "The log has no entry.", stepRecord: "The record is what that entry led to.",
+    notVerified: "as the directory says it; not verified here (mesh verify reads the whole log)", stepAbsent: "After that entry there is no such record.",
+    otherKey: "the log's name or key is another than the one that this browser knows", busy: "the checkpoint does not have the entry yet: search again",
     history_directory: "signed by the directory", history_owner: "signed by the central system", history_recovery: "signed by a recovery key",
   },
   zh: {
@@ -22,8 +23,8 @@ const TEXTS = {
     remembered: "上次见到", never: "从未：这是第一次", signed: "已签名", unsigned: "未签名此检查点", quorum: "所需数量",
     stepCheckpoint: "检查点由日志签名。", stepContinues: "它延续了此浏览器上次见到的日志。",
     stepFirst: "此浏览器第一次见到该日志：请把公钥与从别处得到的相比较。",
-    stepEntry: "最后一个条目在日志中。", stepRecord: "该记录正是该条目所得的状态。", stepAbsent: "在该条目之后没有这条记录。",
-    otherKey: "日志公钥与此浏览器所知的不同", busy: "目录在此期间有变化：请重新查询",
+    stepEntry: "证明所依据的条目在日志中。", stepEmpty: "日志没有条目。", notVerified: "由目录所述，此处未验证（mesh verify 可验证整个日志）", stepRecord: "该记录正是该条目所得的状态。", stepAbsent: "在该条目之后没有这条记录。",
+    otherKey: "日志的名称或公钥与此浏览器所知的不同", busy: "检查点尚未包含该条目：请重新查询",
     history_directory: "由目录签名", history_owner: "由中心系统签名", history_recovery: "由恢复密钥签名",
   },
 };
@@ -59,16 +60,17 @@ async function post(path, body) {
   const headers = { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) };
   const message = JSON.stringify({ header: { version: "datanet 1.0" }, body });
   const said = await (await fetch(`v1/${path}`, { method: "POST", headers, body: message })).json();
-  if (said.code !== 200) throw new Error(said.message);
+  if (said.code !== 200) throw Object.assign(new Error(said.message), { code: said.code });
   return said;
 }
 
 // The log's head: its checkpoint, signed, and continuing what was seen before.
 async function head() {
   const about = await get("");
-  const memory = `log ${about.origin}`;
+  // One for this place: a directory that calls itself otherwise is not seen for the first time.
+  const memory = "log";
   const known = JSON.parse(localStorage.getItem(memory) ?? "null");
-  if (known && known.key !== about.logKey) throw new Error(say("otherKey"));
+  if (known && (known.key !== about.logKey || known.origin !== about.origin)) throw new Error(say("otherKey"));
   const shown = verify.checkpoint(await get("log/checkpoint", "text"));
   const log = await verify.key(about.logKey);
   if (shown.origin !== about.origin || (await verify.signed(shown, log)) === undefined) throw new Error("the log did not sign its checkpoint");
@@ -81,7 +83,7 @@ async function head() {
   }
   if (!known || known.size <= shown.size) {
     const root = verify.base64(shown.root);
-    localStorage.setItem(memory, JSON.stringify({ key: about.logKey, size: shown.size, root, time: Date.now() }));
+    localStorage.setItem(memory, JSON.stringify({ origin: about.origin, key: about.logKey, size: shown.size, root, time: Date.now() }));
   }
   return { about, shown, known };
 }
@@ -101,8 +103,9 @@ async function stateRoot(revision, shown) {
 
 // A record, or that there is none, with each step that shows it.
 async function proven(kind, key, steps) {
+  // Asked once: where others go on writing, another would be of a later entry each time.
+  const proof = await get(`proof/state?kind=${kind}&key=${encodeURIComponent(key)}`);
   for (let tries = 0; tries < TRIES; tries++, await sleep(500)) {
-    const proof = await get(`proof/state?kind=${kind}&key=${encodeURIComponent(key)}`);
     const seen = await head();
     // Where witnesses sign, the checkpoint comes a little later.
     if (seen.shown.size < proof.revision) continue;
@@ -110,7 +113,7 @@ async function proven(kind, key, steps) {
     steps.push("stepCheckpoint", seen.known ? "stepContinues" : "stepFirst");
     const empty = new Uint8Array(32);
     const root = proof.revision === 0 ? empty : await stateRoot(proof.revision, seen.shown);
-    steps.push("stepEntry");
+    steps.push(proof.revision === 0 ? "stepEmpty" : "stepEntry");
     const folded = key.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
     const record = await verify.state(proof, kind, folded, root);
     steps.push(record ? "stepRecord" : "stepAbsent");
@@ -126,17 +129,42 @@ function rows(table, members) {
   }));
 }
 
-function link(name) {
+function link(kind, name) {
   const button = element("button", name, "link");
   button.type = "button";
-  button.onclick = () => { at("query").value = name; location.hash = encodeURIComponent(name); };
+  button.onclick = () => { at("query").value = name; location.hash = `${kind}=${encodeURIComponent(name)}`; };
   return button;
+}
+
+// What the address asks for: a name, and of which kind where a link says so. A name has its own `=` escaped.
+function wanted() {
+  const [, kind, name] = location.hash.match(/^#?(?:(csid|class|address)=)?(.*)$/);
+  return { kind, name: decodeURIComponent(name).trim() };
+}
+
+// The class that a label stands for. One of several is for the reader to choose: the refusal names them.
+async function labelled(label) {
+  try {
+    return (await post("adapter-classes/retrieve", { className: label })).adapterClass.className;
+  } catch (error) {
+    if (error.code === 7101) return undefined;
+    throw error;
+  }
+}
+
+// What may be called so, one after the other: a class may have a dot in its name, or the name of a central system.
+async function* candidates({ kind, name }) {
+  if (kind && kind !== "class") return yield [kind, name];
+  if (!kind) yield [name.includes(".") ? "address" : "csid", name];
+  yield ["class", name];
+  const named = await labelled(name);
+  if (named !== undefined) yield ["class", named];
 }
 
 // What became of a central system: its entries, as many as its record counts.
 async function history(csid, count) {
   at("past").hidden = !count;
-  at("history").replaceChildren();
+  at("history").replaceChildren(element("li", say("notVerified"), "quiet"));
   if (!count) return;
   const token = at("token").value.trim();
   const stop = new AbortController();
@@ -154,7 +182,7 @@ async function history(csid, count) {
       const entry = JSON.parse(line.slice(6));
       heard += 1;
       const time = new Date(entry.time).toLocaleString(language);
-      at("history").prepend(element("li", [`${entry.operation} `, element("span", `${time}, ${say(`history_${entry.signer}`)}`, "quiet")]));
+      at("history").firstChild.after(element("li", [`${entry.operation} `, element("span", `${time}, ${say(`history_${entry.signer}`)}`, "quiet")]));
     }
   }
   stop.abort();
@@ -167,13 +195,12 @@ function showSteps(steps, error) {
 
 let turn = 0;
 
-async function search(asked) {
+async function search(wanted) {
   const mine = ++turn;
-  const kinds = asked.includes(".") ? ["address"] : ["csid", "class"];
   const steps = [];
-  let [record, kind, failed] = [null, kinds[0], undefined];
+  let [record, kind, asked, failed] = [null, "", wanted.name, undefined];
   try {
-    for (kind of kinds) {
+    for await ([kind, asked] of candidates(wanted)) {
       record = await proven(kind, asked, steps);
       if (record) break;
     }
@@ -195,9 +222,9 @@ async function search(asked) {
 
 // What a record names may be looked at.
 function offered(name, value) {
-  if (name === "classes") return element("span", value.flatMap((one) => [link(one), " "]));
-  if (name === "adapterClass") return link(value);
-  if (name === "offers") return element("span", Object.keys(value).flatMap((one) => [link(one), " "]));
+  if (name === "classes") return element("span", value.flatMap((one) => [link("class", one), " "]));
+  if (name === "adapterClass") return link("class", value);
+  if (name === "offers") return element("span", Object.keys(value).flatMap((one) => [link("csid", one), " "]));
   return value;
 }
 
@@ -209,7 +236,7 @@ async function classes() {
     cursor = page.cursor;
     if (!cursor) break;
   }
-  at("classes").replaceChildren(...(all.length ? all.map((name) => element("li", link(name))) : [element("li", say("none"), "quiet")]));
+  at("classes").replaceChildren(...(all.length ? all.map((name) => element("li", link("class", name))) : [element("li", say("none"), "quiet")]));
 }
 
 async function log() {
@@ -250,21 +277,22 @@ function texts() {
 
 async function show() {
   texts();
-  const asked = decodeURIComponent(location.hash.slice(1)).trim();
-  at("query").value = asked;
+  const asked = wanted();
+  at("query").value = asked.name;
   at("found").hidden = true;
   at("steps").replaceChildren();
   await guarded(async () => {
     await log();
     // A refusal of one does not keep the others away.
-    await Promise.all([classes(), asked && search(asked)]);
+    await Promise.all([classes(), asked.name && search(asked)]);
   });
 }
 
 at("search").onsubmit = (event) => {
   event.preventDefault();
   const asked = at("query").value.trim();
-  if (decodeURIComponent(location.hash.slice(1)) === asked) show();
+  const { kind, name } = wanted();
+  if (!kind && name === asked) show();
   else location.hash = encodeURIComponent(asked);
 };
 at("language").onclick = () => {

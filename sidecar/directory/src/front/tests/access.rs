@@ -103,14 +103,21 @@ async fn records_are_for_those_who_may_read_them() {
 }
 
 #[tokio::test]
+async fn batches_and_receipts_are_for_members_where_records_are() {
+    for (reading, refused) in [(Reading::Members, true), (Reading::Public, false)] {
+        let stage = Stage::with(Rules { reading, ..Rules::default() }).settled().await;
+        let receipt = stage.get_unknown("/proof/receipt?index=0").await;
+        let batch = Request::post(format!("{PREFIX}/batch")).body(message(json!({"messages": []})).into()).unwrap();
+        let batch = stage.send(batch, &Shown::default()).await;
+        let expected = if refused { (401, 7002) } else { (200, 200) };
+        assert_eq!((receipt.codes(), batch.codes()), (expected, expected), "{reading:?}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_who_is_unknown_sends_much() {
     let stage = Stage::new();
-    let headers = |token: &str| {
-        let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
-        http::HeaderMap::from_iter([(AUTHORIZATION, value)])
-    };
-    let longest =
-        |path: &str, token: &str| stage.front.longest(&format!("{PREFIX}{path}"), &headers(token), &Shown::default());
+    let longest = |path: &str, token: &str| stage.admits(path, token, None).longest;
     for (path, own, foreign) in [
         ("/data-systems/sync", 8 << 20, 64 << 10),
         ("/batch", 8 << 20, 64 << 10),
@@ -120,4 +127,18 @@ async fn nobody_who_is_unknown_sends_much() {
     ] {
         assert_eq!((longest(path, &stage.yunqi), longest(path, "x")), (own, foreign), "{path}");
     }
+}
+
+/// Whoever has a token could have the gateway read as much as it has memory, and more.
+#[tokio::test]
+async fn a_member_sends_so_much_at_once_and_no_more() {
+    let stage = Stage::new();
+    let place = |token: &str, announced| stage.admits("/data-systems/sync", token, announced).place;
+    let held: Vec<_> = (0..8).map(|_| place(&stage.yunqi, None).unwrap()).collect();
+    let refused = place(&stage.yunqi, None).unwrap_err();
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+    assert!(place(&stage.yunqi, Some(64 << 10)).is_ok(), "what is short waits for nobody");
+    assert!(place(&stage.other, None).is_ok(), "and others have places of their own");
+    drop(held);
+    assert!(place(&stage.yunqi, None).is_ok());
 }

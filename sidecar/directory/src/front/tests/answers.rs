@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{PREFIX, Shown, Stage, message};
 use crate::{
     Strictness,
-    directory::{Rules, Status},
+    directory::{Rules, Search, Status},
     log::Receipt,
     proofs,
     state::Kind,
@@ -114,6 +114,84 @@ async fn a_batch_answers_each_message_in_its_place() {
     }
 }
 
+/// Words that callers decide by: that a class is nobody's, and that a snapshot is based on what changed since.
+#[tokio::test]
+async fn what_dangles_and_what_conflicts_is_said_so() {
+    let stage = Stage::new().settled().await;
+    let data = |class: &str| json!({"dataAddress": "yunqi.1", "name": "n", "endpoint": "a:1", "adapterClass": class});
+    let sync = |class: &str| json!({"csid": "yunqi", "dataSystems": [data(class)], "pending": true});
+    let read = async |stage: &Stage| {
+        let one = stage.says("/data-systems/retrieve", json!({"dataAddress": "yunqi.1"})).await;
+        let list = stage.says("/data-systems/list", json!({})).await;
+        [one["dataSystem"]["dangling"].clone(), list["dataSystems"][0]["dangling"].clone()]
+    };
+    stage.says("/data-systems/sync", sync("nobodys")).await;
+    assert_eq!(read(&stage).await, [json!(true), json!(true)], "D-4: it was never there");
+    stage.says("/data-systems/sync", sync("odps-adapter")).await;
+    assert_eq!(read(&stage).await, [json!(null), json!(null)]);
+    stage.says("/adapter-classes/sync", json!({"csid": "yunqi", "adapterClasses": []})).await;
+    assert_eq!(read(&stage).await, [json!(true), json!(true)], "D-5: it was withdrawn");
+    let stale = json!({"csid": "yunqi", "dataSystems": [], "baseRevision": 1});
+    let refused = stage.post("/data-systems/sync", message(stale)).await;
+    assert_eq!(refused.codes(), (409, 7300));
+    assert!(refused.json()["message"].as_str().unwrap().starts_with("conflict: "), "{:?}", refused.body);
+}
+
+/// Leniency 8 is off where leniencies are refused, whatever the setting for searches says.
+#[tokio::test]
+async fn a_strict_directory_takes_no_name_that_is_near() {
+    let rules = Rules { strictness: Strictness::Strict, search: Search::Near, ..Rules::default() };
+    let stage = Stage::with(rules).settled().await;
+    let near = stage.post("/central-systems/search", message(json!({"className": "odps-adpter"}))).await;
+    assert_eq!(near.codes(), (400, 7300));
+    assert!(near.json()["message"].as_str().unwrap().contains("leniency 8"), "{:?}", near.body);
+}
+
+/// D-8: every answer is of a revision.
+#[tokio::test]
+async fn proofs_and_the_head_say_their_revision() {
+    let stage = Stage::new().settled().await;
+    for path in [
+        "",
+        "/proof/inclusion?index=0",
+        "/proof/consistency?first=1",
+        "/proof/receipt?index=0",
+        "/proof/state?kind=csid&key=yunqi",
+    ] {
+        assert_eq!(stage.get(path).await.json()["revision"], 3, "{path}");
+    }
+}
+
+/// Whatever stood in its header, or beside it, was done without a word.
+#[tokio::test]
+async fn a_batch_is_held_to_its_header_like_any_message() {
+    let search = json!({"header": {"version": "datanet 1.0", "operation": "searchAdapterClasses"}, "body": {}});
+    let header = json!({"version": "datanet 1.0"});
+    let cases = [
+        (json!({"header": {"version": "datanet 2.0"}, "body": {"messages": [search]}}), 400, 400, None),
+        (
+            json!({"header": {"version": "datanet 1.0", "operation": "connect"}, "body": {"messages": []}}),
+            400,
+            400,
+            None,
+        ),
+        (json!({"body": {"messages": [search]}}), 200, 400, Some("leniency 2")),
+        (json!({"header": header, "body": {"messages": [search]}, "more": 1}), 200, 400, Some("leniency 20")),
+        (json!({"header": header, "body": {"messages": [search], "more": 1}}), 200, 400, Some("leniency 20")),
+        (json!({"header": header, "body": {"messages": [search]}}), 200, 200, None),
+    ];
+    let strict = Stage::with(Rules { strictness: Strictness::Strict, ..Rules::default() });
+    let lenient = Stage::new();
+    for (batch, taken, strictly, warning) in cases {
+        let got = lenient.post("/batch", batch.to_string()).await;
+        let warnings = got.json()["warnings"].to_string();
+        assert_eq!(got.status, taken, "{batch}");
+        assert_eq!(warnings.contains("leniency"), warning.is_some(), "{batch} {warnings}");
+        assert!(warnings.contains(warning.unwrap_or_default()), "{batch} {warnings}");
+        assert_eq!(strict.post("/batch", batch.to_string()).await.status, strictly, "{batch}");
+    }
+}
+
 /// A thousand searches, each with all that there is, would be answered with gigabytes.
 #[tokio::test]
 async fn a_batch_ends_where_its_answers_are_too_long() {
@@ -199,4 +277,43 @@ async fn a_lease_ends_with_its_time_and_its_id_stays() {
     assert_eq!(directory.end_leases(u64::MAX >> 12).await, 0);
     let gone = stage.post("/central-systems/retrieve", message(json!({"csid": "yunqi"}))).await;
     assert_eq!(gone.codes(), (404, 7310));
+}
+
+/// D-8: a caller that is refused knows of which revision, and so does a cache.
+#[tokio::test]
+async fn every_answer_has_its_revision_and_what_is_not_there_is_no_copy() {
+    let stage = Stage::new().settled().await;
+    for (path, body) in [
+        ("/central-systems/retrieve", json!({"csid": "nobody"})),
+        ("/central-systems/connect", json!({"id": "other", "endpoint": "a:1"})),
+        ("/data-systems/retrieve", json!({})),
+        ("/nowhere", json!({})),
+    ] {
+        let got = stage.post(path, message(body)).await;
+        assert!(got.codes().1 != 200 && got.json()["revision"] == 3, "{path}: {:?}", got.body);
+    }
+    let path = "/central-systems/retrieve?csid=nobody&proof=true";
+    let missing = stage.get(path).await;
+    assert_eq!((missing.codes(), missing.headers["etag"].as_bytes()), ((404, 7310), &b"\"3\""[..]));
+    let request = Request::get(format!("{PREFIX}{path}")).header(AUTHORIZATION, format!("Bearer {}", stage.yunqi));
+    let request = request.header("if-none-match", "\"3\"").body(Bytes::new()).unwrap();
+    assert_eq!(stage.send(request, &Shown::default()).await.codes(), (404, 7310));
+}
+
+/// D-6: the label names the class, and the proof is about what was answered.
+#[tokio::test]
+async fn a_class_that_is_asked_for_by_its_label_comes_with_its_own_proof() {
+    let stage = Stage::new().settled().await;
+    let mut ask = json!({"header": {"version": "datanet 1.0", "proof": true}, "body": {"className": "odps-aspara1.0"}});
+    let got = stage.post("/adapter-classes/retrieve", ask.to_string()).await.json();
+    assert_eq!(
+        (&got["adapterClass"]["className"], &got["proof"]["key"]),
+        (&json!("odps-adapter"), &json!("odps-adapter"))
+    );
+    let root = stage.front.directory().view().read(crate::state::State::root);
+    assert!(proofs::verified_state(&got["proof"], Kind::Class, "odps-adapter", &root).unwrap().is_some());
+    ask["body"]["className"] = "odps-aspara9".into();
+    let none = stage.post("/adapter-classes/retrieve", ask.to_string()).await.json();
+    assert_eq!((&none["code"], &none["proof"]["key"]), (&json!(7101), &json!("odps-aspara9")));
+    assert_eq!(proofs::verified_state(&none["proof"], Kind::Class, "odps-aspara9", &root), Ok(None));
 }

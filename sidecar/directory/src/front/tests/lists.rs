@@ -22,6 +22,20 @@ async fn each_kind_is_listed_with_what_people_need() {
     assert_eq!(second["cursor"], Value::Null);
 }
 
+/// A central system with many classes is read beside the threads that serve others, by both ways.
+#[tokio::test]
+async fn a_central_system_has_a_thousand_classes_at_most_and_is_read_whole() {
+    let stage = Stage::new().settled().await;
+    let class = |n: usize| json!({"className": format!("c{n}"), "protocol": {"name": "P", "version": n.to_string()}});
+    let sync = |most: usize| json!({"csid": "yunqi", "adapterClasses": (0..most).map(class).collect::<Vec<_>>()});
+    let refused = stage.post("/adapter-classes/sync", message(sync(1001))).await;
+    assert_eq!(refused.codes(), (413, 7311), "{:?}", refused.body);
+    stage.says("/adapter-classes/sync", sync(1000)).await;
+    let posted = stage.says("/central-systems/retrieve", json!({"csid": "yunqi"})).await;
+    assert_eq!(posted["centralsystem"]["adapterClassNames"].as_array().unwrap().len(), 1000);
+    assert_eq!(stage.get("/central-systems/retrieve?csid=yunqi").await.json(), posted);
+}
+
 #[tokio::test]
 async fn a_list_that_cannot_be_is_refused() {
     let stage = Stage::new().settled().await;

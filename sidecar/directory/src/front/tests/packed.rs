@@ -57,6 +57,30 @@ async fn a_packed_snapshot_of_lines_is_taken_and_a_bomb_is_not() {
     assert_eq!(stage.sends("/central-systems/connect", &[ndjson], lines(1).into()).await.codes(), (400, 7300));
 }
 
+/// 64 KiB on the wire were more than a gigabyte of memory: each zero is a value, and it was refused only when all were there.
+#[tokio::test]
+async fn a_list_that_takes_much_more_memory_than_bytes_is_given_up() {
+    let stage = Stage::new().settled().await;
+    let zeros = |many: usize| [b"[0".as_slice(), &b",0".repeat(many), b"]"].concat();
+    let lines = [b"{\"body\":{\"csid\":\"yunqi\"}}\n{\"x\":".as_slice(), &zeros(6_100_000), b"}"].concat();
+    let packed = gzip(&lines);
+    assert!(packed.len() < 64 << 10);
+    let headers = [("content-type", "application/x-ndjson"), ("content-encoding", "gzip")];
+    let got = stage.sends("/data-systems/sync", &headers, packed).await;
+    assert_eq!(got.codes(), (413, 7300), "{:?}", got.body);
+    assert!(got.json()["message"].as_str().unwrap().contains("more values"), "{:?}", got.body);
+}
+
+/// Who has a long message refused has paid for it all the same: reading it took its time.
+#[tokio::test]
+async fn a_long_message_that_is_refused_counts_as_so_many_writes() {
+    let stage = Stage::new();
+    assert_eq!(stage.post("/data-systems/sync", " ".repeat(8 << 20)).await.codes(), (400, 7300));
+    // 128 of the 4000 that it may do at once; at a time before, so that none has come back.
+    let take = |parts: usize| stage.front.rates.lock().take("yunqi", parts << 16, 0).is_ok();
+    assert_eq!((take(4000 - 127), take(4000 - 128)), (false, true));
+}
+
 #[tokio::test]
 async fn a_snapshot_longer_than_a_message_comes_as_lines() {
     let stage = Stage::new().settled().await;

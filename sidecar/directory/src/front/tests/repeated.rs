@@ -91,3 +91,23 @@ async fn who_writes_too_often_is_held_up_alone() {
     let other = stage.post_by(&stage.other, "/central-systems/connect", connect("other", "a:1")).await;
     assert_eq!(other.codes(), (200, 200));
 }
+
+/// A batch that was sent again after a time-out did everything again.
+#[tokio::test]
+async fn a_key_of_a_batch_is_one_of_each_of_its_writes() {
+    let stage = Stage::new();
+    let connect = |endpoint: &str| json!({"header": {"version": "datanet 1.0", "operation": "connect"}, "body": {"id": "yunqi", "endpoint": endpoint}});
+    let batch = |last: &str| json!({"body": {"messages": [connect("a:1"), connect("b:1"), connect(last)]}}).to_string();
+    let first = stage.keyed(&stage.yunqi, "/batch", "k", batch("b:1")).await.json();
+    let revisions = |answer: &serde_json::Value| -> Vec<_> {
+        answer["answers"].as_array().unwrap().iter().map(|one| (one["code"].clone(), one["revision"].clone())).collect()
+    };
+    assert_eq!(revisions(&first), [(json!(200), json!(1)), (json!(200), json!(2)), (json!(200), json!(2))]);
+    stage.says("/central-systems/connect", json!({"id": "yunqi", "endpoint": "c:1"})).await;
+    let again = stage.keyed(&stage.yunqi, "/batch", "k", batch("d:1")).await.json();
+    assert_eq!(revisions(&again)[..2], revisions(&first)[..2]);
+    assert_eq!(again["answers"][2]["code"], 7300, "another call with the same key");
+    let now = stage.says("/central-systems/retrieve", json!({"csid": "yunqi"})).await;
+    assert_eq!((&now["centralsystem"]["endpoint"], &now["revision"]), (&json!("c:1"), &json!(3)), "nothing was done");
+    assert_eq!(stage.keyed(&stage.yunqi, "/batch", "a b", batch("b:1")).await.codes(), (400, 7300));
+}

@@ -230,5 +230,5 @@ fn the_search_for_a_protocol_has_the_labels_that_are_printed() {
 #[test]
 fn a_refusal_has_a_message() {
     let answer = Desk::new().send(Message::Connect, "{}");
-    assert_eq!(answer, json!({"code": 7300, "message": "body is missing"}));
+    assert_eq!(answer, json!({"code": 7300, "message": "body is missing", "revision": 0}));
 }

@@ -12,6 +12,7 @@ use crate::{
     state::{
         act::{NewClass, Which},
         record::{CentralSystem, Change, Class, DataSystem, Kind, Offer, Record},
+        shared::Shared,
     },
 };
 
@@ -51,26 +52,23 @@ impl Case<'_> {
             gone.extend(self.state.addresses.get_key_value(key.as_str()).map(|(key, _)| Arc::clone(key)));
         }
         let new = wanted.keys().filter(|key| !self.state.addresses.contains_key(key.as_str())).count();
-        self.adds(new, gone.len(), || self.state.addresses_of(&self.csid).count(), data_error)?;
+        self.adds(new, gone.len(), || self.state.addresses_of(&self.csid).count())?;
         self.data_changes(system, &wanted, gone.into_iter().collect())
     }
 
-    /// Whether there is room for what a delta adds.
-    fn adds(
-        &self,
-        new: usize,
-        gone: usize,
-        known: impl FnOnce() -> usize,
-        refusal: fn(Why, String) -> DirectoryError,
-    ) -> Result<(), DirectoryError> {
-        let most = self.policy.most_held;
+    /// Whether there is room for the data systems that a delta adds.
+    fn adds(&self, new: usize, gone: usize, known: impl FnOnce() -> usize) -> Result<(), DirectoryError> {
+        let most = self.policy.most_data;
         if new <= gone || most == usize::MAX {
             return Ok(());
         }
         if known().saturating_add(new - gone) <= most {
             return Ok(());
         }
-        Err(refusal(Why::TooLarge, format!("with this delta there would be more than {most} of them: withdraw others")))
+        Err(data_error(
+            Why::TooLarge,
+            format!("with this delta there would be more than {most} of them: withdraw others"),
+        ))
     }
 
     /// The data systems of a message by their keys, each of which may come once.
@@ -90,9 +88,14 @@ impl Case<'_> {
         let known = |key: &str| self.state.addresses.get_key_value(key);
         let new = wanted.iter().filter(|(key, data)| known(key).is_none_or(|(_, known)| !known.says(data)));
         let revision = self.revision();
-        let record = |data: &&DataSystem| Record::Address(Arc::new(DataSystem { revision, ..(*data).clone() }));
-        let key = |key: &str| known(key).map_or_else(|| key.into(), |(key, _)| Arc::clone(key));
-        let new = new.map(|(name, data)| Change::put(key(name), record(data)));
+        let mut shared = Shared::default();
+        let mut put = |(key, data): (&String, &&DataSystem)| {
+            let key = known(key).map_or_else(|| key.as_str().into(), |(key, _)| Arc::clone(key));
+            let mut data = DataSystem { revision, ..(*data).clone() };
+            shared.share(&key, &mut data);
+            Change::put(key, Record::Address(Arc::new(data)))
+        };
+        let new = new.map(&mut put);
         let gone = gone.into_iter().map(|key| Change { kind: Kind::Address, key, record: None });
         let changes: Vec<Change> = new.chain(gone).collect();
         Ok(self.with_system(changes, CentralSystem { data_revision: revision, ..system.clone() }))
@@ -139,8 +142,6 @@ impl Case<'_> {
             return Err(class_error(Why::Malformed, format!("the class {both} is changed and withdrawn")));
         }
         let gone: BTreeSet<String> = withdrawn.intersection(&system.classes).cloned().collect();
-        let new = wanted.keys().filter(|key| !system.classes.contains(*key)).count();
-        self.adds(new, gone.len(), || system.classes.len(), class_error)?;
         self.class_changes(system, &wanted, &gone)
     }
 
@@ -168,7 +169,12 @@ impl Case<'_> {
         let offered = wanted.iter().filter_map(|(key, class)| self.offered(key, class));
         let changes: Vec<Change> = offered.chain(withdrawn).collect();
         let kept = system.classes.iter().chain(wanted.keys()).filter(|key| !gone.contains(*key));
-        let classes = kept.cloned().collect();
+        let classes: BTreeSet<String> = kept.cloned().collect();
+        let most = self.policy.most_classes;
+        // One that has more from before may still have fewer.
+        if classes.len() > most.max(system.classes.len()) {
+            return Err(class_error(Why::TooLarge, format!("a central system offers at most {most} classes")));
+        }
         Ok(self.with_system(changes, CentralSystem { classes, classes_revision: self.revision(), ..system.clone() }))
     }
 

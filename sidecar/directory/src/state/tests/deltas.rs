@@ -22,7 +22,7 @@ fn class_delta(changed: Vec<NewClass>, withdrawn: &[&str]) -> Act {
 
 /// The addresses, each with the revision at which it changed last.
 fn addresses(world: &World) -> Vec<(&str, u64)> {
-    world.state.addresses.values().map(|data| (data.data_address.as_str(), data.revision)).collect()
+    world.state.addresses.values().map(|data| (&*data.data_address, data.revision)).collect()
 }
 
 #[test]
@@ -100,9 +100,23 @@ fn a_delta_may_be_guarded() {
 #[test]
 fn deltas_add_up_to_no_more_than_a_central_system_may_have() {
     let mut world = world();
-    world.policy.most_held = 3;
+    world.policy.most_data = 3;
     assert_eq!(world.does("yunqi", author(1), data_delta(vec![data("yunqi.4", "c1")], &[])), Err((7312, 413)));
     assert_eq!(world.does("yunqi", author(1), data_delta(vec![data("yunqi.4", "c1")], &["yunqi.1"])), Ok(true));
+}
+
+/// Each central system had 200 000 of them, and a search that found nothing went through all.
+#[test]
+fn a_central_system_offers_so_many_classes_and_no_more_however_they_come() {
+    let mut world = world();
+    let classes = |many: usize| (0..many).map(|n| class(&format!("n{n}"), "p", "1")).collect::<Vec<_>>();
+    world.policy.most_classes = 3;
     assert_eq!(world.does("yunqi", author(1), class_delta(vec![class("c3", "q", "1")], &[])), Ok(true));
     assert_eq!(world.does("yunqi", author(1), class_delta(vec![class("c4", "q", "1")], &[])), Err((7311, 413)));
+    assert_eq!(world.does("yunqi", author(1), class_delta(vec![class("c4", "q", "1")], &["c3"])), Ok(true));
+    assert_eq!(world.does("yunqi", author(1), Act::Classes(classes(4))), Err((7311, 413)));
+    assert_eq!(world.does("yunqi", author(1), Act::Classes(classes(3))), Ok(true));
+    world.policy.most_classes = 1;
+    assert_eq!(world.does("yunqi", author(1), Act::Classes(classes(2))), Ok(true), "fewer than it had");
+    assert_eq!(world.does("yunqi", author(1), Act::Classes(classes(3))), Err((7311, 413)));
 }

@@ -55,7 +55,7 @@ fn data_systems_are_listed_by_their_host_and_their_class() {
     let world = world();
     let addresses = |csid: Option<&str>, class: Option<&str>| -> Vec<String> {
         let page = world.state.list_data(csid, class, &all()).unwrap();
-        page.items.into_iter().map(|(data, _)| data.data_address.clone()).collect()
+        page.items.into_iter().map(|(data, _)| data.data_address.to_string()).collect()
     };
     assert_eq!(addresses(None, None), ["yun.9", "yunqi.1", "yunqi.2", "yunqi.3"]);
     assert_eq!(addresses(Some("yun"), None), ["yun.9"], "an id that another begins with has nothing of it");
@@ -73,7 +73,7 @@ fn a_list_goes_on_where_it_was_while_others_write() {
     let page = |world: &World, cursor: Option<String>, any_revision| {
         let wanted = Wanted { limit: Some(2), cursor, any_revision };
         let page = world.state.list_data(None, None, &wanted).map_err(|error| error.code.number())?;
-        let addresses = page.items.iter().map(|(data, _)| data.data_address.clone()).collect::<Vec<_>>();
+        let addresses = page.items.iter().map(|(data, _)| data.data_address.to_string()).collect::<Vec<_>>();
         Ok((addresses, page.cursor))
     };
     let (first, cursor) = page(&world, None, false).unwrap();

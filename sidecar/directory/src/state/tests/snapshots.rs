@@ -11,7 +11,7 @@ fn world() -> World {
 }
 
 fn addresses(world: &World) -> Vec<&str> {
-    world.state.addresses.values().map(|data| data.data_address.as_str()).collect()
+    world.state.addresses.values().map(|data| &*data.data_address).collect()
 }
 
 #[test]
@@ -130,4 +130,25 @@ fn a_snapshot_may_be_guarded() {
     assert_eq!(world.does("yunqi", author(1), sync(5)), Ok(true));
     let force = Guard { force: true, ..Guard::default() };
     assert_eq!(world.guarded("yunqi", author(1), sync(0), force), Ok(true));
+}
+
+/// There are millions of them: what they have alike is there once, however they came.
+#[test]
+fn data_systems_share_their_class_and_their_address_with_its_key() {
+    let mut world = world();
+    let list = ["yunqi.1", "yunqi.2"].map(|address| data(address, "odps-adapter")).to_vec();
+    assert_eq!(world.does("yunqi", author(1), Act::DataSystems(list)), Ok(true));
+    let mut shared = Shared::default();
+    let kept = world.state.records().map(|(kind, key, record)| {
+        let bytes = record.canonical();
+        let key = Arc::from(key);
+        let record = shared.read(kind, &key, &bytes).unwrap();
+        (key, record, Hash::of(&[&bytes]))
+    });
+    let started = State::of(world.state.origin().clone(), world.state.revision(), kept.collect());
+    assert_eq!(started.root(), world.state.root());
+    for state in [&world.state, &started] {
+        let [(key, one), (_, two)] = state.addresses.iter().collect::<Vec<_>>().try_into().unwrap();
+        assert!(Arc::ptr_eq(key, &one.data_address) && Arc::ptr_eq(&one.adapter_class, &two.adapter_class));
+    }
 }

@@ -26,7 +26,7 @@ const OF_THE_CONNECTION: [&str; 8] = [
 pub(super) fn permit(caller: &Caller, route: &Route) -> Result<(), Refusal> {
     match caller {
         Caller::Local | Caller::Member { .. } => Ok(()),
-        Caller::Partner(_) | Caller::Stranger => Err(Refusal::of_caller(
+        Caller::Gateway | Caller::Partner(_) | Caller::Stranger => Err(Refusal::of_caller(
             Code::NOT_PERMITTED,
             format_args!("calls to {} are passed on for this node's own applications only", route.node_id),
         )),

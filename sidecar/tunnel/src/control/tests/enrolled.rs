@@ -1,9 +1,9 @@
 //! Joining with keys of one's own, and through the tunnel.
 
-use mesh_pki::{CertificateInfo, parse_certificates};
+use std::time::SystemTime;
+
+use mesh_pki::{CertificateInfo, RequestedKey, parse_certificates};
 use proto::tunnel::{EnrolRequest, enrolment_client::EnrolmentClient};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_rustls::TlsConnector;
 use x509_parser::{
     extensions::GeneralName,
     prelude::{FromDer as _, X509Certificate},
@@ -12,7 +12,7 @@ use x509_parser::{
 use super::stage::*;
 use crate::{
     ledger::Mint,
-    seam::{Denied, Desk, Knock},
+    seam::{Denied, Desk, Knock, PeerId},
 };
 
 const REGISTER: &str = include_str!("requests/register.csr.pem");
@@ -54,24 +54,34 @@ async fn a_node_that_keeps_its_keys_gets_certificates_that_name_it_and_its_addre
     let unknown = EnrolRequest { bootstrap_token: "0000000000004000".into(), ..ask(REGISTER, JOIN) };
     assert_eq!(stranger.enrol(unknown).await.unwrap_err().code(), tonic::Code::PermissionDenied);
     let own = parse_certificates(&enrolled.join_certificate).unwrap();
-    let knock = Knock { token: &enrolled.token, certificate: Some(&own[0]), source: "192.0.2.1".parse().unwrap() };
+    let knock = Knock { token: &enrolled.token, chain: &own, source: "192.0.2.1".parse().unwrap() };
     assert_eq!(stage.desk.admit(&knock).unwrap().address, Some("10.1.1.3".parse().unwrap()));
     let other = stage.joined().await;
     assert_eq!(stage.desk.admit(&Knock { token: &other.token, ..knock }), Err(Denied::Invalid));
+    // What names another address, or another node of that number elsewhere, is not this one's whatever its key is.
+    let key = RequestedKey::from_pem(JOIN).unwrap();
+    let named = |peer, address: [u8; 4]| {
+        let pair = stage.control.authority().for_node((PeerId(peer), address.into()), (&key, &key), SystemTime::now());
+        let chain = parse_certificates(&pair.unwrap().1).unwrap();
+        stage.desk.admit(&Knock { chain: &chain, ..knock }).map(drop)
+    };
+    assert_eq!(named(1, [10, 1, 1, 3]), Ok(()));
+    assert_eq!((named(1, [10, 1, 1, 5]), named(2, [10, 1, 1, 3])), (Err(Denied::Invalid), Err(Denied::Invalid)));
+    // One that it had before it may name.
+    let ledger = stage.control.ledger();
+    ledger.overdue(0, Some(0));
+    assert_eq!(ledger.release(PeerId(1)), Ok(true));
+    let addresses = [2, 1].map(|node| ledger.address(PeerId(node)).unwrap().octets());
+    assert_eq!(addresses, [[10, 1, 1, 3], [10, 1, 1, 5]]);
+    for (address, is_taken) in [([10, 1, 1, 3], true), ([10, 1, 1, 5], true), ([10, 1, 1, 7], false)] {
+        assert_eq!(named(1, address).is_ok(), is_taken, "{address:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_register_plane_is_served_on_a_stream_that_is_no_socket() {
     let stage = stage(|_| {});
     let joined = stage.joined().await;
-    let (near, far) = tokio::io::duplex(64 << 10);
-    stage.desk.register_plane(Box::new(far), stage.peer(&joined), "10.1.1.3:40000".parse().unwrap());
-    let connector = TlsConnector::from(std::sync::Arc::new(stage.tls(Some(&stage.admin()))));
-    let name = rustls_pki_types::ServerName::from(std::net::IpAddr::from([10, 1, 1, 1]));
-    let mut stream = connector.connect(name, near).await.unwrap();
-    // The preface and empty settings; the server's own settings are a frame of kind 4.
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    let mut head = [0; 9];
-    stream.read_exact(&mut head).await.unwrap();
-    assert_eq!(head[3], 4);
+    // The server's own settings are a frame of kind 4.
+    assert_eq!(stage.greets_through(stage.peer(&joined), &stage.admin()).await, 4);
 }

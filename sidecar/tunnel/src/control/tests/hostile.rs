@@ -1,10 +1,14 @@
 //! What strangers try: no certificate, a wrong one, plain text, floods, and a disk that is full.
 
 use std::{
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
+use crds::{TunnelLimits, TunnelRate};
+use futures::FutureExt as _;
+use mesh_core::Drain;
+use mesh_network::listen::Handshakes;
 use proto::nc::{
     GetTokenRequest, HealthCheckRequest, lite_kube_nc_bootstrap_service_client::LiteKubeNcBootstrapServiceClient,
     lite_kube_nc_service_client::LiteKubeNcServiceClient,
@@ -15,8 +19,18 @@ use tokio::{
     time::timeout,
 };
 
-use super::stage::*;
-use crate::ledger::Mint;
+use super::{
+    super::{
+        caller::{Role, Shown},
+        places::{ALL, OF_ONE},
+        serve::{Port, Served},
+    },
+    stage::*,
+};
+use crate::{
+    ledger::Mint,
+    seam::{Denied, Desk as _, Knock},
+};
 
 /// CI is slow; none of this takes a second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -126,6 +140,30 @@ async fn who_guesses_too_fast_is_told_to_wait() {
     assert_eq!(limited.network_server_ip, "203.0.113.7");
 }
 
+/// A rate so low that no machine is so slow that it has one more.
+const ONE_A_SECOND: TunnelRate = TunnelRate { burst: 5000, per_second: 1 };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_are_as_they_are_set_and_another_one_counts_at_once() {
+    let few = TunnelRate { burst: 2, ..ONE_A_SECOND };
+    let stage = stage(|setup| setup.limits.sockets = few);
+    let knock = |source: [u8; 4]| {
+        stage.desk.admit(&Knock { token: "0000000000004000", chain: &[], source: source.into() }).map(drop)
+    };
+    let refused = |source| (0..5000).find_map(|_| knock(source).err().filter(|e| *e == Denied::Busy));
+    assert_eq!(knock([192, 0, 2, 1]), Err(Denied::Invalid));
+    assert_eq!(refused([192, 0, 2, 1]), Some(Denied::Busy), "who asks for the tunnel too often");
+    assert_eq!(knock([192, 0, 2, 2]), Err(Denied::Invalid), "another address");
+    stage.control.limit(TunnelLimits { joins: few, sockets: ONE_A_SECOND });
+    assert_eq!(refused([192, 0, 2, 3]), None);
+    let mut stranger = stage.stranger().await;
+    let mut tries = 1;
+    while get_token(&mut stranger, "0000000000004000").await.code != "500" {
+        tries += 1;
+        assert!(tries < 5000, "joins are not limited");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_answered_with_500_and_changes_nothing() {
     let stage = stage(|_| {});
@@ -140,6 +178,8 @@ async fn a_full_disk_is_answered_with_500_and_changes_nothing() {
     assert_eq!((refused.code.as_str(), refused.token.as_str(), refused.grpc_client_key.as_str()), ("500", "", ""));
     let kept = unregister(&mut admin, &joined.token).await;
     assert_eq!((kept.code.as_str(), kept.result), ("500", false));
+    let keys = stage.control.ledger().node(stage.peer(&joined)).unwrap().row.keys();
+    assert!(keys.len() == 2 && keys.iter().all(|key| !stage.control.authority().is_denied(key)));
     assert_eq!((uses(&stage), stage.hub.cuts().len()), (before, 0));
     stage.disk_is_full.store(false, Ordering::SeqCst);
     assert_eq!(admin.get_token(GetTokenRequest { boot_strap_token: token }).await.unwrap().into_inner().code, "200");
@@ -152,4 +192,41 @@ async fn an_unknown_rpc_is_unimplemented_and_one_of_the_other_port_too() {
     let channel = stage.channel(stage.bootstrap, None).await.unwrap();
     let wrong = LiteKubeNcServiceClient::new(channel).health_check(HealthCheckRequest {}).await.unwrap_err();
     assert_eq!(wrong.code(), tonic::Code::Unimplemented);
+}
+
+/// A node that opens connections without end kept the administrator out.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_certificate_has_its_share_of_the_register_port_and_keeps_nobody_out() {
+    let stage = stage(|_| {});
+    let node = Credentials::from(&stage.control.authority().for_legacy_node(SystemTime::now()).unwrap().0);
+    let mut held = Vec::new();
+    let answered = async || {
+        let channel = stage.channel(stage.register, Some(&node)).await.ok()?;
+        let mut client = LiteKubeNcServiceClient::new(channel);
+        client.health_check(HealthCheckRequest {}).await.ok().map(|_| client)
+    };
+    while let Some(client) = answered().await {
+        held.push(client);
+        assert!(held.len() <= OF_ONE, "it has as many as it likes");
+    }
+    assert_eq!(held.len(), OF_ONE);
+    assert_eq!(mint(&mut stage.as_admin().await, 10).await.code, "200");
+    drop(held);
+    timeout(PATIENCE, async { while answered().await.is_none() {} }).await.expect("there is room again");
+}
+
+/// Whoever had a token for many nodes had 64 certificates, and with them all places. Each is one connection's, which ends with it.
+#[tokio::test]
+async fn nodes_that_hold_all_places_keep_neither_administrators_nor_other_nodes_out() {
+    let stage = stage(|_| {});
+    let served = Served::new(Arc::clone(&stage.control), Port::Register, Drain::new().handle()).unwrap();
+    let handshakes = Arc::<Handshakes>::default();
+    let held = |role, key: usize| served.held(Some(&Shown { key: key.to_string(), role }), handshakes.begin());
+    let mut nodes: Vec<_> = (0..ALL).filter_map(|n| held(Role::Node, n / OF_ONE)).collect();
+    assert!(nodes.len() == ALL && held(Role::Node, 0).is_none());
+    let administrator = held(Role::Admin, ALL).expect("a place");
+    assert!(nodes.iter().all(|node| node.cut().now_or_never().is_none()), "they have places of their own");
+    let late = held(Role::Node, ALL).expect("a place");
+    nodes.remove(0).cut().now_or_never().expect("the oldest of who has the most gives way");
+    assert!(nodes.iter().chain([&late, &administrator]).all(|held| held.cut().now_or_never().is_none()));
 }

@@ -6,10 +6,17 @@ use super::{
     super::{Certificates, Roles},
     stage::*,
 };
-use crate::seam::{Cut, Denied, Desk, Knock};
+use crate::{
+    legacy::{Legacy, LegacyNode},
+    seam::{Cut, Denied, Desk, Knock},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use mesh_pki::parse_certificates;
+use mesh_pki::{PlaneSubject, PlaneUse, Root, parse_certificates};
 use proto::nc::GetTokenResponse;
+use std::time::SystemTime;
+
+const JOINER: PlaneSubject<'_> =
+    PlaneSubject { organization: Some("lknm:join"), common_name: "network-controller-client" };
 
 fn pem(field: &str) -> String {
     String::from_utf8(STANDARD.decode(field).unwrap()).unwrap()
@@ -97,10 +104,53 @@ async fn a_certificate_on_the_tunnel_must_not_be_another_nodes_and_in_strict_mod
         let (own, other) = (stage.joined().await, stage.joined().await);
         let chain = |joined: &GetTokenResponse| parse_certificates(&pem(&joined.network_client_cert)).unwrap();
         let (mine, foreign) = (chain(&own), chain(&other));
-        let knock = |certificate| Knock { token: &own.token, certificate, source: "192.0.2.1".parse().unwrap() };
-        let admitted = |certificate| stage.desk.admit(&knock(certificate)).map(drop);
-        assert_eq!(admitted(None), without);
-        assert_eq!(admitted(Some(&mine[0])), Ok(()));
-        assert_eq!(admitted(Some(&foreign[0])), Err(Denied::Invalid));
+        let source = "192.0.2.1".parse().unwrap();
+        let admitted = |chain: &[_]| stage.desk.admit(&Knock { token: &own.token, chain, source }).map(drop);
+        assert_eq!(admitted(&[]), without);
+        assert_eq!(admitted(&mine), Ok(()));
+        assert_eq!(admitted(&foreign), Err(Denied::Invalid));
     }
+}
+
+/// The tunnel's TLS lets it through, as a legacy client would come again for ever (NC section 4, refusal).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_expired_or_of_a_stranger_is_refused_with_its_token() {
+    let stage = stage(|_| {});
+    let joined = stage.joined().await;
+    let source = "192.0.2.1".parse().unwrap();
+    let admitted = |chain: &[_]| stage.desk.admit(&Knock { token: &joined.token, chain, source }).map(drop);
+    let strangers =
+        Root::generate_plane(PlaneSubject { organization: None, common_name: "x" }, DAY, SystemTime::now()).unwrap();
+    let of_a_stranger = strangers.issue_plane(JOINER, PlaneUse::Client(None), DAY, SystemTime::now()).unwrap();
+    for pem in [&stage.expired_joiner, &of_a_stranger.chain_pem, &stage.admin().certificate] {
+        assert_eq!(admitted(&parse_certificates(pem).unwrap()), Err(Denied::Invalid), "{pem}");
+    }
+    assert_eq!(admitted(&parse_certificates(&pem(&joined.network_client_cert)).unwrap()), Ok(()));
+}
+
+/// Who was imported has no key that anybody knows, until it shows one where nobody else can be.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_imported_node_is_known_by_the_certificate_that_it_shows_through_its_own_tunnel() {
+    let stage = stage(|setup| setup.roles = Roles::Split);
+    let (own, token) = (stage.control.authority().for_legacy_node(SystemTime::now()).unwrap().0, "b52f93d3f0ec4be7");
+    let node = LegacyNode { token: token.into(), address: None, created: None };
+    let old = Legacy { nodes: vec![node], ..Legacy::default() };
+    stage.control.ledger().import(&old, Vec::new(), 0).unwrap();
+    let peer = stage.control.ledger().by_token(token).unwrap().peer;
+    let refused = ("400", "permission denied: this needs the administrator's certificate");
+    let mut direct = stage.register_as(&Credentials::from(&own)).await;
+    assert_eq!(check(&mut direct, token).await.verdict(), refused);
+    let other = stage.joined().await;
+    assert_eq!(stage.control.ledger().address(peer).map(|address| address.octets()), Ok([10, 1, 1, 3]));
+    // Of somebody in a network behind the node.
+    stage.greets_from([192, 168, 7, 9], peer, &Credentials::from(&own)).await;
+    for shows in [&stage.admin(), &register_pair(&other), &Credentials::from(&own)] {
+        assert_eq!(stage.control.ledger().node(peer).unwrap().row.register_key, None);
+        stage.greets_through(peer, shows).await;
+    }
+    assert_eq!(stage.control.ledger().node(peer).unwrap().row.register_key, Some(own.key_sha256.clone()));
+    assert_eq!(check(&mut direct, token).await.verdict(), ("200", "ok"));
+    assert_eq!(check(&mut direct, &other.token).await.verdict(), refused);
+    assert!(unregister(&mut direct, token).await.result);
+    assert!(stage.control.authority().is_denied(&own.key_sha256));
 }

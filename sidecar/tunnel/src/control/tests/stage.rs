@@ -24,7 +24,10 @@ use proto::{
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint};
 
@@ -32,7 +35,7 @@ use super::super::{Certificates, Control, FrontDesk, Port, Ports, Roles, Setup};
 use crate::{
     authority::{Authority, Issued, Places},
     ledger::{Change, Shelf, StoreShelf, Unwritten},
-    seam::{Cut, Figures, Moved, PeerId, Route, Sessions},
+    seam::{Cut, Desk as _, Figures, Moved, PeerId, Route, Sessions},
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -82,6 +85,10 @@ impl Sessions for Hub {
     fn moved(&self) -> Moved {
         Moved { packets_in: 3, bytes_out: 1400, dropped: vec![("spoofed", 2)], ..Moved::default() }
     }
+
+    fn device_is_up(&self) -> Option<bool> {
+        None
+    }
 }
 
 /// A disk that is full when it is told to be.
@@ -111,6 +118,8 @@ pub(super) struct Stage {
     pub(super) bootstrap: SocketAddr,
     /// Of the register plane, made when its authority was a year and more old.
     pub(super) expired: Credentials,
+    /// The same of the join plane, without its key.
+    pub(super) expired_joiner: String,
 }
 
 /// As a node starts it, with these changes.
@@ -133,11 +142,12 @@ pub(super) fn stage(change: impl FnOnce(&mut Setup)) -> Stage {
         roles: Roles::Joint,
         certificates: Certificates::Optional,
         address_lease: None,
+        limits: crds::TunnelLimits::default(),
     };
     change(&mut setup);
     let past = SystemTime::now() - 400 * DAY;
     let old = Authority::open(Arc::clone(&store), &setup.places, past).unwrap();
-    let expired = Credentials::from(&old.for_legacy_node(past + DAY).unwrap().0);
+    let (expired, expired_joiner) = old.for_legacy_node(past + DAY).unwrap();
     let disk_is_full = Arc::new(AtomicBool::new(false));
     let shelf = Full(StoreShelf(Arc::clone(&store)), Arc::clone(&disk_is_full));
     let control = Arc::new(Control::on(setup, &store, Box::new(shelf)).unwrap());
@@ -155,7 +165,8 @@ pub(super) fn stage(change: impl FnOnce(&mut Setup)) -> Stage {
         disk_is_full,
         register: register_at,
         bootstrap: bootstrap_at,
-        expired,
+        expired: Credentials::from(&expired),
+        expired_joiner: expired_joiner.certificate,
     }
 }
 
@@ -207,6 +218,25 @@ impl Stage {
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
         config
+    }
+
+    /// Connects to the register plane through a node's tunnel. Answers the kind of the first frame that comes back.
+    pub(super) async fn greets_through(&self, peer: PeerId, shows: &Credentials) -> u8 {
+        self.greets_from([10, 1, 1, 3], peer, shows).await
+    }
+
+    /// The same from this address.
+    pub(super) async fn greets_from(&self, from: [u8; 4], peer: PeerId, shows: &Credentials) -> u8 {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        self.desk.register_plane(Box::new(far), peer, (from, 40_000).into());
+        let connector = TlsConnector::from(Arc::new(self.tls(Some(shows))));
+        let name = ServerName::from(std::net::IpAddr::from([10, 1, 1, 1]));
+        let mut stream = connector.connect(name, near).await.unwrap();
+        // The preface and empty settings.
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        head[3]
     }
 
     pub(super) async fn register_as(&self, shows: &Credentials) -> LiteKubeNcServiceClient<Channel> {

@@ -163,7 +163,7 @@ async fn a_nodes_state_goes_through_minus_1_1_and_3_and_its_address_stays() {
     let answer = check(&mut admin, &joined.token).await;
     assert_eq!((answer.verdict(), answer.conn_state, answer.bind_ip.as_str()), (("200", "ok"), -1, ""));
     assert_eq!(ip_of(&mut admin, &joined.token).await.ip, "");
-    let knock = Knock { token: &joined.token, certificate: None, source: "192.0.2.1".parse().unwrap() };
+    let knock = Knock { token: &joined.token, chain: &[], source: "192.0.2.1".parse().unwrap() };
     let admission = stage.desk.admit(&knock).unwrap();
     assert_eq!(admission.address, None);
     stage.desk.state(admission.peer, ConnState::Init);
@@ -186,6 +186,8 @@ async fn an_unregistered_node_is_cut_its_token_and_address_are_gone_and_its_cert
     let joined = stage.joined().await;
     let peer = stage.peer(&joined);
     stage.desk.address(peer).unwrap();
+    let keys = stage.control.ledger().node(peer).unwrap().row.keys();
+    assert_eq!(keys.len(), 2);
     let own = Credentials { certificate: pem(&joined.grpc_client_cert), key: pem(&joined.grpc_client_key) };
     let mut node = stage.register_as(&own).await;
     assert_eq!(check(&mut node, &joined.token).await.code, "200");
@@ -193,6 +195,7 @@ async fn an_unregistered_node_is_cut_its_token_and_address_are_gone_and_its_cert
     let answer = unregister(&mut admin, &joined.token).await;
     assert_eq!((answer.verdict(), answer.result), (("200", "ok"), true));
     assert_eq!(stage.hub.cuts(), [(peer, Cut::Unregistered)]);
+    assert!(keys.iter().all(|key| stage.control.authority().is_denied(key)));
     for _ in 0..2 {
         let again = unregister(&mut admin, &joined.token).await;
         assert_eq!((again.verdict(), again.result), (UNKNOWN, false));
@@ -202,7 +205,7 @@ async fn an_unregistered_node_is_cut_its_token_and_address_are_gone_and_its_cert
     assert!(refused.is_ok(), "a greeting needs nobody's leave");
     let ask = proto::nc::CheckConnStateRequest { token: joined.token.clone() };
     assert_eq!(node.check_conn_state(ask).await.unwrap_err().code(), tonic::Code::Unauthenticated);
-    let knock = Knock { token: &joined.token, certificate: None, source: "192.0.2.1".parse().unwrap() };
+    let knock = Knock { token: &joined.token, chain: &[], source: "192.0.2.1".parse().unwrap() };
     assert_eq!(stage.desk.admit(&knock), Err(Denied::Invalid));
     let next = stage.joined().await;
     assert_eq!(stage.desk.address(stage.peer(&next)), Ok("10.1.1.3".parse().unwrap()));
@@ -233,7 +236,7 @@ async fn the_servers_own_entry_is_shown_stays_and_opens_no_tunnel() {
     let kept = unregister(&mut admin, "reserverd").await;
     assert_eq!((kept.code.as_str(), kept.result), ("400", false));
     assert_eq!(get_token(&mut stage.stranger().await, "reserverd").await.verdict(), UNKNOWN);
-    let knock = Knock { token: "reserverd", certificate: None, source: "192.0.2.1".parse().unwrap() };
+    let knock = Knock { token: "reserverd", chain: &[], source: "192.0.2.1".parse().unwrap() };
     assert_eq!(stage.desk.admit(&knock), Err(Denied::Invalid));
 }
 

@@ -16,7 +16,7 @@ async fn announced(tunnel: &Tunnel, by_a: &str, by_b: &str) -> (Arc<Office>, Arc
     (office, hub, a, b)
 }
 
-async fn joins(hub: &Arc<Hub>, id: u64, address: [u8; 4], networks: &str) -> Arc<Peer> {
+pub(super) async fn joins(hub: &Arc<Hub>, id: u64, address: [u8; 4], networks: &str) -> Arc<Peer> {
     let announces = networks.split_whitespace().map(|network| network.parse().unwrap()).collect();
     let labels = [("node".to_owned(), id.to_string())].into();
     let dialect = Dialect { announces, ..Dialect::default() };
@@ -137,4 +137,26 @@ async fn networks_are_no_way_around_isolation_and_policy() {
     send(&hub, &a, &made::tcp(A, LAN, (1, 2), 2, &[]));
     assert_eq!((hub.dropped(Drop::Isolated), hub.dropped(Drop::Denied)), (1, 1));
     assert_eq!((received(&a).len(), received(&b).len()), (1, 0));
+}
+
+#[tokio::test]
+async fn nodes_that_announce_what_nobody_approved_take_no_place_from_those_that_are_approved() {
+    let office = Office::of(Subnet::new(Ipv4Addr::new(10, 1, 1, 1), 16).unwrap());
+    let hub = Hub::new(Arc::clone(&office) as Arc<_>, &open());
+    let address = |n: u64| [10, 1, 8 + u8::try_from(n / 64).unwrap(), u8::try_from(n % 64).unwrap() * 2 + 3];
+    let mut all = Vec::new();
+    for n in 0..1024 {
+        all.push(joins(&hub, n + 10, address(n), "192.168.7.0/24").await);
+    }
+    office.approved.lock().insert(2, vec!["192.168.7.0/24".parse().unwrap()]);
+    joins(&hub, 1, address(1024), "192.168.7.0/24").await;
+    assert!(shown(&hub).iter().all(|(id, ..)| *id >= 10), "one more, of which nothing is approved");
+    joins(&hub, 2, address(1025), "192.168.7.0/24").await;
+    let shown = shown(&hub);
+    assert_eq!(shown.first(), Some(&(2, "192.168.7.0/24".into(), "in-force")));
+    assert_eq!(
+        (shown.len(), shown.iter().any(|(id, ..)| *id == 1033)),
+        (1024, false),
+        "the last of the others is passed over"
+    );
 }

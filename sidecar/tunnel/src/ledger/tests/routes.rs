@@ -29,7 +29,7 @@ fn an_approved_network_is_kept_over_a_restart_and_goes_with_its_node() {
     assert_eq!(ledger.routes_of(one), [network("192.168.0.0/16"), lan]);
     assert_eq!(ledger.revoke_route(one, network("192.168.0.0/16")), Ok(true));
     assert_eq!(ledger.revoke_route(one, network("192.168.0.0/16")), Ok(false));
-    ledger.unregister(one).unwrap();
+    ledger.unregister(one, &|_| Vec::new()).unwrap();
     let ledger = disk.open();
     assert_eq!((ledger.routes_of(one), ledger.routes_of(two)), (vec![], vec![]));
     assert_eq!(ledger.approve_route(two, lan), Ok(true));

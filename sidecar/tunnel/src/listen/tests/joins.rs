@@ -88,6 +88,24 @@ async fn a_first_message_that_is_no_json_is_a_breach() {
     }
 }
 
+/// A message of the tunnel may have 1 MiB, which would be each stolen token's to hold for the ten seconds of the handshake.
+#[tokio::test]
+async fn before_the_handshake_a_message_has_4_kib_at_most() {
+    let world = World::new().await;
+    let (_, mut node) = world.ask(&world.office.issue(1)).await;
+    node.frame(Opcode::Binary, &[0x45; 4096]).await;
+    assert_eq!(node.greet().await.octets(), [10, 1, 1, 3]);
+    for opcode in [0x81, 0x82] {
+        let (_, mut node) = world.ask(&world.office.issue(2)).await;
+        // The head alone is refused, before a byte of the message has come.
+        let mut head = vec![opcode, 0xfe];
+        head.extend(4097_u16.to_be_bytes());
+        head.extend([0; 4]);
+        node.raw(&head).await;
+        assert_eq!(node.farewell().await.0, 1009, "{opcode:x}");
+    }
+}
+
 #[tokio::test]
 async fn the_handshake_may_come_in_fragments_and_right_behind_the_head() {
     let world = World::new().await;

@@ -1,0 +1,166 @@
+//! The log of one session in the hands of its owner: a subject of `JetStream` to which only whoever knows its last message appends.
+//!
+//! Whoever opens it first appends a fence, and then reads what is unread: so no append of an owner before it comes behind what was
+//! read. What waits while an append is under way goes into the next one together.
+
+mod fence;
+mod large;
+mod open;
+mod read;
+mod wish;
+mod writer;
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+pub use self::wish::{Begin, Landed};
+pub(crate) use self::{fence::fence, open::open, read::read};
+use self::{
+    large::Large,
+    wish::{Group, Wish, Wishes},
+};
+use super::{
+    batch::{Body, Place},
+    error::SessionError,
+    key::Key,
+    ledger::Ledger,
+    shelf::Shelf,
+};
+
+/// The log of one session.
+#[derive(Clone)]
+pub struct Log(Arc<Inner>);
+
+struct Inner {
+    shelf: Shelf,
+    session: Key,
+    subject: String,
+    /// Which opening of the log this is.
+    writer: u64,
+    epoch: u64,
+    state: Mutex<State>,
+    /// Wakes the task that writes.
+    bell: Notify,
+    /// Ends with the ownership.
+    moved: CancellationToken,
+}
+
+/// What stands behind the lock.
+struct State {
+    wishes: Wishes,
+    /// The last message of the log.
+    last: u64,
+    /// Batches that were written, or are being.
+    number: u64,
+    ledger: Ledger,
+    /// Whether there is a task that writes.
+    is_written: bool,
+    /// Whether something is being purged.
+    is_purged: bool,
+}
+
+impl Log {
+    /// Appends a record, however large. `begin` is asked when it is begun, and `false` withdraws it; `landed` hears where it stands,
+    /// or why it does not: [`SessionError::Full`] where `JetStream` has no room for records, and [`SessionError::Away`] where too much
+    /// waits for it already. Records of a size that a message may have land in the order of the calls.
+    pub fn append(&self, record: Bytes, begin: Begin, landed: Landed) {
+        if !self.0.shelf.has_room(record.len()) {
+            return landed(Err(SessionError::Full("the stream with the sessions' records is full".into())));
+        }
+        if wish::fits(&record, self.0.shelf.largest) {
+            return self.0.wants(Wish::Append { body: Body::Whole(record), begin: Some(begin), landed });
+        }
+        let Some(place) = Large::of(&self.0, record.len()) else { return landed(Err(too_much())) };
+        tokio::spawn(async move {
+            if begin() {
+                place.append(record, landed).await;
+            } else {
+                landed(Err(SessionError::Withdrawn));
+            }
+        });
+    }
+
+    /// Writes down that records were read. Done when that lasts.
+    ///
+    /// # Errors
+    /// [`SessionError::Moved`] and [`SessionError::Unsure`]: another owner may give them out again.
+    pub fn consume(&self, places: &[Place]) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
+        let most = wish::most_places(self.0.shelf.largest);
+        let wanted: Vec<_> = places.chunks(most).map(|places| self.consume_at_once(places.to_vec())).collect();
+        async move { try_join_all(wanted).await.map(drop) }
+    }
+
+    fn consume_at_once(&self, places: Vec<Place>) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
+        let (tell, told) = oneshot::channel();
+        self.0.wants(Wish::Consume { places, tell });
+        // Who had it is gone only with the task that writes.
+        async move { told.await.unwrap_or(Err(SessionError::Unsure)) }
+    }
+
+    /// Ready when another gateway owns the session: nothing is appended any more.
+    pub async fn moved(&self) {
+        self.0.moved.cancelled().await;
+    }
+
+    /// Whether another gateway owns the session.
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        self.0.moved.is_cancelled()
+    }
+
+    /// Purges all that is kept of the session: it was released, or has nothing in it and is given back.
+    ///
+    /// # Errors
+    /// The servers are away.
+    pub async fn purge(&self) -> Result<(), SessionError> {
+        // What whoever comes next has appended meanwhile stays.
+        let below = self.0.state.lock().last + 1;
+        self.0.shelf.purge(self.0.shelf.names.all_of_session(&self.0.session), Some(below)).await
+    }
+}
+
+impl Inner {
+    /// Has a wish fulfilled.
+    fn wants(self: &Arc<Self>, wish: Wish) {
+        if self.moved.is_cancelled() {
+            return wish.fails(SessionError::Moved);
+        }
+        let starts = {
+            let mut state = self.state.lock();
+            match state.wishes.push(wish) {
+                Ok(()) => !std::mem::replace(&mut state.is_written, true),
+                Err(wish) => {
+                    drop(state);
+                    return wish.fails(too_much());
+                }
+            }
+        };
+        if starts {
+            tokio::spawn(Arc::clone(self).run());
+        } else {
+            self.bell.notify_one();
+        }
+    }
+
+    /// What is to be written next, together; `None`: nothing.
+    fn next(&self) -> Option<Group> {
+        let mut state = self.state.lock();
+        Group::of(&mut state.wishes, self.shelf.largest)
+    }
+}
+
+/// Why something is not begun: what waits has a bound.
+fn too_much() -> SessionError {
+    SessionError::Away("too much of the session waits to be written already".into())
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("session", &self.0.session).field("epoch", &self.0.epoch).finish_non_exhaustive()
+    }
+}

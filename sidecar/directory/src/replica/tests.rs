@@ -1,0 +1,206 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    ledger::{
+        By, Ledger, Step,
+        tests::{history, key, ledger, origin, write},
+    },
+    log::{KeyName, Kind, Signer, Tree, leaf_hash, prove},
+    message::Message,
+};
+
+/// More than any of these logs takes.
+const ROOM: u64 = 1 << 20;
+
+/// A log as somebody serves it: its entries, and who signs.
+struct Served {
+    steps: Vec<Step>,
+    signer: Signer,
+}
+
+impl Served {
+    fn of(steps: Vec<Step>) -> Self {
+        Self { steps, signer: Signer::from_seed(origin(), Kind::Log, &[1; 32]).unwrap() }
+    }
+
+    /// Some entries of every kind.
+    fn whole() -> Self {
+        Self::of(history(&mut ledger()))
+    }
+
+    /// So many central systems.
+    fn connected(count: u64) -> Self {
+        let mut ledger = ledger();
+        Self::of((0..count).map(|n| connect(&mut ledger, &format!("cs{n}"))).collect())
+    }
+
+    fn tree(&self) -> Tree {
+        let mut tree = Tree::default();
+        self.steps.iter().for_each(|step| tree.append(leaf_hash(&step.leaf)));
+        tree
+    }
+
+    fn note(&self, size: usize) -> Note {
+        let mut tree = Tree::default();
+        self.steps[..size].iter().for_each(|step| tree.append(leaf_hash(&step.leaf)));
+        let text = Checkpoint { origin: origin(), size: tree.size(), root: tree.root() }.text();
+        let signature = self.signer.sign(&text, 0);
+        Note::new(text, vec![signature]).unwrap()
+    }
+
+    fn proof(&self, first: u64, second: u64) -> Vec<Hash> {
+        prove::consistency(&self.tree(), first, second).unwrap()
+    }
+
+    fn entries(&self, from: usize, to: usize) -> Vec<Fetched<'_>> {
+        self.steps[from..to].iter().map(|step| Fetched { leaf: &step.leaf, body: &step.body }).collect()
+    }
+
+    /// Lets a replica follow up to a size, bundles of `bundle` entries at once.
+    fn lead(&self, replica: &mut Replica, size: usize, bundle: usize) -> Result<(), Ended> {
+        let next = replica.read(&self.note(size))?;
+        if let Some(first) = replica.proven_from(&next) {
+            replica.follow(next, &self.proof(first, size as u64))?;
+        }
+        loop {
+            let (here, last) = replica.progress();
+            if here == last {
+                return Ok(());
+            }
+            let to = (here as usize + bundle).min(last as usize);
+            replica.take(&self.entries(here as usize, to), &self.proof(to as u64, last))?;
+        }
+    }
+}
+
+fn connect(ledger: &mut Ledger, id: &str) -> Step {
+    ledger.submit(&write(Message::Connect, json!({"id": id, "endpoint": "a:1"}), By::Token), 1).unwrap().unwrap()
+}
+
+fn replica(most: u64) -> Replica {
+    let log = Signer::from_seed(origin(), Kind::Log, &[1; 32]).unwrap();
+    Replica::new(log.verifier().clone(), key(2).public(), vec![key(3).public()], most)
+}
+
+#[test]
+fn a_replica_comes_to_the_same_state_in_steps_of_any_size() {
+    let mut original = ledger();
+    let served = Served::of(history(&mut original));
+    for bundle in [1, 2, 256] {
+        let mut replica = replica(ROOM);
+        for size in [0, 1, 4, 4, served.steps.len()] {
+            assert_eq!(served.lead(&mut replica, size, bundle), Ok(()), "{size}");
+            assert_eq!(replica.state().unwrap().revision(), size as u64);
+        }
+        assert_eq!(replica.state().unwrap().root(), original.state().root());
+        assert_eq!(replica.checkpoint().unwrap().root, served.tree().root());
+        let records = original.state().records().map(|(_, _, record)| taken(Some(&record))).sum::<u64>();
+        assert_eq!(replica.held(), records, "what was withdrawn is not counted");
+    }
+}
+
+#[test]
+fn from_far_behind_each_bundle_is_verified_by_itself() {
+    let served = Served::connected(600);
+    let mut replica = replica(ROOM);
+    assert_eq!(served.lead(&mut replica, 3, 256), Ok(()));
+    assert_eq!(served.lead(&mut replica, 600, 256), Ok(()));
+    assert_eq!((replica.progress(), replica.state().unwrap().counts()), ((600, 600), [600, 0, 0]));
+}
+
+#[test]
+fn an_older_checkpoint_changes_nothing() {
+    let served = Served::whole();
+    let mut replica = replica(ROOM);
+    served.lead(&mut replica, 5, 256).unwrap();
+    assert_eq!(served.lead(&mut replica, 3, 256), Ok(()));
+    assert_eq!(replica.progress(), (5, 5));
+}
+
+#[test]
+fn a_checkpoint_of_anybody_else_ends_it() {
+    let served = Served::whole();
+    let others = [
+        Signer::from_seed(origin(), Kind::Log, &[9; 32]).unwrap(),
+        Signer::from_seed(KeyName::new("other.example").unwrap(), Kind::Log, &[1; 32]).unwrap(),
+    ];
+    for other in others {
+        let mut replica = replica(ROOM);
+        served.lead(&mut replica, 2, 256).unwrap();
+        let forged = Served { steps: Served::whole().steps, signer: other };
+        let ended = forged.lead(&mut replica, 3, 256).unwrap_err();
+        assert!(matches!(ended, Ended::Checkpoint(_)), "{ended}");
+        assert_eq!(replica.state().unwrap_err(), &ended);
+        assert_eq!(served.lead(&mut replica, 3, 256), Err(ended), "it follows nobody from then on");
+        assert_eq!(replica.checkpoint().unwrap().size, 2, "a person compares it with others");
+    }
+}
+
+#[test]
+fn another_history_of_the_same_log_ends_it_at_any_size() {
+    let (served, mut other) = (Served::connected(6), ledger());
+    let forked =
+        Served::of(["cs0", "cs1", "evil", "cs3", "cs4", "cs5", "cs6"].map(|id| connect(&mut other, id)).into());
+    for size in [4, 5, 7] {
+        let mut replica = replica(ROOM);
+        served.lead(&mut replica, 4, 256).unwrap();
+        let ended = forked.lead(&mut replica, size, 256).unwrap_err();
+        assert!(matches!(ended, Ended::Forked { first: 4, second, .. } if second == size as u64), "{ended}");
+        assert!(replica.state().is_err() && served.lead(&mut replica, 6, 256).is_err());
+    }
+}
+
+#[test]
+fn no_byte_of_a_bundle_may_change_and_none_may_be_left_out_or_moved() {
+    let served = Served::whole();
+    let (next, proof) = (served.note(4), served.proof(4, 4));
+    let try_with = |entries: &[Fetched<'_>]| {
+        let mut replica = replica(ROOM);
+        let next = replica.read(&next).unwrap();
+        replica.follow(next, &[]).unwrap();
+        replica.take(entries, &proof).map(|()| replica.state().unwrap().revision())
+    };
+    let entries = served.entries(0, 4);
+    assert_eq!(try_with(&entries), Ok(4));
+    for at in 0..entries[2].leaf.len() {
+        let mut leaf = entries[2].leaf.to_vec();
+        leaf[at] ^= 1;
+        let mut altered = entries.clone();
+        altered[2].leaf = &leaf;
+        assert!(matches!(try_with(&altered), Err(Ended::Altered { first: 0, .. })), "byte {at}");
+    }
+    let mut body = entries[2].body.to_vec();
+    body[7] ^= 1;
+    let mut altered = entries.clone();
+    altered[2].body = &body;
+    assert!(matches!(try_with(&altered), Err(Ended::Broken { index: 2, why: ReplayError::Body })));
+    let mut moved = entries.clone();
+    moved.swap(1, 2);
+    assert!(matches!(try_with(&moved), Err(Ended::Altered { .. })));
+    assert!(matches!(try_with(&entries[..3]), Err(Ended::Altered { .. })));
+    assert!(matches!(try_with(&served.entries(0, 5)), Err(Ended::Altered { .. })), "beyond the checkpoint");
+}
+
+#[test]
+fn what_the_log_signed_against_its_own_rules_ends_it_too() {
+    let mut served = Served::connected(3);
+    let again = Step { index: 3, ..served.steps[1].clone() };
+    served.steps.push(again);
+    let mut replica = replica(ROOM);
+    let ended = served.lead(&mut replica, 4, 256).unwrap_err();
+    assert!(matches!(ended, Ended::Broken { index: 3, .. }), "{ended}");
+}
+
+#[test]
+fn more_than_there_is_room_for_ends_it_and_is_let_go() {
+    let served = Served::connected(100);
+    let mut all = replica(ROOM);
+    served.lead(&mut all, 100, 256).unwrap();
+    let needed = all.held();
+    let mut enough = replica(needed);
+    assert_eq!(served.lead(&mut enough, 100, 256), Ok(()));
+    let mut tight = replica(needed - 1);
+    assert_eq!(served.lead(&mut tight, 100, 256), Err(Ended::TooLarge { most: needed - 1 }));
+    assert_eq!((tight.held(), tight.state().is_err()), (0, true));
+}

@@ -1,0 +1,265 @@
+//! Sessions of port 7304 that several gateways share: whichever of them is asked, a session's messages are the same.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use futures::future::join_all;
+use mesh_pki::{Algorithm, Identity, Root};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::{PATIENCE, server::Server};
+use crate::harness::{A, Answer, Node, base64, post, try_exchange, unbase64, until};
+
+const OK: &str = "E0000000000";
+const RELEASED: &str = "E0000000608";
+const UNREACHABLE: &str = "E0000000607";
+
+/// A server of NATS, and what all gateways of one node have alike.
+struct Stage {
+    server: Server,
+    folder: tempfile::TempDir,
+    store: &'static str,
+}
+
+impl Stage {
+    fn new(store: &'static str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity { node_id: A.into(), name: "bank".into() };
+        let root =
+            Root::generate(&identity, Algorithm::EcdsaP256, Duration::from_secs(86_400), SystemTime::now()).unwrap();
+        fs::write(folder.path().join("root.crt"), root.certificate_pem()).unwrap();
+        fs::write(folder.path().join("root.key"), root.key().expose()).unwrap();
+        Self { server: Server::start("").unwrap(), folder, store }
+    }
+
+    fn path(&self, name: &str) -> String {
+        Path::join(self.folder.path(), name).display().to_string()
+    }
+
+    async fn gateway(&self) -> Node {
+        let file = json!({
+            "nodeId": A, "instId": "JG0100002800000000",
+            "certificateFiles": {"root": self.path("root.crt"), "rootKey": self.path("root.key")},
+            "transport": {"store": self.store},
+            "backplane": {"nats": {"url": self.server.url()}},
+        });
+        Node::with_own_file(&file.to_string()).await
+    }
+
+    /// Gateways that see each other.
+    async fn gateways<const N: usize>(&self) -> [Node; N] {
+        let mut all = Vec::new();
+        for _ in 0..N {
+            all.push(self.gateway().await);
+        }
+        for node in &all {
+            let others = (N - 1) as f64;
+            until("the others to be seen", PATIENCE, async || {
+                node.metric("mesh_backplane_other_gateways").await == others
+            })
+            .await;
+        }
+        all.try_into().unwrap_or_else(|_| panic!("as many as were asked for"))
+    }
+}
+
+async fn call(node: &Node, op: &str, session: &str, more: &[(&str, &str)], body: &Value) -> Answer {
+    let mut headers = vec![("x-ptp-session-id", session)];
+    headers.extend(more);
+    node.post(&format!("/v1/interconn/chan/{op}"), &headers, body).await
+}
+
+async fn push(node: &Node, session: &str, text: &str) -> String {
+    let body = json!({"topic": "t", "payload": base64(text)});
+    call(node, "push", session, &[("x-ptp-timeout", "20000")], &body).await.code()
+}
+
+/// The text of what is popped, and whether it was given out before; `None`: nothing came in that time.
+async fn pop(node: &Node, session: &str, milliseconds: u64) -> Option<(String, bool)> {
+    let answer = call(node, "pop", session, &[], &json!({"topic": "t", "timeout": milliseconds})).await;
+    assert_eq!(answer.code(), OK, "{}", answer.text());
+    let text = answer.json()["payload"].as_str().map(unbase64)?;
+    Some((text, answer.headers.contains_key("x-ptp-redelivered")))
+}
+
+async fn popped(node: &Node, session: &str) -> String {
+    pop(node, session, 20_000).await.expect("a message").0
+}
+
+/// What is pushed when all that was popped is to be committed: it stands in the session's log behind that.
+const BARRIER: &str = "barrier";
+
+/// Waits until all that was popped is committed, also at the servers.
+async fn settled(all: &[&Node], sessions: &[&str]) {
+    for node in all {
+        until("all leases to be settled", PATIENCE, async || node.leased().await == 0.0).await;
+    }
+    for session in sessions {
+        assert_eq!(push(all[0], session, BARRIER).await, OK);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_gateway_is_asked_a_session_is_the_same() {
+    let stage = Stage::new("Memory");
+    let [a, b, c] = stage.gateways().await;
+    // In order, pushed here and there, popped here and there.
+    for (n, node) in [&a, &b, &c, &a, &b, &c].into_iter().enumerate() {
+        assert_eq!(push(node, "s1", &n.to_string()).await, OK);
+    }
+    for (n, node) in [&c, &c, &b, &b, &a, &a].into_iter().enumerate() {
+        assert_eq!(pop(node, "s1", 20_000).await, Some((n.to_string(), false)));
+    }
+    until("all to be committed at the owner", PATIENCE, async || a.metric("mesh_transport_messages").await == 0.0)
+        .await;
+    // A waiter at one is woken by a push at another, and neither has the session.
+    assert_eq!(push(&a, "s2", "first").await, OK);
+    assert_eq!(popped(&a, "s2").await, "first");
+    let (waits, pushed) = tokio::join!(popped(&b, "s2"), async {
+        until("the pop to wait", PATIENCE, async || a.metric("mesh_transport_waiting_pops").await == 1.0).await;
+        push(&c, "s2", "second").await
+    });
+    assert_eq!((waits.as_str(), pushed.as_str()), ("second", OK));
+    // A look, and what is large.
+    let large = "x".repeat(3 << 20);
+    assert_eq!(push(&b, "s2", &large).await, OK);
+    let seen = call(&c, "peek", "s2", &[], &json!({"topic": "t"})).await;
+    assert_eq!(seen.json()["payload"].as_str().map(str::len), Some(base64(&large).len()));
+    assert_eq!(popped(&c, "s2").await, large);
+    // Released at one, refused at all.
+    assert_eq!(push(&a, "s2", "unread").await, OK);
+    assert_eq!(call(&b, "release", "s2", &[], &json!({})).await.code(), OK);
+    for node in [&a, &b, &c] {
+        assert_eq!(push(node, "s2", "late").await, RELEASED);
+        assert_eq!(call(node, "release", "s2", &[], &json!({})).await.code(), OK, "it is released already");
+    }
+    assert_eq!(a.metric("mesh_transport_messages").await, 0.0);
+    assert!(b.metric("mesh_transport_forwarded_calls_total").await > 0.0);
+    assert_eq!(a.metric("mesh_transport_forwarded_calls_total").await, 0.0, "what is its own stays here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_confirmed_outlives_its_gateway_and_what_is_committed_does_not_come_again() {
+    let stage = Stage::new("Disk");
+    let [a, b, c] = stage.gateways().await;
+    let id = [("x-ptp-timeout", "20000")];
+    for text in ["read", "one", "two", "three"] {
+        let body = json!({"topic": "t", "payload": base64(text)});
+        assert_eq!(call(&a, "push", "s", &id, &body).await.code(), OK);
+    }
+    assert_eq!(popped(&b, "s").await, "read");
+    settled(&[&a, &b, &c], &["s"]).await;
+    a.signal("KILL");
+    let since = std::time::Instant::now();
+    assert_eq!(pop(&b, "s", 60_000).await, Some(("one".into(), true)), "it may have been given out");
+    println!("another gateway has it after {:?}", since.elapsed());
+    assert_eq!((popped(&c, "s").await.as_str(), popped(&b, "s").await.as_str()), ("two", "three"));
+    assert_eq!(pop(&c, "s", 1).await, Some((BARRIER.into(), true)));
+    assert_eq!(pop(&c, "s", 1).await, None);
+}
+
+/// A call of a gateway that may be killed meanwhile; `None`: it did not answer.
+async fn tried(node: &Node, op: &str, session: &str, body: &Value) -> Option<Answer> {
+    let stream = tokio::net::TcpStream::connect(node.data).await.ok()?;
+    let path = format!("/v1/interconn/chan/{op}");
+    let headers = [("x-ptp-session-id", session), ("x-ptp-timeout", "20000")];
+    try_exchange(stream, node.data, post(&path, &headers, body.to_string())).await.ok()
+}
+
+/// Pops all that is there, at whichever gateway: up to what is pushed last.
+async fn drain(all: &[Node], session: &str) -> Vec<String> {
+    let (mut got, any) = (Vec::new(), || &all[rand::random_range(0..all.len())]);
+    let last = format!("{BARRIER} at the end");
+    assert_eq!(push(any(), session, &last).await, OK);
+    loop {
+        let text = popped(any(), session).await;
+        if text == last {
+            return got;
+        }
+        if text != BARRIER {
+            got.push(text);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rounds_of_kills_lose_nothing_that_was_confirmed_and_give_nothing_twice() {
+    const ROUNDS: usize = 3;
+    const PUSHES: usize = 40;
+    const SESSIONS: [&str; 2] = ["s0", "s1"];
+    let stage = Stage::new("Disk");
+    let mut all: [Node; 3] = stage.gateways().await;
+    let mut committed = BTreeSet::new();
+    for round in 0..ROUNDS {
+        let (victim, confirmed) = (rand::random_range(0..all.len()), Mutex::new(Vec::new()));
+        let pushes = (0..PUSHES).map(|n| {
+            let (node, session, text) = (&all[n % 3], SESSIONS[n % 2], format!("{round}-{n}"));
+            let confirmed = &confirmed;
+            async move {
+                let body = json!({"topic": "t", "payload": base64(&text)});
+                if let Some(answer) = tried(node, "push", session, &body).await
+                    && answer.code() == OK
+                {
+                    confirmed.lock().push(text);
+                }
+            }
+        });
+        // In the midst of them.
+        let kill = async {
+            until("some to be confirmed", PATIENCE, async || confirmed.lock().len() > PUSHES / 4).await;
+            all[victim].signal("KILL");
+        };
+        tokio::join!(join_all(pushes), kill);
+        all[victim].start_again().await;
+        let mut got = Vec::new();
+        for session in SESSIONS {
+            got.extend(drain(&all, session).await);
+        }
+        for text in &*confirmed.lock() {
+            assert!(got.contains(text), "LOST: {text} of round {round}");
+        }
+        let new: BTreeSet<_> = got.iter().cloned().collect();
+        let again: Vec<_> = new.intersection(&committed).collect();
+        assert!(again.is_empty(), "LOST: these were committed, and came again: {again:?}");
+        assert_eq!(got.len(), new.len(), "nobody was killed while it was popped: each comes once");
+        settled(&all.each_ref(), &SESSIONS).await;
+        committed.extend(new);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_end_hands_sessions_on_also_those_of_memory() {
+    let stage = Stage::new("Memory");
+    let [mut a, b] = stage.gateways().await;
+    for text in ["one", "two"] {
+        assert_eq!(push(&a, "s", text).await, OK);
+    }
+    a.signal("TERM");
+    assert!(a.ended(PATIENCE).await.success());
+    assert_eq!((popped(&b, "s").await.as_str(), popped(&b, "s").await.as_str()), ("one", "two"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_answered_in_time_while_the_servers_are_away() {
+    let mut stage = Stage::new("Disk");
+    let [a, b] = stage.gateways().await;
+    assert_eq!(push(&a, "s", "first").await, OK);
+    assert_eq!(popped(&b, "s").await, "first", "who has it is known from now on");
+    assert_eq!(push(&a, "s", "before").await, OK);
+    stage.server.kill().unwrap();
+    let body = json!({"topic": "t", "payload": base64("during")});
+    let code = call(&a, "push", "s", &[("x-ptp-timeout", "1000")], &body).await.code();
+    assert!(["E0000000601", UNREACHABLE].contains(&code.as_str()), "{code}");
+    let code = call(&b, "push", "new", &[("x-ptp-timeout", "1000")], &body).await.code();
+    assert_eq!(code, UNREACHABLE, "nobody can own it now");
+    // What is here is given out, as nobody else has it.
+    assert_eq!(popped(&b, "s").await, "before");
+    stage.server.start_again().unwrap();
+    assert_eq!(push(&b, "new", "after").await, OK);
+    assert_eq!(popped(&a, "new").await, "after");
+}

@@ -1,0 +1,125 @@
+//! What becomes of a session that another gateway takes over: nothing that was confirmed is lost, nothing that was committed comes
+//! again, and a push that is repeated there enters once.
+
+use std::time::Duration;
+
+use mesh_core::{SessionId, Topic};
+use mesh_transport::{Draft, Key, MessageId, Numbered, Origin, Reader, TransportError};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{gateway, world::World};
+use crate::node::Node;
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn key() -> Key {
+    Key { session: SessionId::new("s"), topic: Topic::new("t") }
+}
+
+async fn push(node: &Node, text: &str, id: Option<u64>) -> Result<(), TransportError> {
+    let id = id.map(|sequence| Numbered::new(MessageId { instance: 1, epoch: 2, sequence }));
+    let payload = text.to_owned().into();
+    let draft = Draft { payload, metadata: None, source: None, origin: Origin::Application, id };
+    node.channels.push(&key(), draft, None, Instant::now() + SOON).await
+}
+
+/// The text of what is popped, whether it was given out before; committed once that lasts.
+async fn popped(node: &Node) -> Option<(String, bool)> {
+    let popped = node.channels.pop(&key(), &Reader::application(), Instant::now()).await.unwrap()?;
+    if let Some(done) = popped.lease.unwrap().commit() {
+        done.await;
+    }
+    Some((String::from_utf8(popped.payload.to_vec()).unwrap(), popped.redelivered))
+}
+
+#[tokio::test]
+async fn the_next_owner_has_what_is_unread_and_knows_what_was_pushed() {
+    let world = World::default();
+    let (a, b) = (gateway(&world, &json!({"store": "Disk"})).await, gateway(&world, &json!({"store": "Disk"})).await);
+    for (n, text) in ["read", "one", "two"].into_iter().enumerate() {
+        push(&a, text, Some(n as u64)).await.unwrap();
+    }
+    assert_eq!(popped(&a).await, Some(("read".into(), false)));
+    let leased = a.channels.pop(&key(), &Reader::application(), Instant::now()).await.unwrap().unwrap();
+    assert_eq!(leased.payload, "one");
+    assert_eq!(push(&b, "elsewhere", None).await, Err(TransportError::Moved), "the call goes on to its owner");
+    world.takes_away("s");
+    // Repeats of all that was pushed, whether it was read or not.
+    for n in 0..3 {
+        push(&b, "again", Some(n)).await.unwrap();
+    }
+    push(&b, "three", Some(3)).await.unwrap();
+    assert_eq!(popped(&b).await, Some(("one".into(), true)), "it may have been given out");
+    assert_eq!(popped(&b).await, Some(("two".into(), true)));
+    assert_eq!(popped(&b).await, Some(("three".into(), false)));
+    assert_eq!(popped(&b).await, None);
+    assert!(leased.lease.unwrap().commit().is_none(), "too late: it is no longer his to settle");
+    assert_eq!(a.channels.levels().messages, 0);
+    assert!(a.metrics().contains("mesh_transport_moved_sessions_total 1\n"));
+    assert!(a.metrics().contains("mesh_transport_lost_messages_total 0\n"));
+}
+
+#[tokio::test]
+async fn whoever_waits_hears_at_once_that_the_session_is_anothers_and_what_memory_had_is_counted() {
+    let world = World::default();
+    let (a, b) = (gateway(&world, &json!({})).await, gateway(&world, &json!({})).await);
+    push(&a, "lost", None).await.unwrap();
+    let other = Key { topic: Topic::new("u"), ..key() };
+    let reader = Reader::application();
+    let waits = a.channels.pop(&other, &reader, Instant::now() + SOON);
+    let (waited, ()) = tokio::join!(waits, async {
+        tokio::task::yield_now().await;
+        world.takes_away("s");
+    });
+    assert!(matches!(waited, Err(TransportError::Moved)), "{waited:?}");
+    assert_eq!(popped(&b).await, None);
+    assert_eq!(push(&a, "elsewhere", None).await, Err(TransportError::Moved));
+    assert!(a.metrics().contains("mesh_transport_lost_messages_total 1\n"));
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_uses_is_given_back_with_its_log() {
+    let world = World::default();
+    let a = gateway(&world, &json!({"store": "Disk", "idleTimeout": "1s"})).await;
+    push(&a, "one", Some(1)).await.unwrap();
+    assert_eq!(popped(&a).await, Some(("one".into(), false)));
+    assert!(world.is_owned("s") && world.records("s") > 0, "the id is remembered");
+    let end = Instant::now() + SOON;
+    while world.is_owned("s") {
+        assert!(Instant::now() < end, "it is never given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(world.records("s"), 0);
+}
+
+#[tokio::test]
+async fn an_end_in_order_writes_down_what_only_memory_has() {
+    let world = World::default();
+    let (a, b) = (gateway(&world, &json!({})).await, gateway(&world, &json!({})).await);
+    for text in ["one", "two"] {
+        push(&a, text, None).await.unwrap();
+    }
+    assert_eq!(world.records("s"), 0, "memory is enough");
+    let unread = a.channels.keep_unread(Instant::now() + SOON).await;
+    assert_eq!((unread.kept, unread.lost), (2, 0));
+    assert!(!world.is_owned("s"));
+    assert_eq!((popped(&b).await.unwrap().0, popped(&b).await.unwrap().0), ("one".into(), "two".into()));
+}
+
+#[tokio::test]
+async fn what_a_gateway_found_on_its_disk_is_shared_when_it_begins_to_share() {
+    let (home, world) = (tempfile::tempdir().unwrap(), World::default());
+    let disk = json!({"store": "Disk"});
+    let alone = Node::on_disk(home.path(), &disk);
+    push(&alone, "before", None).await.unwrap();
+    drop(alone);
+    let a = Node::on_disk(home.path(), &disk);
+    a.channels.share(std::sync::Arc::new(world.join())).await;
+    assert_eq!(world.records("s"), 1);
+    world.takes_away("s");
+    let b = gateway(&world, &disk).await;
+    assert_eq!(popped(&b).await.unwrap().0, "before");
+    drop(a);
+    assert_eq!(popped(&Node::on_disk(home.path(), &disk)).await, None, "it is on the disk no more");
+}

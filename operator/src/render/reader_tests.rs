@@ -3,19 +3,26 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
 
-use crds::{MeshNode, MeshRoute, ServiceRegistration, read};
+use crds::{
+    MeshNode, MeshRoute, ServiceRegistration, read,
+    snapshot::{FORMAT, MANIFEST},
+};
 use kube::ResourceExt;
 use mesh_core::{
     NodeId, Origin, Snapshot,
     config::{ConfigMetrics, Environment, Keeper, Settings},
     store::Store,
 };
-use serde_json::Value;
+use mesh_pki::Pair;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::render;
@@ -58,13 +65,17 @@ impl Rendered {
     }
 
     fn snapshot(&self, node: &MeshNode) -> Arc<Snapshot> {
+        self.open(node, ConfigMetrics::default()).live().snapshot()
+    }
+
+    fn open(&self, node: &MeshNode, metrics: ConfigMetrics) -> Arc<Keeper> {
         let home = tempfile::tempdir().unwrap();
         let path = |path: &Path| path.display().to_string();
         let variables = [("MESH_HOME", path(home.path())), ("MESH_CONFIG_DIR", path(&self.directory(node)))];
         let environment = Environment::new(variables.map(|(name, value)| (name.to_owned(), value)));
         let settings = Settings::read(&environment).unwrap();
         let store = Arc::new(Store::open(home.path()).unwrap());
-        Keeper::open(&settings, None, store, ConfigMetrics::default(), SystemTime::now()).unwrap().live().snapshot()
+        Keeper::open(&settings, None, store, metrics, SystemTime::now()).unwrap()
     }
 }
 
@@ -180,8 +191,8 @@ spec:
   services: [{urn: /a/b, kind: Restful, proto: grpc, codec: protobuf, timeoutMs: 250, retries: 2, weight: 3, attrs: {k: v}}]
 "#;
 
-#[test]
-fn every_setting_arrives_at_the_sidecar() {
+/// A folder with these resources, and the pair that one of them names.
+fn every_setting() -> (TempDir, Pair) {
     let folder = tempfile::tempdir().unwrap();
     let pair = sample::leaf_at(SystemTime::now());
     let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
@@ -191,9 +202,99 @@ fn every_setting_arrives_at_the_sidecar() {
         indent(pair.key.expose())
     );
     fs::write(folder.path().join("all.yaml"), format!("{EVERY_SETTING}{secret}")).unwrap();
+    (folder, pair)
+}
+
+#[test]
+fn every_setting_arrives_at_the_sidecar() {
+    let (folder, pair) = every_setting();
     let (resources, rendered) = (Resources::of(folder.path()), Rendered::of(folder.path()));
     is_what_the_resources_say(&resources, &rendered);
     let snapshot = rendered.snapshot(&resources.all::<MeshNode>()[0]);
     let shown = snapshot.route_to(&NodeId::new("LX2")).unwrap().client_pair.clone().unwrap();
     assert_eq!(shown.info.sha256, mesh_pki::CertificateInfo::from_pem(&pair.chain_pem).unwrap().sha256);
+}
+
+/// Puts a member that nobody knows yet into every object, and counts them. `attrs` is a map: its names are the user's.
+fn add_members(value: &mut Value) -> usize {
+    match value {
+        Value::Object(members) => {
+            let known = members.iter_mut().filter(|(name, _)| *name != "attrs");
+            let within: usize = known.map(|(_, member)| add_members(member)).sum();
+            members.insert("ofALaterVersion".into(), json!({"on": true}));
+            within + 1
+        }
+        Value::Array(items) => items.iter_mut().map(add_members).sum(),
+        _ => 0,
+    }
+}
+
+/// Swaps in what an operator of a later version would write in place of what is there: a member more in every object, a file more, and that
+/// `format`. Answers how many members a reader is to pass over.
+fn write_as_of_later(directory: &Path, format: u32) -> usize {
+    let version = format!("..later-{format}");
+    let (now, later) = (directory.join("..data"), directory.join(&version));
+    fs::create_dir(&later).unwrap();
+    let mut manifest: Value = serde_json::from_slice(&fs::read(now.join(MANIFEST)).unwrap()).unwrap();
+    let mut added = 0;
+    let mut write = |name: &str, bytes: Vec<u8>| {
+        let sum: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        // Keys have no sum.
+        if !name.ends_with(".key") {
+            manifest["files"][name] = sum.into();
+        }
+        fs::write(later.join(name), bytes).unwrap();
+    };
+    for entry in fs::read_dir(&now).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let bytes = fs::read(now.join(&name)).unwrap();
+        if name == MANIFEST {
+            continue;
+        }
+        if !name.ends_with(".json") {
+            write(&name, bytes);
+            continue;
+        }
+        let mut value: Value = serde_json::from_slice(&bytes).unwrap();
+        added += add_members(&mut value);
+        write(&name, value.to_string().into_bytes());
+    }
+    write("later-0.json", b"{}".to_vec());
+    manifest["format"] = format.into();
+    manifest["operator"] = json!({"version": "0.3.0"});
+    fs::write(later.join(MANIFEST), manifest.to_string()).unwrap();
+    symlink(&version, directory.join("..next")).unwrap();
+    fs::rename(directory.join("..next"), now).unwrap();
+    added
+}
+
+/// The other way round than usual: the operator was updated, and pods run on with the `mesh` that they were started with.
+#[test]
+fn what_a_newer_operator_renders_is_run_on_and_what_is_laid_out_otherwise_leaves_the_old_in_force() {
+    let (folder, _) = every_setting();
+    let (resources, rendered) = (Resources::of(folder.path()), Rendered::of(folder.path()));
+    let nodes: Vec<MeshNode> = resources.all();
+    let added = nodes.iter().map(|node| write_as_of_later(&rendered.directory(node), FORMAT)).collect::<Vec<_>>();
+    // The node, its transport and registry; the route, its peer and two addresses; the registration and its service.
+    assert!(added[0] >= 9 && added[1] >= 3, "{added:?}");
+    is_what_the_resources_say(&resources, &rendered);
+
+    let mut registry = Registry::default();
+    let keeper = rendered.open(&nodes[0], ConfigMetrics::register(&mut registry));
+    let passed_over = |count: usize| {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains(&format!("mesh_config_unknown_members {count}\n")), "{count}: {text}");
+    };
+    passed_over(added[0]);
+
+    write_as_of_later(&rendered.directory(&nodes[0]), FORMAT + 1);
+    keeper.look();
+    let problem = keeper.problem().unwrap();
+    let rule =
+        format!("has format {}; this version reads format {FORMAT}: use a mesh of the operator's version", FORMAT + 1);
+    assert!(problem.contains(&rule), "{problem}");
+    let snapshot = keeper.live().snapshot();
+    assert_eq!((snapshot.generation, snapshot.routes().len(), snapshot.registrations.len()), (0, 1, 1));
+    passed_over(added[0]);
 }

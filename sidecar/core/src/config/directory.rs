@@ -15,7 +15,7 @@ use crds::{
         TLS_KEY, grid_keys, grid_pair, grid_token,
     },
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use super::bounded;
@@ -85,6 +85,12 @@ impl Fingerprint {
     }
 }
 
+/// What the manifest of every format says.
+#[derive(Deserialize)]
+struct Layout {
+    format: u32,
+}
+
 /// The files of one version.
 struct Files<'d> {
     /// What messages call the directory.
@@ -98,14 +104,7 @@ struct Files<'d> {
 impl Files<'_> {
     fn read(&self) -> Result<Read, ConfigProblem> {
         let manifest_bytes = self.bytes(MANIFEST)?;
-        let manifest: Manifest = self.json(MANIFEST, &manifest_bytes, &mut 0)?;
-        if manifest.format != FORMAT {
-            let rule = format!(
-                "has format {}; this version reads format {FORMAT}: use a mesh of the operator's version",
-                manifest.format
-            );
-            return Err(self.problem(MANIFEST, rule));
-        }
+        let manifest = self.manifest(&manifest_bytes)?;
         let named = self.named_files(&manifest)?;
         let mut unknown = 0;
         let node: NodeConfig = self.json(NODE, get(self, &named, NODE)?, &mut unknown)?;
@@ -153,6 +152,18 @@ impl Files<'_> {
             room_keys,
         };
         Ok(Read { parts, unknown })
+    }
+
+    /// The manifest. Its format is looked at before anything else is: in another format nothing else need be where it is in this one.
+    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, ConfigProblem> {
+        let Layout { format } = self.json(MANIFEST, bytes, &mut 0)?;
+        if format != FORMAT {
+            let rule = format!(
+                "has format {format}; this version reads format {FORMAT}: use a mesh of the operator's version"
+            );
+            return Err(self.problem(MANIFEST, rule));
+        }
+        self.json(MANIFEST, bytes, &mut 0)
     }
 
     /// Every file that the manifest names and this role reads, held against its sum.

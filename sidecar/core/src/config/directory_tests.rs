@@ -28,11 +28,16 @@ fn a_mixture_of_two_versions_is_refused_by_name() {
 #[test]
 fn what_is_missing_torn_or_foreign_is_named() {
     type Harm = fn(&Path);
-    let table: [(&str, Harm); 6] = [
+    let table: [(&str, Harm); 7] = [
         ("manifest.json: is missing", |d| fs::remove_file(d.join(MANIFEST)).unwrap()),
         ("manifest.json: is no JSON", |d| fs::write(d.join(MANIFEST), "{").unwrap()),
         ("manifest.json: has format 9", |d| {
             fs::write(d.join(MANIFEST), r#"{"format":9,"namespace":"n","name":"m","files":{}}"#).unwrap();
+        }),
+        // Of a format that is laid out otherwise nothing else is understood, and nothing else is complained of.
+        ("manifest.json: has format 2; this version reads format 1: use a mesh of the operator's version", |d| {
+            fs::write(d.join(MANIFEST), r#"{"format":2,"node":{"namespace":"n"},"files":[{"name":"node.json"}]}"#)
+                .unwrap();
         }),
         ("manifest.json: names ../up, which is no plain file name", |d| {
             fs::write(d.join(MANIFEST), r#"{"format":1,"namespace":"n","name":"m","files":{"../up":""}}"#).unwrap();

@@ -8,11 +8,11 @@ use anyhow::{Context, Result, ensure};
 use e2e::api::ApiServer;
 use e2e::cluster::control_plane::free_port;
 use e2e::helm::{Helm, chart};
-use e2e::objects::{SOON, apply, condition, ours};
+use e2e::objects::{SOON, apply, condition, endpoint, ours};
 use e2e::operator::{NAMESPACE, Operator};
 use e2e::wait;
 use kube::Client;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 /// Nobody's kubeconfig: an address at which nothing listens.
@@ -88,6 +88,56 @@ async fn of_namespaces(client: &Client, server: &ApiServer) -> Result<()> {
     let all = "create clusterroles, create clusterrolebindings, create mutatingwebhookconfigurations";
     is(&team, "rights", "webhook and intake", "warning", all)?;
     is(&team, "rights", "roles", "warning", "the rights that you have yourself")
+}
+
+/// A new operator beside the definitions of before: a status with a field that they lack is refused whole. Both the log and the check name
+/// what to do, and when it is done the status is right.
+async fn of_an_older_definition(client: &Client, server: &ApiServer, operators: &Path) -> Result<()> {
+    let definitions = endpoint(client, "apiextensions.k8s.io/v1", "CustomResourceDefinition", "");
+    let replace = |schema: Value| async {
+        let mut definition = definitions.get("meshnodes.interconn.dev").await?;
+        definition.data["spec"]["versions"][0]["schema"] = schema;
+        definitions
+            .replace("meshnodes.interconn.dev", &PostParams::default(), &definition)
+            .await
+            .map_err(anyhow::Error::from)
+    };
+    let ours_is = definitions.get("meshnodes.interconn.dev").await?.data["spec"]["versions"][0]["schema"].clone();
+    let mut older = ours_is.clone();
+    let status = older.pointer_mut("/openAPIV3Schema/properties/status/properties").and_then(Value::as_object_mut);
+    status.and_then(|fields| fields.remove("configHash")).context("the definition has no such field")?;
+    replace(older).await?;
+    wait::until("the check to name the field", SOON, || async {
+        let (lacking, code) = check(operators, &["--watch-namespaces", "checked"])?;
+        is(&lacking, "definitions", "meshnodes", "failed", "without fields of this version: status.configHash")?;
+        ensure!(code == Some(1), "{lacking:?}");
+        is(&lacking, "definitions", "meshroutes", "ok", "with every field of this version")
+    })
+    .await?;
+    let node = |name: &str| {
+        json!({"nodeId": "node-a", "instId": "inst-a", "address": "127.0.0.1:7304", "displayName": name,
+            "gateway": {"enabled": false}})
+    };
+    put(client, "MeshNode", "a", node("under the older definition")).await?;
+    let log = server.folder().join("log/check.log");
+    wait::until("the log to say what to do", SOON, || async {
+        let said = std::fs::read_to_string(&log)?;
+        ensure!(said.contains(".status.configHash: field not declared in schema"), "nothing was refused: {said}");
+        ensure!(said.contains("apply the definitions of this version"), "no remedy: {said}");
+        Ok(())
+    })
+    .await?;
+    replace(ours_is).await?;
+    wait::until("the check to find every field", SOON, || async {
+        let (whole, _) = check(operators, &["--watch-namespaces", "checked"])?;
+        is(&whole, "definitions", "meshnodes", "ok", "with every field of this version")
+    })
+    .await?;
+    put(client, "MeshNode", "a", node("under that of today")).await?;
+    let nodes = ours(client, "MeshNode", "checked");
+    condition(&nodes, "a", "Ready", "True", "").await?;
+    ensure!(nodes.get("a").await?.data["status"]["configHash"].is_string(), "the status is not whole");
+    Ok(())
 }
 
 /// One test: before, at work, and with faults, in this order in one cluster.
@@ -166,6 +216,8 @@ async fn it_says_what_is_wrong_and_what_to_do_before_and_after_an_installation()
     is(&seen_by_admin, "labels", "odd", "warning", "brings no sidecar")?;
     ensure!(!seen_by_admin.iter().any(|f| f["check"] == "labels" && f["subject"] != "odd"), "{seen_by_admin:?}");
     is(&seen_by_admin, "definitions", "meshnodes", "ok", "served: v1alpha1")?;
+    is(&good, "definitions", "meshnodes", "ok", "with every field of this version")?;
+    of_an_older_definition(&client, server, &operators).await?;
 
     let route = json!({"nodeRef": {"name": "a"}, "peer": {"nodeId": "peer"}, "addresses": [{"address": "127.0.0.1:7305"}],
         "trust": {"configMapRef": {"name": "nowhere"}}});

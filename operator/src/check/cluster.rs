@@ -9,7 +9,10 @@ use k8s_openapi::{
 };
 use kube::{Api, Client};
 
-use super::finding::{Finding, State};
+use super::{
+    finding::{Finding, State},
+    served,
+};
 
 /// The minor versions that we stand for.
 const SUPPORTED: std::ops::RangeInclusive<u32> = 33..=37;
@@ -17,6 +20,11 @@ const SUPPORTED: std::ops::RangeInclusive<u32> = 33..=37;
 const TESTED: [u32; 3] = [33, 36, 37];
 /// A leader renews every two seconds; a Lease older than this is nobody's.
 const FRESH: Duration = Duration::from_secs(20);
+
+/// What helps against definitions that are not there, or of another version.
+const REMEDY: &str = "apply the definitions of this version: helm upgrade with crds.enabled, or the rendered file";
+/// So many fields are named; the rest is a number.
+const NAMED: usize = 5;
 
 /// The API server's version.
 pub(crate) async fn version(client: &Client) -> Finding {
@@ -58,7 +66,7 @@ pub(crate) async fn installed(client: &Client, is_wanted: bool) -> Vec<Finding> 
         let name = definition.metadata.name.clone().unwrap_or_default();
         let finding = match api.get_opt(&name).await {
             Ok(found) => judge_definition(&definition, found.as_ref(), is_wanted),
-            Err(kube::Error::Api(status)) if status.code == 403 => discovered(client, &definition).await,
+            Err(kube::Error::Api(status)) if status.code == 403 => discovered(client, &definition, is_wanted).await,
             Err(error) => Finding::bad("definitions", State::Unknown, error.to_string(), ""),
         };
         findings.push(finding.of(name));
@@ -71,7 +79,6 @@ fn judge_definition(
     found: Option<&CustomResourceDefinition>,
     is_wanted: bool,
 ) -> Finding {
-    const REMEDY: &str = "apply the definitions of this version: helm upgrade with crds.enabled, or the rendered file";
     let Some(found) = found else {
         return if is_wanted {
             Finding::bad("definitions", State::Failed, "not installed", REMEDY)
@@ -93,16 +100,38 @@ fn judge_definition(
     Finding::bad("definitions", if is_wanted { State::Failed } else { State::Warning }, said, REMEDY)
 }
 
-/// Whoever may not read definitions sees at least whether they are served.
-async fn discovered(client: &Client, definition: &CustomResourceDefinition) -> Finding {
+/// Whoever may not read definitions sees at least what is served of them.
+async fn discovered(client: &Client, definition: &CustomResourceDefinition, is_wanted: bool) -> Finding {
     let plural = &definition.spec.names.plural;
     match client.list_api_group_resources(&format!("{}/{}", crds::GROUP, crds::VERSION)).await {
-        Ok(served) if served.resources.iter().any(|r| &r.name == plural) => {
-            Finding::ok("definitions", "served (its schema is not compared: no right to read definitions)")
-        }
-        Ok(_) => Finding::bad("definitions", State::Failed, "not served", "install the definitions"),
-        Err(error) => Finding::bad("definitions", State::Failed, error.to_string(), "install the definitions"),
+        Ok(served) if served.resources.iter().any(|r| &r.name == plural) => {}
+        Ok(_) => return Finding::bad("definitions", State::Failed, "not served", "install the definitions"),
+        Err(error) => return Finding::bad("definitions", State::Failed, error.to_string(), "install the definitions"),
     }
+    let untold = |why: String| Finding::ok("definitions", format!("served (its fields are not compared: {why})"));
+    let document = match served::document(client).await {
+        Ok(document) => document,
+        Err(error) => return untold(error.to_string()),
+    };
+    let Some(schema) = served::schema(&document, &definition.spec.names.kind) else {
+        return untold("the API server does not describe it yet".to_owned());
+    };
+    match served::missing(definition, schema) {
+        Ok(missing) => judge_fields(&missing, is_wanted),
+        Err(error) => untold(error.to_string()),
+    }
+}
+
+/// What an older definition lacks cannot be set by anybody, and is not taken in a status.
+fn judge_fields(missing: &[String], is_wanted: bool) -> Finding {
+    if missing.is_empty() {
+        return Finding::ok("definitions", format!("served, with every field of this version: {}", crds::VERSION));
+    }
+    let more = missing.len().saturating_sub(NAMED);
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let named = missing.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let state = if is_wanted { State::Failed } else { State::Warning };
+    Finding::bad("definitions", state, format!("served without fields of this version: {named}{tail}"), REMEDY)
 }
 
 /// Whether a process of the operator leads.
@@ -178,5 +207,16 @@ mod tests {
         assert_eq!(judge_definition(&ours, None, true).state, State::Failed);
         assert_eq!(judge_definition(&ours, None, false).state, State::Ok);
         assert!(judge_definition(&ours, Some(&ours), true).said.contains("not served"));
+    }
+
+    #[test]
+    fn fields_that_are_not_served_fail_with_the_first_of_them_and_the_remedy() {
+        assert_eq!(judge_fields(&[], true).state, State::Ok);
+        let fields: Vec<String> = (1..8).map(|n| format!("status.f{n}")).collect();
+        assert_eq!(judge_fields(&fields, false).state, State::Warning, "an upgrade brings them");
+        let told = judge_fields(&fields, true);
+        let said =
+            "served without fields of this version: status.f1, status.f2, status.f3, status.f4, status.f5 and 2 more";
+        assert_eq!((told.state, told.said.as_str(), told.remedy.as_str()), (State::Failed, said, REMEDY));
     }
 }

@@ -5,6 +5,7 @@
 //! | file | looks at |
 //! |---|---|
 //! | `cluster.rs` | Kubernetes' version, our definitions, the leader's Lease |
+//! | `served.rs` | the fields of our definitions that the API server serves |
 //! | `rights.rs` | each right that the operator needs |
 //! | `webhook.rs` | the injection webhook: CA bundle, certificate, answer |
 //! | `labels.rs` | namespaces whose label asks for nothing |
@@ -20,6 +21,7 @@ mod finding;
 mod labels;
 mod preflight;
 mod rights;
+mod served;
 mod skew;
 mod webhook;
 

@@ -28,8 +28,12 @@ const STATUS_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StatusError {
     /// The API server did not take it.
-    #[error("the status was not taken: {0}")]
-    Refused(#[from] kube::Error),
+    #[error("the status was not taken: {source}{}", remedy(.source))]
+    Refused {
+        /// What it said.
+        #[from]
+        source: kube::Error,
+    },
     /// It gave no answer.
     #[error("the status was not taken within {} s", STATUS_LIMIT.as_secs())]
     TimedOut,
@@ -39,9 +43,22 @@ impl StatusError {
     /// The word for metrics and the log.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Refused(_) => "StatusNotWritten",
+            Self::Refused { .. } => "StatusNotWritten",
             Self::TimedOut => "StatusTimedOut",
         }
+    }
+}
+
+/// What this version writes into a status is no user's choice: where the API server has a rule against it or no place for it, its
+/// definitions are of another version than the operator.
+fn remedy(error: &kube::Error) -> &'static str {
+    match error {
+        kube::Error::Api(refusal)
+            if refusal.code == 422 || refusal.message.contains("field not declared in schema") =>
+        {
+            "; apply the definitions of this version (helm upgrade with crds.enabled, or the rendered file): those that the API server has are of another one"
+        }
+        _ => "",
     }
 }
 
@@ -154,7 +171,24 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+
     use super::*;
+
+    /// A status with a field that an older definition lacks is refused whole, and people would see an old one without a word.
+    #[test]
+    fn a_status_that_the_definitions_do_not_take_is_told_with_what_to_do() {
+        let refused = |code, message: &str| {
+            let refusal = Status { code, message: message.to_owned(), ..Status::default() };
+            StatusError::from(kube::Error::Api(refusal.boxed())).to_string()
+        };
+        let lacks = "failed to create typed patch object (ns/a; interconn.dev/v1alpha1, Kind=MeshNode): .status.later: field not declared in schema";
+        for (code, message) in [(500, lacks), (422, "status.sidecars.total: Invalid value: \"string\"")] {
+            let said = refused(code, message);
+            assert!(said.contains(message) && said.contains("apply the definitions of this version"), "{said}");
+        }
+        assert!(!refused(403, "cannot patch resource \"meshnodes/status\"").contains("definitions"));
+    }
 
     #[test]
     fn a_note_is_cut_between_characters() {

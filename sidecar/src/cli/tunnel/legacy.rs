@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, Read as _},
     path::Path,
+    time::SystemTime,
 };
 
 use mesh_tunnel::{
@@ -31,7 +32,7 @@ pub(super) fn node(path: &Path) -> Result<Member, Exit> {
         return Err(Exit::local(folder.display(), text));
     };
     let pem = |name: &str| pem(&folder.join(name));
-    Ok(Member::brought(&client, [pem(authority)?, pem(certificate)?, pem(key)?])?)
+    Ok(Member::brought(&client, [pem(authority)?, pem(certificate)?, pem(key)?], SystemTime::now())?)
 }
 
 /// The first document of a YAML file.

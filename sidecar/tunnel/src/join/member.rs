@@ -5,10 +5,11 @@ use std::{
     fmt, fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use mesh_core::private::{self, NotPrivate};
-use mesh_pki::{TrustAnchors, check_pair};
+use mesh_pki::{CertificateInfo, Role, TrustAnchors, check_pair, parse_certificates};
 use serde::{Deserialize, Serialize};
 
 use super::JoinError;
@@ -47,23 +48,48 @@ pub(super) struct Papers {
     pub(super) key: String,
 }
 
+impl Papers {
+    /// Whether they would let a node in at `now`: the certificate is of the key, its chain ends in the authority that is beside it, and
+    /// neither is over. Answers the certificate.
+    ///
+    /// # Errors
+    /// What does not hold, for people.
+    pub(super) fn tried(&self, now: SystemTime) -> Result<CertificateInfo, String> {
+        let text = |e: &dyn fmt::Display| e.to_string();
+        let authority = TrustAnchors::from_pems(&[&self.authority]).map_err(|e| format!("the authority: {e}"))?;
+        let pair = check_pair(&self.certificate, &self.key).map_err(|e| text(&e))?;
+        let chain = parse_certificates(&self.certificate).map_err(|e| text(&e))?;
+        authority.verify(&chain, Role::Client, now).map_err(|e| text(&e))?;
+        pair.into_iter().next().ok_or_else(|| "there is no certificate".to_owned())
+    }
+}
+
 impl Member {
     /// A node of LiteKube's by its settings and, as PEM, the authority that it trusts, its certificate and its key. It goes on under
     /// its token; its configuration names no certificate of the register plane, which the tunnel does not need.
     ///
     /// # Errors
-    /// What is no PEM, or a key of another certificate.
-    pub fn brought(client: &LegacyClient, [authority, certificate, key]: [String; 3]) -> Result<Self, JoinError> {
-        TrustAnchors::from_pems(&[&authority]).map_err(|e| JoinError::Local(format!("the node's authority: {e}")))?;
-        check_pair(&certificate, &key).map_err(|e| JoinError::Local(format!("the node's certificate: {e}")))?;
+    /// What would let it in nowhere: no PEM, a key of another certificate, one of another authority, or one that is over at `now`.
+    pub fn brought(
+        client: &LegacyClient,
+        [authority, certificate, key]: [String; 3],
+        now: SystemTime,
+    ) -> Result<Self, JoinError> {
+        let join = Papers { authority, certificate, key };
+        join.tried(now).map_err(|e| JoinError::Local(format!("what the node shows in the tunnel: {e}")))?;
         Ok(Self {
             token: client.token.clone(),
             node: String::new(),
             tunnel: client.tunnel.clone(),
             register: String::new(),
-            join: Papers { authority, certificate, key },
+            join,
             registered: Papers::default(),
         })
+    }
+
+    /// Whether its server is a legacy one, or it was brought from one: its certificates cannot be renewed.
+    pub(super) fn is_legacy(&self) -> bool {
+        self.node.is_empty()
     }
 
     /// The one that is kept in `folder`, if one is.
@@ -101,7 +127,7 @@ impl Member {
 
     /// What people call it: the server's name for it, where it told one.
     pub fn name(&self) -> &str {
-        if self.node.is_empty() { "a node" } else { &self.node }
+        if self.is_legacy() { "a node" } else { &self.node }
     }
 
     /// `host:port` of the tunnel.
@@ -124,7 +150,10 @@ impl fmt::Debug for Member {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use mesh_pki::PlaneUse;
+
     use super::*;
+    use crate::join::made::{DAY, authority, legacy_member, papers};
 
     fn member() -> Member {
         let papers = |name: &str| Papers {
@@ -153,6 +182,41 @@ mod tests {
         assert_eq!((mode(&folder), mode(&folder.join(FILE))), (0o700, 0o600));
         let shown = format!("{:?}", member());
         assert!(!shown.contains("secret") && !shown.contains("b52f93d3f0ec4be7"), "{shown}");
+    }
+
+    #[test]
+    fn a_node_of_litekube_is_brought_along_only_with_what_would_let_it_in() {
+        let now = SystemTime::now();
+        let client = LegacyClient {
+            token: "b52f93d3f0ec4be7".into(),
+            tunnel: "203.0.113.7:6441".into(),
+            folder: "certs".into(),
+            without: Vec::new(),
+        };
+        let brought = |papers: Papers, now| {
+            let Papers { authority, certificate, key } = papers;
+            Member::brought(&client, [authority, certificate, key], now)
+        };
+        let good = legacy_member(10 * DAY, now);
+        assert_eq!(brought(good.join.clone(), now).unwrap(), good);
+        let (root, other) = (authority(now), authority(now));
+        let of = |root| papers(root, PlaneUse::Client(None), 10 * DAY, now);
+        let (own, of_another) = (of(&root), of(&other));
+        let table = [
+            ("no authority", Papers { authority: String::new(), ..own.clone() }, now),
+            ("another authority", Papers { authority: of_another.authority.clone(), ..own.clone() }, now),
+            ("another key", Papers { key: of_another.key, ..own.clone() }, now),
+            ("no certificate", Papers { certificate: String::new(), ..own.clone() }, now),
+            ("a server's", papers(&root, PlaneUse::Server(&[]), 10 * DAY, now), now),
+            ("over", own.clone(), now + 11 * DAY),
+            ("of an authority that is over", papers(&root, PlaneUse::Client(None), 2000 * DAY, now), now + 1001 * DAY),
+            ("not yet", own, now - 101 * DAY),
+        ];
+        for (what, bad, at) in table {
+            let key = bad.key.clone();
+            let problem = brought(bad, at).expect_err(what).to_string();
+            assert!(problem.starts_with("what the node shows") && !problem.contains(key.trim()), "{what}: {problem}");
+        }
     }
 
     #[test]

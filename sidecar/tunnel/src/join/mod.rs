@@ -10,6 +10,7 @@
 //! link.rs       the tunnel's connection: packets in and out, and whether it lives
 //! open.rs       from nothing to a link with an address
 //! renew.rs      new certificates in time
+//! ending.rs     what is said of those that end (pure)
 //! backoff.rs    when to try again (pure)
 //! ways.rs       which local ports lead into the tunnel, and which of the tunnel's lead here
 //! confines.rs   into which networks a server may put this machine (pure)
@@ -20,11 +21,14 @@
 mod backoff;
 mod confines;
 mod dial;
+mod ending;
 mod enrol;
 #[cfg(test)]
 mod fuzz;
 mod link;
 mod machine;
+#[cfg(test)]
+mod made;
 mod member;
 mod node;
 mod open;

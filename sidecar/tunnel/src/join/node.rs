@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     JoinError, Member,
     backoff::Backoff,
-    dial,
+    dial, ending,
     link::{Ended, Link},
     machine::Machine,
     open::{Opened, open},
@@ -47,6 +47,8 @@ const PACKETS_IN_A_ROW: usize = 256;
 const MOST_SAID: usize = 16;
 /// Certificates are looked at this often; they have months left when they are due.
 const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
+/// A certificate that ends and cannot be renewed is spoken of this often: no log is read more often for it.
+const REMINDER: Duration = Duration::from_secs(24 * 3600);
 
 /// Keeps a node's tunnel open until `stop`, and then closes it. Certificates that are renewed are kept in `folder`.
 ///
@@ -117,6 +119,7 @@ struct Node {
     backoff: Backoff,
     renewing: Option<Renewing>,
     next_look: Instant,
+    next_reminder: Instant,
 }
 
 impl Node {
@@ -134,17 +137,34 @@ impl Node {
             backoff: Backoff::default(),
             renewing: None,
             next_look: Instant::now(),
+            next_reminder: Instant::now(),
         }
     }
 
     /// Goes on for ever, unless the server refuses the node: then it says why.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<String> {
+        self.remind();
         loop {
             match std::task::ready!(self.poll_once(cx)) {
                 Ok(()) => {}
-                Err(Ended::Refused(why)) => return Poll::Ready(why),
+                // The server does not say which of them it refuses.
+                Err(Ended::Refused(why)) => {
+                    let word = ending::word(&self.member, SystemTime::now());
+                    return Poll::Ready(word.map_or(why.clone(), |word| format!("{why}; {word}")));
+                }
                 Err(Ended::Later(why)) => self.again(&why),
             }
+        }
+    }
+
+    /// Says that the certificate ends, at the start and once a day.
+    fn remind(&mut self) {
+        if Instant::now() < self.next_reminder {
+            return;
+        }
+        self.next_reminder = Instant::now() + REMINDER;
+        if let Some(word) = ending::word(&self.member, SystemTime::now()) {
+            tracing::warn!(tunnel = self.member.tunnel(), "{word}");
         }
     }
 

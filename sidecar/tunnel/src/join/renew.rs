@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mesh_pki::{CertificateInfo, RequestedKey, Role, TrustAnchors, check_pair, parse_certificates};
+use mesh_pki::{CertificateInfo, RequestedKey};
 use proto::tunnel::{RenewRequest, enrolment_client::EnrolmentClient};
 use rustls_pki_types::ServerName;
 use tokio::time::timeout;
@@ -35,7 +35,7 @@ pub(super) fn is_due(member: &Member, address: Option<Ipv4Addr>, now: SystemTime
             moved || info.not_after.duration_since(now).unwrap_or_default() <= LEFT
         })
     };
-    !member.node.is_empty() && (is_due(&member.join) || is_due(&member.registered))
+    !member.is_legacy() && (is_due(&member.join) || is_due(&member.registered))
 }
 
 /// Asks for new certificates on a connection to the register plane.
@@ -72,16 +72,12 @@ pub(super) async fn renewed(member: &Member, stream: impl Stream + 'static) -> R
 /// Whether new papers may take the place of old ones. With any that do not serve at both ends the node would have no way back: so
 /// the certificate is of its key, its chain ends in the authority that came with it, and it does not end sooner than the old one.
 fn replaces(new: &Papers, old: &Papers, now: SystemTime) -> Result<(), String> {
-    let text = |e: &dyn std::fmt::Display| e.to_string();
-    let pair = check_pair(&new.certificate, &new.key).map_err(|e| text(&e))?;
-    let chain = parse_certificates(&new.certificate).map_err(|e| text(&e))?;
-    let authority = TrustAnchors::from_pems(&[&new.authority]).map_err(|e| text(&e))?;
-    authority.verify(&chain, Role::Client, now).map_err(|e| text(&e))?;
-    let before = CertificateInfo::from_pem(&old.certificate).map_err(|e| text(&e))?;
-    match pair.first() {
-        Some(leaf) if leaf.not_after >= before.not_after => Ok(()),
-        _ => Err("its certificate ends before the one that it is to replace".into()),
+    let leaf = new.tried(now)?;
+    let before = CertificateInfo::from_pem(&old.certificate).map_err(|e| e.to_string())?;
+    if leaf.not_after < before.not_after {
+        return Err("its certificate ends before the one that it is to replace".into());
     }
+    Ok(())
 }
 
 /// What becomes of a renewal.
@@ -89,23 +85,10 @@ pub(super) type Renewing = std::pin::Pin<Box<dyn Future<Output = Result<Member, 
 
 #[cfg(test)]
 mod tests {
-    use mesh_pki::{PlaneSubject, PlaneUse, Root};
+    use mesh_pki::{PlaneUse, Root};
 
     use super::*;
-
-    const DAY: Duration = Duration::from_secs(24 * 3600);
-
-    fn authority(now: SystemTime) -> Root {
-        let subject = PlaneSubject { organization: None, common_name: "lknm-join-ca@1" };
-        Root::generate_plane(subject, 1000 * DAY, now - 100 * DAY).unwrap()
-    }
-
-    fn papers(root: &Root, usage: PlaneUse<'_>, life: Duration, now: SystemTime) -> Papers {
-        let subject = PlaneSubject { organization: Some("lknm:join"), common_name: "network-controller-client" };
-        let pair = root.issue_plane(subject, usage, life, now).unwrap();
-        let authority = root.certificate_pem().to_owned();
-        Papers { authority, certificate: pair.chain_pem, key: pair.key.expose().to_owned() }
-    }
+    use crate::join::made::{DAY, authority, papers};
 
     #[test]
     fn an_answer_that_does_not_serve_takes_no_place() {

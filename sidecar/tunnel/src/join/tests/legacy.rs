@@ -1,6 +1,6 @@
 //! A server that knows no protocol 2, as LiteKube's: each packet is a text of its own.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc, time::SystemTime};
 
 use mesh_websocket::{Agreed, Data, Offer, Opcode, Part, Read, Reader, Reading, Texts, put};
 use rustls::ServerConfig;
@@ -11,8 +11,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{LONG, Member, World};
-use crate::{join::open::open, packet::made};
+use super::{DAY, JoinError, LONG, Member, World, running};
+use crate::{
+    join::{member::Papers, open::open},
+    packet::made,
+};
 
 /// What answers a question for an address, and sends each text back.
 async fn serve(listener: TcpListener, tls: Arc<ServerConfig>) {
@@ -70,4 +73,18 @@ async fn a_server_that_knows_no_batches_gets_and_gives_each_packet_alone() {
         let come = timeout(LONG, come).await.expect("in time").unwrap_or_else(|why| panic!("{why:?}"));
         assert_eq!(&come[..], &packet[..]);
     }
+}
+
+/// The server says only that it does not know the node, whatever of it is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_refused_with_a_certificate_that_is_over_says_that_it_is() {
+    let world = World::new().await;
+    let member = world.enrolled().await;
+    let (_, old) = world.control.authority().for_legacy_node(SystemTime::now() - 367 * DAY).unwrap();
+    let (authority, certificate) = (old.authority, old.certificate);
+    let join = Papers { authority, certificate, key: old.key.expose().to_owned() };
+    let member = Arc::new(Member { node: String::new(), join, ..Member::clone(&member) });
+    let ended = timeout(LONG, running(&member, Vec::new()).await.task).await.expect("in time").unwrap();
+    let Err(JoinError::Refused(why)) = ended else { panic!("{ended:?}") };
+    assert!(why.contains("does not know this node") && why.contains("ended 2 days ago"), "{why}");
 }

@@ -176,7 +176,7 @@ pub(crate) struct TunnelAuthority {
 pub(crate) enum AuthorityCommand {
     /// List them: those in force, those that take over, and those that were replaced.
     Ls(TunnelLs),
-    /// Trust one no more that was replaced: no connection begins with its certificates from then on.
+    /// Trust one no more that was replaced: tunnels that began with its certificates end, and none begins.
     Forget(AuthorityForget),
 }
 
@@ -184,6 +184,9 @@ pub(crate) enum AuthorityCommand {
 pub(crate) struct AuthorityForget {
     /// The SHA-256 of its certificate in hex, as `mesh tunnel authority ls` shows it.
     pub(crate) sha256: String,
+    /// It was replaced because its time was over, and this machine's clock is right about that.
+    #[arg(long)]
+    pub(crate) clock_is_right: bool,
 }
 
 #[derive(Debug, clap::Args)]

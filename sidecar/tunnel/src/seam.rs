@@ -71,6 +71,8 @@ pub struct Admission {
     pub address: Option<Ipv4Addr>,
     /// Its labels, for policy and routes.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// In which authority the chain ends that it showed, as SHA-256 in hex; `None`: it showed no certificate.
+    pub authority: Option<String>,
 }
 
 /// Why a node is not let in.
@@ -146,6 +148,9 @@ pub trait Desk: Send + Sync {
 
     /// The networks that an administrator approved for any node, there or away. Reads memory only.
     fn all_approved(&self) -> Vec<Network>;
+
+    /// Whether nodes whose chains end in this authority are let in. Reads memory only.
+    fn trusts(&self, authority: &str) -> bool;
 
     /// The network, and the server's own address in it.
     fn subnet(&self) -> Subnet;
@@ -268,7 +273,10 @@ pub trait Sessions: Send + Sync {
     /// Ends the live session of a node, if it has one: nothing passes any more when this returns. Never blocks.
     fn cut(&self, peer: PeerId, why: Cut);
 
-    /// The same for a node that asked for it through its own tunnel: it hears the answer first. Until its connections to the server
+    /// The same for all nodes whose chains end in this authority, which may come again with another. Answers whose sessions ended.
+    fn cut_of(&self, authority: &str) -> Vec<PeerId>;
+
+    /// Ends one for a node that asked for it through its own tunnel: it hears the answer first. Until its connections to the server
     /// are done, for 5 s at most, it reaches the server's own address and nothing else. Never blocks.
     fn part(&self, peer: PeerId, why: Cut);
 

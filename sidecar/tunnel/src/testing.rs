@@ -37,6 +37,10 @@ pub(crate) struct Office {
     pub(crate) visits: Mutex<Vec<Visit>>,
     /// The next connection breaks who brings it.
     pub(crate) breaks: AtomicBool,
+    /// Of the certificates that nodes show from now on.
+    pub(crate) authority: Mutex<Option<String>>,
+    /// Authorities that are trusted no more.
+    pub(crate) forgot: Mutex<Vec<String>>,
 }
 
 impl Office {
@@ -55,6 +59,8 @@ impl Office {
             tls: OnceLock::new(),
             visits: Mutex::default(),
             breaks: AtomicBool::default(),
+            authority: Mutex::default(),
+            forgot: Mutex::default(),
         })
     }
 
@@ -84,7 +90,8 @@ impl Desk for Office {
         }
         let id = u64::from_str_radix(knock.token, 16).map_err(|_| Denied::Invalid)?;
         let address = *self.known.lock().get(&id).ok_or(Denied::Invalid)?;
-        Ok(Admission { peer: PeerId(id), address, labels: Arc::default() })
+        let authority = self.authority.lock().clone();
+        Ok(Admission { peer: PeerId(id), address, labels: Arc::default(), authority })
     }
 
     fn address(&self, peer: PeerId) -> Result<Ipv4Addr, NoAddress> {
@@ -109,6 +116,10 @@ impl Desk for Office {
 
     fn all_approved(&self) -> Vec<Network> {
         self.approved.lock().values().flatten().copied().collect()
+    }
+
+    fn trusts(&self, authority: &str) -> bool {
+        !self.forgot.lock().iter().any(|gone| gone == authority)
     }
 
     fn subnet(&self) -> Subnet {

@@ -8,10 +8,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use mesh_tunnel::authority::{Forgotten, Trusted};
+use mesh_tunnel::authority::{Clock, Forgotten, Trusted};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Admin, Named, blocking, off, refused, unix};
+use super::{Admin, blocking, off, refused, unix};
 
 /// Those whose clients are let in.
 pub(crate) async fn authorities(State(admin): State<Arc<Admin>>) -> Response {
@@ -23,21 +24,48 @@ pub(crate) async fn authorities(State(admin): State<Arc<Admin>>) -> Response {
     .await
 }
 
+/// Which one is to be forgotten.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Forget {
+    /// The SHA-256 of its certificate in hex.
+    id: String,
+    /// Whether whoever asks says that this machine's clock is right.
+    #[serde(default)]
+    clock_is_right: bool,
+}
+
 /// One that was replaced is not trusted any more.
-pub(crate) async fn forget(State(admin): State<Arc<Admin>>, Query(named): Query<Named>) -> Response {
+pub(crate) async fn forget(State(admin): State<Arc<Admin>>, Query(asked): Query<Forget>) -> Response {
     let Some(control) = admin.rooms.tunnel() else { return off() };
-    blocking(move || match control.authority().forget(&named.id, SystemTime::now()) {
-        Ok(Forgotten::Done) => {
-            tracing::info!(target: "audit", action = "forget an authority", source = "admin port", what = named.id, "tunnel");
-            Json(json!({"id": named.id})).into_response()
+    let clock = if asked.clock_is_right { Clock::Right } else { Clock::Unsure };
+    blocking(move || match control.forget_authority(&asked.id, clock) {
+        Ok((Forgotten::Done, cut)) => {
+            let sessions = cut.len();
+            tracing::info!(target: "audit", action = "forget an authority", source = "admin port", what = asked.id, sessions, "tunnel");
+            let cut: Vec<String> = cut.iter().map(ToString::to_string).collect();
+            Json(json!({"id": asked.id, "cut": cut})).into_response()
         }
-        Ok(Forgotten::Needed) => refused(StatusCode::CONFLICT, "it issues certificates, or will: only one that was replaced can be forgotten"),
-        Ok(Forgotten::Unknown) => {
+        Ok((Forgotten::Needed, _)) => {
+            refused(StatusCode::CONFLICT, "it issues certificates, or will: only one that was replaced can be forgotten")
+        }
+        Ok((Forgotten::ByTime, _)) => refused(StatusCode::CONFLICT, by_time(SystemTime::now())),
+        Ok((Forgotten::Unknown, _)) => {
             refused(StatusCode::NOT_FOUND, "no authority has that SHA-256: `mesh tunnel authority ls` lists them")
         }
         Err(e) => refused(StatusCode::SERVICE_UNAVAILABLE, e),
     })
     .await
+}
+
+/// Why one that would come back with the clock is not forgotten.
+fn by_time(now: SystemTime) -> String {
+    let now =
+        jiff::Timestamp::try_from(now).map(|now| now.strftime("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default();
+    format!(
+        "its time was over by this machine's clock, which says {now}; if that is wrong it is the one that nodes trust, and takes its \
+         place again once the clock is right. If the clock is right, say --clock-is-right"
+    )
 }
 
 fn row(trusted: &Trusted) -> Value {

@@ -13,11 +13,22 @@ pub(super) async fn authority(admin: &Admin, command: &AuthorityCommand) -> Resu
         AuthorityCommand::Ls(args) => list(&admin.get(AUTHORITIES).await?, &args.output, "authorities", print),
         AuthorityCommand::Forget(args) => {
             let sha256 = args.sha256.to_ascii_lowercase();
-            admin.ask(Method::DELETE, &path(AUTHORITIES, &[("id", &sha256)]), &Value::Null).await?;
-            println!("{sha256} is forgotten: no connection begins with its certificates any more");
+            let clock = args.clock_is_right.to_string();
+            let path = path(AUTHORITIES, &[("id", &sha256), ("clockIsRight", &clock)]);
+            let done = admin.ask(Method::DELETE, &path, &Value::Null).await?;
+            println!("{sha256} is forgotten: {}", ended(&done));
             Ok(())
         }
     }
+}
+
+/// What became of who came in with a certificate of it.
+fn ended(done: &Value) -> String {
+    let cut: Vec<&str> = done["cut"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if cut.is_empty() {
+        return "no tunnel was open with a certificate of it".into();
+    }
+    format!("the tunnels of {} ended", cut.join(", "))
 }
 
 fn print(rows: &[Value]) {

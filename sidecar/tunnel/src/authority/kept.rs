@@ -143,11 +143,15 @@ impl Kept {
         }
     }
 
+    /// Whether that one was in force until its time was over, and would be again if it was the clock that is wrong.
+    pub(super) fn may_return(&self, sha256: &str) -> bool {
+        self.former.iter().any(|former| is_called(&former.certificate, sha256))
+    }
+
     /// Without those before it of that hash: their clients are let in no more, and it does not come back into force.
     pub(super) fn without(mut self, sha256: &str) -> Self {
-        let is_it = |pem: &str| CertificateInfo::from_pem(pem).is_ok_and(|info| info.sha256 == sha256);
-        self.before.retain(|old| !is_it(old));
-        self.former.retain(|old| !is_it(&old.certificate));
+        self.before.retain(|old| !is_called(old, sha256));
+        self.former.retain(|old| !is_called(&old.certificate, sha256));
         self
     }
 
@@ -181,6 +185,11 @@ impl Kept {
         let given = self.given;
         Self { before, given, ..Self::first(certificate.to_owned(), key.to_owned()) }
     }
+}
+
+/// Whether a certificate has this hash.
+fn is_called(pem: &str, sha256: &str) -> bool {
+    CertificateInfo::from_pem(pem).is_ok_and(|info| info.sha256 == sha256)
 }
 
 /// Whether the time of `own` is over at `now`, so that `next` issues in its place.

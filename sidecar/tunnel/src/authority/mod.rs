@@ -32,7 +32,7 @@ pub(crate) use self::named::Named;
 use self::{guard::Denied, kept::Kept};
 pub use self::{
     plane::{Issued, Plane},
-    trusted::{Forgotten, Standing, Trusted},
+    trusted::{Clock, Forgotten, Standing, Trusted},
 };
 use crate::{addresses::Subnet, ledger::Beside, seam::PeerId};
 

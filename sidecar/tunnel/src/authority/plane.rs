@@ -134,12 +134,18 @@ impl Plane {
         self.trusted.load_full()
     }
 
-    /// Whether a client's chain, its own certificate first, ends in an authority of the plane and is good at `now`.
+    /// In which authority of the plane a client's chain ends, its own certificate first, where it is good at `now`: as
+    /// [`Plane::authority_sha256`] names it.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn verify(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> Result<(), ChainProblem> {
-        self.trusted.load().verify(chain, Role::Client, now)
+    pub(crate) fn verify(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> Result<String, ChainProblem> {
+        self.trusted.load().verify_to_root(chain, Role::Client, now).map(|root| root.sha256.clone())
+    }
+
+    /// Whether clients of this authority are let in.
+    pub(crate) fn trusts(&self, sha256: &str) -> bool {
+        self.trusted.load().roots().any(|root| root.sha256 == sha256)
     }
 
     /// Issues a client certificate with a new key.

@@ -266,7 +266,7 @@ fn an_authority_that_was_replaced_is_forgotten_by_its_hash_and_stays_forgotten()
     let replaced = authority.register.authority_sha256();
     let subject = PlaneSubject { organization: None, common_name: "lknm-register-ca@1650000000" };
     let brought = Root::generate_plane(subject, 300 * DAY, now).unwrap();
-    assert_eq!(authority.forget(&replaced, now).unwrap(), Forgotten::Needed);
+    assert_eq!(authority.forget(&replaced, Clock::Unsure, now).unwrap(), Forgotten::Needed);
     bring((&house, &authority), &authority.register, (brought.certificate_pem(), brought.key().expose()), now).unwrap();
     let (new, _) = authority.for_legacy_node(now).unwrap();
     let in_force = authority.register.authority_sha256();
@@ -279,9 +279,9 @@ fn an_authority_that_was_replaced_is_forgotten_by_its_hash_and_stays_forgotten()
         ("join", Standing::InForce, authority.join.authority_sha256()),
     ];
     assert_eq!(stand(&authority), [issuing.clone(), ("register", Standing::Before, replaced.clone()), joining.clone()]);
-    assert_eq!(authority.forget(&in_force, now).unwrap(), Forgotten::Needed);
-    assert_eq!(authority.forget(&replaced, now).unwrap(), Forgotten::Done);
-    assert_eq!(authority.forget(&replaced, now).unwrap(), Forgotten::Unknown);
+    assert_eq!(authority.forget(&in_force, Clock::Unsure, now).unwrap(), Forgotten::Needed);
+    assert_eq!(authority.forget(&replaced, Clock::Unsure, now).unwrap(), Forgotten::Done);
+    assert_eq!(authority.forget(&replaced, Clock::Unsure, now).unwrap(), Forgotten::Unknown);
     for authority in [&authority, &house.open(now)] {
         assert_eq!(stand(authority), [issuing.clone(), joining.clone()]);
         let verify = |plane: &Plane, pem: &str| plane.verify(&parse_certificates(pem).unwrap(), now).is_ok();
@@ -299,8 +299,33 @@ fn a_forgotten_authority_does_not_come_back_with_the_clock() {
     house.open(later);
     let authority = house.open(later + 366 * DAY);
     assert_ne!(authority.register.authority_sha256(), first);
-    assert_eq!(authority.forget(&first, later + 366 * DAY).unwrap(), Forgotten::Done);
+    let forget = |clock| authority.forget(&first, clock, later + 366 * DAY).unwrap();
+    assert_eq!(forget(Clock::Unsure), Forgotten::ByTime);
+    assert_eq!(house.open(later + 10 * DAY).register.authority_sha256(), first, "nobody said that the clock is right");
+    house.open(later + 366 * DAY);
+    assert_eq!(forget(Clock::Right), Forgotten::Done);
     assert_ne!(house.open(later + 10 * DAY).register.authority_sha256(), first);
+}
+
+/// LiteKube's standalone installations have one authority for both planes.
+#[test]
+fn one_of_both_planes_that_one_of_them_needs_is_forgotten_by_neither() {
+    let (house, now) = (House::new(), SystemTime::now());
+    let authority = house.open(now);
+    let subject = PlaneSubject { organization: None, common_name: "lknm-ca@1650000000" };
+    let [shared, next] = [(); 2].map(|()| Root::generate_plane(subject, 300 * DAY, now).unwrap());
+    let bring = |plane, root: &Root| {
+        bring((&house, &authority), plane, (root.certificate_pem(), root.key().expose()), now).unwrap();
+    };
+    bring(&authority.register, &shared);
+    bring(&authority.join, &shared);
+    bring(&authority.register, &next);
+    let (register, sha256) = (&authority.register, shared.info().sha256.clone());
+    assert_eq!(authority.forget(&sha256, Clock::Right, now).unwrap(), Forgotten::Needed);
+    assert!(register.trusts(&sha256) && authority.join.trusts(&sha256));
+    bring(&authority.join, &next);
+    assert_eq!(authority.forget(&sha256, Clock::Unsure, now).unwrap(), Forgotten::Done);
+    assert!(!register.trusts(&sha256) && !authority.join.trusts(&sha256));
 }
 
 #[test]

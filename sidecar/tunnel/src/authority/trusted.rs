@@ -37,8 +37,20 @@ pub enum Forgotten {
     Done,
     /// It issues, or will: it stays.
     Needed,
+    /// It was replaced because its time was over, by this machine's clock, and takes its place again if that was wrong: it stays, as
+    /// nobody said that the clock is right.
+    ByTime,
     /// No authority has that hash.
     Unknown,
+}
+
+/// What whoever asks says of this machine's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Nothing.
+    Unsure,
+    /// It is right.
+    Right,
 }
 
 impl Authority {
@@ -54,26 +66,34 @@ impl Authority {
         Ok(all)
     }
 
-    /// Lets no client of a replaced authority in from now on, as SHA-256 of its certificate in hex. Connections that are open stay so.
+    /// Lets no client of a replaced authority in from now on, as SHA-256 of its certificate in hex. Sessions that are open are the
+    /// caller's to end.
     ///
     /// # Errors
     /// See [`AuthorityError`]; it is trusted still in each plane that was not written.
-    pub fn forget(&self, sha256: &str, now: SystemTime) -> Result<Forgotten, AuthorityError> {
+    pub fn forget(&self, sha256: &str, clock: Clock, now: SystemTime) -> Result<Forgotten, AuthorityError> {
         let _alone = self.changes.lock();
-        let mut forgotten = Forgotten::Unknown;
+        let mut of_it = Vec::new();
+        // Both are asked before one is written: they may have the same authority.
         for plane in [&self.register, &self.join] {
             let kept = Kept::ensure(&self.store, plane.name(), now)?;
-            let of_it = of_plane(plane, &kept)?.into_iter().filter(|it| it.info.sha256 == sha256);
-            let standings: Vec<Standing> = of_it.map(|it| it.standing).collect();
+            let all = of_plane(plane, &kept)?;
+            let standings: Vec<_> = all.iter().filter(|it| it.info.sha256 == sha256).map(|it| it.standing).collect();
             if standings.iter().any(|standing| *standing != Standing::Before) {
                 return Ok(Forgotten::Needed);
             }
+            if clock == Clock::Unsure && kept.may_return(sha256) {
+                return Ok(Forgotten::ByTime);
+            }
             if !standings.is_empty() {
-                self.change(plane, &kept.without(sha256), now)?;
-                forgotten = Forgotten::Done;
+                of_it.push((plane, kept));
             }
         }
-        Ok(forgotten)
+        let found = if of_it.is_empty() { Forgotten::Unknown } else { Forgotten::Done };
+        for (plane, kept) in of_it {
+            self.change(plane, &kept.without(sha256), now)?;
+        }
+        Ok(found)
     }
 }
 

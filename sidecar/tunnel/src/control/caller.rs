@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::SystemTime,
 };
 
 use mesh_pki::CertificateInfo;
@@ -11,7 +12,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use super::{Control, Roles};
 use crate::{
-    authority::{ADMIN, NODE},
+    authority::{ADMIN, NODE, Plane},
     ledger::Shows,
     seam::PeerId,
 };
@@ -30,6 +31,8 @@ pub(super) struct Shown {
     /// The SHA-256 of its public key, hex.
     pub(super) key: String,
     pub(super) role: Role,
+    /// In which authority its chain ends, as SHA-256 in hex; `None`: in none any more.
+    pub(super) authority: Option<String>,
 }
 
 /// Who calls.
@@ -42,8 +45,10 @@ pub(super) struct Caller {
 }
 
 impl Shown {
-    /// Reads it; `None` for what rustls would not have let pass.
-    pub(super) fn of(leaf: &CertificateDer<'_>) -> Option<Self> {
+    /// Reads it, with what is above it; `None` for what rustls would not have let pass.
+    pub(super) fn of(chain: &[CertificateDer<'_>], plane: &Plane) -> Option<Self> {
+        let leaf = chain.first()?;
+        let authority = plane.verify(chain, SystemTime::now()).ok();
         let key = CertificateInfo::from_der(leaf).ok()?.spki_sha256;
         let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
         let mut names = certificate.subject().iter_common_name();
@@ -52,7 +57,7 @@ impl Shown {
             (Some(NODE), None) => Role::Node,
             _ => Role::Other,
         };
-        Some(Self { key, role })
+        Some(Self { key, role, authority })
     }
 }
 
@@ -66,7 +71,7 @@ impl Control {
         source: SocketAddr,
         shown: Option<&Shown>,
     ) {
-        let (Some(peer), Some(Shown { key, role: Role::Node })) = (through, shown) else { return };
+        let (Some(peer), Some(Shown { key, role: Role::Node, .. })) = (through, shown) else { return };
         let is_new = self.ledger.node(peer).is_some_and(|node| {
             node.row.register_key.is_none() && node.row.address.map(IpAddr::from) == Some(source.ip().to_canonical())
         });
@@ -106,8 +111,10 @@ impl Caller {
                 .is_some_and(|shown| shown.role == Role::Node && control.ledger.by_key(&shown.key) == Some(peer))
     }
 
-    /// Whether its certificate was denied since its connection was made.
+    /// Whether its certificate was denied, or its authority forgotten, since its connection was made.
     pub(super) fn is_denied(&self, control: &Control) -> bool {
-        self.shown.as_ref().is_some_and(|shown| control.authority.is_denied(&shown.key))
+        let (authority, plane) = (&control.authority, &control.authority.register);
+        let is_trusted = |shown: &Shown| shown.authority.as_ref().is_some_and(|root| plane.trusts(root));
+        self.shown.as_ref().is_some_and(|shown| authority.is_denied(&shown.key) || !is_trusted(shown))
     }
 }

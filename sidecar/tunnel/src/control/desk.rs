@@ -40,19 +40,20 @@ impl FrontDesk {
         Ok(Self { control, served, drained })
     }
 
-    /// Whether a certificate, or its absence, goes with the node.
-    fn goes_with(&self, peer: PeerId, knock: &Knock<'_>) -> Result<(), Denied> {
+    /// Whether a certificate, or its absence, goes with the node. Answers its authority.
+    fn goes_with(&self, peer: PeerId, knock: &Knock<'_>) -> Result<Option<String>, Denied> {
         let strict = self.control.setup.certificates == Certificates::Required;
         let Some(certificate) = knock.chain.first() else {
-            return if strict { Err(Denied::Invalid) } else { Ok(()) };
+            return if strict { Err(Denied::Invalid) } else { Ok(None) };
         };
         let refused = |why: &dyn std::fmt::Display| {
             tracing::info!(target: "audit", node = %peer, from = %knock.source, "the certificate of a node is refused: {why}");
             Err(Denied::Invalid)
         };
-        if let Err(problem) = self.control.authority.join.verify(knock.chain, SystemTime::now()) {
-            return refused(&problem);
-        }
+        let authority = match self.control.authority.join.verify(knock.chain, SystemTime::now()) {
+            Ok(authority) => authority,
+            Err(problem) => return refused(&problem),
+        };
         let Ok(shown) = CertificateInfo::from_der(certificate) else { return refused(&"it cannot be read") };
         if self.control.authority.is_denied(&shown.spki_sha256) {
             return refused(&"its key is denied");
@@ -62,7 +63,8 @@ impl FrontDesk {
         }
         let key = shown.spki_sha256;
         if strict {
-            return self.control.ledger.show(peer, Shows::Join, &key).map_err(|error| match error {
+            let shown = self.control.ledger.show(peer, Shows::Join, &key);
+            return shown.map(|()| Some(authority)).map_err(|error| match error {
                 ShowError::NotItsOwn | ShowError::Gone => Denied::Invalid,
                 ShowError::Unwritten(error) => {
                     tracing::error!(node = %peer, "the certificate of a node is not bound to it: {error}");
@@ -72,7 +74,7 @@ impl FrontDesk {
         }
         match self.control.ledger.by_key(&key) {
             Some(owner) if owner != peer => Err(Denied::Invalid),
-            _ => Ok(()),
+            _ => Ok(Some(authority)),
         }
     }
 }
@@ -101,7 +103,7 @@ impl Desk for FrontDesk {
             return Err(Denied::Invalid);
         }
         let node = self.control.ledger.by_token(knock.token).ok_or(Denied::Invalid)?;
-        self.goes_with(node.peer, knock)?;
+        let authority = self.goes_with(node.peer, knock)?;
         self.control.ledger.came(node.peer);
         if node.row.waits {
             return Err(Denied::Waits);
@@ -111,7 +113,7 @@ impl Desk for FrontDesk {
             tracing::warn!(target: "audit", node = %node.peer, "no address is free in the tunnel's network: unregister nodes that are gone, or widen it");
             return Err(Denied::NoAddress);
         }
-        Ok(Admission { peer: node.peer, address: node.row.address, labels: node.labels })
+        Ok(Admission { peer: node.peer, address: node.row.address, labels: node.labels, authority })
     }
 
     fn address(&self, peer: PeerId) -> Result<Ipv4Addr, NoAddress> {
@@ -128,6 +130,10 @@ impl Desk for FrontDesk {
 
     fn all_approved(&self) -> Vec<Network> {
         self.control.ledger.all_routes()
+    }
+
+    fn trusts(&self, authority: &str) -> bool {
+        self.control.authority.join.trusts(authority)
     }
 
     fn subnet(&self) -> Subnet {

@@ -50,7 +50,7 @@ pub use takeover::{ImportProblem, Pem, Takeover};
 
 use crate::{
     addresses::{Network, Subnet},
-    authority::{Authority, AuthorityError, Places},
+    authority::{Authority, AuthorityError, Clock, Forgotten, Places},
     ledger::{ApproveError, Away, Besides, Ledger, NodeRow, Shelf, StoreShelf, Unwritten},
     seam::{Cut, Figures, PeerId, Route, Sessions},
     tokens::{Rates, Secret},
@@ -271,6 +271,21 @@ impl Control {
             self.cut(peer, Cut::Kicked);
         }
         Ok(owner)
+    }
+
+    /// Trusts an authority that was replaced no more, by the SHA-256 of its certificate in hex: sessions of nodes that came in with a
+    /// certificate of it end, and calls on connections with one are refused. Answers whose sessions ended.
+    ///
+    /// # Errors
+    /// See [`AuthorityError`]; it is trusted still in each plane that was not written.
+    pub fn forget_authority(&self, sha256: &str, clock: Clock) -> Result<(Forgotten, Vec<PeerId>), AuthorityError> {
+        let now = SystemTime::now();
+        let forgotten = self.authority.forget(sha256, clock, now);
+        // One of the planes may be written and the other not.
+        let is_gone = !self.authority.join.trusts(sha256);
+        let cut = self.sessions.get().filter(|_| is_gone).map(|sessions| sessions.cut_of(sha256));
+        self.authority.ensure_admin(&self.setup.home, now)?;
+        Ok((forgotten?, cut.unwrap_or_default()))
     }
 
     fn forgotten(&self, peer: PeerId) -> Result<bool, Unwritten> {

@@ -31,7 +31,7 @@ pub(super) fn caller<T>(control: &Control, request: &Request<T>) -> Result<Calle
     let caller = request.extensions().get::<Caller>().cloned();
     let caller = caller.ok_or_else(|| Status::internal("the connection of the call is not known"))?;
     if caller.is_denied(control) {
-        return Err(Status::unauthenticated("the certificate was denied"));
+        return Err(Status::unauthenticated("the certificate was denied, or its authority forgotten"));
     }
     Ok(caller)
 }

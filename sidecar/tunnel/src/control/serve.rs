@@ -196,7 +196,7 @@ impl Served {
             Err(_) => return tracing::debug!(port = ?self.port, %source, "no handshake within {HANDSHAKE:?}"),
         };
         let certificates = stream.get_ref().1.peer_certificates();
-        let shown = certificates.and_then(|chain| chain.first()).and_then(Shown::of);
+        let shown = certificates.and_then(|chain| Shown::of(chain, &planes.register));
         let Some(held) = self.held(shown.as_ref(), passing) else {
             return tracing::warn!(target: "audit", port = ?self.port, %source, "as many connections are open with one certificate, or with all, as may be: another one is refused");
         };
@@ -235,7 +235,7 @@ impl Served {
     pub(super) fn held(&self, shown: Option<&Shown>, passing: Handshake) -> Option<Held> {
         match shown {
             None => Some(Held::Passing(passing)),
-            Some(Shown { key, role: Role::Admin }) => self.administrators.take(key).map(Held::Place),
+            Some(Shown { key, role: Role::Admin, .. }) => self.administrators.take(key).map(Held::Place),
             Some(Shown { key, .. }) => self.places.take(key).map(Held::Place),
         }
     }

@@ -50,6 +50,8 @@ pub(crate) struct Peer {
     /// Where it comes from.
     pub(crate) from: SocketAddr,
     pub(crate) labels: Arc<BTreeMap<String, String>>,
+    /// In which authority the chain ends that it showed.
+    authority: Option<String>,
     dialect: Dialect,
     /// The networks that it says are behind it.
     pub(super) announced: Box<[Network]>,
@@ -83,13 +85,14 @@ impl Peer {
     /// One that is spoken as legacy nodes do.
     #[cfg(test)]
     pub(crate) fn new(id: PeerId, from: SocketAddr, labels: Arc<BTreeMap<String, String>>) -> Arc<Self> {
-        Self::of((id, from), labels, Dialect::default())
+        Self::of((id, from), labels, Dialect::default(), None)
     }
 
     pub(crate) fn of(
         (id, from): (PeerId, SocketAddr),
         labels: Arc<BTreeMap<String, String>>,
         dialect: Dialect,
+        authority: Option<String>,
     ) -> Arc<Self> {
         let queue = Mutex::new(Queue::new(dialect.form));
         let announced = dialect.announces.clone().into();
@@ -99,6 +102,7 @@ impl Peer {
             id,
             from,
             labels,
+            authority,
             dialect,
             address: OnceLock::new(),
             since: SystemTime::now(),
@@ -111,6 +115,11 @@ impl Peer {
             drops: Drops::default(),
             answered: Notify::new(),
         })
+    }
+
+    /// In which authority the chain ends that its node showed, as SHA-256 in hex, if it showed one.
+    pub(crate) fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
     /// Whether it speaks protocol 2.

@@ -170,6 +170,16 @@ impl Sessions for Hub {
         }
     }
 
+    fn cut_of(&self, authority: &str) -> Vec<PeerId> {
+        let of_it: Vec<Arc<Peer>> = {
+            let sessions = self.sessions.lock();
+            let of_it = sessions.values().filter(|peer| peer.authority() == Some(authority));
+            of_it.inspect(|peer| self.shut(peer, word(Cut::Kicked))).cloned().collect()
+        };
+        of_it.iter().for_each(|peer| self.withdraw(peer));
+        of_it.iter().map(|peer| peer.id).collect()
+    }
+
     fn part(&self, peer: PeerId, why: Cut) {
         let live = self.sessions.lock().get(&peer).cloned();
         if let Some(peer) = live {

@@ -22,8 +22,8 @@ use tokio::{
 
 use super::{Confines, Exposed, Forwarded, JoinError, Member, Ticket, Ways, enrol, run};
 use crate::{
-    authority::{Authority, Places},
-    control::{Certificates, Control, FrontDesk, Port, Ports, Roles, Setup},
+    authority::{Authority, Clock, Forgotten, Places},
+    control::{Certificates, Control, FrontDesk, Pem, Port, Ports, Roles, Setup, Takeover},
     hub::Hub,
     inside::{self, Doors},
     ledger::Mint,
@@ -215,6 +215,28 @@ async fn a_node_that_is_not_known_any_more_ends() {
     let late = running(&member, Vec::new()).await;
     let ended = timeout(LONG, late.task).await.expect("in time").unwrap();
     assert!(matches!(ended, Err(JoinError::Refused(_))), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_authority_ends_the_tunnels_of_its_nodes_and_of_no_other() {
+    let world = World::new().await;
+    let old = world.enrolled().await;
+    let _old = running(&old, Vec::new()).await;
+    world.until(1, ConnState::Connected).await;
+    let replaced = world.control.authority().join.authority_sha256();
+    let brought = super::made::authority(SystemTime::now());
+    let pem = Pem { certificate: brought.certificate_pem().into(), key: brought.key().expose().into() };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().try_into().unwrap();
+    world.control.take_over(&Takeover { join: Some(pem), ..Takeover::default() }, now).unwrap();
+    let _new = running(&world.enrolled().await, Vec::new()).await;
+    world.until(2, ConnState::Connected).await;
+    let begun = |node| world.control.figures().iter().find(|live| live.peer == PeerId(node)).map(|live| live.since);
+    let (first, second) = (begun(1), begun(2));
+    assert!(first.is_some() && second.is_some());
+    let forgotten = world.control.forget_authority(&replaced, Clock::Unsure).unwrap();
+    assert_eq!(forgotten, (Forgotten::Done, vec![PeerId(1)]));
+    world.until(1, ConnState::Idle).await;
+    assert_eq!((begun(1), begun(2)), (None, second));
 }
 
 #[tokio::test(flavor = "multi_thread")]

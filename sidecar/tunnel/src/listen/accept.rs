@@ -160,7 +160,7 @@ async fn admit(
         }
     };
     let session = dialect.session.clone();
-    let peer = Peer::of((admission.peer, from), admission.labels, dialect);
+    let peer = Peer::of((admission.peer, from), admission.labels, dialect, admission.authority);
     let switched = switched(port, asked, &session, &port.hub.becomes_of(&peer));
     let admitted = Admitted { hub: &port.hub, peer: &peer, stays: false };
     stream.write_all(&switched).await?;
@@ -168,6 +168,11 @@ async fn admit(
     if port.hub.begin(&peer, admission.address).await.is_err() {
         told.of(101, Some("already connected"));
         return turn_away(stream, Vec::new(), &head::already_connected(token)).await;
+    }
+    // It may have been forgotten since it was asked for; whoever forgets it cuts the sessions that are there by now.
+    if peer.authority().is_some_and(|authority| !port.hub.desk.trusts(authority)) {
+        told.of(101, Some(Denied::Invalid.word()));
+        return turn_away(stream, Vec::new(), &head::invalid(token)).await;
     }
     told.of(101, None);
     admitted.stays();

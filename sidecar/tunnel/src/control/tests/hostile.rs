@@ -221,7 +221,9 @@ async fn nodes_that_hold_all_places_keep_neither_administrators_nor_other_nodes_
     let stage = stage(|_| {});
     let served = Served::new(Arc::clone(&stage.control), Port::Register, Drain::new().handle()).unwrap();
     let handshakes = Arc::<Handshakes>::default();
-    let held = |role, key: usize| served.held(Some(&Shown { key: key.to_string(), role }), handshakes.begin());
+    let held = |role, key: usize| {
+        served.held(Some(&Shown { key: key.to_string(), role, authority: None }), handshakes.begin())
+    };
     let mut nodes: Vec<_> = (0..ALL).filter_map(|n| held(Role::Node, n / OF_ONE)).collect();
     assert!(nodes.len() == ALL && held(Role::Node, 0).is_none());
     let administrator = held(Role::Admin, ALL).expect("a place");

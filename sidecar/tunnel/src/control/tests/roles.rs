@@ -3,16 +3,17 @@
 use proto::tunnel::{KickNodeRequest, ListNodesRequest, ListTokensRequest, MintTokenRequest, RevokeTokenRequest};
 
 use super::{
-    super::{Certificates, Roles},
+    super::{Certificates, Pem, Roles, Takeover},
     stage::*,
 };
 use crate::{
+    authority::{Clock, Forgotten},
     legacy::{Legacy, LegacyNode},
-    seam::{Cut, Denied, Desk, Knock},
+    seam::{Cut, Denied, Desk, Knock, PeerId},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mesh_pki::{PlaneSubject, PlaneUse, Root, parse_certificates};
-use proto::nc::GetTokenResponse;
+use proto::nc::{CheckConnStateRequest, GetTokenResponse};
 use std::time::SystemTime;
 
 const JOINER: PlaneSubject<'_> =
@@ -153,4 +154,34 @@ async fn an_imported_node_is_known_by_the_certificate_that_it_shows_through_its_
     assert_eq!(check(&mut direct, &other.token).await.verdict(), refused);
     assert!(unregister(&mut direct, token).await.result);
     assert!(stage.control.authority().is_denied(&own.key_sha256));
+}
+
+/// What a key that leaked could do with a connection that is open already.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_authority_ends_sessions_and_calls_of_its_certificates_and_of_no_other() {
+    let stage = stage(|_| {});
+    let joined = stage.joined().await;
+    let (mut open, mut of_admin) = (stage.register_as(&register_pair(&joined)).await, stage.as_admin().await);
+    let authority = stage.control.authority();
+    let replaced = authority.register.authority_sha256();
+    let subject = PlaneSubject { organization: None, common_name: "lknm-register-ca@1650000000" };
+    let brought = Root::generate_plane(subject, 300 * DAY, SystemTime::now()).unwrap();
+    let pem = Pem { certificate: brought.certificate_pem().into(), key: brought.key().expose().into() };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().try_into().unwrap();
+    stage.control.take_over(&Takeover { register: Some(pem), ..Takeover::default() }, now).unwrap();
+    let mut new = stage.register_as(&register_pair(&stage.joined().await)).await;
+    for client in [&mut open, &mut of_admin, &mut new] {
+        assert_eq!(check(client, &joined.token).await.verdict(), ("200", "ok"));
+    }
+    let forget = |sha256: &str| stage.control.forget_authority(sha256, Clock::Unsure).unwrap();
+    assert_eq!(forget(&authority.join.authority_sha256()), (Forgotten::Needed, Vec::new()));
+    assert_eq!(stage.hub.cut_authorities(), [""; 0]);
+    assert_eq!(forget(&replaced), (Forgotten::Done, vec![PeerId(7)]));
+    assert_eq!(stage.hub.cut_authorities(), [replaced]);
+    for client in [&mut open, &mut of_admin] {
+        let ask = CheckConnStateRequest { token: joined.token.clone() };
+        assert_eq!(client.check_conn_state(ask).await.unwrap_err().code(), tonic::Code::Unauthenticated);
+    }
+    assert_eq!(check(&mut new, &joined.token).await.verdict(), ("200", "ok"));
+    assert_eq!(check(&mut stage.as_admin().await, &joined.token).await.verdict(), ("200", "ok"));
 }

@@ -55,17 +55,27 @@ impl From<&Issued> for Credentials {
 
 /// A hub that remembers whom it was told to cut.
 #[derive(Default)]
-pub(super) struct Hub(Mutex<Vec<(PeerId, Cut)>>);
+pub(super) struct Hub(Mutex<Vec<(PeerId, Cut)>>, Mutex<Vec<String>>);
 
 impl Hub {
     pub(super) fn cuts(&self) -> Vec<(PeerId, Cut)> {
         self.0.lock().clone()
+    }
+
+    /// The authorities whose nodes it was told to cut.
+    pub(super) fn cut_authorities(&self) -> Vec<String> {
+        self.1.lock().clone()
     }
 }
 
 impl Sessions for Hub {
     fn cut(&self, peer: PeerId, why: Cut) {
         self.0.lock().push((peer, why));
+    }
+
+    fn cut_of(&self, authority: &str) -> Vec<PeerId> {
+        self.1.lock().push(authority.to_owned());
+        vec![PeerId(7)]
     }
 
     fn part(&self, peer: PeerId, why: Cut) {

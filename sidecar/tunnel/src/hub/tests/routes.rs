@@ -20,7 +20,7 @@ pub(super) async fn joins(hub: &Arc<Hub>, id: u64, address: [u8; 4], networks: &
     let announces = networks.split_whitespace().map(|network| network.parse().unwrap()).collect();
     let labels = [("node".to_owned(), id.to_string())].into();
     let dialect = Dialect { announces, ..Dialect::default() };
-    let peer = Peer::of((PeerId(id), ([127, 0, 0, 1], 1).into()), Arc::new(labels), dialect);
+    let peer = Peer::of((PeerId(id), ([127, 0, 0, 1], 1).into()), Arc::new(labels), dialect, None);
     hub.begin(&peer, Some(address.into())).await.unwrap();
     assert!(hub.connect(&peer, address.into(), b"welcome"));
     assert_eq!(received(&peer), [b"welcome"]);
@@ -102,7 +102,7 @@ async fn networks_that_overlap_go_to_one_and_special_ones_to_nobody() {
     assert!(hub.routes.shown().iter().any(|route| route.standing == Standing::Taken(PeerId(1))));
     // What is told to a node before its session begins is the same.
     let again = Dialect { announces: vec!["192.168.7.0/25".parse().unwrap()], ..Dialect::default() };
-    let third = Peer::of((PeerId(3), ([127, 0, 0, 1], 1).into()), Arc::default(), again);
+    let third = Peer::of((PeerId(3), ([127, 0, 0, 1], 1).into()), Arc::default(), again, None);
     assert_eq!(hub.becomes_of(&third), "192.168.7.0/25=waits");
     office.approved.lock().insert(3, vec!["192.168.7.0/25".parse().unwrap()]);
     assert_eq!(hub.becomes_of(&third), "192.168.7.0/25=taken");

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::world::{LONG, World, request};
-use crate::seam::Denied;
+use crate::seam::{Denied, PeerId, Sessions as _};
 
 #[tokio::test]
 async fn a_bad_token_is_told_so_after_the_101() {
@@ -96,6 +96,20 @@ async fn whoever_says_nothing_is_given_up_after_ten_seconds() {
     assert!(node.next().await.is_none());
     assert!(start.elapsed() < Duration::from_secs(12), "handshake: {:?}", start.elapsed());
     super::joins::until(|| world.hub.count() == 0).await;
+}
+
+/// Whoever forgets an authority cuts the sessions that are there, and this one is none yet when it does.
+#[tokio::test]
+async fn a_node_whose_authority_is_forgotten_while_it_comes_is_refused_for_good() {
+    let world = World::new().await;
+    *world.office.authority.lock() = Some("5f".into());
+    world.newcomer(1).await;
+    world.office.forgot.lock().push("5f".into());
+    let token = world.office.issue(2);
+    let (answer, mut node) = world.ask(&token).await;
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert_eq!(node.farewell().await, (1000, format!("invalid token {token}")));
+    super::joins::until(|| world.hub.figures().iter().all(|live| live.peer == PeerId(1))).await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 //! | `health.rs` | `grpc.health.v1` |
 //! | `serve.rs` | listeners, TLS and HTTP/2, with their bounds |
 //! | `places.rs` | how many connections holders of certificates may have |
+//! | `crowd.rs` | how often the audit log hears of those without |
 //! | `desk.rs` | what the hub asks |
 //! | `takeover.rs` | what another controller left behind |
 //! | `metrics.rs` | what is counted |
@@ -17,6 +18,7 @@
 mod administration;
 mod bootstrap;
 mod caller;
+mod crowd;
 mod desk;
 mod enrol;
 mod health;

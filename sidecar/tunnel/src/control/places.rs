@@ -85,6 +85,11 @@ impl Taken {
 }
 
 impl Place {
+    /// Whose it is, by the key of the certificate.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Waits until it has to give way.
     pub(super) async fn cut(&self) {
         self.cut.cancelled().await;

@@ -4,13 +4,23 @@
 //! Whoever is in the TLS handshake or shows no certificate has a place among so many, where the oldest gives way: a node that joins is
 //! done in a second, and whoever comes only to stay keeps nobody out.
 
-use std::{convert::Infallible, fmt, future::pending, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    future::pending,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh_core::Drained;
 use mesh_network::listen::{Handshake, Handshakes};
+use parking_lot::Mutex;
 use proto::{
     health::health_server::HealthServer,
     nc::{
@@ -30,6 +40,7 @@ use super::{
     administration::AdministrationDesk,
     bootstrap::BootstrapPlane,
     caller::{Caller, Role, Shown},
+    crowd::Crowd,
     enrol::EnrolmentDesk,
     health::Watched,
     places::{Place, Places},
@@ -92,6 +103,8 @@ pub(super) struct Served {
     places: Arc<Places>,
     /// Those of administrators: nodes, however many, keep none of them out.
     administrators: Arc<Places>,
+    /// Those that gave way before they showed a certificate.
+    strangers: Mutex<Crowd>,
     drained: Drained,
 }
 
@@ -148,8 +161,8 @@ impl Control {
 impl Served {
     pub(super) fn new(control: Arc<Control>, port: Port, drained: Drained) -> Result<Self, ControlError> {
         let routes = services(&control, port, &drained)?;
-        let (passing, places, administrators) = Default::default();
-        Ok(Self { control, port, routes, passing, places, administrators, drained })
+        let (passing, places, administrators, strangers) = Default::default();
+        Ok(Self { control, port, routes, passing, places, administrators, strangers, drained })
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -188,7 +201,7 @@ impl Served {
         };
         let accepted = tokio::select! {
             accepted = timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)) => accepted,
-            () = passing.cut() => return self.gave_way(source),
+            () = passing.cut() => return self.stranger_gave_way(source),
         };
         let stream = match accepted {
             Ok(Ok(stream)) => stream,
@@ -227,7 +240,7 @@ impl Served {
         };
         tokio::select! {
             () = served => {}
-            () = held.cut() => self.gave_way(source),
+            () = held.cut() => self.gave_way(&held, source),
         }
     }
 
@@ -240,8 +253,19 @@ impl Served {
         }
     }
 
-    fn gave_way(&self, source: SocketAddr) {
-        tracing::debug!(port = ?self.port, %source, "too many connections: this one gives way");
+    fn gave_way(&self, held: &Held, source: SocketAddr) {
+        match held {
+            Held::Passing(_) => self.stranger_gave_way(source),
+            Held::Place(place) => {
+                tracing::warn!(target: "audit", port = ?self.port, %source, key = place.key(), "all connections are taken: the oldest of the certificate that has the most gives way");
+            }
+        }
+    }
+
+    fn stranger_gave_way(&self, source: SocketAddr) {
+        if let Some(gone) = self.strangers.lock().gave_way(Instant::now()) {
+            tracing::warn!(target: "audit", port = ?self.port, %source, gone, "too many connections are in their handshake or show no certificate: the oldest gives way");
+        }
     }
 }
 

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     ledger::Mint,
     seam::{Denied, Desk as _, Knock},
+    testing::AuditLog,
 };
 
 /// CI is slow; none of this takes a second on an idle machine.
@@ -231,4 +232,35 @@ async fn nodes_that_hold_all_places_keep_neither_administrators_nor_other_nodes_
     let late = held(Role::Node, ALL).expect("a place");
     nodes.remove(0).cut().now_or_never().expect("the oldest of who has the most gives way");
     assert!(nodes.iter().chain([&late, &administrator]).all(|held| held.cut().now_or_never().is_none()));
+}
+
+/// Whoever was cut off, or has to find out who takes all places, reads it there.
+#[tokio::test]
+async fn a_connection_that_gives_way_is_in_the_audit_log() {
+    let stage = stage(|_| {});
+    let (log, _listening) = AuditLog::listen();
+    let served = Arc::new(Served::new(Arc::clone(&stage.control), Port::Register, Drain::new().handle()).unwrap());
+    let issued = stage.control.authority().for_legacy_node(SystemTime::now()).unwrap().0;
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let connection = tokio::spawn(Arc::clone(&served).connection(far, ([203, 0, 113, 9], 40_000).into(), None));
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(stage.tls(Some(&Credentials::from(&issued)))));
+    let name = rustls_pki_types::ServerName::from(std::net::IpAddr::from([10, 1, 1, 1]));
+    let mut stream = connector.connect(name, near).await.unwrap();
+    // What it says first is heard: it has its place.
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    stream.read_u8().await.unwrap();
+    let handshakes = Arc::<Handshakes>::default();
+    let held = |key: String| {
+        served.held(Some(&Shown { key, role: Role::Node, authority: None }), handshakes.begin()).expect("a place")
+    };
+    let _second = held(issued.key_sha256.clone());
+    let _others: Vec<_> = (2..ALL).map(|n| held(n.to_string())).collect();
+    assert_eq!(log.lines(), [""; 0]);
+    let _late = held("late".into());
+    timeout(PATIENCE, connection).await.expect("it gives way").unwrap();
+    let lines = log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    for part in ["all connections are taken", "203.0.113.9:40000", "Register", &issued.key_sha256] {
+        assert!(lines[0].contains(part), "{part}: {}", lines[0]);
+    }
 }

@@ -1,9 +1,14 @@
-//! The fuzz target of what a node of ours reads: what a person gives it, and what a server answers. How it runs, and where its
+//! The fuzz targets of what a node of ours reads: what a person gives it, what a server answers, and what it sends in the tunnel. How it runs, and where its
 //! inputs lie, says `sidecar/fuzz`.
 
 use mesh_websocket::Ask;
 
-use super::{Exposed, Forwarded, Ticket};
+use super::{
+    Exposed, Forwarded, Ticket,
+    incoming::{Come, Incoming},
+    link::Ended,
+};
+use crate::hub::Form;
 
 /// Nothing that is read names more than was there: an answer's head lies within what came, and a ticket's host is a part of it.
 #[test]
@@ -28,4 +33,44 @@ fn tunnel_joiner() {
             assert!(port != 0 && to != 0 && text.contains(&host));
         }
     });
+}
+
+/// Whatever a server sends, in either form: it comes to the same in whatever pieces it arrives, no packet has more bytes than came, an
+/// end is one for good, and tells no secret.
+#[test]
+fn tunnel_join() {
+    fuzz::run("tunnel-join", |bytes| {
+        let Some((&first, bytes)) = bytes.split_first() else { return };
+        let form = if first & 1 == 0 { Form::Texts } else { Form::Batches };
+        let whole = read(form, [bytes]);
+        assert_eq!(whole, read(form, bytes.chunks(1)), "byte by byte");
+        assert_eq!(whole, read(form, bytes.chunks(usize::from(first >> 1) + 1)), "in pieces");
+        let (come, ended) = whole;
+        let size = |come: &Come| match come {
+            Come::Packet(bytes) | Come::Ping(bytes) => bytes.len(),
+        };
+        assert!(come.iter().map(size).sum::<usize>() <= bytes.len());
+        if let Some(Ended::Refused(why) | Ended::Later(why)) = ended {
+            assert!(!why.contains(SECRET), "{why}");
+        }
+    });
+}
+
+/// The token of the corpus: a server repeats it where it refuses a node.
+const SECRET: &str = "b52f93d3f0ec4be7";
+
+/// What comes of bytes that arrive in these pieces, and whether they end the link.
+fn read<'p>(form: Form, pieces: impl IntoIterator<Item = &'p [u8]>) -> (Vec<Come>, Option<Ended>) {
+    let (mut incoming, mut all) = (Incoming::new(form), Vec::new());
+    for piece in pieces {
+        incoming.extend(piece);
+        loop {
+            match incoming.next() {
+                Ok(Some(come)) => all.push(come),
+                Ok(None) => break,
+                Err(ended) => return (all, Some(ended)),
+            }
+        }
+    }
+    (all, None)
 }

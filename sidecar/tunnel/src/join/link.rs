@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use mesh_websocket::{Close, CloseCode, Data, Opcode, Part, Read, Reader, Reading, Sender, Texts, put_masked};
+use mesh_websocket::{Close, CloseCode, Opcode, put_masked};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
@@ -18,13 +18,12 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::dial::is_denied;
-use crate::{hub::Form, packet::batch};
+use super::{
+    dial::is_denied,
+    incoming::{Come, Incoming, unknown},
+};
+use crate::hub::Form;
 
-/// The largest message (NC section 4).
-const MESSAGE: usize = 1024 * 1024;
-/// Packets come as text, which is no UTF-8.
-const READING: Reading = Reading { texts: Texts::Bytes, sender: Sender::Server, ..Reading::messages(MESSAGE) };
 /// What is read at a time.
 const PIECE: usize = 16 * 1024;
 /// Bytes that may wait to be written. TCP of this node makes no packet more until some have gone.
@@ -39,11 +38,6 @@ const PING: Duration = Duration::from_secs(15);
 const SILENCE: Duration = Duration::from_secs(45);
 /// How long the last word may take.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// What a server says to a token that it does not know (NC section 4, refusal).
-const INVALID: &str = "invalid token";
-/// What a server of ours says to a node that is unregistered while it is connected.
-const UNREGISTERED: &str = "unregistered";
-
 thread_local! {
     static PIECES: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE]);
 }
@@ -60,10 +54,8 @@ pub(super) enum Ended {
 /// A connection.
 pub(super) struct Link {
     stream: TlsStream<TcpStream>,
-    reader: Reader,
+    incoming: Incoming,
     form: Form,
-    /// What is left of a batch that came.
-    come: Bytes,
     /// Packets that go out together.
     batch: Vec<u8>,
     out: Vec<u8>,
@@ -79,12 +71,12 @@ impl Link {
     /// A connection after its 101. `more`: bytes that came behind the head.
     pub(super) fn new(stream: TlsStream<TcpStream>, more: &[u8], form: Form) -> Self {
         let now = Instant::now();
-        let mut reader = Reader::default();
-        reader.extend(more);
+        let mut incoming = Incoming::new(form);
+        incoming.extend(more);
         let next_ping = now + PING;
         let sleep = Box::pin(sleep_until(next_ping));
-        let (come, batch, out) = (Bytes::new(), Vec::new(), Vec::new());
-        Self { stream, reader, form, come, batch, out, written: 0, heard: now, next_ping, sleep, since: now }
+        let (batch, out) = (Vec::new(), Vec::new());
+        Self { stream, incoming, form, batch, out, written: 0, heard: now, next_ping, sleep, since: now }
     }
 
     /// Whether another packet may be put behind those that wait.
@@ -122,25 +114,11 @@ impl Link {
     /// The next packet. Pings are answered beside it.
     pub(super) fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Ended>> {
         loop {
-            if let Some(packet) = batch::next(&mut self.come) {
-                return Poll::Ready(Ok(packet));
-            }
-            match self.reader.next(READING) {
-                Ok(Some(Read::Part(Part { opcode: Opcode::Binary, data: Data::Binary(packets), .. })))
-                    if self.form == Form::Batches =>
-                {
-                    self.come = packets;
-                }
-                Ok(Some(Read::Part(Part { opcode: Opcode::Text, data: Data::Binary(packet), .. }))) => {
-                    return Poll::Ready(Ok(packet));
-                }
-                Ok(Some(Read::Ping(payload))) => self.put(Opcode::Pong, &payload),
-                Ok(Some(Read::Close(close))) => return Poll::Ready(Err(closed(&close))),
-                Ok(Some(Read::Part(_) | Read::Pong(_))) => {}
+            match self.incoming.next() {
+                Ok(Some(Come::Packet(packet))) => return Poll::Ready(Ok(packet)),
+                Ok(Some(Come::Ping(payload))) => self.put(Opcode::Pong, &payload),
                 Ok(None) => std::task::ready!(self.poll_read(cx)).map_err(|e| lost(&e))?,
-                Err(close) => {
-                    return Poll::Ready(Err(Ended::Later(format!("the server breaks the protocol: {}", close.reason))));
-                }
+                Err(ended) => return Poll::Ready(Err(ended)),
             }
         }
     }
@@ -152,7 +130,7 @@ impl Link {
             if piece.filled().is_empty() {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            self.reader.extend(piece.filled());
+            self.incoming.extend(piece.filled());
             self.heard = Instant::now();
             Poll::Ready(Ok(()))
         })
@@ -211,11 +189,6 @@ impl Link {
     }
 }
 
-/// The server does not know the node any more.
-fn unknown() -> Ended {
-    Ended::Refused("the server does not know this node any more: join anew, with another token and folder".into())
-}
-
 pub(super) fn lost(e: &io::Error) -> Ended {
     if is_denied(e) {
         return unknown();
@@ -224,41 +197,4 @@ pub(super) fn lost(e: &io::Error) -> Ended {
         io::ErrorKind::UnexpectedEof => "the connection ended".into(),
         _ => format!("the connection is lost: {e}"),
     })
-}
-
-fn closed(close: &Close) -> Ended {
-    let is_unknown = close.reason.starts_with(INVALID) || close.reason == UNREGISTERED;
-    if close.code == Some(CloseCode::NORMAL) && is_unknown {
-        // The reason repeats the token.
-        return unknown();
-    }
-    match close.code {
-        Some(CloseCode::NORMAL) if close.reason.ends_with("already connected") => {
-            Ended::Later("another machine is connected with this node's token".into())
-        }
-        Some(code) => Ended::Later(format!("the server closed the tunnel ({})", code.get())),
-        None => Ended::Later("the server closed the tunnel".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_token_is_for_ever_and_everything_else_for_later_and_no_token_is_shown() {
-        let normal = |reason: &'static str| closed(&Close::new(CloseCode::NORMAL, reason));
-        assert!(matches!(normal("invalid token b52f93d3f0ec4be7"), Ended::Refused(why) if !why.contains("b52f")));
-        assert!(matches!(normal(UNREGISTERED), Ended::Refused(_)));
-        let busy = normal("token b52f93d3f0ec4be7 already connected");
-        assert_eq!(busy, Ended::Later("another machine is connected with this node's token".into()));
-        for close in [
-            Close::default(),
-            Close::new(CloseCode::NORMAL, ""),
-            Close::new(CloseCode::RESTART, "come again later"),
-            Close::new(CloseCode::PROTOCOL, "invalid token"),
-        ] {
-            assert!(matches!(closed(&close), Ended::Later(_)), "{close:?}");
-        }
-    }
 }

@@ -8,6 +8,7 @@
 //! dial.rs       a connection with TLS to one of the three ports
 //! enrol.rs      joining: our way, with keys that stay here, or the legacy one
 //! link.rs       the tunnel's connection: packets in and out, and whether it lives
+//! incoming.rs   what comes by it, from bytes to packets (pure)
 //! open.rs       from nothing to a link with an address
 //! renew.rs      new certificates in time
 //! ending.rs     what is said of those that end (pure)
@@ -25,6 +26,7 @@ mod ending;
 mod enrol;
 #[cfg(test)]
 mod fuzz;
+mod incoming;
 mod link;
 mod machine;
 #[cfg(test)]

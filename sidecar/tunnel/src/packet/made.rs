@@ -33,6 +33,27 @@ pub(crate) fn tcp_at(
     segment.extend([0, 0, 0, 0, words << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
     segment.extend_from_slice(options);
     segment.resize(usize::from(words) * 4, 0);
+    summed(from, to, segment)
+}
+
+/// A TCP segment with data and without options: its number and what it acknowledges, its flags and its window.
+pub(crate) fn segment(
+    from: [u8; 4],
+    to: [u8; 4],
+    ports: (u16, u16),
+    (numbers, flags, window): ((u32, u32), u8, u16),
+    data: &[u8],
+) -> Vec<u8> {
+    let mut segment = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
+    segment.extend([numbers.0.to_be_bytes(), numbers.1.to_be_bytes()].concat());
+    segment.extend([5 << 4, flags]);
+    segment.extend(window.to_be_bytes());
+    segment.extend([0; 4]);
+    segment.extend_from_slice(data);
+    summed(from, to, segment)
+}
+
+fn summed(from: [u8; 4], to: [u8; 4], mut segment: Vec<u8>) -> Vec<u8> {
     let sum = checksum::of(&[&pseudo(from, to, 6, segment.len())[..], &segment].concat());
     segment[16..18].copy_from_slice(&sum.to_be_bytes());
     ipv4(from, to, 6, &segment)

@@ -8,6 +8,8 @@
 
 mod connection;
 mod device;
+#[cfg(test)]
+mod fuzz;
 mod stack;
 #[cfg(test)]
 mod tests;

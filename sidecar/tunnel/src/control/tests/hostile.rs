@@ -264,3 +264,20 @@ async fn a_connection_that_gives_way_is_in_the_audit_log() {
         assert!(lines[0].contains(part), "{part}: {}", lines[0]);
     }
 }
+
+/// Slow loris: the clock is the test's.
+#[tokio::test(start_paused = true)]
+async fn whoever_says_nothing_in_tls_is_given_up_after_ten_seconds_on_both_ports() {
+    let stage = stage(|_| {});
+    for port in [Port::Register, Port::Bootstrap] {
+        let served = Arc::new(Served::new(Arc::clone(&stage.control), port, Drain::new().handle()).unwrap());
+        let (mut near, far) = tokio::io::duplex(64);
+        let start = tokio::time::Instant::now();
+        let connection = tokio::spawn(served.connection(far, ([203, 0, 113, 9], 40_000).into(), None));
+        // A record that never comes whole.
+        near.write_all(&[0x16, 3, 1, 2]).await.unwrap();
+        assert_eq!(near.read(&mut [0; 9]).await.unwrap_or(0), 0);
+        connection.await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), 10, "{port:?}");
+    }
+}

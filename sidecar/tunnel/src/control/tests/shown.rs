@@ -1,9 +1,15 @@
 //! What tools see that know nothing of the services: reflection in both versions, and health.
 
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
+
 use proto::health::{HealthCheckRequest, health_client::HealthClient};
+use rustls::version::{TLS12, TLS13};
+use rustls_pki_types::ServerName;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::transport::Channel;
 
 use super::stage::*;
+use crate::seam::Desk as _;
 
 /// One question of `grpcurl` in a version of reflection, and the part of the answer that counts.
 macro_rules! asker {
@@ -89,5 +95,36 @@ async fn health_is_told_by_service_and_for_the_port() {
         assert_eq!(health.check(ask(own)).await.unwrap().into_inner().status, 1);
         assert_eq!(health.check(ask("")).await.unwrap().into_inner().status, 1);
         assert_eq!(health.check(ask(other)).await.unwrap_err().code(), tonic::Code::NotFound);
+    }
+}
+
+/// Old clients know no newer one (NC, table of ports).
+#[tokio::test]
+async fn both_versions_of_tls_are_spoken_on_all_three_ports_with_a_certificate_and_where_it_may_be_without() {
+    let stage = stage(|_| {});
+    let authority = stage.control.authority();
+    let (register, join) = authority.for_legacy_node(SystemTime::now()).unwrap();
+    let (register, join) = (Credentials::from(&register), Credentials::from(&join));
+    let ports = [
+        ("6440", authority.register.requiring(), Some(&register), 1),
+        ("6439", authority.register.verifying(), Some(&register), 1),
+        ("6439", authority.register.verifying(), None, 0),
+        ("6441", stage.desk.tls(), Some(&join), 1),
+        ("6441", stage.desk.tls(), None, 0),
+    ];
+    for (port, server, shows, certificates) in ports {
+        for version in [&TLS12, &TLS13] {
+            let mut config = stage.tls_of(&[version], shows);
+            // Whoever offers one on 6441 offers that of HTTP/1.1; legacy clients offer none.
+            config.alpn_protocols.retain(|_| port != "6441");
+            let (near, far) = tokio::io::duplex(64 << 10);
+            let name = ServerName::from(IpAddr::from([203, 0, 113, 7]));
+            let connector = TlsConnector::from(Arc::new(config));
+            let (client, served) =
+                tokio::join!(connector.connect(name, near), TlsAcceptor::from(Arc::clone(&server)).accept(far));
+            let (client, served) = (client.unwrap(), served.unwrap());
+            let shown = served.get_ref().1.peer_certificates().map_or(0, <[_]>::len);
+            assert_eq!((client.get_ref().1.protocol_version(), shown), (Some(version.version), certificates), "{port}");
+        }
     }
 }

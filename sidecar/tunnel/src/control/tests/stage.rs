@@ -212,12 +212,23 @@ impl Stage {
     }
 
     pub(super) fn tls(&self, shows: Option<&Credentials>) -> ClientConfig {
+        self.tls_of(rustls::ALL_VERSIONS, shows)
+    }
+
+    /// The same in these versions.
+    pub(super) fn tls_of(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        shows: Option<&Credentials>,
+    ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        for der in parse_certificates(&self.control.authority().register.authority_pem()).unwrap() {
-            roots.add(der).unwrap();
+        for plane in [&self.control.authority().register, &self.control.authority().join] {
+            for der in parse_certificates(&plane.authority_pem()).unwrap() {
+                roots.add(der).unwrap();
+            }
         }
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
         let mut config = match shows {

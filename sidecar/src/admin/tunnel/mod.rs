@@ -249,6 +249,7 @@ fn shown(node: &NodeView, live: Option<&Figures>, networks: &[Network]) -> Value
         "state": node.state.wire(),
         "address": node.row.address,
         "created": node.row.created,
+        "seen": if node.state == ConnState::Idle { node.seen } else { Some(unix(SystemTime::now())) },
         "joinedWith": node.row.joined_with,
         "labels": node.row.labels,
         "waits": node.row.waits,

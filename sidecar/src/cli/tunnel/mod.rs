@@ -128,8 +128,8 @@ fn labels_of(labels: &Value) -> String {
 
 fn print_nodes(rows: &[Value]) {
     println!(
-        "{:<8} {:<13} {:<16} {:<22} {:>14} {:>14}  {:<12} NETWORKS",
-        "NODE", "STATE", "ADDRESS", "FROM", "BYTES IN", "BYTES OUT", "LABELS"
+        "{:<8} {:<13} {:<16} {:<20} {:<22} {:>14} {:>14}  {:<12} NETWORKS",
+        "NODE", "STATE", "ADDRESS", "SEEN", "FROM", "BYTES IN", "BYTES OUT", "LABELS"
     );
     for row in rows {
         let state = match row["state"].as_i64() {
@@ -140,9 +140,10 @@ fn print_nodes(rows: &[Value]) {
         };
         let networks = row["networks"].as_array().into_iter().flatten().filter_map(Value::as_str);
         println!(
-            "{:<8} {state:<13} {:<16} {:<22} {:>14} {:>14}  {:<12} {}",
+            "{:<8} {state:<13} {:<16} {:<20} {:<22} {:>14} {:>14}  {:<12} {}",
             text(row, "id"),
             text(row, "address"),
+            moment(row, "seen"),
             text(row, "from"),
             text(row, "bytesIn"),
             text(row, "bytesOut"),

@@ -53,7 +53,7 @@ pub use takeover::{ImportProblem, Pem, Takeover};
 use crate::{
     addresses::{Network, Subnet},
     authority::{Authority, AuthorityError, Clock, Forgotten, Places},
-    ledger::{ApproveError, Away, Besides, Ledger, NodeRow, Shelf, StoreShelf, Unwritten},
+    ledger::{ApproveError, Away, Besides, Ledger, NodeRow, Shelf, StoreShelf, Unwritten, Writes},
     seam::{Cut, Figures, PeerId, Route, Sessions},
     tokens::{Rates, Secret},
 };
@@ -314,16 +314,30 @@ impl Control {
         }
     }
 
-    /// Looks after nodes that are away until `drained` is asked.
+    /// Looks after nodes that are away, and writes down who was there, until `drained` is asked.
     pub async fn watch_absent(self: Arc<Self>, drained: Drained) {
         loop {
-            tokio::select! {
-                () = drained.asked() => return,
-                () = tokio::time::sleep(ABSENCE_CHECK) => {}
-            }
+            let ends = tokio::select! {
+                () = drained.asked() => true,
+                () = tokio::time::sleep(ABSENCE_CHECK) => false,
+            };
             let control = Arc::clone(&self);
             // It ends only if it panics, and the next one goes on.
-            let _ = tokio::task::spawn_blocking(move || control.part_with_absent(unix_now())).await;
+            let _ = tokio::task::spawn_blocking(move || control.look(ends)).await;
+            if ends {
+                return;
+            }
+        }
+    }
+
+    fn look(&self, ends: bool) {
+        let now = unix_now();
+        let writes = if ends { Writes::All } else { Writes::Due };
+        if let Err(error) = self.ledger.look(now, writes) {
+            tracing::error!("when nodes were last there is not written: {error}");
+        }
+        if !ends {
+            self.part_with_absent(now);
         }
     }
 

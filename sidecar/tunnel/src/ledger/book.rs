@@ -21,6 +21,10 @@ pub(super) struct Node {
     pub(super) state: ConnState,
     /// Since when it is away, in seconds since 1970, as far as somebody has looked.
     pub(super) away: Option<i64>,
+    /// When it was last there, as far as somebody has looked: later than what is written.
+    pub(super) seen: Option<i64>,
+    /// Whether it came or left since somebody looked.
+    pub(super) came: bool,
 }
 
 /// All nodes and tokens.
@@ -105,8 +109,13 @@ impl Book {
         self.by_token.insert(row.token.clone(), number);
         self.by_key.extend(keys(&row).map(|key| (key.clone(), number)));
         let labels = Arc::new(row.labels.clone());
-        let (state, away) = self.nodes.get(&number).map(|node| (node.state, node.away)).unwrap_or_default();
-        self.nodes.insert(number, Node { row, labels, state, away });
+        let node = match self.nodes.get(&number) {
+            Some(Node { state, away, seen, came, .. }) => {
+                Node { row, labels, state: *state, away: *away, seen: *seen, came: *came }
+            }
+            None => Node { seen: row.seen, row, labels, state: ConnState::Idle, away: None, came: false },
+        };
+        self.nodes.insert(number, node);
     }
 
     /// Forgets a node; its address is free, or will be when its live session is over, to which packets may go until then.
@@ -139,7 +148,19 @@ impl Book {
     pub(super) fn touch(&mut self, number: u64) {
         if let Some(node) = self.nodes.get_mut(&number) {
             node.away = None;
+            node.came = true;
         }
+    }
+
+    /// Says of all nodes that are there at `now`, or were since the last look, that they were seen. Answers the rows of those of which
+    /// that is to be written.
+    pub(super) fn seen(&mut self, now: i64, is_due: impl Fn(&Node) -> bool) -> Vec<(u64, NodeRow)> {
+        for node in self.nodes.values_mut().filter(|node| node.came || node.state != ConnState::Idle) {
+            node.came = false;
+            node.seen = Some(now);
+        }
+        let due = self.nodes.iter().filter(|(_, node)| is_due(node));
+        due.map(|(number, node)| (*number, NodeRow { seen: node.seen, ..node.row.clone() })).collect()
     }
 
     /// Nodes that are away, and since when; of those that nobody has looked at since they left, since `now`.

@@ -15,6 +15,7 @@ mod joining;
 mod nodes;
 mod routes;
 mod rows;
+mod seen;
 mod shelf;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use nodes::{Besides, JoinError, Joined, Joiner, NodeView, ShowError, Shows};
 pub use routes::ApproveError;
 pub(crate) use routes::MOST_ROUTES;
 pub use rows::{Labels, NodeRow, TokenRow};
+pub use seen::Writes;
 pub use shelf::{Beside, Change, Shelf, StoreShelf, Unwritten};
 pub use tokens::{Mint, MintError, Minted, RevokeError};
 

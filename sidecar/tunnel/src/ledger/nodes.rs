@@ -91,6 +91,8 @@ pub struct NodeView {
     pub peer: PeerId,
     /// How far its connection has come.
     pub state: ConnState,
+    /// When it was last there, as far as somebody has looked. Seconds since 1970.
+    pub seen: Option<i64>,
     /// What is written down.
     pub row: NodeRow,
     /// Its labels, shared.
@@ -274,6 +276,7 @@ fn view(book: &super::Book, number: u64) -> Option<NodeView> {
     Some(NodeView {
         peer: PeerId(number),
         state: node.state,
+        seen: node.seen,
         row: node.row.clone(),
         labels: Labels::clone(&node.labels),
     })

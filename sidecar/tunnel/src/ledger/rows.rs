@@ -36,6 +36,9 @@ pub struct NodeRow {
     pub ephemeral: Option<u32>,
     /// When. Seconds since 1970.
     pub created: i64,
+    /// When it was last there, as far as that is written down. Seconds since 1970; absent: it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<i64>,
     /// Whether it waits for an administrator, and opens no tunnel until then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits: bool,

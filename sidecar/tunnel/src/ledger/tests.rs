@@ -3,6 +3,7 @@
 mod joining;
 mod leaving;
 mod routes;
+mod seen;
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -66,7 +66,10 @@ pub(crate) async fn wait(
         .unless_again(async {
             tokio::time::sleep(settings.drain_delay).await;
             rooms.answer_waiting();
-            match drain.run(settings.drain_limit).await {
+            let end = Instant::now() + settings.drain_limit;
+            // While they can still connect. Nearly all say it within a moment, and calls that are under way go on meanwhile.
+            rooms.leases_ended(settings.drain_limit / 2).await;
+            match drain.run(end.saturating_duration_since(Instant::now())).await {
                 0 => tracing::info!("every connection has ended"),
                 busy => tracing::warn!(busy, "the time is up, what is still under way is cut"),
             }

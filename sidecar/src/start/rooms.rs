@@ -206,6 +206,11 @@ impl Rooms {
         self.channels.end_waiting();
     }
 
+    /// Waits until other nodes have said what became of what they popped here, for `limit` at most.
+    pub(crate) async fn leases_ended(&self, limit: Duration) {
+        self.front.channels.leases_ended(limit).await;
+    }
+
     /// Sends what is left of traces; takes a second at most.
     pub(crate) async fn end_traces(&self) {
         if let Some(traces) = &self.front.traces {

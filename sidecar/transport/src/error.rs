@@ -31,8 +31,8 @@ pub enum TransportError {
         /// The size of the message.
         bytes: usize,
     },
-    /// The gateway ends, and the push is handed back to the sidecar that brought it.
-    #[error("the gateway ended while the push was on its way to the partner, and no other one was there in time")]
+    /// The process ends, and the push is handed back to the node of our kind that brought it.
+    #[error("the node ended before it had the push, and no other process of it was there in time")]
     Ends,
     /// The log did not do it.
     #[error("{0}")]

@@ -127,6 +127,13 @@ impl Sessions {
         (!address.address.is_empty()).then(|| Arc::clone(&address.address))
     }
 
+    /// Where the other gateways listen that are there and say so.
+    #[must_use]
+    pub fn others(&self) -> Vec<Arc<str>> {
+        let present = self.inner.present.borrow();
+        present.there.values().map(|there| &there.address).filter(|address| !address.is_empty()).cloned().collect()
+    }
+
     /// A call to the other gateway failed, as nobody listens there. Whether it is gone: no server of NATS hears it either. What it owns
     /// may be claimed then before it was silent for long.
     pub async fn is_gone(&self, peer: &Peer) -> bool {

@@ -87,6 +87,10 @@ impl Owners for Gateways {
         }
         .boxed()
     }
+
+    fn others(&self) -> Vec<Arc<str>> {
+        self.sessions.others()
+    }
 }
 
 /// A session that this gateway owns.
@@ -159,6 +163,11 @@ impl SessionLog for Written {
             places.into_iter().map(|Place { sequence, index }| mesh_backplane::Place { sequence, index }).collect();
         let consumed = self.0.consume(&places);
         async move { consumed.await.map_err(why) }.boxed()
+    }
+
+    fn written(&self) -> BoxFuture<'static, ()> {
+        let log = self.0.clone();
+        async move { log.written().await }.boxed()
     }
 
     fn moved(&self) -> BoxFuture<'static, ()> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! grid.rs      what the grid of one reaches at the others, whoever dies
+//! members.rs   sidecars that reach all of them under one address
 //! services.rs  services that are registered at one, and called at another
 //! sessions.rs  sessions of port 7304, whichever gateway is asked, and whoever dies
 //! starts.rs    gateways whose servers are away when they start, or whose number is another's
@@ -10,6 +11,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests dial servers of their own, and may block")]
 
 mod grid;
+mod members;
 #[allow(dead_code, reason = "several servers are what the fabric's own tests are about")]
 #[path = "../../../backplane/tests/fabric/server.rs"]
 mod server;

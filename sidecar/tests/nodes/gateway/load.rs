@@ -1,4 +1,4 @@
-//! Steady load between two sidecars of one gateway, and its books: four applications push through the one, one pops through the
+//! Steady load between two sidecars of one gateway, and its books: applications push through the one, one pops through the
 //! other, and no call may fail, whatever becomes of the gateway or of certificates meanwhile.
 
 use std::{
@@ -20,31 +20,37 @@ use crate::harness::{Node, post, until};
 type Popped = BTreeMap<String, Vec<bool>>;
 
 /// Load that flows until it is settled.
-pub(super) struct Load {
-    pub(super) one: Arc<Node>,
-    pub(super) two: Arc<Node>,
+pub(crate) struct Load {
+    pub(crate) one: Arc<Node>,
+    pub(crate) two: Arc<Node>,
     done: Arc<AtomicBool>,
     pushers: Vec<JoinHandle<Vec<String>>>,
     popper: JoinHandle<Popped>,
 }
 
 impl Load {
-    pub(super) fn start(one: Node, two: Node) -> Self {
+    pub(crate) fn start(one: Node, two: Node) -> Self {
+        Self::of(4, one, two)
+    }
+
+    /// The same of so many applications that push.
+    pub(crate) fn of(pushers: usize, one: Node, two: Node) -> Self {
         let (one, two, done) = (Arc::new(one), Arc::new(two), Arc::new(AtomicBool::new(false)));
-        let pushers = (0..4).map(|pusher| tokio::spawn(pushes(pusher, Arc::clone(&one), Arc::clone(&done)))).collect();
+        let pushers =
+            (0..pushers).map(|pusher| tokio::spawn(pushes(pusher, Arc::clone(&one), Arc::clone(&done)))).collect();
         let popper = tokio::spawn(pops(Arc::clone(&two), Arc::clone(&done)));
         Self { one, two, done, pushers, popper }
     }
 
     /// Waits until so many more calls went through the first sidecar.
-    pub(super) async fn flows(&self, more: f64) {
+    pub(crate) async fn flows(&self, more: f64) {
         let before = self.one.metric("mesh_network_partner_requests_total").await;
         let on = async || self.one.metric("mesh_network_partner_requests_total").await > before + more;
         until("the load to flow", PATIENCE, on).await;
     }
 
-    /// Ends it, and holds its books: every call succeeded, every message came, and none came again unmarked.
-    pub(super) async fn settle(self) {
+    /// Ends it, and holds its books: every call succeeded, every message came, and none came again unmarked. Answers which came again.
+    pub(crate) async fn settle(self) -> Vec<String> {
         self.done.store(true, Ordering::Relaxed);
         let mut pushed = Vec::new();
         for pusher in self.pushers {
@@ -59,6 +65,7 @@ impl Load {
         let doubled: Vec<_> = popped.iter().filter(|(_, times)| times.iter().skip(1).any(|marked| !marked)).collect();
         assert!(doubled.is_empty(), "came again unmarked: {doubled:?}");
         assert_eq!(popped.len(), pushed.len());
+        popped.into_iter().filter(|(_, times)| times.len() > 1).map(|(text, _)| text).collect()
     }
 }
 

@@ -39,17 +39,22 @@ enum End {
 
 impl Relay {
     /// A relay to `to`.
-    #[allow(clippy::disallowed_methods, reason = "loopback, in a test")]
     pub(crate) async fn to(to: SocketAddr) -> Self {
+        Self::among(vec![to]).await
+    }
+
+    /// A relay to whichever of `all` is next and listens: one address for several, as a Service is.
+    #[allow(clippy::disallowed_methods, reason = "loopback, in a test")]
+    pub(crate) async fn among(mut all: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let open: Arc<Mutex<Vec<Arc<Answers>>>> = Arc::default();
-        let all = Arc::clone(&open);
+        let carried = Arc::clone(&open);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let Ok(far) = TcpStream::connect(to).await else { continue };
+                let Some(far) = next_of(&mut all).await else { continue };
                 let answers = Arc::new(Answers { left: AtomicI64::new(OPEN), end: Mutex::new(End::Reset) });
-                all.lock().push(Arc::clone(&answers));
+                carried.lock().push(Arc::clone(&answers));
                 tokio::spawn(carry(near, far, answers));
             }
         });
@@ -72,6 +77,18 @@ impl Relay {
             answers.left.store(bytes, Ordering::SeqCst);
         }
     }
+}
+
+/// A connection to the next one that listens.
+#[allow(clippy::disallowed_methods, reason = "loopback, in a test")]
+async fn next_of(all: &mut [SocketAddr]) -> Option<TcpStream> {
+    for _ in 0..all.len() {
+        all.rotate_left(1);
+        if let Ok(far) = TcpStream::connect(all[0]).await {
+            return Some(far);
+        }
+    }
+    None
 }
 
 async fn carry(near: TcpStream, far: TcpStream, answers: Arc<Answers>) {

@@ -83,6 +83,8 @@ use crate::{
 /// Messages that one session may hold. Each is charged 256 bytes at least, so the default sessionBytes of 1 GiB ends at
 /// four millions; this keeps the time of a release short where the bytes are set higher.
 const SESSION_MESSAGES: usize = 1 << 22;
+/// How often a node that ends looks whether all is read.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Where the log is within `MESH_HOME`.
 const FOLDER: &str = "messages";
@@ -424,6 +426,13 @@ impl Channels {
     /// Answers everybody who waits as if the time were up, now and from now on: the node ends (design section 6).
     pub fn end_waiting(&self) {
         self.ending.cancel();
+    }
+
+    /// Resolves when nothing is unread. It looks now and then: that is asked once, at the end.
+    pub(crate) async fn all_read(&self) {
+        while self.lines.node().messages() > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Whether the node ends.

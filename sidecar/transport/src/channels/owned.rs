@@ -61,6 +61,11 @@ impl Channels {
         self.owners.get().is_some()
     }
 
+    /// Where this node's other gateways take calls.
+    pub(crate) fn other_gateways(&self) -> Vec<Arc<str>> {
+        self.owners.get().map(|owners| owners.others()).unwrap_or_default()
+    }
+
     /// Where a session is. One of ours that is used for the first time is opened first, for `who`; that takes until `until` at most.
     pub(crate) async fn locate(
         self: &Arc<Self>,
@@ -190,6 +195,8 @@ impl Channels {
     /// Gives a session up as this gateway ends, so that another one need not wait until it is gone.
     pub(super) async fn give_up_owned(&self, cell: &Cell, is_empty: bool, until: Instant) {
         let (Some(hold), Some(log)) = (cell.take_hold(), cell.log()) else { return };
+        // What was committed last must stand there before the next owner reads.
+        let _ = timeout_at(until, log.written()).await;
         // In vain: it is nobody's once this gateway has left.
         let _ = timeout_at(until, hold.give_back(is_empty && !log.remembers())).await;
     }

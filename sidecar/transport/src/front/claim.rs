@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use mesh_core::{Body, Code, Refusal, Route};
 use mesh_network::{Kind, Place, Slip};
 use tokio::{
@@ -20,7 +20,7 @@ use super::{
     json::Outbound,
     leases::SILENCE,
     peers::Peers,
-    settle::{Action, LeaseCall, PATH},
+    settle::{Action, LeaseCall},
 };
 use crate::{Lease, channels::Verdict};
 
@@ -46,17 +46,29 @@ struct Held<P> {
     peers: Arc<P>,
     route: Arc<Route>,
     name: String,
+    /// Its own caller chose the name, and may have settled it by another way.
+    is_callers: bool,
 }
 
 impl<P: Peers> Claim<P> {
+    /// A claim under a name that was never used.
     pub(crate) fn new(tasks: &TaskTracker, peers: &Arc<P>, route: &Arc<Route>) -> Self {
-        let name = format!("{:032x}", rand::random::<u128>());
+        Self::of(format!("{:032x}", rand::random::<u128>()), false, (tasks, peers, route))
+    }
+
+    /// A claim under a name that its own caller chose, who may then settle it with whoever knows it.
+    pub(crate) fn named(name: String, tasks: &TaskTracker, peers: &Arc<P>, route: &Arc<Route>) -> Self {
+        Self::of(name, true, (tasks, peers, route))
+    }
+
+    fn of(name: String, is_callers: bool, way: (&TaskTracker, &Arc<P>, &Arc<Route>)) -> Self {
+        let (tasks, peers, route) = way;
         let mut ours = HeaderMap::with_capacity(1);
         if let Ok(mut value) = HeaderValue::from_str(&name) {
             value.set_sensitive(true);
             ours.insert(HeaderName::from_static(super::LEASE), value);
         }
-        let held = Held { tasks: tasks.clone(), peers: Arc::clone(peers), route: Arc::clone(route), name };
+        let held = Held { tasks: tasks.clone(), peers: Arc::clone(peers), route: Arc::clone(route), name, is_callers };
         Self { slip: Slip::new(ours), held: Some(held) }
     }
 
@@ -127,6 +139,8 @@ impl<P: Peers> Held<P> {
             match self.tell(place, action).await {
                 // Of a message that is to go back it is no news that it did.
                 Ok(Code::NOT_FOUND) if action == Action::Commit => return self.is_lost("committed"),
+                // Another gateway of that node may hold it, and cannot be asked now.
+                Ok(Code::UNREACHABLE) => tracing::debug!(partner = %self.route.node_id, "a lease is not settled yet"),
                 Ok(_) => return,
                 Err(refusal) => tracing::debug!(partner = %self.route.node_id, "a lease is not settled yet: {refusal}"),
             }
@@ -138,16 +152,15 @@ impl<P: Peers> Held<P> {
 
     fn is_lost(&self, what: &str) {
         let partner = &self.route.node_id;
+        if self.is_callers {
+            return tracing::debug!(%partner, "a lease is {what} already, or it is too late for that");
+        }
         tracing::info!(%partner, "a lease could not be {what} in time: its message may be given out again");
     }
 
     async fn tell(&self, place: &Place, action: Action) -> Result<Code, Refusal> {
         let call = LeaseCall { id: self.name.as_str().into(), action, partner: None };
-        let body = serde_json::to_vec(&call).unwrap_or_default();
-        let mut request = Request::new(Body::from(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = http::Uri::from_static(PATH);
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut request = call.request();
         request.extensions_mut().insert(Slip::at(HeaderMap::new(), place.clone()));
         code_of(self.peers.send(&self.route, request, Instant::now() + TRY).await?).await
     }

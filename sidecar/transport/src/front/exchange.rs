@@ -141,6 +141,15 @@ impl<P: Peers> Exchange<P> {
         patience: Patience,
         id: Option<MessageId>,
     ) -> Result<Answer, TransportError> {
+        if self.channels.is_ending() && party.caller.is_node() {
+            match &call.operation {
+                // It comes again with its id, and the process that comes next has it for as long as it lasts.
+                Operation::Push { .. } if id.is_some() => return Err(TransportError::Ends),
+                // The next process has the message too, and is there to hear what became of it.
+                Operation::Pop if party.lease().is_some() && self.outlives() => return Ok(Answer::success(None)),
+                _ => {}
+            }
+        }
         let key = Key { session: party.context.session.clone(), topic: call.topic };
         let source = match call.reach {
             Reach::Here { from } => from,
@@ -175,6 +184,11 @@ impl<P: Peers> Exchange<P> {
             }
         };
         Ok(Answer::success(delivery))
+    }
+
+    /// Whether what is unread is there when this process has ended, whatever MESH_HOME stands on.
+    pub(super) fn outlives(&self) -> bool {
+        self.live.load().transport.store == crds::Store::Disk
     }
 
     /// A message on its way to whoever asked. Another node of our kind settles its lease by itself, later.
@@ -377,6 +391,14 @@ impl<P: Peers> Exchange<P> {
 
     pub(super) fn claim(&self, hop: &Hop<'_>) -> Claim<P> {
         Claim::new(&self.settling, &self.peers, hop.route)
+    }
+
+    /// The same under the name that its own caller chose, if there is one.
+    pub(super) fn claim_as(&self, hop: &Hop<'_>, name: Option<&str>) -> Claim<P> {
+        match name {
+            Some(name) => Claim::named(name.to_owned(), &self.settling, &self.peers, hop.route),
+            None => self.claim(hop),
+        }
     }
 
     /// One try.

@@ -7,7 +7,7 @@
 
 use std::{future::pending, time::Duration};
 
-use mesh_core::{CallContext, Caller, Fault, NodeId, Refusal, Retry, Snapshot};
+use mesh_core::{CallContext, Caller, Code, Fault, NodeId, Refusal, Retry, Snapshot};
 use mesh_network::route::{self, Target};
 use tokio::time::{Instant, sleep};
 
@@ -61,6 +61,10 @@ impl Hop<'_> {
         ends(self.snapshot, self.errand.context, self.errand.call)
     }
 
+    pub(super) fn is_push(&self) -> bool {
+        matches!(self.errand.call.operation, Operation::Push { .. })
+    }
+
     /// How many addresses the other node has.
     pub(super) fn addresses(&self) -> usize {
         self.route.config.addresses.len()
@@ -93,9 +97,16 @@ impl<P: Peers> Exchange<P> {
     pub(super) fn ends_without(&self, reply: Result<&Reply, Option<&Refusal>>) -> bool {
         let is_nothing = match reply {
             Ok(reply) => reply.is_empty(),
-            Err(refusal) => refusal.is_some_and(|refusal| refusal.retry == Retry::Safe),
+            Err(refusal) => {
+                refusal.is_some_and(|refusal| refusal.retry == Retry::Safe || self.may_be_repeated(refusal))
+            }
         };
         is_nothing && self.channels.is_ending()
+    }
+
+    /// Whether it is open if a push is kept, and whoever owns its session next knows it by its id.
+    fn may_be_repeated(&self, refusal: &Refusal) -> bool {
+        self.channels.shares() && refusal.code == Code::TIMEOUT && refusal.retry == Retry::Unknown
     }
 
     /// Resolves when this gateway ends and a push of a sidecar waits for its partner, `grace` later: the sidecar brings it to

@@ -3,16 +3,14 @@
 
 use std::{borrow::Cow, collections::HashMap, time::Duration};
 
-use http::{HeaderValue, Method, Request, header};
-use mesh_core::{Body, Code, NodeId, Refusal, SessionId};
+use mesh_core::{Code, NodeId, Refusal, SessionId};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    claim,
     exchange::Exchange,
     peers::Peers,
-    settle::{Action, LeaseCall, PATH},
+    settle::{Action, LeaseCall},
 };
 use crate::{Origin, TransportError, channels::Whereabouts};
 
@@ -93,16 +91,9 @@ impl<P: Peers> Exchange<P> {
         (session, partner): &(SessionId, NodeId),
         until: Instant,
     ) -> Result<(), Refusal> {
-        let snapshot = self.live.snapshot();
-        let route = self.gateways.to(&snapshot, address).map_err(|_| TransportError::Moved)?;
         let partner = Some(Cow::Borrowed(partner.as_str()));
         let call = LeaseCall { id: Cow::Borrowed(session.as_str()), action: Action::Involve, partner };
-        let mut request = Request::new(Body::from(serde_json::to_vec(&call).unwrap_or_default()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = http::Uri::from_static(PATH);
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let response = self.peers.send(&route, request, until).await?;
-        match claim::code_of(response).await? {
+        match self.tell_gateway(address, &call, until).await? {
             code if code.is_success() => Ok(()),
             code => Err(Refusal::of_caller(code, "the owner of the session was told in vain")),
         }

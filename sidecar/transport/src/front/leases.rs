@@ -10,12 +10,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{Lease, Origin, sync::Mutex};
 
 /// A holder that is silent for so long is gone, and its message goes back (design section 6).
 pub(crate) const SILENCE: Duration = Duration::from_secs(15);
+/// How often a node that ends looks whether all leases are settled.
+const LOOK: Duration = Duration::from_millis(20);
 /// Leases of one holder: above the calls that it may have under way, and a bound for what it can make us remember.
 const MOST: usize = 1 << 14;
 /// The longest name: 128 random bits take 32 digits.
@@ -85,6 +87,13 @@ impl Leases {
     /// The lease itself, to be settled; `None` if the holder holds no such lease.
     pub(crate) fn take(&self, holding: &Holding) -> Option<Lease> {
         self.0.lock().take(holding)
+    }
+
+    /// Resolves when no lease is open. It looks now and then: leases are settled far more often than somebody waits for the last one.
+    pub(crate) async fn ended(&self) {
+        while !self.0.lock().open.is_empty() {
+            sleep(LOOK).await;
+        }
     }
 
     /// Hands back what was silent for too long, until no lease is open.

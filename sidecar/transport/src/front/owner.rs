@@ -37,6 +37,14 @@ pub(super) struct Gateways(parking_lot::Mutex<HashMap<Arc<str>, Known>>);
 /// A way, and of which snapshot it is.
 type Known = (u64, Arc<Route>);
 
+/// Under which names a call goes on.
+struct Names {
+    /// The id of a push.
+    message: Option<MessageId>,
+    /// The lease of a read, as its caller named it: when this gateway is lost, the caller settles it with the owner by way of another.
+    lease: Option<Arc<str>>,
+}
+
 /// A try at another gateway that brought nothing.
 enum Tried {
     /// Nobody was served: it is looked up again.
@@ -68,13 +76,13 @@ impl<P: Peers> Exchange<P> {
             Operation::Pop => patience.pop(call.timeout),
             Operation::Peek | Operation::Release => patience.hop(),
         };
-        let id = match call.operation {
-            Operation::Push { .. } => Some(party.message_id()?.unwrap_or_else(|| self.ids.next())),
-            _ => None,
-        };
+        let mut names = Names { message: None, lease: party.lease() };
+        if let Operation::Push { .. } = call.operation {
+            names.message = Some(party.message_id()?.unwrap_or_else(|| self.ids.next()));
+        }
         let (give_up, mut pause) = (until.max(Instant::now() + FINDING), PAUSES.0);
         loop {
-            let refusal = match self.try_once(&call, (party, patience), (until, give_up), id).await {
+            let refusal = match self.try_once(&call, (party, patience), (until, give_up), &names).await {
                 Ok(reply) => return Ok(reply),
                 Err(Tried::InVain(refusal)) => return Err(refusal),
                 Err(Tried::Again(refusal)) => refusal,
@@ -84,6 +92,8 @@ impl<P: Peers> Exchange<P> {
             if is_passed_on || self.channels.is_ending() || Instant::now() + pause >= give_up {
                 return Err(refusal);
             }
+            // Whoever was asked first may give that one back still.
+            names.lease = None;
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
@@ -94,17 +104,17 @@ impl<P: Peers> Exchange<P> {
         call: &Call,
         (party, patience): (&Party, Patience),
         (until, give_up): (Instant, Instant),
-        id: Option<MessageId>,
+        names: &Names,
     ) -> Result<Reply, Tried> {
         match self.channels.locate(&party.context.session, &party.origin, give_up).await {
             Ok(Whereabouts::Here) => {
-                let answer = self.here(call.clone(), party, patience, id).await;
+                let answer = self.here(call.clone(), party, patience, names.message).await;
                 answer.map(Reply::Answer).map_err(|why| Tried::of(why, give_up))
             }
             Ok(Whereabouts::There(_)) if matches!(party.caller, Caller::Gateway) => {
                 Err(Tried::of(TransportError::Moved, give_up))
             }
-            Ok(Whereabouts::There(peer)) => self.there_at(&*peer, call, party, (until, give_up), id).await,
+            Ok(Whereabouts::There(peer)) => self.there_at(&*peer, call, party, (until, give_up), names).await,
             // What is released already is released with success.
             Err(TransportError::Released { .. }) if call.operation == Operation::Release => {
                 Ok(Reply::Answer(Answer::success(None)))
@@ -120,7 +130,7 @@ impl<P: Peers> Exchange<P> {
         call: &Call,
         party: &Party,
         (until, give_up): (Instant, Instant),
-        id: Option<MessageId>,
+        names: &Names,
     ) -> Result<Reply, Tried> {
         let snapshot = self.live.snapshot();
         let route = peer.address().map(|address| self.gateways.to(&snapshot, &address));
@@ -142,12 +152,14 @@ impl<P: Peers> Exchange<P> {
         self.channels.metrics.forwarded_calls.inc();
         match op {
             Op::Pop => tokio::select! {
-                reply = self.read_at_owner(&hop, peer, party, give_up) => reply,
+                reply = self.read_at_owner(&hop, peer, party, (names, give_up)) => reply,
                 // The owner sees that we went, and puts back what it may have given out.
                 () = self.channels.ending() => Ok(Reply::Answer(Answer::success(None))),
             },
-            Op::Peek => self.read_at_owner(&hop, peer, party, give_up).await,
-            Op::Push | Op::Release | Op::Invoke | Op::Transport => self.send_to_owner(&hop, peer, id, give_up).await,
+            Op::Peek => self.read_at_owner(&hop, peer, party, (names, give_up)).await,
+            Op::Push | Op::Release | Op::Invoke | Op::Transport => {
+                self.send_to_owner(&hop, peer, names.message, give_up).await
+            }
         }
     }
 
@@ -185,9 +197,9 @@ impl<P: Peers> Exchange<P> {
         hop: &Hop<'_>,
         peer: &dyn Theirs,
         party: &Party,
-        give_up: Instant,
+        (names, give_up): (&Names, Instant),
     ) -> Result<Reply, Tried> {
-        let claim = self.claim(hop);
+        let claim = self.claim_as(hop, names.lease.as_deref());
         let heard = match self.send(hop, claim.slip().clone()).await {
             Ok(heard) => heard,
             Err(refusal) if refusal.retry == Retry::Useless => return Err(useless(peer, refusal)),
@@ -253,6 +265,11 @@ fn heard_of(peer: &dyn Theirs, hop: &Hop<'_>, heard: Heard) -> Result<Heard, Tri
             tokio::spawn(peer.is_gone());
             peer.refused();
             Err(Tried::Again(TransportError::Moved.into()))
+        }
+        // Whether it is kept is not known there, as ownership was on its way: the next owner knows it by its id.
+        Reply::Answer(answer) if answer.code == Code::TIMEOUT && Instant::now() < hop.until && hop.is_push() => {
+            peer.refused();
+            Err(Tried::Again(TransportError::Shared(OwnerError::Unsure).into()))
         }
         Reply::Answer(_) | Reply::PassedOn { .. } => Ok(heard),
     }

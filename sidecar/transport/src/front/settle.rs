@@ -17,10 +17,10 @@ use super::{
     leases::Holding,
     peers::Peers,
 };
-use crate::{Origin, TransportError};
+use crate::{Lease, Origin, TransportError};
 
 /// Where leases are settled.
-pub(crate) const PATH: &str = "/v1/interconn/chan/lease";
+const PATH: &str = "/v1/interconn/chan/lease";
 /// The longest request: a name, an action and a partner. The name may be a session's, of which JSON writes some letters as six.
 const LONGEST: u64 = 8 * 1024;
 
@@ -45,9 +45,20 @@ pub(crate) struct LeaseCall<'a> {
     #[serde(borrow)]
     pub(crate) id: Cow<'a, str>,
     pub(crate) action: Action,
-    /// Whom a session involves.
+    /// Whom a session involves; of a lease, the partner that holds it, where another gateway of this node asks.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(crate) partner: Option<Cow<'a, str>>,
+}
+
+impl LeaseCall<'_> {
+    /// The call as another node takes it.
+    pub(super) fn request(&self) -> Request<Body> {
+        let mut request = Request::new(Body::from(serde_json::to_vec(self).unwrap_or_default()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = http::Uri::from_static(PATH);
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request
+    }
 }
 
 impl<P: Peers> Front<P> {
@@ -76,28 +87,40 @@ impl<P: Peers> Front<P> {
 
     /// What is answered must be done before the caller hears of it.
     async fn settle(&self, body: &Bytes, caller: &Caller) -> Result<Option<Finishing>, TransportError> {
-        let holder = match caller {
-            Caller::Stranger => return Err(TransportError::Stranger),
-            Caller::Local | Caller::Member { .. } | Caller::Gateway => Origin::Application,
-            Caller::Partner(route) => Origin::Partner(route.node_id.clone()),
-        };
-        let LeaseCall { id, action, partner } = mesh_core::json::object(body)
+        let call: LeaseCall<'_> = mesh_core::json::object(body)
             .map_err(|e| TransportError::Malformed(format!("the body is no lease and action: {e}")))?;
-        let unknown = || TransportError::NoSuchLease;
-        if action == Action::Involve {
-            let partner = partner.as_deref().and_then(NodeId::given).filter(|_| matches!(caller, Caller::Gateway));
+        let partner = call.partner.as_deref().and_then(NodeId::given).filter(|_| matches!(caller, Caller::Gateway));
+        if call.action == Action::Involve {
             let partner = partner.ok_or(TransportError::NotOpen { what: "saying whom a session involves" })?;
-            return self.exchange.involved(&SessionId::new(&id), &partner).await.map(|()| None);
+            return self.exchange.involved(&SessionId::new(&call.id), &partner).await.map(|()| None);
         }
-        let holding = Holding { holder, name: (*id).into() };
-        match action {
-            Action::Renew => self.exchange.leases.renew(&holding).then_some(None).ok_or_else(unknown),
-            Action::Commit => self.exchange.leases.take(&holding).map(crate::Lease::commit).ok_or_else(unknown),
-            Action::Return => {
-                drop(self.exchange.leases.take(&holding).ok_or_else(unknown)?);
-                Ok(None)
-            }
-            Action::Involve => Ok(None),
+        let holder = match (caller, partner) {
+            (Caller::Stranger, _) => return Err(TransportError::Stranger),
+            (Caller::Partner(route), _) => Origin::Partner(route.node_id.clone()),
+            (_, Some(partner)) => Origin::Partner(partner),
+            (Caller::Local | Caller::Member { .. } | Caller::Gateway, None) => Origin::Application,
+        };
+        if let Some(done) = self.settle_here(&call, holder.clone()) {
+            return Ok(done);
+        }
+        if !matches!(caller, Caller::Gateway) {
+            return self.exchange.settle_elsewhere(&call, &holder).await.map(|()| None);
+        }
+        // What a gateway popped it settles by the name alone, for whomever it was.
+        self.settle_here(&call, Origin::Application).ok_or(TransportError::NoSuchLease)
+    }
+
+    /// Settles a lease of this node; `None`: there is no such lease.
+    fn settle_here(&self, call: &LeaseCall<'_>, holder: Origin) -> Option<Option<Finishing>> {
+        let (leases, holding) = (&self.exchange.leases, Holding { holder, name: (*call.id).into() });
+        match call.action {
+            Action::Renew => leases.renew(&holding).then_some(None),
+            Action::Commit => leases.take(&holding).map(Lease::commit),
+            Action::Return => leases.take(&holding).map(|lease| {
+                drop(lease);
+                None
+            }),
+            Action::Involve => None,
         }
     }
 }

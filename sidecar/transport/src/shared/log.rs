@@ -94,6 +94,11 @@ impl SharedLog {
         self.log.moved()
     }
 
+    /// Ready when all that was wanted before is written down, or is known not to be.
+    pub(crate) fn written(&self) -> BoxFuture<'static, ()> {
+        self.log.written()
+    }
+
     /// Whether pushes were read that somebody may repeat.
     pub(crate) fn remembers(&self) -> bool {
         !self.recent.lock().is_empty()

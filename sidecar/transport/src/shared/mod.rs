@@ -26,6 +26,9 @@ pub(crate) use self::{
 pub trait Owners: fmt::Debug + Send + Sync {
     /// Who owns a session: this gateway, if nobody has it who is there.
     fn owner(&self, session: &SessionId) -> BoxFuture<'static, Result<Owner, OwnerError>>;
+
+    /// Where the other gateways that are there take calls, as `host:port`.
+    fn others(&self) -> Vec<Arc<str>>;
 }
 
 /// Who owns a session.
@@ -72,6 +75,9 @@ pub trait SessionLog: fmt::Debug + Send + Sync {
 
     /// Has written down that records were read, in the order of the calls. It lasts once what is answered is ready, and is done without it too.
     fn consume(&self, places: Vec<Place>) -> BoxFuture<'static, Result<(), OwnerError>>;
+
+    /// Ready when all that was wanted before is written down, or is known not to be.
+    fn written(&self) -> BoxFuture<'static, ()>;
 
     /// Ready when this gateway does not own the session any more, whoever does.
     fn moved(&self) -> BoxFuture<'static, ()>;

@@ -102,6 +102,15 @@ impl Log {
         async move { told.await.unwrap_or(Err(SessionError::Unsure)) }
     }
 
+    /// Ready when all that was wanted before is written down, or is known not to be.
+    pub async fn written(&self) {
+        // The task that writes stays for a while: without it there is nothing under way.
+        if self.0.state.lock().is_written {
+            // In order, so what came before it is done when this is.
+            let _ = self.consume_at_once(Vec::new()).await;
+        }
+    }
+
     /// Ready when another gateway owns the session: nothing is appended any more.
     pub async fn moved(&self) {
         self.0.moved.cancelled().await;

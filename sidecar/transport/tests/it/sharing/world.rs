@@ -89,6 +89,10 @@ impl Owners for Gateway {
         }
         .boxed()
     }
+
+    fn others(&self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
 }
 
 #[derive(Debug)]
@@ -202,6 +206,11 @@ impl SessionLog for Log {
         let (done, is_done) = oneshot::channel();
         self.wishes.send(Wish::Consume(places, done)).unwrap_or_else(|_| panic!("its task has ended"));
         async move { is_done.await.unwrap_or(Err(OwnerError::Unsure)) }.boxed()
+    }
+
+    fn written(&self) -> BoxFuture<'static, ()> {
+        let written = self.consume(Vec::new());
+        async move { drop(written.await) }.boxed()
     }
 
     fn moved(&self) -> BoxFuture<'static, ()> {

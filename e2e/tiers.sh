@@ -58,7 +58,8 @@ tier_clients() {
   need_root
   need_packages nginx libnginx-mod-stream haproxy nghttp2-client wrk openssl iptables iproute2 util-linux iputils-ping iperf3
   step "the node for them"
-  cargo build --quiet --package mesh
+  # As the tiers after this one want it: by itself it would be built once more, with other features.
+  cargo build --quiet --workspace --bins --features e2e/cluster
   e2e/clients/run.sh "$target/debug/mesh"
   e2e/services/run.sh "$target/debug/mesh"
   e2e/links/run.sh "$target/debug/mesh"

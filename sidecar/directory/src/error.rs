@@ -67,6 +67,8 @@ pub enum Why {
     Coding,
     /// More than is taken.
     TooLarge,
+    /// More slowly than is waited for.
+    TooSlow,
     /// More often than is taken.
     TooOften,
     /// More at once than is taken.
@@ -125,6 +127,7 @@ impl DirectoryError {
             Why::Conflict => 409,
             Why::Method(_) => 405,
             Why::Coding => 415,
+            Why::TooSlow => 408,
             Why::TooLarge => 413,
             Why::TooOften => 429,
             Why::Busy => 503,
@@ -135,7 +138,7 @@ impl DirectoryError {
     /// Whether the same call may succeed later without being changed.
     #[must_use]
     pub const fn may_retry(&self) -> bool {
-        matches!(self.why, Why::Internal | Why::Busy | Why::TooOften | Why::Missing)
+        matches!(self.why, Why::Internal | Why::Busy | Why::TooOften | Why::TooSlow | Why::Missing)
     }
 }
 

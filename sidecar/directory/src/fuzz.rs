@@ -1,15 +1,17 @@
 //! Fuzz targets of what comes from outside. How they run, and where their inputs lie, says `sidecar/fuzz`.
 
+use std::cell::Cell;
+
 use crate::{
     Hash, Strictness, canonical,
     entry::{Entry, Leaf},
-    front::gathered,
-    log::{Checkpoint, KeyName, Kind as Signs, Note, Receipt, Signer, Tile, Tree, bundle, leaf_hash},
+    front::{gathered, messages},
+    log::{Checkpoint, KeyName, Kind as Signs, Note, Receipt, Signer, Tile, Tree, bundle, leaf_hash, prove, verify},
     message::{Call, Message},
     proofs, read_json,
-    state::Kind,
+    state::{Kind, State},
     trie::{Change, Trie, place},
-    verifier::sparse,
+    verifier::{self, Report, Trust, sparse},
     witness::{Request, Seen, Witness},
 };
 
@@ -167,4 +169,153 @@ fn directory_lines() {
         let at_once = Call::read(whole.as_bytes(), Some(Message::SyncDataSystems), Strictness::Lenient);
         assert_eq!(by_lines, at_once);
     });
+}
+
+/// What a batch has is read as it is read alone, whether leniencies are accepted or not.
+#[test]
+fn directory_batch() {
+    let held = Cell::new(0);
+    fuzz::run("directory-batch", |bytes| {
+        let strict = messages(bytes, Strictness::Strict);
+        let Ok((texts, used)) = messages(bytes, Strictness::Lenient) else {
+            assert!(strict.is_err(), "what is refused is refused by a strict directory too");
+            return;
+        };
+        assert_eq!(strict.is_ok(), used.is_empty());
+        let whole = read_json(bytes).unwrap();
+        let list = whole["body"]["messages"].as_array().unwrap();
+        assert_eq!(texts.len(), list.len());
+        for (text, value) in texts.iter().zip(list) {
+            let (came, alone) = (Call::read(text.as_bytes(), None, Strictness::Lenient), value.clone());
+            assert_eq!(came, Call::of(alone, None, Strictness::Lenient));
+            held.set(held.get() + usize::from(came.is_ok()));
+        }
+    });
+    assert_held(&held);
+}
+
+/// A message that names itself is the one of its own path, and of no other.
+#[test]
+fn directory_multiplexed() {
+    let held = Cell::new(0);
+    fuzz::run("directory-multiplexed", |bytes| {
+        let strict = Call::read(bytes, None, Strictness::Strict);
+        let Ok(call) = Call::read(bytes, None, Strictness::Lenient) else {
+            assert!(strict.is_err(), "what is refused is refused by a strict directory too");
+            return;
+        };
+        held.set(held.get() + 1);
+        assert_eq!(call.header.operation, Some(call.message));
+        assert_eq!(strict.is_ok(), call.used.is_empty());
+        for message in Message::ALL {
+            let at_path = Call::read(bytes, Some(*message), Strictness::Lenient);
+            if *message == call.message {
+                assert_eq!(at_path.as_ref(), Ok(&call));
+            } else {
+                assert!(at_path.is_err(), "it is at the path of {}", message.operation());
+            }
+        }
+    });
+    assert_held(&held);
+}
+
+/// There is one proof of each leaf and each growth of a log; nothing else proves it, and it proves nothing else.
+#[test]
+fn directory_log_proof() {
+    let (log, held) = (fuzzed_log(0..9), Cell::new(0));
+    let roots = |leaf: fn(u8) -> u8| -> Vec<Hash> { (0..=9).map(|n| fuzzed_log((0..n).map(leaf)).root()).collect() };
+    let (own, forked) = (roots(|n| n), roots(|n| if n == 2 { 99 } else { n }));
+    let root = |size: u64, roots: &[Hash]| usize::try_from(size).ok().and_then(|size| roots.get(size).copied());
+    fuzz::run("directory-log-proof", |bytes| {
+        let Ok(answer) = read_json(bytes) else { return };
+        let Some(hashes) = proofs::read(&answer) else { return };
+        let number = |name: &str| answer[name].as_u64().unwrap_or_default();
+        let (index, size, first, second) = (number("index"), number("size"), number("first"), number("second"));
+        for leaf in 0..9u8 {
+            // A size that is beyond the log comes from a checkpoint that somebody else signed: it is to upset nobody.
+            let of = root(size, &own).unwrap_or(Hash::ZERO);
+            if verify::inclusion(leaf_hash(&[leaf]), index, size, &hashes, of).is_ok() {
+                assert_eq!((leaf.into(), prove::inclusion(&log, index, size)), (index, Ok(hashes.clone())));
+                held.set(held.get() + 1);
+            }
+        }
+        let later = root(second, &own).unwrap_or(Hash::ZERO);
+        if verify::consistency(first, root(first, &own).unwrap_or(Hash::ZERO), second, later, &hashes).is_ok() {
+            assert_eq!(prove::consistency(&log, first, second), Ok(hashes.clone()));
+            held.set(held.get() + 1);
+        }
+        if let Some(fork) = root(first, &forked).filter(|_| first > 2) {
+            assert!(verify::consistency(first, fork, second, later, &hashes).is_err(), "a fork is continued");
+        }
+    });
+    assert_held(&held);
+}
+
+/// What `mesh verify` says of a file is so, whoever wrote the file.
+#[test]
+fn directory_verify() {
+    let (truth, held) = (Truth::of_log(), Cell::new(0));
+    fuzz::run("directory-verify", |bytes| {
+        if let Ok(report) = verifier::log(bytes, &truth.trust, None) {
+            assert!(truth.logs.contains(&report), "{report:?}");
+            held.set(held.get() + 1);
+        }
+        if let Ok(report) = verifier::receipt(bytes, &truth.trust) {
+            assert!(truth.receipts.contains(&report), "{report:?}");
+            held.set(held.get() + 1);
+        }
+        if let Ok(Report { verified, .. }) = verifier::state_proof(bytes, &truth.trust) {
+            let answer = read_json(bytes).unwrap();
+            assert_eq!(verified.last(), truth.of_state(&answer["proof"]).as_ref());
+            held.set(held.get() + 1);
+        }
+    });
+    assert_held(&held);
+}
+
+/// What can be verified of one log.
+struct Truth {
+    trust: Trust,
+    logs: Vec<Report>,
+    receipts: Vec<Report>,
+    /// After each entry.
+    states: Vec<State>,
+}
+
+impl Truth {
+    fn of_log() -> Self {
+        let (steps, notes, trust) = verifier::tests::exported();
+        let (mut log, mut replay) = (Tree::default(), crate::ledger::tests::replay());
+        let (mut logs, mut receipts, mut states) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, (step, note)) in steps.iter().zip(&notes).enumerate() {
+            log.append(leaf_hash(&step.leaf));
+            replay.next(&step.leaf, &step.body).unwrap();
+            states.push(replay.state().clone());
+            let exported = verifier::tests::file(&steps[..=at], note);
+            logs.push(verifier::log(exported.as_bytes(), &trust, None).unwrap());
+            for (index, step) in (0..log.size()).zip(&steps) {
+                let (extra, checkpoint) = (step.leaf.clone(), note.clone());
+                let proof = prove::inclusion(&log, index, log.size()).unwrap();
+                let receipt = Receipt { extra, index, proof, checkpoint }.encode();
+                receipts.push(verifier::receipt(receipt.as_bytes(), &trust).unwrap());
+            }
+        }
+        Self { trust, logs, receipts, states }
+    }
+
+    /// What is so of the key that a proof is about, after the entry that made its revision.
+    fn of_state(&self, proof: &serde_json::Value) -> Option<String> {
+        let (kind, key) = (Kind::read(proof["kind"].as_str()?)?, proof["key"].as_str()?);
+        let index = proof["revision"].as_u64()?.checked_sub(1)?;
+        let record = self.states.get(usize::try_from(index).ok()?)?.record(kind, key);
+        Some(match record.map(|record| read_json(&record.canonical()).unwrap()) {
+            Some(record) => format!("after entry {index} the {} {key} is {record}", kind.as_str()),
+            None => format!("after entry {index} there is no {} {key}", kind.as_str()),
+        })
+    }
+}
+
+/// A corpus that nothing of holds tries nothing.
+fn assert_held(held: &Cell<usize>) {
+    assert!(cfg!(fuzzing_libfuzzer) || held.get() > 0, "no input of the corpus holds");
 }

@@ -288,4 +288,4 @@ pub(crate) fn sparse(leaves: &[(Hash, Hash)], depth: u8) -> Hash {
 
 #[cfg(test)]
 #[path = "verifier_tests.rs"]
-mod tests;
+pub(crate) mod tests;

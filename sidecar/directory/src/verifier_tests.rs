@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A log with all that may be in one, as it is exported, and whom to believe of it.
-fn exported() -> (Vec<Step>, Vec<Note>, Trust) {
+pub(crate) fn exported() -> (Vec<Step>, Vec<Note>, Trust) {
     let mut ledger = ledger();
     let steps = history(&mut ledger);
     let replay = crate::ledger::tests::replay();
@@ -31,7 +31,7 @@ fn exported() -> (Vec<Step>, Vec<Note>, Trust) {
     (steps, notes, trust)
 }
 
-fn file(steps: &[Step], note: &Note) -> String {
+pub(crate) fn file(steps: &[Step], note: &Note) -> String {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let lines = steps.iter().map(|step| line(&text(&step.leaf), &text(&step.body)).to_string() + "\n");
     first_line(&note.encode()).to_string() + "\n" + &lines.collect::<String>()
@@ -161,7 +161,7 @@ fn a_receipt_names_a_signer_that_is_compared() {
 }
 
 /// A proof of the state after each entry, as `mesh directory get --proof` writes it.
-fn proven(index: u64, kind: &str, key: &str) -> (Value, Trust) {
+pub(crate) fn proven(index: u64, kind: &str, key: &str) -> (Value, Trust) {
     let (steps, notes, trust) = exported();
     let (mut tree, mut replay) = (Tree::default(), crate::ledger::tests::replay());
     for step in &steps {

@@ -12,7 +12,10 @@ use mesh_core::{Body, Caller, Code, grpc::is_grpc};
 use mesh_directory::front::{Admission, Content, Events, Shown};
 use mesh_network::listen::{Abandon, Connection};
 
-use super::{Front, answers, body};
+use super::{
+    Front, answers,
+    body::{self, Paced},
+};
 
 impl Front {
     /// A call of the directory.
@@ -34,9 +37,10 @@ impl Front {
         let (path, version) = (head.uri.path().to_owned(), head.version);
         let answer = match place {
             // Kept until the answer is there.
-            Ok(_place) => match body::whole(body, u64::try_from(longest).unwrap_or(u64::MAX)).await {
+            Ok(_place) => match body::whole(Paced::new(body), u64::try_from(longest).unwrap_or(u64::MAX)).await {
                 Ok(body) => front.answer(Request::from_parts(head, body), &shown).await,
                 Err(refusal) if refusal.code == Code::TOO_LARGE => front.too_large(&path),
+                Err(refusal) if refusal.code == Code::TIMEOUT => front.too_slow(&path),
                 Err(_) => front.broken_off(&path),
             },
             Err(refused) => *refused,

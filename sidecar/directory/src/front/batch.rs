@@ -113,7 +113,7 @@ fn too_long() -> DirectoryError {
 }
 
 /// The messages as texts, which take less than when they are read, and what it took to read the batch.
-fn messages(body: &[u8], strictness: Strictness) -> Result<(Vec<String>, Used), DirectoryError> {
+pub(crate) fn messages(body: &[u8], strictness: Strictness) -> Result<(Vec<String>, Used), DirectoryError> {
     if body.len() > Message::SyncDataSystems.longest() {
         return Err(DirectoryError::malformed("the batch is longer than 8 MiB"));
     }

@@ -1,7 +1,7 @@
 //! Long messages: how much of them is in memory at once, while they come and while they are answered.
 //!
 //! A message of 64 MiB takes some times that when it is read, so few are read at once and all others wait. What is still on its way
-//! has a place by its length: who sends slowly, or never ends, keeps others out for as long as he has his share, and no more.
+//! has a place by its length: who sends slowly keeps others out of his share alone, and not for ever ([`super::pace`]).
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -12,6 +12,7 @@
 //! get.rs      the retrievals by GET
 //! batch.rs    many messages in one
 //! desk.rs     long messages, few at once
+//! pace.rs     how fast a body has to come
 //! watch.rs    what changes, as events
 //! audience.rs  what all watchers together may have
 //! log.rs      the log's files and proofs
@@ -19,7 +20,7 @@
 //! page.rs     the directory for people
 //! answer.rs   what was found, or why not, as HTTP
 //! ```
-//! Who calls it has [`Front::admits`] asked, reads the body up to what that says, and knows whose certificate the connection has.
+//! Who calls it has [`Front::admits`] asked, reads the body up to what that says and as long as its [`Pace`] lets, and knows whose certificate the connection has.
 
 mod answer;
 mod audience;
@@ -31,6 +32,7 @@ mod desk;
 mod get;
 mod lines;
 mod log;
+mod pace;
 mod page;
 mod paths;
 mod rate;
@@ -54,9 +56,12 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+#[cfg(test)]
+pub(crate) use batch::messages;
 pub use desk::Place;
 #[cfg(test)]
 pub(crate) use lines::gathered;
+pub use pace::Pace;
 pub use page::is_page;
 pub use paths::PREFIX;
 pub use watch::Events;
@@ -189,6 +194,13 @@ impl Front {
     pub fn too_large(&self, path: &str) -> Response<Content> {
         let text = "the message is too large: 8 MiB for a sync (above that as lines), 64 KiB for all others";
         self.refused(path, &DirectoryError::new(Code::BadRequest, Why::TooLarge, text)).map(Content::Whole)
+    }
+
+    /// A request whose body stood still, or came by drops.
+    #[must_use]
+    pub fn too_slow(&self, path: &str) -> Response<Content> {
+        let text = "the body came too slowly: 1 MiB of it, or its end, comes within each 60 s; nothing of it was taken, send it again";
+        self.refused(path, &DirectoryError::new(Code::BadRequest, Why::TooSlow, text)).map(Content::Whole)
     }
 
     /// A request whose body broke off.

@@ -15,6 +15,8 @@
 
 pub mod bundle;
 mod checkpoint;
+#[cfg(test)]
+mod edges;
 mod key;
 mod note;
 pub mod prove;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Method, Request, header::AUTHORIZATION};
 
-use super::{PREFIX, Shown, Stage, message};
+use super::{Content, PREFIX, Shown, Stage, message};
 use crate::message::Message;
 
 #[tokio::test]
@@ -96,6 +96,11 @@ async fn a_body_that_is_too_long_or_in_an_unknown_coding_is_refused() {
     assert_eq!(stage.post("/central-systems/connect", long).await.codes(), (413, 7300));
     assert_eq!(stage.front.too_large("/datanet/v1/batch").status().as_u16(), 413);
     assert_eq!(stage.front.broken_off("/datanet/v1/batch").status().as_u16(), 400);
+    let slow = stage.front.too_slow("/datanet/v1/data-systems/sync");
+    let Content::Whole(said) = slow.body() else { panic!("it is whole") };
+    let said: serde_json::Value = serde_json::from_slice(said).unwrap();
+    assert_eq!((slow.status().as_u16(), &said["code"]), (408, &serde_json::json!(7300)));
+    assert!(said["message"].as_str().unwrap().contains("send it again"), "{said}");
     for (coding, status) in [("identity", 400), ("gzip", 400), ("br", 415), ("gzip, br", 415), ("\u{e9}", 415)] {
         let request = Request::post(format!("{PREFIX}/central-systems/connect")).header("content-encoding", coding);
         let request = request.header(AUTHORIZATION, format!("Bearer {}", stage.yunqi)).body(Bytes::new()).unwrap();

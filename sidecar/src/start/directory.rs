@@ -9,6 +9,7 @@ mod importing;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod tried;
 
 use std::{
     fs::{self, OpenOptions},
@@ -35,7 +36,7 @@ use prometheus_client::registry::Registry;
 use ring::rand::SystemRandom;
 use tokio::runtime::Handle;
 
-use self::begun::Begun;
+use self::{begun::Begun, tried::Tried};
 pub(crate) use self::{compacting::compact, importing::import};
 use super::GridPlace;
 use crate::exit::Exit;
@@ -58,6 +59,8 @@ pub(crate) struct DirectoryPlace {
     /// What was put in force, and the node's id then.
     config: Mutex<Option<(crds::Directory, String)>>,
     front: RwLock<Option<Arc<Front>>>,
+    /// What was found when it was opened last.
+    tried: Mutex<Tried>,
     /// Why it is not open, though it is on.
     problem: RwLock<Option<NotOpen>>,
     metrics: Metrics,
@@ -69,12 +72,24 @@ pub(crate) struct DirectoryPlace {
 }
 
 /// Why a directory is not open.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct NotOpen {
     /// For people.
     said: String,
     /// The log that was begun and is not on this volume.
     lost: Option<String>,
+}
+
+impl NotOpen {
+    /// What to do, where the words say only what is amiss. Its operator has the same for the resource.
+    const fn remedy(&self) -> &'static str {
+        match self.lost {
+            Some(_) => {
+                "; restore the volume, or import an export of the log (mesh directory import): it is opened then, without a restart; where the log is gone for good, DirectoryReady of the MeshNode says how another one is begun"
+            }
+            None => "",
+        }
+    }
 }
 
 impl From<String> for NotOpen {
@@ -91,13 +106,14 @@ impl DirectoryPlace {
         (outward, grid): (Outward, Arc<GridPlace>),
         registry: &mut Registry,
     ) -> Arc<Self> {
-        let (config, front, problem) = (Mutex::default(), RwLock::default(), RwLock::default());
+        let (config, front, tried, problem) =
+            (Mutex::default(), RwLock::default(), Mutex::default(), RwLock::default());
         let metrics = Metrics::default();
         if live.load().role == Role::Gateway {
             metrics.register(registry);
         }
         let runtime = Handle::current();
-        Arc::new(Self { live, home: home.join(FOLDER), config, front, problem, metrics, outward, grid, runtime })
+        Arc::new(Self { live, home: home.join(FOLDER), config, front, tried, problem, metrics, outward, grid, runtime })
     }
 
     /// Why it is not open, though it is on, or takes no writes.
@@ -127,7 +143,7 @@ impl DirectoryPlace {
         let problem = self.put_in_force().err();
         let mut known = self.problem.write();
         if let Some(problem) = problem.as_ref().filter(|problem| known.as_ref() != Some(problem)) {
-            tracing::error!("the directory is not served: {}", problem.said);
+            tracing::error!("the directory is not served: {}{}", problem.said, problem.remedy());
         }
         *known = problem;
     }
@@ -188,7 +204,8 @@ impl DirectoryPlace {
         *config = None;
         let Some(wanted) = wanted else { return Ok(()) };
         before.iter().for_each(let_go);
-        let directory = open(&self.home, wanted, node, Given::of(&snapshot.room_keys))?;
+        let given = Given::of(&snapshot.room_keys);
+        let directory = self.tried.lock().open(&self.home, wanted, node, given, Instant::now())?;
         without_effect(wanted)
             .for_each(|part| tracing::warn!("directory.{part} has no effect: it is not in this version"));
         tracing::info!(origin = %directory.log_key().name(), size = directory.view().published().size, "the directory is open");

@@ -7,7 +7,7 @@ use mesh_directory::{
     log::{Checkpoint, Note, Peaks},
 };
 
-use super::NotOpen;
+use super::{NotOpen, STORE};
 
 /// What is known of it.
 pub(super) struct Begun {
@@ -32,17 +32,23 @@ impl Begun {
         let (size, wanted) = (directory.view().published().size, &self.checkpoint);
         let is_shorter = size < wanted.size || directory.is_unknown() || *directory.log_key().name() != wanted.origin;
         if is_shorter {
-            return Err(self.lost(size));
+            return Err(self.not_in(size));
         }
         let root = Peaks::of(directory.store().as_ref(), wanted.size).map_err(|e| e.to_string())?.root();
-        if root == wanted.root { Ok(()) } else { Err(self.lost(size)) }
+        if root == wanted.root { Ok(()) } else { Err(self.not_in(size)) }
+    }
+
+    /// What is said where another log is there. What is restored or imported comes into its place, and goes over nothing.
+    fn not_in(&self, entries: u64) -> NotOpen {
+        let lost = self.lost(entries);
+        NotOpen { said: format!("{} (move its {STORE} away first)", lost.said), ..lost }
     }
 
     /// What is said where it is not there.
     pub(super) fn lost(&self, entries: u64) -> NotOpen {
         let (name, size) = (&self.name, self.checkpoint.size);
         let said = format!(
-            "the log {name} was begun and has {size} entries at least; this volume has {entries}, and not all of them: restore it"
+            "the log {name} was begun and has {size} entries at least; this volume has {entries}, and not all of them"
         );
         NotOpen { said, lost: Some(name.clone()) }
     }

@@ -111,3 +111,52 @@ async fn a_log_that_was_begun_is_not_begun_again_on_a_volume_that_does_not_hold_
     let another = open(homes[2].path(), &config, "LX1", keys(&successor)).unwrap();
     assert_ne!(another.log_key().to_string(), at(0, Some(&begun)).unwrap().log_key().to_string());
 }
+
+/// A gateway read all of another log each second, for as long as nobody did something.
+#[tokio::test]
+async fn a_log_that_is_lost_is_looked_for_again_where_something_has_changed() {
+    let (config, random) = (crds::Directory::default(), SystemRandom::new());
+    let given = Keys::make(KeyName::new("LX1/datanet").unwrap(), &random).unwrap().text();
+    let homes = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let mut begun = Vec::new();
+    for (home, endpoint) in homes.iter().zip(["a:1", "a:2"]) {
+        let directory = open(home.path(), &config, "LX1", keys(&given)).unwrap();
+        connect(&directory, endpoint).await;
+        begun.push(directory.view().published().note.encode());
+    }
+    let (home, store) = (homes[1].path(), homes[1].path().join(STORE));
+    let [first, other] = [0, 1].map(|of: usize| Given { keys: Some(&given), begun: Some(&begun[of]) });
+    let (start, mut tried) = (Instant::now(), Tried::default());
+    let mut open_at = |config: &crds::Directory, node: &str, given: Given<'_>, seconds| {
+        tried.open(home, config, node, given, start + Duration::from_secs(seconds)).map(drop)
+    };
+    let lost = open_at(&config, "LX1", first, 0).unwrap_err();
+    assert!(lost.lost.is_some() && lost.remedy().contains("mesh directory import"), "{lost:?}");
+    assert!(lost.said.ends_with("this volume has 1, and not all of them (move its directory.redb away first)"));
+
+    // Whoever opens it now hears that somebody else has it.
+    let held = fs::File::open(&store).unwrap();
+    held.lock().unwrap();
+    assert_eq!(open_at(&config, "LX1", first, 59), Err(lost.clone()), "nobody looked");
+    let strict = crds::Directory { strict: true, ..config.clone() };
+    for (config, node, given, seconds) in [
+        (&strict, "LX1", first, 1),
+        (&config, "LX2", first, 1),
+        (&config, "LX1", other, 1),
+        (&config, "LX1", first, 60),
+    ] {
+        let looked = open_at(config, node, given, seconds).unwrap_err();
+        assert_eq!(looked.lost, None, "{looked:?}");
+        held.unlock().unwrap();
+        assert_eq!(open_at(&crds::Directory::default(), "LX1", first, 0), Err(lost.clone()));
+        held.lock().unwrap();
+        assert_eq!(open_at(&crds::Directory::default(), "LX1", first, 1), Err(lost.clone()), "nobody looked");
+    }
+    held.unlock().unwrap();
+
+    // The other log is moved away, and this one comes into its place.
+    let restored = home.join("restored");
+    fs::copy(homes[0].path().join(STORE), &restored).unwrap();
+    fs::rename(&restored, &store).unwrap();
+    assert_eq!(open_at(&config, "LX1", first, 1), Ok(()));
+}

@@ -76,18 +76,27 @@ async fn a_gateway_serves_directory_and_tunnel_with_keys_that_outlive_its_volume
 
     // The operator keeps what the log signed, with its keys; the claim is deleted.
     let begun = gateway.get("/log/checkpoint").await.text();
+    let exported = tempfile::NamedTempFile::new().unwrap();
+    let log = gateway.mesh(&["directory", "export", "--token", &gateway.token]) + "\n";
+    std::fs::write(exported.path(), log).unwrap();
     bank.keeps(Some(begun), None);
     bank.publish_for_gateway(volume.path(), &[], &rooms, data);
     gateway.node.signal("TERM");
     gateway.node.ended(PATIENCE).await;
-    let (mut another, tunnel) = started(config, data.port(), &[]).await;
+    let (another, tunnel) = started(config, data.port(), &[]).await;
     assert!(tunnel.iter().all(opens), "all else is served");
     let lost = "was begun and has 1 entries at least; this volume has 0";
     until("it to say so", PATIENCE, async || another.log().contains(lost)).await;
     let about_it = || Request::get("/datanet/v1").body(Full::default()).unwrap();
     assert_eq!(another.send(about_it()).await.status, 404, "another log was begun under the same key");
-    another.signal("TERM");
-    another.ended(PATIENCE).await;
+
+    // What is imported is opened by itself; that the log was lost is said once.
+    let mut another = Stage { node: another, token: String::new() };
+    assert_eq!(another.mesh(&["directory", "import", exported.path().to_str().unwrap()]), "1 entries");
+    until("it to be open", PATIENCE, async || another.node.send(about_it()).await.status == 200).await;
+    assert_eq!(another.node.log().matches("the directory is not served").count(), 1);
+    another.node.signal("TERM");
+    another.node.ended(PATIENCE).await;
 
     // The volume is found again: the log goes on, and a sidecar finds it.
     let kept = gateway.node.home();

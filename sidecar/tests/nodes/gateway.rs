@@ -333,8 +333,8 @@ async fn under_load(end: End) {
     let place = Place::new(&json!({"store": store}));
     let mut gateway = place.gateway().await;
     // No more than is read in time, where what is unread goes.
-    let pushers = if end == End::Forgetful { 1 } else { 4 };
-    let load = Load::of(pushers, place.sidecar().await, place.sidecar().await);
+    let (pushers, pause) = if end == End::Forgetful { (1, Duration::from_millis(50)) } else { (4, Duration::ZERO) };
+    let load = Load::of(pushers, pause, place.sidecar().await, place.sidecar().await);
     for _ in 0..2 {
         load.flows(30.0).await;
         match end {

@@ -19,22 +19,26 @@ const OK: &str = "E0000000000";
 const RELEASED: &str = "E0000000608";
 const UNREACHABLE: &str = "E0000000607";
 
-/// A server of NATS, and what all gateways of one node have alike.
+/// Servers of NATS, and what all gateways of one node have alike.
 struct Stage {
-    server: Server,
+    servers: Vec<Server>,
     folder: tempfile::TempDir,
     store: &'static str,
 }
 
 impl Stage {
     fn new(store: &'static str) -> Self {
+        Self::of(vec![Server::start("").unwrap()], store)
+    }
+
+    fn of(servers: Vec<Server>, store: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let identity = Identity { node_id: A.into(), name: "bank".into() };
         let root =
             Root::generate(&identity, Algorithm::EcdsaP256, Duration::from_secs(86_400), SystemTime::now()).unwrap();
         fs::write(folder.path().join("root.crt"), root.certificate_pem()).unwrap();
         fs::write(folder.path().join("root.key"), root.key().expose()).unwrap();
-        Self { server: Server::start("").unwrap(), folder, store }
+        Self { servers, folder, store }
     }
 
     fn path(&self, name: &str) -> String {
@@ -42,11 +46,12 @@ impl Stage {
     }
 
     async fn gateway(&self) -> Node {
+        let urls: Vec<String> = self.servers.iter().map(Server::url).collect();
         let file = json!({
             "nodeId": A, "instId": "JG0100002800000000",
             "certificateFiles": {"root": self.path("root.crt"), "rootKey": self.path("root.key")},
             "transport": {"store": self.store},
-            "backplane": {"nats": {"url": self.server.url()}},
+            "backplane": {"nats": {"url": urls.join(","), "replicas": self.servers.len()}},
         });
         Node::with_own_file(&file.to_string()).await
     }
@@ -187,16 +192,21 @@ async fn drain(all: &[Node], session: &str) -> Vec<String> {
     }
 }
 
+/// How many rounds of kills there are: `ROUNDS`, or what a run of all tests has time for.
+fn rounds() -> usize {
+    std::env::var("ROUNDS").map_or(3, |rounds| rounds.parse().expect("ROUNDS is a number"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn rounds_of_kills_lose_nothing_that_was_confirmed_and_give_nothing_twice() {
-    const ROUNDS: usize = 3;
+async fn rounds_of_kills_of_gateways_and_servers_lose_nothing_that_was_confirmed_and_give_nothing_twice() {
     const PUSHES: usize = 40;
     const SESSIONS: [&str; 2] = ["s0", "s1"];
-    let stage = Stage::new("Disk");
+    let mut stage = Stage::of(Server::three().unwrap(), "Disk");
     let mut all: [Node; 3] = stage.gateways().await;
     let mut committed = BTreeSet::new();
-    for round in 0..ROUNDS {
-        let (victim, confirmed) = (rand::random_range(0..all.len()), Mutex::new(Vec::new()));
+    for round in 0..rounds() {
+        let (victim, confirmed) = (rand::random_range(0..6_usize), Mutex::new(Vec::new()));
+        let of_servers = victim.checked_sub(all.len());
         let pushes = (0..PUSHES).map(|n| {
             let (node, session, text) = (&all[n % 3], SESSIONS[n % 2], format!("{round}-{n}"));
             let confirmed = &confirmed;
@@ -212,10 +222,17 @@ async fn rounds_of_kills_lose_nothing_that_was_confirmed_and_give_nothing_twice(
         // In the midst of them.
         let kill = async {
             until("some to be confirmed", PATIENCE, async || confirmed.lock().len() > PUSHES / 4).await;
-            all[victim].signal("KILL");
+            match of_servers {
+                Some(server) => stage.servers[server].kill().unwrap(),
+                None => all[victim].signal("KILL"),
+            }
         };
         tokio::join!(join_all(pushes), kill);
-        all[victim].start_again().await;
+        match of_servers {
+            Some(server) => stage.servers[server].start_again().unwrap(),
+            None => all[victim].start_again().await,
+        }
+        println!("round {round}: {}", if of_servers.is_some() { "a server" } else { "a gateway" });
         let mut got = Vec::new();
         for session in SESSIONS {
             got.extend(drain(&all, session).await);
@@ -251,7 +268,7 @@ async fn calls_are_answered_in_time_while_the_servers_are_away() {
     assert_eq!(push(&a, "s", "first").await, OK);
     assert_eq!(popped(&b, "s").await, "first", "who has it is known from now on");
     assert_eq!(push(&a, "s", "before").await, OK);
-    stage.server.kill().unwrap();
+    stage.servers[0].kill().unwrap();
     let body = json!({"topic": "t", "payload": base64("during")});
     let code = call(&a, "push", "s", &[("x-ptp-timeout", "1000")], &body).await.code();
     assert!(["E0000000601", UNREACHABLE].contains(&code.as_str()), "{code}");
@@ -259,7 +276,7 @@ async fn calls_are_answered_in_time_while_the_servers_are_away() {
     assert_eq!(code, UNREACHABLE, "nobody can own it now");
     // What is here is given out, as nobody else has it.
     assert_eq!(popped(&b, "s").await, "before");
-    stage.server.start_again().unwrap();
+    stage.servers[0].start_again().unwrap();
     assert_eq!(push(&b, "new", "after").await, OK);
     assert_eq!(popped(&a, "new").await, "after");
 }

@@ -7,11 +7,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
 
 use super::{OK, PATIENCE};
 use crate::harness::{Node, post, until};
@@ -30,14 +31,15 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn start(one: Node, two: Node) -> Self {
-        Self::of(4, one, two)
+        Self::of(4, Duration::ZERO, one, two)
     }
 
-    /// The same of so many applications that push.
-    pub(crate) fn of(pushers: usize, one: Node, two: Node) -> Self {
+    /// The same of so many applications that push, each with a pause between two pushes.
+    pub(crate) fn of(pushers: usize, pause: Duration, one: Node, two: Node) -> Self {
         let (one, two, done) = (Arc::new(one), Arc::new(two), Arc::new(AtomicBool::new(false)));
-        let pushers =
-            (0..pushers).map(|pusher| tokio::spawn(pushes(pusher, Arc::clone(&one), Arc::clone(&done)))).collect();
+        let pushers = (0..pushers)
+            .map(|pusher| tokio::spawn(pushes(pusher, pause, Arc::clone(&one), Arc::clone(&done))))
+            .collect();
         let popper = tokio::spawn(pops(Arc::clone(&two), Arc::clone(&done)));
         Self { one, two, done, pushers, popper }
     }
@@ -69,7 +71,7 @@ impl Load {
     }
 }
 
-async fn pushes(pusher: usize, through: Arc<Node>, done: Arc<AtomicBool>) -> Vec<String> {
+async fn pushes(pusher: usize, pause: Duration, through: Arc<Node>, done: Arc<AtomicBool>) -> Vec<String> {
     let mut pushed = Vec::new();
     while !done.load(Ordering::Relaxed) {
         let text = format!("{pusher}-{}", pushed.len());
@@ -78,6 +80,7 @@ async fn pushes(pusher: usize, through: Arc<Node>, done: Arc<AtomicBool>) -> Vec
         let answer = through.post("/v1/interconn/chan/push", &headers, &body).await;
         assert_eq!(answer.code(), OK, "{text}: {}", answer.text());
         pushed.push(text);
+        sleep(pause).await;
     }
     pushed
 }

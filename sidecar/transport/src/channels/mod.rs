@@ -7,6 +7,7 @@
 mod cell;
 mod claim;
 mod delivery;
+mod ending;
 mod guests;
 mod handed_over;
 mod journal;
@@ -48,11 +49,11 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::delivery::Verdict;
 use self::{
     cell::Cell,
+    ending::Ending,
     guests::Guests,
     journal::Journal,
     keeper::{PIECE, give_way, let_others_run},
@@ -83,8 +84,6 @@ use crate::{
 /// Messages that one session may hold. Each is charged 256 bytes at least, so the default sessionBytes of 1 GiB ends at
 /// four millions; this keeps the time of a release short where the bytes are set higher.
 const SESSION_MESSAGES: usize = 1 << 22;
-/// How often a node that ends looks whether all is read.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Where the log is within `MESH_HOME`.
 const FOLDER: &str = "messages";
@@ -102,7 +101,7 @@ pub struct Channels {
     owners: OnceLock<Arc<dyn Owners>>,
     openings: Openings,
     pub(crate) metrics: Metrics,
-    ending: CancellationToken,
+    ending: Ending,
     /// What is left of a large release; the keeper takes it apart.
     remains: Mutex<Remains>,
     /// Wakes the keeper.
@@ -187,7 +186,7 @@ impl Channels {
             owners: OnceLock::new(),
             openings: Openings::default(),
             metrics: Metrics::default(),
-            ending: CancellationToken::new(),
+            ending: Ending::default(),
             remains: Mutex::default(),
             work: Arc::default(),
             oldest: Mutex::default(),
@@ -423,28 +422,6 @@ impl Channels {
         self.enter(session, &who, |session, setting, fx| session.involve(partner, setting.now, fx)).map(|_| ())
     }
 
-    /// Answers everybody who waits as if the time were up, now and from now on: the node ends (design section 6).
-    pub fn end_waiting(&self) {
-        self.ending.cancel();
-    }
-
-    /// Resolves when nothing is unread. It looks now and then: that is asked once, at the end.
-    pub(crate) async fn all_read(&self) {
-        while self.lines.node().messages() > 0 {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Whether the node ends.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending.is_cancelled()
-    }
-
-    /// Resolves when the node ends, for those who wait elsewhere.
-    pub(crate) async fn ending(&self) {
-        self.ending.cancelled().await;
-    }
-
     /// Waits for `call` until `until`, or until the node ends; `None` when it was not done by then. Nearly every call is
     /// done at once, and needs no timer.
     async fn unless_over<T>(&self, until: Instant, mut call: impl Future<Output = T> + Unpin) -> Option<T> {
@@ -454,7 +431,7 @@ impl Channels {
         tokio::select! {
             biased;
             done = timeout_at(until, call) => done.ok(),
-            () = self.ending.cancelled() => None,
+            () = self.ending() => None,
         }
     }
 

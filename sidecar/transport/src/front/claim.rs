@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use mesh_core::{Body, Code, Refusal, Route};
+use mesh_core::{Body, Code, NodeId, Refusal, Route};
 use mesh_network::{Kind, Place, Slip};
 use tokio::{
     sync::oneshot,
@@ -48,27 +48,41 @@ struct Held<P> {
     name: String,
     /// Its own caller chose the name, and may have settled it by another way.
     is_callers: bool,
+    /// On whose behalf another gateway of this node holds it: that partner's, or an application's.
+    behalf: Option<NodeId>,
 }
 
 impl<P: Peers> Claim<P> {
     /// A claim under a name that was never used.
     pub(crate) fn new(tasks: &TaskTracker, peers: &Arc<P>, route: &Arc<Route>) -> Self {
-        Self::of(format!("{:032x}", rand::random::<u128>()), false, (tasks, peers, route))
+        Self::of(format!("{:032x}", rand::random::<u128>()), (false, None), (tasks, peers, route))
     }
 
-    /// A claim under a name that its own caller chose, who may then settle it with whoever knows it.
-    pub(crate) fn named(name: String, tasks: &TaskTracker, peers: &Arc<P>, route: &Arc<Route>) -> Self {
-        Self::of(name, true, (tasks, peers, route))
+    /// A claim at the gateway that owns a session, on behalf of a partner or an application, and under the name that it chose: then it may
+    /// settle it with whoever knows it.
+    pub(crate) fn at_owner(
+        name: Option<&str>,
+        behalf: Option<NodeId>,
+        tasks: &TaskTracker,
+        peers: &Arc<P>,
+        route: &Arc<Route>,
+    ) -> Self {
+        let own = || format!("{:032x}", rand::random::<u128>());
+        Self::of(name.map_or_else(own, str::to_owned), (name.is_some(), behalf), (tasks, peers, route))
     }
 
-    fn of(name: String, is_callers: bool, way: (&TaskTracker, &Arc<P>, &Arc<Route>)) -> Self {
-        let (tasks, peers, route) = way;
+    fn of(
+        name: String,
+        (is_callers, behalf): (bool, Option<NodeId>),
+        (tasks, peers, route): (&TaskTracker, &Arc<P>, &Arc<Route>),
+    ) -> Self {
         let mut ours = HeaderMap::with_capacity(1);
         if let Ok(mut value) = HeaderValue::from_str(&name) {
             value.set_sensitive(true);
             ours.insert(HeaderName::from_static(super::LEASE), value);
         }
-        let held = Held { tasks: tasks.clone(), peers: Arc::clone(peers), route: Arc::clone(route), name, is_callers };
+        let held =
+            Held { tasks: tasks.clone(), peers: Arc::clone(peers), route: Arc::clone(route), name, is_callers, behalf };
         Self { slip: Slip::new(ours), held: Some(held) }
     }
 
@@ -139,8 +153,10 @@ impl<P: Peers> Held<P> {
             match self.tell(place, action).await {
                 // Of a message that is to go back it is no news that it did.
                 Ok(Code::NOT_FOUND) if action == Action::Commit => return self.is_lost("committed"),
-                // Another gateway of that node may hold it, and cannot be asked now.
-                Ok(Code::UNREACHABLE) => tracing::debug!(partner = %self.route.node_id, "a lease is not settled yet"),
+                // Another gateway of that node may hold it, and cannot be asked now. What is to go back does so by itself.
+                Ok(Code::UNREACHABLE) if action == Action::Commit => {
+                    tracing::debug!(partner = %self.route.node_id, "a lease is not settled yet")
+                }
                 Ok(_) => return,
                 Err(refusal) => tracing::debug!(partner = %self.route.node_id, "a lease is not settled yet: {refusal}"),
             }
@@ -159,7 +175,11 @@ impl<P: Peers> Held<P> {
     }
 
     async fn tell(&self, place: &Place, action: Action) -> Result<Code, Refusal> {
-        let call = LeaseCall { id: self.name.as_str().into(), action, partner: None };
+        let call = LeaseCall {
+            id: self.name.as_str().into(),
+            action,
+            partner: self.behalf.as_ref().map(|it| it.as_str().into()),
+        };
         let mut request = call.request();
         request.extensions_mut().insert(Slip::at(HeaderMap::new(), place.clone()));
         code_of(self.peers.send(&self.route, request, Instant::now() + TRY).await?).await

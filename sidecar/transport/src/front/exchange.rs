@@ -51,7 +51,7 @@ pub(crate) struct Exchange<P> {
     pub(crate) aside: Aside,
     pub(super) peers: Arc<P>,
     /// Those who tell other nodes what became of what was popped there.
-    settling: TaskTracker,
+    pub(super) settling: TaskTracker,
     pub(super) ids: MessageIds,
     /// The ways to this node's other gateways.
     pub(super) gateways: Gateways,
@@ -141,14 +141,8 @@ impl<P: Peers> Exchange<P> {
         patience: Patience,
         id: Option<MessageId>,
     ) -> Result<Answer, TransportError> {
-        if self.channels.is_ending() && party.caller.is_node() {
-            match &call.operation {
-                // It comes again with its id, and the process that comes next has it for as long as it lasts.
-                Operation::Push { .. } if id.is_some() => return Err(TransportError::Ends),
-                // The next process has the message too, and is there to hear what became of it.
-                Operation::Pop if party.lease().is_some() && self.outlives() => return Ok(Answer::success(None)),
-                _ => {}
-            }
+        if let Some(ended) = self.ended(&call.operation, party) {
+            return ended.map(|()| Answer::success(None));
         }
         let key = Key { session: party.context.session.clone(), topic: call.topic };
         let source = match call.reach {
@@ -186,11 +180,6 @@ impl<P: Peers> Exchange<P> {
         Ok(Answer::success(delivery))
     }
 
-    /// Whether what is unread is there when this process has ended, whatever MESH_HOME stands on.
-    pub(super) fn outlives(&self) -> bool {
-        self.live.load().transport.store == crds::Store::Disk
-    }
-
     /// A message on its way to whoever asked. Another node of our kind settles its lease by itself, later.
     pub(super) fn handed(&self, mut delivery: Delivery, party: &Party) -> Result<Delivery, TransportError> {
         let wanted = party.lease();
@@ -201,7 +190,8 @@ impl<P: Peers> Exchange<P> {
         if let Some(name) = wanted
             && let Some(lease) = delivery.lease.take()
         {
-            let opened = self.leases.open(Holding { holder: party.holder(), name }, lease);
+            let holding = Holding { holder: party.origin.clone(), name };
+            let opened = self.leases.open(holding, lease, matches!(party.caller, Caller::Gateway));
             delivery.lease = Some(opened.ok_or(TransportError::TooManyLeases)?);
         }
         Ok(delivery)
@@ -330,7 +320,9 @@ impl<P: Peers> Exchange<P> {
                     // It has not entered there, and was not meant to: the next one is to be asked.
                     Some(refusal) => {
                         tries.is_remembered_for_a_while(Instant::now());
-                        (refusal, None)
+                        // Or that is not known, and then it may go nowhere else.
+                        let went = slip.went().filter(|_| refusal.retry == Retry::Unknown);
+                        (refusal, went)
                     }
                     None => return Ok(heard.reply),
                 },
@@ -393,12 +385,9 @@ impl<P: Peers> Exchange<P> {
         Claim::new(&self.settling, &self.peers, hop.route)
     }
 
-    /// The same under the name that its own caller chose, if there is one.
-    pub(super) fn claim_as(&self, hop: &Hop<'_>, name: Option<&str>) -> Claim<P> {
-        match name {
-            Some(name) => Claim::named(name.to_owned(), &self.settling, &self.peers, hop.route),
-            None => self.claim(hop),
-        }
+    /// The same at the owner of a session, under the name that its own caller chose, if there is one.
+    pub(super) fn claim_at_owner(&self, hop: &Hop<'_>, name: Option<&str>) -> Claim<P> {
+        Claim::at_owner(name, hop.errand.context.behalf.clone(), &self.settling, &self.peers, hop.route)
     }
 
     /// One try.
@@ -480,11 +469,6 @@ impl Party {
     pub(super) fn message_id(&self) -> Result<Option<MessageId>, TransportError> {
         let named = self.context.message_id.as_deref().filter(|_| self.caller.is_node());
         named.map(str::parse).transpose().map_err(|e: crate::NoMessageId| TransportError::Malformed(e.to_string()))
-    }
-
-    /// Who settles what it pops. Another gateway of this node does so by the name alone.
-    fn holder(&self) -> Origin {
-        if matches!(self.caller, Caller::Gateway) { Origin::Application } else { self.origin.clone() }
     }
 
     /// The name under which it wants to settle what it pops: none where it is no node, or none of our kind.

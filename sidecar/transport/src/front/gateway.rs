@@ -87,7 +87,8 @@ impl Hop<'_> {
             Operation::Peek | Operation::Release => false,
         };
         let message = || answer.message.to_string();
-        let refusal = || Refusal { code: answer.code, message: message(), fault: Fault::Peer, retry: Retry::Safe };
+        let retry = if answer.code == Code::TIMEOUT { Retry::Unknown } else { Retry::Safe };
+        let refusal = || Refusal { code: answer.code, message: message(), fault: Fault::Peer, retry };
         (heard.ends && is_of_waiting).then(refusal)
     }
 }
@@ -106,7 +107,8 @@ impl<P: Peers> Exchange<P> {
 
     /// Whether it is open if a push is kept, and whoever owns its session next knows it by its id.
     fn may_be_repeated(&self, refusal: &Refusal) -> bool {
-        self.channels.shares() && refusal.code == Code::TIMEOUT && refusal.retry == Retry::Unknown
+        let is_open = refusal.code == Code::TIMEOUT && refusal.retry == Retry::Unknown;
+        is_open && refusal.fault == Fault::Ours && self.channels.shares()
     }
 
     /// Resolves when this gateway ends and a push of a sidecar waits for its partner, `grace` later: the sidecar brings it to

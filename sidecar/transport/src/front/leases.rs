@@ -51,6 +51,7 @@ type End = (Instant, u64);
 #[derive(Debug)]
 struct Open {
     lease: Lease,
+    is_passed_on: bool,
     end: End,
 }
 
@@ -60,12 +61,13 @@ impl Leases {
         (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric())
     }
 
-    /// Opens a lease; `None`: the name is taken, or the holder has too many, and the message went back.
-    pub(crate) fn open(&self, holding: Holding, lease: Lease) -> Option<Lease> {
+    /// Opens a lease, which another gateway of this node passes on to the holder if `is_passed_on`; `None`: the name is taken, or the
+    /// holder has too many, and the message went back.
+    pub(crate) fn open(&self, holding: Holding, lease: Lease, is_passed_on: bool) -> Option<Lease> {
         let name = Arc::clone(&holding.name);
         let (refused, starts) = {
             let mut table = self.0.lock();
-            let refused = table.open(holding.clone(), lease, Instant::now());
+            let refused = table.open(holding.clone(), lease, is_passed_on, Instant::now());
             let starts = refused.is_none() && !std::mem::replace(&mut table.is_swept, true);
             (refused, starts)
         };
@@ -89,9 +91,17 @@ impl Leases {
         self.0.lock().take(holding)
     }
 
+    /// Whether another gateway of this node has passed the lease on, and knows it by the same name.
+    pub(crate) fn is_passed_on(&self, holding: &Holding) -> bool {
+        self.0.lock().open.get(holding).is_some_and(|open| open.is_passed_on)
+    }
+
     /// Resolves when no lease is open. It looks now and then: leases are settled far more often than somebody waits for the last one.
     pub(crate) async fn ended(&self) {
-        while !self.0.lock().open.is_empty() {
+        let mut empty = 0;
+        // Twice: what was being given out when the first look was taken is a lease at the second.
+        while empty < 2 {
+            empty = if self.0.lock().open.is_empty() { empty + 1 } else { 0 };
             sleep(LOOK).await;
         }
     }
@@ -119,7 +129,7 @@ impl Leases {
 }
 
 impl Table {
-    fn open(&mut self, holding: Holding, lease: Lease, now: Instant) -> Option<Lease> {
+    fn open(&mut self, holding: Holding, lease: Lease, is_passed_on: bool, now: Instant) -> Option<Lease> {
         let held = self.held.get(&holding.holder).copied().unwrap_or_default();
         if held >= MOST || self.open.contains_key(&holding) {
             return Some(lease);
@@ -127,7 +137,7 @@ impl Table {
         self.held.insert(holding.holder.clone(), held + 1);
         let end = self.end(now);
         self.ends.insert(end, holding.clone());
-        self.open.insert(holding, Open { lease, end });
+        self.open.insert(holding, Open { lease, is_passed_on, end });
         None
     }
 
@@ -194,23 +204,23 @@ mod tests {
     #[test]
     fn a_lease_is_settled_by_its_holder_and_once() {
         let (back, now, mut table) = (Arc::default(), Instant::now(), Table::default());
-        assert!(table.open(holding("b", "x"), lease(&back), now).is_none());
+        assert!(table.open(holding("b", "x"), lease(&back), false, now).is_none());
         for stranger in [holding("c", "x"), holding("b", "y")] {
             assert!(table.take(&stranger).is_none() && !table.renew(&stranger, now), "{stranger:?}");
         }
         table.take(&holding("b", "x")).unwrap().commit();
         assert!(table.take(&holding("b", "x")).is_none());
         assert_eq!(back.load(Ordering::SeqCst), 0);
-        assert!(table.open(holding("b", "x"), lease(&back), now).is_none(), "the name is free again");
-        assert!(table.open(holding("c", "x"), lease(&back), now).is_none(), "names are each holder's own");
-        assert!(table.open(holding("c", "x"), lease(&back), now).is_some(), "and taken until they are settled");
+        assert!(table.open(holding("b", "x"), lease(&back), false, now).is_none(), "the name is free again");
+        assert!(table.open(holding("c", "x"), lease(&back), false, now).is_none(), "names are each holder's own");
+        assert!(table.open(holding("c", "x"), lease(&back), false, now).is_some(), "and taken until they are settled");
     }
 
     #[test]
     fn silence_gives_a_message_back_and_a_renewal_keeps_it() {
         let (back, now, mut table) = (Arc::default(), Instant::now(), Table::default());
         for name in ["silent", "renewed"] {
-            assert!(table.open(holding("b", name), lease(&back), now).is_none());
+            assert!(table.open(holding("b", name), lease(&back), false, now).is_none());
         }
         assert!(table.renew(&holding("b", "renewed"), now + Duration::from_secs(14)));
         assert!(table.expired(now + Duration::from_secs(14)).is_empty());
@@ -226,10 +236,10 @@ mod tests {
     fn a_holder_has_so_many_leases_and_no_more() {
         let (back, now, mut table) = (Arc::default(), Instant::now(), Table::default());
         for n in 0..MOST {
-            assert!(table.open(holding("b", &n.to_string()), lease(&back), now).is_none());
+            assert!(table.open(holding("b", &n.to_string()), lease(&back), false, now).is_none());
         }
-        assert!(table.open(holding("b", "more"), lease(&back), now).is_some());
-        assert!(table.open(holding("c", "more"), lease(&back), now).is_none(), "the next has its own");
+        assert!(table.open(holding("b", "more"), lease(&back), false, now).is_some());
+        assert!(table.open(holding("c", "more"), lease(&back), false, now).is_none(), "the next has its own");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod decode;
 mod dialect;
 mod elsewhere;
 mod encode;
+mod ended;
 mod exchange;
 mod flow;
 mod frames;
@@ -43,7 +44,7 @@ mod stream;
 mod trace;
 mod wrapped;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use mesh_core::{
     Live,
@@ -67,9 +68,6 @@ const ENDS: &str = "x-ptp-ends";
 /// The id of a push between nodes of our kind (PTP section 8.4).
 const MESSAGE_ID: &str = "x-ptp-message-id";
 
-/// What readers get to fetch what only memory has: they ask again within a tenth of it.
-const LAST_READS: Duration = Duration::from_secs(1);
-
 /// The fronts of the channels. `P` carries calls to partners.
 #[derive(Debug)]
 pub struct Front<P> {
@@ -90,20 +88,6 @@ impl<P: Peers> Front<P> {
     pub fn serves(&self, urn: &str) -> bool {
         let name = mpi::name_of_urn(urn);
         Op::of_mpi(&name).is_some() || self.mpis.knows(&name)
-    }
-
-    /// Waits, when the node ends and answers nobody any more who asks for a message, until other nodes have said what became of those that
-    /// they have; for `limit` at most.
-    pub async fn leases_ended(&self, limit: Duration) {
-        if !self.exchange.outlives() {
-            // Readers that were told to come again come again.
-            let fetched = self.exchange.channels.all_read();
-            let _ = tokio::time::timeout(LAST_READS.min(limit), fetched).await;
-        }
-        let ended = tokio::time::timeout(limit, self.exchange.leases.ended());
-        if ended.await.is_err() {
-            tracing::warn!("other nodes still have messages of this one: they may be given out again");
-        }
     }
 
     /// Waits, when the node ends and its clients are gone, until other nodes know what became of their messages; not for long.

@@ -92,8 +92,10 @@ impl<P: Peers> Exchange<P> {
             if is_passed_on || self.channels.is_ending() || Instant::now() + pause >= give_up {
                 return Err(refusal);
             }
-            // Whoever was asked first may give that one back still.
-            names.lease = None;
+            if refusal.retry == Retry::Unknown {
+                // Whoever was asked may give that one back still.
+                names.lease = None;
+            }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
@@ -199,7 +201,7 @@ impl<P: Peers> Exchange<P> {
         party: &Party,
         (names, give_up): (&Names, Instant),
     ) -> Result<Reply, Tried> {
-        let claim = self.claim_as(hop, names.lease.as_deref());
+        let claim = self.claim_at_owner(hop, names.lease.as_deref());
         let heard = match self.send(hop, claim.slip().clone()).await {
             Ok(heard) => heard,
             Err(refusal) if refusal.retry == Retry::Useless => return Err(useless(peer, refusal)),

@@ -14,7 +14,7 @@ use super::{
     call::{Answer, Reply},
     encode::Encoding,
     intake,
-    leases::Holding,
+    leases::{Holding, Leases},
     peers::Peers,
 };
 use crate::{Lease, Origin, TransportError};
@@ -100,23 +100,28 @@ impl<P: Peers> Front<P> {
             (_, Some(partner)) => Origin::Partner(partner),
             (Caller::Local | Caller::Member { .. } | Caller::Gateway, None) => Origin::Application,
         };
-        if let Some(done) = self.settle_here(&call, holder.clone()) {
-            return Ok(done);
+        let (is_gateway, is_name) = (matches!(caller, Caller::Gateway), Leases::is_name(&call.id));
+        let holding = Holding { holder, name: (*call.id).into() };
+        let is_passed_on = !is_gateway && self.exchange.leases.is_passed_on(&holding);
+        match self.settle_here(call.action, &holding) {
+            Some(finishing) => {
+                if is_passed_on {
+                    self.exchange.tell_others(&call, &holding.holder);
+                }
+                Ok(finishing)
+            }
+            None if is_gateway || !is_name => Err(TransportError::NoSuchLease),
+            None => self.exchange.settle_elsewhere(&call, &holding.holder).await.map(|()| None),
         }
-        if !matches!(caller, Caller::Gateway) {
-            return self.exchange.settle_elsewhere(&call, &holder).await.map(|()| None);
-        }
-        // What a gateway popped it settles by the name alone, for whomever it was.
-        self.settle_here(&call, Origin::Application).ok_or(TransportError::NoSuchLease)
     }
 
     /// Settles a lease of this node; `None`: there is no such lease.
-    fn settle_here(&self, call: &LeaseCall<'_>, holder: Origin) -> Option<Option<Finishing>> {
-        let (leases, holding) = (&self.exchange.leases, Holding { holder, name: (*call.id).into() });
-        match call.action {
-            Action::Renew => leases.renew(&holding).then_some(None),
-            Action::Commit => leases.take(&holding).map(Lease::commit),
-            Action::Return => leases.take(&holding).map(|lease| {
+    fn settle_here(&self, action: Action, holding: &Holding) -> Option<Option<Finishing>> {
+        let leases = &self.exchange.leases;
+        match action {
+            Action::Renew => leases.renew(holding).then_some(None),
+            Action::Commit => leases.take(holding).map(Lease::commit),
+            Action::Return => leases.take(holding).map(|lease| {
                 drop(lease);
                 None
             }),

@@ -65,9 +65,10 @@ fuzz: ## Run the fuzz targets, guided by coverage (FUZZ_SECONDS=60 for each; FUZ
 	sidecar/fuzz/fuzz.sh
 
 # The wake-ups of many threads, a million of them, then the nodes.
-soak: ## Push, pop, kill and cancel for SOAK_SECONDS (600), and account for every message
+soak: ## Push, pop, kill and cancel for SOAK_SECONDS (600) and ROUNDS (20), and account for every message
 	WAKEUPS=1000000 $(CARGO) test --release -p mesh-transport --test it wakeups
 	SOAK_SECONDS=$(or $(SOAK_SECONDS),600) $(CARGO) test --release -p mesh --test nodes soak -- --nocapture
+	. e2e/setup.sh && NATS_SERVER=$$(nats_server) ROUNDS=$(or $(ROUNDS),20) $(CARGO) test --release -p mesh --test nodes rounds_of_kills -- --nocapture
 
 clean-cluster: ## Take down what a killed test run left
 	$(CARGO) run --quiet -p e2e --bin cluster clear

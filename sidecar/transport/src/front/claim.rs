@@ -155,7 +155,7 @@ impl<P: Peers> Held<P> {
                 Ok(Code::NOT_FOUND) if action == Action::Commit => return self.is_lost("committed"),
                 // Another gateway of that node may hold it, and cannot be asked now. What is to go back does so by itself.
                 Ok(Code::UNREACHABLE) if action == Action::Commit => {
-                    tracing::debug!(partner = %self.route.node_id, "a lease is not settled yet")
+                    tracing::debug!(partner = %self.route.node_id, "a lease is not settled yet");
                 }
                 Ok(_) => return,
                 Err(refusal) => tracing::debug!(partner = %self.route.node_id, "a lease is not settled yet: {refusal}"),

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::wait;
 
 /// The operator needs milliseconds; a machine under load gets this long.
-pub const SOON: Duration = Duration::from_secs(90);
+pub const SOON: Duration = Duration::from_secs(180);
 
 /// The endpoint of a kind, in a namespace or, where that is empty, of the cluster.
 #[must_use]

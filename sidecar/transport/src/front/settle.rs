@@ -87,6 +87,11 @@ impl<P: Peers> Front<P> {
 
     /// What is answered must be done before the caller hears of it.
     async fn settle(&self, body: &Bytes, caller: &Caller) -> Result<Option<Finishing>, TransportError> {
+        let own = match caller {
+            Caller::Stranger => return Err(TransportError::Stranger),
+            Caller::Partner(route) => Origin::Partner(route.node_id.clone()),
+            Caller::Local | Caller::Member { .. } | Caller::Gateway => Origin::Application,
+        };
         let call: LeaseCall<'_> = mesh_core::json::object(body)
             .map_err(|e| TransportError::Malformed(format!("the body is no lease and action: {e}")))?;
         let partner = call.partner.as_deref().and_then(NodeId::given).filter(|_| matches!(caller, Caller::Gateway));
@@ -94,12 +99,7 @@ impl<P: Peers> Front<P> {
             let partner = partner.ok_or(TransportError::NotOpen { what: "saying whom a session involves" })?;
             return self.exchange.involved(&SessionId::new(&call.id), &partner).await.map(|()| None);
         }
-        let holder = match (caller, partner) {
-            (Caller::Stranger, _) => return Err(TransportError::Stranger),
-            (Caller::Partner(route), _) => Origin::Partner(route.node_id.clone()),
-            (_, Some(partner)) => Origin::Partner(partner),
-            (Caller::Local | Caller::Member { .. } | Caller::Gateway, None) => Origin::Application,
-        };
+        let holder = partner.map_or(own, Origin::Partner);
         let (is_gateway, is_name) = (matches!(caller, Caller::Gateway), Leases::is_name(&call.id));
         let holding = Holding { holder, name: (*call.id).into() };
         let is_passed_on = !is_gateway && self.exchange.leases.is_passed_on(&holding);

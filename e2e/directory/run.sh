@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A directory's log as the libraries of others read it (transparency-dev: merkle, formats, tessera's client): they accept what the
-# directory serves, and refuse it with any byte changed. And its page, in a browser.
+# directory serves, and refuse it with any byte changed. A witness of others signs it, and it signs for a log of others (tessera). And its
+# page, in a browser.
 #
 #   run.sh MESH    the program to test
 set -euo pipefail
@@ -93,18 +94,33 @@ done
 cat "$work/said"
 echo "directory: every log of 1 to $size entries is accepted as it is, and no other"
 
-# The same with a witness: the libraries know its signature, and each of the log's.
+# The same with witnesses, ours and that of transparency-dev: the libraries know their signatures, and each of the log's.
+"$verify" witness "$key" >"$work/stock" 2>>"$work/nodes.log" &
+nodes+=($!)
+for _ in $(seq 600); do
+  [ -s "$work/stock" ] && break
+  sleep 0.1
+done
+read -r stock_key stock_address <"$work/stock" || fail "the witness of transparency-dev does not start"
+stock_public=$(python3 -c 'import base64, sys; print(base64.b64encode(base64.b64decode(sys.argv[1].split("+", 2)[2])[1:]).decode())' "$stock_key")
+read -r stock_log_secret stock_log_key <<<"$("$verify" key)"
+stock_log_public=$(python3 -c 'import base64, sys; print(base64.b64encode(base64.b64decode(sys.argv[1].split("+", 2)[2])[1:]).decode())' "$stock_log_key")
 cat >"$work/witness.yaml" <<YAML
 directory:
   origin: witness.example/datanet
-  witnessFor: [{origin: log.example/datanet, publicKey: "$(about log logKey public)"}]
+  witnessFor:
+    - {origin: log.example/datanet, publicKey: "$(about log logKey public)"}
+    - {origin: stock.example/log, publicKey: "$stock_log_public"}
 YAML
 cat >"$work/log.yaml" <<YAML
 directory:
   origin: log.example/datanet
+  maxMergeDelay: 1h
   witnesses:
-    quorum: 1
-    members: [{name: witness.example/datanet, url: "http://127.0.0.1:$witness_data/datanet/v1", publicKey: "$(about witness witnessKey public)"}]
+    quorum: 2
+    members:
+      - {name: witness.example/datanet, url: "http://127.0.0.1:$witness_data/datanet/v1", publicKey: "$(about witness witnessKey public)"}
+      - {name: stock.example/witness, url: "http://$stock_address", publicKey: "$stock_public"}
 YAML
 kill "$witness" "$log"
 wait "$witness" "$log" || true
@@ -113,10 +129,12 @@ start log "$work/log.yaml" "$log_data" "$log_admin"
 for next in 258 300; do
   write $((next - size)) || fail "entries are not taken"
   size=$next
-  "$verify" "$base" "$token" "$key" "$(about witness witnessKey)" >"$work/said" || fail "the cosigned log is refused"
+  "$verify" "$base" "$token" "$key" "$(about witness witnessKey)" "$stock_key" >"$work/said" || fail "the cosigned log is refused"
 done
 cat "$work/said"
-echo "directory: what a witness signed is accepted as it is"
+echo "directory: what a witness signed is accepted as it is, ours and that of others"
+"$verify" witnessed "http://127.0.0.1:$witness_data/datanet/v1" "$(about witness witnessKey)" "$stock_log_secret" "$stock_log_key" 2>>"$work/nodes.log" ||
+  fail "a log of others is not signed as it should be"
 
 # The page, with all kinds of records.
 say() { # PATH BODY

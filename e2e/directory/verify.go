@@ -32,13 +32,24 @@ type directory struct {
 }
 
 func main() {
-	if len(os.Args) != 4 && len(os.Args) != 5 {
-		fmt.Fprintln(os.Stderr, "usage: verify URL TOKEN LOG_KEY [WITNESS_KEY]")
-		os.Exit(2)
-	}
-	if err := run(context.Background(), os.Args[1], os.Args[2], os.Args[3], os.Args[4:]); err != nil {
+	if err := command(context.Background(), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "verify:", err)
 		os.Exit(1)
+	}
+}
+
+func command(ctx context.Context, args []string) error {
+	switch {
+	case len(args) == 2 && args[0] == "witness":
+		return serveWitness(ctx, args[1])
+	case len(args) == 1 && args[0] == "key":
+		return newKey()
+	case len(args) == 5 && args[0] == "witnessed":
+		return witnessed(ctx, args[1], args[2], args[3], args[4])
+	case len(args) >= 3:
+		return run(ctx, args[0], args[1], args[2], args[3:])
+	default:
+		return errors.New("usage: verify URL TOKEN LOG_KEY [WITNESS_KEY...] | witness LOG_KEY | key | witnessed URL WITNESS_KEY LOG_SECRET LOG_KEY")
 	}
 }
 

@@ -98,8 +98,9 @@ tier_node() {
   TAG=e2e make --no-print-directory image
   step "tests on a node ($cluster)"
   cargo build --quiet --workspace --bins --features e2e/cluster
-  step "an image of Envoy"
+  step "images of others: Envoy and NATS"
   image_of_envoy
+  image_of_nats
   "${tests[@]}" --test 'node_*' --no-run
   # They wait for pods more than they work, and each has namespaces of its own.
   export RUST_TEST_THREADS=8
@@ -119,6 +120,14 @@ image_of_envoy() {
   envoy=$(find "$(e2e/services/build.sh)/python" -path '*/_bin/envoy')
   while read -r library; do libraries+=(--with "$library"); done < <(ldd "$envoy" | grep -o '/[^ ]*')
   "$target/debug/image" localhost/envoy:e2e "$target/images/envoy.tar" "$envoy" "${libraries[@]}"
+}
+
+# Several gateways of one node share their work over it.
+image_of_nats() {
+  need_go
+  local nats
+  nats=$(nats_server)
+  "$target/debug/image" localhost/nats:e2e "$target/images/nats.tar" "$nats"
 }
 
 node_local() {

@@ -29,6 +29,8 @@ mod restarts;
 mod restored;
 #[path = "node/rooms.rs"]
 mod rooms;
+#[path = "node/several.rs"]
+mod several;
 #[path = "node/volumes.rs"]
 mod volumes;
 

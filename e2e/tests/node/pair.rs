@@ -42,9 +42,18 @@ pub(crate) fn institution(bank: &'static str, id: &'static str, work: &'static s
 impl Pair {
     /// Makes them, introduces them to each other, and waits until messages arrive.
     pub(crate) async fn start(pushes: Institution, pops: Institution) -> Result<Self> {
+        Self::start_as(pushes, pops, |manifest| manifest).await
+    }
+
+    /// Does so with manifests that are written otherwise.
+    pub(crate) async fn start_as(
+        pushes: Institution,
+        pops: Institution,
+        written: impl Fn(String) -> String,
+    ) -> Result<Self> {
         let client = installed().await?;
         for (us, partner) in [(pushes, pops), (pops, pushes)] {
-            apply(&us.injected_manifest(&partner))?;
+            apply(&written(us.injected_manifest(&partner)))?;
         }
         for (us, partner) in [(pushes, pops), (pops, pushes)] {
             us.introduce(&partner, STARTED).await?;
@@ -60,7 +69,7 @@ impl Pair {
         Ok(pair)
     }
 
-    fn both(&self) -> [Institution; 2] {
+    pub(crate) fn both(&self) -> [Institution; 2] {
         [self.pushes, self.pops]
     }
 

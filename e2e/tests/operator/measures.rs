@@ -78,19 +78,18 @@ async fn what_is_done_and_what_fails_is_counted() -> Result<()> {
 async fn what_is_not_acted_on_yet_is_said_and_keeps_nothing_from_being_written() -> Result<()> {
     let room = Room::open("notyet").await?;
     let _operator = room.operator("one").await?;
-    let several = json!({"enabled": true, "replicas": 3});
-    room.node("later", json!({"gateway": several, "backplane": {"nats": {"url": "nats://nats:4222"}}})).await?;
+    let device = json!({"advertise": "203.0.113.7", "mode": "Tun"});
+    room.node("later", json!({"gateway": {"enabled": true}, "tunnel": device})).await?;
     room.node("plain", json!({})).await?;
     room.condition("MeshNode", "later", "FeaturesPending", "True", "NotYet").await?;
-    let set = room.api("StatefulSet").get("mesh-later").await?.data;
-    ensure!(set["spec"]["replicas"] == 1, "{}", set["spec"]["replicas"]);
+    room.api("StatefulSet").get("mesh-later").await?;
     room.ready("MeshNode", "plain").await?;
     let conditions = |name: &'static str| {
         let nodes = ours(&room.client, "MeshNode", room.name);
         async move { anyhow::Ok(nodes.get(name).await?.data["status"]["conditions"].to_string()) }
     };
     let said = conditions("later").await?;
-    ensure!(said.contains("spec.gateway.replicas"), "the field is not named: {said}");
+    ensure!(said.contains("spec.tunnel.mode"), "the field is not named: {said}");
     let said = conditions("plain").await?;
     ensure!(!said.contains("FeaturesPending"), "there is nothing to say: {said}");
     Ok(())

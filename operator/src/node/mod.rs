@@ -16,7 +16,6 @@ pub(crate) mod names;
 pub(crate) mod pod;
 mod problem;
 pub(crate) mod roll;
-pub(crate) mod several;
 pub(crate) mod validate;
 
 pub(crate) use found::{ABANDON_LOG, Found, FoundGateway, FoundIssuer, FoundRooms, Issued, Keys, references};

@@ -90,24 +90,38 @@ impl Nats {
 
     /// Reads the next message; where its acknowledgement goes.
     pub(crate) fn message(&mut self) -> Result<String> {
-        loop {
-            let mut line = String::new();
-            self.stream.read_line(&mut line)?;
-            if line.starts_with("PING") {
-                self.stream.get_mut().write_all(b"PONG\r\n")?;
-                continue;
-            }
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let ["MSG", _, _, reply, size] = words[..] else { bail!("NATS said {line:?}") };
-            let mut payload = vec![0; size.parse::<usize>()? + 2];
-            self.stream.read_exact(&mut payload)?;
-            return Ok(reply.to_owned());
-        }
+        let (words, _) = self.read()?;
+        let [_, _, reply] = words.as_slice() else { bail!("NATS gave no message: {words:?}") };
+        Ok(reply.clone())
     }
 
-    /// Sends it and reads the answer.
-    pub(crate) fn exchange(&mut self, publication: &[u8]) -> Result<Vec<u8>> {
-        self.stream.get_mut().write_all(publication)?;
+    /// Asks for a message of a stream: where its acknowledgement goes, and what is in it.
+    pub(crate) fn asked(&mut self, request: &[u8]) -> Result<(String, Vec<u8>)> {
+        self.send(request)?;
+        let (words, payload) = self.read()?;
+        // One with headers says that there is none.
+        let [_, _, reply] = words.as_slice() else { bail!("NATS gave no message: {words:?}") };
+        Ok((reply.clone(), payload))
+    }
+
+    /// The next message that comes: its subject, and what is in it.
+    pub(crate) fn next(&mut self) -> Result<(String, Vec<u8>)> {
+        let (words, payload) = self.read()?;
+        Ok((words.into_iter().next().context("no subject")?, payload))
+    }
+
+    /// Sends without reading.
+    pub(crate) fn send(&mut self, publication: &[u8]) -> Result<()> {
+        Ok(self.stream.get_mut().write_all(publication)?)
+    }
+
+    /// Reads the next answer.
+    pub(crate) fn confirmation(&mut self) -> Result<Vec<u8>> {
+        self.read().map(|(_, payload)| payload)
+    }
+
+    /// What stands before the size of the next message, and its payload, which headers come before where there are some.
+    fn read(&mut self) -> Result<(Vec<String>, Vec<u8>)> {
         loop {
             let mut line = String::new();
             self.stream.read_line(&mut line)?;
@@ -117,11 +131,18 @@ impl Nats {
             }
             // With headers, of which the last number is the size as well.
             ensure!(line.starts_with("MSG ") || line.starts_with("HMSG "), "NATS said {line:?}");
-            let size: usize = line.split_whitespace().last().context("no size")?.parse()?;
-            let mut answer = vec![0; size + 2];
-            self.stream.read_exact(&mut answer)?;
-            answer.truncate(size);
-            return Ok(answer);
+            let mut words: Vec<String> = line.split_whitespace().skip(1).map(str::to_owned).collect();
+            let size: usize = words.pop().context("no size")?.parse()?;
+            let mut payload = vec![0; size + 2];
+            self.stream.read_exact(&mut payload)?;
+            payload.truncate(size);
+            return Ok((words, payload));
         }
+    }
+
+    /// Sends it and reads the answer.
+    pub(crate) fn exchange(&mut self, publication: &[u8]) -> Result<Vec<u8>> {
+        self.send(publication)?;
+        self.confirmation()
     }
 }

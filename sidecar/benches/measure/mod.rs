@@ -19,6 +19,7 @@ mod pairs;
 mod partners;
 mod proxies;
 mod release;
+mod sessions;
 mod tunnel;
 mod wake;
 
@@ -35,7 +36,7 @@ use crate::{
 type Measure = fn(Effort, &mut Report) -> Result<()>;
 
 /// In the order in which they run.
-const ALL: [(&str, Measure); 25] = [
+const ALL: [(&str, Measure); 26] = [
     ("pairs", pairs::run),
     ("grpc", grpc::run),
     ("wake", wake::run),
@@ -59,6 +60,7 @@ const ALL: [(&str, Measure); 25] = [
     ("queue", grid::queue),
     ("storm", grid::storm),
     ("backplane", grid::gateways),
+    ("sessions", sessions::run),
     ("tunnel", tunnel::run),
     ("directory", directory::run),
 ];

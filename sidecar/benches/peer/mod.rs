@@ -27,7 +27,9 @@ pub(crate) use self::{
     fan::SUBJECT as FAN_SUBJECT,
     hub::{Hub, Publisher, bun_publish, mosquitto, nats_over_websocket, ours, ours_among},
     legacy::{bytes_alone, go_hub, go_tokens},
-    nats::{SUBJECT, nats, nats_bucket, nats_for_gateways, nats_in_memory},
+    nats::{
+        OBJECT, SUBJECT, WORK, nats, nats_bucket, nats_for_gateways, nats_for_objects, nats_in_memory, nats_to_fetch,
+    },
     nginx::Nginx,
     origin::SIZE as ORIGIN_SIZE,
     pair::{NAME, pair},

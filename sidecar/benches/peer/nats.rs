@@ -14,35 +14,59 @@ use crate::{
 /// The subject of the stream.
 pub(crate) const SUBJECT: &str = "bench.push";
 
+/// The stream of a work queue.
+pub(crate) const WORK: &str = "work";
+
+/// The stream and the subject of an object.
+pub(crate) const OBJECT: &str = "object";
+
 /// Starts a NATS server with a work queue in memory for each of `workers`, whose consumer acknowledges: what is published to
 /// `work.N` comes to `got.N`.
 pub(crate) fn nats_in_memory(workers: usize) -> Result<Server> {
-    let (program, home, port) = (nats_server()?, folder("nats")?, free_port()?);
-    let config = home.join("nats.conf");
-    fs::write(&config, format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{}\" }}\n", home.display()))?;
-    let set = |command: &mut std::process::Command| {
-        command.arg("-c").arg(&config).arg("-l").arg(home.join("log"));
-    };
-    let server = Server::start(&program, set, port, Probe::Accepts)?;
+    let server = nats_for_gateways()?;
+    work_queue(&server, "memory", workers, |n| format!(r#""deliver_subject":"got.{n}","#))?;
+    Ok(server)
+}
+
+/// Starts one as gateways have it, with a work queue on file for each of `workers`, whose messages are asked for at its consumer `cN`.
+pub(crate) fn nats_to_fetch(workers: usize) -> Result<Server> {
+    let server = nats_for_gateways()?;
+    work_queue(&server, "file", workers, |_| String::new())?;
+    Ok(server)
+}
+
+/// Starts one as gateways have it, with a stream on file for the chunks of an object.
+pub(crate) fn nats_for_objects() -> Result<Server> {
+    let server = nats_for_gateways()?;
+    let stream = format!(
+        r#"{{"name":"{OBJECT}","subjects":["{OBJECT}"],"storage":"file","retention":"limits","discard":"new","num_replicas":1}}"#
+    );
+    make(&mut Nats::open(server.address, 999)?, &format!("$JS.API.STREAM.CREATE.{OBJECT}"), &stream)?;
+    Ok(server)
+}
+
+fn work_queue(server: &Server, storage: &str, workers: usize, deliver: impl Fn(usize) -> String) -> Result<()> {
     let mut client = Nats::open(server.address, 999)?;
-    let mut make = |subject: &str, what: &str| -> Result<()> {
-        let made = client.publication(subject, what.as_bytes());
-        let answer = client.exchange(&made)?;
-        let answer = String::from_utf8_lossy(&answer);
-        ensure!(!answer.contains("\"error\""), "not made: {answer}");
-        Ok(())
-    };
-    make(
-        "$JS.API.STREAM.CREATE.work",
-        r#"{"name":"work","subjects":["work.*"],"storage":"memory","retention":"workqueue","num_replicas":1}"#,
-    )?;
+    let stream = format!(
+        r#"{{"name":"{WORK}","subjects":["{WORK}.*"],"storage":"{storage}","retention":"workqueue","num_replicas":1}}"#
+    );
+    make(&mut client, &format!("$JS.API.STREAM.CREATE.{WORK}"), &stream)?;
     for n in 0..workers {
         let consumer = format!(
-            r#"{{"stream_name":"work","config":{{"durable_name":"c{n}","filter_subject":"work.{n}","deliver_subject":"got.{n}","ack_policy":"explicit","deliver_policy":"all","replay_policy":"instant"}}}}"#
+            r#"{{"stream_name":"{WORK}","config":{{"durable_name":"c{n}","filter_subject":"{WORK}.{n}",{}"ack_policy":"explicit","deliver_policy":"all","replay_policy":"instant"}}}}"#,
+            deliver(n)
         );
-        make(&format!("$JS.API.CONSUMER.DURABLE.CREATE.work.c{n}"), &consumer)?;
+        make(&mut client, &format!("$JS.API.CONSUMER.DURABLE.CREATE.{WORK}.c{n}"), &consumer)?;
     }
-    Ok(server)
+    Ok(())
+}
+
+fn make(client: &mut Nats, subject: &str, what: &str) -> Result<()> {
+    let made = client.publication(subject, what.as_bytes());
+    let answer = client.exchange(&made)?;
+    let answer = String::from_utf8_lossy(&answer);
+    ensure!(!answer.contains("\"error\""), "not made: {answer}");
+    Ok(())
 }
 
 /// Starts a NATS server that joins gateways, or has a fan.
@@ -86,9 +110,6 @@ fn on_file(name: &str, stream: &str) -> Result<Server> {
         command.arg("-c").arg(&config).arg("-l").arg(home.join("log"));
     };
     let server = Server::start(&program, set, port, Probe::Accepts)?;
-    let mut client = Nats::open(server.address, 999)?;
-    let made = client.publication(&format!("$JS.API.STREAM.CREATE.{name}"), stream.as_bytes());
-    let answer = String::from_utf8_lossy(&client.exchange(&made)?).into_owned();
-    ensure!(!answer.contains("\"error\""), "the stream was not made: {answer}");
+    make(&mut Nats::open(server.address, 999)?, &format!("$JS.API.STREAM.CREATE.{name}"), stream)?;
     Ok(server)
 }

@@ -38,7 +38,6 @@ use crate::{
         build::{Built, Place},
         names::{leaf_name, main_name, member_name, part_name, public_root_name},
         pod::{GatewayDefaults, Image},
-        several,
         validate::Judgement,
     },
 };
@@ -171,7 +170,7 @@ pub(super) fn prepare(
             let collector = operator.image.traces.endpoint.as_deref();
             policy::network_policy(node, operator.namespace, collector, judgement)
         }),
-        budget: budget::budget(node, several::gateways(&node.spec.gateway)),
+        budget: budget::budget(node),
         tls_route: tls_route(node, seen),
         owner: owner(node),
         hash: built.hash.clone(),

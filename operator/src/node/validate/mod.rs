@@ -29,7 +29,6 @@ pub(crate) use routes::ValidRoute;
 use super::{
     Found, FoundGateway, Issued, Keys, Problem,
     roll::{self, ROLL_ROOT, Roll, TRUSTS_ROOT, annotation},
-    several,
 };
 
 /// The verdict about all of a node's resources.
@@ -152,18 +151,13 @@ fn roll_of(credentials: &Credentials, found: &Found, turns: &mut Turns) -> Roll 
 /// What is accepted and not acted on.
 fn not_yet(found: &Found) -> Vec<Problem> {
     let spec = &found.node.spec;
-    let has_several = found.gateway.is_some() && several::are_too_many(&spec.gateway);
-    let several = has_several.then_some(Problem::NotYet {
-        field: "spec.gateway.replicas",
-        remedy: "one gateway runs, as several give some messages out twice when they start anew: set it to 1, or leave it and update later",
-    });
     // Pod Security *restricted* has no place for what a device needs.
     let has_device = spec.tunnel.as_ref().is_some_and(|tunnel| tunnel.mode == TunnelMode::Tun);
     let device = (has_device && found.gateway.is_some()).then_some(Problem::NotYet {
         field: "spec.tunnel.mode",
         remedy: "a gateway's pod may make no device, and moves packets as with Userspace, which does the same: set that",
     });
-    several.into_iter().chain(device).collect()
+    device.into_iter().collect()
 }
 
 /// Collects the next moment at which time alone changes something.

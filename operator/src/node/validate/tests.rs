@@ -316,7 +316,7 @@ fn an_expired_leaf_of_the_user_is_told_and_the_node_goes_on() {
 }
 
 #[test]
-fn sections_of_later_rooms_are_accepted_and_named() {
+fn what_is_accepted_and_not_acted_on_is_named() {
     let mut node = node("bank-a", OWN);
     node.spec.backplane = serde_json::from_value(serde_json::json!({"nats": {"url": "nats://nats:4222"}})).unwrap();
     node.spec.tunnel = serde_json::from_value(serde_json::json!({"advertise": "203.0.113.7", "mode": "Tun"})).unwrap();
@@ -333,7 +333,5 @@ fn sections_of_later_rooms_are_accepted_and_named() {
     let several = Arc::make_mut(&mut found.node);
     several.spec.tunnel = None;
     several.spec.gateway.replicas = 3;
-    several.spec.backplane = serde_json::from_value(serde_json::json!({"nats": {"url": "nats://nats:4222"}})).unwrap();
-    let said = remarks(&found);
-    assert!(said.len() == 1 && said[0].starts_with("spec.gateway.replicas: "), "{said:?}");
+    assert_eq!(remarks(&found), [""; 0], "several gateways run");
 }

@@ -41,6 +41,8 @@ pub(crate) struct Shards {
 struct Part {
     cells: HashMap<SessionId, Arc<Cell>>,
     tombstones: Tombstones,
+    /// Nobody finds a session here any more, or makes one.
+    has_ended: bool,
 }
 
 /// What a sweep of one part found.
@@ -57,7 +59,8 @@ pub(crate) struct Swept {
 
 impl Shards {
     pub(crate) fn new() -> Self {
-        let part = || Part { cells: HashMap::new(), tombstones: Tombstones::at_most(MOST_TOMBSTONES / PARTS) };
+        let tombstones = || Tombstones::at_most(MOST_TOMBSTONES / PARTS);
+        let part = || Part { cells: HashMap::new(), tombstones: tombstones(), has_ended: false };
         Self {
             parts: (0..PARTS).map(|_| Mutex::new(part())).collect(),
             hasher: RandomState::new(),
@@ -181,6 +184,16 @@ impl Shards {
         cells
     }
 
+    /// Takes all sessions of one part out, as the process ends: whoever comes for one later is refused.
+    pub(crate) fn end(&self, part: usize) -> Vec<Arc<Cell>> {
+        let Some(part) = self.parts.get(part) else { return Vec::new() };
+        let mut part = part.lock();
+        part.has_ended = true;
+        let cells: Vec<_> = part.cells.drain().map(|(_, cell)| cell).collect();
+        self.sessions.fetch_sub(cells.len(), Ordering::Relaxed);
+        cells
+    }
+
     /// How many sessions there are.
     pub(crate) fn sessions(&self) -> usize {
         self.sessions.load(Ordering::Relaxed)
@@ -200,6 +213,9 @@ impl Shards {
 
 impl Part {
     fn admit(&self, id: &SessionId, now: Instant) -> Result<(), TransportError> {
+        if self.has_ended {
+            return Err(TransportError::Ends);
+        }
         if self.tombstones.refuse(id, now) { Err(TransportError::Released { session: id.clone() }) } else { Ok(()) }
     }
 }
@@ -219,5 +235,17 @@ mod tests {
         assert!(matches!(open("another"), Err(TransportError::TooManySessions { limit: MOST_SESSIONS })));
         shards.release(&SessionId::new("first"), now);
         assert!(open("another").is_ok());
+    }
+
+    #[test]
+    fn nobody_finds_or_makes_a_session_where_all_were_taken_out() {
+        let (shards, guests, now) = (Shards::new(), Guests::default(), Instant::now());
+        let id = SessionId::new("one");
+        let open = || shards.open(&id, &Origin::Application, &guests, now);
+        assert!(open().is_ok());
+        let taken: usize = (0..PARTS).map(|part| shards.end(part).len()).sum();
+        assert_eq!((taken, shards.sessions()), (1, 0));
+        assert!(matches!(open(), Err(TransportError::Ends)));
+        assert!(matches!(shards.find(&id, now), Err(TransportError::Ends)));
     }
 }

@@ -33,7 +33,7 @@ impl Channels {
     pub async fn keep_unread(&self, until: Instant) -> Unread {
         let mut unread = Unread::default();
         for part in 0..PARTS {
-            for cell in self.shards.list(part, None) {
+            for cell in self.shards.end(part) {
                 self.keep_unread_of(&cell, until, &mut unread).await;
             }
         }

@@ -215,6 +215,9 @@ async fn what_cannot_be_kept_at_the_end_is_counted() {
     push(&channels, &key("s", "t"), "12345").await;
     let unread = channels.keep_unread(soon()).await;
     assert_eq!((unread.kept, unread.lost, unread.lost_bytes), (0, 1, 5));
+    // A call that had begun hears so, and does not look for its session for ever.
+    let late = channels.push(&key("s", "t"), draft("late"), None, soon()).await;
+    assert!(matches!(late, Err(TransportError::Ends)), "{late:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,9 +14,9 @@ use crate::node::{
 };
 
 /// One of several, and one that does not serve at any time. A lone gateway has none: it would only keep machines from being emptied.
-pub(super) fn budget(node: &MeshNode, gateways: u8) -> Option<PodDisruptionBudget> {
+pub(super) fn budget(node: &MeshNode) -> Option<PodDisruptionBudget> {
     let name = node.name_any();
-    let are_several = node.spec.gateway.enabled && gateways > 1;
+    let are_several = node.spec.gateway.enabled && node.spec.gateway.replicas > 1;
     are_several.then(|| PodDisruptionBudget {
         metadata: metadata(node, main_name(&name)),
         spec: Some(PodDisruptionBudgetSpec {

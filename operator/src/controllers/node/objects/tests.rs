@@ -184,10 +184,11 @@ fn everything_but_the_root_goes_with_its_node_and_carries_its_label() {
 
 #[test]
 fn of_several_gateways_one_may_be_away_and_each_is_on_a_machine_of_its_own() {
-    let (node, pods) = (node("bank-a"), json!({"matchLabels": labels("bank-a", Role::Gateway)}));
-    assert!(budget::budget(&node, 1).is_none(), "it would only keep machines from being emptied");
+    let (mut node, pods) = (node("bank-a"), json!({"matchLabels": labels("bank-a", Role::Gateway)}));
+    assert!(budget::budget(&node).is_none(), "it would only keep machines from being emptied");
+    node.spec.gateway.replicas = 3;
     let wanted = json!({"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": pods});
-    assert_eq!(value(&budget::budget(&node, 3))["spec"], wanted);
+    assert_eq!(value(&budget::budget(&node))["spec"], wanted);
     assert!(placement::spread("bank-a", 1, &[]).is_empty());
     let apart = json!([{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": pods}]);
     assert_eq!(value(&placement::spread("bank-a", 3, &[])), apart);

@@ -35,7 +35,6 @@ use crate::{
         build::{Built, hex},
         names::main_name,
         pod::{HOME_VOLUME, Image, Mesh, Role, USER, labels, port, whole_mebibytes},
-        several,
     },
 };
 
@@ -63,7 +62,7 @@ pub(super) fn stateful_set(node: &MeshNode, operator: Operator<'_>, seen: &Seen,
     StatefulSet {
         metadata,
         spec: Some(StatefulSetSpec {
-            replicas: Some(several::gateways(&node.spec.gateway).into()),
+            replicas: Some(node.spec.gateway.replicas.into()),
             service_name: Some(main_name(&name)),
             selector: LabelSelector { match_labels: Some(labels(&name, Role::Gateway)), match_expressions: None },
             // In order, a pod that never becomes ready would never be replaced, not even by a better one
@@ -146,7 +145,7 @@ fn template(node: &MeshNode, operator: Operator<'_>, built: &Built, is_ephemeral
             affinity: said.affinity.as_ref().map(placement::affinity),
             topology_spread_constraints: some(placement::spread(
                 &name,
-                several::gateways(gateway),
+                gateway.replicas,
                 &said.topology_spread_constraints,
             )),
             priority_class_name: said.priority_class_name,

@@ -57,7 +57,7 @@ fn gateways() -> impl Iterator<Item = String> {
 
 /// Waits until each gateway knows the others, and the operator says that they share.
 async fn joined(pair: &Pair, us: Institution, when: &str) -> Result<()> {
-    let others = format!("mesh_backplane_other_gateways {}", GATEWAYS - 1);
+    let others = format!("mesh_backplane_other_gateways {}.0", GATEWAYS - 1);
     for gateway in gateways() {
         wait::until(&format!("{gateway} of {} to know the others after {when}", us.bank), STARTED, || async {
             let page = us.get_from(&pair.client, &gateway, 7305, "metrics").await?;

@@ -72,7 +72,7 @@ fn gateway(identity: &std::path::Path, store: &str, nats: &Server) -> Result<Ser
 /// Waits until a gateway knows so many others.
 fn sees(gateway: &Server, others: usize) -> Result<()> {
     let (admin, _) = gateway.admin.as_ref().context("no admin port")?;
-    let wanted = format!("mesh_backplane_other_gateways {others}\n");
+    let wanted = format!("mesh_backplane_other_gateways {others}.0\n");
     let begun = Instant::now();
     loop {
         let page = Http::open(*admin)?.exchange(b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")?.to_vec();

@@ -154,7 +154,7 @@ node_kind() {
   need_command kind "https://kind.sigs.k8s.io"
   need_command docker "kind runs in it"
   need_command kubectl "https://kubernetes.io/docs/tasks/tools"
-  export KUBECONFIG=$target/kind.kubeconfig
+  export KUBECONFIG=$target/kind.kubeconfig E2E_IMAGES=$target/images
   trap 'e2e/cluster/kind.sh down' EXIT
   e2e/cluster/kind.sh up "$target/images" "$KUBECONFIG"
   "${node_tests[@]}"

@@ -24,6 +24,14 @@ impl Helm {
     /// # Errors
     /// When it fails, with what it said.
     pub fn run(&self, args: &[&str]) -> Result<String> {
+        Ok(self.run_aloud(args)?.0)
+    }
+
+    /// Runs it and gives back what it printed, and what it said beside that: what pods of its hooks said is in there.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn run_aloud(&self, args: &[&str]) -> Result<(String, String)> {
         let mut command = Command::new(&self.program);
         command.args(args);
         if let Some(kubeconfig) = &self.kubeconfig {
@@ -32,9 +40,9 @@ impl Helm {
         let output = command.output().with_context(|| {
             format!("cannot run {}: run the tests by `make test`, or set HELM", self.program.display())
         })?;
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "helm {}: {}", args.join(" "), said.trim());
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        Ok((String::from_utf8_lossy(&output.stdout).into_owned(), said))
     }
 }
 

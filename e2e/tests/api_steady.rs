@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 const ROUTES: usize = 1000;
 /// Long enough for ten renewals of the lease and for whatever feeds on its own writes.
 const WATCHED: Duration = Duration::from_secs(20);
+/// What is written brings looks about, and on a busy machine the last of them came four seconds after all else was written.
+const QUIET: Duration = Duration::from_secs(15);
 /// One pass over a node takes milliseconds. A thousand would take minutes if each route rendered all the others.
 const RECONCILED: Duration = Duration::from_secs(120);
 
@@ -121,7 +123,7 @@ fn kept(server: &ApiServer, namespace: &str) -> Result<Vec<String>> {
     Ok(all.into_iter().filter(|write| write.contains(&format!(".{namespace}."))).collect())
 }
 
-/// Waits until the count of writes stands still for a moment, and gives it.
+/// Waits until the count of writes stands still for a while, and gives it.
 async fn settled(server: &ApiServer, namespace: &str) -> Result<usize> {
     let mut last = (writes(server, namespace)?.len(), Instant::now());
     loop {
@@ -130,7 +132,7 @@ async fn settled(server: &ApiServer, namespace: &str) -> Result<usize> {
         if now.len() != last.0 {
             ensure!(last.1.elapsed() < RECONCILED, "the writes do not end: {:?}", &now[last.0..]);
             last = (now.len(), Instant::now());
-        } else if last.1.elapsed() > Duration::from_secs(2) {
+        } else if last.1.elapsed() > QUIET {
             return Ok(last.0);
         }
     }

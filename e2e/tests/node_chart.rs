@@ -1,6 +1,9 @@
 //! What a user of the chart does, on a real kubelet: install it, label a namespace, apply a node and an application that knows
 //! nothing of it; two institutions exchange while the release is upgraded, removed, and made again for their namespaces alone.
 
+#[path = "node/commands.rs"]
+mod commands;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -78,7 +81,7 @@ async fn two_institutions_exchange_while_the_first_tag_is_upgraded_and_the_chart
     let from = now();
     // From kubectl to Helm, and from one version to the next.
     release("interconn", SYSTEM, "install", &["--take-ownership", "--force-conflicts"])?;
-    Helm::on(None).run(&["test", "interconn", "--namespace", SYSTEM, &limit()]).context("helm test")?;
+    commands::pushes_and_pops("interconn")?;
     is_well().await?;
     // What both had applied alike is kubectl's as well until Helm changes it (docs/install.md).
     release("interconn", SYSTEM, "upgrade", &["--set", "replicas=1", "--force-conflicts"])?;
@@ -94,7 +97,8 @@ async fn two_institutions_exchange_while_the_first_tag_is_upgraded_and_the_chart
     of_tenants(&client).await?;
     nothing_failed(&client, from, "while the release was removed and made again").await?;
     kubectl(&["delete", "namespace", X.bank, Y.bank, "--wait", &limit()], "")?;
-    nothing_is_left_but_definitions_and_roots().await
+    nothing_is_left_but_definitions_and_roots().await?;
+    commands::from_nothing_to_a_first_push()
 }
 
 /// That file with the images of today, as `kubectl apply` takes it.
@@ -121,7 +125,7 @@ async fn of_tenants(client: &Client) -> Result<()> {
     ensure!(may(X.bank) && may(Y.bank), "it may not do its work");
     ensure!(!may("default") && !may("kube-system"), "it reads Secrets of others");
     // The gateway's pod of the test is injected and calls 127.0.0.1:7304, as everywhere.
-    Helm::on(None).run(&["test", "tenants", "--namespace", SYSTEM, &limit()]).context("helm test")?;
+    commands::pushes_and_pops("tenants")?;
     // It has taken the nodes over, as who they were, and what changes is written again.
     for bank in [X, Y] {
         let life = r#"{"spec": {"certificates": {"leafLifetime": "48h"}}}"#;

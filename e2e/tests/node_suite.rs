@@ -5,6 +5,8 @@
 mod applications;
 #[path = "node/away.rs"]
 mod away;
+#[path = "node/deleted.rs"]
+mod deleted;
 #[path = "node/envoy.rs"]
 mod envoy;
 #[path = "node/figures.rs"]

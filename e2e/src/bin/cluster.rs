@@ -105,7 +105,13 @@ async fn run(tier: &Tier, state: State, netns: Option<&str>) -> Result<ExitCode>
     let mut command = tokio::process::Command::from(launcher.command(program));
     // The kubectl that was built with the servers comes before the machine's.
     let path = format!("{}:{}", launcher.state.text("bin"), env::var("PATH").unwrap_or_default());
-    let status = command.args(args).env("KUBECONFIG", &kubeconfig).env("PATH", path).kill_on_drop(true).status().await;
+    command.env("KUBECONFIG", &kubeconfig).env("PATH", path);
+    if let Tier::Node { images, .. } = tier {
+        // For who brings images to it as people do: where they are, and where the `ctr` of whoever runs it finds the runtime.
+        let images = images.canonicalize().with_context(|| images.display().to_string())?;
+        command.env("E2E_IMAGES", images).env("CONTAINERD_ADDRESS", launcher.state.text("run/containerd.sock"));
+    }
+    let status = command.args(args).kill_on_drop(true).status().await;
     let status = status.with_context(|| format!("cannot run {program}"))?;
     inventory(&launcher)?;
     Ok(status.code().and_then(|c| u8::try_from(c).ok()).map_or(ExitCode::FAILURE, ExitCode::from))

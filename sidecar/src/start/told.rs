@@ -239,7 +239,7 @@ mod tests {
 
     fn node(number: u64, address: Option<[u8; 4]>, state: ConnState) -> NodeView {
         let row = NodeRow { address: address.map(Ipv4Addr::from), ..NodeRow::default() };
-        NodeView { peer: PeerId(number), state, seen: None, row, labels: Arc::default() }
+        NodeView { peer: PeerId(number), state, seen: None, certificate_ends: None, row, labels: Arc::default() }
     }
 
     #[test]

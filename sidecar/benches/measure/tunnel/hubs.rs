@@ -1,4 +1,4 @@
-//! What carries packets: a node of ours, the hub in Go, and bytes alone; and who is in them.
+//! What carries packets: a node of ours, by its switch alone and with a TUN device, the hub in Go, and bytes alone; and who is in them.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -18,6 +18,11 @@ use crate::{
 /// Where GetToken is.
 const GET_TOKEN: &str = "/pb.LiteKubeNCBootstrapService/GetToken";
 
+/// A network that the switch carries alone, with places for thousands of nodes.
+const SWITCHED: &str = "subnet: 10.1.0.1/16";
+/// One that this machine is in too: of the addresses that are kept for benchmarks (RFC 2544), which lead nowhere else.
+const WITH_DEVICE: &str = "subnet: 198.18.0.1/16, mode: Tun";
+
 /// A node of ours with a network controller.
 pub(super) struct Ours {
     pub(super) server: Server,
@@ -29,15 +34,19 @@ pub(super) struct Ours {
 
 impl Ours {
     pub(super) fn start() -> Result<Self> {
+        Self::start_in(SWITCHED)
+    }
+
+    fn start_in(network: &str) -> Result<Self> {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let [tunnel, register, bootstrap] = [local(free_port()?), local(free_port()?), local(free_port()?)];
-        let section = "tunnel: {advertise: 127.0.0.1, subnet: 10.1.0.1/16, interconnection: true}\n";
+        let section = format!("tunnel: {{advertise: 127.0.0.1, {network}, interconnection: true}}\n");
         let environment = [
             ("MESH_TUNNEL_LISTEN", tunnel.to_string()),
             ("MESH_TUNNEL_GRPC_LISTEN", register.to_string()),
             ("MESH_TUNNEL_BOOTSTRAP_LISTEN", bootstrap.to_string()),
         ];
-        let server = Server::mesh_with(&folder("mesh")?, Some(section), &environment)?;
+        let server = Server::mesh_with(&folder("mesh")?, Some(&section), &environment)?;
         let words = ["tunnel", "token", "create", "--legacy", "--max-uses", "0", "--endless"];
         let shown = server.command(&words)?;
         let token = shown.split('@').next().unwrap_or_default().to_owned();
@@ -95,6 +104,9 @@ fn token_of(mut answer: &[u8]) -> Option<String> {
     }
 }
 
+/// What results call a node of ours with a TUN device.
+const DEVICE: &str = "mode Tun";
+
 /// A hub with pairs of members.
 pub(super) struct Stage {
     pub(super) name: &'static str,
@@ -104,10 +116,18 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn ours(pairs: usize) -> Result<Self> {
-        let ours = Ours::start()?;
+        Self::of("ours", Ours::start()?, pairs)
+    }
+
+    /// The same where the server's machine is in the network by a TUN device, which wants CAP_NET_ADMIN.
+    pub(super) fn with_device(pairs: usize) -> Result<Self> {
+        Self::of(DEVICE, Ours::start_in(WITH_DEVICE)?, pairs)
+    }
+
+    fn of(name: &'static str, ours: Ours, pairs: usize) -> Result<Self> {
         let nodes = ours.nodes(2 * pairs)?;
         let pairs = paired(pairs, |n| Member::open(source(), ours.tunnel, &nodes[n], None))?;
-        Ok(Self { name: "ours", hub: ours.server, pairs })
+        Ok(Self { name, hub: ours.server, pairs })
     }
 
     pub(super) fn go(pairs: usize) -> Result<Self> {

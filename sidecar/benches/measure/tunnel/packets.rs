@@ -1,5 +1,7 @@
 //! Rates of pairs, a packet's time in the hub, and what one who reads nothing costs the others.
 
+use std::slice;
+
 use anyhow::{Context, Result};
 
 use super::{
@@ -33,6 +35,10 @@ pub(super) fn run(effort: Effort, cores: Cores, report: &mut Report) -> Result<(
         }
     }
     rates(effort, &mut ours, &mut peers, report)?;
+    match cores.serve(|| Stage::with_device(BUSY + 1)) {
+        Ok(mut device) => rates(effort, &mut ours, slice::from_mut(&mut device), report)?,
+        Err(why) => report.left_out("tunnel: the switch alone against a TUN device", &why),
+    }
     times(effort, &mut ours, &mut peers, report)?;
     stalled(effort, &mut ours, report)
 }
@@ -45,10 +51,10 @@ fn rates(effort: Effort, ours: &mut Stage, peers: &mut [Stage], report: &mut Rep
             let rounds = compared(effort, ours, peer, pace, |found| found.busy)?;
             let measure = format!("tunnel: node to node, {name}");
             rounds.show(&measure, peer.name);
-            let (rate, cpu) = if peer.name == "Go hub" {
-                (Goal::RatioAtLeast(1.3), Goal::RatioAtMost(0.5))
-            } else {
-                (Goal::RatioAtLeast(0.8), Goal::None)
+            let (rate, cpu) = match peer.name {
+                "Go hub" => (Goal::RatioAtLeast(1.3), Goal::RatioAtMost(0.5)),
+                "bytes alone" => (Goal::RatioAtLeast(0.8), Goal::None),
+                _ => (Goal::None, Goal::None),
             };
             rounds.line(report, (format!("{measure}: rate"), peer.name), Unit::MegaBytesPerSecond, MEGABYTES, rate);
             rounds.line(report, (format!("{measure}: hub CPU per GB"), peer.name), Unit::Millis, CPU_PER_GB, cpu);

@@ -79,7 +79,7 @@ fn welcome(tcp: TcpStream, peer: SocketAddr, port: &Arc<Port>, workers: &Workers
     let Ok(place) = Arc::clone(&port.places).try_acquire_owned() else { return port.grid.metrics.refused(503) };
     let (Some(seat), Ok(tcp)) = (workers.seat(peer.ip()), tcp.into_std()) else { return };
     let runtime = seat.runtime().clone();
-    let (port, handshake, grid) = (Arc::clone(port), port.handshakes.begin(), Arc::clone(&port.grid));
+    let (port, handshake, grid) = (Arc::clone(port), port.handshakes.begin(peer.ip()), Arc::clone(&port.grid));
     // In a box, which goes with the handshake: what that takes, no client that is idle shall hold.
     let greeting = Box::pin(async move {
         let greeted = async {
@@ -87,7 +87,7 @@ fn welcome(tcp: TcpStream, peer: SocketAddr, port: &Arc<Port>, workers: &Workers
             let tcp = TcpStream::from_std(tcp).map_err(|e| (Lost::Unfinished, e.to_string()))?;
             tokio::select! {
                 greeted = greet(tcp, peer, port, &seat) => greeted.map_err(|e| (Lost::Unfinished, e.to_string())),
-                () = handshake.cut() => Err((Lost::GaveWay, "too many are under way: the oldest gives way".to_owned())),
+                () = handshake.cut() => Err((Lost::GaveWay, "too many are under way: one of whoever has the most gives way".to_owned())),
             }
         };
         let served = greeted.await.unwrap_or_else(|(lost, e)| {

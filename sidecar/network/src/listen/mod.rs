@@ -56,7 +56,7 @@ pub use abandon::Abandon;
 pub use accept::{is_of_one_connection, options};
 pub use connection::{Connection, Security};
 pub use exchange::Settlement;
-pub use handshakes::{Handshake, Handshakes};
+pub use handshakes::{Handshake, Handshakes, customer};
 pub use limits::Limits;
 pub use owed::Finishing;
 pub(crate) use unacknowledged::unacknowledged;

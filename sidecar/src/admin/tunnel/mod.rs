@@ -250,6 +250,7 @@ fn shown(node: &NodeView, live: Option<&Figures>, networks: &[Network]) -> Value
         "address": node.row.address,
         "created": node.row.created,
         "seen": if node.state == ConnState::Idle { node.seen } else { Some(unix(SystemTime::now())) },
+        "certificateEnds": node.certificate_ends,
         "joinedWith": node.row.joined_with,
         "labels": node.row.labels,
         "waits": node.row.waits,

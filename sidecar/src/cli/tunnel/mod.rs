@@ -117,6 +117,11 @@ fn moment(row: &Value, member: &str) -> String {
     at.map_or_else(|| "never".into(), |at| at.to_string())
 }
 
+/// The day of a moment, which is near enough for what lasts a year.
+fn day(row: &Value, member: &str) -> String {
+    if row[member].is_null() { "-".into() } else { moment(row, member).chars().take_while(|it| *it != 'T').collect() }
+}
+
 fn labels(row: &Value) -> String {
     labels_of(&row["labels"])
 }
@@ -128,8 +133,8 @@ fn labels_of(labels: &Value) -> String {
 
 fn print_nodes(rows: &[Value]) {
     println!(
-        "{:<8} {:<13} {:<16} {:<20} {:<22} {:>14} {:>14}  {:<12} NETWORKS",
-        "NODE", "STATE", "ADDRESS", "SEEN", "FROM", "BYTES IN", "BYTES OUT", "LABELS"
+        "{:<8} {:<13} {:<16} {:<20} {:<11} {:<22} {:>14} {:>14}  {:<12} NETWORKS",
+        "NODE", "STATE", "ADDRESS", "SEEN", "CERT ENDS", "FROM", "BYTES IN", "BYTES OUT", "LABELS"
     );
     for row in rows {
         let state = match row["state"].as_i64() {
@@ -140,10 +145,11 @@ fn print_nodes(rows: &[Value]) {
         };
         let networks = row["networks"].as_array().into_iter().flatten().filter_map(Value::as_str);
         println!(
-            "{:<8} {state:<13} {:<16} {:<20} {:<22} {:>14} {:>14}  {:<12} {}",
+            "{:<8} {state:<13} {:<16} {:<20} {:<11} {:<22} {:>14} {:>14}  {:<12} {}",
             text(row, "id"),
             text(row, "address"),
             moment(row, "seen"),
+            day(row, "certificateEnds"),
             text(row, "from"),
             text(row, "bytesIn"),
             text(row, "bytesOut"),

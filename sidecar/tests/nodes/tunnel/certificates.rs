@@ -52,6 +52,12 @@ async fn an_rsa_authority_of_both_planes_goes_on_and_what_is_expired_or_a_strang
     let (token, own) = ("0d9a7ad1b1f44f2e", issued(&rsa, SystemTime::now()));
     let mut socket = stage.shown(&own, "/ws", token).await.unwrap();
     assert_eq!(greeted(&mut socket).await, "10.1.1.5/24");
+    // That nobody renews it is for the administrator to see in time.
+    let ends = CertificateInfo::from_pem(&own.chain_pem).unwrap().not_after;
+    let ends = ends.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let nodes = stage.json(&["tunnel", "ls"])["nodes"].as_array().unwrap().clone();
+    let shown: Vec<_> = nodes.iter().filter_map(|node| node["certificateEnds"].as_u64()).collect();
+    assert_eq!(shown, [ends], "of the node that showed one, and of no other: {nodes:?}");
     let stranger = Root::generate(&identity("other"), Algorithm::EcdsaP256, YEAR, SystemTime::now()).unwrap();
     for bad in [issued(&rsa, two_years_ago), issued(&stranger, SystemTime::now())] {
         stage.refuses(&bad, "b52f93d3f0ec4be7").await;

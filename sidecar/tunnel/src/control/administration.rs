@@ -134,6 +134,7 @@ fn shown_node(node: &NodeView, figures: Option<&Figures>) -> Node {
         created: node.row.created,
         token_id: node.row.joined_with.clone(),
         labels: node.row.labels.clone(),
+        certificate_ends: node.certificate_ends.unwrap_or_default(),
         ..Node::default()
     };
     let Some(live) = figures else { return shown };

@@ -13,6 +13,7 @@ use traces::Span;
 use super::{
     Certificates, Control, ControlError,
     serve::{Port, Served},
+    unix,
 };
 use crate::{
     addresses::{Network, Subnet},
@@ -42,29 +43,35 @@ impl FrontDesk {
 
     /// Whether a certificate, or its absence, goes with the node. Answers its authority.
     fn goes_with(&self, peer: PeerId, knock: &Knock<'_>) -> Result<Option<String>, Denied> {
-        let strict = self.control.setup.certificates == Certificates::Required;
         let Some(certificate) = knock.chain.first() else {
-            return if strict { Err(Denied::Invalid) } else { Ok(None) };
+            return if self.is_strict() { Err(Denied::Invalid) } else { Ok(None) };
         };
-        let refused = |why: &dyn std::fmt::Display| {
-            tracing::info!(target: "audit", node = %peer, from = %knock.source, "the certificate of a node is refused: {why}");
-            Err(Denied::Invalid)
+        let Ok(shown) = CertificateInfo::from_der(certificate) else {
+            return refused(peer, knock, &"it cannot be read");
         };
+        let good = self.is_good(peer, knock, &shown);
+        // One that is over is the node's too, as its key says, and that is what an administrator wants to know of it.
+        if good.is_ok() || self.control.ledger.by_key(&shown.spki_sha256) == Some(peer) {
+            self.control.ledger.shows_until(peer, unix(shown.not_after));
+        }
+        good.map(Some)
+    }
+
+    /// Whether a certificate that was shown is good, and the node's. Answers its authority.
+    fn is_good(&self, peer: PeerId, knock: &Knock<'_>, shown: &CertificateInfo) -> Result<String, Denied> {
         let authority = match self.control.authority.join.verify(knock.chain, SystemTime::now()) {
             Ok(authority) => authority,
-            Err(problem) => return refused(&problem),
+            Err(problem) => return refused(peer, knock, &problem),
         };
-        let Ok(shown) = CertificateInfo::from_der(certificate) else { return refused(&"it cannot be read") };
         if self.control.authority.is_denied(&shown.spki_sha256) {
-            return refused(&"its key is denied");
+            return refused(peer, knock, &"its key is denied");
         }
-        if !self.is_named(peer, &shown) {
-            return refused(&"it names another node or another address");
+        if !self.is_named(peer, shown) {
+            return refused(peer, knock, &"it names another node or another address");
         }
-        let key = shown.spki_sha256;
-        if strict {
-            let shown = self.control.ledger.show(peer, Shows::Join, &key);
-            return shown.map(|()| Some(authority)).map_err(|error| match error {
+        if self.is_strict() {
+            let shown = self.control.ledger.show(peer, Shows::Join, &shown.spki_sha256);
+            return shown.map(|()| authority).map_err(|error| match error {
                 ShowError::NotItsOwn | ShowError::Gone => Denied::Invalid,
                 ShowError::Unwritten(error) => {
                     tracing::error!(node = %peer, "the certificate of a node is not bound to it: {error}");
@@ -72,11 +79,21 @@ impl FrontDesk {
                 }
             });
         }
-        match self.control.ledger.by_key(&key) {
+        match self.control.ledger.by_key(&shown.spki_sha256) {
             Some(owner) if owner != peer => Err(Denied::Invalid),
-            _ => Ok(Some(authority)),
+            _ => Ok(authority),
         }
     }
+
+    fn is_strict(&self) -> bool {
+        self.control.setup.certificates == Certificates::Required
+    }
+}
+
+/// The audit log says why a certificate is not good, and the node that its token is.
+fn refused<T>(peer: PeerId, knock: &Knock<'_>, why: &dyn std::fmt::Display) -> Result<T, Denied> {
+    tracing::info!(target: "audit", node = %peer, from = %knock.source, "the certificate of a node is refused: {why}");
+    Err(Denied::Invalid)
 }
 
 impl FrontDesk {

@@ -421,6 +421,11 @@ impl fmt::Debug for Control {
 
 /// Seconds since 1970.
 fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    unix(SystemTime::now())
+}
+
+/// Seconds since 1970.
+fn unix(at: SystemTime) -> i64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

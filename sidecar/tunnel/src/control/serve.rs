@@ -1,8 +1,8 @@
 //! Ports 6440 and 6439: TLS, HTTP/2, and the bounds of both. What is asked is the services' business.
 //!
 //! tonic serves the messages, which are small; a connection belongs to one task of its own, also one that came through the tunnel.
-//! Whoever is in the TLS handshake or shows no certificate has a place among so many, where the oldest gives way: a node that joins is
-//! done in a second, and whoever comes only to stay keeps nobody out.
+//! Whoever is in the TLS handshake or shows no certificate has a place among so many, where the oldest of whoever has the most gives way: a
+//! node that joins is done in a second, and whoever comes only to stay keeps nobody out.
 
 use std::{
     convert::Infallible,
@@ -193,7 +193,7 @@ impl Served {
         source: SocketAddr,
         through: Option<PeerId>,
     ) {
-        let passing = self.passing.begin();
+        let passing = self.passing.begin(source.ip());
         let planes = &self.control.authority;
         let tls = match self.port {
             Port::Register => planes.register.requiring(),
@@ -264,7 +264,7 @@ impl Served {
 
     fn stranger_gave_way(&self, source: SocketAddr) {
         if let Some(gone) = self.strangers.lock().gave_way(Instant::now()) {
-            tracing::warn!(target: "audit", port = ?self.port, %source, gone, "too many connections are in their handshake or show no certificate: the oldest gives way");
+            tracing::warn!(target: "audit", port = ?self.port, %source, gone, "too many connections are in their handshake or show no certificate: the oldest of the address that has the most gives way");
         }
     }
 }

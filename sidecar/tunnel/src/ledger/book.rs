@@ -25,6 +25,8 @@ pub(super) struct Node {
     pub(super) seen: Option<i64>,
     /// Whether it came or left since somebody looked.
     pub(super) came: bool,
+    /// When the certificate ends that it showed last, in seconds since 1970; absent: it showed none since the start.
+    pub(super) certificate_ends: Option<i64>,
 }
 
 /// All nodes and tokens.
@@ -108,13 +110,16 @@ impl Book {
     pub(super) fn put_node(&mut self, number: u64, row: NodeRow) {
         self.by_token.insert(row.token.clone(), number);
         self.by_key.extend(keys(&row).map(|key| (key.clone(), number)));
-        let labels = Arc::new(row.labels.clone());
-        let node = match self.nodes.get(&number) {
-            Some(Node { state, away, seen, came, .. }) => {
-                Node { row, labels, state: *state, away: *away, seen: *seen, came: *came }
+        if let Some(node) = self.nodes.get_mut(&number) {
+            // A session has them too.
+            if *node.labels != row.labels {
+                node.labels = Arc::new(row.labels.clone());
             }
-            None => Node { seen: row.seen, row, labels, state: ConnState::Idle, away: None, came: false },
-        };
+            node.row = row;
+            return;
+        }
+        let (labels, state) = (Arc::new(row.labels.clone()), ConnState::Idle);
+        let node = Node { seen: row.seen, row, labels, state, away: None, came: false, certificate_ends: None };
         self.nodes.insert(number, node);
     }
 
@@ -152,15 +157,20 @@ impl Book {
         }
     }
 
-    /// Says of all nodes that are there at `now`, or were since the last look, that they were seen. Answers the rows of those of which
+    /// Says of all nodes that are there at `now`, or were since the last look, that they were seen. Answers the numbers of those of which
     /// that is to be written.
-    pub(super) fn seen(&mut self, now: i64, is_due: impl Fn(&Node) -> bool) -> Vec<(u64, NodeRow)> {
+    pub(super) fn seen(&mut self, now: i64, is_due: impl Fn(&Node) -> bool) -> Vec<u64> {
         for node in self.nodes.values_mut().filter(|node| node.came || node.state != ConnState::Idle) {
             node.came = false;
             node.seen = Some(now);
         }
-        let due = self.nodes.iter().filter(|(_, node)| is_due(node));
-        due.map(|(number, node)| (*number, NodeRow { seen: node.seen, ..node.row.clone() })).collect()
+        self.nodes.iter().filter(|(_, node)| is_due(node)).map(|(number, _)| *number).collect()
+    }
+
+    /// The rows of these nodes, as far as they are there, which say when they were seen.
+    pub(super) fn as_seen(&self, numbers: &[u64]) -> Vec<(u64, NodeRow)> {
+        let nodes = numbers.iter().filter_map(|number| Some((*number, self.nodes.get(number)?)));
+        nodes.map(|(number, node)| (number, NodeRow { seen: node.seen, ..node.row.clone() })).collect()
     }
 
     /// Nodes that are away, and since when; of those that nobody has looked at since they left, since `now`.

@@ -93,6 +93,8 @@ pub struct NodeView {
     pub state: ConnState,
     /// When it was last there, as far as somebody has looked. Seconds since 1970.
     pub seen: Option<i64>,
+    /// When its certificate of the join plane ends, as it showed it last. Seconds since 1970; absent: it showed none since the start.
+    pub certificate_ends: Option<i64>,
     /// What is written down.
     pub row: NodeRow,
     /// Its labels, shared.
@@ -175,6 +177,13 @@ impl Ledger {
     /// A node knocks: however long it was away, it is not any more.
     pub fn came(&self, peer: PeerId) {
         self.book.lock().touch(peer.0);
+    }
+
+    /// A node showed a certificate of its own that ends then, in seconds since 1970.
+    pub fn shows_until(&self, peer: PeerId, ends: i64) {
+        if let Some(node) = self.book.lock().node_mut(peer.0) {
+            node.certificate_ends = Some(ends);
+        }
     }
 
     /// Sets an address aside for a node that connects and has none. `None`: no address is free.
@@ -277,6 +286,7 @@ fn view(book: &super::Book, number: u64) -> Option<NodeView> {
         peer: PeerId(number),
         state: node.state,
         seen: node.seen,
+        certificate_ends: node.certificate_ends,
         row: node.row.clone(),
         labels: Labels::clone(&node.labels),
     })

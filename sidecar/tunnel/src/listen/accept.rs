@@ -54,7 +54,7 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>, workers: Workers, drain
             () = &mut end => return,
         };
         match accepted {
-            Ok((tcp, from)) => welcome(tcp, from, &port, &workers),
+            Ok((tcp, from)) => welcome(tcp, plain(from), &port, &workers),
             Err(e) if is_of_one_connection(&e) => {}
             Err(e) => {
                 tracing::warn!("accepting nodes pauses: {e}; raise the limit of open files if this stays");
@@ -64,20 +64,25 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>, workers: Workers, drain
     }
 }
 
+/// Where a node comes from, as people write it: a listener of both families has IPv4's addresses as IPv6's.
+fn plain(from: SocketAddr) -> SocketAddr {
+    SocketAddr::new(from.ip().to_canonical(), from.port())
+}
+
 fn welcome(tcp: TcpStream, from: SocketAddr, port: &Arc<Port>, workers: &Workers) {
     let Ok(place) = Arc::clone(&port.places).try_acquire_owned() else {
         return tracing::debug!(%from, "turned away: as many nodes are connected as may be");
     };
     let (Some(seat), Ok(tcp)) = (workers.seat(from.ip()), tcp.into_std()) else { return };
     let runtime = seat.runtime().clone();
-    let (handshake, port) = (port.handshakes.begin(), Arc::clone(port));
+    let (handshake, port) = (port.handshakes.begin(from.ip()), Arc::clone(port));
     let drained = port.drained.clone();
     let connection = async move {
         // In a box, which goes with the handshake: what that takes, no node that is idle shall hold.
         let greeting = Box::pin(async {
             tokio::select! {
                 greeted = greet(tcp, from, &port) => greeted,
-                () = handshake.cut() => Err(io::Error::other("too many handshakes at a time: the oldest gives way")),
+                () = handshake.cut() => Err(io::Error::other("too many handshakes at a time: one of whoever has the most gives way")),
             }
         });
         let greeted = greeting.await;
@@ -255,4 +260,18 @@ async fn refuse(mut stream: TlsStream<TcpStream>, word: &[u8]) -> io::Result<Opt
         io::Result::Ok(())
     });
     last.await.unwrap_or(Ok(())).map(|()| None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_of_ipv4_is_shown_as_one_whatever_the_listener_is() {
+        let shown = |from: &str| plain(from.parse().unwrap()).to_string();
+        assert_eq!(shown("[::ffff:192.0.2.7]:50000"), "192.0.2.7:50000");
+        for same in ["192.0.2.7:50000", "[2001:db8::7]:50000"] {
+            assert_eq!(shown(same), same);
+        }
+    }
 }

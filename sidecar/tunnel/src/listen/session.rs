@@ -210,11 +210,9 @@ impl Session {
         }
     }
 
+    /// Who was sent away before it had its address holds no more than before, either.
     fn reading(&self) -> Reading {
-        match self.phase {
-            Phase::New | Phase::Addressing(_) => Reading { message_bytes: EARLY, ..READING },
-            _ => READING,
-        }
+        if self.peer.address().is_none() { Reading { message_bytes: EARLY, ..READING } } else { READING }
     }
 
     fn take(&mut self, read: Read) {

@@ -5,16 +5,15 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use crds::TunnelRate;
+use mesh_network::listen::customer;
 
 /// Sources that are remembered: some megabytes at most.
 const SOURCES: usize = 65_536;
-/// A provider gives a customer this much of IPv6; who has one address has them all.
-const CUSTOMER_PREFIX: u32 = 64;
 
 /// The buckets of all sources.
 #[derive(Debug)]
@@ -69,14 +68,6 @@ impl Rates {
         if self.full_at.len() >= SOURCES {
             self.full_at.clear();
         }
-    }
-}
-
-/// Who counts as one.
-fn customer(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> CUSTOMER_PREFIX << CUSTOMER_PREFIX).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

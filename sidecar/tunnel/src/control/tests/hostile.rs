@@ -223,7 +223,10 @@ async fn nodes_that_hold_all_places_keep_neither_administrators_nor_other_nodes_
     let served = Served::new(Arc::clone(&stage.control), Port::Register, Drain::new().handle()).unwrap();
     let handshakes = Arc::<Handshakes>::default();
     let held = |role, key: usize| {
-        served.held(Some(&Shown { key: key.to_string(), role, authority: None }), handshakes.begin())
+        served.held(
+            Some(&Shown { key: key.to_string(), role, authority: None }),
+            handshakes.begin([203, 0, 113, 9].into()),
+        )
     };
     let mut nodes: Vec<_> = (0..ALL).filter_map(|n| held(Role::Node, n / OF_ONE)).collect();
     assert!(nodes.len() == ALL && held(Role::Node, 0).is_none());
@@ -251,7 +254,9 @@ async fn a_connection_that_gives_way_is_in_the_audit_log() {
     stream.read_u8().await.unwrap();
     let handshakes = Arc::<Handshakes>::default();
     let held = |key: String| {
-        served.held(Some(&Shown { key, role: Role::Node, authority: None }), handshakes.begin()).expect("a place")
+        served
+            .held(Some(&Shown { key, role: Role::Node, authority: None }), handshakes.begin([203, 0, 113, 9].into()))
+            .expect("a place")
     };
     let _second = held(issued.key_sha256.clone());
     let _others: Vec<_> = (2..ALL).map(|n| held(n.to_string())).collect();

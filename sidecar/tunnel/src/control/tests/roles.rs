@@ -8,11 +8,12 @@ use super::{
 };
 use crate::{
     authority::{Clock, Forgotten},
+    ledger::Shows,
     legacy::{Legacy, LegacyNode},
     seam::{Cut, Denied, Desk, Knock, PeerId},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use mesh_pki::{PlaneSubject, PlaneUse, Root, parse_certificates};
+use mesh_pki::{CertificateInfo, PlaneSubject, PlaneUse, Root, parse_certificates};
 use proto::nc::{CheckConnStateRequest, GetTokenResponse};
 use std::time::SystemTime;
 
@@ -127,6 +128,45 @@ async fn a_certificate_that_is_expired_or_of_a_stranger_is_refused_with_its_toke
         assert_eq!(admitted(&parse_certificates(pem).unwrap()), Err(Denied::Invalid), "{pem}");
     }
     assert_eq!(admitted(&parse_certificates(&pem(&joined.network_client_cert)).unwrap()), Ok(()));
+}
+
+/// Certificates that LiteKube's servers made are not renewed: whoever looks sees when a node will not come in any more, and why.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_nodes_certificate_ends_is_known_once_it_was_shown_and_of_nobody_elses() {
+    let stage = stage(|_| {});
+    let (own, other) = (stage.joined().await, stage.joined().await);
+    let peer = |token: &str| stage.control.ledger().by_token(token).unwrap().peer;
+    let ends = |token: &str| stage.control.ledger().node(peer(token)).unwrap().certificate_ends;
+    let end_of = |pem: &str| Some(super::super::unix(CertificateInfo::from_pem(pem).unwrap().not_after));
+    let source = "192.0.2.1".parse().unwrap();
+    let knocks = |token: &str, pem: &str| {
+        let chain = parse_certificates(pem).unwrap();
+        stage.desk.admit(&Knock { token, chain: &chain, source }).map(drop)
+    };
+    let certificate = pem(&own.network_client_cert);
+    // What is another node's, or nobody's, says nothing of this one.
+    for foreign in [&pem(&other.network_client_cert), &stage.expired_joiner] {
+        assert_eq!((knocks(&own.token, foreign), ends(&own.token)), (Err(Denied::Invalid), None));
+    }
+    assert_eq!((knocks(&own.token, &certificate), ends(&own.token)), (Ok(()), end_of(&certificate)));
+    assert_eq!(stage.desk.admit(&Knock { token: &own.token, chain: &[], source }).map(drop), Ok(()));
+    assert_eq!((ends(&own.token), ends(&other.token)), (end_of(&certificate), None));
+    let token = "b52f93d3f0ec4be7";
+    let node = LegacyNode { token: token.into(), address: None, created: None };
+    let old = Legacy { nodes: vec![node], ..Legacy::default() };
+    stage.control.ledger().import(&old, Vec::new(), 0).unwrap();
+    // Of an imported node any good one may be its own; one that is over only where its key is known.
+    assert_eq!((knocks(token, &stage.expired_joiner), ends(token)), (Err(Denied::Invalid), None));
+    let key = CertificateInfo::from_pem(&stage.expired_joiner).unwrap().spki_sha256;
+    stage.control.ledger().show(peer(token), Shows::Join, &key).unwrap();
+    assert_eq!(
+        (knocks(token, &stage.expired_joiner), ends(token)),
+        (Err(Denied::Invalid), end_of(&stage.expired_joiner))
+    );
+    let shown =
+        stage.administration(&stage.admin()).await.list_nodes(ListNodesRequest {}).await.unwrap().into_inner().nodes;
+    let shown: Vec<_> = shown.iter().map(|node| Some(node.certificate_ends).filter(|ends| *ends != 0)).collect();
+    assert_eq!(shown, [end_of(&certificate), None, end_of(&stage.expired_joiner)]);
 }
 
 /// Who was imported has no key that anybody knows, until it shows one where nobody else can be.

@@ -71,3 +71,24 @@ fn what_could_not_be_written_is_written_later_and_a_node_that_is_gone_does_not_c
     assert_eq!(ledger.look(NOW - 1000, Writes::Due), Ok(1));
     assert_eq!(seen(&disk.open(), node), Some(NOW - 1000));
 }
+
+/// All who came back with the line of their provider: who joins meanwhile does not wait until the last of them is written.
+#[test]
+fn many_are_written_in_parts_and_at_the_end_at_once() {
+    let disk = Disk::default();
+    let ledger = disk.open();
+    let token = mint(&ledger, None);
+    let nodes: Vec<PeerId> = (0..600).map(|_| join(&ledger, &token).unwrap().peer).collect();
+    let look = |now, writes| {
+        nodes.iter().for_each(|node| ledger.set_state(*node, ConnState::Connected));
+        let before = *disk.writes.lock();
+        (ledger.look(now, writes), *disk.writes.lock() - before)
+    };
+    assert_eq!(look(NOW, Writes::Due), (Ok(600), 3));
+    assert_eq!(look(NOW + 10, Writes::Due), (Ok(0), 0));
+    assert_eq!(look(NOW + 20, Writes::All), (Ok(600), 1));
+    let again = disk.open();
+    assert!(nodes.iter().all(|node| seen(&again, *node) == Some(NOW + 20)));
+    assert!(gone(&ledger, nodes[300]));
+    assert_eq!(ledger.look(NOW + 2000, Writes::Due), Ok(599));
+}

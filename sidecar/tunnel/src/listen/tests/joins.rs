@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mesh_websocket::{Opcode, Read};
+use mesh_websocket::{Opcode, Read, put_masked};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::world::{World, request};
@@ -106,16 +106,36 @@ async fn before_the_handshake_a_message_has_4_kib_at_most() {
     }
 }
 
+/// Its close is not answered at once then, but waited for: so it shows that what came before was too much.
+#[tokio::test]
+async fn a_message_of_who_is_sent_away_before_its_handshake_has_4_kib_at_most_too() {
+    let world = World::new().await;
+    for (size, least) in [(4096, Duration::ZERO), (4097, Duration::from_secs(2))] {
+        let (_, mut node) = world.ask(&world.office.issue(1)).await;
+        until(|| world.hub.count() == 1).await;
+        let start = Instant::now();
+        world.hub.cut(PeerId(1), Cut::Kicked);
+        assert_eq!(node.farewell().await.0, 1012);
+        let mut last = Vec::new();
+        put_masked(&mut last, Opcode::Binary, &vec![0x45; size], [0; 4]);
+        put_masked(&mut last, Opcode::Close, &[], [0; 4]);
+        node.raw(&last).await;
+        assert!(node.next().await.is_none());
+        assert!(start.elapsed() >= least, "{size}: {:?}", start.elapsed());
+        until(|| world.hub.count() == 0).await;
+    }
+}
+
 #[tokio::test]
 async fn the_handshake_may_come_in_fragments_and_right_behind_the_head() {
     let world = World::new().await;
     let token = world.office.issue(1);
     let mut bytes = request(&format!("node-token: {token}\r\n")).into_bytes();
     let (first, second) = br#"{"connectionState":2,"payload":null}"#.split_at(7);
-    mesh_websocket::put_masked(&mut bytes, Opcode::Text, first, [0; 4]);
+    put_masked(&mut bytes, Opcode::Text, first, [0; 4]);
     let start = bytes.len() - first.len() - 6;
     bytes[start] &= 0x7f;
-    mesh_websocket::put_masked(&mut bytes, Opcode::Continuation, second, [9; 4]);
+    put_masked(&mut bytes, Opcode::Continuation, second, [9; 4]);
     let (_, mut node) = world.request(&bytes).await;
     assert!(node.packet().await.starts_with(br#"{"connectionState":2,"#));
 }

@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 use super::tls;
 use crate::BackplaneError;
 
+/// The oldest servers that answer as we ask: 2.9 gives other answers about its streams.
+const OLDEST: (i64, i64) = (2, 10);
 /// What the servers answer at least within: they are a millisecond away, or they are away.
 pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 /// The longest time between two tries to reach them.
@@ -106,7 +108,15 @@ pub(crate) async fn connect(
     } else if settings.url.contains("tls://") {
         options = options.tls_client_config(tls::client(&Tls::default())?);
     }
-    options.connect(servers).await.map_err(BackplaneError::away)
+    let client = options.connect(servers).await.map_err(BackplaneError::away)?;
+    let (major, minor) = OLDEST;
+    if !client.is_server_compatible(major, minor, 0) {
+        let version = client.server_info().version;
+        return Err(BackplaneError::away(format!(
+            "nats-server {version} is too old: {major}.{minor} or later is needed"
+        )));
+    }
+    Ok(client)
 }
 
 /// What is kept at the servers.

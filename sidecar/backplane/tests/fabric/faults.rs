@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use mesh_backplane::{BackplaneError, Fabric as _, Nats, Settings, Tls};
 use mesh_pki::{PlaneSubject, PlaneUse, Root};
+use serde_json::json;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::{
     cut::Link,
@@ -145,6 +147,24 @@ async fn credentials_decide_and_are_shown_nowhere() -> Result<()> {
     let bad = with("-----BEGIN NATS USER JWT-----\nno\n------END");
     let Err(e) = Nats::join(&bad, NODE, "c").await else { anyhow::bail!("a file that is none joins") };
     ensure!(matches!(e, BackplaneError::Settings(_)), "{e}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_too_old_is_named() -> Result<()> {
+    let old = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("nats://{}", old.local_addr()?);
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = old.accept().await?;
+        let info =
+            json!({"server_id": "OLD", "version": "2.9.25", "proto": 1, "headers": true, "max_payload": 1 << 20});
+        stream.write_all(format!("INFO {info}\r\nPONG\r\n").as_bytes()).await?;
+        // Until the gateway turns away.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    });
+    let Err(e) = join(url, "a").await else { anyhow::bail!("an old server is joined") };
+    ensure!(e.to_string() == "NATS: nats-server 2.9.25 is too old: 2.10 or later is needed", "{e}");
+    server.await??;
     Ok(())
 }
 

@@ -98,6 +98,9 @@ pub(crate) const IP: &str = concat!(
 /// A host name, or nothing.
 pub(crate) const HOST_OR_EMPTY: &str = "^([A-Za-z0-9]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?)?$";
 
+/// A name or an address, IPv6 without brackets.
+pub(crate) const HOST: &str = "^[A-Za-z0-9:]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9:])?$";
+
 /// The name of a Kubernetes object: a DNS subdomain.
 pub(crate) const OBJECT: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
 

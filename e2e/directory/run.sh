@@ -8,7 +8,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mesh=$1
 work=$(mktemp -d)
-nodes=()
+nodes=() asked=()
 cleanup() {
   for node in "${nodes[@]}"; do kill "$node" 2>/dev/null && wait "$node" || true; done
   rm -rf "$work"
@@ -135,6 +135,15 @@ cat "$work/said"
 echo "directory: what a witness signed is accepted as it is, ours and that of others"
 "$verify" witnessed "http://127.0.0.1:$witness_data/datanet/v1" "$(about witness witnessKey)" "$stock_log_secret" "$stock_log_key" 2>>"$work/nodes.log" ||
   fail "a log of others is not signed as it should be"
+
+# The published schemas, by a validator of others.
+for kind in lenient strict; do
+  echo "directory: {origin: $kind.example/datanet, strict: $([ $kind = strict ] && echo true || echo false)}" >"$work/$kind.yaml"
+  start $kind "$work/$kind.yaml"
+  asked+=("$base" "$(MESH_HOME=$work/$kind MESH_ADMIN_LISTEN=127.0.0.1:$admin "$mesh" directory token issue --csid yunqi)")
+done
+"$verify" schemas "${asked[@]}" || fail "the schemas are not those of the directory"
+base=http://127.0.0.1:$log_data/datanet/v1
 
 # The page, with all kinds of records.
 say() { # PATH BODY

@@ -46,10 +46,12 @@ func command(ctx context.Context, args []string) error {
 		return newKey()
 	case len(args) == 5 && args[0] == "witnessed":
 		return witnessed(ctx, args[1], args[2], args[3], args[4])
+	case len(args) == 5 && args[0] == "schemas":
+		return schemas(ctx, args[1], args[2], args[3], args[4])
 	case len(args) >= 3:
 		return run(ctx, args[0], args[1], args[2], args[3:])
 	default:
-		return errors.New("usage: verify URL TOKEN LOG_KEY [WITNESS_KEY...] | witness LOG_KEY | key | witnessed URL WITNESS_KEY LOG_SECRET LOG_KEY")
+		return errors.New("usage: verify URL TOKEN LOG_KEY [WITNESS_KEY...] | witness LOG_KEY | key | witnessed URL WITNESS_KEY LOG_SECRET LOG_KEY | schemas URL TOKEN STRICT_URL STRICT_TOKEN")
 	}
 }
 

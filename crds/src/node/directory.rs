@@ -30,8 +30,13 @@ pub struct Directory {
     pub max_withdrawal: u8,
     /// Who may read records, entry tiles and bodies.
     pub readers: DirectoryReaders,
-    /// Whether endpoints that central systems give are probed: accepted, and without effect in this version.
+    /// Whether the endpoints of central systems are asked for a connection once a minute, so that searches name those first that accept
+    /// one. Loopback and link-local addresses and metadata services are not asked.
     pub probe_endpoints: bool,
+    /// Hosts, as endpoints write them, that are asked wherever they lead.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253), regex(pattern = pattern::HOST)), extend("x-kubernetes-list-type" = "set"))]
+    pub probe_allow: Vec<String>,
     /// With witnesses: how long an accepted entry may wait for their signatures until it is shown without. Else it has no effect: an entry is
     /// in the checkpoint before it is answered.
     pub max_merge_delay: Span,
@@ -59,6 +64,7 @@ impl Default for Directory {
             max_withdrawal: 100,
             readers: DirectoryReaders::Members,
             probe_endpoints: false,
+            probe_allow: Vec::new(),
             // Datanet section 6.
             max_merge_delay: Span::seconds(60),
             recovery_keys: Vec::new(),

@@ -1,7 +1,7 @@
 //! What of the Datanet contract this crate keeps, with the tests that fail without it. Tests that need a
-//! node are in `sidecar/tests/nodes/directory`, those of the commands in `sidecar/src/cli/directory`. What needs several replicas is not
-//! here, nor is it there yet; neither are probing of endpoints (and "healthy first" of D-9), corrected schemas
-//! (leniency 11), validating witnesses, and that a sidecar follows and answers from its own replica (section 7): the verified copy is here, and nobody
+//! node are in `sidecar/tests/nodes/directory`, those of the commands in `sidecar/src/cli/directory`, those of what a process does by
+//! itself in `sidecar/src/start/directory`, and those with tools of others in `e2e/directory`. What needs several replicas is not
+//! here, nor is it there yet; neither are validating witnesses, and that a sidecar follows and answers from its own replica (section 7): the verified copy is here, and nobody
 //! fetches for it.
 //!
 //! | sentence | tests |
@@ -14,6 +14,7 @@
 //! | section 2, the status mirrors the code | `the_status_of_http_mirrors_the_code_or_is_always_200` |
 //! | section 2, the option that always says 200, and what is no message | `a_command_knows_a_refusal_by_its_code` |
 //! | section 2, tokens and certificates | `a_write_needs_the_token_or_the_certificate_of_its_central_system`, `a_certificate_writes_for_its_own_node_and_a_token_for_its_central_system`, `a_partner_that_proved_nothing_is_nobody` |
+//! | section 3, each is counted and named | `each_leniency_is_named_and_counted_whichever_way_it_comes`, `calls_are_counted_by_what_and_code_and_levels_are_shown` |
 //! | section 3, strict | `a_strict_directory_refuses_what_others_warn_of` |
 //! | leniencies 1, 3, 6, 7, 9, 10, 12, 14, 15, 20 | `each_is_accepted_with_its_warning`, `each_is_refused_by_a_strict_directory`, `two_keys_that_differ_are_refused` |
 //! | leniency 2 | `a_version_may_be_missing_or_written_otherwise_but_not_another` |
@@ -21,6 +22,7 @@
 //! | leniency 5 | `labels_are_those_of_the_seed`, `a_central_system_has_the_labels_that_are_printed` |
 //! | leniency 8 | `the_search_for_a_typo_suggests_the_name_that_is_meant`, `distances_are_counted_in_letters` |
 //! | leniency 9 | `ids_have_letters_and_digits_and_leniently_a_hyphen`, `ids_are_unique_without_case_and_kept_as_given` |
+//! | leniency 11, corrected schemas | `the_schemas_are_there_for_everybody`, `a_schema_has_the_members_that_are_read_and_requires_those_that_are_required` |
 //! | leniency 12 | `endpoints_are_addresses_or_urls` |
 //! | leniency 13 | `a_key_is_known_in_either_case` |
 //! | leniency 14 | `parameters_are_kept_as_they_came`, `a_number_is_the_same_however_it_is_written` |
@@ -37,13 +39,14 @@
 //! | D-6 | `a_label_is_that_of_the_definition_of_today`, `a_shared_label_is_ambiguous_where_one_class_is_meant` |
 //! | D-7 | `what_is_not_connected_can_do_nothing_else`, `addresses_that_cannot_be_are_no_missing_ones` |
 //! | D-8 | `a_revision_that_is_not_there_yet_is_waited_for_elsewhere`, `a_retrieval_by_get_is_cached_until_the_revision_changes` |
-//! | D-9 | `pages_follow_each_other_without_gap_and_overlap`, `a_list_goes_on_where_it_was_while_others_write`, `data_systems_are_listed_by_their_host_and_their_class`, `all_that_there_is_is_listed_and_written_by_deltas`, `pages_have_bounds_and_cursors_their_search` |
+//! | D-9 | `pages_follow_each_other_without_gap_and_overlap`, `a_list_goes_on_where_it_was_while_others_write`, `data_systems_are_listed_by_their_host_and_their_class`, `all_that_there_is_is_listed_and_written_by_deltas`, `pages_have_bounds_and_cursors_their_search`, `who_was_not_reached_comes_last_and_a_cursor_is_of_one_order`, `who_answers_is_found_first_and_nobody_has_a_loopback_address_asked_that_is_not_allowed` |
 //! | D-10 | `a_watcher_hears_all_from_its_revision_on_and_then_what_comes`, `a_watcher_that_comes_again_goes_on_where_it_was`, `what_changes_is_heard_and_a_node_ends_while_somebody_watches`, `changes_are_heard_in_the_channel_of_their_central_system_and_nobody_else_speaks_there`, `where_members_read_a_channel_says_that_something_was_written_and_not_what`, `the_piece_that_is_held_longest_gives_way`, `who_takes_nothing_is_let_go_and_whoever_takes_is_not`, `nobody_takes_all_seats` |
 //! | 5.1 | `what_is_signed_is_known_to_the_byte`, `an_entry_comes_right_after_the_last_of_its_central_system`, `an_own_entry_is_about_its_body_its_time_and_its_key`, `roles_and_operations_go_together` |
-//! | 5.2 | `the_roots_are_those_of_the_reference`, `a_path_names_a_tile`, `each_tile_has_one_spelling`, `the_tiles_of_each_level_are_the_level`, `a_bundle_is_lengths_and_leaves`, `the_example_of_the_specification_is_opened`, `sixteen_signatures_and_more_are_read_up_to_the_bound`, `there_is_one_spelling`, `a_client_of_static_files_has_the_whole_log`, `entries_and_bodies_replay_to_the_state` |
+//! | 5.2 | `the_roots_are_those_of_the_reference`, `a_path_names_a_tile`, `each_tile_has_one_spelling`, `the_tiles_of_each_level_are_the_level`, `a_bundle_is_lengths_and_leaves`, `the_example_of_the_specification_is_opened`, `sixteen_signatures_and_more_are_read_up_to_the_bound`, `there_is_one_spelling`, `a_client_of_static_files_has_the_whole_log`, `files_that_never_change_are_kept_by_caches_and_the_checkpoint_is_not`, `entries_and_bodies_replay_to_the_state` |
 //! | 5.3 | `the_root_is_that_of_the_definition`, `it_is_a_map_whose_root_does_not_depend_on_its_history`, `a_replay_comes_to_the_same_roots` |
 //! | 5.4 | `a_receipt_is_verified_by_its_text_alone`, `every_leaf_has_its_receipt`, `proofs_are_verified_from_their_json_alone`, `what_was_not_published_is_not_proven`, `what_is_there_and_what_is_not_is_proven_on_request`, `a_write_has_its_receipt_on_request`, `records_are_for_those_who_may_read_them`, `the_log_is_read_verified_and_replayed_over_http_alone`, `a_whole_log_holds_and_continues_each_of_its_checkpoints`, `both_ways_come_to_the_same_roots`, `a_replay_comes_to_the_head_of_the_ledger` |
 //! | 7, a verified copy: checkpoint and proofs | `a_replica_comes_to_the_same_state_in_steps_of_any_size`, `from_far_behind_each_bundle_is_verified_by_itself`, `a_checkpoint_of_anybody_else_ends_it`, `another_history_of_the_same_log_ends_it_at_any_size`, `no_byte_of_a_bundle_may_change_and_none_may_be_left_out_or_moved`, `what_the_log_signed_against_its_own_rules_ends_it_too`, `more_than_there_is_room_for_ends_it_and_is_let_go` |
+//! | 7, keys in the node's hierarchy | `keys_are_believed_of_the_node_that_the_root_leads_to_and_of_nobody_else`, `another_certificate_is_another_statement` |
 //! | 6, L0: witnesses optional; the way to them and back | `two_nodes_sign_each_others_logs_over_tls_and_go_on_after_kill_9`, `a_log_whose_witness_is_away_is_shown_and_says_so`, `a_checkpoint_is_shown_with_its_signatures_once_enough_have_signed`, `the_last_that_enough_signed_is_shown_until_what_is_behind_it_is_too_old` |
 //! | 6, L2: the request for a cosignature | `a_request_is_read_as_it_was_written`, `an_answer_means_what_its_status_says`, `a_log_that_grows_is_signed_from_each_size_to_each`, `what_is_no_continuation_is_refused_with_its_status` |
 //! | 6, L2: kept before it is answered, checked and set in one | `of_two_histories_that_come_at_once_one_is_signed`, `two_nodes_sign_each_others_logs_over_tls_and_go_on_after_kill_9` |
@@ -57,7 +60,7 @@
 //! | not connected, disconnected, connected again, disconnected twice | `what_is_not_connected_can_do_nothing_else`, `a_disconnected_one_leaves_nothing_but_its_id`, `an_id_is_its_first_owners` |
 //! | snapshots | `an_address_is_under_its_own_central_system_and_there_once`, `a_class_must_be_offered_somewhere_unless_pending`, `a_class_has_one_definition` |
 //! | leniencies, and every example of the seed | as above, and `every_example_of_the_seed_is_taken_and_answered_as_printed`, `the_search_of_the_seed_finds_both_central_systems_by_the_name_that_is_meant`, `a_bad_request_is_answered_as_printed` |
-//! | endpoints | `endpoints_are_addresses_or_urls` |
+//! | endpoints, and where nobody is asked when probing | `endpoints_are_addresses_or_urls`, `an_endpoint_leads_to_a_host_and_a_port`, `nobody_has_this_machine_or_a_metadata_service_asked_unless_it_is_allowed` |
 //! | searches, cursors, limits | `a_search_without_parameters_has_all_classes`, `an_old_a_foreign_and_a_broken_cursor_are_refused`, `limits_have_bounds` |
 //! | races for an id and for a definition | `of_a_hundred_who_race_for_an_id_one_wins`, `of_a_hundred_who_race_for_a_definition_one_wins`, `of_a_hundred_threads_that_race_for_an_id_one_wins` |
 //! | concurrent syncs of one csid, stale base revision | `of_snapshots_that_come_at_once_the_last_is_there_whole`, `of_snapshots_and_deltas_with_one_base_one_is_taken`, `of_deltas_that_come_at_once_none_is_lost`, `a_snapshot_may_be_guarded` |
@@ -98,6 +101,7 @@ fn each_sentence_and_each_box_has_tests_that_are_there() {
     sources(&folder, &mut all);
     sources(&folder.join("../../tests/nodes/directory"), &mut all);
     sources(&folder.join("../../src/cli/directory"), &mut all);
+    sources(&folder.join("../../src/start/directory"), &mut all);
     let name = |line: &str| {
         line.trim()
             .trim_start_matches("async ")

@@ -16,6 +16,7 @@ use crate::{
     DirectoryError, Strictness,
     entry::{Leaf, PublicKey},
     error::{Code, STORE_FAILED, Why},
+    health::Health,
     identity::Stated,
     keeper::{Done, Keeper, View},
     keys::Keys,
@@ -131,6 +132,7 @@ pub struct Directory {
     custodian: PublicKey,
     witness: Witness,
     cosigned: Option<Mutex<Cosigned>>,
+    health: Health,
     repeats: Mutex<witnessing::Repeats>,
     random: SystemRandom,
     closing: watch::Sender<bool>,
@@ -168,6 +170,7 @@ impl Directory {
             custodian: public,
             witness,
             cosigned,
+            health: Health::default(),
             repeats: Mutex::default(),
             random: SystemRandom::new(),
             closing: watch::Sender::new(false),
@@ -189,6 +192,12 @@ impl Directory {
     #[must_use]
     pub const fn view(&self) -> &Arc<View> {
         self.keeper.view()
+    }
+
+    /// Which central systems were not reached, where somebody looks.
+    #[must_use]
+    pub const fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Where log and bodies are.

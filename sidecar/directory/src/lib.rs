@@ -8,6 +8,7 @@
 //! state/      the state machine: what an entry may do and what changes, retrievals and searches
 //! trie/       the sparse Merkle tree over the state, and its proofs
 //! ledger.rs   accepted writes become leaves
+//! health.rs   which central systems were not reached
 //! identity.rs  what the node says of its directory's keys, under its certificate
 //! keeper.rs   writes of many callers, one commit for each group, and what readers see
 //! store.rs    where it is kept
@@ -37,6 +38,7 @@ mod fuzz;
 #[cfg(test)]
 mod golden;
 mod hash;
+pub mod health;
 pub mod identity;
 mod json;
 pub mod keeper;

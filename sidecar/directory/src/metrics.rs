@@ -1,18 +1,22 @@
 //! What a node's operator sees of its directory: counters that are kept where things happen, and gauges that are looked up when
 //! somebody asks.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use parking_lot::RwLock;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
-    metrics::{counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
     registry::Registry,
 };
 
 use crate::{
-    keeper::View,
+    directory::Directory,
     lenient::{Leniency, Used},
     state::State,
 };
@@ -23,7 +27,7 @@ pub struct Metrics {
     calls: Family<Call, Counter>,
     leniencies: Family<Number, Counter>,
     writing: Histogram,
-    view: Arc<RwLock<Option<Arc<View>>>>,
+    shown: Shown,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,7 +50,7 @@ impl Default for Metrics {
             calls: Family::default(),
             leniencies: Family::default(),
             writing: Histogram::new(WRITING),
-            view: Arc::default(),
+            shown: Arc::default(),
         }
     }
 }
@@ -58,12 +62,12 @@ impl Metrics {
         room.register("calls", "Calls, by what was asked and code", self.calls.clone());
         room.register("leniencies", "Calls that took a leniency, by its number", self.leniencies.clone());
         room.register("write_seconds", "From a write to its answer", self.writing.clone());
-        registry.register_collector(Box::new(Gauges(Arc::clone(&self.view))));
+        registry.register_collector(Box::new(Gauges(Arc::clone(&self.shown))));
     }
 
     /// Whose levels are shown; `None`: there is no directory now.
-    pub fn show(&self, view: Option<Arc<View>>) {
-        *self.view.write() = view;
+    pub fn show(&self, directory: Option<&Arc<Directory>>) {
+        *self.shown.write() = directory.map(Arc::downgrade);
     }
 
     pub(crate) fn called(&self, what: &'static str, code: u16) {
@@ -83,11 +87,15 @@ impl Metrics {
 
 /// What is looked up.
 #[derive(Debug)]
-struct Gauges(Arc<RwLock<Option<Arc<View>>>>);
+struct Gauges(Shown);
+
+/// Whose levels are shown. It is not kept open by that.
+type Shown = Arc<RwLock<Option<Weak<Directory>>>>;
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Some(view) = self.0.read().clone() else { return Ok(()) };
+        let Some(directory) = self.0.read().as_ref().and_then(Weak::upgrade) else { return Ok(()) };
+        let view = directory.view();
         let [systems, classes, addresses] = view.read(State::counts);
         let entries = usize::try_from(view.published().size).unwrap_or(usize::MAX);
         for (name, help, value) in [
@@ -95,11 +103,21 @@ impl Collector for Gauges {
             ("adapter_classes", "Adapter classes that somebody offers", classes),
             ("data_systems", "Data systems", addresses),
             ("entries", "Entries that the last checkpoint is over", entries),
+            (
+                "unreached",
+                "Central systems that were not reached when they were probed",
+                directory.health().unreached().len(),
+            ),
         ] {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             let name = format!("mesh_directory_{name}");
             gauge.encode(encoder.encode_descriptor(&name, help, None, gauge.metric_type())?)?;
         }
-        Ok(())
+        let Some(cosigned) = directory.cosigned() else { return Ok(()) };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let waiting = cosigned.lock().waiting(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        let gauge = ConstGauge::new(i64::try_from(waiting / 1000).unwrap_or(i64::MAX));
+        let help = "For how long the oldest entry has waited that too few witnesses have signed";
+        gauge.encode(encoder.encode_descriptor("mesh_directory_unwitnessed_seconds", help, None, MetricType::Gauge)?)
     }
 }

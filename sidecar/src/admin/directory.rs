@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 use super::Admin;
 use crate::start::now;
 
+/// Central systems that were not reached and are named: a metric counts them all.
+const SHOWN: usize = 20;
+
 /// A token that is asked for.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -107,6 +110,8 @@ pub(super) fn levels(admin: &Admin) -> Value {
         let members: Vec<Value> = cosigned.members().map(witness).collect();
         json!({"quorum": cosigned.quorum(), "covered": cosigned.covered(), "members": members})
     });
+    let unreached = directory.health().unreached();
+    let unreached = unreached.iter().take(SHOWN).map(|(csid, problem)| json!({"csid": csid, "problem": problem}));
     let [systems, classes, addresses] = directory.view().read(mesh_directory::state::State::counts);
     json!({
         "origin": directory.log_key().name().as_str(),
@@ -118,6 +123,7 @@ pub(super) fn levels(admin: &Admin) -> Value {
         "dataSystems": addresses,
         "witnessKey": directory.witness_key().to_string(),
         "witnesses": witnesses,
+        "unreached": unreached.collect::<Vec<_>>(),
         "checked": directory.is_checked(),
         "damage": directory.damage(),
     })

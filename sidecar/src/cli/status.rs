@@ -82,6 +82,10 @@ fn print(shown: &Value) {
     for line in witnesses(&shown["directory"]["witnesses"]) {
         println!("{line}");
     }
+    for system in shown["directory"]["unreached"].as_array().into_iter().flatten() {
+        let [csid, problem] = ["csid", "problem"].map(|key| system[key].as_str().unwrap_or_default());
+        println!("not reached  {csid}: {problem}");
+    }
     if !shown["tunnel"].is_null() {
         let [connected, nodes] = ["connected", "nodes"].map(|level| text(&format!("/tunnel/{level}")));
         println!(

@@ -6,6 +6,7 @@ mod channel;
 mod compacting;
 mod cosigning;
 mod importing;
+mod probing;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -209,8 +210,11 @@ impl DirectoryPlace {
         without_effect(wanted)
             .for_each(|part| tracing::warn!("directory.{part} has no effect: it is not in this version"));
         tracing::info!(origin = %directory.log_key().name(), size = directory.view().published().size, "the directory is open");
-        self.metrics.show(Some(Arc::clone(directory.view())));
         let directory = Arc::new(directory);
+        self.metrics.show(Some(&directory));
+        if wanted.probe_endpoints {
+            self.runtime.spawn(probing::run(Arc::clone(&directory), wanted.probe_allow.clone()));
+        }
         if directory.cosigned().is_some() {
             self.runtime.spawn(cosigning::run(Arc::clone(&directory), self.outward.clone()));
         }
@@ -242,7 +246,7 @@ fn without_effect(config: &crds::Directory) -> impl Iterator<Item = &'static str
     let delays = config.max_merge_delay != crds::Directory::default().max_merge_delay;
     let kinds = config.witnesses.iter().flat_map(|witnesses| &witnesses.members);
     let parts = [
-        ("probeEndpoints", config.probe_endpoints),
+        ("probeAllow (without probeEndpoints)", !config.probe_endpoints && !config.probe_allow.is_empty()),
         // Without witnesses an entry is in the checkpoint before it is answered: there is no delay.
         ("maxMergeDelay (without witnesses)", delays && config.witnesses.is_none()),
         // What a witness checks is its own matter: each counts as one.

@@ -1,6 +1,6 @@
 //! The messages, one by one: read, let through, asked of the state or written, answered.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use http::HeaderMap;
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use crate::{
     ledger::{By, Submission},
     message::{self, Ask, Call, Message},
     proofs,
-    state::{Class, Kind, State},
+    state::{Class, Kind, State, Wanted},
     tokens,
 };
 
@@ -129,11 +129,11 @@ impl Front {
     pub(super) fn retrieve(&self, call: &Call, who: &Who) -> Result<Value, DirectoryError> {
         let rules = self.directory().rules();
         who.may_read(rules.reading)?;
-        let mut used = call.used.clone();
+        let (mut used, ask) = (call.used.clone(), self.ordered(&call.ask));
         let found = self.directory().view().read(|state| {
             is_there_yet(state, call.header.revision)?;
             let near = rules.search == crate::directory::Search::Near;
-            let answer = message::retrieve(state, &call.ask, &mut used, near, rules.strictness);
+            let answer = message::retrieve(state, &ask, &mut used, near, rules.strictness);
             let Some((kind, key)) = subject(state, &call.ask).filter(|_| call.header.proof) else {
                 return answer.map(Option::unwrap_or_default);
             };
@@ -147,6 +147,13 @@ impl Front {
         });
         self.metrics.lenient(&used);
         found
+    }
+
+    /// What is asked, in the order that holds now (D-9: healthy first).
+    fn ordered<'a>(&self, ask: &'a Ask) -> Cow<'a, Ask> {
+        let Ask::CentralSystems { class, wanted } = ask else { return Cow::Borrowed(ask) };
+        let last = Some(self.directory().health().unreached());
+        Cow::Owned(Ask::CentralSystems { class: class.clone(), wanted: Wanted { last, ..wanted.clone() } })
     }
 
     /// Whose write it is, if it may be.

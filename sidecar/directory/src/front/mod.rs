@@ -18,6 +18,7 @@
 //! log.rs      the log's files and proofs
 //! witness.rs  checkpoints of other logs
 //! page.rs     the directory for people
+//! schema.rs   the messages as JSON Schema
 //! answer.rs   what was found, or why not, as HTTP
 //! ```
 //! Who calls it has [`Front::admits`] asked, reads the body up to what that says and as long as its [`Pace`] lets, and knows whose certificate the connection has.
@@ -37,6 +38,7 @@ mod page;
 mod paths;
 mod rate;
 mod repeats;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -279,6 +281,10 @@ impl Front {
                 let proven = self.proof(proof, head.uri.query(), who).await;
                 self.said(room, proven)
             }
+            Room::Schema => {
+                self.metrics.called(room.name(), Code::Success.number());
+                Ok(schema::answer())
+            }
             Room::About | Room::Batch | Room::Watch | Room::AddCheckpoint => Ok(answer::json(200, &self.about())),
         }
     }
@@ -329,7 +335,7 @@ impl Front {
     /// What HTTP says of what is there. The setting is for messages: who reads the log and proofs knows HTTP alone.
     fn status(&self, room: Option<Room<'_>>) -> Status {
         match room {
-            Some(Room::Log(_) | Room::Proof(_) | Room::Watch | Room::AddCheckpoint) => Status::Mirror,
+            Some(Room::Log(_) | Room::Proof(_) | Room::Watch | Room::AddCheckpoint | Room::Schema) => Status::Mirror,
             Some(Room::About | Room::Message(_) | Room::Batch) | None => self.directory.rules().status,
         }
     }

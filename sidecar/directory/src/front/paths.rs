@@ -32,6 +32,8 @@ pub(super) enum Room<'p> {
     Proof(Proof),
     /// Another log's checkpoint that is to be signed.
     AddCheckpoint,
+    /// The messages as JSON Schema.
+    Schema,
 }
 
 /// What is to be proven.
@@ -55,6 +57,7 @@ impl<'p> Room<'p> {
             "/proof/state" => Some(Self::Proof(Proof::State)),
             "/proof/receipt" => Some(Self::Proof(Proof::Receipt)),
             witness::PATH => Some(Self::AddCheckpoint),
+            "/schema" => Some(Self::Schema),
             rest => match rest.strip_prefix("/log/") {
                 Some(path) => Some(Self::Log(path)),
                 None => Message::of_path(rest).map(Self::Message),
@@ -72,6 +75,7 @@ impl<'p> Room<'p> {
             Self::Log(_) => "log",
             Self::Proof(_) => "proof",
             Self::AddCheckpoint => "witness",
+            Self::Schema => "schema",
         }
     }
 
@@ -80,7 +84,7 @@ impl<'p> Room<'p> {
         match self {
             Self::About | Self::Batch => true,
             Self::Message(message) => message.writes(),
-            Self::Watch | Self::Log(_) | Self::Proof(_) | Self::AddCheckpoint => false,
+            Self::Watch | Self::Log(_) | Self::Proof(_) | Self::AddCheckpoint | Self::Schema => false,
         }
     }
 
@@ -92,7 +96,7 @@ impl<'p> Room<'p> {
             // A checkpoint with its signatures has some hundred bytes each.
             Self::AddCheckpoint => SHORT,
             // Nobody reads it; it is let pass so that the answer is about the path and not about the body.
-            Self::Log(_) | Self::Proof(_) | Self::Watch => SHORT,
+            Self::Log(_) | Self::Proof(_) | Self::Watch | Self::Schema => SHORT,
         }
     }
 
@@ -104,7 +108,7 @@ impl<'p> Room<'p> {
             Self::About => (gets || posts, "GET, HEAD, POST"),
             Self::Message(message) if is_retrieval(message) => (gets || posts, "GET, HEAD, POST"),
             Self::Message(_) | Self::Batch | Self::AddCheckpoint => (posts, "POST"),
-            Self::Log(_) | Self::Proof(_) => (gets, "GET, HEAD"),
+            Self::Log(_) | Self::Proof(_) | Self::Schema => (gets, "GET, HEAD"),
             // Nobody asks for the head of what does not end.
             Self::Watch => (*method == Method::GET, "GET"),
         };
@@ -122,6 +126,7 @@ const fn is_retrieval(message: Message) -> bool {
 
 /// A path that nobody knows.
 pub(super) fn unknown() -> DirectoryError {
-    let text = "the directory has nothing at this path: messages, batch, watch, log and proof are below /datanet/v1";
+    let text =
+        "the directory has nothing at this path: messages, batch, watch, log, proof and schema are below /datanet/v1";
     DirectoryError::new(Code::BadRequest, Why::Missing, text)
 }

@@ -9,6 +9,7 @@ mod lists;
 mod log;
 mod packed;
 mod repeated;
+mod schema;
 mod signed;
 mod together;
 mod watched;

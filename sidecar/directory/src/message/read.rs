@@ -299,5 +299,5 @@ fn address(fields: &mut Fields<'_>) -> Result<String, DirectoryError> {
 
 fn wanted(fields: &mut Fields<'_>) -> Result<Wanted, DirectoryError> {
     let cursor = fields.text(&[("cursor", None)])?.map(str::to_owned);
-    Ok(Wanted { limit: fields.whole("limit")?, cursor, any_revision: fields.flag("anyRevision")? })
+    Ok(Wanted { limit: fields.whole("limit")?, cursor, any_revision: fields.flag("anyRevision")?, last: None })
 }

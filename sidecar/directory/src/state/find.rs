@@ -1,6 +1,9 @@
 //! Retrievals and searches: what is asked of one state, with D-6 (names before labels) and D-7 (what is not found).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     State,
@@ -89,6 +92,13 @@ impl State {
     pub fn ended_leases(&self, now: u64) -> Vec<String> {
         let ended = |system: &&CentralSystem| system.connected && system.lease.is_some_and(|lease| lease.until <= now);
         self.systems.values().filter(ended).map(|system| system.csid.clone()).collect()
+    }
+
+    /// The folded ids of those that are connected, and their endpoints.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<(String, String)> {
+        let there = self.systems.iter().filter(|(_, system)| system.connected);
+        there.map(|(id, system)| (id.clone(), system.endpoint.clone())).collect()
     }
 
     /// How many central systems are connected, how many classes are offered, and how many data systems there are.
@@ -190,9 +200,17 @@ impl State {
             suggestions = others.into_iter().take(SUGGESTIONS).map(|(_, name)| name.to_owned()).collect();
         }
         let ids: BTreeSet<&String> = classes.iter().flat_map(|class| class.offers.keys()).collect();
-        let systems = ids.into_iter().filter_map(|id| Some((id.as_str(), self.systems.get(id)?)));
+        // No id begins so, and each is before it.
+        let key = |id: &String| match wanted.last.as_ref().is_some_and(|last| last.has(id)) {
+            true => format!("~{id}"),
+            false => id.clone(),
+        };
+        let systems: BTreeMap<String, &CentralSystem> =
+            ids.into_iter().filter_map(|id| Some((key(id), self.systems.get(id)?))).collect();
         let question = format!("systems\0{}", fold_name(class));
-        Ok(Found { page: Page::of(systems, &question, self.revision, wanted)?, used, suggestions })
+        let systems = systems.iter().map(|(key, system)| (key.as_str(), *system));
+        let page = Page::of(systems, &question, wanted.bound(self.revision), wanted)?;
+        Ok(Found { page, used, suggestions })
     }
 
     /// The classes of a protocol, or all: 4.2. Each as its label and its name.

@@ -1,9 +1,11 @@
 //! Pages of long answers (D-9). A cursor is opaque, and good for the search and the revision that it was given at; who says
 //! `anyRevision` gets the rest as it is today.
 
+use std::sync::Arc;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use crate::{Hash, error::DirectoryError};
+use crate::{Hash, error::DirectoryError, health::Unreached};
 
 /// The most items of one page.
 pub(crate) const MOST: usize = 1000;
@@ -29,6 +31,8 @@ pub struct Wanted {
     pub cursor: Option<String>,
     /// Whether a cursor of another revision is taken: what changed meanwhile, before the place where it is, is not seen.
     pub any_revision: bool,
+    /// Who comes last in a search for central systems; `None`: nobody.
+    pub last: Option<Arc<Unreached>>,
 }
 
 impl Wanted {
@@ -36,6 +40,13 @@ impl Wanted {
         let limit = self.limit.map_or(Some(USUAL), |limit| usize::try_from(limit).ok());
         let limit = limit.filter(|limit| (1..=MOST).contains(limit));
         limit.ok_or_else(|| DirectoryError::malformed(format!("limit is 1 to {MOST}")))
+    }
+
+    /// What a cursor holds for: the revision, and who comes last.
+    pub(super) fn bound(&self, revision: u64) -> u64 {
+        let turn = self.last.as_ref().map_or(0, |last| last.turn());
+        // They meet after some 10^12 entries.
+        revision ^ turn.rotate_left(40)
     }
 
     /// The key behind which the page begins.
@@ -129,7 +140,7 @@ mod tests {
         revision: u64,
     ) -> Result<Page<usize>, DirectoryError> {
         let items = KEYS.iter().enumerate().map(|(n, key)| (*key, n));
-        Page::of(items, question, revision, &Wanted { limit, cursor: cursor.map(str::to_owned), any_revision: false })
+        Page::of(items, question, revision, &Wanted { limit, cursor: cursor.map(str::to_owned), ..Wanted::default() })
     }
 
     #[test]
@@ -171,7 +182,7 @@ mod tests {
             let after = after.map(str::to_owned);
             KEYS.iter().filter(move |key| after.as_deref().is_none_or(|after| **key > after)).map(fits)
         };
-        Page::walked(from, "q", revision, &Wanted { limit: Some(limit), cursor, any_revision: true })
+        Page::walked(from, "q", revision, &Wanted { limit: Some(limit), cursor, any_revision: true, last: None })
     }
 
     #[test]

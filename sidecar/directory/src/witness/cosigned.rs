@@ -87,6 +87,13 @@ impl Cosigned {
         self.best.as_ref().map(|best| best.size)
     }
 
+    /// Milliseconds for which entries have waited by `now` until enough sign them; 0: none waits.
+    #[must_use]
+    pub fn waiting(&self, now: u64) -> u64 {
+        // Nobody is asked for the empty log.
+        self.uncovered.filter(|_| self.latest > 0).map_or(0, |since| now.saturating_sub(since))
+    }
+
     /// What enough have signed, as it is kept for the next start.
     #[must_use]
     pub fn kept(&self) -> Option<&Note> {
@@ -223,14 +230,16 @@ mod tests {
     #[test]
     fn a_checkpoint_is_shown_with_its_signatures_once_enough_have_signed() {
         let mut log = three();
+        assert_eq!((log.shows(0, 0), log.waiting(9)), ((0, 1), 0), "there is nothing to sign");
         assert_eq!(log.shows(5, 0), (5, 1), "nobody has signed yet");
+        assert_eq!(log.waiting(9), 9);
         log.begin(&published(5), 0);
         log.signs(0, 5).unwrap();
         assert_eq!((log.shows(5, 1), log.is_covered()), ((5, 1), false), "one of three is not enough");
         log.signs(0, 5).unwrap();
         assert!(!log.is_covered(), "who signs twice counts once");
         log.signs(1, 5).unwrap();
-        assert_eq!((log.shows(5, 2), log.is_covered()), ((5, 3), true));
+        assert_eq!((log.shows(5, 2), log.is_covered(), log.waiting(9)), ((5, 3), true, 0));
         log.signs(2, 5).unwrap();
         assert_eq!(log.shows(5, 3), (5, 4), "a late one joins the others");
         let standing: Vec<_> = log.members().map(|(_, standing)| (standing.size, standing.time)).collect();

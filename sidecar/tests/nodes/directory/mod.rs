@@ -3,6 +3,7 @@
 mod channel;
 mod commands;
 mod gateway;
+mod probing;
 mod restart;
 mod seed;
 mod tls;

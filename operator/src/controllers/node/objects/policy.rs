@@ -55,7 +55,10 @@ pub(super) fn network_policy(
         Destination::Namespace(_) => None,
     });
     let names = NAME_SERVERS.into_iter().flat_map(|number| ["TCP", "UDP"].map(|protocol| port(protocol, number)));
-    let ports: Vec<_> = names.chain(ports).collect();
+    // Where the directory asks whether endpoints are there, nobody knows before which ports those have.
+    let probes = node.spec.directory.as_ref().is_some_and(|directory| directory.probe_endpoints);
+    let any = probes.then(|| NetworkPolicyPort { protocol: Some("TCP".into()), ..NetworkPolicyPort::default() });
+    let ports: Vec<_> = names.chain(ports).chain(any).collect();
     NetworkPolicy {
         metadata: metadata(node, main_name(&name)),
         spec: Some(NetworkPolicySpec {

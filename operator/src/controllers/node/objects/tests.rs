@@ -424,6 +424,11 @@ fn the_policy_lets_in_what_everybody_may_dial_and_out_to_those_whom_the_node_kno
     let policy = value(&policy::network_policy(&found.node, "interconn-system", collector, &judgement));
     let spaces = ["bank-b", "interconn-system", "privacy", "telemetry"].map(namespace);
     assert_eq!(policy["spec"]["egress"], json!([{"to": spaces}, {"ports": ports}]), "and to who takes traces");
+    let mut node = MeshNode::clone(&found.node);
+    node.spec.directory = Some(crds::Directory { probe_endpoints: true, ..crds::Directory::default() });
+    let policy = value(&policy::network_policy(&node, "interconn-system", None, &judgement));
+    let all = policy["spec"]["egress"][1]["ports"].as_array().unwrap();
+    assert_eq!(all.last().unwrap(), &json!({"protocol": "TCP"}), "wherever endpoints are that are probed");
 }
 
 #[test]

@@ -12,7 +12,7 @@ impl Stage {
     fn metrics(&self) -> String {
         let (mut registry, mut text) = (Registry::default(), String::new());
         self.front.metrics.register(&mut registry);
-        self.front.metrics.show(Some(self.front.directory().view().clone()));
+        self.front.metrics.show(Some(self.front.directory()));
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         text
     }
@@ -81,6 +81,7 @@ async fn calls_are_counted_by_what_and_code_and_levels_are_shown() {
         "mesh_directory_adapter_classes 2\n",
         "mesh_directory_data_systems 2\n",
         "mesh_directory_entries 3\n",
+        "mesh_directory_unreached 0\n",
     ] {
         assert!(metrics.contains(line), "{line}{metrics}");
     }

@@ -1,6 +1,7 @@
 //! Lists: all of one kind, in pages, and what their filters leave.
 
 use super::*;
+use crate::health::Health;
 
 /// Two that are connected and one that is not; `c1` is offered by both, `c2` by one.
 fn world() -> World {
@@ -71,7 +72,7 @@ fn data_systems_are_listed_by_their_host_and_their_class() {
 fn a_list_goes_on_where_it_was_while_others_write() {
     let mut world = world();
     let page = |world: &World, cursor: Option<String>, any_revision| {
-        let wanted = Wanted { limit: Some(2), cursor, any_revision };
+        let wanted = Wanted { limit: Some(2), cursor, any_revision, last: None };
         let page = world.state.list_data(None, None, &wanted).map_err(|error| error.code.number())?;
         let addresses = page.items.iter().map(|(data, _)| data.data_address.to_string()).collect::<Vec<_>>();
         Ok((addresses, page.cursor))
@@ -82,4 +83,28 @@ fn a_list_goes_on_where_it_was_while_others_write() {
     world.does("yunqi", author(1), Act::DataDelta(gone)).unwrap();
     assert_eq!(page(&world, cursor.clone(), false), Err(7300), "a cursor is bound to its revision");
     assert_eq!(page(&world, cursor, true), Ok((vec!["yunqi.2".to_owned(), "yunqi.3".to_owned()], None)));
+}
+
+/// D-9: healthy ones first. A cursor is of one order.
+#[test]
+fn who_was_not_reached_comes_last_and_a_cursor_is_of_one_order() {
+    let (world, health) = (world(), Health::default());
+    let page = |limit: u64, cursor: Option<String>, any_revision: bool| {
+        let wanted = Wanted { limit: Some(limit), cursor, any_revision, last: Some(health.unreached()) };
+        let page = world.state.search_systems("c1", false, &wanted)?.page;
+        let ids: Vec<String> = page.items.into_iter().map(|system| system.csid.clone()).collect();
+        Ok::<_, DirectoryError>((ids.join(" "), page.cursor))
+    };
+    assert_eq!(page(9, None, false), Ok(("Yun yunqi".to_owned(), None)));
+    let (_, early) = page(1, None, false).unwrap();
+    health.found([("yun".to_owned(), Err("silent".to_owned()))]);
+    assert_eq!(page(9, None, false), Ok(("yunqi Yun".to_owned(), None)));
+    let (first, cursor) = page(1, None, false).unwrap();
+    assert_eq!((first.as_str(), page(1, cursor, false)), ("yunqi", Ok(("Yun".to_owned(), None))));
+    assert!(page(1, early.clone(), false).is_err(), "it is of another order");
+    assert!(page(1, early, true).is_ok(), "who says so gets the rest as it is now");
+    assert_eq!(
+        world.state.endpoints(),
+        [("yun", "a:1"), ("yunqi", "a:1")].map(|(id, at)| (id.to_owned(), at.to_owned()))
+    );
 }

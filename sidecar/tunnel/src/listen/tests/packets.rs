@@ -9,7 +9,7 @@ use super::world::{Node, World};
 use crate::{hub::Drop, packet::made, seam::Sessions};
 
 /// So long nothing comes where nothing more will.
-const QUIET: Duration = Duration::from_secs(20);
+const QUIET: Duration = Duration::from_secs(60);
 
 /// A packet that says which it is, all over.
 fn numbered(from: [u8; 4], to: [u8; 4], number: u32, size: usize) -> Vec<u8> {

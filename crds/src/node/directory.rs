@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::DirectoryReplica;
 use crate::{
     Span, Violation,
     law::{self, Law},
@@ -12,6 +13,7 @@ use crate::{
 /// The Datanet directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(transform = law::write(DIRECTORY_LAWS))]
 pub struct Directory {
     /// The name of the log in its checkpoints; empty: made from the node's id. Never change it.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -51,6 +53,9 @@ pub struct Directory {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["origin"]))]
     pub witness_for: Vec<WitnessedLog>,
+    /// A verified copy of the records in each sidecar, for lookups while the directory is away; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica: Option<DirectoryReplica>,
 }
 
 impl Default for Directory {
@@ -70,6 +75,7 @@ impl Default for Directory {
             recovery_keys: Vec::new(),
             witnesses: None,
             witness_for: Vec::new(),
+            replica: None,
         }
     }
 }
@@ -147,6 +153,14 @@ pub struct WitnessedLog {
     pub public_key: String,
 }
 
+/// The laws of [`Directory`] as a whole.
+const DIRECTORY_LAWS: &[Law<Directory>] = &[Law {
+    field: ".replica",
+    cel: "!has(self.replica) || self.readers == 'Public'",
+    message: "needs readers: Public: a sidecar cannot tell whose a token is",
+    holds: |d| d.replica.is_none() || d.readers == DirectoryReaders::Public,
+}];
+
 /// The laws of [`Witnesses`].
 const LAWS: &[Law<Witnesses>] = &[
     Law {
@@ -165,6 +179,10 @@ const LAWS: &[Law<Witnesses>] = &[
 
 impl Directory {
     pub(crate) fn judge(&self, path: &str, broken: &mut Vec<Violation>) {
+        law::judge(DIRECTORY_LAWS, self, path, broken);
+        if let Some(replica) = &self.replica {
+            replica.judge(&format!("{path}.replica"), broken);
+        }
         if let Some(witnesses) = &self.witnesses {
             law::judge(LAWS, witnesses, &format!("{path}.witnesses"), broken);
         }

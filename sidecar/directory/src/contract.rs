@@ -1,8 +1,7 @@
 //! What of the Datanet contract this crate keeps, with the tests that fail without it. Tests that need a
 //! node are in `sidecar/tests/nodes/directory`, those of the commands in `sidecar/src/cli/directory`, those of what a process does by
 //! itself in `sidecar/src/start/directory`, and those with tools of others in `e2e/directory`. What needs several replicas is not
-//! here, nor is it there yet; neither are validating witnesses, and that a sidecar follows and answers from its own replica (section 7): the verified copy is here, and nobody
-//! fetches for it.
+//! here, nor is it there yet; neither are validating witnesses.
 //!
 //! | sentence | tests |
 //! |---|---|
@@ -47,6 +46,7 @@
 //! | 5.4 | `a_receipt_is_verified_by_its_text_alone`, `every_leaf_has_its_receipt`, `proofs_are_verified_from_their_json_alone`, `what_was_not_published_is_not_proven`, `what_is_there_and_what_is_not_is_proven_on_request`, `a_write_has_its_receipt_on_request`, `records_are_for_those_who_may_read_them`, `the_log_is_read_verified_and_replayed_over_http_alone`, `a_whole_log_holds_and_continues_each_of_its_checkpoints`, `both_ways_come_to_the_same_roots`, `a_replay_comes_to_the_head_of_the_ledger` |
 //! | 7, a verified copy: checkpoint and proofs | `a_replica_comes_to_the_same_state_in_steps_of_any_size`, `from_far_behind_each_bundle_is_verified_by_itself`, `a_checkpoint_of_anybody_else_ends_it`, `another_history_of_the_same_log_ends_it_at_any_size`, `no_byte_of_a_bundle_may_change_and_none_may_be_left_out_or_moved`, `what_the_log_signed_against_its_own_rules_ends_it_too`, `more_than_there_is_room_for_ends_it_and_is_let_go` |
 //! | 7, keys in the node's hierarchy | `keys_are_believed_of_the_node_that_the_root_leads_to_and_of_nobody_else`, `another_certificate_is_another_statement` |
+//! | 7, lookups survive an outage | `retrievals_searches_and_lists_are_lookups_and_nothing_else_is`, `a_copy_answers_as_the_directory_does_and_says_how_old_it_is`, `lookups_go_on_while_the_directory_is_dead_and_end_when_it_comes_back_with_another_history`, `what_is_changed_on_its_way_is_never_answered_and_garbage_ends_nothing` |
 //! | 6, L0: witnesses optional; the way to them and back | `two_nodes_sign_each_others_logs_over_tls_and_go_on_after_kill_9`, `a_log_whose_witness_is_away_is_shown_and_says_so`, `a_checkpoint_is_shown_with_its_signatures_once_enough_have_signed`, `the_last_that_enough_signed_is_shown_until_what_is_behind_it_is_too_old` |
 //! | 6, L2: the request for a cosignature | `a_request_is_read_as_it_was_written`, `an_answer_means_what_its_status_says`, `a_log_that_grows_is_signed_from_each_size_to_each`, `what_is_no_continuation_is_refused_with_its_status` |
 //! | 6, L2: kept before it is answered, checked and set in one | `of_two_histories_that_come_at_once_one_is_signed`, `two_nodes_sign_each_others_logs_over_tls_and_go_on_after_kill_9` |

@@ -9,7 +9,7 @@
 //! A second history, an altered entry or a broken rule end it: what is kept is let go, nothing is answered and nothing is followed until
 //! a person makes another one. So does a log that outgrows its bound: a part of the records cannot be held against the roots.
 //!
-//! Pure: who fetches, when, and what is told of it is left to others.
+//! Pure: who fetches, when, and what is told of it is left to others (the sidecar, which has one beside each application).
 
 use crate::{
     Hash,
@@ -176,6 +176,11 @@ impl Replica {
             self.take_one(*entry)?;
         }
         Ok(())
+    }
+
+    /// What is next is longer than is read here: the replica has ended.
+    pub fn outgrown(&mut self) -> Ended {
+        self.end(Ended::TooLarge { most: self.most })
     }
 
     fn take_one(&mut self, entry: Fetched<'_>) -> Result<(), Ended> {

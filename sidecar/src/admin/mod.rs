@@ -61,6 +61,8 @@ pub(crate) trait Rooms: Send + Sync {
     fn tunnel(&self) -> Option<Arc<mesh_tunnel::control::Control>>;
     /// The Datanet directory, where it is on.
     fn directory(&self) -> Option<Arc<mesh_directory::directory::Directory>>;
+    /// The verified copy of the directory in a sidecar, in a few figures; null where there is none.
+    fn replica(&self) -> Value;
     /// What is known of a partner's addresses.
     fn addresses(&self, node: &NodeId) -> Value;
     /// Whether partners' certificates must carry their names.

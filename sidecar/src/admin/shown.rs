@@ -65,6 +65,7 @@ pub(super) fn status(admin: &Admin) -> Value {
         "backplane": admin.rooms.backplane(),
         "tunnel": tunnel::levels(admin),
         "directory": directory::levels(admin),
+        "directoryReplica": admin.rooms.replica(),
         "instances": admin.rooms.instances(),
         "routes": routes,
     })

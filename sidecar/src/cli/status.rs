@@ -86,6 +86,9 @@ fn print(shown: &Value) {
         let [csid, problem] = ["csid", "problem"].map(|key| system[key].as_str().unwrap_or_default());
         println!("not reached  {csid}: {problem}");
     }
+    if let Some(line) = replica(&shown["directoryReplica"]) {
+        println!("replica      {line}");
+    }
     if !shown["tunnel"].is_null() {
         let [connected, nodes] = ["connected", "nodes"].map(|level| text(&format!("/tunnel/{level}")));
         println!(
@@ -129,6 +132,20 @@ fn backplane(shown: &Value) -> Option<String> {
     let number = shown["number"].as_u64().map_or_else(String::new, |number| format!(" as gateway {number}"));
     let problem = shown["problem"].as_str().map_or_else(String::new, |problem| format!("; {problem}"));
     Some(format!("{state}{number}, {} others are there{problem}", shown["others"]))
+}
+
+/// The copy of the directory in a sidecar.
+fn replica(shown: &Value) -> Option<String> {
+    if let Some(ended) = shown["ended"].as_str() {
+        return Some(format!("ended, answers nothing: {ended}"));
+    }
+    let problem = shown["problem"].as_str().map_or_else(String::new, |problem| format!("; {problem}"));
+    let (here, of) = (shown["entries"].as_u64().unwrap_or_default(), shown["of"].as_u64().unwrap_or_default());
+    let state = match shown["ageMs"].as_u64() {
+        Some(age) => format!("{here} entries of the directory, {} s old", age.div_ceil(1000)),
+        None => format!("{here} of {of} entries of the directory; answers nothing yet"),
+    };
+    shown.is_object().then(|| format!("{state}{problem}"))
 }
 
 /// Who signs the directory's log, and who does not.

@@ -4,6 +4,7 @@
 
 mod answers;
 mod body;
+mod copied;
 mod datanet;
 mod passing;
 mod paths;
@@ -30,7 +31,7 @@ use mesh_transport::Op;
 use paths::Room;
 use traces::Traces;
 
-use crate::start::{DirectoryPlace, GridPlace};
+use crate::start::{DirectoryPlace, GridPlace, ReplicaPlace};
 pub(crate) use passing::{Ending, Passing};
 pub(crate) use services::Services;
 pub(crate) use traced::GridCalls;
@@ -51,6 +52,7 @@ pub(crate) struct Front {
     pub(crate) services: Services,
     pub(crate) grid: Arc<GridPlace>,
     pub(crate) directory: Arc<DirectoryPlace>,
+    pub(crate) replica: Arc<ReplicaPlace>,
     /// `None`: nobody wants to know.
     pub(crate) traces: Option<Arc<Traces>>,
     /// What this process is called in the answer of `/stats`.
@@ -143,7 +145,8 @@ impl Front {
             Room::Grid => Box::pin(self.grid(request, &caller, connection)).await,
             Room::Unknown => answers::not_found(request.uri().path(), is_grpc(request.headers())),
             // Of a sidecar: its gateway has the directory.
-            Room::Directory | Room::Registered => Box::pin(self.registered(request, &context, &caller)).await,
+            Room::Directory => Box::pin(self.of_the_gateway(request, &context, &caller)).await,
+            Room::Registered => Box::pin(self.registered(request, &context, &caller)).await,
         }
     }
 

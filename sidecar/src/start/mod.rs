@@ -9,6 +9,7 @@ mod first;
 mod grid;
 mod grid_shown;
 mod limits;
+mod replica;
 mod reports;
 mod rooms;
 mod shortened;
@@ -31,6 +32,7 @@ pub(crate) use self::{
     backplane::BackplanePlace,
     directory::{DirectoryPlace, compact as compact_log, import as import_log, now},
     grid::GridPlace,
+    replica::{Because, ReplicaPlace},
     rooms::ChannelFront,
 };
 use crate::{

@@ -33,6 +33,7 @@ use super::{
     diagnoses::Diagnoses,
     directory::DirectoryPlace,
     grid::{Floor, GridPlace},
+    replica::ReplicaPlace,
     reports::Reporter,
     told::Told,
     tunnel::TunnelPlace,
@@ -60,6 +61,7 @@ pub(crate) struct Rooms {
     grid: Arc<GridPlace>,
     tunnel: Option<TunnelPlace>,
     directory: Arc<DirectoryPlace>,
+    replica: Arc<ReplicaPlace>,
     backplane: Arc<BackplanePlace>,
 }
 
@@ -144,8 +146,10 @@ impl Rooms {
         }
         backplane.share(&registry);
         backplane.open(metrics);
+        let replica = ReplicaPlace::new(Arc::clone(live), Arc::clone(&proxy), metrics);
         let front = Front {
             directory: Arc::clone(&directory),
+            replica: Arc::clone(&replica),
             grid: Arc::clone(&grid),
             live: Arc::clone(live),
             channels: mesh_transport::Front::new(Arc::clone(&channels), Arc::clone(&partners), Arc::clone(live), table),
@@ -157,7 +161,18 @@ impl Rooms {
             // Not the name, which is nobody else's business.
             instance: HeaderValue::from_str(&random::hex::<8>()?).map_err(|e| Exit::local("an instance", e))?,
         };
-        Ok(Self { channels, registry, front: Arc::new(front), gate, partners, grid, tunnel, directory, backplane })
+        Ok(Self {
+            channels,
+            registry,
+            front: Arc::new(front),
+            gate,
+            partners,
+            grid,
+            tunnel,
+            directory,
+            replica,
+            backplane,
+        })
     }
 
     /// Shares the channels' sessions with the other gateways of the node, where there are any. Before anybody is served.
@@ -172,6 +187,7 @@ impl Rooms {
         self.directory.open()?;
         drained.spawn(Arc::clone(&self.grid).follow());
         drained.spawn(Arc::clone(&self.directory).follow(drained.clone()));
+        drained.spawn(Arc::clone(&self.replica).follow(drained.clone()));
         for listener in listeners {
             let listener =
                 tokio::net::TcpListener::from_std(listener).map_err(|e| Exit::local("the data plane's listener", e))?;
@@ -191,6 +207,7 @@ impl Rooms {
             grid: Arc::clone(&self.grid),
             tunnel: self.tunnel.as_ref().map(|tunnel| Arc::clone(tunnel.control())),
             directory: Arc::clone(&self.directory),
+            replica: Arc::clone(&self.replica),
             backplane: Arc::clone(&self.backplane),
             diagnoses: Diagnoses::new(Arc::clone(&self.partners), Handle::current()),
         }
@@ -238,6 +255,7 @@ pub(crate) struct View {
     grid: Arc<GridPlace>,
     tunnel: Option<Arc<mesh_tunnel::control::Control>>,
     directory: Arc<DirectoryPlace>,
+    replica: Arc<ReplicaPlace>,
     backplane: Arc<BackplanePlace>,
     diagnoses: Diagnoses,
 }
@@ -292,6 +310,10 @@ impl admin::Rooms for View {
 
     fn directory(&self) -> Option<Arc<mesh_directory::directory::Directory>> {
         self.directory.front().map(|front| Arc::clone(front.directory()))
+    }
+
+    fn replica(&self) -> Value {
+        self.replica.levels()
     }
 
     fn addresses(&self, node: &NodeId) -> Value {

@@ -12,12 +12,15 @@ use super::{
     desk::{LONG, Turn},
     lines, now,
     repeats::{Repeat, Repeats},
+    replica::Manners,
     who::Who,
 };
 use crate::{
     DirectoryError, Hash,
+    directory::Search,
     error::{Code, Why},
     ledger::{By, Submission},
+    lenient::Used,
     message::{self, Ask, Call, Message},
     proofs,
     state::{Class, Kind, State, Wanted},
@@ -28,7 +31,7 @@ use crate::{
 const REPEATED: &str = "idempotency-key";
 
 /// Records up to which a search, or a central system with its classes, takes less time than a thread's hand-over.
-const QUICK: usize = 256;
+pub(super) const QUICK: usize = 256;
 
 /// What a message came as.
 pub(super) struct Came {
@@ -130,21 +133,8 @@ impl Front {
         let rules = self.directory().rules();
         who.may_read(rules.reading)?;
         let (mut used, ask) = (call.used.clone(), self.ordered(&call.ask));
-        let found = self.directory().view().read(|state| {
-            is_there_yet(state, call.header.revision)?;
-            let near = rules.search == crate::directory::Search::Near;
-            let answer = message::retrieve(state, &ask, &mut used, near, rules.strictness);
-            let Some((kind, key)) = subject(state, &call.ask).filter(|_| call.header.proof) else {
-                return answer.map(Option::unwrap_or_default);
-            };
-            // That there is nothing is proven as well.
-            let mut answer = match answer {
-                Err(error) if error.why == Why::Missing => message::refused(&error, state.revision()),
-                other => other?.unwrap_or_default(),
-            };
-            answer["proof"] = proof(state, kind, key)?;
-            Ok(answer)
-        });
+        let manners = Manners { strictness: rules.strictness, search: rules.search, status: rules.status };
+        let found = self.directory().view().read(|state| looked_up(state, call, &ask, &mut used, &manners));
         self.metrics.lenient(&used);
         found
     }
@@ -189,6 +179,29 @@ impl Front {
     }
 }
 
+/// What a state has for a retrieval or a search. What it took beside reading the call is added to `used`.
+pub(super) fn looked_up(
+    state: &State,
+    call: &Call,
+    ask: &Ask,
+    used: &mut Used,
+    manners: &Manners,
+) -> Result<Value, DirectoryError> {
+    is_there_yet(state, call.header.revision)?;
+    let near = manners.search == Search::Near;
+    let answer = message::retrieve(state, ask, used, near, manners.strictness);
+    let Some((kind, key)) = subject(state, ask).filter(|_| call.header.proof) else {
+        return answer.map(Option::unwrap_or_default);
+    };
+    // That there is nothing is proven as well.
+    let mut answer = match answer {
+        Err(error) if error.why == Why::Missing => message::refused(&error, state.revision()),
+        other => other?.unwrap_or_default(),
+    };
+    answer["proof"] = proof(state, kind, key)?;
+    Ok(answer)
+}
+
 /// The key by which a caller says that it is the same call.
 pub(super) fn repeated(headers: &HeaderMap) -> Result<Option<&str>, DirectoryError> {
     let key = headers.get(REPEATED).map(http::HeaderValue::to_str).transpose();
@@ -216,7 +229,7 @@ impl Drop for Place {
 }
 
 /// How many records the answer goes over.
-fn gone_over(state: &State, ask: &Ask) -> usize {
+pub(super) fn gone_over(state: &State, ask: &Ask) -> usize {
     match ask {
         Ask::List { .. } | Ask::CentralSystems { .. } | Ask::AdapterClasses { .. } => state.searched(),
         Ask::CentralSystem(csid) => state.central_system(csid).map_or(1, |system| system.classes.len()),

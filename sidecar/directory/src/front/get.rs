@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Front, answer, who::Who};
 use crate::{
     DirectoryError,
+    directory::Status,
     error::Code,
     message::{Call, Message},
 };
@@ -31,26 +32,31 @@ impl Front {
         let text = as_message(head.uri.query().unwrap_or_default())?.to_string();
         let call = Call::read(text.as_bytes(), Some(message), self.directory().rules().strictness)?;
         let value = self.retrieved(call, who).await?;
-        let tag = format!("\"{}\"", value["revision"].as_u64().unwrap_or_default());
         let code = value["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or_default();
         self.metrics.called(message.operation(), code);
-        let mut answer = answer::found(&value, self.directory().rules().status);
-        // Of what is not there nobody has a copy (RFC 9110 section 13.2.1).
-        if code == Code::Success.number() && is_known(&head.headers, &tag) {
-            *answer.body_mut() = Bytes::new();
-            *answer.status_mut() = StatusCode::NOT_MODIFIED;
-        }
-        let headers = answer.headers_mut();
-        // A cache may keep it, and asks each time whether it still holds. Who may have it depends on who asks.
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-        headers.insert(VARY, HeaderValue::from_static("authorization"));
-        headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (ETAG, tag)));
-        Ok(answer)
+        Ok(cached(&value, &head.headers, self.directory().rules().status))
     }
 }
 
+/// An answer that caches may keep, for a caller who may have it already.
+pub(super) fn cached(value: &Value, asked: &HeaderMap, status: Status) -> Response<Bytes> {
+    let tag = format!("\"{}\"", value["revision"].as_u64().unwrap_or_default());
+    let mut answer = answer::found(value, status);
+    // Of what is not there nobody has a copy (RFC 9110 section 13.2.1).
+    if value["code"] == Code::Success.number() && is_known(asked, &tag) {
+        *answer.body_mut() = Bytes::new();
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = answer.headers_mut();
+    // A cache may keep it, and asks each time whether it still holds. Who may have it depends on who asks.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("authorization"));
+    headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (ETAG, tag)));
+    answer
+}
+
 /// The message that a query stands for. No leniency: it has no header that it could lack.
-fn as_message(query: &str) -> Result<Value, DirectoryError> {
+pub(super) fn as_message(query: &str) -> Result<Value, DirectoryError> {
     let mut message = json!({"header": {"version": "datanet 1.0"}, "body": {}});
     for (key, value) in pairs(query)? {
         let part = if OF_THE_HEADER.contains(&key.as_str()) { "header" } else { "body" };

@@ -18,6 +18,7 @@
 //! log.rs      the log's files and proofs
 //! witness.rs  checkpoints of other logs
 //! page.rs     the directory for people
+//! replica.rs  lookups that a verified copy answers
 //! schema.rs   the messages as JSON Schema
 //! answer.rs   what was found, or why not, as HTTP
 //! ```
@@ -38,6 +39,7 @@ mod page;
 mod paths;
 mod rate;
 mod repeats;
+mod replica;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -66,6 +68,7 @@ pub(crate) use lines::gathered;
 pub use pace::Pace;
 pub use page::is_page;
 pub use paths::PREFIX;
+pub use replica::{Lookup, Manners};
 pub use watch::Events;
 pub use who::Shown;
 

@@ -47,6 +47,14 @@ impl Tile {
         Some(Self { kind, index: split_number(index)?, width: width.try_into().ok()? })
     }
 
+    /// The bundle with the entry `index` of a log of `size` leaves, with all of it that is there.
+    #[must_use]
+    pub fn of_entry(index: u64, size: u64) -> Self {
+        let bundle = index / WIDTH;
+        let width = size.saturating_sub(bundle.saturating_mul(WIDTH)).min(WIDTH);
+        Self { kind: Kind::Entries, index: bundle, width: u16::try_from(width).unwrap_or_default() }
+    }
+
     /// What is in it.
     #[must_use]
     pub const fn kind(&self) -> Kind {
@@ -134,6 +142,19 @@ mod tests {
         super::tree::{Nodes, tests::tree},
         *,
     };
+
+    #[test]
+    fn an_entry_is_in_its_bundle() {
+        for (index, size, expected) in [
+            (0, 1, "tile/entries/000.p/1"),
+            (0, 256, "tile/entries/000"),
+            (255, 257, "tile/entries/000"),
+            (256, 257, "tile/entries/001.p/1"),
+            (256_700, 300_000, "tile/entries/x001/002"),
+        ] {
+            assert_eq!(Tile::of_entry(index, size).to_string(), expected, "{index} of {size}");
+        }
+    }
 
     #[test]
     fn a_path_names_a_tile() {

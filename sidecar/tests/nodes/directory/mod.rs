@@ -4,6 +4,7 @@ mod channel;
 mod commands;
 mod gateway;
 mod probing;
+mod replica;
 mod restart;
 mod seed;
 mod tls;

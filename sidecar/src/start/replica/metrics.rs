@@ -24,7 +24,7 @@ pub(super) struct Metrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answer {
-    why: &'static str,
+    reason: &'static str,
 }
 
 impl Metrics {
@@ -39,11 +39,11 @@ impl Metrics {
     }
 
     pub(super) fn answered(&self, why: Because) {
-        let why = match why {
+        let reason = match why {
             Because::Allowed => "allowed",
             Because::Away => "away",
         };
-        self.answers.get_or_create(&Answer { why }).inc();
+        self.answers.get_or_create(&Answer { reason }).inc();
     }
 }
 

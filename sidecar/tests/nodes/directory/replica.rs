@@ -167,7 +167,7 @@ async fn lookups_go_on_while_the_directory_is_dead_and_end_when_it_comes_back_wi
     let write = json!({"header": {"version": "datanet 1.0"}, "body": {"id": "yunqi", "endpoint": "a:9"}});
     let write = pair.sidecar.post("/datanet/v1/central-systems/connect", &[("x-ptp-timeout", "3000")], &write).await;
     assert!(write.status.is_server_error() && write.json()["staleness"].is_null(), "written: {}", write.text());
-    assert!(pair.metric("answers_total{why=\"away\"}").await >= 20.0);
+    assert!(pair.metric("answers_total{reason=\"away\"}").await >= 20.0);
 
     // The same log, without the last entry, and with others in its place.
     let fork = ("MESH_HOME", kept.path().to_str().unwrap());

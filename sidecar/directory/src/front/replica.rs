@@ -141,7 +141,7 @@ mod tests {
         Request::builder().method(method).uri(format!("/datanet/v1{path}")).body(()).unwrap().into_parts().0
     }
 
-    fn message(header: Value, body: Value) -> String {
+    fn message(header: &Value, body: &Value) -> String {
         let mut message = json!({"header": {"version": "datanet 1.0"}, "body": body});
         message["header"].as_object_mut().unwrap().extend(header.as_object().cloned().unwrap());
         message.to_string()
@@ -173,9 +173,9 @@ mod tests {
         coded.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         assert!(!Lookup::may_be(&coded), "what is packed the directory unpacks");
         let read = |path: &str, text: &str| Lookup::read(&asked("POST", path), text.as_bytes(), LENIENT).is_some();
-        let of = |operation: &str, body: Value| message(json!({"operation": operation}), body);
-        assert!(read("", &of("retrieveCentralSystem", json!({"csid": "yunqi"}))));
-        assert!(!read("", &of("disconnect", json!({"id": "yunqi"}))), "a write");
+        let of = |operation: &str, body: &Value| message(&json!({"operation": operation}), body);
+        assert!(read("", &of("retrieveCentralSystem", &json!({"csid": "yunqi"}))));
+        assert!(!read("", &of("disconnect", &json!({"id": "yunqi"}))), "a write");
         assert!(!read("", "{}") && !read("/central-systems/retrieve", "garbage"));
         let twice = asked("GET", "/central-systems/retrieve?csid=a&csid=b");
         assert!(Lookup::read(&twice, b"", LENIENT).is_none());
@@ -194,19 +194,20 @@ mod tests {
             (answer.status(), body, answer.headers().get("etag").cloned())
         };
         let retrieve = asked("POST", "/central-systems/retrieve");
-        let (status, body, _) = answered(&retrieve, &message(json!({"proof": true}), json!({"csid": "own"})), LENIENT);
+        let (status, body, _) =
+            answered(&retrieve, &message(&json!({"proof": true}), &json!({"csid": "own"})), LENIENT);
         assert_eq!((status, &body["code"], &body["staleness"]), (StatusCode::OK, &json!(200), &json!(1501)));
         assert_eq!(body["centralsystem"]["endpoint"], "c:3");
         assert_eq!(
             (&body["revision"], &body["proof"]["root"]),
             (&json!(state.revision()), &json!(state.root().base64()))
         );
-        let missing = message(json!({}), json!({"csid": "nobody"}));
+        let missing = message(&json!({}), &json!({"csid": "nobody"}));
         let (status, body, _) = answered(&retrieve, &missing, LENIENT);
         assert_eq!((status, &body["code"], &body["staleness"]), (StatusCode::NOT_FOUND, &json!(7310), &json!(1501)));
         let always = Manners { status: Status::AlwaysOk, ..LENIENT };
         assert_eq!(answered(&retrieve, &missing, always).0, StatusCode::OK);
-        let newer = message(json!({"revision": state.revision() + 1}), json!({"csid": "own"}));
+        let newer = message(&json!({"revision": state.revision() + 1}), &json!({"csid": "own"}));
         assert_eq!(answered(&retrieve, &newer, LENIENT).0, StatusCode::SERVICE_UNAVAILABLE);
 
         let mut get = asked("GET", "/central-systems/retrieve?csid=own&maxStaleness=2000");

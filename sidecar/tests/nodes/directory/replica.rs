@@ -53,7 +53,7 @@ impl Beside {
     }
 
     /// A retrieval by an application of the sidecar's pod, which has no token.
-    async fn looks_up(&self, id: &str, header: Value) -> Answer {
+    async fn looks_up(&self, id: &str, header: &Value) -> Answer {
         let mut message = json!({"header": {"version": "datanet 1.0"}, "body": {"csid": id}});
         message["header"].as_object_mut().unwrap().extend(header.as_object().cloned().unwrap());
         // A sidecar waits for a gateway that is away, for two minutes if nobody says less.
@@ -62,10 +62,10 @@ impl Beside {
     }
 
     /// What the directory itself answers, once it answers in time: on a busy machine the copy does before.
-    async fn is_told(&self, header: Value, endpoint: &str) {
+    async fn is_told(&self, header: &Value, endpoint: &str) {
         let expected = (json!(200), json!(endpoint), false);
         until("the directory's own answer", PATIENCE, async || {
-            let answer = self.looks_up("yunqi", header.clone()).await;
+            let answer = self.looks_up("yunqi", header).await;
             answer.status == 200 && said(&answer) == expected
         })
         .await;
@@ -133,11 +133,11 @@ async fn lookups_go_on_while_the_directory_is_dead_and_end_when_it_comes_back_wi
 
     // Where the directory is there it answers, unless the caller takes an older answer.
     let own = |endpoint: &str| (json!(200), json!(endpoint), true);
-    pair.is_told(json!({}), "a:3").await;
-    pair.is_told(json!({"maxStaleness": 0}), "a:3").await;
-    assert_eq!(said(&pair.looks_up("yunqi", json!({"maxStaleness": ANY_AGE})).await), own("a:3"));
+    pair.is_told(&json!({}), "a:3").await;
+    pair.is_told(&json!({"maxStaleness": 0}), "a:3").await;
+    assert_eq!(said(&pair.looks_up("yunqi", &json!({"maxStaleness": ANY_AGE})).await), own("a:3"));
     until("the directory to be asked for a revision that the copy has not", PATIENCE, async || {
-        let newer = pair.looks_up("yunqi", json!({"maxStaleness": ANY_AGE, "revision": 4})).await;
+        let newer = pair.looks_up("yunqi", &json!({"maxStaleness": ANY_AGE, "revision": 4})).await;
         (newer.status.as_u16(), &newer.json()["code"], newer.headers.contains_key("age")) == (503, &json!(7314), false)
     })
     .await;
@@ -145,12 +145,12 @@ async fn lookups_go_on_while_the_directory_is_dead_and_end_when_it_comes_back_wi
     pair.gateway.node.signal("KILL");
     pair.gateway.node.ended(PATIENCE).await;
     for _ in 0..20 {
-        assert_eq!(said(&pair.looks_up("yunqi", json!({})).await), own("a:3"));
+        assert_eq!(said(&pair.looks_up("yunqi", &json!({})).await), own("a:3"));
     }
-    assert_eq!(said(&pair.looks_up("yunqi", json!({"maxStaleness": ANY_AGE})).await), own("a:3"));
-    let missing = pair.looks_up("nobody", json!({})).await;
+    assert_eq!(said(&pair.looks_up("yunqi", &json!({"maxStaleness": ANY_AGE})).await), own("a:3"));
+    let missing = pair.looks_up("nobody", &json!({})).await;
     assert_eq!((missing.status.as_u16(), said(&missing)), (404, (json!(7310), Value::Null, true)));
-    let proven = pair.looks_up("yunqi", json!({"proof": true})).await.json();
+    let proven = pair.looks_up("yunqi", &json!({"proof": true})).await.json();
     assert_eq!((&proven["proof"]["revision"], &proven["proof"]["record"]["endpoint"]), (&json!(3), &json!("a:3")));
     let by_get = Request::get("/datanet/v1/central-systems/retrieve?csid=yunqi").body(Full::default()).unwrap();
     let by_get = pair.sidecar.send(by_get).await;
@@ -162,7 +162,7 @@ async fn lookups_go_on_while_the_directory_is_dead_and_end_when_it_comes_back_wi
         (Some(1), true),
         "{listed}"
     );
-    let now = pair.looks_up("yunqi", json!({"maxStaleness": 0})).await;
+    let now = pair.looks_up("yunqi", &json!({"maxStaleness": 0})).await;
     assert!(now.status.is_server_error() && now.json()["staleness"].is_null(), "an old answer: {}", now.text());
     let write = json!({"header": {"version": "datanet 1.0"}, "body": {"id": "yunqi", "endpoint": "a:9"}});
     let write = pair.sidecar.post("/datanet/v1/central-systems/connect", &[("x-ptp-timeout", "3000")], &write).await;
@@ -181,10 +181,10 @@ async fn lookups_go_on_while_the_directory_is_dead_and_end_when_it_comes_back_wi
     pair.connect("yunqi", "evil:1").await;
     pair.has_ended("does not continue the one over 3").await;
     // What the directory says itself is passed on as without a copy.
-    pair.is_told(json!({"maxStaleness": ANY_AGE}), "evil:1").await;
+    pair.is_told(&json!({"maxStaleness": ANY_AGE}), "evil:1").await;
     pair.gateway.node.signal("KILL");
     pair.gateway.node.ended(PATIENCE).await;
-    let answer = pair.looks_up("yunqi", json!({})).await;
+    let answer = pair.looks_up("yunqi", &json!({})).await;
     assert!(answer.status.is_server_error() && answer.json()["staleness"].is_null(), "{}", answer.text());
 }
 
@@ -217,14 +217,14 @@ async fn what_is_changed_on_its_way_is_never_answered_and_garbage_ends_nothing()
     for lie in [Lies::Garbage, Lies::Endless] {
         liar.says(lie);
         until("the copy to fall behind", PATIENCE, async || pair.copy().await["problem"].is_string()).await;
-        let answer = pair.looks_up("yunqi", json!({"maxStaleness": ANY_AGE})).await;
+        let answer = pair.looks_up("yunqi", &json!({"maxStaleness": ANY_AGE})).await;
         assert_eq!(said(&answer), (json!(200), json!("a:1"), true), "{lie:?}");
         assert!(pair.copy().await["ended"].is_null(), "{lie:?}");
         liar.says(Lies::None);
         until("the copy to go on", PATIENCE, async || pair.copy().await["problem"].is_null()).await;
     }
     liar.says(Lies::Silence);
-    let answer = pair.looks_up("yunqi", json!({})).await;
+    let answer = pair.looks_up("yunqi", &json!({})).await;
     assert_eq!(said(&answer), (json!(200), json!("a:1"), true), "a directory that is silent is away");
     liar.says(Lies::None);
 
@@ -233,7 +233,7 @@ async fn what_is_changed_on_its_way_is_never_answered_and_garbage_ends_nothing()
     pair.connect("yunqi", "a:2").await;
     pair.has_ended("entry 1 may not be in the log: the body is not the one that was signed").await;
     liar.says(Lies::None);
-    pair.is_told(json!({"maxStaleness": ANY_AGE}), "a:2").await;
+    pair.is_told(&json!({"maxStaleness": ANY_AGE}), "a:2").await;
 
     // A person begins another one: all is read anew.
     for rooms in [json!({"readers": "Public"}), json!({"readers": "Public", "replica": {"memory": "1Mi"}})] {
@@ -248,5 +248,5 @@ async fn what_is_changed_on_its_way_is_never_answered_and_garbage_ends_nothing()
     pair.has_copied(2).await;
     pair.gateway.node.signal("KILL");
     pair.gateway.node.ended(PATIENCE).await;
-    assert_eq!(said(&pair.looks_up("yunqi", json!({})).await), (json!(200), json!("a:2"), true));
+    assert_eq!(said(&pair.looks_up("yunqi", &json!({})).await), (json!(200), json!("a:2"), true));
 }

@@ -27,7 +27,7 @@ pub use fabric::{Fabric, Inward};
 pub use lines::Lines;
 pub use memory::{Hub, Memory};
 pub use nats::{Nats, Settings, Standing, Tls};
-pub use session::{Begin, Hold, Landed, Log, Owner, Peer, Place, SessionError, Sessions};
+pub use session::{Begin, Company, Hold, Landed, Log, Owner, Peer, Place, SessionError, Sessions};
 
 /// How many numbers there are: an id of the grid has ten bits for them.
 const NUMBERS: u16 = 1024;

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod backend;
 pub mod clients;
 mod context;
+mod copies;
 mod elsewhere;
 pub mod envelope;
 mod error;
@@ -28,6 +29,7 @@ pub mod topics;
 use mesh_websocket as wire;
 
 pub use context::{Context, Entries, Key, TooLarge};
+pub use copies::{Adopted, Copies};
 pub use elsewhere::{Answer, Backplane, Notice, Question};
 pub use error::{GridError, TOO_MANY_ERRORS, Unsent};
 pub use grid::{Grid, Taken};

@@ -3,10 +3,12 @@
 //! Topics are made by use, up to a bound; one that nobody uses gives way to a new one. Locks are taken in this order: the table,
 //! one topic, the sessions, one session.
 
+mod copied;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -17,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     ClientId, GridError, NodeNumber, Topic,
     backend::{Delivery, Session},
+    copies::Copies,
     elsewhere::Far,
     envelope::{Event, Window},
     purse::Purse,
@@ -35,6 +38,8 @@ pub struct Topics {
     made: AtomicU64,
     last_session: AtomicU64,
     last_tag_elsewhere: AtomicU64,
+    /// Where copies of what is consumed in ack mode are kept, if anywhere.
+    copies: OnceLock<Arc<dyn Copies>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -157,6 +162,7 @@ impl Topics {
             made: AtomicU64::new(1),
             last_session: AtomicU64::new(0),
             last_tag_elsewhere: AtomicU64::new(0),
+            copies: OnceLock::new(),
         };
         topics.configure(config);
         topics
@@ -214,8 +220,7 @@ impl Topics {
     /// consumes no more, for what was on its way then.
     pub fn end(&self, session: &Session) -> Vec<ClientId> {
         self.sessions.write().remove(&session.id);
-        let all: Vec<Topic> = self.table.lock().keys().cloned().collect();
-        self.each(&all, |queue| queue.lose(session.id))
+        self.each(&self.all(), |queue| queue.lose(session.id))
     }
 
     /// A connection may consume some topics no more: what it has not acknowledged goes to others, and is not its own to settle.
@@ -398,9 +403,18 @@ impl Topics {
             }
         }
         let tags = self.made.fetch_add(1, Ordering::Relaxed) * TAGS_OF_TOPIC;
-        let queue = Arc::new(Mutex::new(Queue::new(settings.bounds(topic), tags)));
+        let queue = Arc::new(Mutex::new(self.make(settings.bounds(topic), tags)));
         table.insert(topic.clone(), Arc::clone(&queue));
         Some(queue)
+    }
+
+    fn make(&self, bounds: Bounds, tags: u64) -> Queue {
+        let queue = Queue::new(bounds, tags);
+        if self.copies.get().is_some() { queue.copied() } else { queue }
+    }
+
+    fn all(&self) -> Vec<Topic> {
+        self.table.lock().keys().cloned().collect()
     }
 
     /// Changes topics that are there, and gives out what that makes room for.
@@ -425,6 +439,7 @@ impl Topics {
                 None => queue.lose(given.consumer),
             }
         }
+        self.copy_wanted(topic, queue);
         let (before, now) = queue.count();
         self.purse.count(before, now);
     }

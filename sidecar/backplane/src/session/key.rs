@@ -18,6 +18,14 @@ impl Key {
         Self(bytes)
     }
 
+    /// Of a log that is no session's: what it is the hash of is no text, so no id has it.
+    pub(crate) fn of_estate(number: u16) -> Self {
+        let [high, low] = number.to_be_bytes();
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, &[0xff, high, low]).as_ref());
+        Self(bytes)
+    }
+
     /// What [`fmt::Display`] wrote.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
@@ -55,6 +63,8 @@ mod tests {
         assert_eq!(empty.to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(Key::read(&empty.to_string()), Some(empty.clone()));
         assert_ne!(Key::of("s1"), Key::of("s10"));
+        assert_ne!(Key::of_estate(1), Key::of_estate(256));
+        assert!(String::from_utf8(vec![0xff, 0, 1]).is_err(), "no session has the name of an estate");
         for other in ["", "e3", &"é".repeat(32), &"g".repeat(64), &"+0".repeat(32)] {
             assert_eq!(Key::read(other), None, "{other}");
         }

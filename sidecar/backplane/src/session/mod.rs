@@ -6,6 +6,7 @@
 //! sessions.rs whose each session is, and what this gateway does with its own
 //! table.rs    what this gateway knows of owners
 //! missed.rs   whether a gateway that did not answer is gone
+//! estates.rs  logs that a gateway leaves to the others, and that are no session's
 //! sweep.rs    what nobody will give back any more
 //! claims.rs   the bucket with the deeds
 //! deed.rs     what the bucket says of a session (pure)
@@ -22,6 +23,7 @@ mod capacity;
 mod claims;
 mod deed;
 mod error;
+mod estates;
 mod key;
 mod ledger;
 mod log;
@@ -36,6 +38,7 @@ pub(crate) use self::key::Key;
 pub use self::{
     batch::Place,
     error::SessionError,
+    estates::Company,
     log::{Begin, Landed, Log},
     sessions::Sessions,
     table::{Hold, Owner, Peer},

@@ -41,7 +41,7 @@ const EVERY_KEY: &str = ">";
 /// The sessions of the node.
 #[derive(Clone)]
 pub struct Sessions {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     /// Ends the task that follows the bucket.
     _end: Arc<DropGuard>,
 }
@@ -79,9 +79,12 @@ impl Sessions {
     /// # Errors
     /// [`SessionError::Released`], or the servers are away and it is not known yet.
     pub async fn owner(&self, session: &str) -> Result<Owner, SessionError> {
-        let session = Key::of(session);
+        self.owner_of(&Key::of(session)).await
+    }
+
+    pub(super) async fn owner_of(&self, session: &Key) -> Result<Owner, SessionError> {
         loop {
-            match self.asking(&session) {
+            match self.asking(session) {
                 Ok(owner) => return Ok(owner),
                 Err(asking) => match asking.await {
                     // It was just being given back.
@@ -164,7 +167,10 @@ impl Sessions {
     /// # Errors
     /// The servers are away: nobody has it until this gateway uses it again, or goes.
     pub async fn give_back(&self, session: &str, log: Option<Log>) -> Result<bool, SessionError> {
-        let session = Key::of(session);
+        self.give_back_of(Key::of(session), log).await
+    }
+
+    pub(super) async fn give_back_of(&self, session: Key, log: Option<Log>) -> Result<bool, SessionError> {
         let taken = self.inner.table.lock().take_unheld(&session, |tenure| {
             let (inner, tenure) = (Arc::clone(&self.inner), Arc::clone(tenure));
             inner.leave(tenure, log).boxed().shared()

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::timeout};
 
 pub use self::carried::{Answer, Notice, Question};
-pub(crate) use self::{alone::Alone, handover::Far};
+pub(crate) use self::{alone::Alone, handover::Far, written::Copied};
 use self::{counts::Counts, handover::Handover};
 use crate::{
     Channel, ClientId, GridError, NodeNumber, Unsent,

@@ -13,6 +13,8 @@ pub(super) struct Consumers {
     turns: VecDeque<ConsumerId>,
     /// The same, of other nodes: they have their turn when nobody here has room.
     far_turns: VecDeque<ConsumerId>,
+    /// Those that consume in ack mode.
+    acknowledging: usize,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,7 @@ impl Consumers {
             return false;
         }
         (consumer.window, consumer.is_leaving) = (window, false);
+        self.acknowledging += usize::from(window.acks);
         self.take_turn(id);
         true
     }
@@ -61,6 +64,7 @@ impl Consumers {
     pub(super) fn detach(&mut self, id: ConsumerId) -> bool {
         let Some(consumer) = self.all.get_mut(&id).filter(|consumer| !consumer.is_leaving) else { return false };
         consumer.is_leaving = true;
+        self.acknowledging -= usize::from(consumer.window.acks);
         if consumer.busy == 0 {
             self.lose(id);
         }
@@ -71,7 +75,9 @@ impl Consumers {
     pub(super) fn lose(&mut self, id: ConsumerId) -> usize {
         self.turns.retain(|turn| *turn != id);
         self.far_turns.retain(|turn| *turn != id);
-        self.all.remove(&id).map_or(0, |lost| lost.on_way.into_iter().sum())
+        let Some(lost) = self.all.remove(&id) else { return 0 };
+        self.acknowledging -= usize::from(lost.window.acks && !lost.is_leaving);
+        lost.on_way.into_iter().sum()
     }
 
     /// A message of so many bytes, which needs no acknowledgement, is on its way to it.
@@ -123,6 +129,11 @@ impl Consumers {
 
     pub(super) fn attached(&self) -> usize {
         self.all.values().filter(|consumer| !consumer.is_leaving).count()
+    }
+
+    /// Whether somebody consumes in ack mode.
+    pub(super) fn acknowledge(&self) -> bool {
+        self.acknowledging > 0
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -7,14 +7,16 @@
 //! here until it is acknowledged, and goes back to its place when its consumer is lost.
 
 mod consumers;
+mod copies;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crds::Overflow;
 
-use self::consumers::Consumers;
+use self::{consumers::Consumers, copies::Copy};
 use crate::{
     ClientId, GridError,
+    copies::Wanted,
     envelope::{Event, Window},
 };
 
@@ -61,6 +63,11 @@ pub struct Queue {
     /// Of both: what the node was told of.
     counted: usize,
     consumers: Consumers,
+    /// Whether copies are asked for.
+    is_copied: bool,
+    wanted: Vec<Wanted>,
+    /// Its tags, and the names of its copies, begin behind this.
+    tags: u64,
     last_place: u64,
     last_tag: u64,
     resumed: Vec<ClientId>,
@@ -72,6 +79,7 @@ struct Held {
     place: u64,
     event: Event,
     redelivered: bool,
+    copy: Copy,
 }
 
 /// What became of a message.
@@ -115,10 +123,20 @@ impl Queue {
             bytes: 0,
             counted: 0,
             consumers: Consumers::default(),
+            is_copied: false,
+            wanted: Vec::new(),
+            tags,
             last_place: 0,
             last_tag: tags,
             resumed: Vec::new(),
         }
+    }
+
+    /// The same; copies are asked for of what is consumed in ack mode.
+    #[must_use]
+    pub fn copied(mut self) -> Self {
+        self.is_copied = true;
+        self
     }
 
     /// Other bounds from now on. What is held stays.
@@ -130,7 +148,7 @@ impl Queue {
     /// Takes a message of `client` in. `overflow` is its listener's word, where it has one.
     pub fn push(&mut self, client: ClientId, event: Event, overflow: Option<Overflow>) -> Pushed {
         self.last_place += 1;
-        let held = Held { place: self.last_place, event, redelivered: false };
+        let held = Held { place: self.last_place, event, redelivered: false, copy: Copy::None };
         if self.has_room() && self.waiting.is_empty() {
             self.add(held);
             return Pushed::Held;
@@ -141,6 +159,7 @@ impl Queue {
                     // What somebody is at work on is not dropped; where that alone fills the topic, there is no older one.
                     let Some(oldest) = self.ready.pop_front() else { return Pushed::DroppedNewest };
                     self.bytes -= oldest.event.size();
+                    self.forget(&oldest);
                     if self.has_room() {
                         break;
                     }
@@ -170,6 +189,7 @@ impl Queue {
         topic: &str,
     ) -> Result<(), GridError> {
         if self.consumers.attach(consumer, whence, window) {
+            self.copy_waiting();
             Ok(())
         } else {
             Err(GridError::AlreadyConsumed(topic.to_owned()))
@@ -206,6 +226,7 @@ impl Queue {
     pub fn ack(&mut self, consumer: ConsumerId, tag: u64) -> bool {
         let Some(held) = self.take_unacked(consumer, tag) else { return false };
         self.bytes -= held.event.size();
+        self.forget(&held);
         self.let_in();
         true
     }
@@ -217,8 +238,9 @@ impl Queue {
             self.put_back(held);
         } else {
             self.bytes -= held.event.size();
-            self.let_in();
+            self.forget(&held);
         }
+        self.let_in();
         true
     }
 
@@ -232,6 +254,7 @@ impl Queue {
         self.let_in();
         if !acks {
             self.consumers.sent(consumer, held.event.size());
+            self.forget(&held);
             return Some(Given { consumer, tag: None, event: held.event, redelivered: held.redelivered });
         }
         self.last_tag += 1;
@@ -279,7 +302,8 @@ impl Queue {
         self.ready.len() < self.bounds.messages && self.bytes < self.bounds.bytes
     }
 
-    fn add(&mut self, held: Held) {
+    fn add(&mut self, mut held: Held) {
+        self.copy(&mut held);
         self.bytes += held.event.size();
         self.ready.push_back(held);
     }
@@ -302,8 +326,12 @@ impl Queue {
         self.unacked.remove(&tag).map(|(_, held)| held)
     }
 
-    /// Puts a message back to its place, which is near the front.
+    /// Puts a message back to its place, which is near the front, if it is ours still.
     fn put_back(&mut self, mut held: Held) {
+        if held.copy == Copy::Theirs {
+            self.bytes -= held.event.size();
+            return;
+        }
         held.redelivered = true;
         let place = self.ready.partition_point(|ready| ready.place < held.place);
         self.ready.insert(place, held);

@@ -228,3 +228,90 @@ proptest! {
         prop_assert!(fresh.is_sorted());
     }
 }
+
+/// The messages whose copies are wanted, and the names of those that are not any more.
+fn copies(queue: &mut Queue) -> (Vec<u64>, Vec<u64>) {
+    let (mut kept, mut forgotten) = (Vec::new(), Vec::new());
+    for wanted in queue.wanted() {
+        match wanted {
+            Wanted::Kept(name, event) => {
+                assert_eq!(name, 100 + number(&event), "it has its place in its name");
+                kept.push(number(&event));
+            }
+            Wanted::Forgotten(name) => forgotten.push(name - 100),
+        }
+    }
+    (kept, forgotten)
+}
+
+fn copied(messages: usize, overflow: Overflow) -> Queue {
+    Queue::new(Bounds { messages, bytes: usize::MAX, overflow }, 100).copied()
+}
+
+#[test]
+fn what_is_consumed_in_ack_mode_has_a_copy_until_it_is_settled_and_nothing_else_has() {
+    let mut queue = copied(10, Overflow::Reject);
+    push(&mut queue, 1..=2);
+    queue.attach((B, Whence::Here), Window { acks: false, size: 1 }, "t").unwrap();
+    assert_eq!((given(&mut queue).len(), copies(&mut queue)), (1, (vec![], vec![])), "nobody acknowledges anything");
+    queue.attach((A, Whence::Elsewhere), Window { acks: true, size: 2 }, "t").unwrap();
+    assert_eq!(copies(&mut queue), (vec![2], vec![]), "what waited has one too");
+    push(&mut queue, 3..=5);
+    assert_eq!(copies(&mut queue), (vec![3, 4, 5], vec![]));
+    assert_eq!(given(&mut queue), [(1, 2, Some(101), false), (1, 3, Some(102), false)]);
+    assert!(queue.ack(A, 101) && queue.nack(A, 102, true));
+    assert_eq!(copies(&mut queue), (vec![], vec![2]), "what comes again has its copy still");
+    queue.written(B, 1);
+    assert_eq!(given(&mut queue)[0], (2, 3, None, true));
+    assert_eq!(copies(&mut queue), (vec![], vec![3]), "whoever acknowledges nothing has it");
+    assert!(queue.nack(A, 103, false));
+    assert_eq!(copies(&mut queue), (vec![], vec![4]));
+    queue.lose(A);
+    push(&mut queue, [6]);
+    assert_eq!(copies(&mut queue), (vec![], vec![]), "nobody acknowledges any more");
+}
+
+#[test]
+fn what_is_dropped_for_room_is_forgotten_and_what_waits_for_room_has_its_copy_when_it_has_found_some() {
+    let mut queue = copied(1, Overflow::DropOldest);
+    queue.attach((A, Whence::Here), Window { acks: true, size: 1 }, "t").unwrap();
+    push(&mut queue, [1]);
+    given(&mut queue);
+    push(&mut queue, 2..=3);
+    assert_eq!(copies(&mut queue), (vec![1, 2, 3], vec![2]));
+    assert_eq!(queue.push(client(4), event(4), Some(Overflow::Pause)), Pushed::Paused);
+    assert_eq!(copies(&mut queue), (vec![], vec![]));
+    assert!(queue.ack(A, 101));
+    assert_eq!((given(&mut queue).len(), copies(&mut queue)), (1, (vec![4], vec![1])));
+}
+
+#[test]
+fn what_another_node_took_over_is_not_given_out_here_and_what_a_consumer_is_at_work_on_does_not_come_back() {
+    let mut queue = copied(10, Overflow::Reject);
+    queue.attach((A, Whence::Here), Window { acks: true, size: 2 }, "t").unwrap();
+    push(&mut queue, 1..=4);
+    assert_eq!(given(&mut queue).len(), 2);
+    copies(&mut queue);
+    // The copy of the last one was not kept.
+    queue.yield_copied(&[101, 102, 103].into());
+    assert!(queue.ack(A, 101));
+    assert_eq!((given(&mut queue), queue.bytes), (vec![(1, 4, Some(103), false)], 2 * event(1).size()));
+    queue.lose(A);
+    assert_eq!((queue.depth(), queue.unacked(), queue.bytes), (1, 0, event(1).size()));
+    queue.attach((B, Whence::Here), ACKS, "t").unwrap();
+    assert_eq!(given(&mut queue), [(2, 4, Some(104), true)]);
+    assert_eq!(copies(&mut queue), (vec![], vec![]), "the copies are the other one's");
+    queue.copy_again(&[102, 104].into());
+    assert_eq!(copies(&mut queue), (vec![4], vec![]));
+}
+
+#[test]
+fn what_another_node_left_is_given_out_as_a_repeat_and_has_its_copy_already() {
+    let mut queue = copied(1, Overflow::Reject);
+    let names = [queue.adopt(event(1)), queue.adopt(event(2))];
+    assert_eq!((names, queue.depth(), push(&mut queue, [3])), ([101, 102], 2, vec![Pushed::Rejected]));
+    queue.attach((A, Whence::Here), ACKS, "t").unwrap();
+    assert_eq!(given(&mut queue), [(1, 1, Some(101), true), (1, 2, Some(102), true)]);
+    assert!(queue.ack(A, 102));
+    assert_eq!(copies(&mut queue), (vec![], vec![2]));
+}

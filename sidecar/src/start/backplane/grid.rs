@@ -8,7 +8,10 @@ use mesh_backplane::{Fabric, Inward, Standing};
 use mesh_grid::{Answer, Backplane, Grid, Ids, Lease, NodeNumber, Notice, Question};
 use tokio::sync::watch;
 
-use super::{BackplanePlace, GRID};
+use super::{
+    BackplanePlace, GRID,
+    copies::{Kept, OfGrid},
+};
 
 impl BackplanePlace {
     /// A grid among those of the other gateways, which hears them once the lines are open; `None`: this gateway is alone.
@@ -19,6 +22,10 @@ impl BackplanePlace {
         let ids = Ids::leased(number, joined.nats.ids_from(), Arc::new(OfNumber(joined.standing.clone())));
         let others = Arc::new(Others(Arc::clone(&line)));
         let grid = Arc::new(Grid::among(config, (number, name), ids, shards, others));
+        let copies = Arc::<Kept>::default();
+        grid.copied_by(Arc::new(OfGrid(Arc::clone(&copies))));
+        // There is one grid.
+        let _ = self.copies.set((copies, Arc::downgrade(&grid)));
         line.serve(Arc::new(Here(Arc::downgrade(&grid))));
         Some(grid)
     }

@@ -40,6 +40,15 @@ impl Collector for Gauges {
             ("other_gateways", "Other gateways of the node that are there", joined.nats.others().len() as f64),
             ("ids_seconds", "For how long ids may be issued without a renewal of the lease", ids as f64 / 1000.0),
         ];
+        let copies = place.as_ref().and_then(|place| place.copies.get()).map(|(copies, _)| copies.figures());
+        let of_copies = copies.map(|copies| {
+            [
+                ("copied_messages", "Messages in ack mode that have a copy in JetStream", copies.written as f64),
+                ("uncopied_messages", "Messages in ack mode that are in memory alone", copies.unwritten as f64),
+                ("adopted_messages", "Messages that other gateways left and this one took over", copies.adopted as f64),
+            ]
+        });
+        let all = all.into_iter().chain(of_copies.into_iter().flatten());
         for (name, help, value) in all {
             let name = format!("mesh_backplane_{name}");
             ConstGauge::new(value).encode(encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?)?;

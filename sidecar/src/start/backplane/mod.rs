@@ -2,6 +2,7 @@
 //! number; then shown in status, readiness, metrics and reports.
 //!
 //! ```text
+//! copies/      copies of the grid's messages, for whoever takes over when this gateway is lost
 //! grid.rs      what the grid says to the others, and hears of them
 //! joining.rs   the start: the servers are tried until they take this gateway
 //! metrics.rs   how it stands, as numbers
@@ -10,6 +11,7 @@
 //! shown.rs     how it stands, for people and probes (pure)
 //! ```
 
+mod copies;
 mod grid;
 mod joining;
 mod metrics;
@@ -18,17 +20,20 @@ mod sessions;
 mod shown;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
 use crds::{Backplane, BackplaneSecrets, BackplaneStatus};
 use mesh_backplane::{Fabric, Lines, Nats, Standing};
 use mesh_core::{Live, Snapshot};
+use mesh_grid::Grid;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use self::copies::Kept;
 
 /// The grid's line.
 const GRID: u8 = 0;
@@ -43,6 +48,8 @@ pub(crate) struct BackplanePlace {
     /// Where the others reach this one, as host:port; empty: nowhere.
     address: String,
     joined: OnceLock<Joined>,
+    /// Copies of what the grid has in ack mode.
+    copies: OnceLock<(Arc<Kept>, Weak<Grid>)>,
     /// Why it is not joined; `None`: nobody waits for it.
     waits: Mutex<Option<String>>,
 }
@@ -72,7 +79,7 @@ impl Wanted {
 impl BackplanePlace {
     /// Nothing is joined yet.
     pub(super) fn new(live: Arc<Live>, address: String) -> Arc<Self> {
-        Arc::new(Self { live, address, joined: OnceLock::new(), waits: Mutex::default() })
+        Arc::new(Self { live, address, joined: OnceLock::new(), copies: OnceLock::new(), waits: Mutex::default() })
     }
 
     /// The rooms are there, and hear what the others say from now on.
@@ -95,6 +102,9 @@ impl BackplanePlace {
 
     /// Leaves in order: the others need not wait until this one was silent for long.
     pub(super) async fn leave(&self) {
+        if let Some((copies, _)) = self.copies.get() {
+            copies.end(LEAVING).await;
+        }
         if let Some(joined) = self.joined.get() {
             joined.nats.leave(LEAVING).await;
         }

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::{
     BackplanePlace,
+    copies::Means,
     joining::{FIRST_PAUSE, LONGEST_PAUSE},
 };
 
@@ -42,6 +43,10 @@ impl BackplanePlace {
             tracing::warn!(
                 "other gateways cannot pass calls on to this one: say where they reach it in MESH_BACKPLANE_ADDRESS"
             );
+        }
+        if let Some((copies, grid)) = self.copies.get() {
+            let (sessions, grid, live) = (sessions.clone(), grid.clone(), Arc::clone(&self.live));
+            copies.start(Means { sessions, grid, live, standing: joined.standing.clone() });
         }
         channels.share(Arc::new(Gateways { sessions, missed: Arc::default() })).await;
     }

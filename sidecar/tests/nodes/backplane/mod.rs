@@ -1,6 +1,7 @@
 //! Several gateways of one node over a real NATS (Grid section 7): `NATS_SERVER` names the server's program, or `PATH` has it.
 //!
 //! ```text
+//! copies.rs    messages in ack mode, when the gateway is lost that they came to
 //! grid.rs      what the grid of one reaches at the others, whoever dies
 //! members.rs   sidecars that reach all of them under one address
 //! services.rs  services that are registered at one, and called at another
@@ -10,6 +11,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests dial servers of their own, and may block")]
 
+mod copies;
 mod grid;
 mod members;
 #[allow(dead_code, reason = "several servers are what the fabric's own tests are about")]

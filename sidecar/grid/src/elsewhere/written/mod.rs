@@ -1,16 +1,19 @@
 //! What nodes say to each other, as bytes. Whoever carries it knows no more of it.
 //!
 //! ```text
+//! copied.rs   the copy of a message that is kept beside its node
 //! octets.rs   numbers, texts and lists
 //! ```
 //! Gateways of one node are of one version, or of two that follow each other while they are upgraded: a kind that is not known is
 //! not understood (`None`), and counts as no answer.
 
+mod copied;
 mod octets;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+pub(crate) use self::copied::Copied;
 use self::octets::{Unread, Written};
 use super::{Answer, Notice, Question};
 use crate::{

@@ -1,0 +1,93 @@
+//! Which messages of a topic have a copy beside it, and what is wanted of the copies (see `copies.rs`). Pure.
+
+use std::{collections::HashSet, mem};
+
+use super::{Held, Queue};
+use crate::{copies::Wanted, envelope::Event};
+
+/// Whether a message has a copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Copy {
+    /// None was asked for.
+    #[default]
+    None,
+    /// One was asked for.
+    Asked,
+    /// Another node has taken it over: it is that one's message now.
+    Theirs,
+}
+
+impl Queue {
+    /// What is wanted of the copies since it was asked last.
+    pub(crate) fn wanted(&mut self) -> Vec<Wanted> {
+        mem::take(&mut self.wanted)
+    }
+
+    /// Takes a message over that another node has left. It had its room there, and has it here beyond all bounds. Answers the name of
+    /// its copy, which is there already.
+    pub(crate) fn adopt(&mut self, event: Event) -> u64 {
+        self.last_place += 1;
+        let held = Held { place: self.last_place, event, redelivered: true, copy: Copy::Asked };
+        let name = self.name(&held);
+        self.bytes += held.event.size();
+        self.ready.push_back(held);
+        name
+    }
+
+    /// Another node has taken over the messages of these copies. What waits is that one's; what consumers are at work on they may
+    /// still acknowledge, and it does not come back.
+    pub(crate) fn yield_copied(&mut self, names: &HashSet<u64>) {
+        let tags = self.tags;
+        let is_theirs = |held: &Held| held.copy == Copy::Asked && names.contains(&(tags + held.place));
+        let before = self.ready.iter().map(|held| held.event.size()).sum::<usize>();
+        self.ready.retain(|held| !is_theirs(held));
+        self.bytes -= before - self.ready.iter().map(|held| held.event.size()).sum::<usize>();
+        for (_, held) in self.unacked.values_mut() {
+            if is_theirs(held) {
+                held.copy = Copy::Theirs;
+            }
+        }
+        self.let_in();
+    }
+
+    /// Asks again for copies under these names.
+    pub(crate) fn copy_again(&mut self, names: &HashSet<u64>) {
+        let tags = self.tags;
+        let all = self.ready.iter().chain(self.unacked.values().map(|(_, held)| held));
+        let lacking = all.filter(|held| held.copy == Copy::Asked && names.contains(&(tags + held.place)));
+        self.wanted.extend(lacking.map(|held| Wanted::Kept(tags + held.place, held.event.clone())));
+    }
+
+    /// Asks for a copy of each message that waits and has none.
+    pub(super) fn copy_waiting(&mut self) {
+        if !self.is_copied || !self.consumers.acknowledge() {
+            return;
+        }
+        for held in self.ready.iter_mut().filter(|held| held.copy == Copy::None) {
+            held.copy = Copy::Asked;
+            self.wanted.push(Wanted::Kept(self.tags + held.place, held.event.clone()));
+        }
+    }
+
+    /// The same for one that comes.
+    pub(super) fn copy(&mut self, held: &mut Held) {
+        if self.is_copied && held.copy == Copy::None && self.consumers.acknowledge() {
+            held.copy = Copy::Asked;
+            let name = self.name(held);
+            self.wanted.push(Wanted::Kept(name, held.event.clone()));
+        }
+    }
+
+    /// A message is here no more.
+    pub(super) fn forget(&mut self, held: &Held) {
+        if held.copy == Copy::Asked {
+            let name = self.name(held);
+            self.wanted.push(Wanted::Forgotten(name));
+        }
+    }
+
+    /// No two messages of a node have the same one: their tags begin behind each other.
+    fn name(&self, held: &Held) -> u64 {
+        self.tags + held.place
+    }
+}

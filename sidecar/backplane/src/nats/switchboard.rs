@@ -134,7 +134,8 @@ impl Switchboard {
         watching.abort();
         reading.abort();
         known.exchange.cut(&*known.inward);
-        shared.present.send_modify(|present| present.there.clear());
+        // Whoever hears nobody any more must not take the others for gone, and claim what they own.
+        shared.present.send_replace(Present::default());
         if let Some(done) = leaving {
             hurry.cancel();
             let (lease, _) = timeout(ANSWER, renewing).await.map_or((None, ()), |(lease, _)| (Some(lease), ()));

@@ -28,7 +28,7 @@ up() { # IMAGES KUBECONFIG
   local archive
   mkdir -p "$volumes"
   config | kind create cluster --config - --kubeconfig "$2" --wait 120s
-  for archive in mesh mesh-operator bank envoy pause; do
+  for archive in mesh mesh-operator bank envoy nats pause; do
     kind load image-archive "$1/$archive.tar" --name "$name"
   done
 }

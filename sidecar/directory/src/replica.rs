@@ -11,9 +11,12 @@
 //!
 //! Pure: who fetches, when, and what is told of it is left to others (the sidecar, which has one beside each application).
 
+use serde_json::Value;
+
 use crate::{
     Hash,
     entry::PublicKey,
+    json::{self, Room},
     log::{Checkpoint, CheckpointError, NotProven, Note, Verifier, verify},
     replay::{Replay, ReplayError},
     state::{Change, Record, State},
@@ -22,6 +25,9 @@ use crate::{
 /// Bytes that a record takes beside its text: its keys, its places in the maps, and its part of the tree. A data system with a text of
 /// some 200 bytes takes 600 to 800.
 const BESIDE: u64 = 600;
+
+/// Bytes that a value takes beside its text, a member of an object with its key.
+const VALUE: u64 = 96;
 
 /// Why a replica has ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -185,6 +191,9 @@ impl Replica {
 
     fn take_one(&mut self, entry: Fetched<'_>) -> Result<(), Ended> {
         let (index, _) = self.replay.head();
+        if !self.has_room_for(entry.body) {
+            return Err(self.outgrown());
+        }
         let delta = self.replay.judged(entry.leaf, entry.body);
         let delta = delta.map_err(|why| self.end(Ended::Broken { index, why }))?;
         let held = after(self.held, self.replay.state(), &delta.changes);
@@ -194,6 +203,17 @@ impl Replica {
         self.replay.accept(entry.leaf, delta);
         self.held = held;
         Ok(())
+    }
+
+    /// Whether a body takes a quarter of the room at most while it is read: a list of zeros takes forty times its bytes.
+    fn has_room_for(&self, body: &[u8]) -> bool {
+        if body.len() as u64 <= self.most / (4 * 40) {
+            return true;
+        }
+        let room = Room::new(usize::try_from(self.most / (4 * VALUE)).unwrap_or(usize::MAX));
+        // What is no JSON is told by whoever reads it next.
+        let _ = json::read_within(body, &room);
+        !room.is_short()
     }
 
     fn going_on(&self) -> Result<(), Ended> {
@@ -218,7 +238,25 @@ fn after(held: u64, state: &State, changes: &[Change]) -> u64 {
 }
 
 fn taken(record: Option<&Record>) -> u64 {
-    record.map_or(0, |record| BESIDE.saturating_add(record.canonical().len() as u64))
+    let of = |record: &Record| BESIDE + record.canonical().len() as u64 + VALUE * params(record).map_or(0, values);
+    record.map_or(0, of)
+}
+
+/// What somebody wrote of a form of his own, which is kept as values and not as text.
+fn params(record: &Record) -> Option<&Value> {
+    match record {
+        Record::Csid(_) => None,
+        Record::Class(class) => class.definition()?.params.as_ref(),
+        Record::Address(data) => data.params.as_deref(),
+    }
+}
+
+fn values(of: &Value) -> u64 {
+    match of {
+        Value::Array(items) => 1 + items.iter().map(values).sum::<u64>(),
+        Value::Object(members) => 1 + members.values().map(values).sum::<u64>(),
+        _ => 1,
+    }
 }
 
 #[cfg(test)]

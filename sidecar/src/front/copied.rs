@@ -75,12 +75,11 @@ impl Front {
         // For nobody else's answer a gateway that is away is waited for.
         request.extensions_mut().insert(WaitUntil(Instant::now()));
         let patience = if self.replica.is_cut_off() { SHORT_PATIENCE } else { PATIENCE };
-        let asked = self.registered(request, context, caller);
+        // A refusal is read whole before it is known whose it is: that has its time, too.
+        let asked = async { said(self.registered(request, context, caller).await).await };
         let others = match tokio::time::timeout(patience, asked).await {
-            Ok(answer) => match said(answer).await {
-                Said::ByTheDirectory(answer) => return answer,
-                Said::ByOthers(answer) => answer,
-            },
+            Ok(Said::ByTheDirectory(answer)) => return answer,
+            Ok(Said::ByOthers(answer)) => answer,
             Err(_) => answers::text(StatusCode::GATEWAY_TIMEOUT, "the directory does not answer\n"),
         };
         self.replica.answer(lookup, Because::Away).await.unwrap_or(others)

@@ -170,6 +170,10 @@ impl ReplicaPlace {
 
     /// What the copy answers; `None`: it may not.
     pub(crate) async fn answer(&self, lookup: &Arc<Lookup>, why: Because) -> Option<Response<Body>> {
+        // Who allows nothing must not wait for a copy that is just changed.
+        if why == Because::Allowed && lookup.most_staleness().is_none() {
+            return None;
+        }
         let kept = self.kept()?;
         let at_once = kept.copy.try_read().map_or(Err(Long), |copy| kept.answer(&copy, lookup, why, Lookup::is_quick));
         let answer = if let Ok(answer) = at_once {

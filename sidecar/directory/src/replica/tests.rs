@@ -204,3 +204,14 @@ fn more_than_there_is_room_for_ends_it_and_is_let_go() {
     assert_eq!(served.lead(&mut tight, 100, 256), Err(Ended::TooLarge { most: needed - 1 }));
     assert_eq!((tight.held(), tight.state().is_err()), (0, true));
 }
+
+#[test]
+fn what_takes_much_more_than_its_text_is_counted_as_what_it_takes() {
+    let zeros = |count: usize| json!({"a": vec![0; count]});
+    assert_eq!((values(&zeros(10)), values(&json!("text"))), (12, 1));
+    let replica = replica(ROOM);
+    let body = |count: usize| serde_json::to_vec(&zeros(count)).unwrap();
+    assert!(replica.has_room_for(&body(1000)));
+    assert!(replica.has_room_for(&vec![b'x'; 1 << 20]), "what is no JSON is told of by whoever reads it");
+    assert!(!replica.has_room_for(&body(100_000)), "200 KB of text, and 7 MB of values");
+}

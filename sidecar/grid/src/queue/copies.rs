@@ -60,7 +60,7 @@ impl Queue {
 
     /// Asks for a copy of each message that waits and has none.
     pub(super) fn copy_waiting(&mut self) {
-        if !self.is_copied || !self.consumers.acknowledge() {
+        if !self.is_copied || !self.is_acknowledged {
             return;
         }
         for held in self.ready.iter_mut().filter(|held| held.copy == Copy::None) {
@@ -71,11 +71,16 @@ impl Queue {
 
     /// The same for one that comes.
     pub(super) fn copy(&mut self, held: &mut Held) {
-        if self.is_copied && held.copy == Copy::None && self.consumers.acknowledge() {
+        if self.is_copied && held.copy == Copy::None && self.is_acknowledged {
             held.copy = Copy::Asked;
             let name = self.name(held);
             self.wanted.push(Wanted::Kept(name, held.event.clone()));
         }
+    }
+
+    /// Whether it is consumed in ack mode, or was by whoever consumed it last: its consumer may be starting anew.
+    pub(super) fn has_acknowledged(&self) -> bool {
+        if self.consumers.is_empty() { self.is_acknowledged } else { self.consumers.acknowledge() }
     }
 
     /// A message is here no more.

@@ -65,6 +65,8 @@ pub struct Queue {
     consumers: Consumers,
     /// Whether copies are asked for.
     is_copied: bool,
+    /// Whether it was consumed in ack mode last: it is still while its consumer starts anew.
+    is_acknowledged: bool,
     wanted: Vec<Wanted>,
     /// Its tags, and the names of its copies, begin behind this.
     tags: u64,
@@ -124,6 +126,7 @@ impl Queue {
             counted: 0,
             consumers: Consumers::default(),
             is_copied: false,
+            is_acknowledged: false,
             wanted: Vec::new(),
             tags,
             last_place: 0,
@@ -155,12 +158,15 @@ impl Queue {
         }
         match overflow.unwrap_or(self.bounds.overflow) {
             Overflow::DropOldest => {
+                let mut given_up = 0;
                 loop {
                     // What somebody is at work on is not dropped; where that alone fills the topic, there is no older one.
                     let Some(oldest) = self.ready.pop_front() else { return Pushed::DroppedNewest };
                     self.bytes -= oldest.event.size();
+                    given_up += oldest.event.size();
                     self.forget(&oldest);
-                    if self.has_room() {
+                    // A topic that holds more than it may, as after a take-over, gives no more than what comes takes.
+                    if self.has_room() || given_up >= held.event.size() {
                         break;
                     }
                 }
@@ -189,6 +195,7 @@ impl Queue {
         topic: &str,
     ) -> Result<(), GridError> {
         if self.consumers.attach(consumer, whence, window) {
+            self.is_acknowledged = self.has_acknowledged();
             self.copy_waiting();
             Ok(())
         } else {
@@ -204,12 +211,15 @@ impl Queue {
 
     /// A connection consumes no more; what it has not acknowledged it still may (G-16). `false` where it did not consume.
     pub fn detach(&mut self, consumer: ConsumerId) -> bool {
-        self.consumers.detach(consumer)
+        let was_there = self.consumers.detach(consumer);
+        self.is_acknowledged = self.has_acknowledged();
+        was_there
     }
 
     /// A connection has ended: what it has not acknowledged goes back.
     pub fn lose(&mut self, consumer: ConsumerId) {
         self.bytes -= self.consumers.lose(consumer);
+        self.is_acknowledged = self.has_acknowledged();
         let lost = self.unacked.extract_if(.., |_, (holder, _)| *holder == consumer);
         let lost: Vec<Held> = lost.map(|(_, (_, held))| held).collect();
         lost.into_iter().for_each(|held| self.put_back(held));

@@ -272,6 +272,24 @@ fn what_is_consumed_in_ack_mode_has_a_copy_until_it_is_settled_and_nothing_else_
 }
 
 #[test]
+fn what_comes_while_the_consumer_starts_anew_has_a_copy_and_a_topic_over_its_bound_gives_one_for_one() {
+    let mut queue = copied(2, Overflow::DropOldest);
+    queue.attach((A, Whence::Here), Window { acks: true, size: 1 }, "t").unwrap();
+    queue.lose(A);
+    push(&mut queue, 1..=2);
+    assert_eq!(copies(&mut queue), (vec![1, 2], vec![]), "it was consumed in ack mode last");
+    for number in 3..=5 {
+        queue.adopt(event(number));
+    }
+    push(&mut queue, [6]);
+    assert_eq!((copies(&mut queue), queue.depth()), ((vec![6], vec![1]), 5), "one came, one went");
+    queue.attach((B, Whence::Here), Window { acks: false, size: 1 }, "t").unwrap();
+    queue.lose(B);
+    push(&mut queue, [7]);
+    assert_eq!(copies(&mut queue), (vec![], vec![2]), "it was not last");
+}
+
+#[test]
 fn what_is_dropped_for_room_is_forgotten_and_what_waits_for_room_has_its_copy_when_it_has_found_some() {
     let mut queue = copied(1, Overflow::DropOldest);
     queue.attach((A, Whence::Here), Window { acks: true, size: 1 }, "t").unwrap();

@@ -96,8 +96,10 @@ impl Kept {
     /// Opens the first estate that nobody has.
     async fn open_own(self: &Arc<Self>, means: &Means) -> Result<(), SessionError> {
         for estate in self.others(means) {
-            if let Some(hold) = means.sessions.claim_estate(estate).await? {
-                return self.open(means, estate, hold, true).await;
+            match self.claim_and_open(means, estate, true).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(why) => unreadable(estate, why)?,
             }
         }
         Err(SessionError::Away("other gateways have all that may be left".into()))
@@ -116,11 +118,17 @@ impl Kept {
             if !has? {
                 continue;
             }
-            if let Some(hold) = means.sessions.claim_estate(estate).await? {
-                self.open(means, estate, hold, false).await?;
+            if let Err(why) = self.claim_and_open(means, estate, false).await {
+                unreadable(estate, why)?;
             }
         }
         Ok(())
+    }
+
+    /// Opens an estate where nobody has it who is there. Whether it is open.
+    async fn claim_and_open(self: &Arc<Self>, means: &Means, estate: u16, is_own: bool) -> Result<bool, SessionError> {
+        let Some(hold) = means.sessions.claim_estate(estate).await? else { return Ok(false) };
+        self.open(means, estate, hold, is_own).await.map(|()| true)
     }
 
     /// The estates that are not open here.
@@ -204,4 +212,11 @@ impl Kept {
             grid.yield_copied(&names);
         }
     }
+}
+
+/// An estate that cannot be read keeps nobody from the others: a gateway of a later version may read it. What else there is, is said.
+fn unreadable(estate: u16, why: SessionError) -> Result<(), SessionError> {
+    let SessionError::Damaged(why) = why else { return Err(why) };
+    tracing::warn!(estate, "what another gateway left cannot be read, and stays: {why}");
+    Ok(())
 }

@@ -132,15 +132,16 @@ impl Kept {
 
     /// This gateway is about to leave: what is on its way is written, within `patience`, for whoever takes it over.
     pub(super) async fn end(&self, patience: Duration) {
-        // Whoever leaves sees nobody any more, and must not take the others for gone.
-        self.end.cancel();
         let written = async {
             while !self.is_settled() {
                 sleep(LOOKED).await;
             }
         };
-        if timeout(patience, written).await.is_err() {
-            let unwritten = self.figures().unwritten;
+        let is_late = timeout(patience, written).await.is_err();
+        // Not before: what is lacking is written by whoever looks after estates.
+        self.end.cancel();
+        let unwritten = self.figures().unwritten;
+        if is_late && unwritten > 0 {
             tracing::warn!(unwritten, "messages that are not acknowledged are lost with this gateway");
         }
     }

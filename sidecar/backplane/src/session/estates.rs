@@ -15,7 +15,8 @@ use super::{
 };
 use crate::member::Present;
 
-/// How many there are: far more gateways than a node has, as one that inherits holds two. All are looked through now and then.
+/// How many there are: far more than a node has gateways. One that inherits holds its own and each that it inherited, until all in that is
+/// settled. All are looked through now and then.
 const ESTATES: u16 = 256;
 
 /// Tells when a gateway has come or gone.

@@ -43,7 +43,8 @@ const SHORT: u64 = 256 << 10;
 const ENTRIES: usize = 64;
 const BYTES: usize = 1 << 20;
 
-/// A body may have an eighth of what all records may take: read, it takes some five times its length.
+/// A body may have an eighth of what all records may take: read, it takes some five times its length, and no more than
+/// the replica has room for, whatever stands in it.
 const BODY: u64 = 8;
 
 /// Where the directory is asked.

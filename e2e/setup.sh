@@ -40,13 +40,23 @@ need_packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# One at a time makes what is not there: ahead.sh makes it beside the tiers, and who needs it sooner waits for it.
+once() { # NAME COMMAND
+  mkdir -p "$cache"
+  (
+    flock 9
+    "${@:2}"
+  ) 9>"$cache/.$1.lock"
+}
+
 need_python() {
   # Debian has the part that makes environments in a package of its own.
   python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3 python3-venv
   command -v curl >/dev/null || need_packages curl
 }
 
-cargo_deny() { # prints the program's path
+cargo_deny() { once deny make_cargo_deny; } # prints the program's path
+make_cargo_deny() {
   local root=$cache/cargo-deny-$deny_version
   if [ ! -x "$root/bin/cargo-deny" ]; then
     step "building cargo-deny $deny_version into $root (3 minutes, once)" >&2
@@ -56,7 +66,8 @@ cargo_deny() { # prints the program's path
   echo "$root/bin/cargo-deny"
 }
 
-helm() { # prints the program's path
+helm() { once helm make_helm; } # prints the program's path
+make_helm() {
   local root=$cache/helm-$helm_version
   if [ ! -x "$root/helm" ]; then
     need_go >&2
@@ -71,7 +82,8 @@ helm() { # prints the program's path
   echo "$root/helm"
 }
 
-nats_server() { # prints the program's path
+nats_server() { once nats make_nats_server; } # prints the program's path
+make_nats_server() {
   local root=$cache/nats-server-$nats_version
   if [ ! -x "$root/nats-server" ]; then
     need_go >&2
@@ -85,7 +97,8 @@ nats_server() { # prints the program's path
   echo "$root/nats-server"
 }
 
-promql() { # prints the program's path
+promql() { once promql make_promql; } # prints the program's path
+make_promql() {
   local recipe root
   recipe=$(cat e2e/promql/* | sha256sum | cut -c1-16)
   root=$cache/promql-$recipe
@@ -109,7 +122,8 @@ definitions_of=(
   sigs.k8s.io/gateway-api@v1.5.0/config/crd/standard/gateway.networking.k8s.io_tlsroutes.yaml
 )
 
-definitions_of_others() { # prints the folder
+definitions_of_others() { once definitions make_definitions_of_others; } # prints the folder
+make_definitions_of_others() {
   local root definition module folder
   root=$cache/definitions-$(printf '%s\n' "${definitions_of[@]}" | sha256sum | cut -c1-16)
   if [ ! -d "$root" ]; then

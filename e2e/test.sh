@@ -16,6 +16,8 @@ mkdir -p "${CARGO_TARGET_DIR:-target}"
 # A whole path: cargo runs tests in their crate's folder, and a relative one would lead elsewhere there.
 target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
 export CARGO_TARGET_DIR=$target E2E_LOGS=$target/e2e-logs
+# Here everything is built, mostly from nothing, and nothing is edited in between: what makes the next build quicker only slows this one.
+export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 mkdir -p "$target/test-logs"
 
 declare -A result
@@ -43,6 +45,11 @@ failed=0
 for tier in ${tiers//,/ }; do
   [[ " ${all[*]} " == *" $tier "* ]] || fail "TIERS=$tiers: there is no tier $tier, only ${all[*]}"
 done
+# A group of its own, to end it with all that it started.
+setsid e2e/ahead.sh "$tiers" >"$target/test-logs/ahead.log" 2>&1 &
+ahead=$!
+trap 'kill -- -$ahead 2>/dev/null || true' EXIT
+
 for tier in "${all[@]}"; do
   if [[ ",$tiers," == *",$tier,"* ]]; then
     run "$tier" || failed=1

@@ -42,6 +42,8 @@ tier_unit() {
   # What several gateways share their work over.
   NATS_SERVER=$(nats_server)
   export NATS_SERVER
+  # They wait for programs, links and clocks more than they work.
+  export RUST_TEST_THREADS=4
   step "tests without a cluster"
   cargo test --quiet --workspace --no-run
   settle

@@ -7,10 +7,11 @@ use mesh_core::{SessionId, Topic};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
-use super::{Channels, Delivery, Key, testing};
+use super::{Channels, Delivery, Key, testing, waiting::Entering};
 use crate::{
     Draft, Origin, Reader,
     log::faults::{self, Health},
+    queue::{Coming, Lacks},
 };
 
 /// Channels on a disk of their own.
@@ -26,14 +27,7 @@ impl Node {
     }
 
     async fn push(&self, topic: &str) {
-        let draft = Draft {
-            payload: topic.to_owned().into(),
-            metadata: None,
-            source: None,
-            origin: Origin::Application,
-            id: None,
-        };
-        self.channels.push(&key(topic), draft, None, soon()).await.unwrap();
+        self.channels.push(&key(topic), draft(topic), None, soon()).await.unwrap();
     }
 
     async fn pop(&self, topic: &str) -> Option<Delivery> {
@@ -53,6 +47,11 @@ fn open(home: &tempfile::TempDir) -> Arc<Channels> {
 
 fn key(topic: &str) -> Key {
     Key { session: SessionId::new("s"), topic: Topic::new(topic) }
+}
+
+fn draft(payload: &str) -> Draft {
+    let payload = payload.to_owned().into();
+    Draft { payload, metadata: None, source: None, origin: Origin::Application, id: None }
 }
 
 fn soon() -> Instant {
@@ -102,4 +101,26 @@ async fn a_commit_is_finished_when_it_is_on_disk_and_its_message_never_comes_aga
     faults::disk().be(Health::Works);
     finishing.await;
     assert!(node.again().pop("t").await.is_none());
+}
+
+// At the end of a node, or of its time, a push is withdrawn and then ends its waiting; the log may hear of it in between.
+#[tokio::test]
+async fn a_push_that_was_withdrawn_hears_nothing_of_it_from_the_log() {
+    let node = Node::start();
+    faults::disk().be(Health::Stands);
+    let mut first = Box::pin(node.push("first"));
+    assert!(poll!(&mut first).is_pending());
+    faults::disk().is_awaited();
+    let (key, draft) = (key("late"), draft("late"));
+    let record = node.channels.journal.record(&key, &draft, false).unwrap();
+    let coming = Coming { topic: key.topic.clone(), draft, route: None, loan: None, record: Some(record) };
+    let mut late = Entering::new(&node.channels, &key.session, coming);
+    assert!(poll!(&mut late).is_pending());
+    assert_eq!(late.lacks(), Lacks::Disk);
+    faults::disk().be(Health::Works);
+    first.await;
+    // The log speaks in the order of the pushes.
+    node.push("behind").await;
+    let outcome = late.end();
+    assert!(outcome.is_none(), "it never entered, and why is for its push to say: {outcome:?}");
 }

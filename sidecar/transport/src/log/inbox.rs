@@ -67,9 +67,9 @@ const TAKEN: u8 = 1;
 const WITHDRAWN: u8 = 2;
 
 impl Claim {
-    /// The caller gives up. `false`: too late, it is being written.
+    /// The caller gives up, or has done so. `false`: too late, it is being written.
     pub(crate) fn withdraw(&self) -> bool {
-        self.become_(WITHDRAWN)
+        self.become_(WITHDRAWN) || self.is_withdrawn()
     }
 
     /// It is begun. `false`: the caller gave up.

@@ -143,6 +143,11 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether whoever asked for it gave up.
+    pub(crate) fn is_withdrawal(&self) -> bool {
+        matches!(self, Self::Withdrawn | Self::Shared(OwnerError::Withdrawn))
+    }
+
     /// There was no room in time.
     pub(crate) fn no_room(folder: Option<&Path>) -> Self {
         folder.map_or(Self::Nowhere, |folder| Self::Full { path: folder.to_owned() })

@@ -99,9 +99,11 @@ impl Session {
         }
     }
 
-    /// The record of the push with `ticket` was not written: it never enters.
+    /// The record of the push with `ticket` was not written: it never enters. Who withdrew it is about to end its waiting, and knows why.
     pub(crate) fn not_landed(&mut self, ticket: Ticket, why: LogError, setting: &Setting<'_>, fx: &mut Effects) {
-        if let Some(waiting) = self.take_writing(ticket) {
+        if !why.is_withdrawal()
+            && let Some(waiting) = self.take_writing(ticket)
+        {
             self.hear(ticket, waiting, Outcome::NotWritten(why), fx);
         }
         self.settle(setting, Turn::Behind, fx);

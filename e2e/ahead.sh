@@ -15,7 +15,10 @@ needs() { [[ ",$tiers," == *",$1,"* ]]; } # TIER
 
 tiers=$1
 command -v go >/dev/null || exit 0
-if needs unit; then nats_server; fi
+if needs unit; then
+  nats_server
+  nats_server "$nats_oldest"
+fi
 if needs api; then
   helm
   definitions_of_others

@@ -7,6 +7,9 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/interconn
 deny_version=0.20.2
 helm_version=4.2.4
 nats_version=2.15.2
+# The oldest that gateways work with; a server of it is upgraded in a test.
+# shellcheck disable=SC2034 # used where this is sourced
+nats_oldest=2.10.29
 # The node's container runtime and what its network is made with. `kubectl` comes with the cluster's programs.
 # shellcheck disable=SC2034 # used where this is sourced
 node_packages=(containerd runc containernetworking-plugins iptables conntrack iproute2 util-linux)
@@ -82,15 +85,15 @@ make_helm() {
   echo "$root/helm"
 }
 
-nats_server() { once nats make_nats_server; } # prints the program's path
+nats_server() { once nats make_nats_server "${1:-$nats_version}"; } # [VERSION]; prints the program's path
 make_nats_server() {
-  local root=$cache/nats-server-$nats_version
+  local version=$1 root=$cache/nats-server-$1
   if [ ! -x "$root/nats-server" ]; then
     need_go >&2
-    step "building nats-server $nats_version into $root (20 seconds, once)" >&2
+    step "building nats-server $version into $root (20 seconds, once)" >&2
     mkdir -p "$root"
     GOTOOLCHAIN=local CGO_ENABLED=0 GOBIN=$root/part.$$ \
-      go install -trimpath -ldflags "-s -w" "github.com/nats-io/nats-server/v2@v$nats_version" >&2
+      go install -trimpath -ldflags "-s -w" "github.com/nats-io/nats-server/v2@v$version" >&2
     mv "$root/part.$$/nats-server" "$root/nats-server"
     rmdir "$root/part.$$"
   fi

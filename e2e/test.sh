@@ -45,9 +45,12 @@ failed=0
 for tier in ${tiers//,/ }; do
   [[ " ${all[*]} " == *" $tier "* ]] || fail "TIERS=$tiers: there is no tier $tier, only ${all[*]}"
 done
-# A group of its own, to end it with all that it started.
-setsid e2e/ahead.sh "$tiers" >"$target/test-logs/ahead.log" 2>&1 &
+# A group of its own, to end it with all that it started; no session of its own, as Linux shares processors between sessions whatever
+# the priorities of what is in them.
+set -m
+e2e/ahead.sh "$tiers" >"$target/test-logs/ahead.log" 2>&1 </dev/null &
 ahead=$!
+set +m
 trap 'kill -- -$ahead 2>/dev/null || true' EXIT
 
 for tier in "${all[@]}"; do

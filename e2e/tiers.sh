@@ -41,7 +41,8 @@ tier_unit() {
   need_packages nginx libnginx-mod-stream iptables iproute2 util-linux
   # What several gateways share their work over.
   NATS_SERVER=$(nats_server)
-  export NATS_SERVER
+  NATS_SERVER_OLDEST=$(nats_server "$nats_oldest")
+  export NATS_SERVER NATS_SERVER_OLDEST
   # They wait for programs, links and clocks more than they work.
   export RUST_TEST_THREADS=4
   step "tests without a cluster"

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub(crate) struct Server {
     folder: TempDir,
     pub(crate) port: u16,
+    program: PathBuf,
     process: Child,
 }
 
@@ -27,17 +28,25 @@ impl Server {
     /// The same with files in its folder, which `more` names by `FOLDER/`.
     pub(crate) fn start_with(more: &str, files: &[(&str, &str)]) -> Result<Self> {
         // Whoever dials at the same time may be given the port that was free.
-        let tries = (0..4).find_map(|_| Self::start_once(more, files).ok());
-        tries.map_or_else(|| Self::start_once(more, files), Ok)
+        let tries = (0..4).find_map(|_| Self::start_once(program(), more, files).ok());
+        tries.map_or_else(|| Self::start_once(program(), more, files), Ok)
     }
 
-    fn start_once(more: &str, files: &[(&str, &str)]) -> Result<Self> {
+    /// One of the oldest version that gateways work with.
+    #[allow(dead_code, reason = "of the nodes' tests")]
+    pub(crate) fn oldest() -> Result<Self> {
+        let program =
+            env::var_os("NATS_SERVER_OLDEST").context("NATS_SERVER_OLDEST names none; e2e/test.sh builds it")?;
+        Self::start_once(program.into(), "", &[])
+    }
+
+    fn start_once(program: PathBuf, more: &str, files: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         for (name, content) in files {
             fs::write(folder.path().join(name), content)?;
         }
         let more = more.replace("FOLDER", &folder.path().to_string_lossy());
-        Self::start_at(free_port()?, folder, &more)
+        Self::start_at(program, free_port()?, folder, &more)
     }
 
     /// Three servers that are one.
@@ -47,20 +56,20 @@ impl Server {
         let start = |(n, route): (usize, &u16)| {
             let cluster = format!("name: three, listen: \"127.0.0.1:{route}\", routes: [{}]", urls.join(", "));
             let more = format!("server_name: n{n}\ncluster {{ {cluster} }}");
-            Self::start_at(free_port()?, tempfile::tempdir()?, &more)
+            Self::start_at(program(), free_port()?, tempfile::tempdir()?, &more)
         };
         routes.iter().enumerate().map(start).collect()
     }
 
-    fn start_at(port: u16, folder: TempDir, more: &str) -> Result<Self> {
+    fn start_at(program: PathBuf, port: u16, folder: TempDir, more: &str) -> Result<Self> {
         let store = folder.path().join("store");
         let config = format!(
             "listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{}\", max_mem: 64M, max_file: 256M }}\n{more}\n",
             store.display()
         );
         fs::write(folder.path().join("nats.conf"), config)?;
-        let process = run(&folder, port)?;
-        Ok(Self { folder, port, process })
+        let process = run(&program, &folder, port)?;
+        Ok(Self { folder, port, program, process })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -76,8 +85,16 @@ impl Server {
 
     /// Starts it again with what it had on disk.
     pub(crate) fn start_again(&mut self) -> Result<()> {
-        self.process = run(&self.folder, self.port)?;
+        self.process = run(&self.program, &self.folder, self.port)?;
         Ok(())
+    }
+
+    /// Ends it, and starts the version of all other tests with what it had on disk.
+    #[allow(dead_code, reason = "of the nodes' tests")]
+    pub(crate) fn upgrade(&mut self) -> Result<()> {
+        self.kill()?;
+        self.program = program();
+        self.start_again()
     }
 }
 
@@ -87,8 +104,8 @@ impl Drop for Server {
     }
 }
 
-fn run(folder: &TempDir, port: u16) -> Result<Child> {
-    let mut process = Command::new(program())
+fn run(program: &Path, folder: &TempDir, port: u16) -> Result<Child> {
+    let mut process = Command::new(program)
         .arg("-c")
         .arg(folder.path().join("nats.conf"))
         .arg("-l")

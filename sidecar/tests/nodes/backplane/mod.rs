@@ -4,6 +4,7 @@
 //! copies.rs    messages in ack mode, when the gateway is lost that they came to
 //! grid.rs      what the grid of one reaches at the others, whoever dies
 //! members.rs   sidecars that reach all of them under one address
+//! servers.rs   servers that are upgraded or slow, and clocks that differ
 //! services.rs  services that are registered at one, and called at another
 //! sessions.rs  sessions of port 7304, whichever gateway is asked, and whoever dies
 //! starts.rs    gateways whose servers are away when they start, or whose number is another's
@@ -17,6 +18,7 @@ mod members;
 #[allow(dead_code, reason = "several servers are what the fabric's own tests are about")]
 #[path = "../../../backplane/tests/fabric/server.rs"]
 mod server;
+mod servers;
 mod services;
 mod sessions;
 mod starts;

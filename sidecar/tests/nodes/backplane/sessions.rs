@@ -15,23 +15,23 @@ use serde_json::{Value, json};
 use super::{PATIENCE, server::Server};
 use crate::harness::{A, Answer, Node, base64, post, try_exchange, unbase64, until};
 
-const OK: &str = "E0000000000";
-const RELEASED: &str = "E0000000608";
-const UNREACHABLE: &str = "E0000000607";
+pub(super) const OK: &str = "E0000000000";
+pub(super) const RELEASED: &str = "E0000000608";
+pub(super) const UNREACHABLE: &str = "E0000000607";
 
 /// Servers of NATS, and what all gateways of one node have alike.
-struct Stage {
-    servers: Vec<Server>,
+pub(super) struct Stage {
+    pub(super) servers: Vec<Server>,
     folder: tempfile::TempDir,
     store: &'static str,
 }
 
 impl Stage {
-    fn new(store: &'static str) -> Self {
+    pub(super) fn new(store: &'static str) -> Self {
         Self::of(vec![Server::start("").unwrap()], store)
     }
 
-    fn of(servers: Vec<Server>, store: &'static str) -> Self {
+    pub(super) fn of(servers: Vec<Server>, store: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let identity = Identity { node_id: A.into(), name: "bank".into() };
         let root =
@@ -45,25 +45,35 @@ impl Stage {
         Path::join(self.folder.path(), name).display().to_string()
     }
 
-    async fn gateway(&self) -> Node {
+    pub(super) async fn gateway(&self) -> Node {
         let urls: Vec<String> = self.servers.iter().map(Server::url).collect();
+        self.gateway_at(&urls.join(","), &[]).await
+    }
+
+    /// One that reaches the servers at these addresses, with more variables.
+    pub(super) async fn gateway_at(&self, urls: &str, variables: &[(&str, &str)]) -> Node {
         let file = json!({
             "nodeId": A, "instId": "JG0100002800000000",
             "certificateFiles": {"root": self.path("root.crt"), "rootKey": self.path("root.key")},
             "transport": {"store": self.store},
-            "backplane": {"nats": {"url": urls.join(","), "replicas": self.servers.len()}},
+            "backplane": {"nats": {"url": urls, "replicas": self.servers.len()}},
         });
-        Node::with_own_file(&file.to_string()).await
+        Node::with_own_file(&file.to_string(), variables).await
     }
 
     /// Gateways that see each other.
-    async fn gateways<const N: usize>(&self) -> [Node; N] {
+    pub(super) async fn gateways<const N: usize>(&self) -> [Node; N] {
+        self.gateways_beside(0).await
+    }
+
+    /// The same beside so many that are there already.
+    pub(super) async fn gateways_beside<const N: usize>(&self, there: usize) -> [Node; N] {
         let mut all = Vec::new();
         for _ in 0..N {
             all.push(self.gateway().await);
         }
         for node in &all {
-            let others = (N - 1) as f64;
+            let others = (there + N - 1) as f64;
             until("the others to be seen", PATIENCE, async || {
                 node.metric("mesh_backplane_other_gateways").await == others
             })
@@ -73,26 +83,26 @@ impl Stage {
     }
 }
 
-async fn call(node: &Node, op: &str, session: &str, more: &[(&str, &str)], body: &Value) -> Answer {
+pub(super) async fn call(node: &Node, op: &str, session: &str, more: &[(&str, &str)], body: &Value) -> Answer {
     let mut headers = vec![("x-ptp-session-id", session)];
     headers.extend(more);
     node.post(&format!("/v1/interconn/chan/{op}"), &headers, body).await
 }
 
-async fn push(node: &Node, session: &str, text: &str) -> String {
+pub(super) async fn push(node: &Node, session: &str, text: &str) -> String {
     let body = json!({"topic": "t", "payload": base64(text)});
     call(node, "push", session, &[("x-ptp-timeout", "20000")], &body).await.code()
 }
 
 /// The text of what is popped, and whether it was given out before; `None`: nothing came in that time.
-async fn pop(node: &Node, session: &str, milliseconds: u64) -> Option<(String, bool)> {
+pub(super) async fn pop(node: &Node, session: &str, milliseconds: u64) -> Option<(String, bool)> {
     let answer = call(node, "pop", session, &[], &json!({"topic": "t", "timeout": milliseconds})).await;
     assert_eq!(answer.code(), OK, "{}", answer.text());
     let text = answer.json()["payload"].as_str().map(unbase64)?;
     Some((text, answer.headers.contains_key("x-ptp-redelivered")))
 }
 
-async fn popped(node: &Node, session: &str) -> String {
+pub(super) async fn popped(node: &Node, session: &str) -> String {
     pop(node, session, 20_000).await.expect("a message").0
 }
 

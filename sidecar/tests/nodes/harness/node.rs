@@ -62,9 +62,9 @@ impl Node {
         (node, folder)
     }
 
-    /// A node with this configuration file in its own folder.
-    pub(crate) async fn with_own_file(yaml: &str) -> Self {
-        Self::run(free_port(), &[], |home, mesh| {
+    /// A node with this configuration file in its own folder, and more variables.
+    pub(crate) async fn with_own_file(yaml: &str, variables: &[(&str, &str)]) -> Self {
+        Self::run(free_port(), variables, |home, mesh| {
             configure_as(home, yaml);
             mesh
         })

@@ -229,7 +229,7 @@ async fn a_slow_popper_there_holds_up_its_own_pushers_and_nobody_else() {
     let held: Vec<_> = sizes.map(|bytes| tokio::spawn(pushing(&a, B, "s", bytes))).collect();
     let waiting = async |what: &str| b.metric(&format!("mesh_transport_waiting_{what}")).await;
     let waits = async || waiting("pushes").await + waiting("bodies").await == 23.0;
-    until("all pushes to wait for room", Duration::from_secs(30), waits).await;
+    until("all pushes to wait for room", Duration::from_secs(90), waits).await;
     for (to, session) in [(B, "other"), (C, "s")] {
         for bytes in [10, 300_000, 6_000] {
             assert_eq!(pushing(&a, to, session, bytes).await, OK, "{to} {session} {bytes}");
@@ -264,7 +264,7 @@ async fn a_pop_at_the_partner_that_is_given_up_over_grpc_gives_the_message_back_
     client.wait_for(DATA, 1).await.unwrap();
     assert_eq!(b.leased().await, 1.0);
     client.cancel(1).await;
-    until("the message to be back", Duration::from_secs(20), async || b.leased().await == 0.0).await;
+    until("the message to be back", Duration::from_secs(90), async || b.leased().await == 0.0).await;
     assert_eq!(messages(&b).await, 1);
     let mut client = H2::to(&a, 1 << 16).await;
     pop(&mut client).await;

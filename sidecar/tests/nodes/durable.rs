@@ -33,7 +33,7 @@ const POPPERS: u64 = 4;
 /// Each queue has pushers and poppers.
 const QUEUES: u64 = 4;
 /// How long the first push of a round may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 const OK: &str = "E0000000000";
 
 /// What the clients know.

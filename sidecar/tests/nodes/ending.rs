@@ -40,7 +40,7 @@ async fn a_node_that_ends_under_load_answers_every_call_it_took() {
         .collect();
     until("some load", Duration::from_secs(10), async || done.load(Ordering::Relaxed) > 20).await;
     node.signal("TERM");
-    until("not ready", Duration::from_secs(30), async || node.admin("/readyz").await.status == 503).await;
+    until("not ready", Duration::from_secs(90), async || node.admin("/readyz").await.status == 503).await;
     // Load balancers have seen it by now and send nothing new; until then everything is served.
     tokio::time::sleep(Duration::from_millis(500)).await;
     stop.store(true, Ordering::Relaxed);
@@ -58,7 +58,7 @@ async fn a_node_that_ends_under_load_answers_every_call_it_took() {
 async fn a_second_signal_ends_it_at_once() {
     let mut node = Node::with(&[("MESH_DRAIN_DELAY", "60s")]).await;
     node.signal("TERM");
-    until("not ready", Duration::from_secs(30), async || node.admin("/readyz").await.status == 503).await;
+    until("not ready", Duration::from_secs(90), async || node.admin("/readyz").await.status == 503).await;
     let start = Instant::now();
     node.signal("INT");
     node.ended(Duration::from_secs(30)).await;

@@ -269,7 +269,7 @@ async fn between_nodes_of_our_kind_a_hop_over_grpc_is_numbered_and_leased() {
         let popped = a.post("/v1/interconn/chan/pop", &headers, &pop).await;
         assert_eq!((popped.code().as_str(), popped.json()["payload"].as_str()), (OK, Some(expected.as_str())));
     }
-    until("the messages to be committed there", Duration::from_secs(30), async || {
+    until("the messages to be committed there", Duration::from_secs(90), async || {
         b.private("/queues").await.json()["messages"] == 0
     })
     .await;

@@ -40,7 +40,7 @@ async fn line(stage: &Stage, session: &str) -> Vec<(Form, Waiting)> {
         line.push((form, asks(stage, transport, pop).await));
         let waits = line.len() as f64;
         let is_in_line = async || stage.waiting("pops").await >= waits;
-        until("the next pop to wait", Duration::from_secs(30), is_in_line).await;
+        until("the next pop to wait", Duration::from_secs(90), is_in_line).await;
     }
     line
 }
@@ -90,7 +90,7 @@ pub(super) async fn a_release_wakes_the_pops_and_the_pushes_of_all_ways_at(stage
     let wait = pushes.len() as f64;
     // Some have a body that is read once there is room for it.
     let all_wait = async || stage.waiting("pushes").await + stage.waiting("bodies").await >= wait;
-    until("all pushes to wait", Duration::from_secs(30), all_wait).await;
+    until("all pushes to wait", Duration::from_secs(90), all_wait).await;
     let release = Form::Json.request(Want::Release, "released", "", &[]);
     assert_eq!(Form::Json.read(&stage.ask(release).await).code, OK);
     for (form, waiting) in pops.into_iter().chain(pushes) {

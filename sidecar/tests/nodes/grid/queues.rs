@@ -163,7 +163,7 @@ async fn a_full_topic_does_what_its_policy_says_and_others_go_on() {
             assert_eq!(user.hears().await, "pong", "what came before was looked at");
         } else {
             let full = async || stage.metric(r#"full_total{topic="pause",policy="pause"}"#).await > 0.0;
-            crate::harness::until("the topic to be full", std::time::Duration::from_secs(30), full).await;
+            crate::harness::until("the topic to be full", std::time::Duration::from_secs(90), full).await;
             // Its own socket is not read; another client's is.
             let mut other = stage.user("/").await;
             other.says("ping").await;

@@ -81,7 +81,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> H2<IO> {
 
     /// The next frame that says something; `None` at the end of the connection.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
-        timeout(Duration::from_secs(20), self.whole_frame()).await.expect("a frame or an end")
+        timeout(Duration::from_secs(60), self.whole_frame()).await.expect("a frame or an end")
     }
 
     /// Waits for a frame of `stream` of this kind.

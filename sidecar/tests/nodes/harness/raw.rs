@@ -11,7 +11,7 @@ use tokio::{
 use super::{Node, connect};
 
 /// How long an answer may take that is known to come: a debug build on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One connection.
 pub(crate) struct Raw {

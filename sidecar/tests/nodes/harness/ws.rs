@@ -17,7 +17,7 @@ use tokio_tungstenite::{
 use super::connect;
 
 /// Long beyond all doubt, also on a busy machine.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(60);
 
 /// A connection.
 pub(crate) struct Socket<S = TcpStream>(pub(crate) WebSocketStream<S>);

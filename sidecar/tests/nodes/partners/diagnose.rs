@@ -100,7 +100,7 @@ async fn learns(node: &Node, bank: &Bank, volume: &Path, partners: &[Partner<'_>
     let generation = async || node.private("/config").await.json()["config"]["generation"].as_u64().unwrap();
     let before = generation().await;
     bank.publish(volume, partners);
-    until("the configuration to be in force", Duration::from_secs(30), async || generation().await > before).await;
+    until("the configuration to be in force", Duration::from_secs(90), async || generation().await > before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -209,7 +209,7 @@ async fn an_address_that_begins_to_swallow_everything_costs_no_push_and_little_t
     let (stop, pushers, sum) = load(&a);
     tokio::time::sleep(Duration::from_millis(700)).await;
     let hole = Hole::dig(first);
-    until("the hole to be found", Duration::from_secs(30), async || states(&a).await[0] == "failing").await;
+    until("the hole to be found", Duration::from_secs(90), async || states(&a).await[0] == "failing").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     drop(hole);
     until("the first to take over", Duration::from_secs(60), async || states(&a).await[0] == "reachable").await;

@@ -166,7 +166,7 @@ async fn disabling_ends_what_is_under_way_on_either_side_long_before_its_time_an
         disabler.mpi("mesh.net.enable", &json!({"node_id": id})).await;
         let works =
             async || disabler.push(Some(id), "t", "x").await == OK && other.push(Some(own), "t", "x").await == OK;
-        until("calls to go both ways again", Duration::from_secs(20), works).await;
+        until("calls to go both ways again", Duration::from_secs(90), works).await;
     }
 }
 

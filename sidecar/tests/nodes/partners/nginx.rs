@@ -80,7 +80,7 @@ impl Nginx {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let nginx = Self { child, address, _folder: folder };
         let log = nginx._folder.path().join("error.log");
-        until("nginx to listen", Duration::from_secs(20), async || {
+        until("nginx to listen", Duration::from_secs(90), async || {
             let listens = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
             assert!(listens || !fs::read_to_string(&log).unwrap_or_default().contains("[emerg]"), "see {log:?}");
             listens
@@ -120,6 +120,6 @@ async fn messages_pass_both_ways_whether_nginx_passes_tls_on_or_ends_it_with_our
             assert!(came == base64(payload), "{topic}, {back}: {popped:.300}");
         }
     }
-    until("all leases to be settled", Duration::from_secs(30), async || pair.b.leased().await == 0.0).await;
+    until("all leases to be settled", Duration::from_secs(90), async || pair.b.leased().await == 0.0).await;
     assert_eq!(pair.b.metric("mesh_transport_lease_hand_backs_total").await, 0.0);
 }

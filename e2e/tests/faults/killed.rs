@@ -124,7 +124,8 @@ async fn an_operator_that_dies_at_any_write_while_a_node_changes_or_goes_is_foll
 async fn an_operator_that_dies_at_any_write_while_keys_and_certificates_change_loses_none_that_others_know()
 -> Result<()> {
     each_death_is_mended(Work::Renewing, 6).await?;
-    each_death_is_mended(Work::Following, 3).await?;
+    // The work may be seen to be done before its last write, which is a status, is met.
+    each_death_is_mended(Work::Following, 2).await?;
     each_death_is_mended(Work::Issuing, 6).await
 }
 

@@ -47,7 +47,7 @@ programs:
 
 image: programs ## Write image archives for this machine's processor to TARGET/images, without a container engine
 	$(STATIC)/image localhost/mesh:$(TAG) $(IMAGES)/mesh.tar $(STATIC)/mesh \
-		--command start --command --server --folder /mesh --env MESH_HOME=/mesh --at-most 38
+		--command start --command --server --folder /mesh --env MESH_HOME=/mesh --at-most 40
 	$(STATIC)/image localhost/mesh-operator:$(TAG) $(IMAGES)/mesh-operator.tar $(STATIC)/mesh-operator --command run
 	$(STATIC)/image localhost/pause:e2e $(IMAGES)/pause.tar $(STATIC)/pause
 	$(STATIC)/image localhost/bank:e2e $(IMAGES)/bank.tar $(STATIC)/bank

@@ -73,7 +73,10 @@ fn make(client: &mut Nats, subject: &str, what: &str) -> Result<()> {
 pub(crate) fn nats_for_gateways() -> Result<Server> {
     let (program, home, port) = (nats_server()?, folder("nats")?, free_port()?);
     let config = home.join("nats.conf");
-    fs::write(&config, format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{}\" }}\n", home.display()))?;
+    // An object of 64 MiB is read without a word in between, which is more than what may wait for a client by default.
+    let text =
+        format!("listen: 127.0.0.1:{port}\nmax_pending: 256MB\njetstream {{ store_dir: \"{}\" }}\n", home.display());
+    fs::write(&config, text)?;
     let set = |command: &mut std::process::Command| {
         command.arg("-c").arg(&config).arg("-l").arg(home.join("log"));
     };

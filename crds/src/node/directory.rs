@@ -27,6 +27,8 @@ pub struct Directory {
     pub pending_classes: bool,
     /// Whether a search that finds nothing tries names at distance 1 (leniency 8).
     pub fuzzy_search: bool,
+    /// How answers write the names of protocols; entries keep them as registered.
+    pub protocol_names: ProtocolNames,
     /// The share in percent that one snapshot may withdraw unless it says `force` (D-3); 100: no limit.
     #[schemars(range(min = 1, max = 100))]
     pub max_withdrawal: u8,
@@ -66,6 +68,7 @@ impl Default for Directory {
             http_status: HttpStatus::Mirror,
             pending_classes: false,
             fuzzy_search: false,
+            protocol_names: ProtocolNames::AsRegistered,
             max_withdrawal: 100,
             readers: DirectoryReaders::Members,
             probe_endpoints: false,
@@ -88,6 +91,16 @@ pub enum HttpStatus {
     Mirror,
     /// Always 200.
     AlwaysOk,
+}
+
+/// How answers write the names of protocols.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ProtocolNames {
+    /// As they were registered.
+    #[default]
+    AsRegistered,
+    /// In lower case.
+    LowerCase,
 }
 
 /// Who may read the directory's records.

@@ -19,6 +19,7 @@
 //! | leniency 2 | `a_version_may_be_missing_or_written_otherwise_but_not_another` |
 //! | leniency 4 | `an_empty_snapshot_means_none_and_a_missing_one_nothing` |
 //! | leniency 5 | `labels_are_those_of_the_seed`, `a_central_system_has_the_labels_that_are_printed` |
+//! | leniency 6, the option | `an_adapter_class_is_what_was_registered`, `protocols_are_answered_in_lower_case_where_that_is_wanted`, `a_protocol_is_answered_in_lower_case_and_proven_as_it_was_registered`, `a_copy_writes_protocols_as_the_directory_does`, `the_class_of_the_seed_is_answered_to_the_letter_where_protocols_are_in_lower_case` |
 //! | leniency 8 | `the_search_for_a_typo_suggests_the_name_that_is_meant`, `distances_are_counted_in_letters` |
 //! | leniency 9 | `ids_have_letters_and_digits_and_leniently_a_hyphen`, `ids_are_unique_without_case_and_kept_as_given` |
 //! | leniency 11, corrected schemas | `the_schemas_are_there_for_everybody`, `a_schema_has_the_members_that_are_read_and_requires_those_that_are_required` |

@@ -61,6 +61,16 @@ pub enum Search {
     Near,
 }
 
+/// How answers write the names of protocols (leniency 6). What is signed, and thereby `/watch`, log and proofs, has them as registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProtocolNames {
+    /// As they were registered.
+    #[default]
+    AsRegistered,
+    /// In lower case.
+    LowerCase,
+}
+
 /// What the configuration says of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -72,6 +82,8 @@ pub struct Rules {
     pub reading: Reading,
     /// How far a search goes.
     pub search: Search,
+    /// How answers write protocols.
+    pub protocol_names: ProtocolNames,
     /// What the state machine allows.
     pub policy: Policy,
     /// The keys that may replace a lost one.

@@ -7,7 +7,7 @@ mod compacting;
 mod cosigning;
 mod importing;
 mod probing;
-mod rules;
+pub(super) mod rules;
 #[cfg(test)]
 mod tests;
 mod tried;

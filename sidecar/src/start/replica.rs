@@ -40,6 +40,7 @@ use self::{
     follow::{Failed, Source},
     metrics::Metrics,
 };
+use super::directory::rules;
 
 /// How often the snapshot is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -152,6 +153,7 @@ impl ReplicaPlace {
                 HttpStatus::Mirror => Status::Mirror,
                 HttpStatus::AlwaysOk => Status::AlwaysOk,
             },
+            protocol_names: rules::protocol_names(config),
         })
     }
 

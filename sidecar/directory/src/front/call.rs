@@ -133,7 +133,12 @@ impl Front {
         let rules = self.directory().rules();
         who.may_read(rules.reading)?;
         let (mut used, ask) = (call.used.clone(), self.ordered(&call.ask));
-        let manners = Manners { strictness: rules.strictness, search: rules.search, status: rules.status };
+        let manners = Manners {
+            strictness: rules.strictness,
+            search: rules.search,
+            status: rules.status,
+            protocol_names: rules.protocol_names,
+        };
         let found = self.directory().view().read(|state| looked_up(state, call, &ask, &mut used, &manners));
         self.metrics.lenient(&used);
         found
@@ -189,7 +194,7 @@ pub(super) fn looked_up(
 ) -> Result<Value, DirectoryError> {
     is_there_yet(state, call.header.revision)?;
     let near = manners.search == Search::Near;
-    let answer = message::retrieve(state, ask, used, near, manners.strictness);
+    let answer = message::retrieve(state, ask, used, near, manners.strictness, manners.protocol_names);
     let Some((kind, key)) = subject(state, ask).filter(|_| call.header.proof) else {
         return answer.map(Option::unwrap_or_default);
     };

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Strictness,
-    directory::{Search, Status},
+    directory::{ProtocolNames, Search, Status},
     message::{self, Ask, Call},
     state::State,
 };
@@ -34,6 +34,8 @@ pub struct Manners {
     pub search: Search,
     /// What HTTP says.
     pub status: Status,
+    /// How protocols are written.
+    pub protocol_names: ProtocolNames,
 }
 
 /// A retrieval, a search or a list.
@@ -133,9 +135,20 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::ledger::tests::{history, ledger};
+    use crate::{
+        ledger::{
+            By,
+            tests::{history, ledger, write},
+        },
+        message::Message,
+    };
 
-    const LENIENT: Manners = Manners { strictness: Strictness::Lenient, search: Search::Exact, status: Status::Mirror };
+    const LENIENT: Manners = Manners {
+        strictness: Strictness::Lenient,
+        search: Search::Exact,
+        status: Status::Mirror,
+        protocol_names: ProtocolNames::AsRegistered,
+    };
 
     fn asked(method: &str, path: &str) -> Parts {
         Request::builder().method(method).uri(format!("/datanet/v1{path}")).body(()).unwrap().into_parts().0
@@ -217,5 +230,26 @@ mod tests {
         assert_eq!(answered(&get, "", LENIENT).0, StatusCode::NOT_MODIFIED);
         let lookup = Lookup::read(&get, b"", LENIENT).unwrap();
         assert_eq!((lookup.most_staleness(), lookup.least_revision()), (Some(Duration::from_secs(2)), 0));
+    }
+
+    /// Leniency 6, its option.
+    #[test]
+    fn a_copy_writes_protocols_as_the_directory_does() {
+        let mut original = ledger();
+        let class = json!({"className": "c", "protocol": {"name": "ODPS", "version": "1"}});
+        for (message, body) in [
+            (Message::Connect, json!({"id": "yunqi", "endpoint": "a:1"})),
+            (Message::SyncAdapterClasses, json!({"csid": "yunqi", "adapterClasses": [class]})),
+        ] {
+            original.submit(&write(message, body, By::Token), 1).unwrap().unwrap();
+        }
+        let (head, text) =
+            (asked("POST", "/adapter-classes/retrieve"), message(&json!({}), &json!({"className": "c"})));
+        for (protocol_names, name) in [(ProtocolNames::AsRegistered, "ODPS"), (ProtocolNames::LowerCase, "odps")] {
+            let lookup = Lookup::read(&head, text.as_bytes(), Manners { protocol_names, ..LENIENT }).unwrap();
+            let answer = lookup.answer(original.state(), Duration::ZERO);
+            let body: Value = serde_json::from_slice(answer.body()).unwrap();
+            assert_eq!(body["adapterClass"]["protocol"]["name"], name, "{body}");
+        }
     }
 }

@@ -4,8 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::read::Ask;
 use crate::{
+    directory::ProtocolNames,
     error::{Code, DirectoryError},
     lenient::{Strictness, Used, warning},
+    names::fold_name,
     state::{CentralSystem, Class, DataSystem, State},
 };
 
@@ -31,11 +33,12 @@ pub fn retrieve(
     used: &mut Used,
     near: bool,
     strictness: Strictness,
+    names: ProtocolNames,
 ) -> Result<Option<Value>, DirectoryError> {
     let payload = match ask {
         Ask::Write { .. } => return Ok(None),
         Ask::CentralSystem(csid) => payload("centralsystem", central_system(state, state.central_system(csid)?)),
-        Ask::AdapterClass(name) => payload("adapterClass", adapter_class(state.class(name)?)),
+        Ask::AdapterClass(name) => payload("adapterClass", adapter_class(state.class(name)?, names)),
         Ask::DataSystem(address) => payload("dataSystem", data_system(state.data_system(address)?)),
         Ask::CentralSystems { class, wanted } => {
             let found = state.search_systems(class, near, wanted)?;
@@ -46,17 +49,17 @@ pub fn retrieve(
             payload
         }
         Ask::List { list, wanted } => {
-            let (mut payload, cursor) = list.answer(state, wanted)?;
+            let (mut payload, cursor) = list.answer(state, wanted, names)?;
             beside(&mut payload, cursor, Vec::new());
             payload
         }
         Ask::AdapterClasses { protocol, version, wanted } => {
             let found = state.search_classes(protocol.as_deref(), version.as_deref(), wanted)?;
             used.extend(&found.used);
-            let (mut labels, names): (Vec<String>, Vec<String>) = found.page.items.into_iter().unzip();
+            let (mut labels, classes): (Vec<String>, Vec<String>) = found.page.items.into_iter().unzip();
             labels.dedup();
             let mut payload = payload("adapterClasses", labels.into());
-            payload.insert("adapterClassNames".to_owned(), names.into());
+            payload.insert("adapterClassNames".to_owned(), classes.into());
             beside(&mut payload, found.page.cursor, found.suggestions);
             payload
         }
@@ -101,16 +104,20 @@ fn central_system(state: &State, system: &CentralSystem) -> Value {
     value
 }
 
-fn adapter_class(class: &Class) -> Value {
-    let mut value = definition(class);
+fn adapter_class(class: &Class, names: ProtocolNames) -> Value {
+    let mut value = definition(class, names);
     present(&mut value, "params", class.definition().and_then(|offer| offer.params.clone()));
     value
 }
 
 /// A class without its parameters.
-pub(super) fn definition(class: &Class) -> Value {
+pub(super) fn definition(class: &Class, names: ProtocolNames) -> Value {
     let Some(offer) = class.definition() else { return Value::Null };
-    let protocol = json!({ "name": offer.protocol.name, "version": offer.protocol.version });
+    let name = match names {
+        ProtocolNames::AsRegistered => offer.protocol.name.clone(),
+        ProtocolNames::LowerCase => fold_name(&offer.protocol.name),
+    };
+    let protocol = json!({ "name": name, "version": offer.protocol.version });
     let mut value = json!({ "className": offer.class_name, "protocol": protocol });
     present(&mut value, "desc", offer.desc.clone());
     value

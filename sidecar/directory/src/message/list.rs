@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     DirectoryError,
+    directory::ProtocolNames,
     error::Code,
     lenient::Leniency,
     state::{CentralSystem, Class, State, Wanted},
@@ -72,6 +73,7 @@ impl List {
         &self,
         state: &State,
         wanted: &Wanted,
+        names: ProtocolNames,
     ) -> Result<(Map<String, Value>, Option<String>), DirectoryError> {
         let (key, items, cursor): (_, Vec<Value>, _) = match self {
             Self::CentralSystems { class } => {
@@ -81,7 +83,7 @@ impl List {
             Self::AdapterClasses { csid, protocol, version } => {
                 let speaks = [protocol.as_deref(), version.as_deref()];
                 let page = state.list_classes(csid.as_deref(), speaks, wanted)?;
-                ("adapterClasses", page.items.into_iter().map(class).collect(), page.cursor)
+                ("adapterClasses", page.items.into_iter().map(|one| class(one, names)).collect(), page.cursor)
             }
             Self::DataSystems { csid, class } => {
                 let page = state.list_data(csid.as_deref(), class.as_deref(), wanted)?;
@@ -99,8 +101,8 @@ fn system(system: &CentralSystem) -> Value {
 }
 
 /// As it was registered first, with how many offer it; without its parameters, which may be long.
-fn class(class: &Class) -> Value {
-    let mut value = definition(class);
+fn class(class: &Class, names: ProtocolNames) -> Value {
+    let mut value = definition(class, names);
     value["offers"] = class.offers.len().into();
     value
 }

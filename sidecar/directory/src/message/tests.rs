@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     Hash,
+    directory::ProtocolNames,
     entry::Entry,
     error::DirectoryError,
     json as strict_json,
@@ -21,12 +22,19 @@ pub(super) struct Desk {
     pub(super) strictness: Strictness,
     pub(super) policy: Policy,
     pub(super) near: bool,
+    pub(super) names: ProtocolNames,
 }
 
 impl Desk {
     pub(super) fn new() -> Self {
         let state = State::new(KeyName::new("log.example/datanet").unwrap());
-        Self { state, strictness: Strictness::Lenient, policy: Policy::default(), near: false }
+        Self {
+            state,
+            strictness: Strictness::Lenient,
+            policy: Policy::default(),
+            near: false,
+            names: ProtocolNames::default(),
+        }
     }
 
     /// Sends a message as it stands in a document.
@@ -43,7 +51,8 @@ impl Desk {
 
     fn serve(&mut self, message: Message, bytes: &[u8]) -> Result<Value, DirectoryError> {
         let call = Call::read(bytes, Some(message), self.strictness)?;
-        if let Some(answer) = retrieve(&self.state, &call.ask, &mut call.used.clone(), self.near, self.strictness)? {
+        let mut used = call.used.clone();
+        if let Some(answer) = retrieve(&self.state, &call.ask, &mut used, self.near, self.strictness, self.names)? {
             return Ok(answer);
         }
         let Ask::Write { csid, act, guard } = &call.ask else { unreachable!("all others are answered") };

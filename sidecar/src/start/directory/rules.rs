@@ -2,7 +2,7 @@
 
 use mesh_directory::{
     Strictness,
-    directory::{Reading, Rules, Search, Status, Witnesses},
+    directory::{ProtocolNames, Reading, Rules, Search, Status, Witnesses},
     entry::PublicKey,
     log::{KeyName, Kind, Verifier},
     state::Policy,
@@ -26,11 +26,20 @@ pub(super) fn of(config: &crds::Directory) -> Result<Rules, String> {
             crds::DirectoryReaders::Public => Reading::Public,
         },
         search: if config.fuzzy_search { Search::Near } else { Search::Exact },
+        protocol_names: protocol_names(config),
         policy: Policy { pending: config.pending_classes, most_withdrawn: config.max_withdrawal, ..Policy::default() },
         recovery: recovery.collect::<Result<_, _>>().map_err(|e| format!("directory.recoveryKeys: {e}"))?,
         witnessed: witnessed(config)?,
         witnesses: config.witnesses.as_ref().map(|all| witnesses(all, config)).transpose()?,
     })
+}
+
+/// How answers write protocols.
+pub(in crate::start) const fn protocol_names(config: &crds::Directory) -> ProtocolNames {
+    match config.protocol_names {
+        crds::ProtocolNames::AsRegistered => ProtocolNames::AsRegistered,
+        crds::ProtocolNames::LowerCase => ProtocolNames::LowerCase,
+    }
 }
 
 /// The logs that are signed for.

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Stage;
+use crate::harness::Node;
 
 const CONNECT: &str = r#"{
     "header": {
@@ -187,6 +188,18 @@ async fn every_example_of_the_seed_is_taken_and_answered_as_printed() {
     );
     // 2.2.
     assert_eq!(stage.printed("/central-systems/disconnect", DISCONNECT).await, json!({"code": 200}));
+}
+
+/// Leniency 6: registered as `ODPS`, printed as `odps`. With its option the answer of 3.2 is to the letter, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_class_of_the_seed_is_answered_to_the_letter_where_protocols_are_in_lower_case() {
+    let (node, _folder) = Node::with_file("directory: {protocolNames: LowerCase}\n").await;
+    let stage = Stage::of(node);
+    for (path, text) in [("/central-systems/connect", CONNECT), ("/adapter-classes/sync", SYNC_ADAPTER_CLASSES)] {
+        assert_eq!(stage.printed(path, text).await, json!({"code": 200}), "{path}");
+    }
+    let answer = stage.printed("/adapter-classes/retrieve", RETRIEVE_ADAPTER_CLASS).await;
+    assert_eq!(answer["adapterClass"]["protocol"], json!({"name": "odps", "version": "aspara1.0"}));
 }
 
 /// 4.1: the example asks for a name that nobody has (leniency 8). What is printed is the answer to the name that is meant.

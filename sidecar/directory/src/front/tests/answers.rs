@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{PREFIX, Shown, Stage, message};
 use crate::{
     Strictness,
-    directory::{Rules, Search, Status},
+    directory::{ProtocolNames, Rules, Search, Status},
     log::Receipt,
     proofs,
     state::Kind,
@@ -135,6 +135,21 @@ async fn what_dangles_and_what_conflicts_is_said_so() {
     let refused = stage.post("/data-systems/sync", message(stale)).await;
     assert_eq!(refused.codes(), (409, 7300));
     assert!(refused.json()["message"].as_str().unwrap().starts_with("conflict: "), "{:?}", refused.body);
+}
+
+/// Leniency 6, its option, by POST, by GET and in a batch. What was signed is proven as it was signed.
+#[tokio::test]
+async fn a_protocol_is_answered_in_lower_case_and_proven_as_it_was_registered() {
+    let rules = Rules { protocol_names: ProtocolNames::LowerCase, ..Rules::default() };
+    let stage = Stage::with(rules).settled().await;
+    let by_post = stage.says("/adapter-classes/retrieve", json!({"className": "mysql-adapter"})).await;
+    let by_get = stage.get("/adapter-classes/retrieve?className=mysql-adapter&proof=true").await.json();
+    let message = json!({"header": {"operation": "retrieveAdapterClass"}, "body": {"className": "mysql-adapter"}});
+    let batch = stage.post("/batch", json!({"body": {"messages": [message]}}).to_string()).await.json();
+    for answer in [&by_post, &by_get, &batch["answers"][0]] {
+        assert_eq!(answer["adapterClass"]["protocol"], json!({"name": "mysql", "version": "5.7"}), "{answer}");
+    }
+    assert_eq!(by_get["proof"]["record"]["offers"]["yunqi"][1]["protocol"]["name"], "MySQL");
 }
 
 /// Leniency 8 is off where leniencies are refused, whatever the setting for searches says.

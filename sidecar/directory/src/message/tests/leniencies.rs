@@ -115,6 +115,33 @@ fn an_empty_snapshot_means_none_and_a_missing_one_nothing() {
     assert_eq!(desk.call(Message::RetrieveDataSystem, json!({"dataAddress": "yunqi.P0"}))["code"], 7001);
 }
 
+/// Leniency 6, its option: the name alone is written otherwise, wherever a definition is answered. What is found, and with which warnings,
+/// does not depend on it.
+#[test]
+fn protocols_are_answered_in_lower_case_where_that_is_wanted() {
+    let mut desk = desk();
+    let asked = [
+        (Message::RetrieveAdapterClass, json!({"className": "odps-adapter"})),
+        (Message::ListAdapterClasses, json!({"protocolName": "oDpS"})),
+        (Message::SearchAdapterClasses, json!({"protocolName": "oDpS"})),
+        (Message::RetrieveCentralSystem, json!({"csid": "yunqi"})),
+    ];
+    let mut answers = |names| {
+        desk.names = names;
+        asked.clone().map(|(message, body)| desk.call(message, body))
+    };
+    let (registered, mut lower) = (answers(ProtocolNames::AsRegistered), answers(ProtocolNames::LowerCase));
+    let paths = ["/adapterClass/protocol", "/adapterClasses/0/protocol"];
+    for ((path, registered), lower) in paths.into_iter().zip(&registered).zip(&mut lower) {
+        let lower = lower.pointer_mut(path).unwrap();
+        assert_eq!(*lower, json!({"name": "odps", "version": "aspara1.0"}));
+        assert_eq!(registered.pointer(path), Some(&json!({"name": "ODPS", "version": "aspara1.0"})));
+        lower["name"] = json!("ODPS");
+    }
+    assert_eq!(registered, lower);
+    assert_eq!(warned(&lower[2]), [6]);
+}
+
 /// Leniency 9: unique without case, stored as given.
 #[test]
 fn ids_are_unique_without_case_and_kept_as_given() {

@@ -124,7 +124,8 @@ impl Cosigned {
     pub fn grew(&mut self, size: u64, now: u64) {
         self.latest = self.latest.max(size);
         if self.covered().is_none_or(|covered| covered < self.latest) {
-            self.uncovered.get_or_insert(now);
+            // An entry has the clock of who signed it, which may be ahead: what is said to come is there now.
+            self.uncovered = Some(self.uncovered.map_or(now, |since| since.min(now)));
         }
     }
 
@@ -282,6 +283,20 @@ mod tests {
             other.resume(note, latest, None);
             assert_eq!(other.covered(), None, "{what}");
         }
+    }
+
+    /// An entry from the future was hidden until then, and for `maxMergeDelay` more.
+    #[test]
+    fn a_clock_that_is_ahead_hides_nothing_for_longer() {
+        let mut log = three();
+        log.begin(&published(5), 0);
+        log.signs(0, 5).unwrap();
+        log.signs(1, 5).unwrap();
+        let mut again = three();
+        again.resume(log.kept().unwrap().clone(), 8, Some(9 * DELAY));
+        assert_eq!((again.shows(8, 1000), again.waiting(1000)), ((5, 3), 0));
+        assert_eq!((again.shows(8, 1000 + DELAY), again.waiting(1000 + DELAY)), ((5, 3), DELAY));
+        assert_eq!(again.shows(8, 1001 + DELAY), (8, 1));
     }
 
     #[test]

@@ -25,7 +25,17 @@ const METADATA: [IpAddr; 5] = [
 /// comes from that address.
 #[must_use]
 pub fn refusal(to: SocketAddr, from: Option<IpAddr>, own: &[SocketAddr], given: Given) -> Option<&'static str> {
-    let ip = meant(to.ip());
+    meant(to.ip()).find_map(|ip| refused(SocketAddr::new(ip, to.port()), from, own, given))
+}
+
+/// Whether it leads to the loopback addresses of a machine, this one or the translator's, however it is written.
+#[must_use]
+pub fn is_loopback(ip: IpAddr) -> bool {
+    meant(ip).any(|ip| ip.is_loopback())
+}
+
+fn refused(to: SocketAddr, from: Option<IpAddr>, own: &[SocketAddr], given: Given) -> Option<&'static str> {
+    let ip = to.ip();
     let is_here = ip.is_loopback() || ip.is_unspecified() || from.is_some_and(|from| from.to_canonical() == ip);
     if own.iter().any(|own| own.port() == to.port() && reaches(own.ip().to_canonical(), ip, is_here)) {
         return Some("it is this node's own listener");
@@ -42,19 +52,38 @@ pub fn refusal(to: SocketAddr, from: Option<IpAddr>, own: &[SocketAddr], given: 
     is_reserved(ip).then_some("it is no address of one machine: unspecified, multicast, or reserved")
 }
 
-/// The address that is reached in the end: an IPv4 address is also written within IPv6, for dual-stack sockets and for the
-/// translators NAT64 (RFC 6052) and 6to4 (RFC 3056).
-fn meant(ip: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = ip.to_canonical() else { return ip.to_canonical() };
+/// The addresses that may be reached in the end: an IPv4 address is also written within IPv6, for dual-stack sockets and for the
+/// translators NAT64 (RFC 6052), SIIT (RFC 2765) and 6to4 (RFC 3056).
+fn meant(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let ip = ip.to_canonical();
+    let within = match ip {
+        IpAddr::V4(_) => [None; 4],
+        IpAddr::V6(v6) => embedded(v6),
+    };
+    let itself = within.iter().all(Option::is_none).then_some(ip);
+    within.into_iter().flatten().map(IpAddr::V4).chain(itself)
+}
+
+/// The IPv4 addresses for which this one may stand.
+fn embedded(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     let [.., y, z] = v6.segments();
-    let embedded = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
+    let of = |high: u16, low: u16| [Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))), None, None, None];
     match v6.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] => embedded(y, z),
-        [0x2002, high, low, ..] => embedded(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => of(y, z),
+        [0x64, 0xff9b, 1, ..] => local_nat64(v6.octets()),
+        [0x2002, high, low, ..] => of(high, low),
         // What `to_canonical` leaves out: the old compatible form, which is not the loopback address.
-        [0, 0, 0, 0, 0, 0, ..] if (y, z) > (0, 1) => embedded(y, z),
-        _ => IpAddr::V6(v6),
+        [0, 0, 0, 0, 0, 0, ..] if (y, z) > (0, 1) => of(y, z),
+        _ => [None; 4],
     }
+}
+
+/// Within `64:ff9b:1::/48` (RFC 8215) each network has prefixes of its own, and by their length the four bytes are in one of four places
+/// (RFC 6052 section 2.2): each of them counts. What would be nobody's address is a part of the prefix, or what is behind the address.
+fn local_nat64(bytes: [u8; 16]) -> [Option<Ipv4Addr>; 4] {
+    let [_, _, _, _, _, _, a, b, _, c, d, e, f, g, h, i] = bytes;
+    [[a, b, c, d], [b, c, d, e], [c, d, e, f], [f, g, h, i]]
+        .map(|four| Some(Ipv4Addr::from(four)).filter(|ip| !is_reserved(IpAddr::V4(*ip))))
 }
 
 /// RFC 6890: nobody's address. Documentation and benchmark networks are left: tests and laboratories use them.
@@ -98,6 +127,49 @@ mod tests {
             assert!(!asked("10.0.0.5:7304", Some("10.0.0.6"), given));
             assert!(!asked("127.0.0.9:7305", None, given));
             assert!(!asked("127.0.0.1:8000", None, given));
+        }
+    }
+
+    /// Nobody knows which translator there is: each of its ways to write an address counts.
+    #[test]
+    fn an_ipv4_address_within_ipv6_is_the_address_that_is_meant() {
+        for (written, loopback, forbidden) in [
+            ("127.0.0.1", true, false),
+            ("::1", true, false),
+            ("::ffff:127.0.0.1", true, false),
+            ("::127.0.0.1", true, false),
+            ("::ffff:0:127.0.0.1", true, false),
+            ("64:ff9b::127.0.0.1", true, false),
+            ("2002:7f00:1::1", true, false),
+            ("64:ff9b:1::127.0.0.1", true, false),
+            ("64:ff9b:1:abcd:12:3456:127.8.9.1", true, false),
+            // /48, /56 and /64: around the byte that is not used.
+            ("64:ff9b:1:7f00:0:100::", true, false),
+            ("64:ff9b:1:aa7f:0:1::", true, false),
+            ("64:ff9b:1:aaaa:7f:0:100:0", true, false),
+            ("64:ff9b::169.254.169.254", false, true),
+            ("2002:a9fe:a9fe::1", false, true),
+            ("::169.254.169.254", false, true),
+            ("64:ff9b:1::169.254.169.254", false, true),
+            ("64:ff9b:1:a9fe:a9:fe00::", false, true),
+            ("64:ff9b:1:aaa9:fe:a9fe::", false, true),
+            ("64:ff9b:1:aaaa:a9:fea9:fe00:0", false, true),
+            ("64:ff9b:1::100.100.100.200", false, true),
+            ("2002:6464:64c8::", false, true),
+            ("64:ff9b::10.0.0.1", false, false),
+            ("64:ff9b:1::10.0.0.1", false, false),
+            ("64:ff9b:1:abcd::192.0.2.1", false, false),
+            ("64:ff9b:1:fffe::192.0.2.1", false, false),
+            ("2002:c000:201::1", false, false),
+            ("2001:db8::7f00:1", false, false),
+            ("2001:db8::1", false, false),
+            ("64:ff9b:2::127.0.0.1", false, false),
+        ] {
+            let ip: IpAddr = written.parse().unwrap();
+            assert_eq!(is_loopback(ip), loopback, "{written}");
+            let refused = refusal((ip, 1).into(), None, &[], Given::ByApi).is_some();
+            assert_eq!(refused, forbidden, "{written}");
+            assert_eq!(refusal((ip, 1).into(), None, &[], Given::ByOperator), None, "{written}");
         }
     }
 

@@ -19,7 +19,7 @@ pub use connect::Stream;
 pub(crate) use connect::{CONNECT, CONNECT_OF_SEVERAL, Dialler, Failure, Link, Target, socket_of};
 pub use egress::Egress;
 pub use first::open_first;
-pub use guard::{Given, refusal};
+pub use guard::{Given, is_loopback, refusal};
 pub use proxy::Proxy;
 pub use resolve::Resolver;
 pub use socket::{Patience, Unopened, open};

@@ -13,6 +13,31 @@ const BYTES: usize = 32;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash([u8; BYTES]);
 
+/// A hash that is being made.
+#[derive(Clone)]
+pub struct Hasher(digest::Context);
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher")
+    }
+}
+
+impl Hasher {
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The hash of all pieces, one behind the other.
+    #[must_use]
+    pub fn finish(self) -> Hash {
+        let mut bytes = [0; BYTES];
+        bytes.copy_from_slice(self.0.finish().as_ref());
+        Hash(bytes)
+    }
+}
+
 impl Hash {
     /// What stands for an empty subtree of the state (contract 5.3).
     pub const ZERO: Self = Self([0; BYTES]);
@@ -20,11 +45,15 @@ impl Hash {
     /// The hash of the parts, one behind the other. Who hashes more than one part of variable length says their lengths.
     #[must_use]
     pub fn of(parts: &[&[u8]]) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        parts.iter().for_each(|part| context.update(part));
-        let mut bytes = [0; BYTES];
-        bytes.copy_from_slice(context.finish().as_ref());
-        Self(bytes)
+        let mut hasher = Self::hasher();
+        parts.iter().for_each(|part| hasher.update(part));
+        hasher.finish()
+    }
+
+    /// What hashes pieces as they come, none of which is kept.
+    #[must_use]
+    pub fn hasher() -> Hasher {
+        Hasher(digest::Context::new(&digest::SHA256))
     }
 
     /// A hash that came as bytes.

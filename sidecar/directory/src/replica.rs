@@ -7,15 +7,19 @@
 //! that all that is here is a beginning of the signed log, at every moment, and catching up takes the memory of one bundle.
 //!
 //! A second history, an altered entry or a broken rule end it: what is kept is let go, nothing is answered and nothing is followed until
-//! a person makes another one. So does a log that outgrows its bound: a part of the records cannot be held against the roots.
+//! a person makes another one. A log that outgrows its bound does not: it is full at the entry for which there is no room, keeps what is
+//! before it, and still follows checkpoints, so that a second history is noticed. A bound is never taken on somebody's word: what does
+//! not fit has to be the log's.
 //!
 //! Pure: who fetches, when, and what is told of it is left to others (the sidecar, which has one beside each application).
+
+use std::fmt;
 
 use serde_json::Value;
 
 use crate::{
     Hash,
-    entry::PublicKey,
+    entry::{Leaf, PublicKey},
     json::{self, Room},
     log::{Checkpoint, CheckpointError, NotProven, Note, Verifier, verify},
     replay::{Replay, ReplayError},
@@ -28,6 +32,9 @@ const BESIDE: u64 = 600;
 
 /// Bytes that a value takes beside its text, a member of an object with its key.
 const VALUE: u64 = 96;
+
+/// A body may take this part of the room, a quarter, while it is read.
+const READ: u64 = 4;
 
 /// Why a replica has ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,12 +68,39 @@ pub enum Ended {
         /// Why.
         why: ReplayError,
     },
-    /// There is more than may be kept.
-    #[error("the records take more than {most} bytes: give the replica more, or none")]
-    TooLarge {
-        /// The bound in bytes.
-        most: u64,
-    },
+}
+
+/// What there is no room for: the replica stays before it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no room for entry {index}, whose {what} more than {most} bytes: give the replica more, or none")]
+pub struct Full {
+    /// Which.
+    pub index: u64,
+    /// What of it does not fit.
+    pub what: Excess,
+    /// The bound in bytes.
+    pub most: u64,
+}
+
+/// What takes too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// Its body, as it comes.
+    Body,
+    /// Its body, when it is read.
+    Values,
+    /// All records together, after it.
+    Records,
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Body => "body has",
+            Self::Values => "body takes, when it is read,",
+            Self::Records => "records take, with all before them,",
+        })
+    }
 }
 
 /// An entry as it is fetched.
@@ -87,6 +121,7 @@ pub struct Replica {
     target: Option<Checkpoint>,
     held: u64,
     most: u64,
+    full: Option<Full>,
     ended: Option<Ended>,
 }
 
@@ -96,7 +131,7 @@ impl Replica {
     #[must_use]
     pub fn new(log: Verifier, directory: PublicKey, recovery: Vec<PublicKey>, most: u64) -> Self {
         let replay = Replay::new(log.name().clone(), directory, recovery);
-        Self { log, replay, target: None, held: 0, most, ended: None }
+        Self { log, replay, target: None, held: 0, most, full: None, ended: None }
     }
 
     /// The records, after as many entries as its revision says.
@@ -124,6 +159,12 @@ impl Replica {
     #[must_use]
     pub const fn held(&self) -> u64 {
         self.held
+    }
+
+    /// Where it stays, as there is no room for more.
+    #[must_use]
+    pub const fn full(&self) -> Option<&Full> {
+        self.full.as_ref()
     }
 
     /// Reads a checkpoint that was fetched.
@@ -167,38 +208,64 @@ impl Replica {
         Ok(())
     }
 
-    /// Takes the next entries, with the proof that leads from the log over them to the newest checkpoint: all of them or none.
+    /// Takes the next entries, with the proof that leads from the log over them to the newest checkpoint: none where they are not the
+    /// log's, else as far as there is room.
     ///
     /// # Errors
-    /// They are not the log's, or may not be in it, or there is no room; the replica has ended.
+    /// They are not the log's, or may not be in it; the replica has ended.
     pub fn take(&mut self, entries: &[Fetched<'_>], proof: &[Hash]) -> Result<(), Ended> {
         self.going_on()?;
-        let (first, _) = self.replay.head();
-        let (size, root) = self.replay.head_with(entries.iter().map(|entry| entry.leaf));
-        let (last, signed) = self.target.as_ref().map_or((first, root), |target| (target.size, target.root));
-        let holds = verify::consistency(size, root, last, signed, proof);
-        holds.map_err(|why| self.end(Ended::Altered { first, why }))?;
+        self.are_next(entries.iter().map(|entry| entry.leaf), proof)?;
         for entry in entries {
-            self.take_one(*entry)?;
+            if self.full.is_none() {
+                self.take_one(*entry)?;
+            }
         }
         Ok(())
     }
 
-    /// What is next is longer than is read here: the replica has ended.
-    pub fn outgrown(&mut self) -> Ended {
-        self.end(Ended::TooLarge { most: self.most })
+    /// The next entry has a body of this hash, which is longer than the `most` bytes that are fetched here. `proof` as for [`Self::take`].
+    /// Where the hash is not the one that was signed it says nothing of the log, and nothing changes.
+    ///
+    /// # Errors
+    /// The leaf is not the log's; the replica has ended.
+    pub fn is_too_long(&mut self, leaf: &[u8], body: Hash, most: u64, proof: &[Hash]) -> Result<(), Ended> {
+        self.going_on()?;
+        self.are_next([leaf].into_iter(), proof)?;
+        if Leaf::read(leaf).is_ok_and(|leaf| leaf.entry.body == body) {
+            self.stay(Excess::Body, most);
+        }
+        Ok(())
+    }
+
+    /// Whether these leaves are the next ones of the log that the checkpoint is over.
+    fn are_next<'l>(&mut self, leaves: impl Iterator<Item = &'l [u8]>, proof: &[Hash]) -> Result<(), Ended> {
+        let (first, _) = self.replay.head();
+        let (size, root) = self.replay.head_with(leaves);
+        let (last, signed) = self.target.as_ref().map_or((first, root), |target| (target.size, target.root));
+        let holds = verify::consistency(size, root, last, signed, proof);
+        holds.map_err(|why| self.end(Ended::Altered { first, why }))
+    }
+
+    fn stay(&mut self, what: Excess, most: u64) {
+        let (index, _) = self.replay.head();
+        self.full.get_or_insert(Full { index, what, most });
     }
 
     fn take_one(&mut self, entry: Fetched<'_>) -> Result<(), Ended> {
         let (index, _) = self.replay.head();
-        if !self.has_room_for(entry.body) {
-            return Err(self.outgrown());
+        // What somebody else sends in the body's place says nothing of room, and is told of below.
+        let is_its_own = || Leaf::read(entry.leaf).is_ok_and(|leaf| leaf.entry.body == Hash::of(&[entry.body]));
+        if !self.has_room_for(entry.body) && is_its_own() {
+            self.stay(Excess::Values, self.most / READ);
+            return Ok(());
         }
         let delta = self.replay.judged(entry.leaf, entry.body);
         let delta = delta.map_err(|why| self.end(Ended::Broken { index, why }))?;
         let held = after(self.held, self.replay.state(), &delta.changes);
         if held > self.most {
-            return Err(self.end(Ended::TooLarge { most: self.most }));
+            self.stay(Excess::Records, self.most);
+            return Ok(());
         }
         self.replay.accept(entry.leaf, delta);
         self.held = held;
@@ -207,10 +274,10 @@ impl Replica {
 
     /// Whether a body takes a quarter of the room at most while it is read: a list of zeros takes forty times its bytes.
     fn has_room_for(&self, body: &[u8]) -> bool {
-        if body.len() as u64 <= self.most / (4 * 40) {
+        if body.len() as u64 <= self.most / (READ * 40) {
             return true;
         }
-        let room = Room::new(usize::try_from(self.most / (4 * VALUE)).unwrap_or(usize::MAX));
+        let room = Room::new(usize::try_from(self.most / (READ * VALUE)).unwrap_or(usize::MAX));
         // What is no JSON is told by whoever reads it next.
         let _ = json::read_within(body, &room);
         !room.is_short()
@@ -223,7 +290,7 @@ impl Replica {
     fn end(&mut self, why: Ended) -> Ended {
         let (directory, recovery) = (*self.replay.custodian(), self.replay.recovery().to_vec());
         self.replay = Replay::new(self.log.name().clone(), directory, recovery);
-        self.held = 0;
+        (self.held, self.full) = (0, None);
         self.ended = Some(why.clone());
         why
     }

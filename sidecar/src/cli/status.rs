@@ -139,7 +139,8 @@ fn replica(shown: &Value) -> Option<String> {
     if let Some(ended) = shown["ended"].as_str() {
         return Some(format!("ended, answers nothing: {ended}"));
     }
-    let problem = shown["problem"].as_str().map_or_else(String::new, |problem| format!("; {problem}"));
+    let problems = ["full", "problem"].into_iter().filter_map(|key| shown[key].as_str());
+    let problem: String = problems.map(|problem| format!("; {problem}")).collect();
     let (here, of) = (shown["entries"].as_u64().unwrap_or_default(), shown["of"].as_u64().unwrap_or_default());
     let state = match shown["ageMs"].as_u64() {
         Some(age) => format!("{here} entries of the directory, {} s old", age.div_ceil(1000)),

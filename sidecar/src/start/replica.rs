@@ -4,12 +4,14 @@
 //! ```text
 //! follow.rs   fetches from the gateway's directory what the copy verifies
 //! metrics.rs  how far it is, how old, and what it answered
+//! standing.rs whether it may answer
 //! ```
 //! What is believed is `mesh_directory::replica`'s matter, and what an answer says `mesh_directory::front`'s. A copy that ended answers
 //! nothing: calls go to the gateway as without one, until it is switched on anew or the process starts again.
 
 mod follow;
 mod metrics;
+mod standing;
 
 use std::{
     sync::Arc,
@@ -27,11 +29,11 @@ use mesh_directory::{
     front::{Lookup, Manners},
     identity,
     log::Checkpoint,
-    replica::{Ended, Replica},
+    replica::{Ended, Full, Replica},
     state::State,
 };
 use mesh_registry::Proxy;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -39,6 +41,7 @@ use tokio::task::JoinSet;
 use self::{
     follow::{Failed, Source},
     metrics::Metrics,
+    standing::Standing,
 };
 use super::directory::rules;
 
@@ -74,17 +77,10 @@ struct Wanted {
 pub(crate) struct Kept {
     live: Arc<Live>,
     wanted: Wanted,
-    copy: RwLock<Copy>,
-}
-
-#[derive(Default)]
-struct Copy {
     /// None until the directory's keys are known.
-    replica: Option<Replica>,
-    /// When the directory was asked last that had nothing newer then than what is here. None: the copy is not whole yet.
-    seen: Option<Instant>,
-    /// Because it could not be asked since.
-    problem: Option<String>,
+    copy: RwLock<Option<Replica>>,
+    /// Never held for long, and taken after the copy where both are.
+    standing: Mutex<Standing>,
 }
 
 /// A lookup that takes longer than this thread has.
@@ -128,8 +124,8 @@ impl ReplicaPlace {
         // A new one: what was there before says nothing of the next.
         *follower = JoinSet::new();
         let kept = wanted.map(|wanted| {
-            let copy = RwLock::default();
-            Arc::new(Kept { live: Arc::clone(&self.live), wanted, copy })
+            let (copy, standing) = (RwLock::default(), Mutex::default());
+            Arc::new(Kept { live: Arc::clone(&self.live), wanted, copy, standing })
         });
         self.kept.write().clone_from(&kept);
         if let Some(kept) = kept {
@@ -159,30 +155,26 @@ impl ReplicaPlace {
 
     /// Whether the copy may answer this, should the directory not.
     pub(crate) fn stands_in(&self, lookup: &Lookup) -> bool {
-        // Who is just changing it will not have made it worse.
-        self.kept().is_some_and(|kept| {
-            kept.copy.try_read().is_none_or(|copy| kept.age(&copy, lookup, Because::Away).is_some())
-        })
+        self.kept().is_some_and(|kept| kept.age(lookup, Because::Away).is_some())
     }
 
     /// Whether the directory could not be followed when it was asked last.
     pub(crate) fn is_cut_off(&self) -> bool {
-        self.kept().is_some_and(|kept| kept.copy.try_read().is_some_and(|copy| copy.problem.is_some()))
+        self.kept().is_some_and(|kept| kept.standing.lock().problem.is_some())
     }
 
     /// What the copy answers; `None`: it may not.
     pub(crate) async fn answer(&self, lookup: &Arc<Lookup>, why: Because) -> Option<Response<Body>> {
-        // Who allows nothing must not wait for a copy that is just changed.
-        if why == Because::Allowed && lookup.most_staleness().is_none() {
-            return None;
-        }
         let kept = self.kept()?;
-        let at_once = kept.copy.try_read().map_or(Err(Long), |copy| kept.answer(&copy, lookup, why, Lookup::is_quick));
+        // Whom it may not answer does not wait for a copy that is just changed.
+        kept.age(lookup, why)?;
+        let at_once =
+            kept.copy.try_read().map_or(Err(Long), |copy| kept.answer(copy.as_ref(), lookup, why, Lookup::is_quick));
         let answer = if let Ok(answer) = at_once {
             answer
         } else {
             let lookup = Arc::clone(lookup);
-            let found = move || kept.answer(&kept.copy.read(), &lookup, why, |_, _| true).ok().flatten();
+            let found = move || kept.answer(kept.copy.read().as_ref(), &lookup, why, |_, _| true).ok().flatten();
             tokio::task::spawn_blocking(found).await.ok().flatten()
         };
         let answer = lookup.packed(answer?).await;
@@ -222,23 +214,29 @@ impl Kept {
         let stated = identity::verified(about, &self.wanted.node, &snapshot.node.roots, SystemTime::now())?;
         tracing::info!(origin = %stated.log.name(), "the directory's log is followed");
         let replica = Replica::new(stated.log, stated.directory, self.wanted.recovery.clone(), self.wanted.memory);
-        self.copy.write().replica = Some(replica);
+        *self.copy.write() = Some(replica);
         Ok(())
     }
 
     fn has_begun(&self) -> bool {
-        self.copy.read().replica.is_some()
+        self.copy.read().is_some()
     }
 
     fn has_ended(&self) -> bool {
-        self.copy.read().ended().is_some()
+        ended(self.copy.read().as_ref()).is_some()
     }
 
     /// Does something with the copy, which tells people when that was its end. May take long.
     fn change<T>(&self, work: impl FnOnce(&mut Replica) -> Result<T, Ended>) -> Result<T, Failed> {
         let mut copy = self.copy.write();
-        let replica = copy.replica.as_mut().ok_or_else(|| "its keys are not known yet".to_owned())?;
-        work(replica).map_err(|ended| {
+        let replica = copy.as_mut().ok_or_else(|| "its keys are not known yet".to_owned())?;
+        let was_full = replica.full().is_some();
+        let done = work(replica);
+        self.standing.lock().revision = replica.state().ok().map(State::revision);
+        if let Some(full) = replica.full().filter(|_| !was_full) {
+            tracing::error!("the copy of the directory goes no further, and ages: {full}");
+        }
+        done.map_err(|ended| {
             let seen = replica.checkpoint().map(Checkpoint::text).unwrap_or_default();
             tracing::error!(
                 seen,
@@ -248,52 +246,58 @@ impl Kept {
         })
     }
 
+    /// Whether it goes no further, as there is no room.
+    fn is_full(&self) -> bool {
+        self.copy.read().as_ref().is_some_and(|replica| replica.full().is_some())
+    }
+
     /// The directory had nothing newer at `asked`.
     fn is_whole(&self, asked: Instant) {
-        let mut copy = self.copy.write();
-        (copy.seen, copy.problem) = (Some(asked), None);
+        let mut standing = self.standing.lock();
+        (standing.seen, standing.problem) = (Some(asked), None);
+    }
+
+    /// The directory is there, and has more than there is room for.
+    fn is_behind(&self) {
+        self.standing.lock().problem = None;
     }
 
     /// The directory could not be asked, or has less than is here. Said when it is news.
     fn failed(&self, problem: String) {
-        let mut copy = self.copy.write();
-        if copy.problem.as_ref() != Some(&problem) {
+        let mut standing = self.standing.lock();
+        if standing.problem.as_ref() != Some(&problem) {
             tracing::warn!("the directory cannot be followed: {problem}");
         }
-        copy.problem = Some(problem);
+        standing.problem = Some(problem);
+    }
+
+    /// For how long the directory may hide what is written: a checkpoint that waits for witnesses is shown without them then.
+    fn lag(&self) -> Option<Duration> {
+        let snapshot = self.live.load();
+        let directory = snapshot.directory.as_deref()?;
+        Some(directory.witnesses.as_ref().map_or(Duration::ZERO, |_| directory.max_merge_delay.get()))
     }
 
     /// How old what is here may be; `None`: it is not whole, or is no more.
-    fn staleness(&self, copy: &Copy) -> Option<Duration> {
-        copy.replica.as_ref()?.state().ok()?;
-        let snapshot = self.live.load();
-        let directory = snapshot.directory.as_deref()?;
-        // A checkpoint that waits for witnesses is shown without them after so long.
-        let lag = directory.witnesses.as_ref().map_or(Duration::ZERO, |_| directory.max_merge_delay.get());
-        Some(copy.seen?.elapsed().saturating_add(lag))
+    fn staleness(&self) -> Option<Duration> {
+        let lag = self.lag()?;
+        self.standing.lock().staleness(lag)
     }
 
     /// The same, where it may answer.
-    fn age(&self, copy: &Copy, lookup: &Lookup, why: Because) -> Option<Duration> {
-        let age = self.staleness(copy)?;
-        let state = copy.replica.as_ref()?.state().ok()?;
-        let may = match (why, lookup.most_staleness()) {
-            (Because::Allowed, Some(most)) => age <= most && lookup.least_revision() <= state.revision(),
-            (Because::Allowed, None) => false,
-            (Because::Away, most) => most.is_none_or(|most| age <= most),
-        };
-        may.then_some(age)
+    fn age(&self, lookup: &Lookup, why: Because) -> Option<Duration> {
+        let lag = self.lag()?;
+        self.standing.lock().age(lag, lookup, why)
     }
 
     fn answer(
         &self,
-        copy: &Copy,
+        copy: Option<&Replica>,
         lookup: &Lookup,
         why: Because,
         has_time: impl FnOnce(&Lookup, &State) -> bool,
     ) -> Result<Option<Response<Bytes>>, Long> {
-        let Some((age, state)) = self.age(copy, lookup, why).zip(copy.replica.as_ref().and_then(|r| r.state().ok()))
-        else {
+        let Some((age, state)) = self.age(lookup, why).zip(copy.and_then(|replica| replica.state().ok())) else {
             return Ok(None);
         };
         if has_time(lookup, state) { Ok(Some(lookup.answer(state, age))) } else { Err(Long) }
@@ -301,23 +305,22 @@ impl Kept {
 
     fn levels(&self) -> Value {
         let copy = self.copy.read();
-        let progress = copy.replica.as_ref().map(Replica::progress);
-        let age = self.staleness(&copy).and_then(|age| u64::try_from(age.as_millis()).ok());
+        let progress = copy.as_ref().map(Replica::progress);
+        let age = self.staleness().and_then(|age| u64::try_from(age.as_millis()).ok());
         json!({
             "entries": progress.map(|(here, _)| here),
             "of": progress.map(|(_, size)| size),
             "ageMs": age,
-            "bytes": copy.replica.as_ref().map(Replica::held),
+            "bytes": copy.as_ref().map(Replica::held),
             "mostBytes": self.wanted.memory,
-            "checkpoint": copy.replica.as_ref().and_then(Replica::checkpoint).map(Checkpoint::text),
-            "problem": copy.problem,
-            "ended": copy.ended().map(ToString::to_string),
+            "checkpoint": copy.as_ref().and_then(Replica::checkpoint).map(Checkpoint::text),
+            "problem": self.standing.lock().problem,
+            "full": copy.as_ref().and_then(Replica::full).map(Full::to_string),
+            "ended": ended(copy.as_ref()).map(Ended::to_string),
         })
     }
 }
 
-impl Copy {
-    fn ended(&self) -> Option<&Ended> {
-        self.replica.as_ref()?.state().err()
-    }
+fn ended(copy: Option<&Replica>) -> Option<&Ended> {
+    copy?.state().err()
 }

@@ -252,4 +252,37 @@ mod tests {
             assert_eq!(body["adapterClass"]["protocol"]["name"], name, "{body}");
         }
     }
+
+    /// Who pages across an outage asks a copy that may be at another revision.
+    #[test]
+    fn a_cursor_of_another_revision_is_refused_by_a_copy_and_says_how_to_go_on() {
+        let mut original = ledger();
+        let mut connect = |id: &str| {
+            original.submit(&write(Message::Connect, json!({"id": id, "endpoint": "a:1"}), By::Token), 1).unwrap();
+            original.state().clone()
+        };
+        let states = ["a", "b", "c"].map(&mut connect);
+        let [_, copy, newest] = &states;
+        let listed = |state: &State, more: Value| {
+            let mut body = json!({"limit": 1});
+            body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+            let head = asked("POST", "/central-systems/list");
+            let lookup = Lookup::read(&head, message(&json!({}), &body).as_bytes(), LENIENT).unwrap();
+            let answer: Value = serde_json::from_slice(lookup.answer(state, Duration::ZERO).body()).unwrap();
+            answer
+        };
+        let cursor = listed(newest, json!({}))["cursor"].clone();
+        let second = listed(newest, json!({"cursor": cursor}));
+        assert_eq!(
+            (&second["code"], &second["centralsystems"][0]["id"]),
+            (&json!(200), &json!("b")),
+            "the same revision"
+        );
+        let refused = listed(copy, json!({"cursor": cursor}));
+        assert_eq!(refused["code"], 7300);
+        let words = refused["message"].as_str().unwrap();
+        assert!(words.ends_with("begin with the first page, or say anyRevision"), "{words}");
+        let second = listed(copy, json!({"cursor": cursor, "anyRevision": true}));
+        assert_eq!((&second["code"], &second["centralsystems"][0]["id"]), (&json!(200), &json!("b")));
+    }
 }

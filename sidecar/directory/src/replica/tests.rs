@@ -192,17 +192,86 @@ fn what_the_log_signed_against_its_own_rules_ends_it_too() {
     assert!(matches!(ended, Ended::Broken { index: 3, .. }), "{ended}");
 }
 
+/// A bound looked like a fork, and ended every copy.
 #[test]
-fn more_than_there_is_room_for_ends_it_and_is_let_go() {
+fn where_there_is_no_room_it_stays_answers_and_still_notices_a_fork() {
     let served = Served::connected(100);
     let mut all = replica(ROOM);
     served.lead(&mut all, 100, 256).unwrap();
     let needed = all.held();
     let mut enough = replica(needed);
     assert_eq!(served.lead(&mut enough, 100, 256), Ok(()));
+    assert_eq!(enough.full(), None);
+
     let mut tight = replica(needed - 1);
-    assert_eq!(served.lead(&mut tight, 100, 256), Err(Ended::TooLarge { most: needed - 1 }));
-    assert_eq!((tight.held(), tight.state().is_err()), (0, true));
+    let next = tight.read(&served.note(100)).unwrap();
+    tight.follow(next, &[]).unwrap();
+    tight.take(&served.entries(0, 100), &[]).unwrap();
+    let full = Full { index: 99, what: Excess::Records, most: needed - 1 };
+    assert_eq!((tight.full(), tight.progress()), (Some(&full), (99, 100)));
+    assert_eq!(
+        full.to_string(),
+        format!(
+            "there is no room for entry 99, whose records take, with all before them, more than {} bytes: give the replica more, or none",
+            needed - 1
+        )
+    );
+    assert_eq!(tight.state().unwrap().counts(), [99, 0, 0], "what is verified is kept");
+    tight.take(&served.entries(99, 100), &[]).unwrap();
+    assert_eq!(tight.progress(), (99, 100), "and nothing is taken behind it");
+
+    let mut other = ledger();
+    let forked = Served::of((0..101).map(|n| connect(&mut other, &format!("evil{n}"))).collect());
+    let next = tight.read(&forked.note(101)).unwrap();
+    let ended = tight.follow(next, &forked.proof(100, 101)).unwrap_err();
+    assert!(matches!(ended, Ended::Forked { first: 100, second: 101, .. }), "{ended}");
+    assert_eq!((tight.held(), tight.state().is_err(), tight.full()), (0, true, None));
+}
+
+#[test]
+fn a_body_that_is_too_long_is_one_only_where_it_was_signed() {
+    let served = Served::whole();
+    let mut replica = replica(ROOM);
+    let next = replica.read(&served.note(4)).unwrap();
+    replica.follow(next, &[]).unwrap();
+    replica.take(&served.entries(0, 2), &served.proof(2, 4)).unwrap();
+    let (third, proof) = (&served.steps[2], served.proof(3, 4));
+    replica.is_too_long(&third.leaf, Hash::of(&[b"garbage"]), 10, &proof).unwrap();
+    assert_eq!(replica.full(), None, "anybody can send much");
+    let mut liar = third.leaf.clone();
+    liar[20] ^= 1;
+    replica.is_too_long(&third.leaf, third.body_hash, 10, &proof).unwrap();
+    assert_eq!(replica.full(), Some(&Full { index: 2, what: Excess::Body, most: 10 }));
+    assert_eq!(replica.state().unwrap().revision(), 2);
+    let ended = replica.is_too_long(&liar, third.body_hash, 10, &proof).unwrap_err();
+    assert!(matches!(ended, Ended::Altered { first: 2, .. }), "{ended}");
+}
+
+/// What takes much when it is read was not looked at before its hash.
+#[test]
+fn what_is_sent_in_a_bodys_place_fills_nothing() {
+    let zeros = serde_json::to_vec(&json!({"a": vec![0; 100_000]})).unwrap();
+    let mut ledger = ledger();
+    let body = json!({"id": "yunqi", "endpoint": "a:1", "unknown": vec![0; 20_000]});
+    let steps = vec![
+        connect(&mut ledger, "cs0"),
+        ledger.submit(&write(Message::Connect, body, By::Token), 1).unwrap().unwrap(),
+    ];
+    let served = Served::of(steps);
+    let followed = || {
+        let mut replica = replica(ROOM);
+        let next = replica.read(&served.note(2)).unwrap();
+        replica.follow(next, &[]).unwrap();
+        replica
+    };
+    let mut lied_to = followed();
+    let lie = Fetched { leaf: &served.steps[0].leaf, body: &zeros };
+    let ended = lied_to.take(&[lie], &served.proof(1, 2)).unwrap_err();
+    assert!(matches!(ended, Ended::Broken { index: 0, why: ReplayError::Body }), "{ended}");
+    let mut told = followed();
+    told.take(&served.entries(0, 2), &[]).unwrap();
+    assert_eq!(told.full(), Some(&Full { index: 1, what: Excess::Values, most: ROOM / 4 }));
+    assert_eq!(told.state().unwrap().revision(), 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Nothing that comes is believed here or kept for long; what cannot be read is an answer that did not come, and is asked for again.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -74,6 +75,10 @@ impl From<String> for Failed {
     }
 }
 
+fn away(path: &str, problem: &dyn fmt::Display) -> String {
+    format!("{PREFIX}{path}: {problem}")
+}
+
 /// Entries of one bundle that are next.
 struct Piece(Vec<(Vec<u8>, Bytes)>);
 
@@ -125,16 +130,21 @@ async fn round(kept: &Arc<Kept>, source: &Source) -> Result<(), Failed> {
     }
     loop {
         let (here, last) = kept.change(|replica| Ok(replica.progress()))?;
-        if here == last {
-            // It may have been restored from an older copy: what is written there now is not here.
-            return if size == last {
-                kept.is_whole(asked);
-                Ok(())
-            } else {
-                Err(Failed::Away(format!("it shows {size} entries, and had {last}")))
-            };
+        let is_full = kept.is_full();
+        if here < last && !is_full {
+            take(kept, source, here, last).await?;
+            continue;
         }
-        take(kept, source, here, last).await?;
+        // It may have been restored from an older copy: what is written there now is not here.
+        if size < last {
+            return Err(Failed::Away(format!("it shows {size} entries, and had {last}")));
+        }
+        if is_full {
+            kept.is_behind();
+        } else {
+            kept.is_whole(asked);
+        }
+        return Ok(());
     }
 }
 
@@ -148,12 +158,12 @@ async fn take(kept: &Arc<Kept>, source: &Source, here: u64, last: u64) -> Result
         return Err(format!("{path} has {} entries", leaves.len()).into());
     }
     let mut next = here;
-    while !rest.is_empty() {
-        let piece = match source.piece(rest, kept.wanted.memory / BODY).await {
-            Ok(piece) => piece,
-            Err(Unread::TooLong) => return kept.change(|replica| Err(replica.outgrown())),
-            Err(Unread::Away(problem)) => return Err(problem.into()),
-        };
+    while !rest.is_empty() && !kept.is_full() {
+        let most = kept.wanted.memory / BODY;
+        let piece = source.piece(rest, most).await?;
+        if let (true, Some(leaf)) = (piece.0.is_empty(), rest.first()) {
+            return too_long(kept, source, leaf, (next, last), most).await;
+        }
         rest = rest.get(piece.0.len()..).unwrap_or_default();
         next = next.saturating_add(piece.0.len() as u64);
         let proof = source.consistency(next, last).await?;
@@ -165,6 +175,29 @@ async fn take(kept: &Arc<Kept>, source: &Source, here: u64, last: u64) -> Result
         taken.await.map_err(|e| e.to_string())??;
     }
     Ok(())
+}
+
+/// The next entry's body has more than `most` bytes, as somebody says. Where that is so the copy goes no further.
+async fn too_long(
+    kept: &Kept,
+    source: &Source,
+    leaf: &[u8],
+    (here, last): (u64, u64),
+    most: u64,
+) -> Result<(), Failed> {
+    let path = body_of(&Leaf::read(leaf).map_err(|e| e.to_string())?);
+    let proof = source.consistency(here.saturating_add(1), last).await?;
+    let body = source.hash(&path).await?;
+    kept.change(|replica| replica.is_too_long(leaf, body, most, &proof))?;
+    if kept.is_full() {
+        Ok(())
+    } else {
+        Err(format!("{path} is not what was signed, and longer than {most} bytes").into())
+    }
+}
+
+fn body_of(leaf: &Leaf) -> String {
+    format!("/log/body/{}", leaf.entry.body)
 }
 
 impl Source {
@@ -186,20 +219,38 @@ impl Source {
     }
 
     async fn answer(&self, path: &str, most: u64) -> Result<Bytes, Unread> {
-        let away = |problem: &dyn std::fmt::Display| Unread::Away(format!("{PREFIX}{path}: {problem}"));
-        let mut request = Request::get(format!("{PREFIX}{path}")).body(Body::Empty).map_err(|e| away(&e))?;
-        // A gateway that is away is asked again, and not waited for.
-        request.extensions_mut().insert(WaitUntil(tokio::time::Instant::now()));
-        let answer = self.proxy.pass(request, &CallContext::default()).await.map_err(|e| away(&e))?;
-        if answer.status() != StatusCode::OK {
-            return Err(away(&format_args!("it answers {}", answer.status())));
-        }
-        let body = Limited::new(answer.into_body(), usize::try_from(most).unwrap_or(usize::MAX)).collect().await;
+        let answer = self.opened(path).await.map_err(Unread::Away)?;
+        let body = Limited::new(answer, usize::try_from(most).unwrap_or(usize::MAX)).collect().await;
         match body {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(Unread::TooLong),
-            Err(error) => Err(away(&error)),
+            Err(error) => Err(Unread::Away(away(path, &error))),
         }
+    }
+
+    /// What begins to come from a path.
+    async fn opened(&self, path: &str) -> Result<Body, String> {
+        let mut request = Request::get(format!("{PREFIX}{path}")).body(Body::Empty).map_err(|e| away(path, &e))?;
+        // A gateway that is away is asked again, and not waited for.
+        request.extensions_mut().insert(WaitUntil(tokio::time::Instant::now()));
+        let answer = self.proxy.pass(request, &CallContext::default()).await.map_err(|e| away(path, &e))?;
+        if answer.status() != StatusCode::OK {
+            return Err(away(path, &format_args!("it answers {}", answer.status())));
+        }
+        Ok(answer.into_body())
+    }
+
+    /// The hash of what is at a path, however long it is: nothing of it is kept.
+    async fn hash(&self, path: &str) -> Result<Hash, String> {
+        let hashed = async {
+            let (mut body, mut hasher) = (self.opened(path).await?, Hash::hasher());
+            while let Some(frame) = body.frame().await {
+                frame.map_err(|e| away(path, &e))?.data_ref().into_iter().for_each(|piece| hasher.update(piece));
+            }
+            Ok(hasher.finish())
+        };
+        let late = || away(path, &format_args!("it does not end within {} s", ANSWER.as_secs()));
+        tokio::time::timeout(ANSWER, hashed).await.map_err(|_| late())?
     }
 
     /// The proof that the log of `second` entries continues that of `first`; none where nothing is to be proven.
@@ -212,12 +263,16 @@ impl Source {
         proofs::read(&answer).ok_or_else(|| format!("{path} has no list of hashes"))
     }
 
-    /// The first of these entries with their bodies, of which one may have `most` bytes.
-    async fn piece(&self, leaves: &[&[u8]], most: u64) -> Result<Piece, Unread> {
+    /// The first of these entries with their bodies, of which one may have `most` bytes. None: the first has more.
+    async fn piece(&self, leaves: &[&[u8]], most: u64) -> Result<Piece, String> {
         let (mut piece, mut bytes) = (Vec::new(), 0_usize);
         for leaf in leaves.iter().take(ENTRIES) {
             let body = match Leaf::read(leaf) {
-                Ok(read) => self.read(&format!("/log/body/{}", read.entry.body), most).await?,
+                Ok(read) => match self.read(&body_of(&read), most).await {
+                    Ok(body) => body,
+                    Err(Unread::TooLong) => break,
+                    Err(Unread::Away(problem)) => return Err(problem),
+                },
                 // The copy says what is wrong with it.
                 Err(_) => Bytes::new(),
             };

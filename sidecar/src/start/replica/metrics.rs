@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Because, Kept};
+use super::{Because, Kept, ended};
 
 /// The copy, where there is one.
 type Place = Arc<RwLock<Option<Arc<Kept>>>>;
@@ -60,19 +60,21 @@ impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(kept) = self.0.read().clone() else { return Ok(()) };
         let copy = kept.copy.read();
-        let (entries, held) =
-            copy.replica.as_ref().map_or((0, 0), |replica| (replica.progress().0, Replica::held(replica)));
+        let (entries, held) = copy.as_ref().map_or((0, 0), |replica| (replica.progress().0, Replica::held(replica)));
+        let has_ended = ended(copy.as_ref()).is_some();
+        let is_full = copy.as_ref().is_some_and(|replica| replica.full().is_some());
         let levels = [
             ("entries", "Entries of the directory's log that the copy has taken in", entries),
             ("bytes", "Bytes that its records take, as they count towards directory.replica.memory", held),
-            ("ended", "1: the copy has ended and answers nothing; the log says why", u64::from(copy.ended().is_some())),
+            ("ended", "1: the copy has ended and answers nothing; the log says why", u64::from(has_ended)),
+            ("full", "1: the copy has no room for what comes next, and ages; the log says why", u64::from(is_full)),
         ];
         for (name, help, value) in levels {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             let name = format!("mesh_directory_replica_{name}");
             gauge.encode(encoder.encode_descriptor(&name, help, None, gauge.metric_type())?)?;
         }
-        let Some(age) = kept.staleness(&copy) else { return Ok(()) };
+        let Some(age) = kept.staleness() else { return Ok(()) };
         let gauge = ConstGauge::new(age.as_secs_f64());
         let help = "How old an answer of the copy may be";
         gauge.encode(encoder.encode_descriptor(

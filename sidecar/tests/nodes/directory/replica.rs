@@ -250,3 +250,51 @@ async fn what_is_changed_on_its_way_is_never_answered_and_garbage_ends_nothing()
     pair.gateway.node.ended(PATIENCE).await;
     assert_eq!(said(&pair.looks_up("yunqi", &json!({})).await), (json!(200), json!("a:2"), true));
 }
+
+/// A bound looked like a fork: every copy ended at a body that was longer than it takes, whoever sent it.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_no_room_a_copy_stays_as_it_is_and_goes_on_with_more() {
+    let bank = Arc::new(Bank::new(A));
+    let liar = Liar::new(&bank).await;
+    let pair = Beside::new(&bank, Some(&liar)).await;
+    let gives = |memory: &str| {
+        let rooms = json!({"directory": {"readers": "Public", "replica": {"memory": memory}}});
+        bank.publish_for_gateway(pair.config.path(), &[], &rooms, liar.at);
+    };
+    let class = json!({"className": "c", "protocol": {"name": "P", "version": "1"}});
+    pair.connect("yunqi", "a:1").await;
+    pair.gateway.asks("/adapter-classes/sync", json!({"csid": "yunqi", "adapterClasses": [class]})).await;
+    gives("1Mi");
+    until("the smaller copy", PATIENCE, async || pair.copy().await["mostBytes"] == 1 << 20).await;
+    pair.has_copied(2).await;
+
+    // What somebody sends in a body's place is no body that is too long.
+    liar.says(Lies::Flood);
+    pair.connect("yunqi", "a:2").await;
+    until("the copy to fall behind", PATIENCE, async || {
+        pair.copy().await["problem"].as_str().is_some_and(|problem| problem.contains("is not what was signed"))
+    })
+    .await;
+    let copy = pair.copy().await;
+    assert!(copy["full"].is_null() && copy["ended"].is_null(), "{copy}");
+    liar.says(Lies::None);
+    pair.has_copied(3).await;
+
+    // Of a copy of 1 MiB a body may have 128 KiB.
+    let data = |n: u16| json!({"dataAddress": format!("yunqi.{n}"), "name": "n", "endpoint": "a:1", "adapterClass": "c", "desc": "d".repeat(600)});
+    let data: Vec<Value> = (0..200).map(data).collect();
+    pair.gateway.asks("/data-systems/sync", json!({"csid": "yunqi", "dataSystems": data})).await;
+    until("the copy to have no room", PATIENCE, async || pair.copy().await["full"].is_string()).await;
+    let copy = pair.copy().await;
+    let why = "there is no room for entry 3, whose body has more than 131072 bytes";
+    assert!(copy["full"].as_str().unwrap().starts_with(why) && copy["ended"].is_null(), "{copy}");
+    assert_eq!((&copy["entries"], &copy["of"]), (&json!(3), &json!(4)), "{copy}");
+    assert_eq!((pair.metric("full").await, pair.metric("ended").await), (1.0, 0.0));
+    let answer = pair.looks_up("yunqi", &json!({"maxStaleness": ANY_AGE})).await;
+    assert_eq!(said(&answer), (json!(200), json!("a:2"), true), "what is verified is answered");
+    pair.is_told(&json!({}), "a:2").await;
+
+    gives("64Mi");
+    pair.has_copied(4).await;
+    assert!(pair.copy().await["full"].is_null() && pair.metric("full").await == 0.0);
+}

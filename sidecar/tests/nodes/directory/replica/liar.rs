@@ -37,6 +37,8 @@ pub(super) enum Lies {
     Endless,
     /// The bodies of entries, each with one byte changed.
     Body,
+    /// Something long in place of the bodies of entries.
+    Flood,
 }
 
 /// The liar.
@@ -111,7 +113,10 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply
             }
             whole(StatusCode::BAD_GATEWAY, Bytes::new())
         }
-        Lies::None | Lies::Body => passed(shared, request, lie == Lies::Body && path.contains("/log/body/")).await,
+        Lies::Flood if path.contains("/log/body/") => whole(StatusCode::OK, Bytes::from(vec![b'x'; 300_000])),
+        Lies::None | Lies::Body | Lies::Flood => {
+            passed(shared, request, lie == Lies::Body && path.contains("/log/body/")).await
+        }
     })
 }
 

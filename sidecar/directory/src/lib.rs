@@ -63,6 +63,6 @@ pub mod verifier;
 pub mod witness;
 
 pub use error::{Code, DirectoryError, Why};
-pub use hash::Hash;
+pub use hash::{Hash, Hasher};
 pub use json::{LARGEST_WHOLE, canonical, read as read_json};
 pub use lenient::{Leniency, Strictness, Used, warning};

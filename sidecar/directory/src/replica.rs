@@ -177,6 +177,15 @@ impl Replica {
         read.map_err(|error| self.end(error.into()))
     }
 
+    /// Goes on where an earlier copy was, which had seen this checkpoint last: what is shown has to continue it. To be called first.
+    ///
+    /// # Errors
+    /// It is none of this log's; the replica has ended.
+    pub fn resume(&mut self, seen: &Note) -> Result<(), Ended> {
+        self.target = Some(self.read(seen)?);
+        Ok(())
+    }
+
     /// From which size the proof has to lead that [`Self::follow`] takes with a checkpoint; `None` for one that has nothing new.
     #[must_use]
     pub fn proven_from(&self, next: &Checkpoint) -> Option<u64> {

@@ -4,16 +4,19 @@
 //! ```text
 //! follow.rs   fetches from the gateway's directory what the copy verifies
 //! metrics.rs  how far it is, how old, and what it answered
+//! remembered.rs  what was seen last, over a restart
 //! standing.rs whether it may answer
 //! ```
 //! What is believed is `mesh_directory::replica`'s matter, and what an answer says `mesh_directory::front`'s. A copy that ended answers
-//! nothing: calls go to the gateway as without one, until it is switched on anew or the process starts again.
+//! nothing: calls go to the gateway as without one, until it is switched on anew or there is a new pod: its last checkpoint is remembered.
 
 mod follow;
 mod metrics;
+mod remembered;
 mod standing;
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -41,6 +44,7 @@ use tokio::task::JoinSet;
 use self::{
     follow::{Failed, Source},
     metrics::Metrics,
+    remembered::Remembered,
     standing::Standing,
 };
 use super::directory::rules;
@@ -61,6 +65,7 @@ pub(crate) enum Because {
 pub(crate) struct ReplicaPlace {
     live: Arc<Live>,
     proxy: Arc<Proxy>,
+    remembered: Arc<Remembered>,
     kept: Arc<RwLock<Option<Arc<Kept>>>>,
     metrics: Metrics,
 }
@@ -77,6 +82,7 @@ struct Wanted {
 pub(crate) struct Kept {
     live: Arc<Live>,
     wanted: Wanted,
+    remembered: Arc<Remembered>,
     /// None until the directory's keys are known.
     copy: RwLock<Option<Replica>>,
     /// Never held for long, and taken after the copy where both are.
@@ -88,13 +94,14 @@ struct Long;
 
 impl ReplicaPlace {
     /// Builds it; nothing is followed yet.
-    pub(super) fn new(live: Arc<Live>, proxy: Arc<Proxy>, registry: &mut Registry) -> Arc<Self> {
+    pub(super) fn new(live: Arc<Live>, proxy: Arc<Proxy>, home: &Path, registry: &mut Registry) -> Arc<Self> {
         let kept = Arc::default();
         let metrics = Metrics::new(Arc::clone(&kept));
         if live.load().role == Role::Sidecar {
             metrics.register(registry);
         }
-        Arc::new(Self { live, proxy, kept, metrics })
+        let remembered = Arc::new(Remembered::new(home));
+        Arc::new(Self { live, proxy, remembered, kept, metrics })
     }
 
     /// Follows the snapshot, and where it wants a copy the directory, until the end is asked for.
@@ -115,6 +122,9 @@ impl ReplicaPlace {
 
     fn put_in_force(&self, follower: &mut JoinSet<()>) {
         let wanted = Wanted::of(&self.live.load());
+        if wanted.is_none() {
+            self.remembered.forget();
+        }
         let kept = self.kept();
         // One that ended by itself stays as it is; one whose follower is gone begins anew.
         let goes_on = |kept: &Arc<Kept>| kept.has_ended() || follower.try_join_next().is_none();
@@ -125,7 +135,8 @@ impl ReplicaPlace {
         *follower = JoinSet::new();
         let kept = wanted.map(|wanted| {
             let (copy, standing) = (RwLock::default(), Mutex::default());
-            Arc::new(Kept { live: Arc::clone(&self.live), wanted, copy, standing })
+            let (live, remembered) = (Arc::clone(&self.live), Arc::clone(&self.remembered));
+            Arc::new(Kept { live, wanted, remembered, copy, standing })
         });
         self.kept.write().clone_from(&kept);
         if let Some(kept) = kept {
@@ -209,13 +220,14 @@ impl Wanted {
 
 impl Kept {
     /// Begins with the keys that the directory has under the certificate of its node.
-    fn begin(&self, about: &[u8]) -> Result<(), String> {
+    fn begin(&self, about: &[u8]) -> Result<(), Failed> {
         let snapshot = self.live.load();
         let stated = identity::verified(about, &self.wanted.node, &snapshot.node.roots, SystemTime::now())?;
         tracing::info!(origin = %stated.log.name(), "the directory's log is followed");
         let replica = Replica::new(stated.log, stated.directory, self.wanted.recovery.clone(), self.wanted.memory);
         *self.copy.write() = Some(replica);
-        Ok(())
+        // What an earlier one saw has to be continued, and by the same key.
+        self.remembered.last().map_or(Ok(()), |seen| self.change(|replica| replica.resume(&seen)))
     }
 
     fn has_begun(&self) -> bool {
@@ -240,7 +252,7 @@ impl Kept {
             let seen = replica.checkpoint().map(Checkpoint::text).unwrap_or_default();
             tracing::error!(
                 seen,
-                "the copy of the directory has ended, and answers nothing: {ended}; compare the last checkpoint that it saw with those of others before you begin another copy (start this process anew, or switch directory.replica off and on)"
+                "the copy of the directory has ended, and answers nothing: {ended}; compare the last checkpoint that it saw with those of others before you begin another copy (a new pod, or switch directory.replica off and on)"
             );
             Failed::Ended
         })

@@ -146,7 +146,7 @@ impl Rooms {
         }
         backplane.share(&registry);
         backplane.open(metrics);
-        let replica = ReplicaPlace::new(Arc::clone(live), Arc::clone(&proxy), metrics);
+        let replica = ReplicaPlace::new(Arc::clone(live), Arc::clone(&proxy), &settings.home, metrics);
         let front = Front {
             directory: Arc::clone(&directory),
             replica: Arc::clone(&replica),

@@ -151,6 +151,33 @@ fn another_history_of_the_same_log_ends_it_at_any_size() {
     }
 }
 
+/// A copy that began anew believed whatever it was shown first.
+#[test]
+fn a_new_copy_goes_on_from_what_the_last_one_saw() {
+    let (served, mut other) = (Served::connected(6), ledger());
+    let forked = Served::of(["cs0", "cs1", "evil", "cs3", "cs4"].map(|id| connect(&mut other, id)).into());
+    let resumed = || {
+        let mut replica = replica(ROOM);
+        replica.resume(&served.note(4)).unwrap();
+        assert_eq!(replica.progress(), (0, 4));
+        replica
+    };
+    let mut on = resumed();
+    assert_eq!(served.lead(&mut on, 6, 256), Ok(()));
+    assert_eq!(on.progress(), (6, 6));
+    for size in [4, 5] {
+        let ended = forked.lead(&mut resumed(), size, 256).unwrap_err();
+        assert!(matches!(ended, Ended::Forked { first: 4, second, .. } if second == size as u64), "{ended}");
+    }
+    let mut shorter = resumed();
+    let next = shorter.read(&served.note(3)).unwrap();
+    assert_eq!(shorter.proven_from(&next), None, "fewer entries are not the newest");
+    let anothers =
+        Served { steps: served.steps.clone(), signer: Signer::from_seed(origin(), Kind::Log, &[9; 32]).unwrap() };
+    let ended = replica(ROOM).resume(&anothers.note(4)).unwrap_err();
+    assert!(matches!(ended, Ended::Checkpoint(_)), "{ended}");
+}
+
 #[test]
 fn no_byte_of_a_bundle_may_change_and_none_may_be_left_out_or_moved() {
     let served = Served::whole();

@@ -127,17 +127,24 @@ async fn round(kept: &Arc<Kept>, source: &Source) -> Result<(), Failed> {
     if let Some(first) = first {
         let proof = source.consistency(first, size).await?;
         kept.change(|replica| replica.follow(next, &proof))?;
+        let kept = Arc::clone(kept);
+        let remembered = tokio::task::spawn_blocking(move || kept.remembered.keep(&note));
+        remembered.await.map_err(|e| e.to_string())?;
     }
     loop {
         let (here, last) = kept.change(|replica| Ok(replica.progress()))?;
         let is_full = kept.is_full();
         if here < last && !is_full {
-            take(kept, source, here, last).await?;
+            match take(kept, source, here, last).await {
+                // What is not shown is not there to be taken either.
+                Err(Failed::Away(_)) if size < last => return Err(shows_less(size, last)),
+                taken => taken?,
+            }
             continue;
         }
         // It may have been restored from an older copy: what is written there now is not here.
         if size < last {
-            return Err(Failed::Away(format!("it shows {size} entries, and had {last}")));
+            return Err(shows_less(size, last));
         }
         if is_full {
             kept.is_behind();
@@ -146,6 +153,10 @@ async fn round(kept: &Arc<Kept>, source: &Source) -> Result<(), Failed> {
         }
         return Ok(());
     }
+}
+
+fn shows_less(size: u64, last: u64) -> Failed {
+    Failed::Away(format!("it shows {size} entries, and had {last}"))
 }
 
 /// Takes the entries from `here` on that are in one bundle, some after the others.

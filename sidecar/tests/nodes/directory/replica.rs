@@ -177,6 +177,15 @@ async fn lookups_go_on_while_the_directory_is_dead_and_end_when_it_comes_back_wi
         pair.copy().await["problem"].as_str().is_some_and(|problem| problem.contains("it shows 2 entries, and had 3"))
     })
     .await;
+    // A sidecar that starts anew knows what the one before it saw.
+    pair.sidecar.signal("KILL");
+    pair.sidecar.ended(PATIENCE).await;
+    pair.sidecar.start_again().await;
+    until("the next copy to see that entries are gone", PATIENCE, async || {
+        pair.copy().await["problem"].as_str().is_some_and(|problem| problem.contains("it shows 2 entries, and had 3"))
+    })
+    .await;
+    assert!(pair.copy().await["ageMs"].is_null(), "it is not whole");
     pair.connect("yunqi", "evil:9").await;
     pair.connect("yunqi", "evil:1").await;
     pair.has_ended("does not continue the one over 3").await;

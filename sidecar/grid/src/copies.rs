@@ -3,7 +3,11 @@
 //!
 //! Here is what is wanted and when; a [`Copies`] keeps, and says by [`Grid::adopt`] what another node has left.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -18,15 +22,33 @@ pub trait Copies: fmt::Debug + Send + Sync {
     fn forget(&self, name: u64);
 }
 
+/// A message that another node has left.
+#[derive(Debug)]
+pub struct Left(Copied);
+
+impl Left {
+    /// `None`: it is of no version that is known here.
+    #[must_use]
+    pub fn read(record: Bytes) -> Option<Self> {
+        Copied::read(record).map(Self)
+    }
+
+    /// Where it belongs.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.0.topic
+    }
+}
+
 /// What became of a message that another node has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopted {
     /// It is in its topic.
     Taken,
-    /// There is no room for it now.
+    /// There are as many topics as there may be, and its own is not among them.
+    NoTopic,
+    /// The topics together hold as much as they may.
     NoRoom,
-    /// It is of no version that is known here.
-    Unreadable,
 }
 
 /// What a topic wants of the copies.
@@ -46,15 +68,10 @@ impl Grid {
 
     /// Takes over a message that another node has left: it is given out here, as one that may have been given out before. `named` hears
     /// the name of its copy before it can be forgotten.
-    pub fn adopt(&self, record: Bytes, named: impl FnOnce(u64)) -> Adopted {
-        let Some(Copied { topic, event }) = Copied::read(record) else { return Adopted::Unreadable };
-        match self.topics.adopt(&topic, event, named) {
-            Some(resumed) => {
-                self.resume(resumed);
-                Adopted::Taken
-            }
-            None => Adopted::NoRoom,
-        }
+    pub fn adopt(&self, left: &Left, named: impl FnOnce(u64)) -> Adopted {
+        let (adopted, resumed) = self.topics.adopt(&left.0, named);
+        self.resume(resumed);
+        adopted
     }
 
     /// Another node has taken over the messages of these copies: they are not given out here any more.
@@ -64,7 +81,7 @@ impl Grid {
     }
 
     /// Copies under these names were not kept: each is handed to [`Copies::keep`] again, if its message is here still.
-    pub fn copy_again(&self, names: &HashSet<u64>) {
+    pub fn copy_again(&self, names: &BTreeSet<u64>) {
         self.topics.copy_again(names);
     }
 }

@@ -29,7 +29,7 @@ pub mod topics;
 use mesh_websocket as wire;
 
 pub use context::{Context, Entries, Key, TooLarge};
-pub use copies::{Adopted, Copies};
+pub use copies::{Adopted, Copies, Left};
 pub use elsewhere::{Answer, Backplane, Notice, Question};
 pub use error::{GridError, TOO_MANY_ERRORS, Unsent};
 pub use grid::{Grid, Taken};

@@ -11,7 +11,7 @@ use super::{
     key::Key,
     log::Log,
     sessions::Sessions,
-    table::{Hold, Owner},
+    table::{Hold, Owner, Tenure},
 };
 use crate::member::Present;
 
@@ -46,7 +46,7 @@ impl Sessions {
     /// The servers are away.
     pub async fn has_estate(&self, estate: u16) -> Result<bool, SessionError> {
         let shelf = &self.inner.shelf;
-        Ok(shelf.last(&shelf.names.log(&Key::of_estate(estate))).await?.is_some())
+        shelf.has_any(shelf.names.log(&Key::of_estate(estate))).await
     }
 
     /// Claims an estate; `None`: another gateway has it, which is there.
@@ -63,6 +63,20 @@ impl Sessions {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether an estate that was lost is this gateway's all the same, by the bucket: nobody was faster, and what became of its log
+    /// nobody here did.
+    ///
+    /// # Errors
+    /// The servers are away.
+    pub async fn is_ours(&self, hold: &Hold) -> Result<bool, SessionError> {
+        let Tenure { session, epoch, .. } = &*hold.0;
+        Ok(match self.inner.claims.deed(session).await? {
+            Some((_, deed)) => deed.is_some_and(|deed| deed.is_owned_by(self.inner.life)),
+            // The bucket was purged, too.
+            None => self.inner.claims.reclaim(session, *epoch).await?.is_some(),
+        })
     }
 
     /// Opens an estate that is ours; answers what is in it, as [`Self::log`] does.

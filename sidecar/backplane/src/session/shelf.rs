@@ -18,7 +18,7 @@ use async_nats::{
 };
 use bytes::Bytes;
 use crds::NatsStorage;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::timeout;
 
 use super::{capacity::Capacity, error::SessionError, key::Key};
@@ -128,6 +128,13 @@ impl Shelf {
             Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(e) => Err(SessionError::away(e)),
         }
+    }
+
+    /// Whether there is any message of a subject. None is sent for that: one may have a MiB.
+    pub(crate) async fn has_any(&self, subject: String) -> Result<bool, SessionError> {
+        let asked = timeout(ANSWER, self.stream.info_with_subjects(subject)).await.map_err(SessionError::away)?;
+        let mut found = asked.map_err(SessionError::away)?;
+        Ok(found.next().now_or_never().flatten().is_some())
     }
 
     /// The message with this number.

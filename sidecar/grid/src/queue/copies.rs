@@ -1,6 +1,9 @@
 //! Which messages of a topic have a copy beside it, and what is wanted of the copies (see `copies.rs`). Pure.
 
-use std::{collections::HashSet, mem};
+use std::{
+    collections::{BTreeSet, HashSet},
+    mem,
+};
 
 use super::{Held, Queue};
 use crate::{copies::Wanted, envelope::Event};
@@ -51,11 +54,13 @@ impl Queue {
     }
 
     /// Asks again for copies under these names.
-    pub(crate) fn copy_again(&mut self, names: &HashSet<u64>) {
+    pub(crate) fn copy_again(&mut self, names: &BTreeSet<u64>) {
         let tags = self.tags;
+        let ours = names.range(self.tags..=self.tags + self.last_place).count();
         let all = self.ready.iter().chain(self.unacked.values().map(|(_, held)| held));
         let lacking = all.filter(|held| held.copy == Copy::Asked && names.contains(&(tags + held.place)));
-        self.wanted.extend(lacking.map(|held| Wanted::Kept(tags + held.place, held.event.clone())));
+        // Not looked for in all that waits: most that lack one are at the front.
+        self.wanted.extend(lacking.take(ours).map(|held| Wanted::Kept(tags + held.place, held.event.clone())));
     }
 
     /// Asks for a copy of each message that waits and has none.

@@ -1,12 +1,15 @@
 //! Copies of what is consumed in ack mode, as all topics of a node have them (see `copies.rs`).
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use super::Topics;
 use crate::{
     ClientId, Topic,
-    copies::{self, Copies, Wanted},
-    envelope::Event,
+    copies::{self, Adopted, Copies, Wanted},
+    elsewhere::Copied,
     queue::Queue,
 };
 
@@ -17,16 +20,16 @@ impl Topics {
         let _ = self.copies.set(copies);
     }
 
-    /// Takes a message over that another node has left; `None`: there is no room.
-    pub(crate) fn adopt(&self, topic: &Topic, event: Event, named: impl FnOnce(u64)) -> Option<Vec<ClientId>> {
-        let queue = self.of(topic)?;
-        if !self.purse.has_room(event.size()) {
-            return None;
+    /// Takes a message over that another node has left, where there is room; answers whom to read again, too.
+    pub(crate) fn adopt(&self, left: &Copied, named: impl FnOnce(u64)) -> (Adopted, Vec<ClientId>) {
+        if !self.purse.has_room(left.event.size()) {
+            return (Adopted::NoRoom, Vec::new());
         }
+        let Some(queue) = self.of(&left.topic) else { return (Adopted::NoTopic, Vec::new()) };
         let mut queue = queue.lock();
-        named(queue.adopt(event));
-        self.give(topic, &mut queue);
-        Some(queue.resumed())
+        named(queue.adopt(left.event.clone()));
+        self.give(&left.topic, &mut queue);
+        (Adopted::Taken, queue.resumed())
     }
 
     /// Another node has taken over the messages of these copies.
@@ -35,7 +38,7 @@ impl Topics {
     }
 
     /// Asks again for copies under these names.
-    pub(crate) fn copy_again(&self, names: &HashSet<u64>) {
+    pub(crate) fn copy_again(&self, names: &BTreeSet<u64>) {
         self.each(&self.all(), |queue| queue.copy_again(names));
     }
 

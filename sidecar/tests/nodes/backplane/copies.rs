@@ -11,31 +11,31 @@ use crate::{
 };
 
 /// How many messages have a copy, and how many are in memory alone.
-async fn copies(stage: &Stage) -> (f64, f64) {
+pub(super) async fn copies(stage: &Stage) -> (f64, f64) {
     let metric = async |name: &str| stage.node.metric(&format!("mesh_backplane_{name}_messages")).await;
     (metric("copied").await, metric("uncopied").await)
 }
 
-async fn have_copies(stage: &Stage, messages: f64) {
+pub(super) async fn have_copies(stage: &Stage, messages: f64) {
     until("copies to be written and removed", PATIENCE, async || copies(stage).await == (messages, 0.0)).await;
 }
 
 /// A backend that consumes in ack mode, with room for all.
-async fn acknowledging(stage: &Stage) -> Socket {
+pub(super) async fn acknowledging(stage: &Stage) -> Socket {
     let mut backend = stage.backend().await;
     let pop = json!({"m": "queue.pop", "p": {"t": ["default"], "a": true, "w": 500}, "i": 1});
     assert_eq!(backend.asks(&pop).await["r"], json!({"s": true}));
     backend
 }
 
-async fn says(user: &mut Socket, numbers: std::ops::Range<u32>) {
+pub(super) async fn says(user: &mut Socket, numbers: std::ops::Range<u32>) {
     for number in numbers {
         user.says(&number.to_string()).await;
     }
 }
 
 /// So many messages: the text of each, its tag, and whether it may be a repeat.
-async fn hears(backend: &mut Socket, messages: usize) -> Vec<(String, Value, bool)> {
+pub(super) async fn hears(backend: &mut Socket, messages: usize) -> Vec<(String, Value, bool)> {
     let mut all = Vec::new();
     while all.len() < messages {
         let event = backend.hears_json().await;
@@ -50,13 +50,13 @@ async fn hears(backend: &mut Socket, messages: usize) -> Vec<(String, Value, boo
     all
 }
 
-async fn acknowledges(backend: &mut Socket, heard: &[(String, Value, bool)]) {
+pub(super) async fn acknowledges(backend: &mut Socket, heard: &[(String, Value, bool)]) {
     let tags: Vec<&Value> = heard.iter().map(|(_, tag, _)| tag).collect();
     backend.says(&json!({"m": "queue.ack", "p": {"k": tags}, "i": 2}).to_string()).await;
 }
 
 /// All of these once, each marked as a repeat.
-fn are_repeats(heard: &[(String, Value, bool)], numbers: std::ops::Range<u32>) {
+pub(super) fn are_repeats(heard: &[(String, Value, bool)], numbers: std::ops::Range<u32>) {
     let texts: BTreeSet<&str> = heard.iter().map(|(text, ..)| text.as_str()).collect();
     let expected: Vec<String> = numbers.map(|number| number.to_string()).collect();
     assert_eq!(texts, expected.iter().map(String::as_str).collect(), "{heard:?}");

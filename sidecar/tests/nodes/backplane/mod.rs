@@ -7,6 +7,7 @@
 //! servers.rs   servers that are upgraded or slow, and clocks that differ
 //! services.rs  services that are registered at one, and called at another
 //! sessions.rs  sessions of port 7304, whichever gateway is asked, and whoever dies
+//! kept.rs      copies of messages in ack mode, when their stream is purged or full
 //! starts.rs    gateways whose servers are away when they start, or whose number is another's
 //! ```
 
@@ -14,6 +15,7 @@
 
 mod copies;
 mod grid;
+mod kept;
 mod members;
 #[allow(dead_code, reason = "several servers are what the fabric's own tests are about")]
 #[path = "../../../backplane/tests/fabric/server.rs"]

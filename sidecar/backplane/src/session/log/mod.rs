@@ -69,6 +69,10 @@ impl Log {
     /// or why it does not: [`SessionError::Full`] where `JetStream` has no room for records, and [`SessionError::Away`] where too much
     /// waits for it already. Records of a size that a message may have land in the order of the calls.
     pub fn append(&self, record: Bytes, begin: Begin, landed: Landed) {
+        // Before the stream's room is counted: whoever is refused takes none of it, however often that one tries again.
+        if let Some(why) = self.0.refuses() {
+            return landed(Err(why));
+        }
         if !self.0.shelf.has_room(record.len()) {
             return landed(Err(SessionError::Full("the stream with the sessions' records is full".into())));
         }
@@ -111,6 +115,15 @@ impl Log {
         }
     }
 
+    /// Looks whether the log stands as it was left, by appending nothing to it: a person may have purged it, and servers may have lost
+    /// it. Where they have, it has moved.
+    ///
+    /// # Errors
+    /// As [`Self::consume`] has.
+    pub async fn verify(&self) -> Result<(), SessionError> {
+        self.consume_at_once(Vec::new()).await
+    }
+
     /// Ready when another gateway owns the session: nothing is appended any more.
     pub async fn moved(&self) {
         self.0.moved.cancelled().await;
@@ -134,6 +147,14 @@ impl Log {
 }
 
 impl Inner {
+    /// Why no record may wait now, if none may.
+    fn refuses(&self) -> Option<SessionError> {
+        if self.moved.is_cancelled() {
+            return Some(SessionError::Moved);
+        }
+        (!self.state.lock().wishes.has_place()).then(too_much)
+    }
+
     /// Has a wish fulfilled.
     fn wants(self: &Arc<Self>, wish: Wish) {
         if self.moved.is_cancelled() {

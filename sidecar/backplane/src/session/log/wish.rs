@@ -79,9 +79,14 @@ impl Wishes {
         Ok(())
     }
 
+    /// Whether one more record may wait.
+    pub(super) fn has_place(&self) -> bool {
+        self.bytes < WAITING
+    }
+
     /// Whether something else of so many bytes may wait too; it does then.
     pub(super) fn takes(&mut self, bytes: usize) -> bool {
-        let takes = self.bytes < WAITING;
+        let takes = self.has_place();
         self.bytes += if takes { bytes } else { 0 };
         takes
     }

@@ -17,6 +17,9 @@ use crate::session::{
 const REST: Duration = Duration::from_secs(1);
 /// A batch that is refused as the servers have no leader is tried again for so long: an election takes some seconds.
 const ELECTION: Duration = Duration::from_secs(5);
+/// For so long nothing but what stood there before is found where the log's last batch was to stand, and then the servers have lost
+/// it: one that led, and does not know yet that another does, says the same until it steps down, some ten seconds later.
+const LOSS: Duration = Duration::from_secs(20);
 /// The first pause before a batch is tried again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -80,7 +83,7 @@ impl Inner {
     /// Tries until it is known what became of it.
     async fn append_surely(&self, batch: &Batch, expected: u64) -> Result<u64, SessionError> {
         let (bytes, start) = (batch.write(), Instant::now());
-        let (mut is_unsure, mut pause) = (false, PAUSES.0);
+        let (mut is_unsure, mut pause, mut missed) = (false, PAUSES.0, None);
         loop {
             if self.moved.is_cancelled() {
                 return Err(if is_unsure { SessionError::Unsure } else { SessionError::Moved });
@@ -90,7 +93,7 @@ impl Inner {
                 Err(Failure::Refused(SessionError::Away(_))) if start.elapsed() < ELECTION => {}
                 Err(Failure::Refused(why)) if !is_unsure => return Err(why),
                 Err(Failure::Refused(_)) => {}
-                Err(Failure::Behind) => match self.behind(batch, expected).await {
+                Err(Failure::Behind) => match self.behind(batch, expected, &mut missed).await {
                     Some(Behind::Landed(sequence)) => return Ok(sequence),
                     Some(Behind::Another) if is_unsure => {
                         self.has_moved();
@@ -111,8 +114,9 @@ impl Inner {
         }
     }
 
-    /// Something else stands where the batch was to stand; `None`: nobody knows yet what.
-    async fn behind(&self, batch: &Batch, expected: u64) -> Option<Behind> {
+    /// Something else stands where the batch was to stand; `None`: nobody knows yet what. `missed`: since when what stood before it is
+    /// missed.
+    async fn behind(&self, batch: &Batch, expected: u64, missed: &mut Option<Instant>) -> Option<Behind> {
         let last = self.shelf.last(&self.subject).await.ok()?;
         match last.map(|(sequence, bytes)| (sequence, Batch::read(bytes))) {
             // Whoever owns it now has read and purged all. What of the batch that one saw nobody can tell.
@@ -121,8 +125,23 @@ impl Inner {
                 Some(Behind::Landed(sequence))
             }
             Some((sequence, _)) if sequence > expected => Some(Behind::Another),
-            _ => None,
+            Some((sequence, _)) if sequence < expected => {
+                let is_lost = missed.get_or_insert_with(Instant::now).elapsed() >= LOSS;
+                is_lost.then(|| self.has_lost(expected, sequence))
+            }
+            Some(_) => None,
         }
+    }
+
+    /// The servers have no more what they said they have kept, as after a loss of power: this log is at its end, and what is left of it
+    /// is opened anew.
+    fn has_lost(&self, expected: u64, found: u64) -> Behind {
+        tracing::warn!(
+            session = %self.session,
+            expected, found,
+            "JetStream has lost the end of a log that it had confirmed: it is opened anew, with what is left"
+        );
+        Behind::Another
     }
 
     /// Moves old records to the end where they keep much alive that nobody needs.
@@ -186,7 +205,7 @@ impl Inner {
 enum Behind {
     /// The batch itself: an answer was lost.
     Landed(u64),
-    /// Something of another owner, or nothing that it left.
+    /// Something of another owner, or nothing that it left; or the servers have lost what came before it.
     Another,
 }
 

@@ -158,3 +158,21 @@ async fn a_gateway_that_nobody_hears_for_is_gone_before_its_silence_is_over_and_
     ensure!(taken.epoch() == hold.epoch() + 1 && bodies(&a.opens(&taken).await?.1) == [b"kept"]);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_end_the_servers_have_lost_is_opened_anew_with_what_is_left() -> Result<()> {
+    let server = Server::start("")?;
+    let a = gateway(server.url(), "a").await?;
+    let (hold, log, _) = a.takes("s").await?;
+    append(&log, "first").await??;
+    let last = append(&log, "last").await??;
+    // As a server does that comes back after a loss of power.
+    ensure!(logs(server.url()).await?.delete_message(last.sequence).await?);
+    let refused = append(&log, "behind it").await?;
+    ensure!(refused == Err(SessionError::Moved) && log.has_moved(), "{refused:?}");
+    drop(hold);
+    let (_hold, log, unread) = a.takes("s").await?;
+    ensure!(bodies(&unread) == [b"first"], "{:?}", bodies(&unread));
+    append(&log, "behind it").await??;
+    Ok(())
+}

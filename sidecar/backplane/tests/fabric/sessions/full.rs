@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use bytes::Bytes;
 use mesh_backplane::{Nats, Place, SessionError, Sessions, Settings};
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{NODE, append, bodies, kept, logs};
 use crate::{
+    cut::Link,
     room::{PATIENCE, Room},
     server::Server,
 };
@@ -83,6 +86,34 @@ async fn pieces_of_a_record_that_does_not_land_are_purged() -> Result<()> {
         ensure!(start.elapsed() < PATIENCE, "{} messages are left beside two fences", kept(server.url()).await?);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_are_refused_as_too_many_wait_take_no_room_of_the_stream() -> Result<()> {
+    let server = Server::start("")?;
+    let link = Link::to(server.port).await?;
+    let settings = Settings { url: link.url(), ..bounded(&server, Some(32 << 20)) };
+    let a = super::join(&settings, "a").await?;
+    let ((_s, log, _), (_t, other, _)) = (a.takes("s").await?, a.takes("t").await?);
+    link.cut();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let record: Bytes = vec![b'x'; 512 << 10].into();
+    for _ in 0..100 {
+        let tell = tell.clone();
+        log.append(record.clone(), Box::new(|| true), Box::new(move |landed| drop(tell.send(landed))));
+    }
+    let mut refused = 0;
+    while let Ok(why) = told.try_recv() {
+        ensure!(matches!(why, Err(SessionError::Away(_))), "{why:?}: the stream has room");
+        refused += 1;
+    }
+    ensure!(refused > 70, "{refused} of 50 MiB were refused at once");
+    let mut small = Box::pin(append(&other, "small"));
+    let at_once = timeout(Duration::from_millis(100), &mut small).await;
+    ensure!(at_once.is_err(), "nobody hears it: {at_once:?}");
+    link.mend();
+    small.await??;
     Ok(())
 }
 

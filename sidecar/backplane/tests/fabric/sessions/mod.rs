@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! claims.rs   which gateway owns a session
+//! estates.rs  what a gateway leaves to the others
 //! logs.rs     what the next owner finds of it
 //! full.rs     a stream that is full
 //! faults.rs   servers that are killed, and owners that are not heard
@@ -9,6 +10,7 @@
 //! ```
 
 mod claims;
+mod estates;
 mod faults;
 mod full;
 mod logs;

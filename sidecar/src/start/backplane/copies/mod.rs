@@ -5,10 +5,14 @@
 //! ```text
 //! stands.rs   where each copy stands (pure)
 //! heir.rs     which estate is ours, and what others have left
+//! opening.rs  an estate that is open: what was left in it, and what becomes of it when it is not as it was left
+//! line.rs     messages that were left, on their way into the topics (pure)
 //! undertaker.rs   copies that are not needed any more
 //! ```
 
 mod heir;
+mod line;
+mod opening;
 mod stands;
 mod undertaker;
 
@@ -47,6 +51,8 @@ pub(super) struct Kept {
     /// Wakes whoever removes copies.
     over: Notify,
     adopted: AtomicU64,
+    /// Held while what others left is put into the topics: one estate at a time, as each is read into memory whole.
+    taking: Arc<tokio::sync::Mutex<()>>,
     last_opening: AtomicU64,
     /// Ends what looks after estates.
     end: CancellationToken,
@@ -58,8 +64,18 @@ struct State {
     open: HashMap<Opening, Open>,
     /// Why a copy was not written, the last time.
     problem: Option<String>,
+    /// Nobody says for long what became of what is on its way there.
+    held_up: Option<Opening>,
     /// Whether one was written since that was asked.
     has_written: bool,
+}
+
+impl State {
+    /// How many messages are in memory alone, and not just on their way.
+    fn alone(&self) -> usize {
+        let is_held_up = self.held_up.is_some_and(|opening| self.stands.is_own(opening));
+        if is_held_up { self.stands.unwritten() } else { self.stands.lacking() }
+    }
 }
 
 /// An estate that is open.
@@ -97,7 +113,7 @@ impl Copies for OfGrid {
         let kept = &self.0;
         let log = {
             let mut state = kept.state.lock();
-            let opening = state.stands.keeps(name);
+            let opening = state.stands.keeps(name, record.len());
             opening.and_then(|opening| Some((opening, state.open.get(&opening)?.log.clone())))
         };
         let Some((opening, log)) = log else { return kept.lacks.notify_one() };
@@ -154,9 +170,10 @@ impl Kept {
             Err(why) => state.problem = Some(why.to_string()),
         }
         state.stands.landed(name, opening, landed.ok());
+        let lacks_any = state.stands.lacking() > 0;
         drop(state);
         self.over.notify_one();
-        if self.lacks_any() {
+        if lacks_any {
             self.lacks.notify_one();
         }
     }
@@ -165,10 +182,6 @@ impl Kept {
     fn is_settled(&self) -> bool {
         let state = self.state.lock();
         state.stands.unwritten() == 0 && state.stands.leaving() == 0
-    }
-
-    fn lacks_any(&self) -> bool {
-        self.state.lock().problem.is_some()
     }
 }
 

@@ -6,6 +6,8 @@ use super::*;
 use crate::{
     backend::Permit,
     context::Context,
+    copies::Adopted,
+    elsewhere::Copied,
     envelope::{Happened, Origin},
     wire::{Data, Opcode, Part},
 };
@@ -227,4 +229,19 @@ fn clients_are_read_again_also_where_the_topic_that_made_room_for_them_was_disab
     let refused = all.consume(&session, queues, Window { acks: false, size: 1 }).unwrap_err();
     assert_eq!((refused.error.code(), refused.resumed), (201, vec![ClientId::new(7).unwrap()]));
     assert!(session.topics().is_empty());
+}
+
+#[test]
+fn what_another_node_left_says_whether_it_waits_for_a_topic_or_for_room() {
+    let topics = topics(json!({"topics": {"count": 1}}));
+    push(&topics, "made-up", "1");
+    let left = |name: &str| Copied { topic: topic(name), event: Event::from_written(r#"{"n":1}"#.into()) };
+    let mut names = Vec::new();
+    let mut adopt = |name: &str| topics.adopt(&left(name), |name| names.push(name)).0;
+    assert_eq!((adopt("another"), adopt("made-up")), (Adopted::NoTopic, Adopted::Taken));
+    assert_eq!(adopt("default"), Adopted::Taken, "the configuration names it");
+    topics.purse.set_most(topics.purse.used());
+    assert_eq!(adopt("made-up"), Adopted::NoRoom);
+    assert_eq!(names.len(), 2);
+    assert_eq!(topics.rows().iter().map(|row| row.depth).collect::<Vec<_>>(), [1, 2]);
 }

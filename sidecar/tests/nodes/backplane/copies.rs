@@ -144,6 +144,18 @@ async fn without_nats_messages_are_given_out_from_memory_and_have_their_copies_w
     have_copies(&a, 2.0).await;
     acknowledges(&mut backend, &first[1..]).await;
     have_copies(&a, 0.0).await;
+
+    // Nor is one silent about it whose copies are on their way when NATS goes, and stay there.
+    let told = || a.node.log().matches("in the memory of this gateway alone").count();
+    let before = told();
+    server.kill().unwrap();
+    says(&mut user, 4..7).await;
+    let last = hears(&mut backend, 3).await;
+    until("it to be told", PATIENCE, async || told() > before).await;
+    server.start_again().unwrap();
+    have_copies(&a, 3.0).await;
+    acknowledges(&mut backend, &last).await;
+    have_copies(&a, 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

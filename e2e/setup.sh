@@ -47,7 +47,8 @@ need_packages() {
 once() { # NAME COMMAND
   mkdir -p "$cache"
   (
-    flock 9
+    # Where it is not there (macOS) two that start at once make it twice.
+    ! command -v flock >/dev/null || flock 9
     "${@:2}"
   ) 9>"$cache/.$1.lock"
 }

@@ -20,12 +20,25 @@ pub(super) async fn have_copies(stage: &Stage, messages: f64) {
     until("copies to be written and removed", PATIENCE, async || copies(stage).await == (messages, 0.0)).await;
 }
 
-/// A backend that consumes in ack mode, with room for all.
-pub(super) async fn acknowledging(stage: &Stage) -> Socket {
+/// A backend that consumes in ack mode, and gets so many at a time.
+async fn consuming(stage: &Stage, topics: &[&str], window: u32) -> Socket {
     let mut backend = stage.backend().await;
-    let pop = json!({"m": "queue.pop", "p": {"t": ["default"], "a": true, "w": 500}, "i": 1});
+    let pop = json!({"m": "queue.pop", "p": {"t": topics, "a": true, "w": window}, "i": 1});
     assert_eq!(backend.asks(&pop).await["r"], json!({"s": true}));
     backend
+}
+
+/// One with room for all.
+pub(super) async fn acknowledging(stage: &Stage) -> Socket {
+    consuming(stage, &["default"], 500).await
+}
+
+/// One that is at work on a message at a time, and a user that has said so many: all but the first wait.
+pub(super) async fn slow_with(stage: &Stage, messages: u32) -> (Socket, Socket) {
+    let slow = consuming(stage, &["default"], 1).await;
+    let mut user = stage.user("/").await;
+    says(&mut user, 0..messages).await;
+    (slow, user)
 }
 
 pub(super) async fn says(user: &mut Socket, numbers: std::ops::Range<u32>) {
@@ -165,12 +178,7 @@ async fn a_gateway_that_was_taken_for_gone_leaves_its_messages_to_the_one_that_t
     for stage in [&a, &b] {
         sees(stage, 1).await;
     }
-    // Its consumer is at work on one; the others wait.
-    let mut slow = a.backend().await;
-    let pop = json!({"m": "queue.pop", "p": {"t": ["default"], "a": true, "w": 1}, "i": 1});
-    assert_eq!(slow.asks(&pop).await["r"], json!({"s": true}));
-    let mut user = a.user("/").await;
-    says(&mut user, 0..5).await;
+    let (mut slow, mut user) = slow_with(&a, 5).await;
     let first = hears(&mut slow, 1).await;
     have_copies(&a, 5.0).await;
     a.node.signal("STOP");

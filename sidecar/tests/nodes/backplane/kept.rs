@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     A, PATIENCE,
-    copies::{acknowledges, acknowledging, are_repeats, copies, have_copies, hears, says},
+    copies::{acknowledges, acknowledging, are_repeats, copies, have_copies, hears, slow_with},
     file, gateway, sees,
     server::Server,
 };
@@ -36,12 +36,8 @@ async fn copies_that_a_person_purges_are_written_again_and_the_heir_has_all_of_t
     for stage in [&a, &b] {
         sees(stage, 1).await;
     }
-    // Its consumer is at work on one; the others wait. Nothing more comes, so nothing is written that would tell.
-    let mut slow = a.backend().await;
-    let pop = json!({"m": "queue.pop", "p": {"t": ["default"], "a": true, "w": 1}, "i": 1});
-    assert_eq!(slow.asks(&pop).await["r"], json!({"s": true}));
-    let mut user = a.user("/").await;
-    says(&mut user, 0..20).await;
+    // Nothing more comes, so nothing is written that would tell.
+    let _there = slow_with(&a, 20).await;
     let context = jetstream(&server).await;
     // A fence has a few hundred bytes, and a message more than a hundred.
     are_written(&a, &context, 2000, 20.0).await;

@@ -74,6 +74,11 @@ impl Grid {
         adopted
     }
 
+    /// Those of some topics that have a place, or would get one if a message came.
+    pub fn placed<'a>(&self, topics: impl IntoIterator<Item = &'a Topic>) -> Vec<Topic> {
+        self.topics.placed(topics)
+    }
+
     /// Another node has taken over the messages of these copies: they are not given out here any more.
     pub fn yield_copied(&self, names: &HashSet<u64>) {
         let resumed = self.topics.yield_copied(names);

@@ -98,6 +98,15 @@ impl Batch {
         Some(Self { writer, number, epoch, entries })
     }
 
+    /// The records in it, each by where it first stood, if the batch stands there.
+    pub(crate) fn records(&self, sequence: u64) -> impl Iterator<Item = (Place, &Body)> {
+        (0..).zip(&self.entries).filter_map(move |(index, entry)| match entry {
+            Entry::Record(body) => Some((Place { sequence, index }, body)),
+            Entry::Moved(place, body) => Some((*place, body)),
+            Entry::Consumed(_) => None,
+        })
+    }
+
     /// What a batch without entries takes.
     pub(crate) const fn head() -> usize {
         HEAD

@@ -2,7 +2,6 @@
 //! session does: a gateway claims one by compare-and-set, and one whose owner has gone is anybody's. What the records are, nobody
 //! knows here.
 
-use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
@@ -79,12 +78,15 @@ impl Sessions {
         })
     }
 
-    /// Opens an estate that is ours; answers what is in it, as [`Self::log`] does.
+    /// Opens an estate that is ours; answers where what is in it stands, in order, and how many bytes each record has. All of it may be
+    /// far more than there is memory: [`Log::fetch`] reads it.
     ///
     /// # Errors
     /// As [`Self::log`] has.
-    pub async fn open_estate(&self, hold: &Hold, most: u64) -> Result<(Log, Vec<(Place, Bytes)>), SessionError> {
-        self.log(hold, most).await
+    pub async fn open_estate(&self, hold: &Hold) -> Result<(Log, Vec<(Place, u64)>), SessionError> {
+        let Tenure { session, epoch, ended, .. } = &*hold.0;
+        let opened = Log::open_unread(&self.inner.shelf, session.clone(), *epoch, ended.clone()).await?;
+        if hold.has_ended() { Err(SessionError::Moved) } else { Ok(opened) }
     }
 
     /// Gives an estate back in which there is nothing, and which nobody holds.

@@ -96,6 +96,16 @@ impl Ledger {
         std::mem::take(&mut self.loose)
     }
 
+    /// The records that count, in the order in which they first came, and how many bytes each has.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Place, u64)> {
+        self.records.iter().map(|(place, it)| (*place, it.pieces.map_or(it.bytes, |pieces| pieces.length)))
+    }
+
+    /// In which message a record stands now; `None`: it counts no more.
+    pub(crate) fn sequence_of(&self, place: &Place) -> Option<u64> {
+        self.records.get(place).map(|standing| standing.sequence)
+    }
+
     /// The names of all pieces that count.
     pub(crate) fn pieces(&self) -> BTreeSet<u64> {
         self.records.values().filter_map(|standing| standing.pieces.map(|pieces| pieces.name)).collect()
@@ -128,16 +138,28 @@ impl Ledger {
     }
 }
 
-/// The records that count, as they are found in a log that is read from its beginning.
+/// What is made of the batches of a log that is read from its beginning.
+pub(crate) trait Gathers: Default {
+    /// The next batch.
+    fn found(&mut self, sequence: u64, batch: Batch);
+}
+
+/// Where they stand, and none of what they say.
+impl Gathers for Ledger {
+    fn found(&mut self, sequence: u64, batch: Batch) {
+        self.landed(sequence, &batch);
+    }
+}
+
+/// The records that count, as they are found.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
     pub(crate) ledger: Ledger,
     bodies: HashMap<Place, Body>,
 }
 
-impl Unread {
-    /// The next batch.
-    pub(crate) fn found(&mut self, sequence: u64, batch: Batch) {
+impl Gathers for Unread {
+    fn found(&mut self, sequence: u64, batch: Batch) {
         self.ledger.landed(sequence, &batch);
         for (index, entry) in (0..).zip(batch.entries) {
             match entry {
@@ -147,7 +169,9 @@ impl Unread {
             }
         }
     }
+}
 
+impl Unread {
     /// What was found, in the order in which it first came, and what is known of the log.
     pub(crate) fn end(self) -> (Ledger, Vec<(Place, Body)>) {
         let mut bodies: Vec<_> = self.bodies.into_iter().collect();
@@ -219,6 +243,7 @@ mod tests {
         assert_eq!((ledger.purges(false), ledger.moves()), (Some(at + 2), None), "it is not moved again");
         ledger.purged(at + 2);
         assert!(ledger.records.contains_key(&place(1, 0)) && ledger.moves().is_none());
+        assert_eq!(ledger.sequence_of(&place(1, 0)), Some(at + 2), "it is known by where it first stood");
     }
 
     #[test]
@@ -287,9 +312,13 @@ mod tests {
                     }
                 }
             }
-            let mut read = Unread::default();
-            log.into_iter().for_each(|(at, batch)| read.found(at, batch));
+            let (mut read, mut places) = (Unread::default(), Ledger::default());
+            for (at, batch) in &log {
+                read.found(*at, batch.clone());
+                places.found(*at, batch.clone());
+            }
             let (again, found) = read.end();
+            prop_assert!(places.records().map(|(place, _)| place).eq(unread.iter().map(|(place, _)| *place)));
             let found: Vec<_> = found.iter().map(|(place, body)| match body {
                 Body::Whole(bytes) => (*place, bytes.len()),
                 Body::Pieces(_) => (*place, 0),

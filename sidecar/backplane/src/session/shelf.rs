@@ -12,7 +12,7 @@ use async_nats::{
         self, Context, ErrorCode,
         consumer::{AckPolicy, DeliverPolicy, pull},
         context::{PublishError, PublishErrorKind},
-        message::PublishMessage,
+        message::{PublishMessage, StreamMessage},
         stream::{Config, DiscardPolicy, LastRawMessageErrorKind, StorageType, Stream},
     },
 };
@@ -139,8 +139,22 @@ impl Shelf {
 
     /// The message with this number.
     pub(crate) async fn message(&self, sequence: u64) -> Result<Bytes, SessionError> {
+        Ok(self.raw(sequence).await?.payload)
+    }
+
+    /// The same where it is one of this subject: in a stream that was made anew others have its number.
+    pub(crate) async fn message_of(&self, subject: &str, sequence: u64) -> Result<Bytes, SessionError> {
+        let message = self.raw(sequence).await?;
+        if message.subject.as_str() == subject {
+            Ok(message.payload)
+        } else {
+            Err(SessionError::Away(format!("message {sequence} is of another log")))
+        }
+    }
+
+    async fn raw(&self, sequence: u64) -> Result<StreamMessage, SessionError> {
         let asked = timeout(ANSWER, self.stream.get_raw_message(sequence)).await;
-        Ok(asked.map_err(SessionError::away)?.map_err(SessionError::away)?.payload)
+        asked.map_err(SessionError::away)?.map_err(SessionError::away)
     }
 
     /// Hands all messages of a subject up to the one with the number `last` to `found`, in order. `false`: some were missed, as messages

@@ -12,6 +12,7 @@ use super::{
     deed::{Deed, Says},
     error::SessionError,
     key::Key,
+    ledger::Ledger,
     log,
     sessions::Inner,
     table::Owner,
@@ -80,8 +81,8 @@ impl Inner {
 
     /// Whether there is a record in a session's log that is not read, of those that stand from `first` to `last`.
     async fn has_unread(&self, session: &Key, first: u64, last: u64) -> Result<bool, SessionError> {
-        let unread = log::read(&self.shelf, session, first, last).await?;
-        Ok(!unread.end().1.is_empty())
+        let found: Ledger = log::read(&self.shelf, session, first, last).await?;
+        Ok(found.records().next().is_some())
     }
 
     /// Whether it is this gateway that sweeps: the one with the lowest number.

@@ -53,14 +53,16 @@ impl Queue {
         self.let_in();
     }
 
-    /// Asks again for copies under these names.
+    /// Asks again for copies under these names, in the order of their messages.
     pub(crate) fn copy_again(&mut self, names: &BTreeSet<u64>) {
         let tags = self.tags;
         let ours = names.range(self.tags..=self.tags + self.last_place).count();
         let all = self.ready.iter().chain(self.unacked.values().map(|(_, held)| held));
         let lacking = all.filter(|held| held.copy == Copy::Asked && names.contains(&(tags + held.place)));
         // Not looked for in all that waits: most that lack one are at the front.
-        self.wanted.extend(lacking.take(ours).map(|held| Wanted::Kept(tags + held.place, held.event.clone())));
+        let mut lacking: Vec<&Held> = lacking.take(ours).collect();
+        lacking.sort_unstable_by_key(|held| held.place);
+        self.wanted.extend(lacking.into_iter().map(|held| Wanted::Kept(tags + held.place, held.event.clone())));
     }
 
     /// Asks for a copy of each message that waits and has none.

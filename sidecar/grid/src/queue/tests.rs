@@ -324,6 +324,16 @@ fn what_another_node_took_over_is_not_given_out_here_and_what_a_consumer_is_at_w
 }
 
 #[test]
+fn copies_are_asked_for_again_in_the_order_of_their_messages() {
+    let mut queue = copied(4, Overflow::Reject);
+    queue.attach((A, Whence::Here), ACKS, "t").unwrap();
+    push(&mut queue, 1..=4);
+    assert_eq!((given(&mut queue).len(), copies(&mut queue)), (2, (vec![1, 2, 3, 4], vec![])), "two wait");
+    queue.copy_again(&[104, 103, 102, 101].into());
+    assert_eq!(copies(&mut queue), (vec![1, 2, 3, 4], vec![]));
+}
+
+#[test]
 fn what_another_node_left_is_given_out_as_a_repeat_and_has_its_copy_already() {
     let mut queue = copied(1, Overflow::Reject);
     let names = [queue.adopt(event(1)), queue.adopt(event(2))];

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use parking_lot::Mutex;
+
 use super::Topics;
 use crate::{
     ClientId, Topic,
@@ -30,6 +32,26 @@ impl Topics {
         named(queue.adopt(left.event.clone()));
         self.give(&left.topic, &mut queue);
         (Adopted::Taken, queue.resumed())
+    }
+
+    /// Those of some topics that have a place, or would get one if a message came.
+    pub(crate) fn placed<'a>(&self, topics: impl IntoIterator<Item = &'a Topic>) -> Vec<Topic> {
+        let mut topics = topics.into_iter().peekable();
+        if topics.peek().is_none() {
+            return Vec::new();
+        }
+        let (table, settings) = (self.table.lock(), self.settings.read());
+        let is_named = |topic: &Topic| settings.named.contains(topic.as_str());
+        let is_kept = |queue: &Arc<Mutex<Queue>>| Arc::strong_count(queue) > 1 || !queue.lock().is_unused();
+        let kept = table.iter().filter(|(topic, queue)| !is_named(topic) && is_kept(queue)).count();
+        let mut free = usize::from(settings.defaults.count).saturating_sub(kept);
+        let mut has_place = |topic: &&Topic| {
+            let is_there = is_named(topic) || table.contains_key(*topic);
+            let is_new = !is_there && free > 0;
+            free -= usize::from(is_new);
+            is_there || is_new
+        };
+        topics.filter(&mut has_place).cloned().collect()
     }
 
     /// Another node has taken over the messages of these copies.

@@ -243,5 +243,8 @@ fn what_another_node_left_says_whether_it_waits_for_a_topic_or_for_room() {
     topics.purse.set_most(topics.purse.used());
     assert_eq!(adopt("made-up"), Adopted::NoRoom);
     assert_eq!(names.len(), 2);
+    let all = ["another", "made-up", "echo", "default"].map(topic);
+    let placed = |topics: &Topics| topics.placed(&all);
+    assert_eq!(placed(&topics), ["made-up", "default"].map(topic));
     assert_eq!(topics.rows().iter().map(|row| row.depth).collect::<Vec<_>>(), [1, 2]);
 }

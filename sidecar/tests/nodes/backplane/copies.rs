@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{PATIENCE, gateway, sees, server::Server};
+use super::{PATIENCE, file, gateway, sees, server::Server};
 use crate::{
     grid::Stage,
     harness::{Socket, until},
@@ -205,4 +205,60 @@ async fn a_gateway_that_was_taken_for_gone_leaves_its_messages_to_the_one_that_t
     let last = hears(&mut slow, 1).await;
     assert_eq!((last[0].0.as_str(), last[0].2), ("5", false), "{last:?}");
     have_copies(&a, 1.0).await;
+}
+
+/// What each says of itself, of those that are as long as this test needs them.
+fn numbers(heard: &[(String, Value, bool)]) -> Vec<u64> {
+    assert!(heard.iter().all(|(.., is_repeat)| *is_repeat), "they were left");
+    let number = |text: &str| serde_json::from_str::<Value>(text).unwrap()["n"].as_u64().unwrap();
+    heard.iter().map(|(text, ..)| number(text)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_left_of_a_topic_that_has_no_place_waits_at_nats_and_keeps_no_other_waiting() {
+    let server = Server::start("").unwrap();
+    let of = async |grid: Value| {
+        let mut file = file(&server);
+        file["grid"] = grid;
+        Stage::with(&file, &[]).await
+    };
+    let rules = json!([{"match": {"jsonPointer": "/op", "equals": "order"}, "topic": "orders"}, {"topic": "default"}]);
+    let shop = json!({"name": "shop", "rules": rules, "limits": {"messageBytes": "1Mi"}});
+    let a = of(json!({"listeners": [shop]})).await;
+    // No listener of this one names that topic, and the only place for such topics is taken.
+    let b = of(json!({"topics": {"count": 1}})).await;
+    for stage in [&a, &b] {
+        sees(stage, 1).await;
+    }
+    let elsewhere = b.consumer(&["elsewhere"]).await;
+    let _slow = consuming(&a, &["orders", "default"], 1).await;
+    let mut user = a.user("/").await;
+    // More than is read at a time.
+    let text = "x".repeat(512 << 10);
+    for n in 0..48 {
+        user.says(&json!({"op": if n % 2 == 0 { "order" } else { "" }, "n": n, "text": text}).to_string()).await;
+        if n % 8 == 0 {
+            // It has a log for them, and no more wait for that than may: else some come behind later ones.
+            have_copies(&a, f64::from(n) + 1.0).await;
+        }
+    }
+    have_copies(&a, 48.0).await;
+
+    a.node.signal("KILL");
+    let adopted = async || b.node.metric("mesh_backplane_adopted_messages").await;
+    until("what has a place to be given out", PATIENCE, async || adopted().await == 24.0).await;
+    let mut backend = acknowledging(&b).await;
+    let heard = hears(&mut backend, 24).await;
+    assert_eq!(numbers(&heard), (0..24).map(|n| 2 * n + 1).collect::<Vec<_>>());
+    acknowledges(&mut backend, &heard).await;
+    have_copies(&b, 0.0).await;
+    assert_eq!(adopted().await, 24.0, "there is no place for the others");
+
+    drop(elsewhere);
+    until("the others to have a place", PATIENCE, async || adopted().await == 48.0).await;
+    let mut backend = consuming(&b, &["orders"], 500).await;
+    let heard = hears(&mut backend, 24).await;
+    assert_eq!(numbers(&heard), (0..24).map(|n| 2 * n).collect::<Vec<_>>());
+    acknowledges(&mut backend, &heard).await;
+    have_copies(&b, 0.0).await;
 }

@@ -55,6 +55,8 @@ async fn copies_that_a_person_purges_are_written_again_and_the_heir_has_all_of_t
     let mut backend = acknowledging(&b).await;
     let again = hears(&mut backend, 20).await;
     are_repeats(&again, 0..20);
+    let texts: Vec<&str> = again.iter().map(|(text, ..)| text.as_str()).collect();
+    assert_eq!(texts, (0..20).map(|n| n.to_string()).collect::<Vec<_>>(), "they were written again in their order");
     acknowledges(&mut backend, &again).await;
     have_copies(&b, 0.0).await;
 }

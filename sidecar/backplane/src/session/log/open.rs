@@ -8,12 +8,17 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, Log, State, fence::put_up, read::read, wish::Wishes};
+use super::{
+    Inner, Log, State,
+    fence::put_up,
+    read::{read, whole},
+    wish::Wishes,
+};
 use crate::session::{
-    batch::{Batch, Body, Place},
+    batch::{Batch, Place},
     error::SessionError,
     key::Key,
-    ledger::Unread,
+    ledger::{Gathers, Ledger, Unread},
     pieces,
     shelf::Shelf,
 };
@@ -30,24 +35,57 @@ pub(crate) async fn open(
     most: u64,
     moved: CancellationToken,
 ) -> Result<(Log, Vec<(Place, Bytes)>), SessionError> {
-    let (subject, writer) = (shelf.names.log(&session), pieces::name()?);
-    let fence = Batch { writer, number: 0, epoch, entries: Vec::new() };
-    let (last, before) = put_up(shelf, &subject, &fence).await?;
-    let unread = if before == 0 {
-        let mut unread = Unread::default();
-        unread.found(last, fence);
-        unread
-    } else {
-        read(shelf, &session, 0, last).await?
-    };
+    let (fence, unread) = fenced::<Unread>(shelf, &session, epoch).await?;
     let (ledger, bodies) = unread.end();
-    tokio::spawn(purge_orphans(shelf.clone(), session.clone(), ledger.pieces(), last));
+    let log = fence.opens(shelf, session.clone(), ledger, moved);
     let records = stream::iter(bodies).map(|(place, body)| whole(shelf, &session, place, body, most));
     let records: Vec<_> = records.buffered(READ_AT_ONCE).try_collect().await?;
-    let records = records.into_iter().flatten().collect();
-    let state = State { last, ledger, wishes: Wishes::default(), number: 0, is_written: false, is_purged: false };
-    let (shelf, state, bell) = (shelf.clone(), Mutex::new(state), Notify::new());
-    Ok((Log(Arc::new(Inner { shelf, session, subject, writer, epoch, state, bell, moved })), records))
+    Ok((log, records.into_iter().flatten().collect()))
+}
+
+impl Log {
+    /// The same for one of which nothing is kept in memory but where what is unread stands, in order, and how many bytes each record has.
+    pub(crate) async fn open_unread(
+        shelf: &Shelf,
+        session: Key,
+        epoch: u64,
+        moved: CancellationToken,
+    ) -> Result<(Self, Vec<(Place, u64)>), SessionError> {
+        let (fence, ledger) = fenced::<Ledger>(shelf, &session, epoch).await?;
+        let unread = ledger.records().collect();
+        Ok((fence.opens(shelf, session, ledger, moved), unread))
+    }
+}
+
+/// A fence that stands in a log.
+struct Fence {
+    batch: Batch,
+    last: u64,
+}
+
+/// Fences off whoever wrote before, and gathers what stands before the fence.
+async fn fenced<G: Gathers>(shelf: &Shelf, session: &Key, epoch: u64) -> Result<(Fence, G), SessionError> {
+    let batch = Batch { writer: pieces::name()?, number: 0, epoch, entries: Vec::new() };
+    let (last, before) = put_up(shelf, &shelf.names.log(session), &batch).await?;
+    let gathered = if before == 0 {
+        let mut gathered = G::default();
+        gathered.found(last, batch.clone());
+        gathered
+    } else {
+        read(shelf, session, 0, last).await?
+    };
+    Ok((Fence { batch, last }, gathered))
+}
+
+impl Fence {
+    /// The log behind it, with what stands before it.
+    fn opens(self, shelf: &Shelf, session: Key, ledger: Ledger, moved: CancellationToken) -> Log {
+        let Self { batch: Batch { writer, epoch, .. }, last } = self;
+        tokio::spawn(purge_orphans(shelf.clone(), session.clone(), ledger.pieces(), last));
+        let state = State { last, ledger, wishes: Wishes::default(), number: 0, is_written: false, is_purged: false };
+        let (subject, state, bell) = (shelf.names.log(&session), Mutex::new(state), Notify::new());
+        Log(Arc::new(Inner { shelf: shelf.clone(), session, subject, writer, epoch, state, bell, moved }))
+    }
 }
 
 /// Purges pieces that no record names, of whoever wrote before the fence: those of this opening come behind it.
@@ -57,27 +95,5 @@ async fn purge_orphans(shelf: Shelf, session: Key, named: BTreeSet<u64>, fence: 
         if !named.contains(&name) {
             let _ = pieces::purge(&shelf, &session, name, Some(fence)).await;
         }
-    }
-}
-
-/// A record with all its bytes. `None`: they are damaged, which is no reason to keep the others from anybody.
-async fn whole(
-    shelf: &Shelf,
-    session: &Key,
-    place: Place,
-    body: Body,
-    most: u64,
-) -> Result<Option<(Place, Bytes)>, SessionError> {
-    let pieces = match body {
-        Body::Whole(bytes) => return Ok(Some((place, bytes))),
-        Body::Pieces(pieces) => pieces,
-    };
-    match pieces::read(shelf, session, pieces, most).await {
-        Ok(bytes) => Ok(Some((place, bytes))),
-        Err(SessionError::Damaged(why)) => {
-            tracing::warn!(%session, "what is unread of a session is given out without one record: {why}");
-            Ok(None)
-        }
-        Err(why) => Err(why),
     }
 }

@@ -4,18 +4,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use async_nats::jetstream;
-use mesh_backplane::{Hold, Log, SessionError};
+use bytes::Bytes;
+use mesh_backplane::{Hold, Log, Place, SessionError};
 use tokio::time::timeout;
 
-use super::{Gateway, MOST, NODE, append, bodies, gateway, kept, logs, places};
+use super::{Gateway, MOST, NODE, append, bodies, gateway, kept, logs};
 use crate::{cut::Link, room::PATIENCE, server::Server};
 
 /// Claims an estate that is nobody's, in which there is nothing.
 async fn takes(gateway: &Gateway, estate: u16) -> Result<(Hold, Log)> {
     let hold = gateway.sessions.claim_estate(estate).await?.context("another gateway has it")?;
-    let (log, left) = gateway.sessions.open_estate(&hold, MOST).await?;
-    ensure!(left.is_empty(), "{:?} is in it", bodies(&left));
+    let (log, left) = gateway.sessions.open_estate(&hold).await?;
+    ensure!(left.is_empty(), "{left:?} is in it");
     Ok((hold, log))
+}
+
+fn places(left: &[(Place, u64)]) -> Vec<Place> {
+    left.iter().map(|(place, _)| *place).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,8 +46,9 @@ async fn an_estate_is_one_gateways_until_it_goes_and_then_anothers_with_all_that
         ensure!(start.elapsed() < PATIENCE, "it stays another's");
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let (new, left) = a.sessions.open_estate(&taken, MOST).await?;
-    ensure!(bodies(&left) == [b"left"], "{:?}", bodies(&left));
+    let (new, left) = a.sessions.open_estate(&taken).await?;
+    let found = new.fetch(&places(&left), MOST).await?;
+    ensure!(bodies(&found) == [b"left"], "{:?}", bodies(&found));
     link.mend();
     timeout(PATIENCE, log.moved()).await?;
     ensure!(!b.sessions.is_ours(&hold).await? && a.sessions.is_ours(&taken).await?);
@@ -81,5 +87,59 @@ async fn an_estate_that_a_person_purged_or_whose_stream_was_made_anew_is_its_own
     }
     append(&log, "again").await??;
     log.verify().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_left_is_read_by_its_places_in_parts_wherever_it_was_moved_meanwhile() -> Result<()> {
+    let server = Server::start("")?;
+    let (a, b) = (gateway(server.url(), "a").await?, gateway(server.url(), "b").await?);
+    let estate = a.sessions.estates()[0];
+    let (hold, log) = takes(&a, estate).await?;
+    let large: Bytes = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
+    for record in ["first".into(), large.clone(), "last".into()] {
+        append(&log, record).await??;
+    }
+    // Another opens it while this one does not know it yet.
+    let (log, left) = b.sessions.open_estate(&hold).await?;
+    let [first, second, last] = places(&left)[..] else { anyhow::bail!("{left:?}") };
+    ensure!(left[1].1 == large.len() as u64, "{left:?}");
+    ensure!(log.fetch(&[second], MOST).await? == [(second, large.clone())]);
+    ensure!(bodies(&log.fetch(&[first, second, last], 1000).await?) == [&b"first"[..], b"last"], "one is too large");
+
+    // So much is written and read that they are moved behind it, and where they stood is purged.
+    let filler = Bytes::from(vec![b'x'; 512 << 10]);
+    for _ in 0..40 {
+        let place = append(&log, filler.clone()).await??;
+        log.consume(&[place]).await?;
+    }
+    let stream = logs(server.url()).await?;
+    let start = Instant::now();
+    while stream.get_raw_message(last.sequence).await.is_ok() {
+        ensure!(start.elapsed() < PATIENCE, "they are not moved");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    log.consume(&[first]).await?;
+    ensure!(log.fetch(&[first, second, last], MOST).await? == [(second, large), (last, "last".into())]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_log_has_in_a_stream_that_was_made_anew_is_not_taken_for_what_was_left() -> Result<()> {
+    let server = Server::start("")?;
+    let a = gateway(server.url(), "a").await?;
+    let (_hold, log) = takes(&a, a.sessions.estates()[0]).await?;
+    let place = append(&log, "left").await??;
+    let stream = logs(server.url()).await?;
+    let (name, stood) = (stream.cached_info().config.name.clone(), stream.get_raw_message(place.sequence).await?);
+    let context = jetstream::new(async_nats::connect(server.url()).await?);
+    context.delete_stream(&name).await?;
+    context.create_stream(stream.cached_info().config.clone()).await?;
+    ensure!(matches!(log.fetch(&[place], MOST).await, Err(SessionError::Away(_))));
+    for _ in 0..place.sequence {
+        context.publish(format!("interconn.v1.{NODE}.session.another"), stood.payload.clone()).await?.await?;
+    }
+    let found = log.fetch(&[place], MOST).await;
+    ensure!(matches!(found, Err(SessionError::Away(_))), "{found:?}");
     Ok(())
 }

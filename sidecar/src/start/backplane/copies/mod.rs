@@ -5,11 +5,13 @@
 //! ```text
 //! stands.rs   where each copy stands (pure)
 //! heir.rs     which estate is ours, and what others have left
-//! opening.rs  an estate that is open: what was left in it, and what becomes of it when it is not as it was left
-//! line.rs     messages that were left, on their way into the topics (pure)
+//! opening.rs  an estate that is open, and what becomes of it when it is not as it was left
+//! adopting.rs what was left in it, on its way into the topics
+//! line.rs     which of that is read, and which has to wait (pure)
 //! undertaker.rs   copies that are not needed any more
 //! ```
 
+mod adopting;
 mod heir;
 mod line;
 mod opening;
@@ -51,7 +53,7 @@ pub(super) struct Kept {
     /// Wakes whoever removes copies.
     over: Notify,
     adopted: AtomicU64,
-    /// Held while what others left is put into the topics: one estate at a time, as each is read into memory whole.
+    /// Held while what others left is put into the topics: one estate at a time, as a round of it is in memory.
     taking: Arc<tokio::sync::Mutex<()>>,
     last_opening: AtomicU64,
     /// Ends what looks after estates.

@@ -1,5 +1,5 @@
-//! An estate that is open: what was left in it goes into the topics, and what becomes of it when it is not as this gateway left it. Then
-//! the bucket says whose it is: another gateway's, which gives out what was in it, or this one's still, which writes anew what is missing.
+//! An estate that is open, and what becomes of it when it is not as this gateway left it. Then the bucket says whose it is: another
+//! gateway's, which gives out what was in it, or this one's still, which writes anew what is missing.
 
 use std::{
     pin::pin,
@@ -7,27 +7,22 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use mesh_backplane::{Hold, Log, Place, SessionError};
-use mesh_grid::{Adopted, Grid, Left};
-use tokio::{
-    sync::OwnedMutexGuard,
-    time::{sleep, timeout},
+use mesh_backplane::{Hold, Log, SessionError};
+use mesh_grid::Grid;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    Kept, Means, Open,
+    adopting::{Adopting, Turn},
+    heir::unreadable,
+    line::Spot,
+    stands::Opening,
 };
 
-use super::{Kept, Means, Open, heir::unreadable, line::Line, stands::Opening};
-
-/// A message that finds no room is tried again after that.
-const NO_ROOM: Duration = Duration::from_millis(200);
-/// No record is larger: an end user's message has 1 MiB at most.
-const LARGEST: u64 = 64 << 20;
 /// A log to which nothing is written is looked at so often: nobody says when a person purges it. As long as a gateway is missed.
 const LOOKED_AT: Duration = Duration::from_secs(10);
 /// The servers are away: whose an estate is they are asked again after that.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// Whoever has it puts what was left into the topics.
-pub(super) type Turn = OwnedMutexGuard<()>;
 
 impl Kept {
     /// Opens an estate that is ours, and has what is in it given out.
@@ -38,7 +33,7 @@ impl Kept {
         hold: Hold,
         turn: Option<Turn>,
     ) -> Result<(), SessionError> {
-        let (log, left) = means.sessions.open_estate(&hold, LARGEST).await?;
+        let (log, left) = means.sessions.open_estate(&hold).await?;
         let opening = self.next_opening();
         {
             let mut state = self.state.lock();
@@ -60,11 +55,11 @@ impl Kept {
         means: &Means,
         (estate, opening): (u16, Opening),
         log: Log,
-        left: Vec<(Place, Bytes)>,
+        left: Vec<Spot>,
         turn: Option<Turn>,
     ) {
-        let takes = Arc::clone(self).take_over(means.grid.clone(), (estate, opening), log.clone(), left, turn);
-        let (kept, means, taking) = (Arc::clone(self), means.clone(), tokio::spawn(takes));
+        let adopting = Adopting::new(self, &means.grid, (estate, opening), &log, left, turn);
+        let (kept, means, taking) = (Arc::clone(self), means.clone(), tokio::spawn(adopting.run()));
         tokio::spawn(async move {
             kept.is_lost(opening, &log).await;
             // What is not in the topics yet is read anew.
@@ -95,66 +90,6 @@ impl Kept {
         }
         drop(state);
         self.lacks.notify_one();
-    }
-
-    /// Puts what was left into the topics, as far as they have room.
-    async fn take_over(
-        self: Arc<Self>,
-        grid: Weak<Grid>,
-        (estate, opening): (u16, Opening),
-        log: Log,
-        left: Vec<(Place, Bytes)>,
-        mut turn: Option<Turn>,
-    ) {
-        let messages = left.len();
-        if messages > 0 && turn.is_none() {
-            turn = tokio::select! {
-                turn = Arc::clone(&self.taking).lock_owned() => Some(turn),
-                () = log.moved() => return,
-            };
-        }
-        let read: Vec<_> = left
-            .into_iter()
-            .filter_map(|(place, record)| {
-                let bytes = record.len();
-                Left::read(record).map(|left| (left.topic().clone(), (place, bytes, left)))
-            })
-            .collect();
-        let unreadable = messages - read.len();
-        let mut line = Line::new(read);
-        while !line.is_empty() {
-            // Another one has it now, or nobody needs it any more.
-            let Some(grid) = grid.upgrade().filter(|_| !log.has_moved()) else { return };
-            let pass = line.pass(|(place, bytes, left)| {
-                let named = |name| self.state.lock().stands.adopted(name, *bytes, opening, *place);
-                // What has moved meanwhile waits for nothing.
-                if log.has_moved() { Adopted::NoRoom } else { grid.adopt(left, named) }
-            });
-            self.adopted.fetch_add(pass.taken as u64, Ordering::Relaxed);
-            if !pass.is_full {
-                // What waits for a topic alone keeps no other estate waiting.
-                turn = None;
-            }
-            drop(grid);
-            if pass.taken == 0 {
-                sleep(NO_ROOM).await;
-            }
-        }
-        drop(turn);
-        self.is_over((estate, opening), messages, unreadable);
-    }
-
-    /// All that was left is in the topics, but for what cannot be read: that stays where it is, and a gateway of a later version reads it.
-    fn is_over(&self, (estate, opening): (u16, Opening), messages: usize, unreadable: usize) {
-        if messages > 0 {
-            tracing::info!(estate, messages, "messages that another gateway left are given out by this one");
-        }
-        if unreadable == 0 {
-            self.state.lock().stands.is_taken_over(opening);
-            self.over.notify_one();
-        } else {
-            tracing::warn!(estate, "another gateway left messages of a version that is not known here: they stay");
-        }
     }
 
     /// An estate is not as it was left: whose it is the bucket says.
@@ -217,7 +152,7 @@ impl Kept {
         (estate, before): (u16, Opening),
         hold: Hold,
     ) -> Result<(), SessionError> {
-        let (log, mut left) = match means.sessions.open_estate(&hold, LARGEST).await {
+        let (log, mut left) = match means.sessions.open_estate(&hold).await {
             Ok(opened) => opened,
             Err(why) => {
                 unreadable(estate, why)?;

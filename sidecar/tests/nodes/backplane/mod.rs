@@ -19,7 +19,7 @@ mod kept;
 mod members;
 #[allow(dead_code, reason = "several servers are what the fabric's own tests are about")]
 #[path = "../../../backplane/tests/fabric/server.rs"]
-mod server;
+pub(crate) mod server;
 mod servers;
 mod services;
 mod sessions;
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// What happens soon, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The file of each gateway.
 fn file(server: &Server) -> Value {

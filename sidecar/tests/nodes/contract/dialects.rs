@@ -56,7 +56,7 @@ pub(super) fn dialects() -> Vec<Row> {
         ),
         (
             "5.4-4 before 6",
-            vec![with(json("push?timeout=5", &json!({"topic": "t1", "payload": ""})), &[TOPIC, SOURCE])],
+            vec![with(json("push?timeout=5000", &json!({"topic": "t1", "payload": ""})), &[TOPIC, SOURCE])],
             ok(),
         ),
         (
@@ -131,7 +131,8 @@ pub(super) fn dialects() -> Vec<Row> {
         ("5.4-5 Kuscia by Accept", vec![kuscia_push(), with(raw("peek", "{}"), &[TOPIC, TARGET, PROTO])], KUSCIA_HELLO),
         ("5.4-6 Kuscia by a query timeout", vec![with(raw("push?timeout=5", "{}"), &[TOPIC, SOURCE])], KUSCIA_EMPTY),
         ("5.4-6 Kuscia by a body that is no object", vec![with(form("hello"), &[TOPIC, SOURCE])], KUSCIA_EMPTY),
-        ("5.4-6 needs a source", vec![with(raw("push?timeout=5", "{\"payload\":\"\"}"), &[TOPIC])], ok()),
+        // Milliseconds, then: they have to do for JetStream too.
+        ("5.4-6 needs a source", vec![with(raw("push?timeout=5000", "{\"payload\":\"\"}"), &[TOPIC])], ok()),
         (
             "5.4-6 not a JSON object",
             vec![with(raw("push", r#"{"topic":"t2","payload":"aGVsbG8="}"#), &[TOPIC, SOURCE]), pop()],

@@ -200,6 +200,9 @@ pub(super) async fn a_stream_is_answered_in_order_each_message_by_its_own_metada
             inbound("pop", &one, pop()),
         ];
         let ask = call(format!("{PROTOCOL}/transport"), frames.concat()).header("x-ptp-session-id", "the call's");
+        for session in [&one, &two] {
+            stage.use_first(session).await;
+        }
         let heard = stage.wire(transport).await.send(stage.node.data, ask).await;
         assert_eq!(heard.trailers["grpc-status"], "0");
         let expected = [(OK, ""), (OK, ""), (OK, "second"), (OK, ""), ("E0000000404", ""), (OK, "first")];
@@ -279,6 +282,7 @@ pub(super) async fn the_generic_service_speaks_json_and_is_named_by_the_urn_at(s
     assert_eq!((&environ["code"], &environ["content"]["node_id"]), (&json!(OK), &json!(A)));
     assert!(environ["content"].get("root_key").is_none() && environ.get("cause").is_none());
     // Go clients put the urn where the host belongs; the session stands among the attachments.
+    stage.use_first("go").await;
     let push = generic(json!({"topic": "t", "payload": "aGVsbG8=", "attachments": {"mesh-session-id": "go"}}));
     let pushed = send(push.header("host", &urn("push.chan.mesh"))).await;
     assert_eq!(pushed, json!({"code": OK, "message": "请求成功"}));

@@ -14,7 +14,7 @@ use super::{
         pop, push, raw, with,
     },
     stage::Stage,
-    wire::{Ask, Heard, Transport},
+    wire::{Ask, Heard, Transport, is_session},
 };
 use crate::harness::{B, Client, base64, over_tls};
 
@@ -24,7 +24,7 @@ async fn requests_over_http_are_answered_as_the_contract_says() {
 }
 
 pub(super) async fn requests_over_http_are_answered_as_the_contract_says_at(stage: &Stage) {
-    for transport in [Transport::Http1, Transport::H2c] {
+    let over = async |transport| {
         let mut wire = stage.wire(transport).await;
         let rows = [bodies(), dialects(), kuscia(), headers(), paths(), documents()].into_iter().flatten();
         for (at, (name, asks, then)) in rows.enumerate() {
@@ -35,12 +35,12 @@ pub(super) async fn requests_over_http_are_answered_as_the_contract_says_at(stag
             }
             check(&format!("{transport:?}, {name}"), &last.unwrap(), &then);
         }
-    }
+    };
+    tokio::join!(over(Transport::Http1), over(Transport::H2c));
 }
 
 /// Gives a request a session of its own row; one that names its session means it, and is kept apart all the same.
 fn in_session(mut ask: Ask, session: &str) -> Ask {
-    let is_session = |name: &str| name.to_lowercase().replace('_', "-").ends_with("-session-id");
     let mut named = ask.headers.iter_mut().filter(|(name, _)| is_session(name)).peekable();
     if named.peek().is_none() {
         return ask.header("x-ptp-session-id", session);

@@ -9,6 +9,8 @@
 //! hops.rs   what a partner sees of a call, and what becomes of its answer; by_grpc.rs: where it wants gRPC
 //! codes.rs  every code of PTP section 13.1 that this node raises or passes on
 //! sidecar.rs  the same through a sidecar beside a gateway
+//! gateways.rs  the same at a gateway of several that does not own the sessions, over a real NATS
+//! life.rs  what ends: a reader before it has read, a push that is sent again, messages, sessions and tombstones by their age
 //! settings.rs  what settings change, and what holds without any
 //! stage.rs  the node, its partners, and one that answers as it is told
 //! wire.rs   connections
@@ -19,11 +21,13 @@ mod by_grpc;
 mod calls;
 mod codes;
 mod dialects;
+mod gateways;
 mod grpc;
 mod headers;
 mod hops;
 mod http;
 mod large;
+mod life;
 mod paths;
 mod rows;
 mod settings;

@@ -20,8 +20,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::wire::{Ask, Heard, Transport, Wire, frame};
-use crate::harness::{A, B, Bank, Node, Partner, free_port};
+use super::wire::{Ask, Heard, Transport, Wire, frame, use_at};
+use crate::{
+    backplane::{PATIENCE, server::Server},
+    harness::{A, B, Bank, Node, Partner, free_port, until},
+};
 
 /// Partners beside B, each in one trouble.
 pub(super) const DISABLED: &str = "LX0000010000301";
@@ -42,41 +45,95 @@ pub(super) struct Stage {
     pub(super) node: Node,
     /// What partners call, where it is not the same.
     gateway: Option<Node>,
+    among: Option<Among>,
     pub(super) partner: Bank,
     _volume: tempfile::TempDir,
 }
 
+/// The gateway that has whatever session is used, and what joins it to those that are called.
+struct Among {
+    owner: Node,
+    _server: Server,
+}
+
+/// What of the node is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Called {
+    /// The only process that there is.
+    Itself,
+    /// A sidecar, where applications call.
+    Sidecar,
+    /// One of three gateways, and another one where partners call; the third has the sessions.
+    OneOfThree,
+}
+
 impl Stage {
     pub(super) async fn set() -> Self {
-        Self::made(false, &[]).await
+        Self::made(Called::Itself, &[], &json!({})).await
     }
 
     /// The same with more variables of the node.
     pub(super) async fn with(variables: &[(&str, &str)]) -> Self {
-        Self::made(false, variables).await
+        Self::made(Called::Itself, variables, &json!({})).await
+    }
+
+    /// The same with more settings of its queues.
+    pub(super) async fn with_transport(more: &Value) -> Self {
+        Self::made(Called::Itself, &[], more).await
     }
 
     /// The same node with a gateway: its applications call a sidecar beside it.
     pub(super) async fn beside_a_gateway() -> Self {
-        Self::made(true, &[]).await
+        Self::made(Called::Sidecar, &[], &json!({})).await
     }
 
-    /// Where the queues are.
+    /// The same node with three gateways over a NATS, and these settings of its queues. Applications call one of them and partners
+    /// another one; each session was used at the third before, which owns it therefore.
+    pub(super) async fn among_gateways(more: &Value) -> Self {
+        Self::made(Called::OneOfThree, &[], more).await
+    }
+
+    /// Every process of the node.
+    fn all(&self) -> impl Iterator<Item = &Node> {
+        [Some(&self.node), self.gateway.as_ref(), self.among.as_ref().map(|among| &among.owner)].into_iter().flatten()
+    }
+
+    /// The sum of a number over all of them.
+    pub(super) async fn metric(&self, name: &str) -> f64 {
+        let mut sum = 0.0;
+        for node in self.all() {
+            sum += node.metric(name).await;
+        }
+        sum
+    }
+
+    /// Has the session used where it is to be, before it is called: for calls that do not name it among their headers.
+    pub(super) async fn use_first(&self, session: &str) {
+        if let Some(among) = &self.among {
+            use_at(among.owner.data, &[("x-ptp-session-id".to_owned(), session.to_owned())]).await;
+        }
+    }
+
+    /// Who was called has passed on whatever it was called for, and has no session itself.
+    pub(super) async fn has_passed_all_on(&self) {
+        for node in [&self.node, self.queues()] {
+            assert!(node.metric("mesh_transport_forwarded_calls_total").await > 0.0);
+            let own = node.private("/queues/list").await.text();
+            assert_eq!(node.metric("mesh_transport_sessions").await, 0.0, "they were to be another's: {own}");
+        }
+    }
+
+    /// Where partners call.
     fn queues(&self) -> &Node {
         self.gateway.as_ref().unwrap_or(&self.node)
     }
 
     /// How many `pops`, `pushes` or `bodies` wait.
     pub(super) async fn waiting(&self, what: &str) -> f64 {
-        let name = format!("mesh_transport_waiting_{what}");
-        let beside = match &self.gateway {
-            Some(gateway) => gateway.metric(&name).await,
-            None => 0.0,
-        };
-        self.node.metric(&name).await + beside
+        self.metric(&format!("mesh_transport_waiting_{what}")).await
     }
 
-    async fn made(has_gateway: bool, variables: &[(&str, &str)]) -> Self {
+    async fn made(called: Called, variables: &[(&str, &str)], more: &Value) -> Self {
         let (own, partner, stranger) = (Bank::new(A), Bank::new(B), Bank::new(UNTRUSTED));
         let (disabled, expired, unreachable) = (Bank::new(DISABLED), Bank::new(EXPIRED), Bank::new(UNREACHABLE));
         let puppet = puppet(&partner.leaf).await;
@@ -92,31 +149,56 @@ impl Stage {
             // Under B's root, and what answers there is B.
             route(&partner, Some(puppet), json!({"name": "misnamed", "peer": {"nodeId": MISNAMED}})),
         ];
-        let transport = json!({"maxBodyBytes": "64Ki", "sessionBytes": "100Ki", "totalBytes": "8Mi"});
+        let mut transport = json!({"maxBodyBytes": "64Ki", "sessionBytes": "100Ki", "totalBytes": "8Mi"});
+        transport.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let volume = tempfile::tempdir().unwrap();
-        let more = json!({"transport": transport});
+        let mut more = json!({"transport": transport});
         let directory = [("MESH_CONFIG_DIR", volume.path().to_str().unwrap())];
-        if has_gateway {
-            let port = free_port();
-            own.publish_for_gateway(volume.path(), &partners, &more, SocketAddr::from(([127, 0, 0, 1], port)));
-            let gateway = Node::on(port, &directory).await;
-            let node = Node::sidecar(volume.path()).await;
-            return Self { node, gateway: Some(gateway), partner, _volume: volume };
-        }
-        own.publish_with(volume.path(), &partners, &more);
-        let node = Node::with(&[&directory, variables].concat()).await;
-        Self { node, gateway: None, partner, _volume: volume }
+        let (node, gateway, among) = match called {
+            Called::Itself => {
+                own.publish_with(volume.path(), &partners, &more);
+                (Node::with(&[&directory, variables].concat()).await, None, None)
+            }
+            Called::Sidecar => {
+                let port = free_port();
+                own.publish_for_gateway(volume.path(), &partners, &more, SocketAddr::from(([127, 0, 0, 1], port)));
+                let gateway = Node::on(port, &directory).await;
+                (Node::sidecar(volume.path()).await, Some(gateway), None)
+            }
+            Called::OneOfThree => {
+                let server = Server::start("").unwrap();
+                more["backplane"] = json!({"nats": {"url": server.url()}});
+                own.publish_with(volume.path(), &partners, &more);
+                let [node, gateway, owner] = three(&directory).await;
+                (node, Some(gateway), Some(Among { owner, _server: server }))
+            }
+        };
+        Self { node, gateway, among, partner, _volume: volume }
     }
 
     pub(super) async fn wire(&self, transport: Transport) -> Wire {
         let to = if transport == Transport::TlsH2 { self.queues() } else { &self.node };
-        Wire::open(transport, to.data, &self.partner.leaf).await
+        let wire = Wire::open(transport, to.data, &self.partner.leaf).await;
+        match &self.among {
+            Some(among) => wire.behind(among.owner.data),
+            None => wire,
+        }
     }
 
     /// One request of an application on a connection of its own.
     pub(super) async fn ask(&self, ask: Ask) -> Heard {
         self.wire(Transport::Http1).await.send(self.node.data, ask).await
     }
+}
+
+/// Gateways that see each other.
+async fn three(variables: &[(&str, &str)]) -> [Node; 3] {
+    let all = [Node::with(variables).await, Node::with(variables).await, Node::with(variables).await];
+    for node in &all {
+        let sees = async || node.metric("mesh_backplane_other_gateways").await == 2.0;
+        until("the others to be seen", PATIENCE, sees).await;
+    }
+    all
 }
 
 /// A node of another kind, with this certificate.

@@ -1,6 +1,7 @@
 //! Connections to a node that stay open: HTTP/1.1, HTTP/2 without TLS, and HTTP/2 over TLS as a partner.
 
 use std::{
+    collections::HashSet,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_pki::Pair;
 use serde_json::Value;
 
-use crate::harness::{Client, connect, tls};
+use crate::harness::{Client, connect, from, tls};
 
 /// How long an answer may take that is to come at once, on a busy machine: a row that waits instead of failing fails by this.
 const SOON: Duration = Duration::from_secs(60);
@@ -28,9 +29,21 @@ pub(super) enum Transport {
 }
 
 /// A connection that stays.
-pub(super) enum Wire {
+pub(super) struct Wire {
+    line: Line,
+    first: Option<First>,
+}
+
+enum Line {
     Http1(http1::SendRequest<Full<Bytes>>),
     H2(http2::SendRequest<Full<Bytes>>),
+}
+
+/// Where each session is used before it is used here.
+struct First {
+    at: SocketAddr,
+    /// The headers by which sessions were named that were used there.
+    used: HashSet<Vec<(String, String)>>,
 }
 
 /// A whole answer.
@@ -54,21 +67,27 @@ pub(super) struct Ask {
 impl Wire {
     pub(super) async fn open(transport: Transport, to: SocketAddr, pair: &Pair) -> Self {
         let tcp = || connect(Ipv4Addr::LOCALHOST, to);
-        match transport {
-            Transport::Http1 => Self::Http1(http1_to(to).await),
+        let line = match transport {
+            Transport::Http1 => Line::Http1(http1_to(to).await),
             Transport::H2c => {
                 let io = TokioIo::new(tcp().await);
                 let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
                 tokio::spawn(connection);
-                Self::H2(sender)
+                Line::H2(sender)
             }
             Transport::TlsH2 => {
                 let io = TokioIo::new(tls(to, Client::Pair(pair), &["h2"]).await);
                 let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
                 tokio::spawn(connection);
-                Self::H2(sender)
+                Line::H2(sender)
             }
-        }
+        };
+        Self { line, first: None }
+    }
+
+    /// The same where an application uses each session elsewhere before it is used here.
+    pub(super) fn behind(self, at: SocketAddr) -> Self {
+        Self { first: Some(First { at, used: HashSet::new() }), ..self }
     }
 
     /// One exchange that is answered soon.
@@ -80,12 +99,15 @@ impl Wire {
 
     /// One exchange, however long it takes.
     pub(super) async fn exchange(&mut self, to: SocketAddr, ask: Ask) -> Heard {
-        let response = match self {
-            Self::Http1(sender) => {
+        if let Some(first) = &mut self.first {
+            first.uses_session_of(&ask).await;
+        }
+        let response = match &mut self.line {
+            Line::Http1(sender) => {
                 sender.ready().await.unwrap();
                 sender.send_request(ask.request(None, to)).await
             }
-            Self::H2(sender) => {
+            Line::H2(sender) => {
                 sender.ready().await.unwrap();
                 sender.send_request(ask.request(Some(to), to)).await
             }
@@ -93,11 +115,28 @@ impl Wire {
         let (head, body) = response.unwrap().into_parts();
         let collected = body.collect().await.unwrap();
         let trailers = collected.trailers().cloned().unwrap_or_default();
-        if let (Self::Http1(sender), Some(_)) = (&mut *self, head.headers.get("connection")) {
+        if let (Line::Http1(sender), Some(_)) = (&mut self.line, head.headers.get("connection")) {
             *sender = http1_to(to).await;
         }
         Heard { status: head.status.as_u16(), headers: head.headers, body: collected.to_bytes(), trailers }
     }
+}
+
+impl First {
+    async fn uses_session_of(&mut self, ask: &Ask) {
+        let named = ask.session();
+        if !self.used.contains(&named) {
+            use_at(self.at, &named).await;
+            self.used.insert(named);
+        }
+    }
+}
+
+/// Has an application use a session at this node, as a look at a topic that nobody else knows; whatever comes of it.
+pub(super) async fn use_at(at: SocketAddr, named: &[(String, String)]) {
+    let peek = Ask::get("/v1/interconn/chan/peek?topic=looked-at");
+    let peek = named.iter().fold(peek, |ask, (name, value)| ask.header(name, value));
+    from(Ipv4Addr::LOCALHOST, at, peek.request(None, at)).await;
 }
 
 async fn http1_to(to: SocketAddr) -> http1::SendRequest<Full<Bytes>> {
@@ -126,6 +165,11 @@ impl Ask {
         self
     }
 
+    /// The headers that name its session.
+    fn session(&self) -> Vec<(String, String)> {
+        self.headers.iter().filter(|(name, _)| is_session(name)).cloned().collect()
+    }
+
     fn request(self, authority: Option<SocketAddr>, to: SocketAddr) -> Request<Full<Bytes>> {
         let host = self.headers.iter().find(|(name, _)| name == "host").map(|(_, value)| value.clone());
         let host = host.unwrap_or_else(|| to.to_string());
@@ -140,6 +184,11 @@ impl Ask {
         }
         request
     }
+}
+
+/// Whether a header of this name may name a session, by any of the names that there were.
+pub(super) fn is_session(name: &str) -> bool {
+    name.to_lowercase().replace('_', "-").ends_with("-session-id")
 }
 
 impl Heard {

@@ -3,7 +3,10 @@
 //! All batches before the first that has a record which counts may go: what they say of others is of what went with them. Where a few
 //! old records keep much alive that nobody needs, they are moved to the end.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::RangeInclusive,
+};
 
 use super::batch::{Batch, Body, Entry, Pieces, Place};
 
@@ -104,6 +107,11 @@ impl Ledger {
     /// In which message a record stands now; `None`: it counts no more.
     pub(crate) fn sequence_of(&self, place: &Place) -> Option<u64> {
         self.records.get(place).map(|standing| standing.sequence)
+    }
+
+    /// How many messages there are in a part of the log.
+    pub(crate) fn messages(&self, part: RangeInclusive<u64>) -> usize {
+        self.batches.range(part).count()
     }
 
     /// The names of all pieces that count.

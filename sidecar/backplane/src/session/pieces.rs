@@ -40,7 +40,7 @@ pub(super) async fn read(shelf: &Shelf, session: &Key, pieces: Pieces, most: u64
     let mut parts: Vec<Option<Bytes>> = vec![None; pieces.count.min(1 << 20) as usize];
     // What is missed is missing below.
     let _ = shelf
-        .read(subject, last, |_, mut message| {
+        .read(subject, 0, last, |_, mut message| {
             let nth = message.split_to_checked(4).and_then(|nth| Some(u32::from_le_bytes(*nth.first_chunk()?)));
             if let Some(part) = nth.and_then(|nth| parts.get_mut(nth as usize)) {
                 *part = Some(message);

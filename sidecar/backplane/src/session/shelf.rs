@@ -157,17 +157,18 @@ impl Shelf {
         asked.map_err(SessionError::away)?.map_err(SessionError::away)
     }
 
-    /// Hands all messages of a subject up to the one with the number `last` to `found`, in order. `false`: some were missed, as messages
-    /// of the subject were purged meanwhile: a reader may then be sent on beyond others that stand still.
+    /// Hands all messages of a subject from the number `first` to the one with the number `last` to `found`, in order. `false`: some were
+    /// missed, as messages of the subject were purged meanwhile: a reader may then be sent on beyond others that stand still.
     pub(crate) async fn read(
         &self,
         subject: String,
+        first: u64,
         last: u64,
         mut found: impl FnMut(u64, Bytes) -> Result<(), SessionError>,
     ) -> Result<bool, SessionError> {
         let config = pull::Config {
             filter_subject: subject,
-            deliver_policy: DeliverPolicy::All,
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: first.max(1) },
             ack_policy: AckPolicy::None,
             inactive_threshold: READER,
             memory_storage: true,

@@ -216,7 +216,7 @@ fn numbers(heard: &[(String, Value, bool)]) -> Vec<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_left_of_a_topic_that_has_no_place_waits_at_nats_and_keeps_no_other_waiting() {
-    let server = Server::start("").unwrap();
+    let mut server = Server::start("").unwrap();
     let of = async |grid: Value| {
         let mut file = file(&server);
         file["grid"] = grid;
@@ -254,7 +254,12 @@ async fn what_was_left_of_a_topic_that_has_no_place_waits_at_nats_and_keeps_no_o
     have_copies(&b, 0.0).await;
     assert_eq!(adopted().await, 24.0, "there is no place for the others");
 
+    // Nor is anything lost when they have one while NATS is away.
+    server.kill().unwrap();
     drop(elsewhere);
+    let told = || b.node.log().matches("waits until it can be read").count();
+    until("it to be told", PATIENCE, async || told() == 1).await;
+    server.start_again().unwrap();
     until("the others to have a place", PATIENCE, async || adopted().await == 48.0).await;
     let mut backend = consuming(&b, &["orders"], 500).await;
     let heard = hears(&mut backend, 24).await;

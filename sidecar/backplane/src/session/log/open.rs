@@ -24,7 +24,7 @@ use crate::session::{
 };
 
 /// Large records whose pieces are read at once: each opens a reader at the servers.
-const READ_AT_ONCE: usize = 4;
+pub(super) const READ_AT_ONCE: usize = 4;
 
 /// Opens the log of a session for its owner in this epoch; answers what is unread, in order, but for records that are damaged or have
 /// more than `most` bytes. `moved` ends what the log does.

@@ -143,3 +143,26 @@ async fn what_another_log_has_in_a_stream_that_was_made_anew_is_not_taken_for_wh
     ensure!(matches!(found, Err(SessionError::Away(_))), "{found:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_left_in_many_messages_is_read_in_order_as_far_as_it_counts() -> Result<()> {
+    let server = Server::start("")?;
+    let (a, b) = (gateway(server.url(), "a").await?, gateway(server.url(), "b").await?);
+    let (hold, log) = takes(&a, a.sessions.estates()[0]).await?;
+    let large: Bytes = vec![b'x'; 2 << 20].into();
+    let mut all = Vec::new();
+    for n in 0..60 {
+        let record = if n == 31 { large.clone() } else { n.to_string().into() };
+        all.push((append(&log, record.clone()).await??, record));
+        if n % 4 == 1 {
+            log.consume(&[all.remove(all.len() - 2).0]).await?;
+        }
+    }
+    let (log, left) = b.sessions.open_estate(&hold).await?;
+    ensure!(places(&left).iter().eq(all.iter().map(|(place, _)| place)), "{left:?}");
+    append(&log, "behind them").await??;
+    ensure!(log.fetch(&places(&left), MOST).await? == all);
+    log.consume(&places(&left)[..5]).await?;
+    ensure!(log.fetch(&places(&left)[..30], MOST).await? == all[5..30]);
+    Ok(())
+}

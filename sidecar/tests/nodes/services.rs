@@ -16,7 +16,10 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use crate::harness::{B, Bank, Node};
+use crate::{
+    backplane::PATIENCE,
+    harness::{B, Bank, Node, until},
+};
 
 /// The server's: it says the one and is asked the other.
 type Codec = ProstCodec<PeekInbound, PopInbound>;
@@ -137,6 +140,38 @@ fn codec() -> ProstCodec<PopInbound, PeekInbound> {
     ProstCodec::default()
 }
 
+/// Where services are registered and where they are called: at a node, or at two gateways of one.
+#[derive(Clone, Copy)]
+pub(crate) struct Sides<'n> {
+    pub(crate) registers: &'n Node,
+    pub(crate) calls: &'n Node,
+}
+
+impl<'n> Sides<'n> {
+    fn both(node: &'n Node) -> Self {
+        Self { registers: node, calls: node }
+    }
+
+    /// Waits until what is registered here is known there.
+    async fn agree(&self) {
+        until("what is registered to be known where it is called", PATIENCE, async || {
+            known(self.registers).await == known(self.calls).await
+        })
+        .await;
+    }
+}
+
+/// What a node has registered, but for what each finds out itself.
+async fn known(node: &Node) -> Vec<Value> {
+    let page = node.private("/services").await.json();
+    let service = |one: &Value| json!([one["urn"], one["address"], one["weight"], one["outrankedBy"]]);
+    let row = |row: &Value| {
+        let services: Vec<Value> = row["services"].as_array().unwrap().iter().map(service).collect();
+        json!([row["name"], services])
+    };
+    page["services"].as_array().unwrap().iter().map(row).collect()
+}
+
 pub(crate) fn mesh(node: &Node, args: &[&str]) -> Output {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mesh"));
     command.args(args).env("MESH_HOME", node.home()).env("MESH_ADMIN_LISTEN", node.admin.to_string());
@@ -146,12 +181,18 @@ pub(crate) fn mesh(node: &Node, args: &[&str]) -> Output {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_of_tonic_takes_each_kind_of_call() {
     let node = Node::start().await;
+    a_service_of_tonic_takes_each_kind_of_call_at(Sides::both(&node)).await;
+}
+
+pub(crate) async fn a_service_of_tonic_takes_each_kind_of_call_at(sides: Sides<'_>) {
+    let Sides { registers, calls } = sides;
     let at = kinds().await.to_string();
-    assert!(mesh(&node, &["register", "kinds", "/acme.Kinds", "--at", &at, "--proto", "grpc"]).status.success());
-    let mut client = client(&node).await;
+    assert!(mesh(registers, &["register", "kinds", "/acme.Kinds", "--at", &at, "--proto", "grpc"]).status.success());
+    sides.agree().await;
+    let mut client = client(calls).await;
     client.ready().await.unwrap();
     let answer = client.unary(tonic::Request::new(asked("hi", 0)), method("/acme.Kinds/Unary"), codec()).await.unwrap();
-    let own = node.mpi("mesh.net.environ", &json!({})).await["node_id"].as_str().unwrap().to_owned();
+    let own = calls.mpi("mesh.net.environ", &json!({})).await["node_id"].as_str().unwrap().to_owned();
     assert_eq!((answer.get_ref(), answer.metadata().get("x-source").unwrap().to_str().unwrap()), (&said("hi"), &*own));
     client.ready().await.unwrap();
     let refused = client.unary(tonic::Request::new(asked("hi", -1)), method("/acme.Kinds/Unary"), codec()).await;
@@ -203,18 +244,24 @@ fn metadata(at: SocketAddr, urn: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn services_by_name_are_called_and_none_of_the_nodes_own_is_taken_over() {
     let node = Node::start().await;
+    services_by_name_are_called_and_none_of_the_nodes_own_is_taken_over_at(Sides::both(&node)).await;
+}
+
+pub(crate) async fn services_by_name_are_called_and_none_of_the_nodes_own_is_taken_over_at(sides: Sides<'_>) {
+    let Sides { registers, calls } = sides;
     let at = by_name("mine").await;
     let flag = "0000000000000000000000000000000000000";
     // A `${..}` segment is one label, whatever dots it has (PTP section 8.1).
     for name in ["score.acme", "score.${tenant.of.acme}", "environ.net.mesh", "push.chan.mesh"] {
         let urn = format!("{name}.{flag}.lx0000000000000.trustbe.cn");
-        node.mpi("mesh.registry.put", &metadata(at, &urn)).await;
-        let content = node.mpi(&urn, &json!({"topic": "t", "payload": ""})).await;
+        registers.mpi("mesh.registry.put", &metadata(at, &urn)).await;
+        sides.agree().await;
+        let content = calls.mpi(&urn, &json!({"topic": "t", "payload": ""})).await;
         assert_eq!(content == "mine", name.starts_with("score."), "{name}: {content}");
     }
     let body = json!({"method": format!("score.acme.{flag}.lx0000000000000.trustbe.cn"), "content": {"a": 1}});
-    assert_eq!(node.post("/mesh/invoke", &[], &body).await.json()["content"], "mine");
-    let unknown = node.post("/mesh/invoke", &[("mesh-urn", "acme.other")], &json!({})).await;
+    assert_eq!(calls.post("/mesh/invoke", &[], &body).await.json()["content"], "mine");
+    let unknown = calls.post("/mesh/invoke", &[("mesh-urn", "acme.other")], &json!({})).await;
     assert_eq!(unknown.code(), "E0000000404");
 }
 
@@ -222,19 +269,26 @@ async fn services_by_name_are_called_and_none_of_the_nodes_own_is_taken_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_that_register_one_communal_service_share_its_calls() {
     let node = Node::start().await;
+    programs_that_register_one_communal_service_share_its_calls_at(Sides::both(&node)).await;
+}
+
+pub(crate) async fn programs_that_register_one_communal_service_share_its_calls_at(sides: Sides<'_>) {
+    let Sides { registers, calls } = sides;
     let put = async |name: &str, at: SocketAddr, flags: u8| {
         let service = json!({"urn": "acme.shared", "kind": "MPS", "proto": "http", "flags": flags});
-        node.mpi(
-            "mesh.registry.put",
-            &json!({"registration": {"instance_id": at.to_string(), "name": name, "kind": "metadata", "address": "",
+        registers
+            .mpi(
+                "mesh.registry.put",
+                &json!({"registration": {"instance_id": at.to_string(), "name": name, "kind": "metadata", "address": "",
                 "timestamp": 30_000, "content": {"services": [service]}}}),
-        )
-        .await;
+            )
+            .await;
+        sides.agree().await;
     };
     let ask = async || {
         let mut heard = std::collections::BTreeSet::new();
         for _ in 0..6 {
-            heard.insert(node.mpi("acme.shared", &json!({})).await.as_str().unwrap().to_owned());
+            heard.insert(calls.mpi("acme.shared", &json!({})).await.as_str().unwrap().to_owned());
         }
         heard.into_iter().collect::<Vec<_>>()
     };
@@ -245,7 +299,7 @@ async fn programs_that_register_one_communal_service_share_its_calls() {
     put("program-b", b, 4).await;
     put("program-c", c, 4).await;
     assert_eq!(ask().await, ["b", "c"], "those who share it, before who has it for itself");
-    let listed: Value = serde_json::from_slice(&mesh(&node, &["service", "ls", "-o", "json"]).stdout).unwrap();
+    let listed: Value = serde_json::from_slice(&mesh(calls, &["service", "ls", "-o", "json"]).stdout).unwrap();
     let outranked: Vec<&Value> =
         listed["services"].as_array().unwrap().iter().map(|row| &row["services"][0]["outrankedBy"]).collect();
     assert_eq!(outranked, [&json!("communal acme.shared"), &Value::Null, &Value::Null]);
@@ -254,15 +308,21 @@ async fn programs_that_register_one_communal_service_share_its_calls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_registers_lists_and_removes() {
     let node = Node::start().await;
+    the_command_line_registers_lists_and_removes_at(Sides::both(&node)).await;
+}
+
+pub(crate) async fn the_command_line_registers_lists_and_removes_at(sides: Sides<'_>) {
+    let Sides { registers, calls } = sides;
     let at = by_name("there").await.to_string();
     let list = || {
-        let listed = mesh(&node, &["service", "ls", "-o", "json"]);
+        let listed = mesh(calls, &["service", "ls", "-o", "json"]);
         serde_json::from_slice::<Value>(&listed.stdout).unwrap_or_else(|e| panic!("{e}: {listed:?}"))
     };
     let registered =
-        mesh(&node, &["register", "app", "/app", "/other", "--at", &at, "--weight", "0.5", "--for", "10m"]);
+        mesh(registers, &["register", "app", "/app", "/other", "--at", &at, "--weight", "0.5", "--for", "10m"]);
     assert!(registered.status.success(), "{registered:?}");
-    assert_eq!(node.send(Request::get("/app/x").body(Default::default()).unwrap()).await.json()["content"], "there");
+    sides.agree().await;
+    assert_eq!(calls.send(Request::get("/app/x").body(Default::default()).unwrap()).await.json()["content"], "there");
     let page = list();
     let row = &page["services"][0];
     assert_eq!((&page["total"], &row["name"], &row["permanent"]), (&json!(1), &json!("app"), &json!(false)));
@@ -270,13 +330,14 @@ async fn the_command_line_registers_lists_and_removes() {
     assert_eq!((&service["urn"], &service["address"], &service["weight"]), (&json!("/other"), &json!(at), &json!(500)));
     // Ten minutes, and the grace of five.
     assert!((880_000..=900_000).contains(&row["goesInMs"].as_u64().unwrap()), "{row}");
-    let text = mesh(&node, &["service", "ls"]);
+    let text = mesh(calls, &["service", "ls"]);
     assert!(String::from_utf8_lossy(&text.stdout).contains("/other"), "{text:?}");
-    assert_eq!(mesh(&node, &["register", "app", "/stats", "--at", &at]).status.code(), Some(1));
-    assert_eq!(mesh(&node, &["register", "app", "/a", "--at", "nowhere"]).status.code(), Some(1));
-    assert!(mesh(&node, &["register", "app", "--at", &at, "--remove"]).status.success());
+    assert_eq!(mesh(registers, &["register", "app", "/stats", "--at", &at]).status.code(), Some(1));
+    assert_eq!(mesh(registers, &["register", "app", "/a", "--at", "nowhere"]).status.code(), Some(1));
+    assert!(mesh(registers, &["register", "app", "--at", &at, "--remove"]).status.success());
+    sides.agree().await;
     assert_eq!(list()["total"], 0);
-    assert_eq!(node.send(Request::get("/app/x").body(Default::default()).unwrap()).await.status, 404);
+    assert_eq!(calls.send(Request::get("/app/x").body(Default::default()).unwrap()).await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

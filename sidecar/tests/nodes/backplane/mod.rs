@@ -39,7 +39,7 @@ use crate::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The file of each gateway.
-fn file(server: &Server) -> Value {
+pub(crate) fn file(server: &Server) -> Value {
     json!({
         "nodeId": A, "instId": "JG0100002800000000", "grid": {},
         "backplane": {"nats": {"url": server.url()}},
@@ -58,6 +58,6 @@ async fn again(stage: &mut Stage, server: &Server) {
 }
 
 /// Waits until a gateway sees so many others.
-async fn sees(stage: &Stage, others: usize) {
+pub(crate) async fn sees(stage: &Stage, others: usize) {
     until("the others to be seen", PATIENCE, async || stage.metric("other_nodes").await == others as f64).await;
 }

@@ -11,9 +11,15 @@ const ELSEWHERE: u64 = 1_463_786_910_324_359_168 + (5 << 12);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_not_sent_has_its_word_and_where_wanted_its_status() {
+    a_message_that_was_not_sent_has_its_word_and_where_wanted_its_status_at(&Stage::new(&small_queues()).await).await;
+}
+
+pub(super) fn small_queues() -> Value {
     let limits = json!({"messageBytes": "60Ki", "outQueueBytes": "64Ki"});
-    let stage =
-        Stage::new(&json!({"backend": {"httpStatus": "Mirror"}, "listeners": [{"name": "a", "limits": limits}]})).await;
+    json!({"backend": {"httpStatus": "Mirror"}, "listeners": [{"name": "a", "limits": limits}]})
+}
+
+pub(super) async fn a_message_that_was_not_sent_has_its_word_and_where_wanted_its_status_at(stage: &Stage) {
     let mut backend = stage.consumer(&["default"]).await;
     let mut deaf = stage.user("/").await;
     let id = stage.id_of(&mut deaf, &mut backend).await;
@@ -48,7 +54,10 @@ async fn a_message_that_was_not_sent_has_its_word_and_where_wanted_its_status() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_may_stand_in_an_array_as_older_clients_write_them() {
-    let stage = Stage::new(&json!({})).await;
+    parameters_may_stand_in_an_array_as_older_clients_write_them_at(&Stage::new(&json!({})).await).await;
+}
+
+pub(super) async fn parameters_may_stand_in_an_array_as_older_clients_write_them_at(stage: &Stage) {
     let mut backend = stage.backend().await;
     let table = [
         (r#"{"m":"queue.pop","p":[{"t":["default"]}],"i":1}"#, json!({"s": true})),
@@ -65,7 +74,14 @@ async fn parameters_may_stand_in_an_array_as_older_clients_write_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_connection_sends_arrives_in_its_order() {
-    let stage = Stage::new(&json!({"listeners": [{"name": "a"}]})).await;
+    what_one_connection_sends_arrives_in_its_order_at(&Stage::new(&one_listener()).await).await;
+}
+
+pub(super) fn one_listener() -> Value {
+    json!({"listeners": [{"name": "a"}]})
+}
+
+pub(super) async fn what_one_connection_sends_arrives_in_its_order_at(stage: &Stage) {
     let mut backend = stage.consumer(&["default"]).await;
     let mut user = stage.user("/").await;
     let id = stage.id_of(&mut user, &mut backend).await;
@@ -93,7 +109,11 @@ async fn what_one_connection_sends_arrives_in_its_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_is_paused_is_not_read_until_it_is_resumed_and_hears_all_the_same() {
-    let stage = Stage::new(&json!({})).await;
+    a_client_that_is_paused_is_not_read_until_it_is_resumed_and_hears_all_the_same_at(&Stage::new(&json!({})).await)
+        .await;
+}
+
+pub(super) async fn a_client_that_is_paused_is_not_read_until_it_is_resumed_and_hears_all_the_same_at(stage: &Stage) {
     let mut backend = stage.consumer(&["default"]).await;
     let mut user = stage.user("/").await;
     let id = stage.id_of(&mut user, &mut backend).await;

@@ -78,9 +78,16 @@ async fn fragments_pass_as_they_come_with_pings_between_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_learn_who_comes_and_who_goes() {
+    topics_learn_who_comes_and_who_goes_at(&Stage::new(&who_comes()).await).await;
+}
+
+pub(super) fn who_comes() -> Value {
     let listener =
         json!({"listeners": [{"name": "a", "path": "/chat", "events": {"handshake": "who", "close": "who"}}]});
-    let stage = Stage::new(&listener).await;
+    listener
+}
+
+pub(super) async fn topics_learn_who_comes_and_who_goes_at(stage: &Stage) {
     let mut backend = stage.consumer(&["who"]).await;
     let mut user = Socket::with(stage.clients, "/chat?room=7", &[("x-app", "shop")]).await.unwrap();
     let came = backend.hears_json().await;

@@ -1,6 +1,6 @@
 //! Each rule of the contract, and each box of its section 11, with the tests that fail without it. What is about several nodes
-//! is shown with two grids in one process (`grid/src/elsewhere`), and over a real NATS (`nodes/backplane`). That what is not acknowledged
-//! survives the loss of the gateway it came to (the end of G-15) is not there yet.
+//! is shown with two grids in one process (`grid/src/elsewhere`), over a real NATS (`nodes/backplane`), and by the tables themselves, which
+//! hold among gateways too (`gateways.rs`).
 //!
 //! | rule | tests |
 //! |---|---|
@@ -21,7 +21,7 @@
 //! | G-12 | `a_chat_room`, `a_message_centre_with_a_login`, `an_exchange_with_public_and_private_channels`, `bullets_over_a_video`, `the_first_rule_that_matches_takes_a_message`, `names_are_allowed_as_the_pattern_says_and_no_value_widens_it`, `clients_subscribe_to_what_they_may_and_no_value_widens_that`, `topics_learn_who_comes_and_who_goes`, `fragments_pass_as_they_come_with_pings_between_them`, `grid_rules`, `grid_patterns` |
 //! | G-13 | `a_full_topic_does_what_its_policy_says_and_others_go_on`, `consumers_of_a_topic_get_each_message_once_together`, `each_policy_does_what_it_says_at_the_bound`, `a_topic_is_full_of_bytes_too_and_what_is_not_acknowledged_counts`, `topics_are_bounded_in_number` |
 //! | G-14 | `a_consumer_gets_what_came_to_another_node_once_and_within_its_window`, `what_a_node_held_goes_to_others_when_it_is_no_more_and_who_comes_later_is_told_who_consumes`, `competing_consumers_get_disjoint_sets_in_turn_within_their_windows`, `a_sidecar_passes_calls_and_websockets_of_its_own_pod_on_to_the_gateway` |
-//! | G-15 | `what_a_consumer_of_another_node_holds_is_acknowledged_there_and_comes_back_when_it_goes`, `what_a_consumer_elsewhere_does_not_acknowledge_comes_again_from_the_gateway_that_has_it`, `in_ack_mode_what_a_consumer_did_not_acknowledge_goes_to_another_one`, `tags_are_acknowledged_once_and_by_their_own_consumer`, `what_is_not_acknowledged_goes_back_to_its_place_when_its_consumer_is_lost`, `what_was_given_to_others_is_acknowledged_by_them_alone` |
+//! | G-15 | `what_a_killed_gateway_had_comes_again_at_another_one_but_for_what_was_acknowledged`, `what_a_consumer_of_another_node_holds_is_acknowledged_there_and_comes_back_when_it_goes`, `what_a_consumer_elsewhere_does_not_acknowledge_comes_again_from_the_gateway_that_has_it`, `in_ack_mode_what_a_consumer_did_not_acknowledge_goes_to_another_one`, `tags_are_acknowledged_once_and_by_their_own_consumer`, `what_is_not_acknowledged_goes_back_to_its_place_when_its_consumer_is_lost`, `what_was_given_to_others_is_acknowledged_by_them_alone` |
 //! | G-16 | `popping_and_unpopping_are_all_or_nothing_and_idempotent`, `where_it_is_strict_unpopping_nothing_is_203`, `who_unpops_may_finish_what_is_in_flight` |
 //! | G-17 | `popping_and_unpopping_are_all_or_nothing_and_idempotent`, `while_the_process_ends_nobody_begins_to_consume`, `a_topic_that_is_disabled_is_consumed_by_nobody_any_more_and_what_is_on_its_way_is_finished` |
 //! | G-18 | `clients_of_another_node_are_sent_to_and_called_and_one_that_is_silent_cannot_be_reached`, `calls_over_a_websocket_are_answered_as_in_the_seed`, `channels_and_contexts_are_bounded`, `values_keep_their_digits_and_replacing_keeps_what_is_reserved` |

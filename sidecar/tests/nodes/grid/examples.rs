@@ -26,9 +26,16 @@ async fn is_heard(user: &mut Socket) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chat_room() {
+    a_chat_room_at(&Stage::new(&chat_room()).await).await;
+}
+
+pub(super) fn chat_room() -> Value {
     let rules = json!([{"match": {"jsonPointer": "/op", "equals": "sendmessage"}, "topic": "chat"}]);
     let chat = json!({"name": "chat", "path": "/chat", "rules": rules, "clientCommands": commands(&["room:*"])});
-    let stage = Stage::new(&json!({"listeners": [chat]})).await;
+    json!({"listeners": [chat]})
+}
+
+pub(super) async fn a_chat_room_at(stage: &Stage) {
     let mut backend = stage.consumer(&["chat"]).await;
     let (mut ann, mut bob) = (stage.user("/chat").await, stage.user("/chat").await);
     for user in [&mut ann, &mut bob] {

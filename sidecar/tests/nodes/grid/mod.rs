@@ -9,6 +9,7 @@ mod deflate;
 mod examples;
 mod floods;
 mod gateway;
+mod gateways;
 mod hooks;
 mod original;
 mod queues;
@@ -24,13 +25,19 @@ mod tls;
 mod tokens;
 mod wire;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Node, Socket, free_port, from, post};
+use crate::{
+    backplane::{self, PATIENCE, server::Server},
+    harness::{Answer, Node, Socket, free_port, from, post, until},
+};
 
 /// A node with a grid.
 pub(crate) struct Stage {
@@ -39,10 +46,44 @@ pub(crate) struct Stage {
     pub(crate) api: SocketAddr,
     /// Where end users connect.
     pub(crate) clients: SocketAddr,
+    /// The node's other gateways, where there are several.
+    others: Option<Box<Others>>,
     _folder: tempfile::TempDir,
 }
 
+/// The other gateways of a node, and what joins them all.
+struct Others {
+    /// Where every second backend calls.
+    second: Stage,
+    /// Where end users connect.
+    users: Stage,
+    backends: AtomicUsize,
+    _server: Server,
+}
+
 impl Stage {
+    /// A node of three gateways that have this grid. End users connect to one of them, and backends to the other two in turn: none is
+    /// where those are whom it speaks to.
+    async fn among_gateways(grid: &Value) -> Self {
+        let server = Server::start("").unwrap();
+        let mut file = backplane::file(&server);
+        file["grid"] = grid.clone();
+        let (mut first, second) = (Self::with(&file, &[]).await, Self::with(&file, &[]).await);
+        let users = Self::with(&file, &[]).await;
+        for stage in [&first, &second, &users] {
+            backplane::sees(stage, 2).await;
+        }
+        first.clients = users.clients;
+        first.others = Some(Box::new(Others { second, users, backends: AtomicUsize::new(0), _server: server }));
+        first
+    }
+
+    /// Waits until everybody has gone who was connected.
+    async fn is_left(&self) {
+        let is_left = async || self.metric("clients").await + self.metric("backends").await == 0.0;
+        until("everybody to have gone", PATIENCE, is_left).await;
+    }
+
     /// A node whose file has this grid.
     async fn new(grid: &Value) -> Self {
         Self::with(&json!({"grid": grid}), &[]).await
@@ -55,12 +96,13 @@ impl Stage {
         let mut all = vec![("MESH_GRID_LISTEN", at.as_str()), ("MESH_GRID_CLIENT_LISTEN", client_at.as_str())];
         all.extend_from_slice(variables);
         let (node, folder) = Node::with_file_and(&file.to_string(), &all).await;
-        Self { node, api, clients, _folder: folder }
+        Self { node, api, clients, others: None, _folder: folder }
     }
 
     /// A backend of the same machine.
     pub(crate) async fn backend(&self) -> Socket {
-        Socket::to(self.api, "/ws/v1").await
+        let second = self.others.as_ref().filter(|others| others.backends.fetch_add(1, Ordering::Relaxed) % 2 == 1);
+        Socket::to(second.map_or(self.api, |others| others.second.api), "/ws/v1").await
     }
 
     /// A backend that consumes topics.
@@ -85,8 +127,16 @@ impl Stage {
         from(Ipv4Addr::LOCALHOST, self.api, post(path, &[], body.to_owned())).await
     }
 
-    /// A number among the grid's own metrics; 0 where it is not there.
+    /// A number among the grid's own metrics, of all its gateways; 0 where it is not there.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let mut sum = self.own_metric(name).await;
+        if let Some(others) = &self.others {
+            sum += others.second.own_metric(name).await + others.users.own_metric(name).await;
+        }
+        sum
+    }
+
+    async fn own_metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("mesh_grid_{name} ")));
         line.map_or(0.0, |number| number.parse().unwrap())

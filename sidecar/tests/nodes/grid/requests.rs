@@ -49,7 +49,10 @@ const REFUSED: &[(&str, u64)] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_bad_request_has_its_code_and_harms_nobody() {
-    let stage = Stage::new(&json!({})).await;
+    each_bad_request_has_its_code_and_harms_nobody_at(&Stage::new(&json!({})).await).await;
+}
+
+pub(super) async fn each_bad_request_has_its_code_and_harms_nobody_at(stage: &Stage) {
     let mut backend = stage.backend().await;
     for (request, code) in REFUSED {
         backend.says(request).await;
@@ -148,7 +151,10 @@ async fn the_status_mirrors_what_the_body_says_where_that_is_configured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_keep_their_form_and_are_bounded() {
-    let stage = Stage::new(&json!({})).await;
+    messages_keep_their_form_and_are_bounded_at(&Stage::new(&json!({})).await).await;
+}
+
+pub(super) async fn messages_keep_their_form_and_are_bounded_at(stage: &Stage) {
     let mut backend = stage.consumer(&["default"]).await;
     let mut user = stage.user("/").await;
     let id = stage.id_of(&mut user, &mut backend).await;
@@ -188,7 +194,10 @@ async fn messages_keep_their_form_and_are_bounded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_and_contexts_are_bounded() {
-    let stage = Stage::new(&json!({})).await;
+    channels_and_contexts_are_bounded_at(&Stage::new(&json!({})).await).await;
+}
+
+pub(super) async fn channels_and_contexts_are_bounded_at(stage: &Stage) {
     let mut backend = stage.consumer(&["default"]).await;
     let mut user = stage.user("/").await;
     let id = stage.id_of(&mut user, &mut backend).await;

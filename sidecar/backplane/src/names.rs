@@ -60,6 +60,11 @@ impl Names {
         format!("interconn.{VERSION}.{}.session.{session}.pieces.{name}", self.node)
     }
 
+    /// Under what the servers' answers come: no other node of the account need hear them.
+    pub(crate) fn answers(&self) -> String {
+        format!("_INBOX.interconn-{VERSION}-{}", self.node)
+    }
+
     /// Where a gateway hears the others, before it has a number too.
     pub(crate) fn inbox(&self, life: u64) -> String {
         format!("interconn.{VERSION}.{}.link.{life:016x}", self.node)

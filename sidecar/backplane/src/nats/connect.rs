@@ -7,7 +7,7 @@ use crds::{BackplaneSecrets, NatsStorage};
 use tokio::sync::mpsc;
 
 use super::tls;
-use crate::BackplaneError;
+use crate::{BackplaneError, names::Names};
 
 /// The oldest servers that answer as we ask: 2.9 gives other answers about its streams.
 const OLDEST: (i64, i64) = (2, 10);
@@ -84,12 +84,13 @@ impl std::fmt::Debug for Settings {
 /// Connects; what happens to the connection later goes to `events`.
 pub(crate) async fn connect(
     settings: &Settings,
-    name: &str,
+    (name, names): (&str, &Names),
     events: mpsc::UnboundedSender<Event>,
 ) -> Result<Client, BackplaneError> {
     let servers: Vec<&str> = settings.url.split(',').collect();
     let mut options = ConnectOptions::new()
         .name(format!("interconn {name}"))
+        .custom_inbox_prefix(names.answers())
         .connection_timeout(ANSWER)
         .request_timeout(Some(ANSWER))
         .subscription_capacity(UNREAD)

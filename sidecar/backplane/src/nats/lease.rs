@@ -9,12 +9,10 @@ use std::time::Duration;
 use async_nats::jetstream::{
     Context,
     kv::{Config, CreateErrorKind, Store, UpdateErrorKind},
-    stream::StorageType,
 };
 use bytes::Bytes;
-use crds::NatsStorage;
 
-use super::connect::Settings;
+use super::{bring_in_step, connect::Settings, storage};
 use crate::{BackplaneError, NUMBERS, member::Record};
 
 /// A number that nobody speaks for is kept for so long: a gateway that was cut off finds its clients' ids as they were.
@@ -39,17 +37,15 @@ pub(crate) struct Lease {
 /// Opens the bucket, and makes it where it is not there.
 pub(crate) async fn bucket(jetstream: &Context, name: &str, settings: &Settings) -> Result<Store, BackplaneError> {
     if let Ok(store) = jetstream.get_key_value(name).await {
+        let info = store.stream.cached_info();
+        bring_in_step(jetstream, info, info.config.max_bytes, settings).await;
         return Ok(store);
     }
-    let storage = match settings.storage {
-        NatsStorage::File => StorageType::File,
-        NatsStorage::Memory => StorageType::Memory,
-    };
     let config = Config {
         bucket: name.into(),
         description: "which gateway of the node has which number".into(),
         max_age: NUMBERS_REST,
-        storage,
+        storage: storage(settings),
         num_replicas: settings.replicas,
         ..Config::default()
     };

@@ -10,6 +10,7 @@
 //! ```
 
 mod connect;
+mod in_step;
 mod lease;
 mod standing;
 mod switchboard;
@@ -32,7 +33,10 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub(crate) use self::connect::ANSWER;
+pub(crate) use self::{
+    connect::ANSWER,
+    in_step::{bring_in_step, storage},
+};
 pub use self::{
     connect::{Settings, Tls},
     standing::Standing,
@@ -84,9 +88,9 @@ impl Nats {
     /// [`BackplaneError::may_pass`] says whether trying again may help.
     pub async fn join(settings: &Settings, node_id: &str, name: &str) -> Result<Arc<Self>, BackplaneError> {
         let (events, happens) = mpsc::unbounded_channel();
-        let client = connect::connect(settings, name, events).await?;
-        let jetstream = connect::jetstream(client.clone(), settings);
         let names = Names::of(node_id);
+        let client = connect::connect(settings, (name, &names), events).await?;
+        let jetstream = connect::jetstream(client.clone(), settings);
         let store = lease::bucket(&jetstream, &names.members(), settings).await?;
         let life = random();
         // It hears before anybody can know of it.

@@ -6,9 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::{
     Context,
     kv::{Config, CreateErrorKind, Keys, Operation, Store, UpdateErrorKind},
-    stream::StorageType,
 };
-use crds::NatsStorage;
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -18,7 +16,7 @@ use super::{
 };
 use crate::{
     BackplaneError,
-    nats::{ANSWER, Settings, now_ms},
+    nats::{ANSWER, Settings, bring_in_step, now_ms, storage},
 };
 
 /// How often a claim is tried that others were faster with: each time somebody has it who may be asked.
@@ -66,13 +64,12 @@ impl Claims {
         (number, life): (u16, u64),
     ) -> Result<Self, BackplaneError> {
         if let Ok(store) = jetstream.get_key_value(&bucket).await {
+            let info = store.stream.cached_info();
+            bring_in_step(jetstream, info, info.config.max_bytes, settings).await;
             return Ok(Self { store, number, life });
         }
-        let storage = match settings.storage {
-            NatsStorage::File => StorageType::File,
-            NatsStorage::Memory => StorageType::Memory,
-        };
         let description = "which gateway of the node owns which session".into();
+        let storage = storage(settings);
         let config = Config { bucket, description, storage, num_replicas: settings.replicas, ..Config::default() };
         let store = jetstream.create_key_value(config).await.map_err(BackplaneError::away)?;
         Ok(Self { store, number, life })

@@ -1,10 +1,10 @@
 //! The sessions of the node, as one gateway sees them: whose each is, and the logs of its own.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use async_nats::jetstream::kv::{Entry, Operation};
 use bytes::Bytes;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio::{
     sync::watch,
@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     batch::Place,
     claims::{Claimed, Claims},
-    deed::Deed,
+    deed::{Deed, Says},
     error::SessionError,
     key::Key,
     log::{self, Log},
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     BackplaneError,
     member::Present,
-    nats::{ANSWER, Nats},
+    nats::{ANSWER, Nats, now_ms},
 };
 
 /// How long is waited before the bucket is followed again.
@@ -35,6 +35,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const MEETING: Duration = Duration::from_secs(10);
 /// How often deeds that nobody needs are looked for: what is left of a gateway that was killed is small.
 pub(super) const SWEEP: Duration = Duration::from_secs(60);
+/// Sessions of ours that are looked after at once: as many questions as the servers answer in some milliseconds.
+const VERIFIED: usize = 64;
 /// What is followed of the bucket.
 const EVERY_KEY: &str = ">";
 
@@ -53,6 +55,8 @@ pub(super) struct Inner {
     pub(super) table: Mutex<Table>,
     pub(super) present: watch::Receiver<Present>,
     pub(super) missed: Missed,
+    /// What was held by nobody when it was last looked at.
+    unheld: Mutex<HashSet<Key>>,
 }
 
 impl Sessions {
@@ -66,7 +70,15 @@ impl Sessions {
         let claims = Claims::open(&jetstream, nats.names().sessions(), settings, me).await?;
         let shelf = Shelf::open(jetstream, nats.names().clone(), settings).await?;
         let (present, missed) = (nats.present(), Missed::default());
-        let inner = Arc::new(Inner { claims, shelf, life: nats.life, table: Mutex::default(), present, missed });
+        let inner = Arc::new(Inner {
+            claims,
+            shelf,
+            life: nats.life,
+            table: Mutex::default(),
+            present,
+            missed,
+            unheld: Mutex::default(),
+        });
         let end = CancellationToken::new();
         let (following, sweeping) = (Arc::clone(&inner).follow(), Arc::clone(&inner).keep_swept());
         tokio::spawn(end.clone().run_until_cancelled_owned(following));
@@ -80,6 +92,24 @@ impl Sessions {
     /// [`SessionError::Released`], or the servers are away and it is not known yet.
     pub async fn owner(&self, session: &str) -> Result<Owner, SessionError> {
         self.owner_of(&Key::of(session)).await
+    }
+
+    /// The same without claiming it; `None`: nobody has it who is there.
+    ///
+    /// # Errors
+    /// As [`Self::owner`] has.
+    pub async fn present_owner(&self, session: &str) -> Result<Option<Owner>, SessionError> {
+        let session = Key::of(session);
+        let look = self.inner.table.lock().look(&session);
+        match look {
+            Look::Owner(owner) => Ok(Some(owner)),
+            Look::Asked(asking) => match asking.await {
+                // It was just being given back.
+                Err(SessionError::Moved) => Ok(None),
+                owner => owner.map(Some),
+            },
+            Look::Nothing => self.inner.present_owner(&session).await,
+        }
     }
 
     pub(super) async fn owner_of(&self, session: &Key) -> Result<Owner, SessionError> {
@@ -149,6 +179,11 @@ impl Sessions {
     /// The servers are away.
     pub async fn sweep(&self) -> Result<usize, SessionError> {
         Arc::clone(&self.inner).sweep().await
+    }
+
+    /// Gives back what this gateway owns and nobody here holds, nor did when this was called before, as is done each minute.
+    pub async fn give_unheld_back(&self) {
+        self.inner.give_unheld_back().await;
     }
 
     /// Opens the log of a session that is ours, and answers what is unread in it, in order. No record has more than `most` bytes.
@@ -234,6 +269,30 @@ impl Inner {
                 Owner::Here(Hold(Arc::new(Tenure::new(session.clone(), epoch, revision))))
             }
         })
+    }
+
+    /// Who has the deed of a session, if that one is there.
+    async fn present_owner(&self, session: &Key) -> Result<Option<Owner>, SessionError> {
+        let Some((revision, Some(deed))) = self.claims.deed(session).await? else { return Ok(None) };
+        match deed.says(self.life, now_ms(), |number, life| self.is_there(number, life)) {
+            Says::Theirs => Ok(Some(Owner::There(Peer { number: deed.number, life: deed.life, revision }))),
+            Says::Released(until) => Err(SessionError::Released { until }),
+            Says::Ours | Says::Free => Ok(None),
+        }
+    }
+
+    /// Gives sessions back that nobody here holds, nor did when this was called before: whoever had them claimed went meanwhile.
+    pub(super) async fn give_unheld_back(self: &Arc<Self>) {
+        let unheld = self.table.lock().unheld();
+        let before = std::mem::replace(&mut *self.unheld.lock(), unheld.clone());
+        for session in unheld.intersection(&before) {
+            let leaves = |tenure: &Arc<Tenure>| Arc::clone(self).leave(Arc::clone(tenure), None).boxed().shared();
+            let taken = self.table.lock().take_unheld(session, leaves);
+            if let Some(leaving) = taken {
+                // In vain: the next one tries again.
+                let _ = tokio::spawn(leaving).await;
+            }
+        }
     }
 
     /// Gives a session back. The answer is for those who ask meanwhile whose it is: nobody's.
@@ -323,9 +382,7 @@ impl Inner {
     /// Looks after all sessions of ours: the bucket was not followed for a while.
     async fn verify(&self) {
         let ours = self.table.lock().ours();
-        for tenure in ours {
-            self.check(&tenure).await;
-        }
+        stream::iter(ours).for_each_concurrent(VERIFIED, async |tenure| self.check(&tenure).await).await;
     }
 }
 

@@ -13,11 +13,10 @@ use async_nats::{
         consumer::{AckPolicy, DeliverPolicy, pull},
         context::{PublishError, PublishErrorKind},
         message::{PublishMessage, StreamMessage},
-        stream::{Config, DiscardPolicy, LastRawMessageErrorKind, StorageType, Stream},
+        stream::{Config, DiscardPolicy, Info, LastRawMessageErrorKind, Stream},
     },
 };
 use bytes::Bytes;
-use crds::NatsStorage;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::timeout;
 
@@ -25,7 +24,7 @@ use super::{capacity::Capacity, error::SessionError, key::Key};
 use crate::{
     BackplaneError,
     names::Names,
-    nats::{ANSWER, Settings},
+    nats::{ANSWER, Settings, bring_in_step, storage},
 };
 
 /// Messages that are fetched at once: 64 MiB of the largest, and a thousand small batches are read in some round trips.
@@ -72,10 +71,7 @@ impl Shelf {
             name: names.logs(),
             description: Some("what is unread in the node's sessions".into()),
             subjects: vec![names.all_of_logs()],
-            storage: match settings.storage {
-                NatsStorage::File => StorageType::File,
-                NatsStorage::Memory => StorageType::Memory,
-            },
+            storage: storage(settings),
             num_replicas: settings.replicas,
             // Whoever bounds the stream has pushes refused then, and loses nothing that was confirmed.
             discard: DiscardPolicy::New,
@@ -83,7 +79,8 @@ impl Shelf {
             ..Config::default()
         };
         let stream = jetstream.get_or_create_stream(config).await.map_err(BackplaneError::away)?;
-        bring_in_step(&jetstream, &stream, bound).await;
+        let info = stream.cached_info();
+        bring_in_step(&jetstream, info, bound_of(info, bound), settings).await;
         let capacity = Arc::new(Capacity::new(bound, stream.cached_info().state.bytes, Instant::now()));
         let largest = jetstream.client().server_info().max_payload.min(LARGEST).saturating_sub(HEADERS).max(HEADERS);
         Ok(Self { jetstream, stream, names, largest, capacity })
@@ -220,21 +217,11 @@ impl Shelf {
     }
 }
 
-/// Gives a stream that is there the bound that is asked for. One that holds more gets as much as it holds and a little: servers that
-/// are above their bound take nothing, not even what makes room.
-async fn bring_in_step(jetstream: &Context, stream: &Stream, bound: i64) {
-    let info = stream.cached_info();
+/// The bound of a stream that is there. One that holds more gets as much as it holds and a little: servers that are above their bound
+/// take nothing, not even what makes room.
+fn bound_of(info: &Info, bound: i64) -> i64 {
     let held = i64::try_from(info.state.bytes).unwrap_or(i64::MAX);
-    let max_bytes = if bound == UNBOUNDED { bound } else { bound.max(held.saturating_add(bound / 8)) };
-    if info.config.max_bytes == max_bytes {
-        return;
-    }
-    let config = Config { max_bytes, ..info.config.clone() };
-    let updated = timeout(ANSWER, jetstream.update_stream(config)).await;
-    match updated.map_err(|e| e.to_string()).and_then(|updated| updated.map_err(|e| e.to_string())) {
-        Ok(_) => tracing::info!(max_bytes, "the stream with the sessions has another bound now"),
-        Err(why) => tracing::warn!("the stream with the sessions keeps its bound: {why}"),
-    }
+    if bound == UNBOUNDED { bound } else { bound.max(held.saturating_add(bound / 8)) }
 }
 
 fn failure(e: &PublishError) -> Failure {

@@ -95,6 +95,7 @@ impl Inner {
     pub(super) async fn keep_swept(self: Arc<Self>) {
         loop {
             tokio::time::sleep(super::sessions::SWEEP).await;
+            self.give_unheld_back().await;
             if self.sweeps()
                 && let Err(why) = Arc::clone(&self).sweep().await
             {

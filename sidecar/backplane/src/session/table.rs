@@ -4,7 +4,7 @@
 //! ours holds it, and what is held is not given back.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -190,6 +190,15 @@ impl Table {
             Known::Theirs(_) | Known::Asked(_) => None,
         });
         ours.collect()
+    }
+
+    /// What is ours and nobody holds.
+    pub(crate) fn unheld(&self) -> HashSet<Key> {
+        let unheld = self.known.iter().filter_map(|(session, known)| match known {
+            Known::Ours(tenure) if Arc::strong_count(tenure) == 1 => Some(session.clone()),
+            _ => None,
+        });
+        unheld.collect()
     }
 
     fn forget(&mut self, session: &Key, is_it: impl FnOnce(&Peer) -> bool) {

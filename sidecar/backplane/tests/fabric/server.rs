@@ -5,6 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -125,8 +126,14 @@ fn run(program: &Path, folder: &TempDir, port: u16) -> Result<Child> {
 }
 
 /// The kernel gives a port that was given just now to nobody else for a while.
+/// A port that is free, and that the system gives to no connection meanwhile: a server that was killed comes back to it.
 fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    /// Begins somewhere else in each process, for several runs may go on at the same time, and far from where nodes of the same one begin.
+    static NEXT: AtomicU32 = AtomicU32::new(10_000);
+    let (first, most) = (std::process::id(), 20_000);
+    let ports = (0..most).map(|_| 10_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % most);
+    let mut ports = ports.filter_map(|port| u16::try_from(port).ok());
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).context("no port is free")
 }
 
 fn program() -> PathBuf {

@@ -81,14 +81,19 @@ impl Gateways {
 }
 
 impl Owners for Gateways {
-    fn owner(&self, session: &SessionId) -> BoxFuture<'static, Result<Owner, OwnerError>> {
+    fn owner(&self, session: &SessionId, may_claim: bool) -> BoxFuture<'static, Result<Option<Owner>, OwnerError>> {
         let (gateways, session) = (self.clone(), session.clone());
         async move {
             let sessions = gateways.sessions.clone();
-            Ok(match sessions.owner(session.as_str()).await.map_err(why)? {
+            let owner = if may_claim {
+                sessions.owner(session.as_str()).await.map(Some)
+            } else {
+                sessions.present_owner(session.as_str()).await
+            };
+            Ok(owner.map_err(why)?.map(|owner| match owner {
                 Has::Here(hold) => Owner::Here(Box::new(Here { sessions, session, hold, log: OnceLock::new() })),
                 Has::There(peer) => Owner::There(Box::new(There { gateways, session, peer })),
-            })
+            }))
         }
         .boxed()
     }
@@ -161,6 +166,10 @@ struct Written(Log);
 impl SessionLog for Written {
     fn append(&self, record: Bytes, begin: Begin, landed: Landed) {
         self.0.append(record, begin, Box::new(move |at| landed(at.map(place).map_err(why))));
+    }
+
+    fn note(&self, record: Bytes, landed: Landed) {
+        self.0.note(record, Box::new(move |at| landed(at.map(place).map_err(why))));
     }
 
     fn consume(&self, places: Vec<Place>) -> BoxFuture<'static, Result<(), OwnerError>> {

@@ -125,7 +125,10 @@ async fn a_gateway_that_ends_hands_on_what_is_not_acknowledged() {
     let mut user = a.user("/").await;
     says(&mut user, 0..9).await;
     let first = hears(&mut backend, 9).await;
+    assert!(first.iter().enumerate().all(|(n, (text, ..))| *text == n.to_string()), "{first:?}");
     acknowledges(&mut backend, &first[..4]).await;
+    // What is acknowledged as it ends may come again.
+    have_copies(&a, 5.0).await;
     drop(user);
     a.node.signal("TERM");
     a.node.ended(PATIENCE).await;

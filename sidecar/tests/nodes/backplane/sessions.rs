@@ -148,7 +148,8 @@ async fn whichever_gateway_is_asked_a_session_is_the_same() {
     assert_eq!(popped(&c, "s2").await, large);
     // Released at one, refused at all.
     assert_eq!(push(&a, "s2", "unread").await, OK);
-    assert_eq!(call(&b, "release", "s2", &[], &json!({})).await.code(), OK);
+    let released = call(&b, "release", "s2", &[], &json!({})).await;
+    assert_eq!(released.code(), OK, "{}", released.text());
     for node in [&a, &b, &c] {
         assert_eq!(push(node, "s2", "late").await, RELEASED);
         assert_eq!(call(node, "release", "s2", &[], &json!({})).await.code(), OK, "it is released already");

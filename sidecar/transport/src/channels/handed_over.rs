@@ -66,7 +66,7 @@ impl Channels {
     ) -> Result<(), LogError> {
         let Message { draft, since, redelivered: given, kept, charge: _charge, .. } = message;
         let log = new.log().ok_or(LogError::Nowhere)?;
-        let numbered = draft.numbered();
+        let numbered = draft.tried();
         let entry = Entry::Message(Stored { session: new.id.clone(), topic, draft, keeping });
         let time = millis(SystemTime::now().checked_sub(since.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH));
         let recorded = log.keep(shared::Record::of(&entry, time, given), numbered, until).await?;

@@ -15,18 +15,25 @@ use futures::future::FutureExt as _;
 use mesh_core::{NodeId, SessionId};
 use mesh_network::listen::Finishing;
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 
 use super::{Channels, Key, cell::Cell};
 use crate::{
     kept::{ByPlace, Kept, ToKeep},
     log::{self, Claim, Entry, Keeping, Log, LogError, Marked, Record, Replayed, Stored, millis},
     queue::{Draft, Effects, Landed, Served, Setting, Write},
-    shared,
+    shared::{self, OwnerError},
 };
 
 /// As many marks are set one by one, some µs each; more are left to the writer of the log, which sets neighbours at once.
 const AT_ONCE: usize = 16;
+
+/// So long whoever asks on waits at most until what it read before is written for all gateways: less than a caller's patience, and longer
+/// than a leader of the servers takes to move.
+const LASTING: Duration = Duration::from_secs(2);
 
 /// The log of the channels, where there is one.
 #[derive(Debug, Default)]
@@ -117,7 +124,7 @@ impl Journal {
 
     fn write_one(&self, cell: &Arc<Cell>, channels: &Weak<Channels>, write: Write) {
         let Write { ticket, topic, draft, charge, record, claim, .. } = write;
-        let (tried, numbered) = (draft.id.clone().map(|id| (draft.origin.clone(), id)), draft.numbered());
+        let (tried, numbered) = (draft.tried(), draft.tried());
         let (of, channels, since) = (Arc::clone(cell), Weak::clone(channels), Instant::now());
         let landed = move |landed: Result<Kept, LogError>| {
             let Some(channels) = channels.upgrade() else { return };
@@ -183,8 +190,8 @@ impl Journal {
         }
         let ByPlace { disk, shared } = unkept.into_iter().collect();
         if !shared.is_empty() {
-            // In vain: another gateway has the session, and may give it out again.
-            return Some(shared::consume(&shared).map(drop).boxed());
+            // In vain: another gateway has the session, and may give it out again. It is written in any case once the servers are back.
+            return Some(timeout(LASTING, shared::consume(&shared)).map(drop).boxed());
         }
         // They are marked in this order, so the last one tells of all.
         let marked = disk.iter().filter_map(|kept| self.opened()?.gone(kept)).last()?;
@@ -194,7 +201,8 @@ impl Journal {
     /// Marks what is gone, and returns when that is durable.
     pub(super) async fn bury(&self, unkept: Vec<Kept>) -> Result<(), LogError> {
         let ByPlace { disk, shared } = unkept.into_iter().collect();
-        shared::consume(&shared).await?;
+        let late = |_| OwnerError::Away("what is gone is written down when they are back".into());
+        timeout(LASTING, shared::consume(&shared)).await.map_err(late)??;
         let Some(log) = self.opened().filter(|_| !disk.is_empty()) else { return Ok(()) };
         let (tell, told) = oneshot::channel();
         log.bury(disk, Some(Box::new(move |done| drop(tell.send(done)))));

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Channels,
     cell::Cell,
+    guests::Made,
     restored::{Clocks, Restored},
 };
 use crate::{
@@ -80,13 +81,17 @@ impl Channels {
         }
         let until = until.max(Instant::now() + FINDING);
         let late = || OwnerError::Away("whose the session is could not be found out in time".into());
-        let owner = timeout_at(until, owners.owner(session)).await.unwrap_or_else(|_| Err(late()));
+        // Before it is claimed: whoever may make no more sessions uses those of other gateways.
+        let made = self.shards.has_place().and_then(|()| self.guests.make(who));
+        let owner = timeout_at(until, owners.owner(session, made.is_ok())).await.unwrap_or_else(|_| Err(late()));
         match owner {
-            Ok(Owner::There(peer)) => Ok(Whereabouts::There(peer)),
-            Ok(Owner::Here(hold)) => {
-                let opening = self.opening(session, who, hold);
+            Ok(Some(Owner::There(peer))) => Ok(Whereabouts::There(peer)),
+            Ok(Some(Owner::Here(hold))) => {
+                let opening = self.opening(session, made?, hold);
                 timeout_at(until, opening).await.unwrap_or_else(|_| Err(late().into())).map(|()| Whereabouts::Here)
             }
+            // It may be claimed, and was given back this moment.
+            Ok(None) => Err(made.err().unwrap_or(TransportError::Moved)),
             Err(OwnerError::Released { until }) => {
                 self.shards.refuse(session, Clocks::now().to_come(until));
                 Err(TransportError::Released { session: session.clone() })
@@ -96,15 +101,15 @@ impl Channels {
     }
 
     /// Has a session opened, unless that is under way. It goes on when nobody waits for it.
-    fn opening(self: &Arc<Self>, session: &SessionId, who: &Origin, hold: Box<dyn Ours>) -> Opening {
+    fn opening(self: &Arc<Self>, session: &SessionId, made: Option<Made>, hold: Box<dyn Ours>) -> Opening {
         let mut openings = self.openings.0.lock();
         if let Some(opening) = openings.get(session) {
             return opening.clone();
         }
-        let (channels, session, who) = (Arc::clone(self), session.clone(), who.clone());
+        let (channels, session) = (Arc::clone(self), session.clone());
         let name = session.clone();
         let opening = async move {
-            let opened = channels.open_session(&session, &who, hold).await;
+            let opened = channels.open_session(&session, made, hold).await;
             channels.openings.0.lock().remove(&session);
             opened
         };
@@ -118,7 +123,7 @@ impl Channels {
     async fn open_session(
         self: &Arc<Self>,
         session: &SessionId,
-        who: &Origin,
+        made: Option<Made>,
         hold: Box<dyn Ours>,
     ) -> Result<(), TransportError> {
         // Who asked before has opened it meanwhile.
@@ -126,17 +131,32 @@ impl Channels {
             return Ok(());
         }
         let most = self.live.load().transport.max_body_bytes.bytes().saturating_add(BESIDE);
-        let (log, unread) = hold.open(most).await?;
+        let (log, unread) = match hold.open(most).await {
+            Ok(opened) => opened,
+            Err(why) => return self.not_opened(hold, why.into()).await,
+        };
         let log = SharedLog::new(log);
-        let cell = Cell::owned(session.clone(), self.guests.make(who)?, Instant::now(), Arc::clone(&log), hold);
+        let cell = Cell::owned(session.clone(), made, Instant::now(), Arc::clone(&log), hold);
         self.fill(&cell, &log, unread);
-        self.shards.put(&cell)?;
+        if let Err(why) = self.shards.put(&cell) {
+            return match cell.take_hold() {
+                Some(hold) => self.not_opened(hold, why).await,
+                None => Err(why),
+            };
+        }
         let (channels, cell) = (Arc::downgrade(self), Arc::downgrade(&cell));
         tokio::spawn(async move {
             log.moved().await;
             moved(&channels, &cell);
         });
         Ok(())
+    }
+
+    /// A session of ours cannot be used here: whoever asks next claims it.
+    async fn not_opened(&self, hold: Box<dyn Ours>, why: TransportError) -> Result<(), TransportError> {
+        // In vain: it is given back when nobody has held it for a while.
+        let _ = hold.give_back(false).await;
+        Err(why)
     }
 
     fn fill(&self, cell: &Arc<Cell>, log: &Arc<SharedLog>, unread: Vec<(Place, bytes::Bytes)>) {
@@ -147,7 +167,7 @@ impl Channels {
                 continue;
             };
             let numbered = match &entry {
-                Entry::Message(stored) => stored.draft.numbered(),
+                Entry::Message(stored) => stored.draft.tried(),
                 Entry::Pushed { sender, blocks } => {
                     log.found_recent(sender, blocks, time, place);
                     let ids = blocks.iter().flat_map(|block| block.ids());
@@ -156,8 +176,8 @@ impl Channels {
                 }
                 Entry::Involved { .. } | Entry::Tombstone { .. } => None,
             };
-            if let Some((sender, id)) = &numbered {
-                self.remember(sender, *id, clocks.passed(time));
+            if let Some((sender, numbered)) = &numbered {
+                self.remember(sender, numbered.id, clocks.passed(time));
             }
             messages += usize::from(matches!(entry, Entry::Message(_)));
             let kept = Some(Kept::Shared(log.found(place, time, numbered)));

@@ -81,22 +81,24 @@ impl Shards {
             return Ok(Arc::clone(cell));
         }
         part.admit(id, now)?;
-        if self.sessions.load(Ordering::Relaxed) >= MOST_SESSIONS {
-            return Err(TransportError::TooManySessions { limit: MOST_SESSIONS });
-        }
+        self.has_place()?;
         let cell = Cell::new(id.clone(), guests.make(who)?, now);
         self.sessions.fetch_add(1, Ordering::Relaxed);
         part.cells.insert(id.clone(), Arc::clone(&cell));
         Ok(cell)
     }
 
+    /// Whether one more session may be made.
+    pub(crate) fn has_place(&self) -> Result<(), TransportError> {
+        let has_place = self.sessions.load(Ordering::Relaxed) < MOST_SESSIONS;
+        if has_place { Ok(()) } else { Err(TransportError::TooManySessions { limit: MOST_SESSIONS }) }
+    }
+
     /// Puts in a session that was made elsewhere.
     pub(crate) fn put(&self, cell: &Arc<Cell>) -> Result<(), TransportError> {
         let mut part = self.parts[self.part(&cell.id)].lock();
         part.admit(&cell.id, Instant::now())?;
-        if self.sessions.load(Ordering::Relaxed) >= MOST_SESSIONS {
-            return Err(TransportError::TooManySessions { limit: MOST_SESSIONS });
-        }
+        self.has_place()?;
         if part.cells.insert(cell.id.clone(), Arc::clone(cell)).is_none() {
             self.sessions.fetch_add(1, Ordering::Relaxed);
         }
@@ -154,7 +156,8 @@ impl Shards {
         part.cells.retain(|_, cell| {
             let mut session = cell.session.lock();
             session.tidy();
-            let is_idle = session.is_idle(now, idle);
+            // With its log go the ids of pushes that may be repeated.
+            let is_idle = session.is_idle(now, idle) && cell.log().is_none_or(|log| !log.remembers());
             if is_idle {
                 session.close(&mut swept.fx);
                 swept.closed.push(Arc::clone(cell));

@@ -91,7 +91,7 @@ impl Channels {
     ) -> Result<(), LogError> {
         if let Some(log) = cell.log() {
             let numbered = match entry {
-                Entry::Message(stored) => stored.draft.numbered(),
+                Entry::Message(stored) => stored.draft.tried(),
                 _ => None,
             };
             log.keep(shared::Record::of(entry, millis(time), given), numbered, until).await?;

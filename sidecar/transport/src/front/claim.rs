@@ -46,16 +46,22 @@ struct Held<P> {
     peers: Arc<P>,
     route: Arc<Route>,
     name: String,
-    /// Its own caller chose the name, and may have settled it by another way.
-    is_callers: bool,
-    /// On whose behalf another gateway of this node holds it: that partner's, or an application's.
-    behalf: Option<NodeId>,
+    /// For whom, where the other node is another gateway of this one.
+    holder: Option<Holder>,
+}
+
+/// For whom a gateway holds a lease at another gateway of its node.
+struct Holder {
+    /// It chose the name, and may have settled it by another way.
+    has_named: bool,
+    /// `None`: it is an application.
+    partner: Option<NodeId>,
 }
 
 impl<P: Peers> Claim<P> {
     /// A claim under a name that was never used.
     pub(crate) fn new(tasks: &TaskTracker, peers: &Arc<P>, route: &Arc<Route>) -> Self {
-        Self::of(format!("{:032x}", rand::random::<u128>()), (false, None), (tasks, peers, route))
+        Self::of(format!("{:032x}", rand::random::<u128>()), None, (tasks, peers, route))
     }
 
     /// A claim at the gateway that owns a session, on behalf of a partner or an application, and under the name that it chose: then it may
@@ -68,21 +74,17 @@ impl<P: Peers> Claim<P> {
         route: &Arc<Route>,
     ) -> Self {
         let own = || format!("{:032x}", rand::random::<u128>());
-        Self::of(name.map_or_else(own, str::to_owned), (name.is_some(), behalf), (tasks, peers, route))
+        let holder = Holder { has_named: name.is_some(), partner: behalf };
+        Self::of(name.map_or_else(own, str::to_owned), Some(holder), (tasks, peers, route))
     }
 
-    fn of(
-        name: String,
-        (is_callers, behalf): (bool, Option<NodeId>),
-        (tasks, peers, route): (&TaskTracker, &Arc<P>, &Arc<Route>),
-    ) -> Self {
+    fn of(name: String, holder: Option<Holder>, (tasks, peers, route): (&TaskTracker, &Arc<P>, &Arc<Route>)) -> Self {
         let mut ours = HeaderMap::with_capacity(1);
         if let Ok(mut value) = HeaderValue::from_str(&name) {
             value.set_sensitive(true);
             ours.insert(HeaderName::from_static(super::LEASE), value);
         }
-        let held =
-            Held { tasks: tasks.clone(), peers: Arc::clone(peers), route: Arc::clone(route), name, is_callers, behalf };
+        let held = Held { tasks: tasks.clone(), peers: Arc::clone(peers), route: Arc::clone(route), name, holder };
         Self { slip: Slip::new(ours), held: Some(held) }
     }
 
@@ -168,7 +170,7 @@ impl<P: Peers> Held<P> {
 
     fn is_lost(&self, what: &str) {
         let partner = &self.route.node_id;
-        if self.is_callers {
+        if self.holder.as_ref().is_some_and(|holder| holder.has_named) {
             return tracing::debug!(%partner, "a lease is {what} already, or it is too late for that");
         }
         tracing::info!(%partner, "a lease could not be {what} in time: its message may be given out again");
@@ -178,7 +180,9 @@ impl<P: Peers> Held<P> {
         let call = LeaseCall {
             id: self.name.as_str().into(),
             action,
-            partner: self.behalf.as_ref().map(|it| it.as_str().into()),
+            partner: self.holder.as_ref().and_then(|holder| Some(holder.partner.as_ref()?.as_str().into())),
+            // Whoever read has been answered.
+            soon: self.holder.is_some(),
         };
         let mut request = call.request();
         request.extensions_mut().insert(Slip::at(HeaderMap::new(), place.clone()));

@@ -68,5 +68,5 @@ fn of<'a>(call: &'a LeaseCall<'_>, holder: &'a Origin) -> LeaseCall<'a> {
         Origin::Partner(partner) => Some(Cow::Borrowed(partner.as_str())),
         Origin::Application => None,
     };
-    LeaseCall { id: Cow::Borrowed(&call.id), action: call.action, partner }
+    LeaseCall { id: Cow::Borrowed(&call.id), action: call.action, partner, soon: call.soon }
 }

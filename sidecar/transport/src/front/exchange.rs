@@ -125,7 +125,10 @@ impl<P: Peers> Exchange<P> {
         };
         match target {
             None if self.channels.shares() => Box::pin(self.at_owner(call, party, patience)).await,
-            None => Ok(Reply::Answer(self.here(call, party, patience, party.message_id()?).await?)),
+            None => {
+                let id = party.message_id()?.map(Numbered::new);
+                Ok(Reply::Answer(self.here(call, party, patience, id).await?))
+            }
             Some(_) if party.caller.partner().is_some() => {
                 Err(TransportError::NotOpen { what: "passing a call on to a third node" }.into())
             }
@@ -139,7 +142,7 @@ impl<P: Peers> Exchange<P> {
         call: Call,
         party: &Party,
         patience: Patience,
-        id: Option<MessageId>,
+        id: Option<Arc<Numbered>>,
     ) -> Result<Answer, TransportError> {
         if let Some(ended) = self.ended(&call.operation, party) {
             return ended.map(|()| Answer::success(None));
@@ -158,7 +161,7 @@ impl<P: Peers> Exchange<P> {
                     metadata,
                     source: party.context.source_node.clone(),
                     origin: party.origin.clone(),
-                    id: id.map(Numbered::new),
+                    id,
                 };
                 let route = party.route.as_deref();
                 self.channels.push_with(&key, draft, route, party.room.as_ref(), until).await?;

@@ -92,7 +92,7 @@ impl<P: Peers> Exchange<P> {
         until: Instant,
     ) -> Result<(), Refusal> {
         let partner = Some(Cow::Borrowed(partner.as_str()));
-        let call = LeaseCall { id: Cow::Borrowed(session.as_str()), action: Action::Involve, partner };
+        let call = LeaseCall { id: Cow::Borrowed(session.as_str()), action: Action::Involve, partner, soon: false };
         match self.tell_gateway(address, &call, until).await? {
             code if code.is_success() => Ok(()),
             code => Err(Refusal::of_caller(code, "the owner of the session was told in vain")),

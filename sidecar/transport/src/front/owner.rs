@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use crds::Store;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mesh_core::{Caller, Code, ConfigProblem, Refusal, Retry, Route, Snapshot};
 use mesh_network::Slip;
@@ -21,7 +22,7 @@ use super::{
     peers::Peers,
     trace,
 };
-use crate::{MessageId, Origin, OwnerError, Theirs, TransportError, channels::Whereabouts};
+use crate::{MessageId, Numbered, Origin, OwnerError, Theirs, TransportError, channels::Whereabouts};
 
 /// The first pause before a session is looked up again, and the longest: who takes it over has it within a moment.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
@@ -41,6 +42,8 @@ type Known = (u64, Arc<Route>);
 struct Names {
     /// The id of a push.
     message: Option<MessageId>,
+    /// Whether this process has numbered it, and told nobody of that yet.
+    is_own: bool,
     /// The lease of a read, as its caller named it: when this gateway is lost, the caller settles it with the owner by way of another.
     lease: Option<Arc<str>>,
 }
@@ -76,9 +79,11 @@ impl<P: Peers> Exchange<P> {
             Operation::Pop => patience.pop(call.timeout),
             Operation::Peek | Operation::Release => patience.hop(),
         };
-        let mut names = Names { message: None, lease: party.lease() };
+        let mut names = Names { message: None, is_own: false, lease: party.lease() };
         if let Operation::Push { .. } = call.operation {
-            names.message = Some(party.message_id()?.unwrap_or_else(|| self.ids.next()));
+            let given = party.message_id()?;
+            names.is_own = given.is_none();
+            names.message = given.or_else(|| Some(self.ids.next()));
         }
         let (give_up, mut pause) = (until.max(Instant::now() + FINDING), PAUSES.0);
         loop {
@@ -96,8 +101,20 @@ impl<P: Peers> Exchange<P> {
                 // Whoever was asked may give that one back still.
                 names.lease = None;
             }
+            names.is_own = false;
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// How a push is known to this gateway's own channels.
+    fn numbered(&self, names: &Names) -> Option<Arc<Numbered>> {
+        let id = names.message?;
+        match (names.is_own, self.live.load().transport.store) {
+            // Either it is in its queue when this call ends, or nowhere: a repeat needs no name.
+            (true, Store::Memory) => None,
+            (true, Store::Disk) => Some(Numbered::own(id)),
+            (false, _) => Some(Numbered::new(id)),
         }
     }
 
@@ -110,8 +127,16 @@ impl<P: Peers> Exchange<P> {
     ) -> Result<Reply, Tried> {
         match self.channels.locate(&party.context.session, &party.origin, give_up).await {
             Ok(Whereabouts::Here) => {
-                let answer = self.here(call.clone(), party, patience, names.message).await;
-                answer.map(Reply::Answer).map_err(|why| Tried::of(why, give_up))
+                let id = self.numbered(names);
+                let is_nameless = names.message.is_some() && id.is_none();
+                match self.here(call.clone(), party, patience, id).await {
+                    Ok(answer) => Ok(Reply::Answer(answer)),
+                    // Nobody would know the repeat: the configuration is another one since the call began.
+                    Err(why @ TransportError::Shared(OwnerError::Unsure)) if is_nameless => {
+                        Err(Tried::InVain(why.into()))
+                    }
+                    Err(why) => Err(Tried::of(why, give_up)),
+                }
             }
             Ok(Whereabouts::There(_)) if matches!(party.caller, Caller::Gateway) => {
                 Err(Tried::of(TransportError::Moved, give_up))
@@ -183,7 +208,7 @@ impl<P: Peers> Exchange<P> {
             Err(refusal) if refusal.retry == Retry::Useless => Err(useless(peer, refusal)),
             Err(refusal) => {
                 let is_gone = is_gone(peer, give_up).await;
-                let in_memory = self.live.load().transport.store == crds::Store::Memory;
+                let in_memory = self.live.load().transport.store == Store::Memory;
                 let is_push = id.is_some();
                 if is_gone && is_push && in_memory && refusal.retry == Retry::Unknown {
                     // Its id was known to the memory of that gateway alone.

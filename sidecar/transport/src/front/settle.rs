@@ -48,6 +48,9 @@ pub(crate) struct LeaseCall<'a> {
     /// Whom a session involves; of a lease, the partner that holds it, where another gateway of this node asks.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(crate) partner: Option<Cow<'a, str>>,
+    /// Among gateways of a node: nobody waits until it lasts, so that it may be written with what comes next.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) soon: bool,
 }
 
 impl LeaseCall<'_> {
@@ -103,12 +106,13 @@ impl<P: Peers> Front<P> {
         let (is_gateway, is_name) = (matches!(caller, Caller::Gateway), Leases::is_name(&call.id));
         let holding = Holding { holder, name: (*call.id).into() };
         let is_passed_on = !is_gateway && self.exchange.leases.is_passed_on(&holding);
+        let waits = !(call.soon && is_gateway);
         match self.settle_here(call.action, &holding) {
             Some(finishing) => {
                 if is_passed_on {
                     self.exchange.tell_others(&call, &holding.holder);
                 }
-                Ok(finishing)
+                Ok(finishing.filter(|_| waits))
             }
             None if is_gateway || !is_name => Err(TransportError::NoSuchLease),
             None => self.exchange.settle_elsewhere(&call, &holding.holder).await.map(|()| None),

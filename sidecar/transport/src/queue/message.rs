@@ -144,6 +144,11 @@ impl Draft {
         self.id.as_ref().map(|numbered| (self.origin.clone(), numbered.id))
     }
 
+    /// The same, and what is known of the try.
+    pub(crate) fn tried(&self) -> Option<(Origin, Arc<Numbered>)> {
+        self.id.as_ref().map(|numbered| (self.origin.clone(), Arc::clone(numbered)))
+    }
+
     /// What the message is charged in the budgets.
     pub(crate) fn cost(&self) -> u64 {
         (self.size() as u64).max(LEAST_CHARGE)

@@ -35,6 +35,8 @@ pub struct MessageId {
 pub struct Numbered {
     /// The id.
     pub id: MessageId,
+    /// Whether nobody but this process knows it.
+    is_own: bool,
     entered: AtomicBool,
     left: AtomicBool,
 }
@@ -43,7 +45,23 @@ impl Numbered {
     /// A push that is in no queue yet.
     #[must_use]
     pub fn new(id: MessageId) -> Arc<Self> {
-        Arc::new(Self { id, entered: AtomicBool::new(false), left: AtomicBool::new(false) })
+        Self::of(id, false)
+    }
+
+    /// The same of a push that this process has numbered itself, and told nobody of: once whoever waits hears that it is kept, it never
+    /// comes again.
+    #[must_use]
+    pub fn own(id: MessageId) -> Arc<Self> {
+        Self::of(id, true)
+    }
+
+    fn of(id: MessageId, is_own: bool) -> Arc<Self> {
+        Arc::new(Self { id, is_own, entered: AtomicBool::new(false), left: AtomicBool::new(false) })
+    }
+
+    /// Whether it may come again although its message was in its queue. Certain once it was.
+    pub(crate) fn may_come_again(&self) -> bool {
+        !self.is_own || self.is_left()
     }
 
     /// It is in its queue now. Said under the session's lock, so that whoever gives up its push learns the truth.

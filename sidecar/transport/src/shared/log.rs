@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     log::{Block, Claim, millis},
-    queue::{MessageId, Origin},
+    queue::{Numbered, Origin},
     sync::Mutex,
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct Recorded {
     /// When it was first written, in milliseconds since 1970.
     time: u64,
     /// The id of the push, and who pushed.
-    numbered: Option<(Origin, MessageId)>,
+    numbered: Option<(Origin, Arc<Numbered>)>,
 }
 
 impl SharedLog {
@@ -45,7 +45,7 @@ impl SharedLog {
     pub(crate) fn append(
         self: &Arc<Self>,
         record: Record,
-        numbered: Option<(Origin, MessageId)>,
+        numbered: Option<(Origin, Arc<Numbered>)>,
         claim: Claim,
         landed: impl FnOnce(Result<Arc<Recorded>, OwnerError>) + Send + 'static,
     ) {
@@ -62,7 +62,7 @@ impl SharedLog {
     pub(crate) async fn keep(
         self: &Arc<Self>,
         record: Record,
-        numbered: Option<(Origin, MessageId)>,
+        numbered: Option<(Origin, Arc<Numbered>)>,
         until: Instant,
     ) -> Result<Arc<Recorded>, OwnerError> {
         let (claim, (tell, mut told)) = (Claim::default(), oneshot::channel());
@@ -79,7 +79,7 @@ impl SharedLog {
         self: &Arc<Self>,
         place: Place,
         time: u64,
-        numbered: Option<(Origin, MessageId)>,
+        numbered: Option<(Origin, Arc<Numbered>)>,
     ) -> Arc<Recorded> {
         Arc::new(Recorded { log: Arc::clone(self), place, time, numbered })
     }
@@ -101,7 +101,7 @@ impl SharedLog {
 
     /// Whether pushes were read that somebody may repeat.
     pub(crate) fn remembers(&self) -> bool {
-        !self.recent.lock().is_empty()
+        self.recent.lock().matters(millis(SystemTime::now()))
     }
 
     /// Whether this gateway does not own the session any more.
@@ -119,8 +119,8 @@ impl SharedLog {
         let written: Vec<Written> = {
             let mut recent = self.recent.lock();
             let read = gone.iter().filter_map(|one| {
-                let (sender, id) = one.numbered.as_ref()?;
-                recent.read(sender, *id, one.time, now)
+                let (sender, numbered) = one.numbered.as_ref().filter(|(_, numbered)| numbered.may_come_again())?;
+                recent.read(sender, numbered.id, one.time, now)
             });
             let written = read.collect();
             places.extend(recent.forget(now));
@@ -141,7 +141,7 @@ impl SharedLog {
                 drop(log.log.consume(vec![place]));
             }
         };
-        self.log.append(record.bytes, Box::new(|| true), Box::new(landed));
+        self.log.note(record.bytes, Box::new(landed));
     }
 }
 

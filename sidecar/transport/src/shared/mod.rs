@@ -24,8 +24,8 @@ pub(crate) use self::{
 
 /// Whose each session is.
 pub trait Owners: fmt::Debug + Send + Sync {
-    /// Who owns a session: this gateway, if nobody has it who is there.
-    fn owner(&self, session: &SessionId) -> BoxFuture<'static, Result<Owner, OwnerError>>;
+    /// Who owns a session: this gateway, if nobody has it who is there and it may be claimed; `None`: nobody.
+    fn owner(&self, session: &SessionId, may_claim: bool) -> BoxFuture<'static, Result<Option<Owner>, OwnerError>>;
 
     /// Where the other gateways that are there take calls, as `host:port`.
     fn others(&self) -> Vec<Arc<str>>;
@@ -73,7 +73,11 @@ pub trait SessionLog: fmt::Debug + Send + Sync {
     /// the calls and never before this returns, or why it does not.
     fn append(&self, record: Bytes, begin: Begin, landed: Landed);
 
-    /// Has written down that records were read, in the order of the calls. It lasts once what is answered is ready, and is done without it too.
+    /// The same for a small record that nobody waits for: it is written a moment later.
+    fn note(&self, record: Bytes, landed: Landed);
+
+    /// Has written down that records were read, in the order of the calls. It lasts once what is answered is ready, and is done without it
+    /// too, a moment later.
     fn consume(&self, places: Vec<Place>) -> BoxFuture<'static, Result<(), OwnerError>>;
 
     /// Ready when all that was wanted before is written down, or is known not to be.

@@ -23,6 +23,8 @@ type Name = (Origin, u64, u64, u64);
 pub(super) struct Recent {
     blocks: HashMap<Name, Slot>,
     order: VecDeque<Name>,
+    /// When the last push of all came, in milliseconds since 1970.
+    newest: u64,
 }
 
 #[derive(Debug)]
@@ -90,12 +92,13 @@ impl Recent {
         gone
     }
 
-    /// Whether there is nothing to remember.
-    pub(super) fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
+    /// Whether somebody may repeat one of them still.
+    pub(super) fn matters(&self, now: u64) -> bool {
+        !self.blocks.is_empty() && lapses(self.newest) > now
     }
 
     fn add(&mut self, sender: &Origin, block: Block, time: u64) -> Name {
+        self.newest = self.newest.max(time);
         let name = (sender.clone(), block.instance, block.epoch, block.number);
         if !self.blocks.contains_key(&name) {
             self.order.push_back(name.clone());
@@ -140,6 +143,7 @@ mod tests {
         assert_eq!(recent.stands(&second.name, second.writing, place(2)), None);
         let third = recent.read(&SENDER, id(3), 5, 0).unwrap();
         assert_eq!(recent.stands(&third.name, third.writing, place(3)), Some(place(2)));
+        assert!(recent.matters(lapses(5) - 1) && !recent.matters(lapses(5)));
         assert_eq!(recent.forget(lapses(5) - 1), []);
         assert_eq!(recent.forget(lapses(5)), [place(3)]);
         assert_eq!(recent.read(&SENDER, id(4), 5, lapses(5)), None, "nobody repeats it any more");

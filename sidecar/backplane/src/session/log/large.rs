@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Inner,
+    Inner, When,
     wish::{Landed, Wish},
 };
 use crate::session::{
@@ -38,7 +38,7 @@ impl Large {
         let written = self.write(name, record).await;
         let landed = or_purged(&inner, name, landed);
         match written {
-            Ok(pieces) => inner.wants(Wish::Append { body: Body::Pieces(pieces), begin: None, landed }),
+            Ok(pieces) => inner.wants(Wish::Append { body: Body::Pieces(pieces), begin: None, landed }, When::Now),
             Err(why) => landed(Err(why)),
         }
     }

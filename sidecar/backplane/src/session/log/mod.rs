@@ -1,7 +1,7 @@
 //! The log of one session in the hands of its owner: a subject of `JetStream` to which only whoever knows its last message appends.
 //!
 //! Whoever opens it first appends a fence, and then reads what is unread: so no append of an owner before it comes behind what was
-//! read. What waits while an append is under way goes into the next one together.
+//! read. What waits while an append is under way goes into the next one together; what nobody waits for waits a moment for company.
 
 mod fence;
 mod large;
@@ -22,7 +22,7 @@ pub use self::wish::{Begin, Landed};
 pub(crate) use self::{fence::fence, open::open, read::read};
 use self::{
     large::Large,
-    wish::{Group, Wish, Wishes},
+    wish::{Consumed, Group, Wish, Wishes},
 };
 use super::{
     batch::{Body, Place},
@@ -31,6 +31,15 @@ use super::{
     ledger::Ledger,
     shelf::Shelf,
 };
+
+/// When something is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// At once: somebody waits.
+    Now,
+    /// With what comes next, within a moment.
+    Soon,
+}
 
 /// The log of one session.
 #[derive(Clone)]
@@ -58,6 +67,8 @@ struct State {
     /// Batches that were written, or are being.
     number: u64,
     ledger: Ledger,
+    /// Whether somebody waits for what is to be written.
+    is_awaited: bool,
     /// Whether there is a task that writes.
     is_written: bool,
     /// Whether something is being purged.
@@ -77,7 +88,7 @@ impl Log {
             return landed(Err(SessionError::Full("the stream with the sessions' records is full".into())));
         }
         if wish::fits(&record, self.0.shelf.largest) {
-            return self.0.wants(Wish::Append { body: Body::Whole(record), begin: Some(begin), landed });
+            return self.0.wants(Wish::Append { body: Body::Whole(record), begin: Some(begin), landed }, When::Now);
         }
         let Some(place) = Large::of(&self.0, record.len()) else { return landed(Err(too_much())) };
         tokio::spawn(async move {
@@ -89,7 +100,13 @@ impl Log {
         });
     }
 
-    /// Writes down that records were read. Done when that lasts.
+    /// The same for a record that nobody waits for, of a size that a message may have: it is written with what comes next.
+    pub fn note(&self, record: Bytes, landed: Landed) {
+        self.0.wants(Wish::Note { record, landed }, When::Soon);
+    }
+
+    /// Writes down that records were read, with what comes next; at once if it is waited for. Done when that lasts, which takes as long as
+    /// the servers are away or have no room.
     ///
     /// # Errors
     /// [`SessionError::Moved`] and [`SessionError::Unsure`]: another owner may give them out again.
@@ -101,9 +118,13 @@ impl Log {
 
     fn consume_at_once(&self, places: Vec<Place>) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
         let (tell, told) = oneshot::channel();
-        self.0.wants(Wish::Consume { places, tell });
-        // Who had it is gone only with the task that writes.
-        async move { told.await.unwrap_or(Err(SessionError::Unsure)) }
+        self.0.wants(Wish::Consume(Consumed::new(places, tell)), When::Soon);
+        let inner = Arc::clone(&self.0);
+        async move {
+            inner.hurries();
+            // Who had it is gone only with the task that writes.
+            told.await.unwrap_or(Err(SessionError::Unsure))
+        }
     }
 
     /// Ready when all that was wanted before is written down, or is known not to be.
@@ -119,7 +140,7 @@ impl Log {
     /// it. Where they have, it has moved.
     ///
     /// # Errors
-    /// As [`Self::consume`] has.
+    /// As [`Self::consume`] has, and [`SessionError::Away`].
     pub async fn verify(&self) -> Result<(), SessionError> {
         self.consume_at_once(Vec::new()).await
     }
@@ -156,31 +177,47 @@ impl Inner {
     }
 
     /// Has a wish fulfilled.
-    fn wants(self: &Arc<Self>, wish: Wish) {
+    fn wants(self: &Arc<Self>, wish: Wish, when: When) {
         if self.moved.is_cancelled() {
             return wish.fails(SessionError::Moved);
         }
-        let starts = {
+        let (starts, rings) = {
             let mut state = self.state.lock();
-            match state.wishes.push(wish) {
-                Ok(()) => !std::mem::replace(&mut state.is_written, true),
-                Err(wish) => {
-                    drop(state);
-                    return wish.fails(too_much());
-                }
+            let is_first = state.wishes.is_empty();
+            if let Err(wish) = state.wishes.push(wish) {
+                drop(state);
+                return wish.fails(too_much());
             }
+            let is_due =
+                (when == When::Now || state.wishes.are_many()) && !std::mem::replace(&mut state.is_awaited, true);
+            (!std::mem::replace(&mut state.is_written, true), is_first || is_due)
         };
         if starts {
             tokio::spawn(Arc::clone(self).run());
-        } else {
+        } else if rings {
             self.bell.notify_one();
         }
     }
 
-    /// What is to be written next, together; `None`: nothing.
+    /// Somebody waits for what is to be written.
+    fn hurries(&self) {
+        let mut state = self.state.lock();
+        let rings = !state.wishes.is_empty() && !std::mem::replace(&mut state.is_awaited, true);
+        drop(state);
+        if rings {
+            self.bell.notify_one();
+        }
+    }
+
+    /// What is to be written next, together; `None`: nothing that somebody waits for.
     fn next(&self) -> Option<Group> {
         let mut state = self.state.lock();
-        Group::of(&mut state.wishes, self.shelf.largest)
+        if !state.is_awaited {
+            return None;
+        }
+        let group = Group::of(&mut state.wishes, self.shelf.largest);
+        state.is_awaited = !state.wishes.is_empty();
+        group
     }
 }
 

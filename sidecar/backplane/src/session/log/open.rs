@@ -82,7 +82,15 @@ impl Fence {
     fn opens(self, shelf: &Shelf, session: Key, ledger: Ledger, moved: CancellationToken) -> Log {
         let Self { batch: Batch { writer, epoch, .. }, last } = self;
         tokio::spawn(purge_orphans(shelf.clone(), session.clone(), ledger.pieces(), last));
-        let state = State { last, ledger, wishes: Wishes::default(), number: 0, is_written: false, is_purged: false };
+        let state = State {
+            last,
+            ledger,
+            wishes: Wishes::default(),
+            number: 0,
+            is_awaited: false,
+            is_written: false,
+            is_purged: false,
+        };
         let (subject, state, bell) = (shelf.names.log(&session), Mutex::new(state), Notify::new());
         Log(Arc::new(Inner { shelf: shelf.clone(), session, subject, writer, epoch, state, bell, moved }))
     }

@@ -16,6 +16,8 @@ const MOST: usize = 512;
 const WAITING: usize = 8 << 20;
 /// What a wish takes beside its bytes, with whoever waits for it.
 const OVERHEAD: usize = 256;
+/// Places that become one wish as they come: fewer than the smallest batch has room for.
+const TOGETHER: usize = 256;
 
 /// Asked when a record is begun; `false`: nobody waits for it any more.
 pub type Begin = Box<dyn FnOnce() -> bool + Send>;
@@ -27,8 +29,16 @@ pub type Landed = Box<dyn FnOnce(Result<Place, SessionError>) + Send>;
 pub(super) enum Wish {
     /// That a record is appended; it is begun already where `begin` is gone.
     Append { body: Body, begin: Option<Begin>, landed: Landed },
+    /// That a small record is appended for which nobody waits.
+    Note { record: Bytes, landed: Landed },
     /// That records count no more.
-    Consume { places: Vec<Place>, tell: oneshot::Sender<Result<(), SessionError>> },
+    Consume(Consumed),
+}
+
+/// Records that count no more, and who waits until that lasts.
+pub(super) struct Consumed {
+    places: Vec<Place>,
+    tells: Vec<oneshot::Sender<Result<(), SessionError>>>,
 }
 
 /// Wishes that wait, in order. What they take in memory is bounded: while it is not known what became of a batch they come and none
@@ -49,7 +59,8 @@ pub(super) struct Group {
 
 enum Tell {
     Landed(u32, Landed),
-    Consumed(oneshot::Sender<Result<(), SessionError>>),
+    Noted(u32, Bytes, Landed),
+    Consumed(Consumed),
 }
 
 /// Whether a record fits into a batch, also when it is moved.
@@ -68,15 +79,40 @@ impl Wishes {
     pub(super) fn push(&mut self, wish: Wish) -> Result<(), Wish> {
         let bound = match wish {
             Wish::Append { .. } => WAITING,
-            // What is read makes room: it waits beside as much.
-            Wish::Consume { .. } => 2 * WAITING,
+            // What goes with what is read waits beside as much.
+            Wish::Note { .. } => 2 * WAITING,
+            // No record is read twice, so these are no more than there are unread ones.
+            Wish::Consume(_) => usize::MAX,
         };
         if self.bytes >= bound {
             return Err(wish);
         }
-        self.bytes += wish.takes();
-        self.queue.push_back(wish);
+        if let Some(wish) = self.joined(wish) {
+            self.bytes += wish.takes();
+            self.queue.push_back(wish);
+        }
         Ok(())
+    }
+
+    /// Has what is consumed next go with what was consumed just before. Answers the wish if it stands alone.
+    fn joined(&mut self, wish: Wish) -> Option<Wish> {
+        match (self.queue.back_mut(), wish) {
+            (Some(Wish::Consume(last)), Wish::Consume(next)) if last.places.len() + next.places.len() <= TOGETHER => {
+                self.bytes += Entry::PLACE * next.places.len();
+                last.places.extend(next.places);
+                last.tells.extend(next.tells);
+                None
+            }
+            (_, wish) => Some(wish),
+        }
+    }
+
+    /// Has these wait again, before all others.
+    pub(super) fn put_back(&mut self, wishes: Vec<Wish>) {
+        for wish in wishes.into_iter().rev() {
+            self.bytes += wish.takes();
+            self.queue.push_front(wish);
+        }
     }
 
     /// Whether one more record may wait.
@@ -106,6 +142,11 @@ impl Wishes {
         self.queue.is_empty()
     }
 
+    /// Whether they fill a batch.
+    pub(super) fn are_many(&self) -> bool {
+        self.queue.len() >= MOST
+    }
+
     fn pop(&mut self) -> Option<Wish> {
         let wish = self.queue.pop_front()?;
         self.bytes = self.bytes.saturating_sub(wish.takes());
@@ -117,9 +158,8 @@ impl Wish {
     /// It is not fulfilled.
     pub(super) fn fails(self, why: SessionError) {
         match self {
-            Self::Append { landed, .. } => landed(Err(why)),
-            // Without a receiver nobody waits.
-            Self::Consume { tell, .. } => drop(tell.send(Err(why))),
+            Self::Append { landed, .. } | Self::Note { landed, .. } => landed(Err(why)),
+            Self::Consume(consumed) => consumed.tell(&Err(why)),
         }
     }
 
@@ -128,15 +168,28 @@ impl Wish {
         OVERHEAD
             + match self {
                 Self::Append { body, .. } => Entry::Record(body.clone()).size(),
-                Self::Consume { places, .. } => Entry::PLACE * places.len(),
+                Self::Note { record, .. } => record.len(),
+                Self::Consume(consumed) => Entry::PLACE * consumed.places.len(),
             }
     }
 
     fn entry(&self) -> Entry {
         match self {
             Self::Append { body, .. } => Entry::Record(body.clone()),
-            Self::Consume { places, .. } => Entry::Consumed(places.clone()),
+            Self::Note { record, .. } => Entry::Record(Body::Whole(record.clone())),
+            Self::Consume(consumed) => Entry::Consumed(consumed.places.clone()),
         }
+    }
+}
+
+impl Consumed {
+    pub(super) fn new(places: Vec<Place>, tell: oneshot::Sender<Result<(), SessionError>>) -> Self {
+        Self { places, tells: vec![tell] }
+    }
+
+    fn tell(self, landed: &Result<(), SessionError>) {
+        // Without a receiver nobody waits.
+        self.tells.into_iter().for_each(|tell| drop(tell.send(landed.clone())));
     }
 }
 
@@ -150,6 +203,8 @@ impl Group {
             if !group.entries.is_empty() && (bytes > largest || group.entries.len() >= MOST) {
                 break;
             }
+            // There are a few hundred.
+            let index = u32::try_from(group.entries.len()).unwrap_or(u32::MAX);
             match wishes.pop() {
                 Some(Wish::Append { begin, landed, .. }) => {
                     if begin.is_some_and(|begin| !begin()) {
@@ -157,11 +212,10 @@ impl Group {
                         landed(Err(SessionError::Withdrawn));
                         continue;
                     }
-                    // There are a few hundred.
-                    let index = u32::try_from(group.entries.len()).unwrap_or(u32::MAX);
                     group.tells.push(Tell::Landed(index, landed));
                 }
-                Some(Wish::Consume { tell, .. }) => group.tells.push(Tell::Consumed(tell)),
+                Some(Wish::Note { record, landed }) => group.tells.push(Tell::Noted(index, record, landed)),
+                Some(Wish::Consume(consumed)) => group.tells.push(Tell::Consumed(consumed)),
                 None => break,
             }
             group.entries.push(entry);
@@ -169,14 +223,25 @@ impl Group {
         (!group.entries.is_empty()).then_some(group)
     }
 
-    /// Tells everybody, in order, what became of the batch.
-    pub(super) fn tell(self, landed: &Result<u64, SessionError>) {
+    /// Tells everybody, in order, what became of the batch. Answers what is wished still: that something was read is so, whether there
+    /// is room for that now or not.
+    #[must_use]
+    pub(super) fn tell(self, landed: &Result<u64, SessionError>) -> Vec<Wish> {
+        let is_refused = matches!(landed, Err(SessionError::Away(_) | SessionError::Full(_)));
+        let mut again = Vec::new();
         for one in self.tells {
             match one {
-                Tell::Landed(index, tell) => tell(landed.clone().map(|sequence| Place { sequence, index })),
-                Tell::Consumed(tell) => drop(tell.send(landed.clone().map(drop))),
+                Tell::Noted(_, record, landed) if is_refused => again.push(Wish::Note { record, landed }),
+                Tell::Consumed(consumed) if is_refused && !consumed.places.is_empty() => {
+                    again.push(Wish::Consume(consumed));
+                }
+                Tell::Landed(index, tell) | Tell::Noted(index, _, tell) => {
+                    tell(landed.clone().map(|sequence| Place { sequence, index }));
+                }
+                Tell::Consumed(consumed) => consumed.tell(&landed.clone().map(drop)),
             }
         }
+        again
     }
 }
 
@@ -215,7 +280,7 @@ mod tests {
         let first = Group::of(&mut wishes, 1000).unwrap();
         assert_eq!(sizes(&first), [405, 405]);
         assert_eq!(*heard.lock(), [Err(SessionError::Withdrawn)]);
-        first.tell(&Ok(7));
+        assert!(first.tell(&Ok(7)).is_empty());
         let places = [0, 1].map(|index| Ok(Place { sequence: 7, index }));
         assert_eq!(heard.lock().split_off(1), places);
         assert_eq!(sizes(&Group::of(&mut wishes, 1000).unwrap()), [405]);
@@ -262,13 +327,55 @@ mod tests {
             assert!(count < 100, "it takes all that comes");
         }
         assert!(count == 8 && !wishes.takes(1));
-        let consume = || Wish::Consume { places: Vec::new(), tell: oneshot::channel().0 };
-        assert!(wishes.push(consume()).is_ok());
+        assert!(wishes.push(consume(1).0).is_ok());
         assert!(Group::of(&mut wishes, 1 << 20).is_some(), "one goes, and another one comes");
         assert!(wishes.takes(64 << 20) && !wishes.takes(1), "one thing is taken however large it is");
-        assert!(wishes.push(append(1, true, &heard)).is_err() && wishes.push(consume()).is_err());
+        assert!(wishes.push(append(1, true, &heard)).is_err() && wishes.push(note(&heard)).is_err());
+        assert!(wishes.push(consume(1).0).is_ok(), "what is read is never refused");
         wishes.frees(64 << 20);
         assert!(wishes.push(append(1, true, &heard)).is_ok());
         assert_eq!((wishes.take().len(), wishes.bytes), (9, 0));
+    }
+
+    fn note(heard: &Heard) -> Wish {
+        let heard = Arc::clone(heard);
+        Wish::Note { record: "n".into(), landed: Box::new(move |it| heard.lock().push(it)) }
+    }
+
+    /// A wish that so many records count no more, and who waits for it.
+    fn consume(count: usize) -> (Wish, oneshot::Receiver<Result<(), SessionError>>) {
+        let (tell, told) = oneshot::channel();
+        (Wish::Consume(Consumed::new(vec![Place { sequence: 1, index: 0 }; count], tell)), told)
+    }
+
+    #[test]
+    fn what_is_read_one_after_the_other_becomes_one_wish_up_to_a_bound() {
+        let mut wishes = Wishes::default();
+        for _ in 0..=TOGETHER {
+            assert!(wishes.push(consume(1).0).is_ok());
+        }
+        assert_eq!(wishes.queue.len(), 2);
+        assert_eq!((wishes.take().len(), wishes.bytes), (2, 0));
+    }
+
+    #[test]
+    fn what_is_read_is_wished_again_where_it_is_refused_and_all_else_is_told() {
+        let (heard, mut wishes) = (Heard::default(), Wishes::default());
+        let ((read, mut told), (looks, mut looked)) = (consume(1), consume(0));
+        for wish in [looks, append(1, true, &heard), note(&heard), read] {
+            assert!(wishes.push(wish).is_ok());
+        }
+        let away = SessionError::Away("no leader".into());
+        let again = Group::of(&mut wishes, 1 << 20).unwrap().tell(&Err(away.clone()));
+        assert_eq!((again.len(), &*heard.lock()), (2, &vec![Err(away.clone())]));
+        assert_eq!((looked.try_recv().unwrap(), told.try_recv().is_err()), (Err(away), true));
+        wishes.put_back(again);
+        let group = Group::of(&mut wishes, 1 << 20).unwrap();
+        assert!(matches!(*group.entries, [Entry::Record(_), Entry::Consumed(_)]), "in the same order");
+        assert!(group.tell(&Ok(7)).is_empty());
+        assert_eq!((heard.lock().pop(), told.try_recv()), (Some(Ok(Place { sequence: 7, index: 0 })), Ok(Ok(()))));
+        wishes.put_back(vec![consume(1).0]);
+        assert!(Group::of(&mut wishes, 1 << 20).unwrap().tell(&Err(SessionError::Moved)).is_empty(), "no more");
+        assert_eq!(wishes.bytes, 0);
     }
 }

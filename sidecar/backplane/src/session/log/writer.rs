@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Inner, wish::Group};
 use crate::session::{
@@ -15,47 +15,65 @@ use crate::session::{
 
 /// The task stays for so long when there is nothing to write: what is over is purged then, and the next batch needs no new task.
 const REST: Duration = Duration::from_secs(1);
+/// What nobody waits for waits so long for company: a session in use has its next push by then, and what was read and is not written yet
+/// the session's next owner gives out again.
+const COMPANY: Duration = Duration::from_millis(10);
 /// A batch that is refused as the servers have no leader is tried again for so long: an election takes some seconds.
 const ELECTION: Duration = Duration::from_secs(5);
 /// For so long nothing but what stood there before is found where the log's last batch was to stand, and then the servers have lost
 /// it: one that led, and does not know yet that another does, says the same until it steps down, some ten seconds later.
 const LOSS: Duration = Duration::from_secs(20);
-/// The first pause before a batch is tried again, and the longest.
+/// The first pause before a batch is tried again, and the longest; so long waits what was read and found no room.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 impl Inner {
     /// Writes for as long as there is something to write.
     pub(super) async fn run(self: Arc<Self>) {
         loop {
+            let mut pause = COMPANY;
             while let Some(group) = self.next() {
-                self.write(group).await;
+                if !self.write(group).await {
+                    pause = PAUSES.1;
+                    // Others that wait may have to wait behind it.
+                    sleep(PAUSES.0).await;
+                }
                 self.moves().await;
                 self.purge(false);
             }
-            let is_over = timeout(REST, self.bell.notified()).await.is_err();
-            if is_over && self.ends() {
+            if self.state.lock().wishes.is_empty() {
+                pause = REST;
+            }
+            if timeout(pause, self.bell.notified()).await.is_ok() {
+                continue;
+            }
+            if self.ends() {
                 return self.purge(true);
             }
         }
     }
 
-    /// Whether the task ends: nothing is to be written.
+    /// Whether the task ends: nothing is to be written. What is has waited for its time.
     fn ends(&self) -> bool {
         let mut state = self.state.lock();
         state.is_written = !state.wishes.is_empty();
+        state.is_awaited = state.is_written;
         !state.is_written
     }
 
-    async fn write(&self, mut group: Group) {
+    /// Writes a batch. `false`: something of it is wished still.
+    async fn write(&self, mut group: Group) -> bool {
         let landed = self.append(std::mem::take(&mut group.entries)).await;
         if landed == Err(SessionError::Moved) {
             // Whoever is told finds that it is so.
             self.moved.cancel();
         }
-        group.tell(&landed);
+        let again = group.tell(&landed);
+        let is_done = again.is_empty();
+        self.state.lock().wishes.put_back(again);
         if self.moved.is_cancelled() {
             self.has_moved();
         }
+        is_done
     }
 
     /// Another gateway owns the session: whoever waits looks for it.

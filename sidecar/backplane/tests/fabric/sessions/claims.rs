@@ -65,6 +65,34 @@ async fn a_session_goes_to_another_when_its_owner_leaves_or_gives_it_back_and_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_claim_a_session_finds_its_owner_and_claims_nothing() -> Result<()> {
+    let server = Server::start("")?;
+    let (a, b) = (gateway(server.url(), "a").await?, gateway(server.url(), "b").await?);
+    ensure!(a.sessions.present_owner("s").await?.is_none());
+    let hold = b.owns("s").await?;
+    ensure!(hold.epoch() == 1, "nobody had it before: {hold:?}");
+    ensure!(matches!(a.sessions.present_owner("s").await?, Some(Owner::There(_))));
+    ensure!(matches!(b.sessions.present_owner("s").await?, Some(Owner::Here(_))));
+    b.sessions.release(&hold, u64::MAX / 2).await?;
+    ensure!(matches!(a.sessions.present_owner("s").await, Err(SessionError::Released { .. })));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_claimed_by_whoever_went_meanwhile_is_given_back_when_nobody_has_held_it_for_a_while() -> Result<()> {
+    let server = Server::start("")?;
+    let a = gateway(server.url(), "a").await?;
+    drop(a.owns("left").await?);
+    let held = a.owns("held").await?;
+    a.sessions.give_unheld_back().await;
+    ensure!(a.sessions.is_here("left"), "it may be opened this moment");
+    a.sessions.give_unheld_back().await;
+    ensure!(!a.sessions.is_here("left") && a.sessions.present_owner("left").await?.is_none());
+    ensure!(a.sessions.is_here("held") && !held.has_ended());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_released_session_is_refused_everywhere_until_its_time_is_over_and_what_it_had_is_gone() -> Result<()> {
     let server = Server::start("")?;
     let (a, b) = (gateway(server.url(), "a").await?, gateway(server.url(), "b").await?);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use mesh_backplane::{Place, SessionError};
 
-use super::{NODE, append, bodies, gateway, kept};
+use super::{NODE, append, bodies, gateway, kept, logs};
 use crate::{
     held::Held,
     room::{PATIENCE, until},
@@ -179,5 +179,31 @@ async fn more_records_than_one_message_names_are_consumed_at_once() -> Result<()
     let many = [vec![first; 100_000], vec![last; 100_000]].concat();
     tokio::time::timeout(PATIENCE, log.consume(&many)).await??;
     ensure!(b.opens(&hold).await?.1.is_empty());
+    Ok(())
+}
+
+/// Tries, of which one is not held up for longer than what was read waits for company.
+const OFTEN: usize = 50;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_goes_with_what_comes_next_or_by_itself_a_moment_later() -> Result<()> {
+    let server = Server::start("")?;
+    let a = gateway(server.url(), "a").await?;
+    let (_hold, log, _) = a.takes("s").await?;
+    let mut last = append(&log, "read").await??;
+    let mut is_together = false;
+    for _ in 0..OFTEN {
+        drop(log.consume(&[last]));
+        last = append(&log, "next").await??;
+        is_together |= last.index == 1;
+    }
+    ensure!(is_together, "a batch has room for both");
+    let before = logs(server.url()).await?.get_info().await?.state.last_sequence;
+    drop(log.consume(&[last]));
+    let start = Instant::now();
+    while logs(server.url()).await?.get_info().await?.state.last_sequence == before {
+        ensure!(start.elapsed() < PATIENCE, "nobody writes it");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     Ok(())
 }

@@ -82,15 +82,35 @@ async fn whoever_waits_hears_at_once_that_the_session_is_anothers_and_what_memor
 async fn a_session_that_nobody_uses_is_given_back_with_its_log() {
     let world = World::default();
     let a = gateway(&world, &json!({"store": "Disk", "idleTimeout": "1s"})).await;
-    push(&a, "one", Some(1)).await.unwrap();
+    push(&a, "one", None).await.unwrap();
     assert_eq!(popped(&a).await, Some(("one".into(), false)));
-    assert!(world.is_owned("s") && world.records("s") > 0, "the id is remembered");
+    is_given_back(&world, "s").await;
+    assert_eq!(world.records("s"), 0);
+}
+
+async fn is_given_back(world: &World, session: &str) {
     let end = Instant::now() + SOON;
-    while world.is_owned("s") {
+    while world.is_owned(session) {
         assert!(Instant::now() < end, "it is never given back");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(world.records("s"), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_uses_is_kept_as_long_as_what_was_pushed_may_be_repeated() {
+    let world = World::default();
+    let disk = json!({"store": "Disk", "idleTimeout": "1s"});
+    let (a, b) = (gateway(&world, &disk).await, gateway(&world, &disk).await);
+    push(&a, "one", Some(1)).await.unwrap();
+    assert_eq!(popped(&a).await, Some(("one".into(), false)));
+    // Used later, and given back.
+    let other = Key { session: SessionId::new("other"), topic: Topic::new("t") };
+    a.channels.pop(&other, &Reader::application(), Instant::now()).await.unwrap();
+    is_given_back(&world, "other").await;
+    assert!(world.is_owned("s") && world.records("s") > 0, "the id is remembered");
+    world.takes_away("s");
+    push(&b, "again", Some(1)).await.unwrap();
+    assert_eq!(popped(&b).await, None);
 }
 
 #[tokio::test]

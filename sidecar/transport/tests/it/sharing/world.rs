@@ -70,7 +70,7 @@ pub(super) struct Gateway {
 }
 
 impl Owners for Gateway {
-    fn owner(&self, session: &SessionId) -> BoxFuture<'static, Result<Owner, OwnerError>> {
+    fn owner(&self, session: &SessionId, may_claim: bool) -> BoxFuture<'static, Result<Option<Owner>, OwnerError>> {
         let (gateway, id) = (self.clone(), session.clone());
         async move {
             tokio::task::yield_now().await;
@@ -79,12 +79,15 @@ impl Owners for Gateway {
                 if u128::from(session.released_until) > now {
                     return Err(OwnerError::Released { until: session.released_until });
                 }
+                if session.owner.is_none() && !may_claim {
+                    return Ok(None);
+                }
                 let (owner, token) = session.owner.get_or_insert_with(|| (gateway.number, CancellationToken::new()));
-                Ok(if *owner == gateway.number {
+                Ok(Some(if *owner == gateway.number {
                     Owner::Here(Box::new(Here { world: gateway.world.clone(), id: id.clone(), token: token.clone() }))
                 } else {
                     Owner::There(Box::new(There))
-                })
+                }))
             })
         }
         .boxed()
@@ -200,6 +203,10 @@ impl World {
 impl SessionLog for Log {
     fn append(&self, record: Bytes, begin: Begin, landed: Landed) {
         self.wishes.send(Wish::Append(record, begin, landed)).unwrap_or_else(|_| panic!("its task has ended"));
+    }
+
+    fn note(&self, record: Bytes, landed: Landed) {
+        self.append(record, Box::new(|| true), landed);
     }
 
     fn consume(&self, places: Vec<Place>) -> BoxFuture<'static, Result<(), OwnerError>> {

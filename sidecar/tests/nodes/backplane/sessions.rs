@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{PATIENCE, server::Server};
-use crate::harness::{A, Answer, Node, base64, post, try_exchange, unbase64, until};
+use crate::harness::{A, Answer, Node, Raw, base64, post, try_exchange, unbase64, until};
 
 pub(super) const OK: &str = "E0000000000";
 pub(super) const RELEASED: &str = "E0000000608";
@@ -290,4 +290,39 @@ async fn calls_are_answered_in_time_while_the_servers_are_away() {
     stage.servers[0].start_again().unwrap();
     assert_eq!(push(&b, "new", "after").await, OK);
     assert_eq!(popped(&a, "new").await, "after");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_on_at_one_connection_while_the_servers_are_away_is_answered_in_time() {
+    /// Of a test on a busy machine; what is promised is two seconds.
+    const IN_TIME: Duration = Duration::from_secs(30);
+    let mut stage = Stage::new("Disk");
+    let [a] = stage.gateways().await;
+    for text in ["one", "two"] {
+        assert_eq!(push(&a, "s", text).await, OK);
+    }
+    let unread = json!({"topic": "u", "payload": base64("unread")});
+    assert_eq!(call(&a, "push", "s", &[("x-ptp-timeout", "20000")], &unread).await.code(), OK);
+    let mut client = Raw::to(&a).await;
+    stage.servers[0].kill().unwrap();
+    let mut asks = async |op: &str, topic: &str| {
+        let body = json!({"topic": topic, "timeout": 1}).to_string();
+        let head = format!("POST /v1/interconn/chan/{op} HTTP/1.1\r\nhost: 127.0.0.1\r\nx-ptp-session-id: s\r\n");
+        let more = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        assert!(client.write(head + &more).await);
+        tokio::time::timeout(IN_TIME, client.answer()).await.expect("an answer in time").expect("an answer")
+    };
+    // That the one before was read cannot be written now.
+    for text in ["one", "two"] {
+        let popped = asks("pop", "t").await;
+        assert!(popped.text().contains(&base64(text)), "{}", popped.text());
+    }
+    let released = asks("release", "u").await;
+    assert!([OK, UNREACHABLE].contains(&released.code().unwrap().as_str()), "{}", released.text());
+    stage.servers[0].start_again().unwrap();
+    // It was not forgotten.
+    let [b] = stage.gateways_beside(1).await;
+    assert_eq!(push(&b, "s", BARRIER).await, OK);
+    a.signal("KILL");
+    assert_eq!(pop(&b, "s", 60_000).await, Some((BARRIER.into(), true)));
 }

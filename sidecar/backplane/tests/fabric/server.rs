@@ -63,12 +63,7 @@ impl Server {
     }
 
     fn start_at(program: PathBuf, port: u16, folder: TempDir, more: &str) -> Result<Self> {
-        let store = folder.path().join("store");
-        let config = format!(
-            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{}\", max_mem: 64M, max_file: 256M }}\n{more}\n",
-            store.display()
-        );
-        fs::write(folder.path().join("nats.conf"), config)?;
+        configure(&folder, port, more)?;
         let process = run(&program, &folder, port)?;
         Ok(Self { folder, port, program, process })
     }
@@ -90,6 +85,15 @@ impl Server {
         Ok(())
     }
 
+    /// Has it read another configuration while it runs: who may no more do what it did is cut off.
+    #[allow(dead_code, reason = "of the nodes' tests")]
+    pub(crate) fn reload(&mut self, more: &str) -> Result<()> {
+        configure(&self.folder, self.port, more)?;
+        let sent = Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status()?;
+        ensure!(sent.success(), "kill -HUP");
+        Ok(())
+    }
+
     /// Ends it, and starts the version of all other tests with what it had on disk.
     #[allow(dead_code, reason = "of the nodes' tests")]
     pub(crate) fn upgrade(&mut self) -> Result<()> {
@@ -103,6 +107,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+/// Writes what it is to read.
+fn configure(folder: &TempDir, port: u16, more: &str) -> Result<()> {
+    let store = folder.path().join("store");
+    let config = format!(
+        "listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{}\", max_mem: 64M, max_file: 256M }}\n{more}\n",
+        store.display()
+    );
+    Ok(fs::write(folder.path().join("nats.conf"), config)?)
 }
 
 fn run(program: &Path, folder: &TempDir, port: u16) -> Result<Child> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! copies.rs    messages in ack mode, when the gateway is lost that they came to
+//! faults.rs    sessions of port 7304 while servers, links or owners go, or what was allowed is taken back
 //! grid.rs      what the grid of one reaches at the others, whoever dies
 //! members.rs   sidecars that reach all of them under one address
 //! servers.rs   servers that are upgraded or slow, and clocks that differ
@@ -14,6 +15,9 @@
 #![allow(clippy::disallowed_methods, reason = "tests dial servers of their own, and may block")]
 
 mod copies;
+#[path = "../../../backplane/tests/fabric/cut.rs"]
+mod cut;
+mod faults;
 mod grid;
 mod kept;
 mod members;

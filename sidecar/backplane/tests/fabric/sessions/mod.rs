@@ -1,6 +1,7 @@
 //! Sessions that several gateways share, over a real NATS.
 //!
 //! ```text
+//! allowed.rs  with no more permissions than the guide's, and over TLS
 //! claims.rs   which gateway owns a session
 //! estates.rs  what a gateway leaves to the others
 //! logs.rs     what the next owner finds of it
@@ -9,6 +10,7 @@
 //! rounds.rs   both at random, and what is kept throughout
 //! ```
 
+mod allowed;
 mod claims;
 mod estates;
 mod faults;

@@ -6,7 +6,8 @@
 mod copied;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::RandomState},
+    hash::BuildHasher as _,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -37,6 +38,8 @@ pub struct Topics {
     /// Topics that were made: each has tags of its own, behind those of messages of other nodes.
     made: AtomicU64,
     last_session: AtomicU64,
+    /// Before the first tag of all: another process gives out others, so that a tag of before is none of a message here.
+    first_tag: u64,
     last_tag_elsewhere: AtomicU64,
     /// Where copies of what is consumed in ack mode are kept, if anywhere.
     copies: OnceLock<Arc<dyn Copies>>,
@@ -154,6 +157,8 @@ impl Topics {
     /// Topics with the bounds of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
+        // Random, and below the tags of topics.
+        let first_tag = RandomState::new().hash_one(()) % TAGS_OF_TOPIC;
         let topics = Self {
             table: Mutex::default(),
             sessions: RwLock::default(),
@@ -161,7 +166,8 @@ impl Topics {
             purse: Purse::new(0),
             made: AtomicU64::new(1),
             last_session: AtomicU64::new(0),
-            last_tag_elsewhere: AtomicU64::new(0),
+            first_tag,
+            last_tag_elsewhere: AtomicU64::new(first_tag),
             copies: OnceLock::new(),
         };
         topics.configure(config);
@@ -402,7 +408,7 @@ impl Topics {
                 return None;
             }
         }
-        let tags = self.made.fetch_add(1, Ordering::Relaxed) * TAGS_OF_TOPIC;
+        let tags = self.first_tag + self.made.fetch_add(1, Ordering::Relaxed) * TAGS_OF_TOPIC;
         let queue = Arc::new(Mutex::new(self.make(settings.bounds(topic), tags)));
         table.insert(topic.clone(), Arc::clone(&queue));
         Some(queue)

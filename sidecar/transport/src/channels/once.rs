@@ -22,6 +22,7 @@ use super::{
 use crate::{
     Draft, TransportError,
     queue::{LONGEST_RETRY, MessageId, Numbered, Origin, REMEMBERED},
+    shared::OwnerError,
     sync::Mutex,
 };
 
@@ -63,6 +64,8 @@ impl Channels {
                 self.metrics.repeated_pushes.inc();
                 Ok(())
             }
+            // The first try waits for the servers still: who owns the session next knows what came of it.
+            None if self.shares() => Err(OwnerError::Unsure.into()),
             None => Err(TransportError::Full { session: key.session.clone(), bytes }),
         }
     }

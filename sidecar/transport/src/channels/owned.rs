@@ -9,7 +9,7 @@ use std::{
 
 use futures::future::{BoxFuture, FutureExt as _, Shared};
 use mesh_core::SessionId;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Channels,
@@ -201,10 +201,13 @@ impl Channels {
         }
     }
 
-    /// Gives back a session that was closed as nobody used it.
+    /// Gives back a session that was closed as nobody used it, once nobody repeats what was pushed to it: with its log go the ids of that.
+    /// Whoever uses it meanwhile opens it again.
     pub(super) fn give_back(&self, cell: &Cell) {
         if let Some(hold) = cell.take_hold() {
+            let rests = cell.log().map_or(Duration::ZERO, |log| log.remembers_for());
             tokio::spawn(async move {
+                sleep(rests).await;
                 if let Err(why) = hold.give_back(true).await {
                     tracing::debug!("a session that nobody uses is not given back yet: {why}");
                 }

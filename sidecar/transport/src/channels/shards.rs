@@ -156,8 +156,7 @@ impl Shards {
         part.cells.retain(|_, cell| {
             let mut session = cell.session.lock();
             session.tidy();
-            // With its log go the ids of pushes that may be repeated.
-            let is_idle = session.is_idle(now, idle) && cell.log().is_none_or(|log| !log.remembers());
+            let is_idle = session.is_idle(now, idle);
             if is_idle {
                 session.close(&mut swept.fx);
                 swept.closed.push(Arc::clone(cell));

@@ -1,6 +1,10 @@
 //! The log of a session that is ours, as the channels use it: records with what they are known by, and the ids of what was read.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::{
@@ -101,7 +105,12 @@ impl SharedLog {
 
     /// Whether pushes were read that somebody may repeat.
     pub(crate) fn remembers(&self) -> bool {
-        self.recent.lock().matters(millis(SystemTime::now()))
+        !self.remembers_for().is_zero()
+    }
+
+    /// For how long somebody may repeat pushes that were read.
+    pub(crate) fn remembers_for(&self) -> Duration {
+        Duration::from_millis(self.recent.lock().matters_for(millis(SystemTime::now())))
     }
 
     /// Whether this gateway does not own the session any more.

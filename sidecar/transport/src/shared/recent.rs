@@ -92,9 +92,9 @@ impl Recent {
         gone
     }
 
-    /// Whether somebody may repeat one of them still.
-    pub(super) fn matters(&self, now: u64) -> bool {
-        !self.blocks.is_empty() && lapses(self.newest) > now
+    /// For how many milliseconds somebody may repeat one of them still.
+    pub(super) fn matters_for(&self, now: u64) -> u64 {
+        if self.blocks.is_empty() { 0 } else { lapses(self.newest).saturating_sub(now) }
     }
 
     fn add(&mut self, sender: &Origin, block: Block, time: u64) -> Name {
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(recent.stands(&second.name, second.writing, place(2)), None);
         let third = recent.read(&SENDER, id(3), 5, 0).unwrap();
         assert_eq!(recent.stands(&third.name, third.writing, place(3)), Some(place(2)));
-        assert!(recent.matters(lapses(5) - 1) && !recent.matters(lapses(5)));
+        assert_eq!((recent.matters_for(lapses(5) - 1), recent.matters_for(lapses(5))), (1, 0));
         assert_eq!(recent.forget(lapses(5) - 1), []);
         assert_eq!(recent.forget(lapses(5)), [place(3)]);
         assert_eq!(recent.read(&SENDER, id(4), 5, lapses(5)), None, "nobody repeats it any more");

@@ -108,6 +108,9 @@ async fn a_session_that_nobody_uses_is_kept_as_long_as_what_was_pushed_may_be_re
     a.channels.pop(&other, &Reader::application(), Instant::now()).await.unwrap();
     is_given_back(&world, "other").await;
     assert!(world.is_owned("s") && world.records("s") > 0, "the id is remembered");
+    assert!(a.metrics().contains("mesh_transport_sessions 0\n"), "and takes no session's place");
+    push(&a, "again", Some(1)).await.unwrap();
+    assert_eq!(popped(&a).await, None);
     world.takes_away("s");
     push(&b, "again", Some(1)).await.unwrap();
     assert_eq!(popped(&b).await, None);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mesh_core::{SessionId, Topic};
+use mesh_core::{NodeId, SessionId, Topic};
 use mesh_transport::{Draft, Key, MessageId, Numbered, Origin, Reader, TransportError};
 use serde_json::json;
 use tokio::time::Instant;
@@ -86,6 +86,31 @@ async fn a_session_that_nobody_uses_is_given_back_with_its_log() {
     assert_eq!(popped(&a).await, Some(("one".into(), false)));
     is_given_back(&world, "s").await;
     assert_eq!(world.records("s"), 0);
+}
+
+#[tokio::test]
+async fn a_partner_that_may_make_no_more_sessions_claims_none_and_uses_those_of_other_gateways() {
+    let world = World::default();
+    let (a, b) = (gateway(&world, &json!({})).await, gateway(&world, &json!({})).await);
+    let partner = Reader { who: Origin::Partner(NodeId::new("LX0000010000270")), source: None };
+    let peek = async |session: &str| {
+        let key = Key { session: SessionId::new(session), topic: Topic::new("t") };
+        a.channels.peek(&key, &partner).await.map(|seen| assert!(seen.is_none()))
+    };
+    let mut made = 0;
+    let refused = loop {
+        match peek(&format!("s{made}")).await {
+            Ok(()) => made += 1,
+            Err(why) => break why,
+        }
+    };
+    assert!(matches!(&refused, TransportError::PartnerSessions { limit, .. } if *limit == made), "{refused:?}");
+    for n in 0..100 {
+        assert_eq!(peek(&format!("another {n}")).await, Err(refused.clone()));
+    }
+    assert_eq!(world.owned(), made);
+    push(&b, "elsewhere", None).await.unwrap();
+    assert_eq!(peek("s").await, Err(TransportError::Moved), "the call goes on to its owner");
 }
 
 async fn is_given_back(world: &World, session: &str) {

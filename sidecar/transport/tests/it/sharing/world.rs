@@ -57,6 +57,11 @@ impl World {
         self.0.lock().sessions.get(&SessionId::new(session)).is_some_and(|session| session.owner.is_some())
     }
 
+    /// How many sessions somebody owns.
+    pub(super) fn owned(&self) -> usize {
+        self.0.lock().sessions.values().filter(|session| session.owner.is_some()).count()
+    }
+
     fn with<R>(&self, session: &SessionId, step: impl FnOnce(&mut Session) -> R) -> R {
         step(self.0.lock().sessions.entry(session.clone()).or_default())
     }

@@ -34,8 +34,10 @@ impl Link {
                 tokio::spawn(async move {
                     let Ok(mut far) = TcpStream::connect(("127.0.0.1", server)).await else { return };
                     tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        // First: what comes once it is cut goes nowhere.
+                        biased;
                         () = now.notified() => {}
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
                     }
                 });
             }

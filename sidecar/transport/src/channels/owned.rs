@@ -202,12 +202,14 @@ impl Channels {
     }
 
     /// Gives back a session that was closed as nobody used it, once nobody repeats what was pushed to it: with its log go the ids of that.
-    /// Whoever uses it meanwhile opens it again.
-    pub(super) fn give_back(&self, cell: &Cell) {
+    /// Whoever uses it meanwhile opens it again. Until then it counts among those that its partner made: that bounds how many rest.
+    pub(super) fn give_back(&self, cell: &Arc<Cell>) {
         if let Some(hold) = cell.take_hold() {
+            let counted = Arc::clone(cell);
             let rests = cell.log().map_or(Duration::ZERO, |log| log.remembers_for());
             tokio::spawn(async move {
                 sleep(rests).await;
+                drop(counted);
                 if let Err(why) = hold.give_back(true).await {
                     tracing::debug!("a session that nobody uses is not given back yet: {why}");
                 }

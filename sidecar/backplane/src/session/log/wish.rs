@@ -94,10 +94,11 @@ impl Wishes {
         Ok(())
     }
 
-    /// Has what is consumed next go with what was consumed just before. Answers the wish if it stands alone.
+    /// Has what is consumed next go with what was consumed just before. Answers the wish if it stands alone, as one does that only looks:
+    /// it is told that it is refused.
     fn joined(&mut self, wish: Wish) -> Option<Wish> {
         match (self.queue.back_mut(), wish) {
-            (Some(Wish::Consume(last)), Wish::Consume(next)) if last.places.len() + next.places.len() <= TOGETHER => {
+            (Some(Wish::Consume(last)), Wish::Consume(next)) if last.goes_with(&next) => {
                 self.bytes += Entry::PLACE * next.places.len();
                 last.places.extend(next.places);
                 last.tells.extend(next.tells);
@@ -185,6 +186,10 @@ impl Wish {
 impl Consumed {
     pub(super) fn new(places: Vec<Place>, tell: oneshot::Sender<Result<(), SessionError>>) -> Self {
         Self { places, tells: vec![tell] }
+    }
+
+    fn goes_with(&self, next: &Self) -> bool {
+        !self.places.is_empty() && !next.places.is_empty() && self.places.len() + next.places.len() <= TOGETHER
     }
 
     fn tell(self, landed: &Result<(), SessionError>) {
@@ -361,14 +366,16 @@ mod tests {
     #[test]
     fn what_is_read_is_wished_again_where_it_is_refused_and_all_else_is_told() {
         let (heard, mut wishes) = (Heard::default(), Wishes::default());
-        let ((read, mut told), (looks, mut looked)) = (consume(1), consume(0));
-        for wish in [looks, append(1, true, &heard), note(&heard), read] {
+        let ((read, mut told), (looks, mut looked), (looks_again, mut looked_again)) =
+            (consume(1), consume(0), consume(0));
+        for wish in [looks, append(1, true, &heard), note(&heard), read, looks_again] {
             assert!(wishes.push(wish).is_ok());
         }
         let away = SessionError::Away("no leader".into());
         let again = Group::of(&mut wishes, 1 << 20).unwrap().tell(&Err(away.clone()));
         assert_eq!((again.len(), &*heard.lock()), (2, &vec![Err(away.clone())]));
-        assert_eq!((looked.try_recv().unwrap(), told.try_recv().is_err()), (Err(away), true));
+        assert_eq!((looked.try_recv().unwrap(), told.try_recv().is_err()), (Err(away.clone()), true));
+        assert_eq!(looked_again.try_recv().unwrap(), Err(away), "it waits for nothing that was read before");
         wishes.put_back(again);
         let group = Group::of(&mut wishes, 1 << 20).unwrap();
         assert!(matches!(*group.entries, [Entry::Record(_), Entry::Consumed(_)]), "in the same order");
